@@ -1,0 +1,34 @@
+"""Gradient-safe primitives. Every function here has a finite gradient everywhere (tested at its singular point)."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+EPSILON = 1e-12
+
+
+def safe_norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+    """Euclidean length of the last axis; the gradient at zero is zero instead of NaN."""
+    squared = jnp.sum(x * x, axis=-1)
+    is_zero = squared < EPSILON
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squared)))
+
+
+def safe_normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    """Unit vector along the last axis; the zero vector stays zero."""
+    norm = safe_norm(x)[..., None]
+    return x / jnp.where(norm == 0.0, 1.0, norm)
+
+
+def safe_arccos(cosine: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """arccos whose slope is bounded near +-1, for angles between rotations."""
+    return jnp.arccos(jnp.clip(cosine, -1.0 + 1e-6, 1.0 - 1e-6))
+
+
+def masked_mean(values: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, ""]:
+    """Mean of the values whose mask is set; zero where none is."""
+    return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.maximum(jnp.sum(mask), 1)
+
+
+def geman_mcclure(squared: Float[Array, "*n"], rho: float) -> Float[Array, "*n"]:
+    """Robust kernel on a squared residual: rho^2 s / (s + rho^2). Equal to s near zero, bounded by rho^2."""
+    return rho**2 * squared / (squared + rho**2)
