@@ -1,0 +1,83 @@
+"""Observed-to-model fitting terms (HOI-PAGE L_fit) and the model-to-mask term (ours)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from hoijax.camera import project
+from hoijax.frames import transform_points
+from hoijax.losses.lookup import bilinear
+from hoijax.numerics import geman_mcclure
+from hoijax.objects.distance_grid import query
+from hoijax.scene import WHOLE_UNSIGNED, PosedScene
+
+ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
+MASK_SAMPLES = 256
+PIXEL_SAMPLES = 1024
+PIXEL_COUNT = 256
+Values = Float[Array, "*entities frames"]
+Mask = Bool[Array, "*entities frames"]
+
+
+def object_points(posed: PosedScene) -> tuple[Values, Mask]:
+    """3D chamfer, observed points to the object: mean squared distance a frame, robust. (O, T)"""
+    observed = posed.scene.observed
+    distance = posed.object_distance(observed.points_world, WHOLE_UNSIGNED)
+    count = jnp.maximum(jnp.sum(observed.point_mask, axis=-1), 1)
+    squared = jnp.where(observed.point_mask, distance**2, 0.0)
+    return geman_mcclure(jnp.sum(squared, axis=-1) / count, ROBUST_RHO), observed.detected
+
+
+def part_points(posed: PosedScene) -> tuple[Values, Mask]:
+    """3D chamfer of each part's labelled points to that part alone. (O, Q, T)"""
+    observed = posed.scene.observed
+    points = posed.to_asset(observed.points_world)
+    squared = query(posed.scene.grids, points, observed.part_grids) ** 2
+    per_part = jnp.einsum("otn,otnq->oqt", squared, observed.part_shares)
+    mask = jnp.swapaxes(jnp.any(observed.part_shares > 0.0, axis=2), 1, 2)
+    return geman_mcclure(per_part, ROBUST_RHO), mask & observed.detected[:, None]
+
+
+def project_samples(posed: PosedScene, count: int) -> Float[Array, "O T {count} 2"]:
+    """Pixels of the first `count` surface samples, through the inverse alignment."""
+    cameras = posed.scene.cameras
+    points = transform_points(cameras.Ts_pointmap_world[None], posed.samples_world(count))
+    return project(points, cameras.intrinsics[None])
+
+
+def _squared_pixels(posed: PosedScene, nearest: Array) -> Float[Array, "O T M"]:
+    pixels = project_samples(posed, PIXEL_SAMPLES)
+    chosen = jnp.take_along_axis(pixels, nearest[..., None], axis=2, mode="clip")
+    difference = chosen - posed.scene.observed.pixels[:, :, : nearest.shape[-1]]
+    return jnp.sum(difference**2, axis=-1)
+
+
+def object_pixels(posed: PosedScene) -> tuple[Values, Mask]:
+    """2D chamfer, observed pixels to the nearest projected sample, in squared pixels. (O, T)"""
+    observed = posed.scene.observed
+    squared = _squared_pixels(posed, posed.neighbours.nearest_sample)
+    mask = observed.point_mask[:, :, : squared.shape[-1]]
+    count = jnp.maximum(jnp.sum(mask, axis=-1), 1)
+    return jnp.sum(jnp.where(mask, squared, 0.0), axis=-1) / count, observed.detected
+
+
+def part_pixels(posed: PosedScene) -> tuple[Values, Mask]:
+    """2D chamfer of each part's labelled pixels to that part's samples. (O, Q, T)"""
+    observed = posed.scene.observed
+    squared = _squared_pixels(posed, posed.neighbours.nearest_part_sample)
+    shares = observed.part_shares[:, :, : squared.shape[-1]]
+    total = jnp.maximum(jnp.sum(shares, axis=2, keepdims=True), 1e-6)
+    per_part = jnp.einsum("otn,otnq->oqt", squared, shares / total)
+    mask = jnp.swapaxes(jnp.any(shares > 0.0, axis=2), 1, 2)
+    return per_part, mask & observed.detected[:, None]
+
+
+def model_mask(posed: PosedScene) -> tuple[Values, Mask]:
+    """Projected samples must fall on the object's mask or behind an occluder: squared pixels. (O, T)
+
+    The published one-sided chamfer lets an object grow past what was seen; this is the other side.
+    """
+    cells = project_samples(posed, MASK_SAMPLES) / posed.scene.cameras.cell_size - 0.5
+    lookup = jax.vmap(jax.vmap(bilinear))
+    distance = lookup(posed.scene.observed.mask_distance, cells)
+    return jnp.mean(distance**2, axis=-1), posed.scene.observed.detected

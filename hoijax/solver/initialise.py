@@ -1,0 +1,197 @@
+"""Where the joint optimisation starts: published yaw starts, or our global search + best paths.
+
+A constant yaw start fails on every object that turns while it is carried (spec/initialisation.md):
+the loss discriminates, the search fails. The default is therefore a global search over SO(3) in
+every frame at once, and dynamic programming over time to K distinct trajectories.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.spatial.transform import Rotation, Slerp
+
+from hoijax.rotations import super_fibonacci_rotations
+from hoijax.scene import WHOLE_UNSIGNED, Scene, Unknowns
+from hoijax.solver.paths import PathCosts, best_paths
+from hoijax.solver.pose_search import FrameEvidence, SearchObject, search_frames
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Sizes of the global search (static: they shape the compiled program)."""
+
+    rotations: int = 96
+    coarse_points: int = 64
+    coarse_steps: int = 8
+    fine_points: int = 256
+    fine_steps: int = 6
+    model_samples: int = 96
+    keep: int = 24
+    """Hypotheses of a frame that survive the coarse round and enter the paths."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """K starting trajectories with where each came from."""
+
+    unknowns: Unknowns
+    labels: tuple[str, ...]
+
+
+def observed_centres(scene: Scene) -> Float[ndarray, "O T 3"]:
+    """Centre of the box of the observed points; the nearest valid frame's where none (spec 4b)."""
+    points = np.asarray(scene.observed.points_world)
+    mask = np.asarray(scene.observed.point_mask)[..., None]
+    low = np.min(np.where(mask, points, np.inf), axis=2)
+    high = np.max(np.where(mask, points, -np.inf), axis=2)
+    detected = np.asarray(scene.observed.detected)
+    with np.errstate(invalid="ignore"):
+        centres = 0.5 * (low + high)
+    for o, seen in enumerate(detected):
+        valid = np.flatnonzero(seen)
+        nearest = np.abs(np.arange(len(seen))[:, None] - valid).argmin(axis=1)
+        centres[o] = centres[o, valid[nearest]]
+    return centres.astype(np.float32)
+
+
+def yaw_starts(scene: Scene, count: int, seed: int) -> Starts:
+    """Published starts: one yaw for all frames, on an even grid with a seeded offset when asked."""
+    centres = observed_centres(scene)
+    offset = np.random.default_rng(seed).uniform(0, 2 * np.pi / count) if seed else 0.0
+    yaws = offset + 2 * np.pi * np.arange(count) / count
+    rotation = Rotation.from_rotvec(yaws[:, None] * [0.0, 1.0, 0.0]).as_matrix()
+    six = np.concatenate([rotation[:, :, 0], rotation[:, :, 1]], axis=-1).astype(np.float32)
+    o, t, _ = centres.shape
+    unknowns = Unknowns(
+        jnp.asarray(np.broadcast_to(six[:, None, None], (count, o, t, 6))),
+        jnp.asarray(np.broadcast_to(centres, (count, o, t, 3))),
+    )
+    return Starts(unknowns, tuple(f"yaw {np.degrees(y):.0f}" for y in yaws))
+
+
+def _evidence(scene: Scene, o: int, points: int) -> FrameEvidence:
+    seen = scene.observed
+    return FrameEvidence(
+        seen.points_world[o, :, :points],
+        seen.point_mask[o, :, :points],
+        seen.part_grids[o, :, :points],
+        seen.mask_distance[o],
+        scene.cameras.Ts_pointmap_world,
+        scene.cameras.intrinsics,
+    )
+
+
+def search_object(
+    scene: Scene, o: int, settings: SearchSettings
+) -> tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[ndarray, "T H"]]:
+    """Pose hypotheses of object `o` in every frame, with costs (inf where not detected)."""
+    objects = scene.objects
+    thing = SearchObject(
+        scene.grids,
+        objects.first_grid[o] + WHOLE_UNSIGNED,
+        objects.centres[o],
+        objects.samples[o, : settings.model_samples],
+        scene.cameras.cell_size,
+        jnp.asarray(1.0),
+    )
+    frames, hypotheses = scene.frame_count, settings.rotations
+    start = super_fibonacci_rotations(hypotheses)
+    rotations = jnp.asarray(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
+    centres = observed_centres(scene)[o]
+    translations = jnp.asarray(np.broadcast_to(centres[:, None], (frames, hypotheses, 3)))
+    coarse = _evidence(scene, o, settings.coarse_points)
+    found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
+    kept = _keep_best(*(np.asarray(x) for x in found), settings.keep)
+    fine = _evidence(scene, o, settings.fine_points)
+    for _ in range(2):
+        # What fits in one frame is tried in the frames beside it: a frame in which the object is
+        # mostly hidden borrows its hypotheses.
+        borrowed = _borrow(*kept, quota=settings.keep // 4)
+        found = search_frames(
+            thing, fine, *(jnp.asarray(x) for x in borrowed), steps=settings.fine_steps
+        )
+        kept = _keep_best(*(np.asarray(x) for x in found), settings.keep)
+    rotations, translations, costs = kept
+    costs = np.where(np.asarray(scene.observed.detected[o])[:, None], costs, np.inf)
+    return rotations, translations, costs
+
+
+def _keep_best(rotations: ndarray, translations: ndarray, costs: ndarray, keep: int):
+    """The `keep` best hypotheses of each frame that differ by 6 degrees or 3 cm from better ones."""
+    frames = len(costs)
+    order = np.argsort(np.where(np.isfinite(costs), costs, np.inf), axis=1, kind="stable")
+    chosen = np.zeros((frames, keep), np.int64)
+    for t in range(frames):
+        r, x = rotations[t, order[t]], translations[t, order[t]]
+        trace = np.einsum("mij,nij->mn", r, r)
+        angle = np.arccos(np.clip((trace - 1) / 2, -1, 1))
+        same = (angle < np.radians(6)) & (np.linalg.norm(x[:, None] - x[None], axis=-1) < 0.03)
+        fresh = ~np.any(np.tril(same, -1), axis=1)
+        ranked = np.concatenate([np.flatnonzero(fresh), np.flatnonzero(~fresh)])
+        chosen[t] = order[t, ranked[:keep]]
+    rows = np.arange(frames)[:, None]
+    return rotations[rows, chosen], translations[rows, chosen], costs[rows, chosen]
+
+
+def _borrow(rotations: ndarray, translations: ndarray, costs: ndarray, quota: int):
+    """Each frame's hypotheses plus the best of the frames before and after it."""
+    frames = len(costs)
+    before, after = np.maximum(np.arange(frames) - 1, 0), np.minimum(np.arange(frames) + 1, frames - 1)
+    r = [rotations, rotations[before, :quota], rotations[after, :quota]]
+    x = [translations, translations[before, :quota], translations[after, :quota]]
+    return np.concatenate(r, axis=1), np.concatenate(x, axis=1)
+
+
+def search_starts(
+    scene: Scene,
+    symmetries: list[ndarray],
+    count: int,
+    settings: SearchSettings | None = None,
+    costs: PathCosts | None = None,
+) -> Starts:
+    """K distinct best trajectories of every object; candidate k takes path k of each object.
+
+    symmetries: per object (S, 3, 3), rotations about the centre that change nothing.
+    """
+    settings = settings or SearchSettings()
+    rotation_6d, translation = [], []
+    for o in range(scene.object_count):
+        rotations, translations, unary = search_object(scene, o, settings)
+        paths, _ = best_paths(
+            rotations, translations, unary, count=count, symmetries=symmetries[o], costs=costs
+        )
+        frames = np.arange(scene.frame_count)
+        seen = np.isfinite(unary).any(axis=1)
+        tracks = [
+            _fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
+            for p in paths
+        ]
+        rotation = np.stack([r for r, _ in tracks])
+        rotation_6d.append(np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1))
+        translation.append(np.stack([x for _, x in tracks]))
+    unknowns = Unknowns(
+        jnp.asarray(np.stack(rotation_6d, axis=1), jnp.float32),
+        jnp.asarray(np.stack(translation, axis=1), jnp.float32),
+    )
+    return Starts(unknowns, tuple(f"path {k + 1}" for k in range(count)))
+
+
+def _fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetries: ndarray):
+    """Unwrap symmetric flips between frames, then slerp through frames without detection."""
+    rotations = rotations.copy()
+    valid = np.flatnonzero(seen)
+    for a, b in zip(valid[:-1], valid[1:], strict=True):
+        options = rotations[b] @ symmetries
+        trace = np.einsum("ij,sij->s", rotations[a], options)
+        rotations[b] = options[np.argmax(trace)]
+    if len(valid) == 1:
+        return np.broadcast_to(rotations[valid[0]], rotations.shape), np.broadcast_to(
+            translations[valid[0]], translations.shape
+        )
+    frames = np.clip(np.arange(len(seen)), valid[0], valid[-1])
+    filled = Slerp(valid, Rotation.from_matrix(rotations[valid]))(frames).as_matrix()
+    moved = np.stack([np.interp(frames, valid, translations[valid, i]) for i in range(3)], axis=-1)
+    return filled, moved

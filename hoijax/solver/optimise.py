@@ -1,0 +1,177 @@
+"""Solve one problem for K candidates at once: Adam inside `lax.scan`, best-so-far, result codes.
+
+Nothing in the loop talks to the host. Structure (terms, step counts) is static; every number
+(weights, learning rate, scene) is traced, so a sweep compiles once.
+"""
+
+from enum import IntEnum
+from functools import partial
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from hoijax.losses.term import LossTerm, Weights, evaluate, final_total
+from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.solver.neighbours import refresh_pixels, refresh_vertices
+
+CONVERGED_SHARE = 1e-3
+"""Converged: the last tenth of the steps lowered the best loss by less than this share."""
+
+
+class ResultCode(IntEnum):
+    """How a candidate ended."""
+
+    CONVERGED = 0
+    STEP_LIMIT = 1
+    NOT_FINITE = 2
+
+    @property
+    def message(self) -> str:
+        return (
+            "converged",
+            "step limit reached while still improving",
+            "loss or gradient not finite: frozen at its best step",
+        )[self]
+
+
+@flax.struct.dataclass
+class Schedule:
+    """Numbers of the descent (traced)."""
+
+    learning_rate: Float[Array, ""]
+    final_learning_rate: Float[Array, ""]
+
+
+@flax.struct.dataclass
+class Solution:
+    """Best-so-far of every candidate. `losses` are totals under the final weights."""
+
+    unknowns: Unknowns
+    losses: Float[Array, " K"]
+    initial_losses: Float[Array, " K"]
+    reports: Float[Array, "K n"]
+    """Unweighted terms at the best step."""
+    codes: Int[Array, " K"]
+    history: Float[Array, "K steps n"]
+    """Unweighted terms of every step."""
+
+
+@flax.struct.dataclass
+class _State:
+    unknowns: Unknowns
+    moments: optax.OptState
+    best: Unknowns
+    best_loss: Float[Array, ""]
+    best_report: Float[Array, " n"]
+    finite: Array
+
+
+@partial(jax.jit, static_argnames=("terms", "steps", "refresh_every"))
+def optimise(
+    terms: tuple[LossTerm, ...],
+    scene: Scene,
+    initial: Unknowns,
+    neighbours: Neighbours,
+    weights: Weights,
+    schedule: Schedule,
+    *,
+    steps: int,
+    refresh_every: int,
+) -> Solution:
+    """Minimise the weighted terms from K starts; `initial` and `neighbours` carry a leading axis K.
+
+    The learning rate decays by a cosine from `learning_rate` to `final_learning_rate`. Pixel
+    neighbours are refreshed every `refresh_every` steps, vertex neighbours four times a run.
+    """
+    solve = partial(
+        _solve_one, terms, scene, weights, schedule, steps=steps, refresh_every=refresh_every
+    )
+    return jax.vmap(solve)(initial, neighbours)
+
+
+def _solve_one(terms, scene, weights, schedule, initial, neighbours, *, steps, refresh_every):
+    adam = optax.scale_by_adam()
+    uses_pixels = any(term.name.endswith("_pixels") for term in terms)
+    rounds = max(steps // refresh_every, 1)
+    vertex_every = max(rounds // 4, 1)
+
+    def loss_of(unknowns, neighbours, progress):
+        total, report = evaluate(terms, pose_scene(scene, unknowns, neighbours), weights, progress)
+        return total, report
+
+    def step(neighbours, state: _State, index):
+        progress = index / max(steps - 1, 1)
+        (_, report), gradient = jax.value_and_grad(loss_of, has_aux=True)(
+            state.unknowns, neighbours, progress
+        )
+        loss = final_total(terms, report, weights)
+        finite = state.finite & jnp.isfinite(loss) & _all_finite(gradient)
+        better = finite & (loss < state.best_loss)
+        best = _choose(better, state.unknowns, state.best)
+        updates, moments = adam.update(gradient, state.moments)
+        span = schedule.learning_rate - schedule.final_learning_rate
+        rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+        moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
+        state = _State(
+            unknowns=_choose(finite, moved, state.unknowns),
+            moments=_choose(finite, moments, state.moments),
+            best=best,
+            best_loss=jnp.where(better, loss, state.best_loss),
+            best_report=jnp.where(better, report, state.best_report),
+            finite=finite,
+        )
+        return state, (report, loss)
+
+    def refresh(carry, first_step):
+        state, neighbours = carry
+        if uses_pixels:
+            neighbours = refresh_pixels(scene, state.unknowns, neighbours)
+        is_vertex_round = (first_step // refresh_every) % vertex_every == 0
+        neighbours = jax.lax.cond(
+            is_vertex_round,
+            lambda n: refresh_vertices(scene, state.unknowns, n),
+            lambda n: n,
+            neighbours,
+        )
+        indices = first_step + jnp.arange(min(refresh_every, steps))
+        state, history = jax.lax.scan(partial(step, neighbours), state, indices)
+        return (state, neighbours), history
+
+    start = _State(
+        initial,
+        adam.init(initial),
+        initial,
+        jnp.asarray(jnp.inf),
+        jnp.full((len(terms),), jnp.nan),
+        jnp.asarray(True),
+    )
+    (state, _), (reports, losses) = jax.lax.scan(
+        refresh, (start, neighbours), jnp.arange(rounds) * refresh_every
+    )
+    losses = losses.reshape(-1)
+    return Solution(
+        unknowns=state.best,
+        losses=state.best_loss,
+        initial_losses=losses[0],
+        reports=state.best_report,
+        codes=_result_code(state, losses),
+        history=reports.reshape(-1, len(terms)),
+    )
+
+
+def _result_code(state: _State, losses: Float[Array, " steps"]) -> Int[Array, ""]:
+    early = jnp.min(losses[: max(losses.shape[0] * 9 // 10, 1)])
+    improving = state.best_loss < early * (1.0 - CONVERGED_SHARE)
+    ended = jnp.where(improving, ResultCode.STEP_LIMIT.value, ResultCode.CONVERGED.value)
+    return jnp.where(state.finite, ended, ResultCode.NOT_FINITE.value).astype(jnp.int32)
+
+
+def _all_finite(tree) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
+
+
+def _choose(flag: Array, yes, no):
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
