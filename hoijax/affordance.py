@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from hoijax.errors import UserError
+from hoijax.schema_errors import count_of, numbered, parse_json, validation_problems
 
 BODY_PARTS = (
     "left_hand",
@@ -164,16 +165,15 @@ class PartAffordanceGraph(_Frozen):
         where = f"{source}" if isinstance(source, Path) else "the part affordance graph"
         text = _read_text(source) if isinstance(source, Path) else source
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            data = parse_json(text)
+        except ValueError as error:
             raise UserError(
                 f"{where} is not JSON: {error}. Give one JSON object with the keys "
                 f"{', '.join(cls.model_fields)}; docs/bundle.md shows an example."
             ) from None
         problems = graph_problems(data)
         if problems:
-            listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise UserError(f"{where} has {_count(problems, 'problem')}:\n{listed}")
+            raise UserError(f"{where} has {count_of(problems)}:\n{numbered(problems)}")
         return cls.model_validate(data)
 
     def to_json(self) -> str:
@@ -209,15 +209,10 @@ class PartAffordanceGraph(_Frozen):
 
 def graph_problems(data: Any) -> list[str]:
     """Every problem of a parsed JSON value as a graph: of form, and of names that do not agree."""
-    problems = []
-    try:
-        PartAffordanceGraph.model_validate(data)
-    except pydantic.ValidationError as error:
-        for item in error.errors(include_url=False, include_context=False):
-            # The root's own error is the name check, which runs below even when the form is wrong.
-            if item["loc"] or item["type"] != "value_error":
-                problems.append(_describe(item["loc"], item["type"], item["msg"]))
-    return problems + _reference_problems(_with_body_part_spelling(data))
+    # The model checks names only once the form is right; here they are reported together.
+    return validation_problems(PartAffordanceGraph, data) + _reference_problems(
+        _with_body_part_spelling(data)
+    )
 
 
 def _read_text(path: Path) -> str:
@@ -230,39 +225,6 @@ def _read_text(path: Path) -> str:
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not JSON: not UTF-8 text ({error.reason}).") from None
-
-
-_KEYS_AT = {
-    (): PartAffordanceGraph,
-    ("objects",): AffordanceObject,
-    ("people",): AffordancePerson,
-    ("edges",): AffordanceEdge,
-    ("edges", "first"): PartReference,
-    ("edges", "second"): PartReference,
-}
-
-
-def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    """One pydantic error as 'place: what is wrong; remedy'."""
-    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
-    place = place or "the graph"
-    parent = _KEYS_AT.get(tuple(p for p in location[:-1] if isinstance(p, str)))
-    known = ", ".join(parent.model_fields) if parent else ""
-    if kind == "missing":
-        return f"{place}: is missing; the keys here are {known}"
-    if kind == "extra_forbidden":
-        return f"{place}: is not a key of the schema; the keys here are {known}"
-    if kind == "too_short":
-        return f"{place}: is empty; give at least one"
-    if kind == "bool_type":
-        return f"{place}: must be true or false (without quotes)"
-    if kind == "string_pattern_mismatch":
-        return f"{place}: must be a name without slashes and control characters"
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{place}: must be a JSON object {{...}}"
-    if kind == "tuple_type":
-        return f"{place}: must be a JSON list [...]"
-    return f"{place}: {message.removeprefix('Value error, ')}"
 
 
 def _items(data: Any, key: str) -> list[tuple[int, dict[str, Any]]]:
@@ -377,7 +339,3 @@ def _unknown(name: str, kind: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{name!r} is no known {kind}; {hint}known: {', '.join(known) or 'none'}"
-
-
-def _count(items: Sequence[Any], noun: str) -> str:
-    return f"{len(items)} {noun}{'s' if len(items) != 1 else ''}"

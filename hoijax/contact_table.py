@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from hoijax.affordance import BODY_PARTS, PartAffordanceGraph, mirrored_body_part
 from hoijax.errors import UserError
+from hoijax.schema_errors import numbered
 
 
 class ContactKind(IntEnum):
@@ -67,8 +68,9 @@ def compile_contacts(
     """
     problems = graph.check_against(part_names)
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise UserError(f"the part affordance graph does not fit the objects:\n{listed}")
+        raise UserError(
+            f"the part affordance graph does not fit the objects:\n{numbered(problems)}"
+        )
     object_index = {name: i for i, name in enumerate(part_names)}
     person_index = {node.name: i for i, node in enumerate(graph.people)}
     rows = []
