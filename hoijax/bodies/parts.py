@@ -1,0 +1,96 @@
+"""The twelve body parts of the part affordance graph, as vertex sets of any body on the SMPL-X tree."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from hoijax.bodies.skinned_body import JOINT_NAMES, SkinnedBody
+from hoijax.errors import UserError
+
+BODY_PARTS: tuple[str, ...] = (
+    "left_hand", "right_hand", "left_arm", "right_arm", "left_shoulder", "right_shoulder",
+    "left_leg", "right_leg", "left_foot", "right_foot", "head", "hips",
+)  # fmt: skip
+
+NO_PART = -1
+"""Part id of vertices in none of the twelve parts (chest, back, belly)."""
+
+_FINGER_STEMS = ("wrist", "index", "middle", "pinky", "ring", "thumb")
+_PART_OF_STEM = (
+    dict.fromkeys(_FINGER_STEMS, "hand")
+    | {"elbow": "arm", "shoulder": "arm", "collar": "shoulder"}
+    | {"hip": "leg", "knee": "leg", "ankle": "foot", "foot": "foot"}
+    | dict.fromkeys(("neck", "head", "jaw", "eye_smplhf"), "head")
+    | {"pelvis": "hips"}
+)
+
+
+def _part_of_joint(joint: str) -> int:
+    side, _, rest = joint.partition("_")
+    stem = (rest if side in ("left", "right") else joint).rstrip("0123456789")
+    part = _PART_OF_STEM.get(stem)
+    if part is None:
+        return NO_PART
+    return BODY_PARTS.index(f"{side}_{part}" if part not in ("head", "hips") else part)
+
+
+PART_OF_JOINT: tuple[int, ...] = tuple(_part_of_joint(joint) for joint in JOINT_NAMES)
+"""Part id of the skin that hangs on each joint."""
+
+
+def part_ids_from_skin(
+    vertices_rest: Float[np.ndarray, "v 3"],
+    joints_rest: Float[np.ndarray, "55 3"],
+    skin_indices: Int[np.ndarray, "v k"],
+    skin_weights: Float[np.ndarray, "v k"],
+) -> Int[np.ndarray, " v"]:
+    """Part id of each vertex: by the joint with the most weight, with two borders moved by position.
+
+    The shoulder takes the near quarter of the upper arm (the deltoid), and the hips take the seat: thigh skin
+    above the hip joints.
+    """
+    strongest = np.take_along_axis(skin_indices, skin_weights.argmax(1)[:, None], 1)[:, 0]
+    ids = np.array(PART_OF_JOINT, np.int32)[strongest]
+    for side in ("left", "right"):
+        hip, shoulder, elbow = (
+            JOINT_NAMES.index(f"{side}_{n}") for n in ("hip", "shoulder", "elbow")
+        )
+        bone = joints_rest[elbow] - joints_rest[shoulder]
+        along = (vertices_rest - joints_rest[shoulder]) @ bone / (bone @ bone)
+        ids[(strongest == shoulder) & (along < 0.25)] = BODY_PARTS.index(f"{side}_shoulder")
+        above = vertices_rest[:, 1] > joints_rest[hip, 1]
+        ids[(strongest == hip) & above] = BODY_PARTS.index("hips")
+    return ids
+
+
+def part_index(part: str) -> int:
+    """Index of a part's name; UserError that lists the twelve names if there is no such part."""
+    if part not in BODY_PARTS:
+        raise UserError(f"unknown body part {part!r}; the parts are {', '.join(BODY_PARTS)}")
+    return BODY_PARTS.index(part)
+
+
+def spread_subsample(
+    points: Float[np.ndarray, "n 3"], count: int, seed: int = 0
+) -> Int[np.ndarray, " m"]:
+    """Indices of `count` points far from each other (farthest point sampling); repeated if there are fewer."""
+    if len(points) <= count:
+        return np.resize(np.arange(len(points)), count)
+    chosen = np.empty(count, np.int64)
+    chosen[0] = np.random.default_rng(seed).integers(len(points))
+    distance = np.full(len(points), np.inf)
+    for i in range(1, count):
+        step = ((points - points[chosen[i - 1]]) ** 2).sum(1)
+        distance = np.minimum(distance, step)
+        chosen[i] = distance.argmax()
+    return np.sort(chosen)
+
+
+def part_vertex_indices(
+    body: SkinnedBody, part: str, count: int, seed: int = 0
+) -> Int[np.ndarray, " count"]:
+    """`count` vertices spread evenly over a body part, padded by repetition. UserError on an unknown part."""
+    members = np.flatnonzero(np.asarray(body.part_ids) == part_index(part))
+    if len(members) == 0:
+        raise UserError(f"the body {body.name!r} has no vertices on part {part!r}")
+    points = np.asarray(body.template)[members]
+    return members[spread_subsample(points, count, seed)].astype(np.int32)
