@@ -45,6 +45,9 @@ BODY_PARTS = (
 )
 """The twelve body parts a graph may name; a body part index anywhere is a position in here."""
 
+WHOLE_PART = "surface"
+"""The one part of an object whose mesh has no labelled parts: all of it."""
+
 MAX_DESCRIPTION_WORDS = 20
 MAX_VIDEO_PROMPT_WORDS = 150
 
@@ -191,7 +194,7 @@ class PartAffordanceGraph(_Frozen):
             if node.name not in part_names:
                 problems.append(f"{place}.name: {_unknown(node.name, 'object', part_names)}")
                 continue
-            known = part_names[node.name]
+            known = part_names[node.name] or (WHOLE_PART,)
             problems += [
                 f"{place}.parts[{j}]: {_unknown(part, f'part of {node.name!r}', known)}"
                 for j, part in enumerate(node.parts)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from hoijax.affordance import BODY_PARTS, PartAffordanceGraph, mirrored_body_part
+from hoijax.affordance import BODY_PARTS, PartAffordanceGraph, PartReference, mirrored_body_part
 from hoijax.errors import UserError
 from hoijax.schema_errors import numbered
 
@@ -39,6 +39,7 @@ class ContactTable:
     counts (HOI-PAGE). A video shows that a hand holds the handle, seldom surely which one."""
     object: Int[ndarray, " E"]
     part: Int[ndarray, " E"]
+    """-1 also where the object has no labelled parts: the contact is with all of it."""
     other_object: Int[ndarray, " E"]
     other_part: Int[ndarray, " E"]
     is_continuous: Bool[ndarray, " E"]
@@ -87,9 +88,9 @@ def compile_contacts(
                 "body_part": part,
                 "mirrored_body_part": BODY_PARTS.index(mirror) if mirror else -1,
                 "object": object_index[thing.entity],
-                "part": list(part_names[thing.entity]).index(thing.part),
+                "part": _part_index(thing, part_names),
                 "other_object": object_index[other.entity] if other else -1,
-                "other_part": list(part_names[other.entity]).index(other.part) if other else -1,
+                "other_part": _part_index(other, part_names) if other else -1,
                 "is_continuous": edge.is_continuous,
                 "is_rel_static": edge.is_rel_static,
             }
@@ -106,6 +107,12 @@ def compile_contacts(
         object_is_translational=np.array([nodes[n].is_translational for n in part_names], bool),
         object_is_rotational=np.array([nodes[n].is_rotational for n in part_names], bool),
     )
+
+
+def _part_index(end: PartReference, part_names: Mapping[str, Sequence[str]]) -> int:
+    """-1, the whole object, where its mesh has no labelled parts."""
+    known = part_names[end.entity]
+    return list(known).index(end.part) if known else -1
 
 
 def _either_side(columns: Mapping[str, ndarray]) -> Bool[ndarray, " E"]:
