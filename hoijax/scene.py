@@ -72,7 +72,8 @@ class ContactEdges:
     target: Int[Array, " E"]
     grid: Int[Array, " E"]
     use_mean: Bool[Array, " E"]
-    is_continuous: Bool[Array, " E"]
+    every_frame: Bool[Array, " E"]
+    """True: contact counts in every frame, by its contact state. False: in the best frame only."""
     is_rel_static: Bool[Array, " E"]
     mask: Bool[Array, " E"]
     """False for padding."""
@@ -83,6 +84,7 @@ class Scene:
     """Constants of one problem; arrays only, so scenes of equal shapes share compiled programs."""
 
     grids: DistanceGrids
+    """One table for all objects: corners (G, n, n, n, 8), but lower and spacing (O, 3)."""
     objects: ObjectConstants
     observed: ObservedObjects
     cameras: Cameras
@@ -96,6 +98,22 @@ class Scene:
     @property
     def object_count(self) -> int:
         return self.objects.centres.shape[0]
+
+    def distance(
+        self, points_asset: Float[Array, "*batch 3"], grid: Array, owner: Array
+    ) -> Float[Array, "*batch"]:
+        """Distance of points in the asset frame of objects `owner` to rows `grid` of the table.
+
+        `owner` and `grid` must broadcast against the batch shape from the left: axes missing on
+        the right are added.
+        """
+        batch = points_asset.ndim - 1
+        owner = owner.reshape(owner.shape + (1,) * (batch - owner.ndim))
+        grid = grid.reshape(grid.shape + (1,) * (batch - grid.ndim))
+        table = DistanceGrids(
+            self.grids.corners, self.grids.lower[owner], self.grids.spacing[owner]
+        )
+        return query(table, points_asset, grid)
 
 
 @flax.struct.dataclass
@@ -144,9 +162,9 @@ class PosedScene:
         self, points_world: Float[Array, "O T n 3"], kind: int
     ) -> Float[Array, "O T n"]:
         """Distance of world points to each object; kind WHOLE_SIGNED or WHOLE_UNSIGNED."""
-        grid = (self.scene.objects.first_grid + kind)[:, None, None]
-        index = jnp.broadcast_to(grid, points_world.shape[:-1])
-        return query(self.scene.grids, self.to_asset(points_world), index)
+        owner = jnp.arange(self.scene.object_count)
+        grid = self.scene.objects.first_grid + kind
+        return self.scene.distance(self.to_asset(points_world), grid, owner)
 
 
 def pose_scene(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> PosedScene:

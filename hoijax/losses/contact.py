@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.objects.distance_grid import query
 from hoijax.scene import PosedScene, edge_points_in_target
 
 SIDE_TEMPERATURE = 0.02  # metres: how sharply the closer side of a pair is preferred
@@ -14,11 +13,11 @@ Mask = Bool[Array, "*entities frames"]
 
 def edge_distances(posed: PosedScene) -> Float[Array, "E 2 T"]:
     """Distance of each side to its object part: mean over points for hands and feet, else the min."""
+    edges = posed.scene.edges
     points = edge_points_in_target(posed)
-    grid = jnp.broadcast_to(posed.scene.edges.grid[:, None, None, None], points.shape[:-1])
-    distance = jnp.maximum(query(posed.scene.grids, points, grid), 0.0)
+    distance = jnp.maximum(posed.scene.distance(points, edges.grid, edges.target), 0.0)
     mean, nearest = jnp.mean(distance, axis=-1), jnp.min(distance, axis=-1)
-    return jnp.where(posed.scene.edges.use_mean[:, None, None], mean, nearest)
+    return jnp.where(edges.use_mean[:, None, None], mean, nearest)
 
 
 def side_shares(posed: PosedScene, distances: Float[Array, "E 2 T"]) -> Float[Array, "E 2"]:
@@ -33,7 +32,7 @@ def side_shares(posed: PosedScene, distances: Float[Array, "E 2 T"]) -> Float[Ar
 
 
 def contact(posed: PosedScene) -> tuple[Values, Mask]:
-    """Squared part distance: over the frames in contact (a_c), else in the best frame only. (E, T)"""
+    """Squared part distance: in every frame in contact, or in the best frame only. (E, T)"""
     edges = posed.scene.edges
     distances = edge_distances(posed)
     shares = side_shares(posed, distances)
@@ -41,7 +40,7 @@ def contact(posed: PosedScene) -> tuple[Values, Mask]:
     frames = squared.shape[-1]
     # The best frame carries the weight of a whole clip, so that the mean over frames is its value.
     best = frames * jax.nn.one_hot(jnp.argmin(squared, axis=-1), frames)
-    frame_weight = jnp.where(edges.is_continuous[:, None], posed.neighbours.contact_state, best)
+    frame_weight = jnp.where(edges.every_frame[:, None], posed.neighbours.contact_state, best)
     return squared * frame_weight, jnp.broadcast_to(edges.mask[:, None], squared.shape)
 
 

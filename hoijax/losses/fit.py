@@ -8,7 +8,6 @@ from hoijax.camera import project
 from hoijax.frames import transform_points
 from hoijax.losses.lookup import bilinear
 from hoijax.numerics import geman_mcclure
-from hoijax.objects.distance_grid import query
 from hoijax.scene import WHOLE_UNSIGNED, PosedScene
 
 ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
@@ -32,7 +31,8 @@ def part_points(posed: PosedScene) -> tuple[Values, Mask]:
     """3D chamfer of each part's labelled points to that part alone. (O, Q, T)"""
     observed = posed.scene.observed
     points = posed.to_asset(observed.points_world)
-    squared = query(posed.scene.grids, points, observed.part_grids) ** 2
+    owner = jnp.arange(posed.scene.object_count)
+    squared = posed.scene.distance(points, observed.part_grids, owner) ** 2
     per_part = jnp.einsum("otn,otnq->oqt", squared, observed.part_shares)
     mask = jnp.swapaxes(jnp.any(observed.part_shares > 0.0, axis=2), 1, 2)
     return geman_mcclure(per_part, ROBUST_RHO), mask & observed.detected[:, None]

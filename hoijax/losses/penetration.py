@@ -3,7 +3,6 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.objects.distance_grid import query
 from hoijax.scene import WHOLE_SIGNED, PosedScene
 
 OBJECT_SAMPLES = 512
@@ -38,8 +37,8 @@ def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
     others = jnp.broadcast_to(samples[:, None], (count, *samples.shape))
     centred = (others - posed.translations[None, :, :, None]) @ posed.rotations[None]
     points = centred + scene.objects.centres[None, :, None, None]
-    grid = (scene.objects.first_grid + WHOLE_SIGNED)[None, :, None, None]
-    distance = query(scene.grids, points, jnp.broadcast_to(grid, points.shape[:-1]))
+    owner = jnp.arange(count)[None]
+    distance = scene.distance(points, scene.objects.first_grid[None] + WHOLE_SIGNED, owner)
     depth = jnp.mean(jnp.maximum(-distance, 0.0), axis=-1)
     mask = ~jnp.eye(count, dtype=bool)[:, :, None]
     return depth, jnp.broadcast_to(mask, depth.shape)

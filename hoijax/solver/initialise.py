@@ -5,6 +5,7 @@ the loss discriminates, the search fails. The default is therefore a global sear
 every frame at once, and dynamic programming over time to K distinct trajectories.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -13,24 +14,12 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation, Slerp
 
+from hoijax.config import SearchSettings
+from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.rotations import super_fibonacci_rotations
 from hoijax.scene import WHOLE_UNSIGNED, Scene, Unknowns
 from hoijax.solver.paths import PathCosts, best_paths
 from hoijax.solver.pose_search import FrameEvidence, SearchObject, search_frames
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """Sizes of the global search (static: they shape the compiled program)."""
-
-    rotations: int = 96
-    coarse_points: int = 64
-    coarse_steps: int = 8
-    fine_points: int = 256
-    fine_steps: int = 6
-    model_samples: int = 96
-    keep: int = 24
-    """Hypotheses of a frame that survive the coarse round and enter the paths."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +79,7 @@ def search_object(
     """Pose hypotheses of object `o` in every frame, with costs (inf where not detected)."""
     objects = scene.objects
     thing = SearchObject(
-        scene.grids,
+        DistanceGrids(scene.grids.corners, scene.grids.lower[o], scene.grids.spacing[o]),
         objects.first_grid[o] + WHOLE_UNSIGNED,
         objects.centres[o],
         objects.samples[o, : settings.model_samples],
@@ -183,7 +172,7 @@ def _fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetr
     """Unwrap symmetric flips between frames, then slerp through frames without detection."""
     rotations = rotations.copy()
     valid = np.flatnonzero(seen)
-    for a, b in zip(valid[:-1], valid[1:], strict=True):
+    for a, b in itertools.pairwise(valid):
         options = rotations[b] @ symmetries
         trace = np.einsum("ij,sij->s", rotations[a], options)
         rotations[b] = options[np.argmax(trace)]

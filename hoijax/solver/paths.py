@@ -4,6 +4,7 @@ Source: spec/initialisation.md. Per-frame minima alone flip between near-symmetr
 cost (how well each pose fits + how far it is from its neighbours) does not.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ def best_paths(
     unary = np.where(np.isfinite(unary), unary, 1e6)
     moves = [
         transition(rotations[a], translations[a], rotations[b], translations[b], b - a, costs)
-        for a, b in zip(frames[:-1], frames[1:], strict=True)
+        for a, b in itertools.pairwise(frames)
     ]
     spread = np.median(np.quantile(unary[frames], 0.5, axis=1) - unary[frames].min(axis=1))
     penalty = costs.repeat_share * max(float(spread), 1e-3)

@@ -1,0 +1,122 @@
+"""What a solve returns, and the result folder it is saved to."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from hoijax.affordance import PartAffordanceGraph
+from hoijax.errors import UserError
+from hoijax.frames import compose_rigid
+from hoijax.objects.asset import Asset, load_asset, save_asset
+
+RESULT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """Poses of every candidate and the winner. Object poses are T_world_asset (the mesh's frame)."""
+
+    prompt: str
+    fps: float
+    affordance: PartAffordanceGraph
+    assets: tuple[Asset, ...]
+    body_name: str
+    body_rotations: Float[ndarray, "P T 55 3"]
+    body_translations: Float[ndarray, "P T 3"]
+    body_betas: Float[ndarray, "P B"]
+    body_rest_joints: Float[ndarray, "P 55 3"]
+    object_rotations: Float[ndarray, "K O T 3 3"]
+    object_translations: Float[ndarray, "K O T 3"]
+    losses: Float[ndarray, " K"]
+    initial_losses: Float[ndarray, " K"]
+    codes: Int[ndarray, " K"]
+    labels: tuple[str, ...]
+    """Where each candidate started."""
+    term_names: tuple[str, ...]
+    reports: Float[ndarray, "K n"]
+    history: Float[ndarray, "K steps n"]
+    contact: Bool[ndarray, "K E T"]
+    """Frames in which each PAG edge group was taken to touch."""
+    Ts_world_pointmap: Float[ndarray, "T 4 4"]
+    run: dict = field(default_factory=dict)
+    """Settings, versions, device, times, bundle hash: what run.json holds."""
+
+    @property
+    def winner(self) -> int:
+        """The candidate with the lowest finite loss."""
+        return int(np.argmin(np.where(np.isfinite(self.losses), self.losses, np.inf)))
+
+    @property
+    def Ts_world_object(self) -> Float[ndarray, "O T 4 4"]:
+        """The winner's object poses, T_world_asset."""
+        return compose_rigid(
+            self.object_rotations[self.winner], self.object_translations[self.winner]
+        )
+
+    @property
+    def frame_count(self) -> int:
+        return int(self.body_translations.shape[1])
+
+
+def _array_names() -> list[str]:
+    plain = {"prompt", "fps", "affordance", "assets", "body_name", "labels", "term_names", "run"}
+    return [f.name for f in dataclasses.fields(Result) if f.name not in plain]
+
+
+def save_result(result: Result, folder: str | Path) -> Path:
+    """Write result.npz, run.json, affordance.json and objects/*.glb into an existing folder."""
+    folder = Path(folder)
+    (folder / "objects").mkdir(exist_ok=True)
+    arrays = {name: np.asarray(getattr(result, name)) for name in _array_names()}
+    np.savez_compressed(folder / "result.npz", **arrays)
+    for asset in result.assets:
+        save_asset(asset, folder / "objects" / f"{asset.name}.glb")
+    (folder / "affordance.json").write_text(result.affordance.to_json())
+    header = {
+        "result_version": RESULT_VERSION,
+        "prompt": result.prompt,
+        "fps": result.fps,
+        "body": result.body_name,
+        "objects": [asset.name for asset in result.assets],
+        "labels": list(result.labels),
+        "term_names": list(result.term_names),
+        "winner": result.winner,
+    }
+    (folder / "run.json").write_text(json.dumps(header | result.run, indent=2) + "\n")
+    return folder
+
+
+def load_result(folder: str | Path) -> Result:
+    """Read a result folder. Raises UserError naming the file that is missing or damaged."""
+    folder = Path(folder)
+    for name in ("run.json", "result.npz", "affordance.json"):
+        if not (folder / name).is_file():
+            raise UserError(f"'{folder}' is not a result folder: {name} is missing.")
+    try:
+        header = json.loads((folder / "run.json").read_text())
+        with np.load(folder / "result.npz", allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _array_names()}
+        version = header["result_version"]
+        names = [str(name) for name in header["objects"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"result in '{folder}' is damaged: {error}. Solve again.") from error
+    if version != RESULT_VERSION:
+        raise UserError(f"result in '{folder}' has version {version}, expected {RESULT_VERSION}.")
+    if any(Path(name).name != name for name in names):
+        raise UserError(f"run.json in '{folder}' names objects outside its own folder: {names}.")
+    return Result(
+        prompt=header["prompt"],
+        fps=float(header["fps"]),
+        affordance=PartAffordanceGraph.from_json(folder / "affordance.json"),
+        assets=tuple(load_asset(folder / "objects" / f"{name}.glb", name=name) for name in names),
+        body_name=header["body"],
+        labels=tuple(header["labels"]),
+        term_names=tuple(header["term_names"]),
+        run=header,
+        **arrays,
+    )

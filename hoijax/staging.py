@@ -1,0 +1,255 @@
+"""Bundle to Scene: names become integers, meshes become grids, masks become distance transforms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy import ndarray
+from scipy.ndimage import distance_transform_edt
+
+from hoijax.affordance import BODY_PARTS, PartAffordanceGraph
+from hoijax.bodies import load_body
+from hoijax.bodies.parts import contact_candidates, part_vertex_indices
+from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.config import SolveSettings
+from hoijax.contact_table import ContactKind, ContactTable, compile_contacts
+from hoijax.losses.lookup import pack_corners
+from hoijax.objects.asset import Asset
+from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
+from hoijax.observations import Observations
+from hoijax.scene import (
+    FIRST_PART,
+    WHOLE_UNSIGNED,
+    Cameras,
+    ContactEdges,
+    ObjectConstants,
+    ObservedObjects,
+    Scene,
+)
+
+MASK_CELL = 4  # image pixels in a cell of the mask distance transform
+MEAN_PARTS = ("left_hand", "right_hand", "left_foot", "right_foot")
+"""Published: contact is the mean over vertices for these, the minimum for all others."""
+
+
+def pad_to(count: int, multiple: int) -> int:
+    """Bucketed size: scenes of one bucket share compiled programs."""
+    return -(-max(count, 1) // multiple) * multiple
+
+
+def stack_grids(assets: tuple[Asset, ...], resolution: int) -> tuple[DistanceGrids, ndarray]:
+    """One table with every object's grids (padded to a multiple of 4) and each object's first row."""
+    built = [build_distance_grids(asset, resolution=resolution) for asset in assets]
+    sizes = [len(grids.corners) for grids in built]
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
+    corners = np.concatenate([np.asarray(grids.corners) for grids in built])
+    padding = pad_to(len(corners), 4) - len(corners)
+    corners = np.pad(corners, ((0, padding), *((0, 0),) * 4))
+    lower = np.stack([np.asarray(grids.lower) for grids in built])
+    spacing = np.stack([np.asarray(grids.spacing) for grids in built])
+    return DistanceGrids(jnp.asarray(corners), jnp.asarray(lower), jnp.asarray(spacing)), first
+
+
+def object_constants(
+    assets: tuple[Asset, ...], table: ContactTable, first_grid: ndarray, seed: int
+) -> ObjectConstants:
+    """Centred surface samples in random order (so that a prefix is a uniform subsample)."""
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(asset.samples)) for asset in assets]
+    pairs = list(zip(assets, orders, strict=True))
+    return ObjectConstants(
+        centres=jnp.asarray(np.stack([a.centre for a in assets])),
+        samples=jnp.asarray(np.stack([a.samples[order] - a.centre for a, order in pairs])),
+        sample_parts=jnp.asarray(np.stack([a.sample_parts[order] for a, order in pairs])),
+        first_grid=jnp.asarray(first_grid),
+        is_translational=jnp.asarray(table.object_is_translational),
+        is_rotational=jnp.asarray(table.object_is_rotational),
+    )
+
+
+def mask_distances(instance_ids: ndarray, persons: int, objects: int) -> Float[ndarray, "O T h w"]:
+    """Pixels to each object's mask or to anything that may hide it, on a coarse grid.
+
+    A cell next to the mask still costs nothing: masks come eroded.
+    """
+    t, height, width = instance_ids.shape
+    h, w = -(-height // MASK_CELL), -(-width // MASK_CELL)
+    padding = ((0, 0), (0, h * MASK_CELL - height), (0, w * MASK_CELL - width))
+    ids = np.pad(instance_ids, padding).reshape(t, h, MASK_CELL, w, MASK_CELL)
+    anything = (ids > 0).any(axis=(2, 4))
+    out = np.zeros((objects, t, h, w), np.float32)
+    for o in range(objects):
+        seen = (ids == persons + 1 + o).any(axis=(2, 4)).any(axis=(1, 2))
+        for frame in np.flatnonzero(seen):
+            away = distance_transform_edt(~anything[frame])
+            out[o, frame] = np.maximum(np.asarray(away) - 1.0, 0.0) * MASK_CELL
+    return out
+
+
+def observed_objects(
+    observations: Observations,
+    assets: tuple[Asset, ...],
+    constants: ObjectConstants,
+    Ts_world_pointmap: Float[ndarray, "T 4 4"],
+    points: int,
+) -> ObservedObjects:
+    """Observed points brought into the world, part labels as one-hot shares, mask distances."""
+    o = observations.object_count
+    linear, shift = Ts_world_pointmap[None, :, :3, :3], Ts_world_pointmap[None, :, None, :3, 3]
+    seen = observations.object_points[:, :, :points]
+    world = seen @ np.swapaxes(linear, -1, -2) + shift
+    mask = observations.object_point_mask[:, :, :points]
+    labels = observations.object_point_parts[:, :, :points]
+    parts = pad_to(max(len(asset.part_names) for asset in assets), 4)
+    one_hot = (labels[..., None] == np.arange(parts)) & mask[..., None]
+    shares = one_hot / np.maximum(one_hot.sum(axis=2, keepdims=True), 1)
+    first = np.asarray(constants.first_grid)[:, None, None]
+    grids = np.where((labels >= 0) & mask, first + FIRST_PART + labels, first + WHOLE_UNSIGNED)
+    distances = mask_distances(observations.instance_ids, observations.person_count, o)
+    sample_parts = np.asarray(constants.sample_parts)
+    return ObservedObjects(
+        points_world=jnp.asarray(np.where(mask[..., None], world, 0.0), jnp.float32),
+        pixels=jnp.asarray(observations.object_pixels[:, :, :points]),
+        point_mask=jnp.asarray(mask),
+        part_shares=jnp.asarray(shares, jnp.float32),
+        part_grids=jnp.asarray(grids, jnp.int32),
+        part_of_sample=jnp.asarray(sample_parts[:, None] == np.arange(parts)[None, :, None]),
+        detected=jnp.asarray(observations.object_detected),
+        mask_distance=jnp.asarray(pack_corners(distances)),
+    )
+
+
+def posed_bodies(body: SkinnedBody, observations: Observations) -> Float[Array, "P T V 3"]:
+    """Skin vertices of every person in every frame, in the world."""
+
+    def vertices(betas, rest_joints, rotations, translations):
+        shaped = body.shape(betas).with_rest_joints(rest_joints)
+        return jax.vmap(lambda r, t: shaped.pose(r, t).vertices_world)(rotations, translations)
+
+    run = jax.jit(vertices)
+    return jnp.stack(
+        [
+            run(
+                jnp.asarray(observations.body_betas[p]),
+                jnp.asarray(observations.body_rest_joints[p]),
+                jnp.asarray(observations.body_rotations[p]),
+                jnp.asarray(observations.body_translations[p]),
+            )
+            for p in range(observations.person_count)
+        ]
+    )
+
+
+def contact_edges(
+    table: ContactTable,
+    assets: tuple[Asset, ...],
+    body: SkinnedBody,
+    vertices_world: Float[ndarray, "P T V 3"],
+    first_grid: ndarray,
+    settings: SolveSettings,
+) -> ContactEdges:
+    """One row per group of PAG edges; see ContactEdges for the two slots of a row."""
+    count, frames = settings.contact_points, vertices_world.shape[1]
+    rows = [
+        _edge_row(table, np.flatnonzero(table.group == g), assets, body, vertices_world, settings)
+        for g in range(table.group_count)
+    ]
+    padded = pad_to(len(rows), 4)
+    blank = dict(rows[0], mask=False, slot_mask=np.zeros(2, bool))
+    rows += [blank] * (padded - len(rows))
+    columns = {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}
+    target, part = columns["target"], columns.pop("part")
+    columns["grid"] = (first_grid[target] + FIRST_PART + part).astype(np.int32)
+    assert columns["points"].shape == (padded, 2, frames, count, 3)
+    return ContactEdges(**{key: jnp.asarray(value) for key, value in columns.items()})
+
+
+def _edge_row(table, edges, assets, body, vertices_world, settings) -> dict:
+    e = int(edges[0])
+    frames, count = vertices_world.shape[1], settings.contact_points
+    points = np.zeros((2, frames, count, 3), np.float32)
+    slot_mask = np.zeros(2, bool)
+    common = {
+        "every_frame": bool(table.is_continuous[e]) or settings.infer_contact,
+        "is_rel_static": bool(table.is_rel_static[e]),
+        "mask": True,
+    }
+    if table.kind[e] == ContactKind.OBJECT_OBJECT:
+        source, target, part, own = _smaller_to_larger(table, e, assets)
+        points[0] = own[np.linspace(0, len(own) - 1, count).astype(int)]
+        slot_mask[0] = True
+        place = {"source": np.int32(source), "target": np.int32(target), "part": part}
+        return dict(
+            common, **place, points=points, slot_mask=slot_mask, select_side=False, use_mean=False
+        )
+    names = [BODY_PARTS[table.body_part[i]] for i in edges]
+    free = len(edges) == 1 and bool(table.either_side[e])
+    if free:
+        names.append(BODY_PARTS[table.mirrored_body_part[e]])
+    for name in names:
+        slot = 1 if name.startswith("right_") else 0
+        index = _part_points(body, name, settings)
+        points[slot] = vertices_world[table.person[e]][:, index]
+        slot_mask[slot] = True
+    place = {
+        "source": np.int32(len(assets)),
+        "target": np.int32(table.object[e]),
+        "part": np.int32(table.part[e]),
+    }
+    use_mean = names[0] in MEAN_PARTS
+    return dict(
+        common, **place, points=points, slot_mask=slot_mask, select_side=free, use_mean=use_mean
+    )
+
+
+def _part_points(body: SkinnedBody, part: str, settings: SolveSettings) -> ndarray:
+    if settings.palm_contact:
+        return np.asarray(contact_candidates(body, part, settings.contact_points))
+    return np.asarray(part_vertex_indices(body, part, settings.contact_points, seed=0))
+
+
+def _smaller_to_larger(table: ContactTable, e: int, assets: tuple[Asset, ...]):
+    """Object-object contact is measured from the part with less surface to the other."""
+    ends = [(table.object[e], table.part[e]), (table.other_object[e], table.other_part[e])]
+    clouds = []
+    for o, part in ends:
+        asset = assets[o]
+        own = asset.samples[asset.sample_parts == part]
+        clouds.append((own if len(own) else asset.samples) - asset.centre)
+    extents = [float(np.prod(np.ptp(cloud, axis=0) + 0.01)) for cloud in clouds]
+    small = int(np.argmin(extents))
+    source, (target, part) = ends[small][0], ends[1 - small]
+    return source, target, np.int32(part), clouds[small].astype(np.float32)
+
+
+def stage_contacts(graph: PartAffordanceGraph, assets: tuple[Asset, ...]) -> ContactTable:
+    """The graph as integers, in the order of the assets."""
+    return compile_contacts(graph, {asset.name: asset.part_names for asset in assets})
+
+
+def build_scene(
+    graph: PartAffordanceGraph,
+    assets: tuple[Asset, ...],
+    observations: Observations,
+    body_name: str,
+    Ts_world_pointmap: Float[ndarray, "T 4 4"],
+    vertices_world: Float[Array, "P T V 3"],
+    settings: SolveSettings,
+) -> Scene:
+    """Everything the losses read, from observations already aligned by `Ts_world_pointmap`."""
+    table = stage_contacts(graph, assets)
+    grids, first_grid = stack_grids(assets, settings.grid_resolution)
+    constants = object_constants(assets, table, first_grid, settings.seed)
+    observed = observed_objects(
+        observations, assets, constants, Ts_world_pointmap, settings.points
+    )
+    height, width = observations.image_size
+    edges = contact_edges(
+        table, assets, load_body(body_name), np.asarray(vertices_world), first_grid, settings
+    )
+    cameras = Cameras(
+        Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32),
+        intrinsics=jnp.asarray(observations.intrinsics),
+        cell_size=jnp.full(2, MASK_CELL, jnp.float32),
+    )
+    return Scene(grids, constants, observed, cameras, vertices_world, edges)
