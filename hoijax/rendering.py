@@ -154,8 +154,16 @@ def cast(
     rays_camera = camera.ray_directions().reshape(-1, 3)
     rotation = np.asarray(T_world_camera[:3, :3], np.float32)
     rays_world = rays_camera @ rotation.T
-    origins = np.broadcast_to(np.asarray(T_world_camera[:3, 3], np.float32), rays_world.shape)
-    hits = scene.intersect(origins, rays_world)
+    eye = np.asarray(T_world_camera[:3, 3], np.float32)
+    chosen = _pixels_that_may_hit((scene.vertices - eye) @ rotation, camera)
+    found = scene.intersect(np.broadcast_to(eye, (len(chosen), 3)), rays_world[chosen])
+    hits = RayHits(
+        np.full(len(rays_world), NO_HIT, np.int32),
+        np.zeros(len(rays_world), np.float32),
+        np.zeros((len(rays_world), 2), np.float32),
+    )
+    hits.face_ids[chosen], hits.distance[chosen] = found.face_ids, found.distance
+    hits.barycentric[chosen] = found.barycentric
     seen = hits.face_ids >= 0
     faces = hits.face_ids[seen]
     instance_ids, part_ids = np.zeros(len(seen), np.uint8), np.full(len(seen), -1, np.int8)
@@ -176,6 +184,21 @@ def cast(
         scene=scene,
         hits=hits,
     )
+
+
+def _pixels_that_may_hit(vertices_camera: np.ndarray, camera: PinholeCamera) -> np.ndarray:
+    """Flat indices of the pixels inside the bounding rectangle of all projected vertices."""
+    if len(vertices_camera) == 0:
+        return np.zeros(0, np.int64)
+    lower, upper = np.zeros(2, int), np.array([camera.width, camera.height])
+    if vertices_camera[:, 2].min() > 1e-3:  # else something reaches behind the camera
+        focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
+        uv = vertices_camera[:, :2] / vertices_camera[:, 2:] * focal + centre
+        lower, upper = (
+            np.clip(edge, 0, upper).astype(int) for edge in (uv.min(0) - 1, uv.max(0) + 2)
+        )
+    rows = np.arange(lower[1], upper[1])[:, None] * camera.width
+    return (rows + np.arange(lower[0], upper[0])).ravel()
 
 
 def _embree_scene(vertices: np.ndarray, faces: np.ndarray):

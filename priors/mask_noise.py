@@ -22,7 +22,7 @@ def flicker(
         for _ in range(2)
     )
     source = t, np.clip(v + dv, 0, shape[1] - 1), np.clip(u + du, 0, shape[2] - 1)
-    holes = blobs(rng, shape, noise.mask_cell_pixels, noise.hole_share)
+    holes = blobs(rng, shape, noise.hole_pixels, noise.hole_share)
     labels = np.where(holes, np.uint8(0), instance_ids[source])
     return labels, np.where(labels == 0, np.int8(-1), part_ids[source])
 

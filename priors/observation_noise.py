@@ -39,8 +39,10 @@ class NoiseModel:
     """By how much mask boundaries flicker, in and out."""
     mask_cell_pixels: float = 10.0
     """Pixels over which the flicker and the part mislabels are correlated."""
-    hole_share: float = 0.03
+    hole_share: float = 0.015
     """Share of every mask lost to holes."""
+    hole_pixels: float = 6.0
+    """Size of those holes."""
     erode: bool = True
     """Samples come from masks eroded by 3 x 3; what is thinner than 3 pixels keeps its pixels."""
     part_mislabel_share: float = 0.05
@@ -77,6 +79,7 @@ class NoiseModel:
             "smooth_depth_pixels",
             "edge_relative",
             "mask_cell_pixels",
+            "hole_pixels",
             "missed_burst_frames",
             "body_frames",
         }
@@ -108,8 +111,11 @@ def smooth_over_pixels(
 ) -> Float[ndarray, "T H W"]:
     """Unit-variance noise of `shape` = (T, H, W), correlated over pixels, not over frames."""
     rows, columns = smoothing_matrix(shape[1], cell), smoothing_matrix(shape[2], cell)
-    white = rng.standard_normal((shape[0], rows.shape[1], columns.shape[1]), np.float32)
-    return rows @ white @ columns.T
+    knots = rows.shape[1], columns.shape[1]
+    white = rng.standard_normal((knots[0], shape[0] * knots[1]), np.float32)
+    # two large products instead of T small ones, which BLAS threads make slow on a busy machine
+    field = (rows @ white).reshape(-1, knots[1]) @ columns.T
+    return np.ascontiguousarray(field.reshape(shape[1], shape[0], shape[2]).swapaxes(0, 1))
 
 
 def blobs(
