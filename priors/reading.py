@@ -1,0 +1,324 @@
+"""From a sentence and the objects at hand to actions: who does what with which, what stands on what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hoijax.affordance import BODY_PARTS, WHOLE_PART
+from hoijax.errors import UserError
+from priors.object_nouns import PartedObject, compact_name, find_objects, positions_of_name
+from priors.sentence import (
+    FORWARD,
+    OFF,
+    ON,
+    PersonMention,
+    VerbMention,
+    find_people,
+    find_verbs,
+    library,
+    preposition_before,
+    singular,
+    tokenise,
+)
+
+PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
+JOINING = {"with", "and", "beside"}
+"""'a man with a friend' does it together; 'to a friend' does not."""
+EFFECTOR_PREPOSITIONS = {*FORWARD, "by", "in"}
+CONTACT_PREPOSITIONS = {*ON, "against", "under", "over"}
+BODY_NOUNS = {
+    "hand": "hand",
+    "palm": "hand",
+    "fist": "hand",
+    "arm": "arm",
+    "elbow": "arm",
+    "shoulder": "shoulder",
+    "leg": "leg",
+    "knee": "leg",
+    "foot": "foot",
+    "feet": "foot",
+    "head": "head",
+    "hip": "hips",
+}
+HOW_TO_GIVE_A_GRAPH = (
+    "Or give the part affordance graph by hand: --pag file.json (docs/bundle.md shows one)."
+)
+
+
+@dataclass(frozen=True)
+class Action:
+    """Some people do one thing with one object."""
+
+    verb: str
+    """A canonical verb, a key of the library."""
+    word: str
+    """The base form found in the text, such as 'put' for the verb 'carry'."""
+    people: tuple[int, ...]
+    """Indices into the graph's people."""
+    object: int
+    """Index into the objects."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One object stands on (or in) another."""
+
+    upper: int
+    lower: int
+    phase: Literal["start", "end", "throughout"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a sentence says, before it becomes a graph."""
+
+    actions: tuple[Action, ...]
+    """The first is the primary one; no two are of the same people with the same object."""
+    relations: tuple[Relation, ...]
+    person_nouns: tuple[str, ...]
+    receivers: tuple[int, ...]
+    """People to whom something is thrown or given."""
+    effectors: tuple[tuple[int, str], ...]
+    """(action, body part): parts the text says it is done with; they replace the usual ones."""
+    touched: tuple[tuple[int, str], ...]
+    """(action, body part): parts the text says the object is on; they come on top."""
+    named_parts: tuple[tuple[int, str], ...]
+    """(object, part): parts of objects that the text names."""
+
+
+@dataclass(frozen=True)
+class _Words:
+    """A sentence taken apart."""
+
+    tokens: list[str]
+    verbs: list[VerbMention]
+    people: list[PersonMention]
+    mentions: list[list[int]]
+    """Positions where each object is mentioned."""
+
+    @property
+    def stops(self) -> set[int]:
+        nouns = {position for positions in self.mentions for position in positions}
+        return nouns | {m.position for m in (*self.verbs, *self.people)}
+
+    def preposition(self, position: int) -> str | None:
+        return preposition_before(self.tokens, position, self.stops)
+
+    def clause_of(self, position: int) -> int:
+        """Index of the last verb at or before a position; the first verb where none is."""
+        return max((i for i, v in enumerate(self.verbs) if v.position <= position), default=0)
+
+
+def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
+    """Actions and relations of a sentence over the given objects.
+
+    Raises UserError for a sentence without a known verb (it lists those known), and for objects of
+    which the sentence does not say what happens with them.
+    """
+    tokens = tokenise(text)
+    verbs = find_verbs(tokens)
+    if not verbs:
+        raise UserError(
+            f"no known verb in {text!r}. Known: {', '.join(library()['verbs'])} (and their "
+            f"inflections and common synonyms). {HOW_TO_GIVE_A_GRAPH}"
+        )
+    words = _Words(tokens, verbs, find_people(tokens), find_objects(tokens, objects))
+    subjects, receivers = _subjects(words)
+    owners = _objects_of_clauses(words, objects)
+    actions, action_of_clause = _merge(words, subjects, owners)
+    relations = _relations(words, owners)
+    used = {a.object for a in actions} | {o for r in relations for o in (r.upper, r.lower)}
+    unused = [
+        f"{node.name!r}"
+        for o, node in enumerate(objects)
+        if o not in used and not words.mentions[o]
+    ]
+    if unused:
+        raise UserError(
+            f"{text!r} does not say what happens with {' and '.join(unused)}. Name every object in "
+            f"the sentence, or leave its mesh away. {HOW_TO_GIVE_A_GRAPH}"
+        )
+    effectors, touched = _body_parts(words, action_of_clause)
+    nouns = {p: singular(m.noun) for m in reversed(words.people) for p in m.people}
+    count = max([*nouns, 0]) + 1
+    return Reading(
+        tuple(actions),
+        tuple(relations),
+        tuple(nouns.get(p, "person") for p in range(count)),
+        receivers,
+        effectors,
+        touched,
+        _named_parts(words, objects, owners),
+    )
+
+
+def _subjects(words: _Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
+    """(people of each clause, people at whom something is directed)."""
+    people: list[list[int]] = [[] for _ in words.verbs]
+    receivers: list[int] = []
+    for mention in words.people:
+        before = [i for i, v in enumerate(words.verbs) if v.position < mention.position]
+        after = [i for i, v in enumerate(words.verbs) if v.position > mention.position]
+        preposition = words.preposition(mention.position)
+        if not before:
+            clause = 0
+        elif preposition in JOINING or (preposition == "by" and not people[before[-1]]):
+            clause = before[-1] if preposition == "by" else before[0]  # 'is lifted by two men'
+        elif preposition is not None:
+            receivers.extend(mention.people)
+            continue
+        elif after:
+            clause = after[0]  # 'pushes a woman who sits', 'while another person holds'
+        else:
+            continue
+        people[clause].extend(p for p in mention.people if p not in people[clause])
+    for clause in range(len(people)):
+        people[clause] = people[clause] or (people[clause - 1] if clause else [0])
+    return [tuple(sorted(group)) for group in people], tuple(receivers)
+
+
+def _objects_of_clauses(words: _Words, objects: Sequence[PartedObject]) -> list[list[int]]:
+    """The objects that each verb is about."""
+    owners: list[list[int]] = []
+    free = [o for o in range(len(objects)) if not words.mentions[o]]
+    for clause, verb in enumerate(words.verbs):
+        entry = library()["verbs"][verb.verb]
+        ranked: list[tuple[int, int, int]] = []
+        for o, positions in enumerate(words.mentions):
+            for position in positions:
+                preposition = words.preposition(position) if position != verb.position else None
+                is_tool = entry.get("is_tool") and preposition in FORWARD
+                is_after = words.clause_of(position) == clause and position >= verb.position
+                if not is_after and not (is_tool and position < verb.position):
+                    continue
+                ranked.append((_preference(preposition, entry), position, o))
+        best = min(ranked)[:2] if ranked else None
+        found = [o for *key, o in ranked if tuple(key) == best]
+        if not found and clause:
+            found = owners[-1]  # 'picks up a box and throws it'
+        if not found:  # 'a person with a broom sweeps'
+            earlier = [o for o, m in enumerate(words.mentions) if m and m[0] < verb.position]
+            found = earlier[:1]
+        if not found:
+            later = [o for o, m in enumerate(words.mentions) if m]
+            found = free[:1] if free else later[:1]
+        owners.append(found)
+    return owners
+
+
+def _preference(preposition: str | None, entry: dict) -> int:
+    """How well a noun on this preposition serves as the verb's object; smaller is better."""
+    order: list[set[str | None]]
+    if entry.get("is_tool"):
+        order = [{*FORWARD}, {None}, {"from", "on"}]
+    elif entry.get("is_support"):
+        order = [{None}, {*ON}, {*FORWARD}]
+    else:
+        order = [{None}, {"against", "around"}, {*FORWARD}]
+    return next((rank for rank, group in enumerate(order) if preposition in group), len(order))
+
+
+def _merge(
+    words: _Words, subjects: list[tuple[int, ...]], owners: list[list[int]]
+) -> tuple[list[Action], list[int]]:
+    """(actions, the action that each clause went into), the primary action first.
+
+    Of several verbs of the same people with the same object the last counts, unless it only
+    prepares ('picks up and throws' is to throw).
+    """
+    rules = library()["verbs"]
+    chosen: dict[tuple[tuple[int, ...], int], tuple[int, VerbMention]] = {}
+    keys: list[tuple[tuple[int, ...], int]] = []
+    for clause, verb in enumerate(words.verbs):
+        people, things = subjects[clause], owners[clause]
+        pairs = [(people, thing) for thing in things]
+        if len(people) == len(things) > 1:  # two people, two chairs: one each
+            pairs = [((p,), thing) for p, thing in zip(people, things, strict=True)]
+        for key in pairs:
+            old = chosen.get(key)
+            if old is None or not rules[verb.verb].get("is_preparation"):
+                chosen[key] = (old[0] if old else clause, verb)
+        keys.append(pairs[0])
+
+    def rank(key: tuple[tuple[int, ...], int]) -> tuple[bool, int]:
+        clause, verb = chosen[key]  # 'a man sitting on a chair lifts a box' is to lift
+        return words.tokens[verb.position].endswith("ing"), clause
+
+    order = sorted(chosen, key=rank)
+    actions = [Action(chosen[k][1].verb, chosen[k][1].word, *k) for k in order]
+    return actions, [order.index(key) for key in keys]
+
+
+def _relations(words: _Words, owners: list[list[int]]) -> list[Relation]:
+    """Objects that stand on others, from the prepositions their nouns hang on."""
+    relations: list[Relation] = []
+    main = {o for group in owners for o in group}
+    for o, positions in enumerate(words.mentions):
+        for position in positions:
+            clause = words.clause_of(position)
+            verb, preposition = words.verbs[clause], words.preposition(position)
+            partner = next((p for p in owners[clause] if p != o), None)
+            if partner is None or o in owners[clause]:
+                continue
+            phase = None
+            if preposition in OFF:
+                phase = "start"
+            elif preposition in ON and o not in main:
+                is_end = preposition in ("onto", "into") or verb.word in PUT_WORDS
+                phase = "end" if is_end or verb.verb in ("lift", "throw") else "throughout"
+            if phase:
+                relations.append(Relation(partner, o, phase))
+            elif preposition in FORWARD and words.tokens[position + 1 : position + 2] == ["on"]:
+                relations.append(Relation(o, partner, "throughout"))
+    return list(dict.fromkeys(relations))
+
+
+def _body_parts(
+    words: _Words, action_of_clause: list[int]
+) -> tuple[tuple[tuple[int, str], ...], tuple[tuple[int, str], ...]]:
+    """(parts it is done with, parts the object is on) that the text names, by action."""
+    effectors: list[tuple[int, str]] = []
+    touched: list[tuple[int, str]] = []
+    for i, token in enumerate(words.tokens):
+        noun = BODY_NOUNS.get(token) or BODY_NOUNS.get(singular(token))
+        before = words.tokens[max(0, i - 2) : i]
+        is_owned = {"his", "her", "their", "my", "left", "right", "both", "two"} & set(before)
+        if noun is None or not (is_owned or noun == "hand"):
+            continue
+        parts = [part for part in BODY_PARTS if part == noun or part.endswith(f"_{noun}")]
+        sides = [side for side in ("left", "right") if side in before]
+        if len(parts) == 2 and sides:
+            parts = [f"{side}_{noun}" for side in sides]
+        elif len(parts) == 2 and token == singular(token) and token != "feet":
+            parts = parts[1:]  # one hand: the right; which one it is stays open in the solver
+        action = action_of_clause[words.clause_of(i)]
+        preposition = words.preposition(i)
+        is_before_verb = i < words.verbs[0].position
+        if noun == "hand" or preposition in EFFECTOR_PREPOSITIONS or is_before_verb:
+            effectors += [(action, part) for part in parts]
+        elif preposition in CONTACT_PREPOSITIONS and (noun, preposition) != ("head", "over"):
+            touched += [(action, part) for part in parts]
+    return tuple(dict.fromkeys(effectors)), tuple(dict.fromkeys(touched))
+
+
+def _named_parts(
+    words: _Words, objects: Sequence[PartedObject], owners: list[list[int]]
+) -> tuple[tuple[int, str], ...]:
+    """Object parts named as 'by its legs', 'the handle of the suitcase', 'grips the handle'."""
+    tokens, verbs = words.tokens, {v.position for v in words.verbs}
+    named: list[tuple[int, str]] = []
+    for o, node in enumerate(objects):
+        for part in node.part_names or (WHOLE_PART,):
+            for i in positions_of_name(tokens, compact_name(part)):
+                is_of = tokens[i + 1 : i + 2] == ["of"] and any(
+                    i < position <= i + 5 for position in words.mentions[o]
+                )
+                is_own = i > 0 and o in owners[words.clause_of(i)]
+                is_own = is_own and (
+                    tokens[i - 1] == "its"
+                    or "by" in tokens[max(0, i - 2) : i]
+                    or (i > 1 and tokens[i - 1] == "the" and i - 2 in verbs)
+                )
+                if is_of or is_own:
+                    named.append((o, part))
+    return tuple(dict.fromkeys(named))
