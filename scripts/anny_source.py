@@ -251,8 +251,8 @@ def _sew(loop: list[int], vertices: np.ndarray) -> np.ndarray:
 
 def merged_weights(
     source: Source, vertices: np.ndarray, joints: np.ndarray, joint_names: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Skin indices and weights (19158, MAX_WEIGHTS) on the SMPL-X joints."""
+) -> np.ndarray:
+    """Weights (19158, 55) on the SMPL-X joints, at most MAX_WEIGHTS of them not zero."""
     share = np.zeros((len(source.bone_names), len(joint_names)))
     for bone, name in enumerate(source.bone_names):
         stem, _, side = name.partition(".")
@@ -264,12 +264,9 @@ def merged_weights(
         else:
             share[bone] = share[source.bone_parents[bone]]
     weights = smooth_wrists(source.bone_weights @ share, vertices, joints, joint_names)
-    indices = np.argsort(-weights, axis=1, kind="stable")[:, :MAX_WEIGHTS]
-    weights = np.take_along_axis(weights, indices, 1)
     weights[weights < 1e-3] = 0.0
-    return np.where(weights > 0, indices, 0), weights / np.maximum(
-        weights.sum(1, keepdims=True), 1e-12
-    )
+    weights[np.arange(len(weights))[:, None], np.argsort(-weights, axis=1)[:, MAX_WEIGHTS:]] = 0.0
+    return weights / np.maximum(weights.sum(1, keepdims=True), 1e-12)
 
 
 def smooth_wrists(

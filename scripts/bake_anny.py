@@ -17,7 +17,8 @@ import numpy as np
 from anny_source import Source, load_source, merged_weights, shape_offsets, surface_faces
 from anny_t_pose import smplx_joints, t_pose
 
-from hoijax.bodies.skinned_body import JOINT_NAMES
+from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.skinning import block_of_vertices, sparse_weights
 
 DEFAULT_PHENOTYPE = {
     "gender": 0.5,
@@ -80,22 +81,35 @@ def shape_directions(
     )
 
 
+def surface_in_block_order(
+    faces: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The MakeHuman vertices of the surface, sorted into skinning blocks, and the faces on them.
+
+    Sorted here, the skin needs no reordering at run time (hoijax/bodies/skinning.py).
+    """
+    kept = np.unique(faces)
+    kept = kept[np.argsort(block_of_vertices(weights[kept].astype(np.float32)), kind="stable")]
+    place = np.zeros(len(weights), np.int64)
+    place[kept] = np.arange(len(kept))
+    return kept, place[faces]
+
+
 def bake(data_folder: Path) -> dict[str, np.ndarray]:
     """All arrays of the baked body, ready for numpy.savez_compressed."""
     source = load_source(data_folder)
     vertices, joints = t_posed(source, DEFAULT_PHENOTYPE)
-    faces = surface_faces(source)
-    kept, faces = np.unique(faces, return_inverse=True)
-    faces = faces.reshape(-1, 3)
+    weights = merged_weights(source, vertices, joints, JOINT_NAMES)
+    kept, faces = surface_in_block_order(surface_faces(source), weights)
     directions, joint_directions = shape_directions(source, kept, (vertices, joints))
-    skin_indices, skin_weights = merged_weights(source, vertices, joints, JOINT_NAMES)
+    skin_indices, skin_weights = sparse_weights(weights[kept].astype(np.float32))
     return {
         "template": vertices[kept].astype(np.float32),
         "shape_directions": directions.astype(np.float32),
         "joints_template": joints.astype(np.float32),
         "joints_directions": joint_directions.astype(np.float32),
-        "skin_indices": skin_indices[kept].astype(np.uint8),
-        "skin_weights": skin_weights[kept].astype(np.float32),
+        "skin_indices": skin_indices.astype(np.uint8),
+        "skin_weights": skin_weights,
         "faces": faces.astype(np.uint16),
         "makehuman_vertices": kept.astype(np.uint16),
         "phenotype": np.array(list(DEFAULT_PHENOTYPE.values()), np.float32),

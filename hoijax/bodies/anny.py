@@ -7,6 +7,7 @@ import numpy as np
 
 from hoijax.bodies.parts import part_ids_from_skin
 from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bodies.skinning import build_skin
 from hoijax.errors import UserError
 
 
@@ -33,5 +34,6 @@ def load_anny() -> SkinnedBody:
             skin_weights=weights,
             faces=data["faces"].astype(np.int32),
             part_ids=part_ids_from_skin(template, joints, indices, weights),
+            skin=build_skin(indices, weights),
             name="anny",
         )
