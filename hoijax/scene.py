@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.objects.distance_grid import DistanceGrids, query
+from hoijax.rigid import to_local, to_world
 from hoijax.rotations import rotation_6d_to_matrix
 
 WHOLE_SIGNED, WHOLE_UNSIGNED, FIRST_PART = 0, 1, 2
@@ -146,17 +147,16 @@ class PosedScene:
     translations: Float[Array, "O T 3"]
     neighbours: Neighbours
 
-    def to_asset(self, points_world: Float[Array, "O T *n 3"]) -> Float[Array, "O T *n 3"]:
+    def to_asset(self, points_world: Float[Array, "O T n 3"]) -> Float[Array, "O T n 3"]:
         """World points into each object's asset frame, where its grids live."""
-        shape = points_world.shape
-        flat = points_world.reshape(*shape[:2], -1, 3)
-        centred = (flat - self.translations[:, :, None]) @ self.rotations
-        return (centred + self.scene.objects.centres[:, None, None]).reshape(shape)
+        centred = to_local(self.rotations, self.translations, points_world)
+        return centred + self.scene.objects.centres[:, None, None]
 
     def samples_world(self, count: int) -> Float[Array, "O T {count} 3"]:
         """The first `count` surface samples of every object, posed."""
         samples = self.scene.objects.samples[:, None, :count]
-        return samples @ jnp.swapaxes(self.rotations, -1, -2) + self.translations[:, :, None]
+        shape = (*self.translations.shape[:2], count, 3)
+        return to_world(self.rotations, self.translations, jnp.broadcast_to(samples, shape))
 
     def object_distance(
         self, points_world: Float[Array, "O T n 3"], kind: int
@@ -176,13 +176,17 @@ def pose_scene(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> Pose
 def edge_points_in_target(posed: PosedScene) -> Float[Array, "E 2 T C 3"]:
     """Contact points of every edge in the asset frame of the edge's target object."""
     edges = posed.scene.edges
+    shape = edges.points.shape[:3]
     identity = jnp.broadcast_to(jnp.eye(3), (1, *posed.rotations.shape[1:]))
     rotations = jnp.concatenate([posed.rotations, identity])
     translations = jnp.concatenate([posed.translations, jnp.zeros_like(posed.translations[:1])])
-    source_rotation = rotations[edges.source][:, None]
-    source_translation = translations[edges.source][:, None, :, None]
-    world = edges.points @ jnp.swapaxes(source_rotation, -1, -2) + source_translation
-    target_rotation = posed.rotations[edges.target][:, None]
-    target_translation = posed.translations[edges.target][:, None, :, None]
-    centred = (world - target_translation) @ target_rotation
+
+    def pose_of(index: Array) -> tuple[Array, Array]:
+        rotation, translation = rotations[index][:, None], translations[index][:, None]
+        return jnp.broadcast_to(rotation, (*shape, 3, 3)), jnp.broadcast_to(
+            translation, (*shape, 3)
+        )
+
+    world = to_world(*pose_of(edges.source), edges.points)
+    centred = to_local(*pose_of(edges.target), world)
     return centred + posed.scene.objects.centres[edges.target][:, None, None, None]

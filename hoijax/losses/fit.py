@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hoijax.camera import project
-from hoijax.frames import transform_points
 from hoijax.losses.lookup import bilinear
 from hoijax.numerics import geman_mcclure
+from hoijax.rigid import to_world
 from hoijax.scene import WHOLE_UNSIGNED, PosedScene
 
 ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
@@ -41,7 +41,10 @@ def part_points(posed: PosedScene) -> tuple[Values, Mask]:
 def project_samples(posed: PosedScene, count: int) -> Float[Array, "O T {count} 2"]:
     """Pixels of the first `count` surface samples, through the inverse alignment."""
     cameras = posed.scene.cameras
-    points = transform_points(cameras.Ts_pointmap_world[None], posed.samples_world(count))
+    samples = posed.samples_world(count)
+    linear = jnp.broadcast_to(cameras.Ts_pointmap_world[:, :3, :3], (*samples.shape[:2], 3, 3))
+    shift = jnp.broadcast_to(cameras.Ts_pointmap_world[:, :3, 3], (*samples.shape[:2], 3))
+    points = to_world(linear, shift, samples)
     return project(points, cameras.intrinsics[None])
 
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from hoijax.rigid import to_local
 from hoijax.scene import WHOLE_SIGNED, PosedScene
 
 OBJECT_SAMPLES = 512
@@ -33,10 +34,15 @@ def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
     """Mean depth of each object's surface samples inside every other object. (O, O, T)"""
     scene = posed.scene
     count = scene.object_count
+    if count == 1:  # known from shapes: a lone object costs nothing
+        nothing = jnp.zeros((1, 1, scene.frame_count))
+        return nothing, nothing > 0.0
     samples = posed.samples_world(OBJECT_SAMPLES)
-    others = jnp.broadcast_to(samples[:, None], (count, *samples.shape))
-    centred = (others - posed.translations[None, :, :, None]) @ posed.rotations[None]
-    points = centred + scene.objects.centres[None, :, None, None]
+    shape = (count, *samples.shape)
+    others = jnp.broadcast_to(samples[:, None], shape)
+    rotation = jnp.broadcast_to(posed.rotations[None], (*shape[:3], 3, 3))
+    translation = jnp.broadcast_to(posed.translations[None], (*shape[:3], 3))
+    points = to_local(rotation, translation, others) + scene.objects.centres[None, :, None, None]
     owner = jnp.arange(count)[None]
     distance = scene.distance(points, scene.objects.first_grid[None] + WHOLE_SIGNED, owner)
     depth = jnp.mean(jnp.maximum(-distance, 0.0), axis=-1)
