@@ -45,6 +45,10 @@ class RayHits:
     barycentric: Float[ndarray, "N 2"]
     """Weights of the face's second and third corner."""
 
+    def subset(self, chosen: ndarray) -> "RayHits":
+        """Only some of the rays, by index or mask."""
+        return RayHits(self.face_ids[chosen], self.distance[chosen], self.barycentric[chosen])
+
 
 class RayScene:
     """All meshes of a picture merged into one embree scene (static: build one per frame)."""
@@ -94,32 +98,14 @@ class RayScene:
     @cached_property
     def corner_normals(self) -> ndarray:
         """(F, 3, 3) unit normals per face corner: smooth over soft edges, flat at hard ones."""
-        corners = self.vertices[self.faces]
-        area_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        vertex_normals = np.stack(
-            [
-                np.bincount(
-                    self.faces.ravel(), np.repeat(area_normals[:, i], 3), len(self.vertices)
-                )
-                for i in range(3)
-            ],
-            axis=-1,
-        )
-        face_normals = _unit(area_normals)[:, None, :]
-        smooth = _unit(vertex_normals)[self.faces]
-        is_smooth = (smooth * face_normals).sum(-1, keepdims=True) > SMOOTH_LIMIT
-        return np.where(is_smooth, smooth, face_normals).astype(np.float32)
+        return corner_normals(self.vertices, self.faces)
 
     def smooth_normals(self, hits: RayHits) -> ndarray:
-        """(N, 3) unit shading normals at the hits, zero where there is none."""
-        hit = hits.face_ids >= 0
-        corners = self.corner_normals[hits.face_ids[hit]]
-        second, third = hits.barycentric[hit, :1], hits.barycentric[hit, 1:]
-        normals = np.zeros((len(hit), 3), np.float32)
-        normals[hit] = _unit(
-            (1 - second - third) * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2]
-        )
-        return normals
+        """(N, 3) unit shading normals of hits that all met a face."""
+        corners = self.corner_normals[hits.face_ids]
+        second, third = hits.barycentric[:, :1], hits.barycentric[:, 1:]
+        first = 1 - second - third
+        return _unit(first * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2])
 
 
 @dataclass(frozen=True)
@@ -140,6 +126,22 @@ class CastImage:
     T_world_camera: Float[ndarray, "4 4"]
     scene: RayScene = field(repr=False)
     hits: RayHits = field(repr=False)
+
+
+def corner_normals(
+    vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]
+) -> Float[ndarray, "F 3 3"]:
+    """Unit normal of every face corner: the vertex normal over soft edges, the face's at hard ones."""
+    corners = vertices[faces]
+    area_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    spread = np.repeat(area_normals, 3, axis=0)
+    vertex_normals = np.stack(
+        [np.bincount(faces.ravel(), spread[:, i], len(vertices)) for i in range(3)], axis=-1
+    )
+    face_normals = _unit(area_normals)[:, None, :]
+    smooth = _unit(vertex_normals)[faces]
+    is_smooth = (smooth * face_normals).sum(-1, keepdims=True) > SMOOTH_LIMIT
+    return np.where(is_smooth, smooth, face_normals).astype(np.float32)
 
 
 def cast(

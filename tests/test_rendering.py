@@ -97,7 +97,7 @@ def test_bad_meshes_are_refused(mesh, message):
 def test_normals_are_smooth_on_a_sphere_and_flat_on_a_box():
     round_picture = cast([sphere((0, 1, 0), 0.5, 1)], CAMERA, look_at((0, 1, 3), (0, 1, 0)))
     seen = round_picture.hits.face_ids >= 0
-    normals = round_picture.scene.smooth_normals(round_picture.hits)[seen]
+    normals = round_picture.scene.smooth_normals(round_picture.hits.subset(seen))
     points = round_picture.points_camera.reshape(-1, 3)[seen] * (1, -1, -1) + (0, 1, 3)
     outward = points - (0, 1, 0)
     outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
