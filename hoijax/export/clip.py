@@ -1,0 +1,108 @@
+"""What every exporter takes: people and objects moving through a clip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody, as_numpy
+from hoijax.objects.asset import Asset
+
+if TYPE_CHECKING:
+    from hoijax.result import Result
+
+PERSON_COLORS = ((0.50, 0.60, 0.76), (0.74, 0.56, 0.66), (0.52, 0.70, 0.58), (0.72, 0.68, 0.50))
+OBJECT_COLORS = ((0.86, 0.46, 0.20), (0.20, 0.58, 0.52), (0.80, 0.66, 0.22), (0.62, 0.36, 0.62))
+"""Linear RGB, one per person and object, from the first again when there are more."""
+
+
+@dataclass(frozen=True)
+class PersonClip:
+    """One person's motion. Axis-angle local to the parent, translation as in SMPL-X."""
+
+    body_name: str
+    """Name of the body model: "anny", "smplx" ..."""
+    shaped: ShapedBody
+    """Rest mesh, joints and skin, on the host."""
+    betas: Float[ndarray, "B"]
+    joint_rotations: Float[ndarray, "T 55 3"]
+    translations: Float[ndarray, "T 3"]
+
+    @cached_property
+    def vertices_world(self) -> Float[ndarray, "T V 3"]:
+        """Skin in every frame, metres."""
+        import jax
+
+        posed = jax.jit(jax.vmap(lambda r, t: self.shaped.pose(r, t).vertices_world))
+        return np.asarray(
+            posed(self.joint_rotations.astype(np.float32), self.translations.astype(np.float32))
+        )
+
+
+@dataclass(frozen=True)
+class Clip:
+    """People and objects over T frames at `fps`; world frame, metres, y up, ground at y = 0."""
+
+    fps: float
+    people: tuple[PersonClip, ...]
+    assets: tuple[Asset, ...]
+    Ts_world_object: Float[ndarray, "O T 4 4"]
+
+    @property
+    def frame_count(self) -> int:
+        return int(self.Ts_world_object.shape[1])
+
+    def object_vertices_world(self, index: int, frame: int) -> Float[ndarray, "V 3"]:
+        T_world_object = self.Ts_world_object[index, frame].astype(np.float32)
+        return self.assets[index].vertices @ T_world_object[:3, :3].T + T_world_object[:3, 3]
+
+
+def make_person(
+    body: SkinnedBody,
+    joint_rotations: Float[ndarray, "T 55 3"],
+    translations: Float[ndarray, "T 3"],
+    betas: Float[ndarray, "B"],
+    rest_joints: Float[ndarray, "55 3"] | None = None,
+) -> PersonClip:
+    """A person from body parameters; `rest_joints` replace the bone lengths that the betas give."""
+    import jax.numpy as jnp
+
+    shaped = body.shape(jnp.asarray(betas, jnp.float32)[: body.shape_directions.shape[-1]])
+    if rest_joints is not None:
+        shaped = shaped.with_rest_joints(jnp.asarray(rest_joints, jnp.float32))
+    return PersonClip(body.name, as_numpy(shaped), betas, joint_rotations, translations)
+
+
+def clip_from_result(result: "Result", body: SkinnedBody) -> Clip:
+    """The winner of a result, on the body it was solved with."""
+    people = [
+        make_person(
+            body,
+            result.body_rotations[p],
+            result.body_translations[p],
+            result.body_betas[p],
+            result.body_rest_joints[p],
+        )
+        for p in range(len(result.body_betas))
+    ]
+    return Clip(result.fps, tuple(people), result.assets, result.Ts_world_object)
+
+
+def part_colors(asset: Asset, index: int) -> Float[ndarray, "Q 3"]:
+    """Linear RGB for every part of object `index`, and in the last row for faces without part.
+
+    Shades of one colour, so that parts can be told apart and still look like one object.
+    """
+    base = np.array(OBJECT_COLORS[index % len(OBJECT_COLORS)], np.float32)
+    shades = 1.0 - 0.45 * np.arange(len(asset.part_names)) / max(len(asset.part_names), 1)
+    return np.concatenate([shades[:, None] * base, base[None]]).astype(np.float32)
+
+
+def face_part_runs(face_parts: Int[ndarray, "F"]) -> Sequence[int]:
+    """Part indices that occur on an asset's faces, -1 last."""
+    parts = np.unique(face_parts).tolist()
+    return [p for p in parts if p >= 0] + ([-1] if -1 in parts else [])
