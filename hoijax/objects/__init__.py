@@ -10,3 +10,5 @@ from hoijax.objects.distance_grid import build_distance_grids as build_distance_
 from hoijax.objects.distance_grid import query as query
 from hoijax.objects.distance_grid import query_with_gradient as query_with_gradient
 from hoijax.objects.procedural import PROCEDURAL_OBJECTS as PROCEDURAL_OBJECTS
+from hoijax.objects.symmetry import find_symmetries as find_symmetries
+from hoijax.objects.symmetry import symmetric_angle_degrees as symmetric_angle_degrees
