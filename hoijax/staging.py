@@ -159,7 +159,10 @@ def contact_edges(
     rows += [blank] * (padded - len(rows))
     columns = {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}
     target, part = columns["target"], columns.pop("part")
-    columns["grid"] = (first_grid[target] + FIRST_PART + part).astype(np.int32)
+    # An asset without labelled parts has one part, its whole surface (affordance.WHOLE_PART).
+    has_parts = np.array([len(asset.part_names) > 0 for asset in assets])[target]
+    row = np.where(has_parts, FIRST_PART + part, WHOLE_UNSIGNED)
+    columns["grid"] = (first_grid[target] + row).astype(np.int32)
     assert columns["points"].shape == (padded, 2, frames, count, 3)
     return ContactEdges(**{key: jnp.asarray(value) for key, value in columns.items()})
 
