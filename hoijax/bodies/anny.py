@@ -5,7 +5,7 @@ from importlib import resources
 
 import numpy as np
 
-from hoijax.bodies.parts import part_ids_from_skin
+from hoijax.bodies.parts import find_face_vertices, part_ids_from_skin
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bodies.skinning import build_skin
 from hoijax.errors import UserError
@@ -24,6 +24,7 @@ def load_anny() -> SkinnedBody:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
         template, joints = data["template"], data["joints_template"]
         indices, weights = data["skin_indices"].astype(np.int32), data["skin_weights"]
+        part_ids = part_ids_from_skin(template, joints, indices, weights)
         return SkinnedBody(
             template=template,
             shape_directions=data["shape_directions"],
@@ -33,7 +34,8 @@ def load_anny() -> SkinnedBody:
             skin_indices=indices,
             skin_weights=weights,
             faces=data["faces"].astype(np.int32),
-            part_ids=part_ids_from_skin(template, joints, indices, weights),
+            part_ids=part_ids,
+            face_vertices=find_face_vertices(template, joints, part_ids),
             skin=build_skin(indices, weights),
             name="anny",
         )

@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from hoijax.bodies.skinned_body import JOINT_NAMES, SkinnedBody
+from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError
 
 BODY_PARTS: tuple[str, ...] = (
@@ -14,9 +15,8 @@ BODY_PARTS: tuple[str, ...] = (
 NO_PART = -1
 """Part id of vertices in none of the twelve parts (chest, back, belly)."""
 
-_FINGER_STEMS = ("wrist", "index", "middle", "pinky", "ring", "thumb")
 _PART_OF_STEM = (
-    dict.fromkeys(_FINGER_STEMS, "hand")
+    dict.fromkeys(("wrist", "index", "middle", "pinky", "ring", "thumb"), "hand")
     | {"elbow": "arm", "shoulder": "arm", "collar": "shoulder"}
     | {"hip": "leg", "knee": "leg", "ankle": "foot", "foot": "foot"}
     | dict.fromkeys(("neck", "head", "jaw", "eye_smplhf"), "head")
@@ -30,7 +30,7 @@ def _part_of_joint(joint: str) -> int:
     part = _PART_OF_STEM.get(stem)
     if part is None:
         return NO_PART
-    return BODY_PARTS.index(f"{side}_{part}" if part not in ("head", "hips") else part)
+    return BODY_PARTS.index(part if part in ("head", "hips") else f"{side}_{part}")
 
 
 PART_OF_JOINT: tuple[int, ...] = tuple(_part_of_joint(joint) for joint in JOINT_NAMES)
@@ -45,8 +45,8 @@ def part_ids_from_skin(
 ) -> Int[np.ndarray, " v"]:
     """Part id of each vertex: by the joint with the most weight, with two borders moved by position.
 
-    The shoulder takes the near quarter of the upper arm (the deltoid), and the hips take the seat: thigh skin
-    above the hip joints.
+    The shoulder takes the near quarter of the upper arm (the deltoid), and the hips take the seat: thigh
+    skin above the hip joints.
     """
     strongest = np.take_along_axis(skin_indices, skin_weights.argmax(1)[:, None], 1)[:, 0]
     ids = np.array(PART_OF_JOINT, np.int32)[strongest]
@@ -55,7 +55,7 @@ def part_ids_from_skin(
             JOINT_NAMES.index(f"{side}_{n}") for n in ("hip", "shoulder", "elbow")
         )
         bone = joints_rest[elbow] - joints_rest[shoulder]
-        along = (vertices_rest - joints_rest[shoulder]) @ bone / (bone @ bone)
+        along = (vertices_rest - joints_rest[shoulder]) @ bone / max(bone @ bone, 1e-12)
         ids[(strongest == shoulder) & (along < 0.25)] = BODY_PARTS.index(f"{side}_shoulder")
         above = vertices_rest[:, 1] > joints_rest[hip, 1]
         ids[(strongest == hip) & above] = BODY_PARTS.index("hips")
@@ -69,10 +69,28 @@ def part_index(part: str) -> int:
     return BODY_PARTS.index(part)
 
 
-def spread_subsample(
+def part_vertex_indices(
+    body: SkinnedBody, part: str, count: int, seed: int = 0
+) -> Int[np.ndarray, " count"]:
+    """`count` vertices spread evenly over a body part, padded by repetition. UserError on an unknown part."""
+    members = np.flatnonzero(np.asarray(body.part_ids) == part_index(part))
+    return spread_over(body, members, part, count, seed)
+
+
+def spread_over(
+    body: SkinnedBody, members: Int[np.ndarray, " m"], part: str, count: int, seed: int
+) -> Int[np.ndarray, " count"]:
+    """`count` of the member vertices, far from each other in the rest pose; repeated if there are fewer."""
+    if len(members) == 0:
+        raise UserError(f"the body {body.name!r} has no vertices on part {part!r}")
+    points = np.asarray(body.template)[members]
+    return members[farthest_points(points, count, seed)].astype(np.int32)
+
+
+def farthest_points(
     points: Float[np.ndarray, "n 3"], count: int, seed: int = 0
-) -> Int[np.ndarray, " m"]:
-    """Indices of `count` points far from each other (farthest point sampling); repeated if there are fewer."""
+) -> Int[np.ndarray, " count"]:
+    """Indices of `count` points by farthest point sampling from a seeded start, sorted."""
     if len(points) <= count:
         return np.resize(np.arange(len(points)), count)
     chosen = np.empty(count, np.int64)
@@ -85,12 +103,25 @@ def spread_subsample(
     return np.sort(chosen)
 
 
-def part_vertex_indices(
-    body: SkinnedBody, part: str, count: int, seed: int = 0
-) -> Int[np.ndarray, " count"]:
-    """`count` vertices spread evenly over a body part, padded by repetition. UserError on an unknown part."""
-    members = np.flatnonzero(np.asarray(body.part_ids) == part_index(part))
-    if len(members) == 0:
-        raise UserError(f"the body {body.name!r} has no vertices on part {part!r}")
-    points = np.asarray(body.template)[members]
-    return members[spread_subsample(points, count, seed)].astype(np.int32)
+def find_face_vertices(
+    vertices_rest: Float[np.ndarray, "v 3"],
+    joints_rest: Float[np.ndarray, "55 3"],
+    part_ids: Int[np.ndarray, " v"],
+) -> Int[np.ndarray, "5"]:
+    """Vertices at the nose tip, right and left eye, right and left ear, by the rest pose (facing +z).
+
+    The nose is foremost on the head, the ears are its sides, and the eyes are the skin before the eye
+    joints; a body without eye joints (SMPL-H) gets eyes 3 cm beside and above the nose.
+    """
+    members = np.flatnonzero(part_ids == BODY_PARTS.index("head"))
+    head = joints_rest[JOINT_NAMES.index("head")]
+    above = members[vertices_rest[members, 1] > head[1]]
+    members = above if len(above) >= 5 else np.arange(len(vertices_rest))
+    points = vertices_rest[members]
+    nose = points[:, 2].argmax()
+    eyes = [joints_rest[JOINT_NAMES.index(f"{s}_eye_smplhf")] for s in ("right", "left")]
+    if all(np.linalg.norm(eye - head) < 1e-3 for eye in eyes):
+        eyes = [points[nose] + (x, 0.03, -0.03) for x in (-0.03, 0.03)]
+    front = np.array([0.0, 0.0, 0.012])
+    seen = [((points - eye - front) ** 2).sum(1).argmin() for eye in eyes]
+    return members[[nose, *seen, points[:, 0].argmin(), points[:, 0].argmax()]].astype(np.int32)

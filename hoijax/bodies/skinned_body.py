@@ -145,6 +145,7 @@ class SkinnedBody:
     skin_weights: Float[Array, "v k"]
     faces: Int[Array, "f 3"]
     part_ids: Int[Array, " v"]
+    face_vertices: Int[Array, "5"]  # nose, right eye, left eye, right ear, left ear
     skin: Skin
     name: str = flax.struct.field(pytree_node=False, default="body")
 

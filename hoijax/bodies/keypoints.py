@@ -1,0 +1,31 @@
+"""The 18 OpenPose keypoints of a posed body."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.skinned_body import PosedBody, SkinnedBody
+
+OPENPOSE_18: tuple[str, ...] = (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
+    "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    "right_eye", "left_eye", "right_ear", "left_ear",
+)  # fmt: skip
+"""OpenPose's COCO-18 order. The neck is the middle of the shoulders, as OpenPose trains it."""
+
+_LIMBS = np.array([JOINT_NAMES.index(name) for name in OPENPOSE_18[2:14]])
+_SHOULDERS = np.array([JOINT_NAMES.index(f"{side}_shoulder") for side in ("left", "right")])
+
+
+def openpose18(posed: PosedBody, body: SkinnedBody) -> Float[Array, "18 3"]:
+    """OpenPose keypoints (world, metres) of a fully posed body: limbs from joints, face from vertices."""
+    return openpose18_from(posed.joints_world, posed.vertices_world[body.face_vertices])
+
+
+def openpose18_from(
+    joints_world: Float[Array, "55 3"], face_world: Float[Array, "5 3"]
+) -> Float[Array, "18 3"]:
+    """The same from joints and the posed `body.face_vertices`, which `shaped.subset` poses cheaply."""
+    neck = jnp.mean(joints_world[_SHOULDERS], axis=0)
+    return jnp.concatenate([face_world[:1], neck[None], joints_world[_LIMBS], face_world[1:]])
