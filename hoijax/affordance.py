@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import (
@@ -153,14 +153,14 @@ class PartAffordanceGraph(_Frozen):
         return _with_body_part_spelling(data)
 
     @pydantic.model_validator(mode="after")
-    def _names_agree(self) -> Self:
+    def _names_agree(self) -> "PartAffordanceGraph":
         problems = _reference_problems(self.model_dump(mode="json"))
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
     @classmethod
-    def from_json(cls, source: str | Path) -> Self:
+    def from_json(cls, source: str | Path) -> "PartAffordanceGraph":
         """Parse JSON text (a str is always text, never a path) or a JSON file (a Path).
 
         Raises UserError listing every problem with its place, the remedy and the known names.

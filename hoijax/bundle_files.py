@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hoijax.errors import UserError
 from hoijax.npz import MAX_FILE_BYTES, write_member
@@ -31,6 +31,7 @@ def _is_noise(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
+@runtime_checkable
 class BundleFiles(Protocol):
     """Named files to read."""
 

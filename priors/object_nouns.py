@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Int
 from numpy import ndarray
@@ -10,6 +10,7 @@ from numpy import ndarray
 from priors.sentence import library, singular
 
 
+@runtime_checkable
 class PartedObject(Protocol):
     """What is used of a `hoijax.objects.Asset`."""
 
