@@ -35,7 +35,8 @@ class SurfaceDistances:
         """Exact distances from libigl's bounding volume hierarchy."""
         import igl
 
-        squared, _, closest = igl.point_mesh_squared_distance(nodes.reshape(-1, 3), vertices, faces)
+        found = igl.point_mesh_squared_distance(nodes.reshape(-1, 3), vertices, faces)
+        squared, closest = np.asarray(found[0]), np.asarray(found[2])
         return SurfaceDistances(
             np.sqrt(squared).reshape(nodes.shape[:-1]), closest.reshape(nodes.shape)
         )
@@ -74,7 +75,7 @@ def signed_distances(
     inside = _drop_open_regions(inside, whole.distance, spacing)
     if not inside.any():
         return whole.distance
-    reach = ndimage.distance_transform_edt(inside, sampling=spacing)
+    reach = np.asarray(ndimage.distance_transform_edt(inside, sampling=spacing))
     depth = whole.distance[inside]
     # Step a little past the nearest surface point: still inside means that surface is buried.
     outward = whole.closest[inside] - nodes[inside]
@@ -123,7 +124,8 @@ def _drop_open_regions(
     spacing: Float[np.ndarray, " 3"],
 ) -> Bool[np.ndarray, "a b c"]:
     """Keep the connected inside regions whose border is mostly real surface."""
-    regions, count = ndimage.label(inside)
+    regions = np.zeros(inside.shape, np.int32)
+    count = int(np.asarray(ndimage.label(inside, output=regions)))
     if count == 0:
         return inside
     border, hole = np.zeros(count + 1), np.zeros(count + 1)

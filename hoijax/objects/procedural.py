@@ -296,16 +296,16 @@ def _beam_x(
 
 def skateboard() -> list[Piece]:
     """Skateboard, 80 x 20 cm, long along z, nose and tail bent up, two trucks, four wheels."""
-    along = np.concatenate([np.linspace(-0.400, -0.24, 9), np.linspace(-0.16, 0.16, 5)])
-    along = np.concatenate([along, np.linspace(0.24, 0.400, 9)])
+    nose = np.concatenate([[0.24, 0.27], 0.40 - 0.10 * np.linspace(1.0, 0.0, 10) ** 2])
+    along = np.concatenate([-nose[::-1], np.linspace(-0.16, 0.16, 5), nose])
     across = np.linspace(-1.0, 1.0, 9)
     rings = []
     for z in along:
-        beyond = max(abs(z) - 0.30, 0.0) / 0.1005
-        half_width = 0.10 * np.sqrt(max(1.0 - beyond**2.2, 0.03))
+        beyond = max(abs(z) - 0.30, 0.0) / 0.10
+        half_width = 0.10 * np.sqrt(max(1.0 - beyond**2, 0.008))
         bend = max(abs(z) - 0.25, 0.0)
-        y = 0.092 + 0.050 * min(bend / 0.15, 1.0) ** 1.3 + 0.006 * across**2
         x = half_width * across
+        y = 0.092 + 0.050 * min(bend / 0.15, 1.0) ** 1.3 + 0.6 * x**2
         top = np.stack([x, y + 0.011, np.full(9, z)], axis=-1)
         bottom = np.stack([x, y, np.full(9, z)], axis=-1)
         rings.append(np.concatenate([top, bottom[::-1]]))
