@@ -8,6 +8,7 @@ from hoijax.affordance import BODY_PARTS, WHOLE_PART
 from hoijax.errors import UserError
 from priors.object_nouns import PartedObject, compact_name, find_objects, positions_of_name
 from priors.sentence import (
+    DETERMINERS,
     FORWARD,
     OFF,
     ON,
@@ -22,7 +23,7 @@ from priors.sentence import (
 )
 
 PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
-JOINING = {"with", "and", "beside"}
+JOINING = {"with", "beside"}
 """'a man with a friend' does it together; 'to a friend' does not."""
 EFFECTOR_PREPOSITIONS = {*FORWARD, "by", "in"}
 CONTACT_PREPOSITIONS = {*ON, "against", "under", "over"}
@@ -156,22 +157,29 @@ def _subjects(words: _Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
     """(people of each clause, people at whom something is directed)."""
     people: list[list[int]] = [[] for _ in words.verbs]
     receivers: list[int] = []
+    group: list[int] | None = None  # where the last mention went
+    end = 0
     for mention in words.people:
         before = [i for i, v in enumerate(words.verbs) if v.position < mention.position]
         after = [i for i, v in enumerate(words.verbs) if v.position > mention.position]
         preposition = words.preposition(mention.position)
-        if not before:
-            clause = 0
-        elif preposition in JOINING or (preposition == "by" and not people[before[-1]]):
-            clause = before[-1] if preposition == "by" else before[0]  # 'is lifted by two men'
+        between = words.tokens[end : mention.position]
+        is_listed = end > 0 and between != [] and {*between} <= {"and", *DETERMINERS}
+        if is_listed:
+            pass  # 'by a man and a woman': as the man
+        elif not before:
+            group = people[0]
+        elif preposition == "by" and not people[before[-1]]:
+            group = people[before[-1]]  # 'is lifted by two men'
+        elif preposition in JOINING:
+            group = people[before[0]]
         elif preposition is not None:
-            receivers.extend(mention.people)
-            continue
-        elif after:
-            clause = after[0]  # 'pushes a woman who sits', 'while another person holds'
-        else:
-            continue
-        people[clause].extend(p for p in mention.people if p not in people[clause])
+            group = receivers
+        else:  # 'pushes a woman who sits', 'while another person holds'
+            group = people[after[0]] if after else None
+        if group is not None:
+            group.extend(p for p in mention.people if p not in group)
+        end = mention.position + 1
     for clause in range(len(people)):
         people[clause] = people[clause] or (people[clause - 1] if clause else [0])
     return [tuple(sorted(group)) for group in people], tuple(receivers)

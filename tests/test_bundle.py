@@ -1,0 +1,634 @@
+"""The bundle on disk: exact round trips, all-or-nothing writes, every damage named."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hoijax.bundle_files
+from hoijax.affordance import PartAffordanceGraph
+from hoijax.bundle import (
+    Bundle,
+    Provenance,
+    Truth,
+    bundle_hash,
+    check_bundle,
+    read_bundle,
+    read_truth,
+    write_bundle,
+)
+from hoijax.bundle_format import TRUTH_SHAPES
+from hoijax.errors import UserError
+from hoijax.npz import npz_bytes, read_npz
+from hoijax.objects.asset import asset_from_arrays, load_asset, save_asset
+from hoijax.observations import Observations, observation_dtypes
+
+T, H, W, P, O, N, B = 4, 6, 8, 1, 2, 16, 10  # noqa: E741
+SIZES = {"T": T, "H": H, "W": W, "P": P, "O": O, "N": N, "M": N, "B": B, "E": 3}
+
+
+def _array(axes: str, dtype, rng):
+    shape = [int(a) if a.isdigit() else SIZES[a] for a in axes.split()]
+    return (rng.random(shape) * 0.5).astype(dtype)
+
+
+@pytest.fixture
+def bundle(rng):
+    annotations = Observations.__annotations__
+    dtypes = observation_dtypes()
+    arrays = {k: _array(kind.dim_str, dtypes[k], rng) for k, kind in annotations.items()}
+    arrays["intrinsics"] = np.tile(np.float32([[9, 0, 4], [0, 9, 3], [0, 0, 1]]), (T, 1, 1))
+    arrays["Ts_world_camera"] = np.tile(np.eye(4, dtype=np.float32), (T, 1, 1))
+    arrays["instance_ids"] = rng.integers(0, P + O + 1, (T, H, W)).astype(np.uint8)
+    arrays["object_detected"] = np.array([[True] * T, [False] * (T - 1) + [True]])
+    arrays["object_point_parts"] = rng.integers(-1, 2, (O, T, N)).astype(np.int32)
+    arrays["object_point_mask"] = rng.random((O, T, N)) < 0.8
+    arrays["person_point_mask"] = rng.random((P, T, N)) < 0.8
+    graph = PartAffordanceGraph.from_json(json.dumps(GRAPH))
+    assets = (load_asset("barbell", samples=64), load_asset("table", samples=64))
+    source = Provenance(model="test", revision="1", settings={"noise": [0.1, None]}, seed=3)
+    return Bundle(
+        "a person lifts a barbell off a table",
+        10.0,
+        graph,
+        assets,
+        ("anny",),
+        Observations(**arrays),
+        {"*": source, "intrinsics": source},
+    )
+
+
+@pytest.fixture
+def truth(rng):
+    arrays = {key: _array(axes, np.float32, rng) for key, axes in TRUTH_SHAPES.items()}
+    arrays["Ts_world_object"] = np.tile(np.eye(4, dtype=np.float32), (O, T, 1, 1))
+    arrays["Ts_world_camera"] = np.tile(np.eye(4, dtype=np.float32), (T, 1, 1))
+    arrays["edge_contact"] = rng.random((3, T)) < 0.5
+    return Truth(**arrays)
+
+
+def _edge(entity, part, other, other_part):
+    ends = {
+        "first": {"entity": entity, "part": part},
+        "second": {"entity": other, "part": other_part},
+    }
+    return {**ends, "is_continuous": True, "is_rel_static": True}
+
+
+GRAPH = {
+    "objects": [
+        {
+            "name": "barbell",
+            "parts": ["bar", "weights"],
+            "is_translational": True,
+            "is_rotational": True,
+        },
+        {
+            "name": "table",
+            "parts": ["top", "legs"],
+            "is_translational": False,
+            "is_rotational": False,
+        },
+    ],
+    "people": [{"name": "person 1"}],
+    "edges": [
+        _edge("person 1", "left_hand", "barbell", "bar"),
+        _edge("person 1", "right_hand", "barbell", "bar"),
+        _edge("barbell", "weights", "table", "top"),
+    ],
+}
+
+
+def assert_same(a: Bundle, b: Bundle):
+    for key in Observations.__annotations__:
+        x, y = getattr(a.observations, key), getattr(b.observations, key)
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+    assert (a.prompt, a.fps, a.affordance, a.bodies) == (b.prompt, b.fps, b.affordance, b.bodies)
+    assert dict(a.provenance) == dict(b.provenance)
+    for x, y in zip(a.assets, b.assets, strict=True):
+        for field in dataclasses.fields(x):
+            np.testing.assert_array_equal(getattr(x, field.name), getattr(y, field.name))
+
+
+@pytest.mark.parametrize("name", ["scene", "scene.zip"])
+def test_round_trip_is_exact(tmp_path, bundle, truth, name):
+    path = write_bundle(tmp_path / "new" / name, bundle, truth, video=b"not looked at")
+    assert check_bundle(path) == []
+    assert_same(read_bundle(path), bundle)
+    back = read_truth(path)
+    for key in TRUTH_SHAPES:
+        np.testing.assert_array_equal(getattr(back, key), getattr(truth, key))
+    assert os.listdir(path.parent) == [name]
+
+
+def test_glb_preview_shows_the_same_surface(tmp_path, bundle):
+    path = write_bundle(tmp_path / "scene", bundle)
+    preview = load_asset(path / "objects" / "table.glb")
+    table = bundle.assets[1]
+    assert preview.part_names == table.part_names
+
+    def triangles(asset):
+        corners = asset.vertices[asset.faces].reshape(-1, 9)
+        rows = np.column_stack([asset.face_parts, corners])
+        return rows[np.lexsort(rows.T)]
+
+    np.testing.assert_array_equal(triangles(preview), triangles(table))
+
+
+def test_same_content_same_bytes_and_hash(tmp_path, bundle, truth):
+    a = write_bundle(tmp_path / "a", bundle, truth)
+    b = write_bundle(tmp_path / "b.zip", bundle, truth)
+    c = write_bundle(tmp_path / "c.zip", bundle, truth)
+    assert b.read_bytes() == c.read_bytes()
+    assert bundle_hash(a) == bundle_hash(b) == bundle_hash(c)
+    other = dataclasses.replace(bundle, prompt="something else")
+    assert bundle_hash(write_bundle(tmp_path / "d", other, truth)) != bundle_hash(a)
+
+
+def test_zip_of_the_folder_made_by_a_file_manager(tmp_path, bundle):
+    folder = write_bundle(tmp_path / "scene", bundle)
+    (folder / ".DS_Store").write_bytes(b"x")
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+        for file in folder.rglob("*"):
+            archive.write(file, file.relative_to(tmp_path))
+        archive.writestr("__MACOSX/._scene", b"x")
+    assert check_bundle(folder) == check_bundle(tmp_path / "mac.zip") == []
+    assert_same(read_bundle(tmp_path / "mac.zip"), bundle)
+
+
+def test_the_truth_is_not_opened(tmp_path, bundle, truth):
+    path = write_bundle(tmp_path / "scene", bundle, truth)
+    (path / "truth.npz").write_bytes(b"damaged")
+    assert_same(read_bundle(path), bundle)
+    assert [p.split(":")[0] for p in check_bundle(path)] == ["truth.npz"]
+    with pytest.raises(UserError, match="expected SHA-256"):
+        read_truth(path)
+    (path / "truth.npz").unlink()
+    assert_same(read_bundle(path), bundle)
+    with pytest.raises(UserError, match="only made and captured scenes have one"):
+        read_truth(path)
+
+
+# --- writing: all or nothing ---
+
+
+@pytest.mark.parametrize("name", ["scene", "scene.zip"])
+def test_interrupt_leaves_what_was_there(tmp_path, bundle, monkeypatch, name):
+    path = write_bundle(tmp_path / name, bundle)
+    before = bundle_hash(path)
+    original, calls = Path.replace, []
+
+    def interrupted(self, target):
+        calls.append(self)
+        if len(calls) == (1 if name.endswith("zip") else 2):
+            raise KeyboardInterrupt
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(path, dataclasses.replace(bundle, prompt="new"))
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == [name]
+    assert bundle_hash(path) == before
+    assert check_bundle(path) == []
+
+
+def test_interrupt_while_writing_leaves_nothing(tmp_path, bundle, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    monkeypatch.setattr(hoijax.bundle_files, "write_member", interrupted)
+    files = {"bundle.json": b"{}"}
+    for name in ("scene", "scene.zip"):
+        with pytest.raises(KeyboardInterrupt):
+            hoijax.bundle_files.write_files(tmp_path / name, files)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_old_bundle_is_replaced_and_other_files_are_not(tmp_path, bundle):
+    path = write_bundle(tmp_path / "scene", bundle)
+    new = dataclasses.replace(bundle, prompt="new")
+    assert read_bundle(write_bundle(path, new)).prompt == "new"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="holds other files"):
+        write_bundle(tmp_path / "mine", bundle)
+    with pytest.raises(UserError, match="is a file"):
+        write_bundle(tmp_path / "mine" / "thesis.tex", bundle)
+    assert os.listdir(tmp_path / "mine") == ["thesis.tex"]
+
+
+def test_folder_that_cannot_be_written(tmp_path, bundle):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"cannot write the bundle .*permissions"):
+        write_bundle(tmp_path / "file" / "scene", bundle)
+
+
+def test_writer_refuses_what_the_reader_would(tmp_path, bundle):
+    points = bundle.observations.object_points.copy()
+    points[0, 1, 2] = np.nan
+    bad = dataclasses.replace(
+        bundle, observations=bundle.observations.replace(object_points=points)
+    )
+    with pytest.raises(UserError, match="'object_points': expected finite numbers, found 3 of"):
+        write_bundle(tmp_path / "scene", bad)
+    assert os.listdir(tmp_path) == []
+
+
+# --- damage: each is named with file, key, expected and found ---
+
+
+def sign(path: Path):
+    """Make the hashes fit again, so that the content's own checks have to find the damage."""
+    manifest = json.loads((path / "bundle.json").read_text())
+    for name in manifest["sha256"]:
+        if (path / name).is_file():
+            manifest["sha256"][name] = hashlib.sha256((path / name).read_bytes()).hexdigest()
+    (path / "bundle.json").write_text(json.dumps(manifest))
+
+
+def set_manifest(path: Path, **values):
+    manifest = json.loads((path / "bundle.json").read_text())
+    (path / "bundle.json").write_text(json.dumps(manifest | values))
+
+
+def set_arrays(path: Path, drop=(), **values):
+    with np.load(path / "observations.npz") as file:
+        arrays = {k: file[k] for k in file.files if k not in drop}
+    np.savez(path / "observations.npz", **(arrays | values))
+    sign(path)
+
+
+def arrays_of(path: Path):
+    with np.load(path / "observations.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def truncate(path: Path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(bytes(content))
+
+
+def with_nan(array):
+    array = array.copy()
+    array.flat[0] = np.nan
+    return array
+
+
+def rename_file(path: Path, name: str):
+    manifest = json.loads((path / "bundle.json").read_text())
+    manifest["objects"][0]["file"] = name
+    manifest["sha256"][name] = "0" * 64
+    (path / "bundle.json").write_text(json.dumps(manifest))
+
+
+def scaled_camera(path: Path):
+    Ts = arrays_of(path)["Ts_world_camera"]
+    Ts[2, :3, :3] *= 2
+    set_arrays(path, Ts_world_camera=Ts)
+
+
+def few_frames(path: Path):
+    arrays = arrays_of(path)
+    cut = {}
+    for key, kind in Observations.__annotations__.items():
+        axes = kind.dim_str.split()
+        if "T" in axes:
+            cut[key] = np.take(arrays[key], [0, 3], axis=axes.index("T"))
+    set_arrays(path, **cut)
+    set_manifest(path, frame_count=2)
+
+
+def edit_graph(path: Path, old: str, new: str):
+    text = (path / "affordance.json").read_text()
+    assert old in text
+    (path / "affordance.json").write_text(text.replace(old, new))
+    sign(path)
+
+
+DAMAGES = {
+    "truncated npz": (
+        lambda p: (truncate(p / "observations.npz"), sign(p)),
+        r"observations\.npz: expected an npz .* truncated",
+    ),
+    "empty npz": (
+        lambda p: ((p / "observations.npz").write_bytes(b""), sign(p)),
+        r"observations\.npz: expected an npz .*an empty file",
+    ),
+    "bare npy": (
+        lambda p: ((p / "observations.npz").write_bytes(b"\x93NUMPY\x01\x00 and so on"), sign(p)),
+        r"observations\.npz: expected an npz",
+    ),
+    "flipped byte": (
+        lambda p: flip(p / "observations.npz"),
+        r"observations\.npz: expected SHA-256 [0-9a-f]{64}, found [0-9a-f]{64}",
+    ),
+    "missing file": (
+        lambda p: (p / "objects" / "table.npz").unlink(),
+        r"objects/table\.npz: is missing; bundle\.json lists it",
+    ),
+    "pickled array": (
+        lambda p: set_arrays(p, keypoints=np.array([{"a": 1}, None], dtype=object)),
+        r"observations\.npz: key 'keypoints': .*pickled Python objects, which are never read",
+    ),
+    "missing key": (
+        lambda p: set_arrays(p, drop=["body_betas"]),
+        r"observations\.npz: key 'body_betas': is missing; expected float32 \(P, B\)",
+    ),
+    "unknown key": (
+        lambda p: set_arrays(p, extra=np.zeros(3)),
+        r"observations\.npz: key 'extra': is unknown; the keys are intrinsics",
+    ),
+    "wrong dtype": (
+        lambda p: set_arrays(p, body_betas=np.zeros((P, B))),
+        r"key 'body_betas': expected dtype float32, found float64",
+    ),
+    "wrong axes": (
+        lambda p: set_arrays(p, body_betas=np.zeros(B, np.float32)),
+        r"key 'body_betas': expected 2 axes \(P, B\), found shape \(10,\)",
+    ),
+    "wrong length": (
+        lambda p: set_arrays(p, object_pixels=np.zeros((O, T, N + 1, 2), np.float32)),
+        r"key 'object_pixels': axis 2 \(N\): expected 16 \(key 'object_points'\), found 17",
+    ),
+    "wrong fixed length": (
+        lambda p: set_arrays(p, keypoints=np.zeros((P, T, 25, 3), np.float32)),
+        r"key 'keypoints': axis 2 \(18\): expected 18 \(always\), found 25",
+    ),
+    "NaN": (
+        lambda p: set_arrays(p, body_betas=with_nan(arrays_of(p)["body_betas"])),
+        r"key 'body_betas': expected finite numbers, found 1 of 10 NaN or infinite",
+    ),
+    "no detection": (
+        lambda p: set_arrays(
+            p, object_detected=np.array([[True] * T, [False] * T]), body_betas=np.ones((P, B), "f4")
+        ),
+        r"no frame has a detection of 'table'",
+    ),
+    "person never seen": (
+        lambda p: set_arrays(p, person_point_mask=np.zeros((P, T, N), bool)),
+        r"no frame has a detection of person 1",
+    ),
+    "instance id": (
+        lambda p: set_arrays(p, instance_ids=np.full((T, H, W), 9, np.uint8)),
+        r"key 'instance_ids': expected 0 to 3 \(people, then objects\), found 9",
+    ),
+    "part label": (
+        lambda p: set_arrays(p, object_point_parts=np.full((O, T, N), 2, np.int32)),
+        r"key 'object_point_parts': expected -1 to 1 for 'barbell', found 2 to 2",
+    ),
+    "camera not rigid": (
+        scaled_camera,
+        r"key 'Ts_world_camera': expected rotations .* found 1 of 4 .* first at \[2\]",
+    ),
+    "confidence": (
+        lambda p: set_arrays(p, keypoints=np.full((P, T, 18, 3), 5, np.float32)),
+        r"key 'keypoints': expected confidences from 0 to 1, found 5 to 5",
+    ),
+    "two frames": (few_frames, r"key 'frame_count': expected at least 3 frames, found 2"),
+    "frame count": (
+        lambda p: set_manifest(p, frame_count=5),
+        r"axis 0 \(T\): expected 5 \(frame_count in bundle\.json\), found 4",
+    ),
+    "version": (lambda p: set_manifest(p, version=7), r"key 'version': expected 1, found 7"),
+    "foreign json": (
+        lambda p: (p / "bundle.json").write_text('{"a": 1}'),
+        r"bundle\.json: key 'format': expected 'hoijax-bundle', found None",
+    ),
+    "truncated json": (
+        lambda p: truncate(p / "bundle.json"),
+        r"bundle\.json: expected JSON, found damage",
+    ),
+    "json with NaN": (
+        lambda p: set_manifest(p, fps=float("nan")),
+        r"bundle\.json: expected JSON, found damage: NaN is not a JSON number",
+    ),
+    "json that is no text": (
+        lambda p: (p / "bundle.json").write_bytes(b"\xff\xfe"),
+        r"bundle\.json: expected JSON, found damage",
+    ),
+    "no bundle.json": (lambda p: (p / "bundle.json").unlink(), r"bundle\.json: is missing"),
+    "fps": (lambda p: set_manifest(p, fps=0), r"bundle\.json: key fps: .*greater than 0"),
+    "unknown manifest key": (
+        lambda p: set_manifest(p, colour="red"),
+        r"bundle\.json: key colour: is not a key of the schema; the keys here are format, version",
+    ),
+    "no provenance": (
+        lambda p: set_manifest(p, provenance={}),
+        r"key 'provenance': says nothing of intrinsics, .*'\*' stands for",
+    ),
+    "path out": (
+        lambda p: rename_file(p, "../../etc/passwd"),
+        r"bundle\.json: the file name '\.\./\.\./etc/passwd' leads out of the bundle",
+    ),
+    "absolute path": (
+        lambda p: rename_file(p, "/etc/passwd"),
+        r"the file name '/etc/passwd' leads out of the bundle",
+    ),
+    "link out": (
+        lambda p: (
+            (p / "affordance.json").unlink(),
+            (p / "affordance.json").symlink_to("/etc/passwd"),
+        ),
+        r"affordance\.json: is a link that leads out of the bundle",
+    ),
+    "unknown part in graph": (
+        lambda p: edit_graph(p, '"bar"', '"baar"'),
+        r"affordance\.json: objects\[0\]\.parts\[0\]: 'baar' is no known part of 'barbell'; did you",
+    ),
+    "other people": (
+        lambda p: edit_graph(p, "person 1", "Ada"),
+        r"affordance\.json: people: expected \['person 1'\] as in bundle\.json, found \['Ada'\]",
+    ),
+    "graph that is no json": (
+        lambda p: (truncate(p / "affordance.json"), sign(p)),
+        r"affordance\.json: expected JSON, found damage",
+    ),
+    "mesh face": (
+        lambda p: (
+            (p / "objects" / "table.npz").write_bytes(
+                npz_bytes(
+                    {
+                        "vertices": np.zeros((3, 3), np.float32),
+                        "faces": np.array([[0, 1, 7]], np.int32),
+                        "face_parts": np.array([0], np.int32),
+                    }
+                )
+            ),
+            sign(p),
+        ),
+        r"objects/table\.npz: .*refers to vertex 7",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_named(tmp_path, bundle, truth, damage):
+    path = write_bundle(tmp_path / "scene", bundle, truth)
+    spoil, message = DAMAGES[damage]
+    spoil(path)
+    with pytest.raises(UserError) as caught:
+        read_bundle(path)
+    assert re.search(message, str(caught.value)), str(caught.value)
+    assert any(re.search(message, problem) for problem in check_bundle(path))
+
+
+def test_all_problems_at_once(tmp_path, bundle):
+    path = write_bundle(tmp_path / "scene", bundle)
+    set_arrays(path, drop=["keypoints"], body_betas=np.zeros((P, B)))
+    edit_graph(path, '"bar"', '"baar"')
+    truncate(path / "objects" / "table.npz")
+    (path / "notes.txt").write_text("x")
+    problems = "\n".join(check_bundle(path))
+    for message in (
+        "'keypoints': is missing",
+        "found float64",
+        "'baar'",
+        "table.npz: expected SHA",
+    ):
+        assert message in problems
+    assert "notes.txt: is not listed" in problems
+    with pytest.raises(UserError) as caught:
+        read_bundle(path)
+    assert "notes.txt" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "C:/evil", "a\\evil"])
+def test_zip_that_leads_out_is_refused(tmp_path, bundle, name):
+    path = write_bundle(tmp_path / "scene.zip", bundle)
+    with zipfile.ZipFile(path, "a") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = name
+        archive.writestr(info, b"x")
+    with pytest.raises(UserError, match=r"the file name .* in the zip"):
+        read_bundle(path)
+    assert len(check_bundle(path)) == 1
+
+
+def test_damaged_zips(tmp_path, bundle):
+    with pytest.raises(UserError, match="there is no such bundle"):
+        read_bundle(tmp_path / "none")
+    path = write_bundle(tmp_path / "scene.zip", bundle)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="no zip, or a truncated one"):
+        read_bundle(path)
+    spoilt = bytearray(content)
+    spoilt[content.index(b'"prompt"')] ^= 255
+    path.write_bytes(bytes(spoilt))
+    assert any("cannot be unpacked" in p or "damage" in p for p in check_bundle(path))
+    (tmp_path / "text.zip").write_text("hello")
+    assert "expected a bundle folder or a zip" in check_bundle(tmp_path / "text.zip")[0]
+
+
+def test_npz_header_that_lies_about_its_size():
+    member = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+    np.lib.format.write_array_header_1_0(member, header)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("huge.npy", member.getvalue() + b"1234")
+        archive.writestr("text.txt", b"1234")
+        archive.writestr("short.npy", b"12")
+    arrays, problems = read_npz(file.getvalue(), "f.npz")
+    assert arrays == {}
+    assert "expected 4398046511104 bytes" in problems["huge"]
+    assert "another kind of file" in problems["text.txt"]
+    assert problems["short"].startswith("f.npz: key 'short':")
+
+
+def test_npz_reads_what_numpy_writes(rng):
+    arrays = {
+        "c": rng.random((3, 4)),
+        "f": np.asfortranarray(rng.random((3, 4))),
+        "empty": np.zeros((0, 3), np.int32),
+        "scalar": np.array(True),
+    }
+    for save in (np.savez, np.savez_compressed):
+        file = io.BytesIO()
+        save(file, **arrays)
+        back, problems = read_npz(file.getvalue(), "f")
+        assert problems == {}
+        for key, array in arrays.items():
+            np.testing.assert_array_equal(back[key], array)
+    with np.load(io.BytesIO(npz_bytes(arrays)), allow_pickle=False) as file:
+        for key, array in arrays.items():
+            np.testing.assert_array_equal(file[key], array)
+    with pytest.raises(UserError, match="Python objects"):
+        npz_bytes({"a": np.array([None])})
+
+
+def test_objects_from_mesh_files_and_without_samples(tmp_path, bundle):
+    path = write_bundle(tmp_path / "scene", bundle)
+    box = load_asset("box", name="table")
+    save_asset(box, path / "objects" / "box.glb")
+    manifest = json.loads((path / "bundle.json").read_text())
+    manifest["objects"][1] |= {"parts": list(box.part_names), "file": "objects/box.glb"}
+    manifest["sha256"]["objects/box.glb"] = ""
+    text = json.dumps(manifest).replace('"objects/box.glb": ""', f'"objects/box.glb": "{"0" * 64}"')
+    (path / "bundle.json").write_text(text)
+    edit_graph(path, '"legs"', '"sides"')
+    back = read_bundle(path).assets[1]
+    assert back.part_names == box.part_names
+    np.testing.assert_array_equal(
+        np.sort(back.vertices, axis=0)[0], np.sort(box.vertices, axis=0)[0]
+    )
+
+    with np.load(path / "objects" / "barbell.npz") as file:
+        mesh = {key: file[key] for key in ("vertices", "faces", "face_parts")}
+    np.savez(path / "objects" / "barbell.npz", **mesh)
+    sign(path)
+    assert len(read_bundle(path).assets[0].samples) == 4096
+
+
+def test_an_object_without_parts(tmp_path, bundle):
+    whole = asset_from_arrays("barbell", bundle.assets[0].vertices, bundle.assets[0].faces)
+    graph = json.loads(json.dumps(GRAPH).replace('["bar", "weights"]', '["surface"]'))
+    for edge in graph["edges"]:
+        for end in ("first", "second"):
+            if edge[end]["entity"] == "barbell":
+                edge[end]["part"] = "surface"
+    parts = np.minimum(bundle.observations.object_point_parts, 1)
+    parts[0] = -1
+    changed = dataclasses.replace(
+        bundle,
+        assets=(whole, bundle.assets[1]),
+        affordance=PartAffordanceGraph.from_json(json.dumps(graph)),
+        observations=bundle.observations.replace(object_point_parts=parts),
+    )
+    assert_same(read_bundle(write_bundle(tmp_path / "scene", changed)), changed)
+
+
+def test_one_body_for_all(bundle):
+    assert bundle.body == "anny"
+    with pytest.raises(UserError, match="different bodies: anny, smplx"):
+        _ = dataclasses.replace(bundle, bodies=("anny", "smplx")).body
+
+
+def test_a_stranger_writes_one(tmp_path, monkeypatch):
+    """The program in docs/bundle.md, which imports numpy and json alone, makes a sound bundle."""
+    text = (Path(__file__).parents[1] / "docs" / "bundle.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", text, re.S)
+    writer = next(p for p in programs if "np.savez" in p)
+    imports = set(re.findall(r"^(?:import|from) (\w+)", writer, re.M))
+    assert imports <= {"hashlib", "json", "pathlib", "numpy"}
+    monkeypatch.chdir(tmp_path)
+    exec(compile(writer, "docs/bundle.md", "exec"), {})
+    assert check_bundle("my_scene") == []
+    bundle = read_bundle("my_scene")
+    assert bundle.affordance.edges[0].second.entity == bundle.assets[0].name
+    assert bundle.frame_count >= 3
