@@ -37,10 +37,13 @@ class PersonClip:
         """Skin in every frame, metres."""
         import jax
 
-        posed = jax.jit(jax.vmap(lambda r, t: self.shaped.pose(r, t).vertices_world))
-        return np.asarray(
-            posed(self.joint_rotations.astype(np.float32), self.translations.astype(np.float32))
-        )
+        def skin(shaped: ShapedBody, rotations: jax.Array, translation: jax.Array) -> jax.Array:
+            return shaped.pose(rotations, translation).vertices_world
+
+        shaped = jax.tree.map(jax.numpy.asarray, self.shaped)
+        rotations = jax.numpy.asarray(self.joint_rotations, jax.numpy.float32)
+        translations = jax.numpy.asarray(self.translations, jax.numpy.float32)
+        return np.asarray(jax.jit(jax.vmap(skin, (None, 0, 0)))(shaped, rotations, translations))
 
 
 @dataclass(frozen=True)
