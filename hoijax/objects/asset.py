@@ -12,6 +12,7 @@ from hoijax.objects.mesh_files import orient_outward, read_mesh, read_parts_file
 
 LARGEST_PLAUSIBLE_SIDE = 20.0
 SMALLEST_PLAUSIBLE_SIDE = 0.01
+GOLDEN_RATIO = 0.5 * (1.0 + 5.0**0.5)
 
 
 class MeshScaleWarning(UserWarning):
@@ -158,7 +159,8 @@ def sample_surface(
     """Points spread by area, their unit normals and their faces.
 
     Stratified: one draw from each of `count` equal shares of the cumulative area, so every face gets
-    its due number of samples to within one, and thin parts are never missed by chance.
+    its due number of samples to within one, and thin parts are never missed by chance. The shares are
+    visited in golden-ratio order: the first n samples, for any n, are spread over the surface as well.
     """
     rng = np.random.default_rng(seed)
     a, b, c = np.moveaxis(np.asarray(vertices, np.float64)[faces], 1, 0)
@@ -166,6 +168,7 @@ def sample_surface(
     doubled_area = np.linalg.norm(normals, axis=1)
     cumulative = np.cumsum(doubled_area)
     draws = (np.arange(count) + rng.random(count)) / count * cumulative[-1]
+    draws = draws[np.argsort(np.argsort(np.arange(count) * GOLDEN_RATIO % 1.0))]
     face_ids = np.minimum(np.searchsorted(cumulative, draws, side="right"), len(faces) - 1)
     u, v = rng.random((2, count, 1))
     root = np.sqrt(u)
@@ -205,14 +208,15 @@ def _warn_about_unit(asset: Asset, where: str, scale: float) -> None:
     size = " x ".join(f"{side:.4g}" for side in asset.extents)
     largest = float(asset.extents.max())
     if largest > LARGEST_PLAUSIBLE_SIDE:
-        guess, unit = 0.001, "millimetres"
+        guess = (
+            f"millimetres (use --scale {0.001 * scale:g}) or centimetres (--scale {0.01 * scale:g})"
+        )
     elif largest < SMALLEST_PLAUSIBLE_SIDE:
-        guess, unit = 1000.0, "kilometres"
+        guess = f"kilometres (use --scale {1000.0 * scale:g})"
     else:
         return
     warnings.warn(
-        f"{where}: the object measures {size} m, which looks like {unit}. "
-        f"If so, use --scale {guess * scale:g}.",
+        f"{where}: the object measures {size} m, which looks like {guess}.",
         MeshScaleWarning,
         stacklevel=3,
     )

@@ -106,7 +106,8 @@ def _scene_pieces(scene: "trimesh.Scene") -> list[tuple[str, np.ndarray, np.ndar
         if not isinstance(geometry, trimesh.Trimesh):
             continue
         vertices = np.asarray(geometry.vertices, np.float64)
-        vertices = vertices @ T_scene_node[:3, :3].T + T_scene_node[:3, 3]
+        with np.errstate(invalid="ignore"):  # infinite vertices are refused later, by name
+            vertices = vertices @ T_scene_node[:3, :3].T + T_scene_node[:3, 3]
         faces = np.asarray(geometry.faces, np.int64)
         if np.linalg.det(T_scene_node[:3, :3]) < 0.0:
             faces = faces[:, ::-1]  # a mirroring node turns the surface inside out

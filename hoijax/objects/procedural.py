@@ -313,7 +313,7 @@ def skateboard() -> list[Piece]:
     for z in (-0.205, 0.205):
         pieces += _slab((0.055, 0.012, 0.085), (0.0, 0.085, z), 0.01, "trucks")
         pieces += _beam((0.0, 0.034, z), (0.0, 0.079, z), 0.050, 0.030, "trucks")
-        pieces += _tube([(-0.102, 0.027, z), (0.102, 0.027, z)], 0.008, "trucks", (0, 0, 1.0))
+        pieces += _tube([(-0.102, 0.027, z), (0.102, 0.027, z)], 0.008, "trucks", (0.0, 0.0, 1.0))
         for x in (-0.085, 0.085):
             pieces += _wheel((x, 0.027, z), 0.027, 0.033, "wheels")
     return pieces
