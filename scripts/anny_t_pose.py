@@ -6,13 +6,13 @@ from anny_source import Source
 # Directions of the T-pose for the left side (x outwards, y up, z forward); the right side is mirrored.
 # Like SMPL-X's own rest: the elbow hangs a little below and behind the line from shoulder to wrist, the
 # knees are over the hips and the feet turn outwards a little, so that AMASS rotations mean the same pose.
-UPPER_ARM = (0.977, -0.174, -0.122)
+UPPER_ARM = (0.967, -0.215, -0.135)
 FOREARM = (0.998, 0.052, 0.0)
 ELBOW_HINGE = (0.0, -1.0, 0.0)  # bending the left elbow brings the hand forward
 THIGH = (0.04, -1.0, -0.01)
-SHIN = (-0.07, -1.0, -0.09)
-FOOT_YAW = np.deg2rad(13.0)
-COLLAR_RAISE, SHOULDER_RAISE = np.deg2rad(8.0), np.deg2rad(14.0)
+SHIN = (-0.085, -1.0, -0.09)
+FOOT_YAW = np.deg2rad(15.0)
+COLLAR_RAISE, SHOULDER_RAISE, SHOULDER_BACK = np.deg2rad([8.0, 14.0, 9.0])
 KNUCKLES = {  # from the wrist
     "finger2-1": (0.110, -0.004, 0.022),
     "finger3-1": (0.118, 0.0, -0.003),
@@ -88,9 +88,10 @@ def bone_rotations(head: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         hand = _kabsch(knuckles, np.stack([_unit(mirror * v) for v in KNUCKLES.values()]))
         # The far half of the forearm points as the forearm does but takes half of the hand's twist.
         twisted = _shortest(hand @ fore, mirror * FOREARM) @ hand
+        back = _about_y(sign * SHOULDER_BACK)
         rotations |= {
-            "clavicle" + side: _about_z(sign * COLLAR_RAISE),
-            "shoulder01" + side: _about_z(sign * SHOULDER_RAISE),
+            "clavicle" + side: back @ _about_z(sign * COLLAR_RAISE),
+            "shoulder01" + side: back @ _about_z(sign * SHOULDER_RAISE),
             "upperarm01" + side: upper_rotation,
             "lowerarm01" + side: fore_rotation,
             "lowerarm02" + side: _half(fore_rotation, twisted),
@@ -139,19 +140,21 @@ def t_pose(
 def smplx_joints(head: dict[str, np.ndarray]) -> np.ndarray:
     """The 55 joints in SMPL-X order from posed MakeHuman bone heads.
 
-    SMPL-X's joints are not all at MakeHuman's: its hips are lower and nearer to the middle, its collars
-    lower. Each joint is an affine combination of bone heads chosen to sit where SMPL-X has it, so that
-    rest joints measured on an SMPL-X body can replace these without bending the skin.
+    SMPL-X's joints are not all at MakeHuman's: its pelvis is further forward, its hips are lower and nearer
+    to the middle, its head joint is further back. Each joint is an affine combination of bone heads chosen
+    to sit where SMPL-X has it in the flesh, so that rest joints measured on an SMPL-X body can replace
+    these without bending the skin.
     """
     left, right = _side_joints(head, ".L", 1.0), _side_joints(head, ".R", -1.0)
-    spine01, neck01 = head["spine01"], head["neck01"]
+    spine01, spine02, neck01 = head["spine01"], head["spine02"], head["neck01"]
+    collars, crown = 0.5 * (head["clavicle.L"] + head["clavicle.R"]), head["special06.L"]
     middle = {
-        "pelvis": 0.64 * head["spine05"] + 0.36 * head["spine04"],
+        "pelvis": 0.95 * head["spine05"] + 0.35 * head["spine04"] - 0.3 * head["root"],
         "spine1": head["spine03"],
-        "spine2": 0.5 * head["spine02"] + 0.5 * spine01,
-        "spine3": spine01,
+        "spine2": 0.5 * spine02 + 0.5 * spine01,
+        "spine3": 0.14 * spine01 + 0.36 * spine02 + 0.5 * collars,
         "neck": 0.2 * spine01 + 0.8 * neck01,
-        "head": head["head"],
+        "head": 0.75 * neck01 + 0.5 * crown - 0.25 * head["head"],
     }
     body = [
         ("pelvis",), ("hip", "hip"), ("spine1",), ("knee", "knee"), ("spine2",), ("ankle", "ankle"),

@@ -9,6 +9,7 @@ from hoijax.bodies.keypoints import openpose18 as openpose18
 from hoijax.bodies.keypoints import openpose18_from as openpose18_from
 from hoijax.bodies.kinematics import JOINT_NAMES as JOINT_NAMES
 from hoijax.bodies.kinematics import JOINT_PARENTS as JOINT_PARENTS
+from hoijax.bodies.kinematics import rotations_from_smplh as rotations_from_smplh
 from hoijax.bodies.parts import BODY_PARTS as BODY_PARTS
 from hoijax.bodies.parts import part_vertex_indices as part_vertex_indices
 from hoijax.bodies.skinned_body import PosedBody as PosedBody

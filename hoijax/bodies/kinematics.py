@@ -25,6 +25,9 @@ JOINT_PARENTS: tuple[int, ...] = (
 """Index of each joint's parent; -1 for the pelvis."""
 
 JOINT_COUNT = len(JOINT_NAMES)
+SMPLH_JOINTS: tuple[int, ...] = (*range(22), *range(25, JOINT_COUNT))
+"""Places of the 52 SMPL-H / AMASS joints (no jaw, no eyes) among the 55."""
+
 _PARENTS = np.maximum(np.array(JOINT_PARENTS), 0)
 
 
@@ -85,3 +88,12 @@ def child_means() -> Float[np.ndarray, "55 55"]:
         children = [c for c, p in enumerate(JOINT_PARENTS) if p == joint] or [joint]
         means[joint, children] = 1.0 / len(children)
     return means
+
+
+def rotations_from_smplh(
+    rotations: Float[np.ndarray, "*batch 52 3"],
+) -> Float[np.ndarray, "*batch 55 3"]:
+    """Axis-angle rotations of AMASS / SMPL-H on the 55-joint tree, with jaw and eyes at rest (host, float32)."""
+    full = np.zeros((*rotations.shape[:-2], JOINT_COUNT, 3), np.float32)
+    full[..., list(SMPLH_JOINTS), :] = rotations
+    return full

@@ -17,6 +17,7 @@ from hoijax.bodies.kinematics import (
     JOINT_COUNT,
     JOINT_NAMES,
     JOINT_PARENTS,
+    SMPLH_JOINTS,
     child_means,
     forward_kinematics,
     homogeneous,
@@ -59,15 +60,21 @@ class ShapedBody:
     part_ids: Int[Array, " v"]
     skin: Skin
 
-    def with_rest_joints(self, joints_rest: Float[Array, "55 3"]) -> ShapedBody:
+    def with_rest_joints(self, joints_rest: Float[Array, "joints 3"]) -> ShapedBody:
         """The same person on other rest joints (T-pose, metres), such as measured bone lengths.
 
+        55 joints, or the 52 of SMPL-H: then jaw and eyes keep their places on the head. The rest pose may
+        be anywhere (the pelvis at the origin, say): `pose` turns about the new rest pelvis.
         Each vertex moves with a blend, by its skin weights, of what its bones do; along a bone the
         displacement goes linearly from its joint's to the mean of its children's, so bones stretch without
         cracks and joints land exactly. Skin beyond the last joint (finger tips, toes) translates.
         """
-        moved = joints_rest - self.joints_rest
         start = self.joints_rest
+        if joints_rest.shape[0] == len(SMPLH_JOINTS):
+            joints_rest = _with_face_joints(joints_rest, start)
+        elif joints_rest.shape[0] != JOINT_COUNT:
+            raise UserError(f"expected 55 or 52 rest joints, got {joints_rest.shape[0]}")
+        moved = joints_rest - start
         bone, moved_end = _CHILD_MEANS @ start - start, _CHILD_MEANS @ moved
         joint = self.skin_indices
         length_squared = jnp.maximum(jnp.sum(bone * bone, axis=-1), 1e-8)
@@ -169,7 +176,7 @@ class SkinnedBody:
         )
 
     def fit_betas(
-        self, joints_rest: Float[np.ndarray, "55 3"], regularisation: float = 1e-3
+        self, joints_rest: Float[np.ndarray, "55 3"], regularisation: float = 5e-3
     ) -> Float[np.ndarray, " b"]:
         """Betas whose rest joints are closest to measured ones wherever their pelvis is (host, least squares).
 
@@ -182,6 +189,15 @@ class SkinnedBody:
         residual = (target - template).reshape(-1)
         normal = directions.T @ directions + regularisation * np.eye(directions.shape[1])
         return np.linalg.solve(normal, directions.T @ residual).astype(np.float32)
+
+
+def _with_face_joints(
+    joints: Float[Array, "52 3"], reference: Float[Array, "55 3"]
+) -> Float[Array, "55 3"]:
+    """SMPL-H joints with the jaw and eyes of the reference, at the same offsets from the head."""
+    head = JOINT_NAMES.index("head")
+    full = reference + (joints[head] - reference[head])
+    return full.at[np.array(SMPLH_JOINTS)].set(joints)
 
 
 def as_numpy(tree: ShapedBody) -> ShapedBody:

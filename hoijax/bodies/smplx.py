@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hoijax.bodies.kinematics import JOINT_COUNT, JOINT_NAMES, JOINT_PARENTS
+from hoijax.bodies.kinematics import JOINT_COUNT, JOINT_NAMES, JOINT_PARENTS, SMPLH_JOINTS
 from hoijax.bodies.parts import find_face_vertices, part_ids_from_skin
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bodies.skinning import build_skin, sparse_weights
@@ -16,9 +16,6 @@ HOW_TO_GET = (
     "the body 'anny' ships with hoijax and needs no file"
 )
 
-# Joints of the two models on the 55-joint tree. SMPL-H has no jaw and no eyes.
-_SMPLX_JOINTS = tuple(range(JOINT_COUNT))
-_SMPLH_JOINTS = (*range(22), *range(25, JOINT_COUNT))
 _HEAD = JOINT_NAMES.index("head")
 
 _SHAPES: dict[str, tuple[int | str, ...]] = {
@@ -108,7 +105,7 @@ def _check(path: Path, arrays: dict[str, np.ndarray]) -> tuple[int, ...]:
             problems.append(f"{key} has shape {shape}, expected {wanted}")
         elif not np.isfinite(arrays[key]).all():
             problems.append(f"{key} has values that are not finite")
-    targets = {55: _SMPLX_JOINTS, 52: _SMPLH_JOINTS}.get(known.get("J", 0), ())
+    targets = {55: tuple(range(JOINT_COUNT)), 52: SMPLH_JOINTS}.get(known.get("J", 0), ())
     if not targets and not problems:
         problems.append(f"it has {known['J']} joints, expected 55 (SMPL-X) or 52 (SMPL-H)")
     if targets and not problems:
