@@ -1,0 +1,207 @@
+"""A preview of a clip: H.264 video and a contact sheet, from one three-quarter camera."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from hoijax.camera import PinholeCamera
+from hoijax.errors import UserError
+from hoijax.export.clip import PERSON_COLORS, Clip, part_colors
+from hoijax.frames import look_at
+from hoijax.rendering import RenderMesh, cast
+from hoijax.shading import make_backdrop, shade
+
+FIELD_OF_VIEW = 32.0  # degrees, vertical
+ELEVATION = 12.0  # degrees above the horizon
+AZIMUTHS = (-40.0, 40.0, -65.0, 65.0, -20.0, 20.0)  # degrees off the first person's mean heading
+FRAME_FILL = 0.86  # share of the picture the motion may take
+SUPERSAMPLING = 2  # rays per pixel and axis
+SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 3, 4, 4
+
+
+def save_preview(
+    folder: str | Path,
+    clip: Clip,
+    *,
+    size: tuple[int, int] = (480, 360),
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Path, Path]:
+    """Write preview.mp4 at the clip's frame rate and contact_sheet.png; returns their paths.
+
+    `size` is (width, height) in pixels, rounded up to even. `progress(done, total)` is called after
+    every frame. Raises UserError when ffmpeg does not take the frames.
+    """
+    frames = []
+    for image in render_clip(clip, size):
+        frames.append(image)
+        if progress:
+            progress(len(frames), clip.frame_count)
+    stack = np.stack(frames)
+    folder = Path(folder)
+    video = write_video(folder / "preview.mp4", stack, clip.fps)
+    sheet = folder / "contact_sheet.png"
+    from PIL import Image
+
+    Image.fromarray(contact_sheet(stack)).save(sheet)
+    return video, sheet
+
+
+def render_clip(
+    clip: Clip, size: tuple[int, int] = (480, 360)
+) -> Iterator[UInt8[ndarray, "H W 3"]]:
+    """Shaded pictures of all frames from one fixed camera, antialiased."""
+    width, height = (2 * ((side + 1) // 2) for side in size)
+    camera, T_world_camera = choose_camera(clip, width * SUPERSAMPLING, height * SUPERSAMPLING)
+    backdrop = make_backdrop(camera, T_world_camera)
+    for frame in range(clip.frame_count):
+        picture = shade(cast(clip_meshes(clip, frame), camera, T_world_camera), backdrop)
+        blocks = picture.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 3)
+        total = blocks.sum(axis=(1, 3), dtype=np.uint16)
+        yield (total // SUPERSAMPLING**2).astype(np.uint8)
+
+
+def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:
+    """Everything in a frame: people in one colour each, objects with a shade for every part."""
+    meshes = [
+        RenderMesh(
+            person.vertices_world[frame],
+            np.asarray(person.shaped.faces),
+            p + 1,
+            color=PERSON_COLORS[p % len(PERSON_COLORS)],
+        )
+        for p, person in enumerate(clip.people)
+    ]
+    for o, asset in enumerate(clip.assets):
+        colors = part_colors(asset, o)[asset.face_parts]  # -1 picks the last row: no part
+        vertices = clip.object_vertices_world(o, frame)
+        meshes.append(
+            RenderMesh(
+                vertices, asset.faces, len(clip.people) + o + 1, asset.face_parts, color=colors
+            )
+        )
+    return meshes
+
+
+def choose_camera(clip: Clip, width: int, height: int) -> tuple[PinholeCamera, ndarray]:
+    """(camera, T_world_camera): a three-quarter view that keeps the whole clip in the picture.
+
+    Of a few headings to either side of the person's front, the one that shows most of the objects and,
+    half as important, of the people.
+    """
+    camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, width, height)
+    points = _points_of_interest(clip)
+    facing = _mean_heading(clip)
+    candidates = [_fit_view(points, facing + np.radians(azimuth), camera) for azimuth in AZIMUTHS]
+    scores = [_visible_share(clip, T_world_camera) for T_world_camera in candidates]
+    return camera, candidates[int(np.argmax(scores))]
+
+
+def contact_sheet(
+    frames: UInt8[ndarray, "T H W 3"], rows: int = SHEET_ROWS, columns: int = SHEET_COLUMNS
+) -> UInt8[ndarray, "h w 3"]:
+    """Evenly spaced frames in reading order, the first and the last among them."""
+    chosen = np.rint(np.linspace(0, len(frames) - 1, rows * columns)).astype(int)
+    height, width = frames.shape[1:3]
+    gap = SHEET_GAP
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for i, frame in enumerate(chosen):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = frames[frame]
+    return sheet
+
+
+def write_video(path: str | Path, frames: UInt8[ndarray, "T H W 3"], fps: float) -> Path:
+    """H.264 (yuv420p, so that every browser plays it) at `fps`.
+
+    Raises UserError for odd sides and with ffmpeg's own message when it fails.
+    """
+    import imageio_ffmpeg
+
+    height, width = frames.shape[1:3]
+    if height % 2 or width % 2:
+        raise UserError(f"a video needs even sides, not {width} x {height}")
+    path = Path(path)
+    command = [
+        *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"),
+        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)),
+        *("-i", "-", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18"),
+        *("-preset", "veryfast", "-movflags", "+faststart", str(path.resolve())),
+    ]
+    # not imageio_ffmpeg.write_frames: it forks with a hook, which JAX's threads warn about
+    done = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip()
+        raise UserError(f"ffmpeg could not write {path}: {reason}")
+    return path
+
+
+def _points_of_interest(clip: Clip) -> Float[ndarray, "N 3"]:
+    """A sample of everything that moves through the clip, never empty."""
+    points = [np.array([[-0.3, 0.0, -0.3], [0.3, 0.0, 0.3]])]
+    if clip.people or clip.assets:
+        points = []
+    points += [person.vertices_world[:, ::37].reshape(-1, 3) for person in clip.people]
+    for o, asset in enumerate(clip.assets):
+        poses = clip.Ts_world_object[o]
+        low, high = asset.vertices.min(0), asset.vertices.max(0)
+        corners = np.stack(np.meshgrid(*zip(low, high, strict=True)), -1).reshape(-1, 3)
+        world = corners @ poses[:, :3, :3].swapaxes(-1, -2) + poses[:, None, :3, 3]
+        points.append(world.reshape(-1, 3))
+    return np.concatenate(points).astype(np.float64)
+
+
+def _mean_heading(clip: Clip) -> float:
+    """Angle about y from +z to where the first person faces on average, radians."""
+    if not clip.people:
+        return 0.0
+    from scipy.spatial.transform import Rotation
+
+    forward = Rotation.from_rotvec(clip.people[0].joint_rotations[:, 0]).apply([0.0, 0.0, 1.0])
+    mean = forward.mean(axis=0)
+    return float(np.arctan2(mean[0], mean[2]))
+
+
+def _fit_view(points: ndarray, heading: float, camera: PinholeCamera) -> Float[ndarray, "4 4"]:
+    """Closest T_world_camera in direction `heading` with all points inside the picture's margin."""
+    elevation = np.radians(ELEVATION)
+    back = np.array(
+        [
+            np.sin(heading) * np.cos(elevation),
+            np.sin(elevation),
+            np.cos(heading) * np.cos(elevation),
+        ]
+    )
+    T_world_camera = look_at(back, np.zeros(3)).astype(np.float64)
+    right, down, forward = T_world_camera[:3, :3].T
+    x, y, z = points @ right, points @ down, points @ forward
+    slope_x = FRAME_FILL * camera.width / 2 / camera.fx
+    slope_y = FRAME_FILL * camera.height / 2 / camera.fy
+
+    def centre_and_depth(along: ndarray, slope: float) -> tuple[float, float]:
+        # inside the wedge |along - c| <= slope (z - eye): two planes touch the points
+        lowest, highest = (slope * z + along).min(), (slope * z - along).min()
+        return (lowest - highest) / 2, (lowest + highest) / (2 * slope)
+
+    centre_x, eye_x = centre_and_depth(x, slope_x)
+    centre_y, eye_y = centre_and_depth(y, slope_y)
+    eye = centre_x * right + centre_y * down + min(eye_x, eye_y) * forward
+    T_world_camera[:3, 3] = eye
+    return T_world_camera.astype(np.float32)
+
+
+def _visible_share(clip: Clip, T_world_camera: ndarray) -> float:
+    """How much of the objects (and half as much, of the people) shows, at three frames."""
+    camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, 80, 60)
+    total = 0.0
+    for frame in np.unique(np.linspace(0, clip.frame_count - 1, 3).astype(int)):
+        meshes = clip_meshes(clip, int(frame))
+        seen = cast(meshes, camera, T_world_camera).instance_ids
+        for mesh in meshes:
+            weight = 0.5 if mesh.instance_id <= len(clip.people) else 1.0
+            alone = (cast([mesh], camera, T_world_camera).instance_ids > 0).sum()
+            total += weight * (seen == mesh.instance_id).sum() / max(alone, 1)
+    return total
