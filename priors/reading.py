@@ -79,6 +79,8 @@ class Reading:
     person_nouns: tuple[str, ...]
     receivers: tuple[int, ...]
     """People to whom something is thrown or given."""
+    arrivals: tuple[int, ...]
+    """Actions whose contact begins in the clip: 'sits down', beside 'sits'."""
     effectors: tuple[tuple[int, str], ...]
     """(action, body part): parts the text says it is done with; they replace the usual ones."""
     touched: tuple[tuple[int, str], ...]
@@ -147,6 +149,7 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         tuple(relations),
         tuple(nouns.get(p, "person") for p in range(count)),
         receivers,
+        _arrivals(words, action_of_clause),
         effectors,
         touched,
         _named_parts(words, objects, owners),
@@ -255,6 +258,16 @@ def _merge(
     order = sorted(chosen, key=rank)
     actions = [Action(chosen[k][1].verb, chosen[k][1].word, *k) for k in order]
     return actions, [order.index(key) for key in keys]
+
+
+def _arrivals(words: _Words, action_of_clause: list[int]) -> tuple[int, ...]:
+    after = [words.tokens[v.position + 1 : v.position + 3] for v in words.verbs]
+    found = {
+        action
+        for action, verb, following in zip(action_of_clause, words.verbs, after, strict=True)
+        if verb.verb == "sit" and ("down" in following or verb.word.endswith("a seat"))
+    }
+    return tuple(sorted(found))
 
 
 def _relations(words: _Words, owners: list[list[int]]) -> list[Relation]:
