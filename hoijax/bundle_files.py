@@ -101,7 +101,7 @@ def open_bundle(path: Path) -> Iterator[BundleFiles]:
         raise UserError(f"{path}: there is no such bundle; give a bundle folder or a zip of one")
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}: expected a bundle folder or a zip of one, found a file that is no zip, or a "
             f"truncated one ({error})"

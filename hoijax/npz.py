@@ -54,7 +54,7 @@ def read_npz(content: bytes, where: str) -> tuple[dict[str, np.ndarray], dict[st
     problems: dict[str, str] = {}
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         found = (
             "an empty file"
             if not content

@@ -4,20 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hoijax.affordance import BODY_PARTS, WHOLE_PART
 from hoijax.errors import UserError
-from priors.object_nouns import PartedObject, compact_name, find_objects, positions_of_name
+from priors.object_nouns import PartedObject, find_objects
+from priors.part_words import find_body_parts, find_object_parts
 from priors.sentence import (
     DETERMINERS,
     FORWARD,
     OFF,
     ON,
-    PersonMention,
     VerbMention,
+    Words,
     find_people,
     find_verbs,
     library,
-    preposition_before,
     singular,
     tokenise,
 )
@@ -25,22 +24,6 @@ from priors.sentence import (
 PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
 JOINING = {"with", "beside"}
 """'a man with a friend' does it together; 'to a friend' does not."""
-EFFECTOR_PREPOSITIONS = {*FORWARD, "by", "in"}
-CONTACT_PREPOSITIONS = {*ON, "against", "under", "over"}
-BODY_NOUNS = {
-    "hand": "hand",
-    "palm": "hand",
-    "fist": "hand",
-    "arm": "arm",
-    "elbow": "arm",
-    "shoulder": "shoulder",
-    "leg": "leg",
-    "knee": "leg",
-    "foot": "foot",
-    "feet": "foot",
-    "head": "head",
-    "hip": "hips",
-}
 HOW_TO_GIVE_A_GRAPH = (
     "Or give the part affordance graph by hand: --pag file.json (docs/bundle.md shows one)."
 )
@@ -89,29 +72,6 @@ class Reading:
     """(object, part): parts of objects that the text names."""
 
 
-@dataclass(frozen=True)
-class _Words:
-    """A sentence taken apart."""
-
-    tokens: list[str]
-    verbs: list[VerbMention]
-    people: list[PersonMention]
-    mentions: list[list[int]]
-    """Positions where each object is mentioned."""
-
-    @property
-    def stops(self) -> set[int]:
-        nouns = {position for positions in self.mentions for position in positions}
-        return nouns | {m.position for m in (*self.verbs, *self.people)}
-
-    def preposition(self, position: int) -> str | None:
-        return preposition_before(self.tokens, position, self.stops)
-
-    def clause_of(self, position: int) -> int:
-        """Index of the last verb at or before a position; the first verb where none is."""
-        return max((i for i, v in enumerate(self.verbs) if v.position <= position), default=0)
-
-
 def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     """Actions and relations of a sentence over the given objects.
 
@@ -125,7 +85,7 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
             f"no known verb in {text!r}. Known: {', '.join(library()['verbs'])} (and their "
             f"inflections and common synonyms). {HOW_TO_GIVE_A_GRAPH}"
         )
-    words = _Words(tokens, verbs, find_people(tokens), find_objects(tokens, objects))
+    words = Words(tokens, verbs, find_people(tokens), find_objects(tokens, objects))
     subjects, receivers = _subjects(words)
     owners = _objects_of_clauses(words, objects)
     actions, action_of_clause = _merge(words, subjects, owners)
@@ -141,7 +101,7 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
             f"{text!r} does not say what happens with {' and '.join(unused)}. Name every object in "
             f"the sentence, or leave its mesh away. {HOW_TO_GIVE_A_GRAPH}"
         )
-    effectors, touched = _body_parts(words, action_of_clause)
+    effectors, touched = find_body_parts(words, action_of_clause)
     nouns = {p: singular(m.noun) for m in reversed(words.people) for p in m.people}
     count = max([*nouns, 0]) + 1
     return Reading(
@@ -152,11 +112,11 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         _arrivals(words, action_of_clause),
         effectors,
         touched,
-        _named_parts(words, objects, owners),
+        find_object_parts(words, objects, owners),
     )
 
 
-def _subjects(words: _Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
+def _subjects(words: Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
     """(people of each clause, people at whom something is directed)."""
     people: list[list[int]] = [[] for _ in words.verbs]
     receivers: list[int] = []
@@ -188,7 +148,7 @@ def _subjects(words: _Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
     return [tuple(sorted(group)) for group in people], tuple(receivers)
 
 
-def _objects_of_clauses(words: _Words, objects: Sequence[PartedObject]) -> list[list[int]]:
+def _objects_of_clauses(words: Words, objects: Sequence[PartedObject]) -> list[list[int]]:
     """The objects that each verb is about."""
     owners: list[list[int]] = []
     free = [o for o in range(len(objects)) if not words.mentions[o]]
@@ -230,7 +190,7 @@ def _preference(preposition: str | None, entry: dict) -> int:
 
 
 def _merge(
-    words: _Words, subjects: list[tuple[int, ...]], owners: list[list[int]]
+    words: Words, subjects: list[tuple[int, ...]], owners: list[list[int]]
 ) -> tuple[list[Action], list[int]]:
     """(actions, the action that each clause went into), the primary action first.
 
@@ -260,7 +220,7 @@ def _merge(
     return actions, [order.index(key) for key in keys]
 
 
-def _arrivals(words: _Words, action_of_clause: list[int]) -> tuple[int, ...]:
+def _arrivals(words: Words, action_of_clause: list[int]) -> tuple[int, ...]:
     after = [words.tokens[v.position + 1 : v.position + 3] for v in words.verbs]
     found = {
         action
@@ -270,7 +230,7 @@ def _arrivals(words: _Words, action_of_clause: list[int]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _relations(words: _Words, owners: list[list[int]]) -> list[Relation]:
+def _relations(words: Words, owners: list[list[int]]) -> list[Relation]:
     """Objects that stand on others, from the prepositions their nouns hang on."""
     relations: list[Relation] = []
     main = {o for group in owners for o in group}
@@ -292,54 +252,3 @@ def _relations(words: _Words, owners: list[list[int]]) -> list[Relation]:
             elif preposition in FORWARD and words.tokens[position + 1 : position + 2] == ["on"]:
                 relations.append(Relation(o, partner, "throughout"))
     return list(dict.fromkeys(relations))
-
-
-def _body_parts(
-    words: _Words, action_of_clause: list[int]
-) -> tuple[tuple[tuple[int, str], ...], tuple[tuple[int, str], ...]]:
-    """(parts it is done with, parts the object is on) that the text names, by action."""
-    effectors: list[tuple[int, str]] = []
-    touched: list[tuple[int, str]] = []
-    for i, token in enumerate(words.tokens):
-        noun = BODY_NOUNS.get(token) or BODY_NOUNS.get(singular(token))
-        before = words.tokens[max(0, i - 2) : i]
-        is_owned = {"his", "her", "their", "my", "left", "right", "both", "two"} & set(before)
-        if noun is None or not (is_owned or noun == "hand"):
-            continue
-        parts = [part for part in BODY_PARTS if part == noun or part.endswith(f"_{noun}")]
-        sides = [side for side in ("left", "right") if side in before]
-        if len(parts) == 2 and sides:
-            parts = [f"{side}_{noun}" for side in sides]
-        elif len(parts) == 2 and token == singular(token) and token != "feet":
-            parts = parts[1:]  # one hand: the right; which one it is stays open in the solver
-        action = action_of_clause[words.clause_of(i)]
-        preposition = words.preposition(i)
-        is_before_verb = i < words.verbs[0].position
-        if noun == "hand" or preposition in EFFECTOR_PREPOSITIONS or is_before_verb:
-            effectors += [(action, part) for part in parts]
-        elif preposition in CONTACT_PREPOSITIONS and (noun, preposition) != ("head", "over"):
-            touched += [(action, part) for part in parts]
-    return tuple(dict.fromkeys(effectors)), tuple(dict.fromkeys(touched))
-
-
-def _named_parts(
-    words: _Words, objects: Sequence[PartedObject], owners: list[list[int]]
-) -> tuple[tuple[int, str], ...]:
-    """Object parts named as 'by its legs', 'the handle of the suitcase', 'grips the handle'."""
-    tokens, verbs = words.tokens, {v.position for v in words.verbs}
-    named: list[tuple[int, str]] = []
-    for o, node in enumerate(objects):
-        for part in node.part_names or (WHOLE_PART,):
-            for i in positions_of_name(tokens, compact_name(part)):
-                is_of = tokens[i + 1 : i + 2] == ["of"] and any(
-                    i < position <= i + 5 for position in words.mentions[o]
-                )
-                is_own = i > 0 and o in owners[words.clause_of(i)]
-                is_own = is_own and (
-                    tokens[i - 1] == "its"
-                    or "by" in tokens[max(0, i - 2) : i]
-                    or (i > 1 and tokens[i - 1] == "the" and i - 2 in verbs)
-                )
-                if is_of or is_own:
-                    named.append((o, part))
-    return tuple(dict.fromkeys(named))

@@ -155,3 +155,26 @@ def preposition_before(tokens: list[str], position: int, stops: set[int]) -> str
         if i in stops or tokens[i] in ("and", "then", "while"):
             return None
     return None
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence taken apart."""
+
+    tokens: list[str]
+    verbs: list[VerbMention]
+    people: list[PersonMention]
+    mentions: list[list[int]]
+    """Positions where each object is mentioned."""
+
+    @property
+    def stops(self) -> set[int]:
+        nouns = {position for positions in self.mentions for position in positions}
+        return nouns | {m.position for m in (*self.verbs, *self.people)}
+
+    def preposition(self, position: int) -> str | None:
+        return preposition_before(self.tokens, position, self.stops)
+
+    def clause_of(self, position: int) -> int:
+        """Index of the last verb at or before a position; the first verb where none is."""
+        return max((i for i, v in enumerate(self.verbs) if v.position <= position), default=0)

@@ -632,3 +632,22 @@ def test_a_stranger_writes_one(tmp_path, monkeypatch):
     bundle = read_bundle("my_scene")
     assert bundle.affordance.edges[0].second.entity == bundle.assets[0].name
     assert bundle.frame_count >= 3
+
+
+def test_random_damage_never_ends_in_anything_but_a_message(tmp_path, bundle):
+    """Bytes changed or cut anywhere: read, or refused with a UserError; no other exception."""
+    content = write_bundle(tmp_path / "scene.zip", bundle).read_bytes()
+    directory = len(content) - 1200  # the zip's own records are at its end
+    rng = np.random.default_rng(1)
+    refused = 0
+    for _ in range(150):
+        spoilt = np.frombuffer(content, np.uint8).copy()
+        places = rng.integers(rng.choice([0, directory]), len(content), rng.integers(1, 6))
+        spoilt[places] = rng.integers(0, 256, len(places))
+        cut = len(content) if rng.random() < 0.8 else int(rng.integers(len(content)))
+        (tmp_path / "spoilt.zip").write_bytes(spoilt[:cut].tobytes())
+        try:
+            read_bundle(tmp_path / "spoilt.zip")
+        except UserError:
+            refused += 1
+    assert refused > 100
