@@ -1,0 +1,120 @@
+"""Symmetries of known objects, and angles modulo them."""
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial.transform import Rotation
+
+from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
+from hoijax.objects.distance_grid import build_distance_grids
+from hoijax.objects.symmetry import continuous_axes, find_symmetries, symmetric_angle_degrees
+
+
+def turn(axis: str, degrees: float) -> np.ndarray:
+    return Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+
+
+def contains(group: np.ndarray, rotation: np.ndarray, degrees: float = 3.0) -> bool:
+    angles = Rotation.from_matrix(group @ rotation.T).magnitude()
+    return bool(np.degrees(angles.min()) < degrees)
+
+
+def plain(mesh: trimesh.Trimesh) -> Asset:
+    return asset_from_arrays("thing", np.asarray(mesh.vertices), mesh.faces)
+
+
+@pytest.mark.parametrize(
+    ("name", "with_parts", "geometry"),
+    [
+        ("table", 2, 2),
+        ("box", 2, 4),
+        ("chair", 1, 1),
+        ("broom", 2, 2),
+        ("suitcase", 1, 1),
+        ("skateboard", 2, 2),
+    ],
+)
+def test_known_objects(name, with_parts, geometry):
+    asset = load_asset(name)
+    grids = build_distance_grids(asset)
+    group = find_symmetries(asset, grids=grids)
+    loose = find_symmetries(asset, respect_parts=False, grids=grids)
+    assert (len(group), len(loose)) == (with_parts, geometry)
+    assert np.allclose(group[0], np.eye(3))
+    if with_parts > 1:
+        assert contains(group, turn("y", 180.0))
+    assert len(continuous_axes(group)) == 0
+
+
+def test_barbell_turns_about_its_bar_and_flips():
+    group = find_symmetries(load_asset("barbell"))
+    assert len(group) == 48
+    for degrees in (15.0, 90.0, 180.0, 345.0):
+        assert contains(group, turn("x", degrees))
+    assert contains(group, turn("y", 180.0))
+    assert contains(group, turn("z", 180.0))
+    assert not contains(group, turn("y", 90.0))
+    assert np.allclose(np.abs(continuous_axes(group)), [[1.0, 0.0, 0.0]], atol=0.02)
+
+
+def test_ball_has_every_rotation(rng):
+    group = find_symmetries(load_asset("ball"))
+    assert len(group) > 100
+    assert len(continuous_axes(group)) > 1
+    a, b = (
+        Rotation.random(5, random_state=1).as_matrix(),
+        Rotation.random(5, random_state=2).as_matrix(),
+    )
+    assert np.allclose(symmetric_angle_degrees(a, b, group), 0.0)
+
+
+def test_cube_and_square_table_in_tilted_frames():
+    tilt = Rotation.from_rotvec([0.4, -0.3, 0.9]).as_matrix()
+    frame = np.eye(4)
+    frame[:3, :3] = tilt
+    cube = trimesh.creation.box(extents=[0.4, 0.4, 0.4]).subdivide().apply_transform(frame)
+    group = find_symmetries(plain(cube))
+    assert len(group) == 24
+    assert contains(group, tilt @ turn("z", 90.0) @ tilt.T)
+    slab = trimesh.creation.box(extents=[0.4, 0.4, 0.1]).apply_transform(frame)
+    assert len(find_symmetries(plain(slab))) == 8
+
+
+def test_can_in_a_tilted_frame_has_one_continuous_axis():
+    tilt = Rotation.from_rotvec([0.4, -0.3, 0.9]).as_matrix()
+    frame = np.eye(4)
+    frame[:3, :3] = tilt
+    can = trimesh.creation.cylinder(radius=0.1, height=0.5, sections=48).apply_transform(frame)
+    group = find_symmetries(plain(can))
+    assert len(group) == 48
+    axes = continuous_axes(group)
+    assert len(axes) == 1
+    assert abs(axes[0] @ tilt[:, 2]) > 0.999
+
+
+def test_a_handle_breaks_the_symmetry():
+    mug = trimesh.creation.cylinder(radius=0.1, height=0.3, sections=48)
+    handle = trimesh.creation.box(extents=[0.12, 0.02, 0.15])
+    handle.apply_translation([0.14, 0.0, 0.0])
+    mesh = trimesh.util.concatenate([mug, handle])
+    assert len(find_symmetries(plain(mesh))) <= 2
+    assert len(continuous_axes(find_symmetries(plain(mesh)))) == 0
+
+
+def test_angles_modulo_discrete_and_continuous_symmetries(rng):
+    truth = Rotation.random(6, random_state=0).as_matrix()
+    small = Rotation.from_rotvec(rng.normal(0.0, 0.05, (6, 3))).as_matrix()
+    flip = np.stack([np.eye(3), turn("y", 180.0)])
+    angle = symmetric_angle_degrees(truth @ turn("y", 180.0) @ small, truth, flip)
+    assert np.allclose(angle, np.degrees(Rotation.from_matrix(small).magnitude()), atol=1e-3)
+
+    spun = np.stack([turn("x", a) for a in np.arange(0.0, 360.0, 15.0)])
+    off = turn("z", 4.0)
+    for degrees in (0.0, 7.5, 101.0):
+        angle = symmetric_angle_degrees(truth @ off @ turn("x", degrees), truth, spun)
+        assert np.allclose(angle, 4.0, atol=1e-3)
+    assert np.allclose(
+        symmetric_angle_degrees(truth @ turn("z", 90.0), truth, spun), 90.0, atol=1e-3
+    )
+    only = np.eye(3)[None]
+    assert np.allclose(symmetric_angle_degrees(truth @ off, truth, only), 4.0, atol=1e-3)
