@@ -10,19 +10,21 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
+from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.camera import PinholeCamera
 from hoijax.errors import UserError
 from hoijax.frames import look_at
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
-from priors.inverse_kinematics import PoseTargets, solve_poses
+from priors.fingers import close_fingers
+from priors.inverse_kinematics import WRISTS, PoseTargets, solve_poses
 from priors.keyframes import forward_of
 from priors.motions import MOTIONS
 from priors.pag_library import Script
-from priors.people import Person, make_person, pose_clip
+from priors.people import Person, make_person
 from priors.performance import Performance
 from priors.stage import pose_targets
 
@@ -125,7 +127,10 @@ def _solve_person(
         axis=1,
     )
     solution, _, _ = solve_poses(jnp.asarray(start), targets, track.person.skeleton, grids)
-    return to_smplx(np.asarray(solution), targets, track.person)
+    rotations, translation = to_smplx(np.asarray(solution), targets, track.person)
+    wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
+    rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)
+    return rotations, translation
 
 
 def to_smplx(
@@ -142,6 +147,18 @@ def to_smplx(
     return rotations, (solution[:, :3] - person.rest_joints[0]).astype(np.float32)
 
 
+def joint_transforms(
+    person: Person, rotations: Float[ndarray, "T 55 3"], translation: Float[ndarray, "T 3"]
+) -> Float[ndarray, "T 55 4 4"]:
+    """Ts_world_joint of every frame."""
+    return np.asarray(_pose_joints(person.shaped, jnp.asarray(rotations), jnp.asarray(translation)))
+
+
+@jax.jit
+def _pose_joints(shaped: ShapedBody, rotations: Array, translation: Array) -> Array:
+    return jax.vmap(shaped.pose_joints)(rotations, translation)
+
+
 def _place_camera(
     performance: Performance,
     people: list[Person],
@@ -155,8 +172,7 @@ def _place_camera(
     ]
     cloud = [p.transpose(0, 2, 1).reshape(-1, 3) for p in points]
     for person, r, t in zip(people, rotations, translation, strict=True):
-        pose = jax.jit(jax.vmap(person.shaped.pose_joints))
-        joints = np.asarray(pose(jnp.asarray(r), jnp.asarray(t)))[:, :, :3, 3].reshape(-1, 3)
+        joints = joint_transforms(person, r, t)[:, :, :3, 3].reshape(-1, 3)
         cloud.append(np.concatenate([joints + 0.12, joints - 0.12]))
     everything = np.concatenate(cloud)
     camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, IMAGE_WIDTH, IMAGE_HEIGHT)
@@ -182,6 +198,3 @@ def _corners(asset: Asset) -> Float[ndarray, "8 3"]:
     low, high = asset.vertices.min(0), asset.vertices.max(0)
     return np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1])
                      for z in (low[2], high[2])], float)  # fmt: skip
-
-
-__all__ = ["Choreography", "choreograph", "make_person", "pose_clip"]

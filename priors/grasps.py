@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from hoijax.objects.asset import Asset
+from priors.exact_distance import signed_distance
 from priors.keyframes import forward_of, left_of
 
 NEIGHBOURHOOD = 0.06  # metres: about half a hand
@@ -45,6 +46,8 @@ class Candidates:
     axis: Float[ndarray, "N 3"]
     """Bar direction, zero where the surface is no bar."""
     radius: Float[ndarray, "N"]
+    crowding: Float[ndarray, "N"]
+    """0 where there is room for a hand, towards 1 where something is in its way."""
 
 
 def part_samples(asset: Asset, part: str | None) -> Int[ndarray, "n"]:
@@ -74,16 +77,35 @@ def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -
         along = cloud @ directions.T
         extent = np.ptp(along, axis=0)
         # Thin both ways and closed round: normals point to every side.
-        if (
-            extent[1] < BAR_WIDTH
-            and extent[0] > 0.06
-            and np.ptp(normals[near] @ directions[1]) > 1.2
-        ):
+        around = np.ptp(normals[near] @ directions[1:].T, axis=0).min()
+        if extent[1] < BAR_WIDTH and extent[0] > 0.06 and around > 1.5:
             middle = 0.5 * (along.min(0) + along.max(0))
             middle[0] = points[chosen[row]] @ directions[0]
             centre[row], axis[row] = middle @ directions, directions[0]
             radius[row] = max(0.004, 0.25 * (extent[1] + extent[2]))
-    return Candidates(centre, normals[chosen].astype(float), axis, radius)
+    normal = normals[chosen].astype(float)
+    return Candidates(centre, normal, axis, radius, _crowding(asset, centre, normal, axis, radius))
+
+
+def _crowding(
+    asset: Asset, centre: ndarray, normal: ndarray, axis: ndarray, radius: ndarray
+) -> Float[ndarray, "N"]:
+    """How much of a hand's place above a surface, or round a bar, is taken by the object itself."""
+    angles = np.linspace(0.0, 2 * np.pi, 8, endpoint=False)
+    is_bar = radius > 0.0
+    pole = np.where(is_bar[:, None], axis, normal)
+    first = np.cross(pole, np.eye(3)[np.argmin(np.abs(pole), axis=1)])
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = np.cross(pole, first)
+    ring = np.cos(angles)[:, None, None] * first + np.sin(angles)[:, None, None] * second
+    width = np.where(is_bar, radius + 0.022, 0.06)[:, None]
+    shift = np.where(is_bar, 0.045, 0.014)[:, None] * pole
+    rings = [centre + width * ring + shift]
+    rings.append(centre + width * ring - shift if is_bar.any() else rings[0])
+    both = np.concatenate(rings)  # a flat hold has nothing below the surface to look at
+    both[8:, ~is_bar] = both[:8, ~is_bar]
+    clear = signed_distance(asset, both.reshape(-1, 3)).reshape(16, -1)
+    return np.clip((0.008 - clear) / 0.01, 0.0, 1.0).mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -105,19 +127,20 @@ class HoldContext:
 
 
 def choose_two_hands(
-    asset: Asset, part: str | None, context: HoldContext, rng: np.random.Generator
+    asset: Asset, candidates: Candidates, context: HoldContext, facing: bool = False
 ) -> tuple[Grasp, Grasp, float]:
     """Left and right hold: opposite faces, or apart along a bar; each on its own side, in reach.
 
+    facing: both palms on what faces the person, to push, instead of on opposite sides.
     Also their discomfort (lower is better), to compare ways to stand.
     """
-    candidates = grasp_candidates(asset, part, rng)
     view = _seen_by(candidates, asset, context)
-    cost = _single_cost(view)
+    cost = _single_cost(view) + 3.0 * candidates.crowding
     side, ahead, up = view.local.T
     gap = side[:, None] - side[None, :]
     is_bar = candidates.radius > 0.0
-    wanted = np.where(is_bar[:, None], context.spread, np.clip(gap, 0.12, 0.75))
+    apart = context.spread if facing else np.clip(gap, 0.12, 0.75)
+    wanted = np.where(is_bar[:, None], context.spread, apart)
     pair = (
         cost[:, None] + cost[None, :] + 2.0 * np.abs(gap - wanted) + 8.0 * np.maximum(0.12 - gap, 0)
     )
@@ -125,7 +148,13 @@ def choose_two_hands(
     pair += 2.0 * np.abs(ahead[:, None] - ahead[None, :]) + 2.0 * np.abs(up[:, None] - up[None, :])
     squeeze = np.einsum("ik,jk->ij", view.normal, view.normal) + 1.0
     outward = 2.0 - view.normal[:, None, 0] + view.normal[None, :, 0]
-    pair += np.where(is_bar[:, None] | is_bar[None, :], 0.0, 0.8 * squeeze + 0.8 * outward)
+    if facing:
+        away = 1.0 + view.normal[:, 1]
+        placement = 2.0 * (away[:, None] + away[None, :])
+        placement = placement - 1.2 * (up[:, None] + up[None, :])  # pushing low down is hard
+    else:
+        placement = 0.8 * squeeze + 0.8 * outward
+    pair += np.where(is_bar[:, None] | is_bar[None, :], 0.0, placement)
     pair += 1.5 * (is_bar[:, None] != is_bar[None, :])
     left, right = np.unravel_index(int(np.argmin(pair)), pair.shape)
     return (
@@ -137,20 +166,19 @@ def choose_two_hands(
 
 def choose_one_hand(
     asset: Asset,
-    part: str | None,
+    candidates: Candidates,
     hand: int,
     context: HoldContext,
-    rng: np.random.Generator,
     away_from: Float[ndarray, "3"] | None = None,
 ) -> tuple[Grasp, float]:
     """Hold of one hand (0 left, 1 right) and its discomfort.
 
     away_from (mesh frame): another hand's place to keep away from.
     """
-    candidates = grasp_candidates(asset, part, rng)
     view = _seen_by(candidates, asset, context)
     sign = 1.0 - 2.0 * hand
-    cost = _single_cost(view) + 0.6 * np.maximum(0.0, 0.1 - sign * view.local[:, 0])
+    cost = _single_cost(view) + 3.0 * candidates.crowding
+    cost += 0.6 * np.maximum(0.0, 0.1 - sign * view.local[:, 0])
     facing = sign * view.normal[:, 0] - 0.4 * view.normal[:, 1] - 0.5 * view.normal[:, 2]
     cost -= np.where(candidates.radius > 0, 0.6, 0.4 * facing)
     if away_from is not None:
@@ -188,8 +216,8 @@ def _single_cost(view: _View) -> Float[ndarray, "N"]:
     reach = np.linalg.norm(view.local * [1.0, 1.0, 0.5], axis=1)
     cost = 3.0 * np.maximum(0.0, reach - 0.55) + 0.3 * reach
     cost += 6.0 * np.maximum(0.0, HAND_CLEARANCE * np.where(view.is_bar, 0.7, 1.3) - view.bottom)
-    upside_down = np.maximum(0.0, -view.normal[:, 2] - 0.5)
-    return cost + np.where(view.is_bar, 0.0, 1.5 * upside_down)
+    upside_down = np.maximum(0.0, -view.normal[:, 2] - 0.3)
+    return cost + np.where(view.is_bar, 0.0, 3.0 * upside_down)
 
 
 def _as_grasp(candidates: Candidates, index: int, hand: int, context: HoldContext) -> Grasp:

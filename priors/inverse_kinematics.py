@@ -35,9 +35,8 @@ ANKLES, HEAD, WRISTS = (7, 8), 15, (20, 21)
 POINT_SLOTS = 4  # spare body points (shoulder, forearm, hips, ...) that a plan may pin
 
 # Square-root weights: a residual of 1 costs the same everywhere.
-POSITION, DIRECTION, FOOT_POSITION, FOOT_ROTATION = 150.0, 12.0, 300.0, 40.0
+POSITION, DIRECTION, FOOT_POSITION, FOOT_ROTATION = 150.0, 20.0, 300.0, 40.0
 LIMIT, BALANCE, LOOK, REFERENCE, COLLISION, SELF_COLLISION = 20.0, 8.0, 1.5, 1.0, 60.0, 40.0
-COLLISION_MARGIN = 0.004
 CG_STEPS = 50
 VELOCITY, ACCELERATION = 0.3, 2.5
 PELVIS_VELOCITY, PELVIS_ACCELERATION = 1.0, 25.0
@@ -55,6 +54,8 @@ class Skeleton:
     skin_blend: Float[Array, "V 88"]
     """Linear blend skinning of the skin points kept out of objects, as a matrix: per joint, weight
     times (rest offset from the joint, 1)."""
+    skin_margin: Float[Array, "V"]
+    """Distance that each skin point keeps from objects; 0 on the hands, which touch them."""
     capsule_joints: Int[Array, "C 2"]
     """Ends of the capsules (torso, thighs) that hands and elbows stay out of."""
     capsule_radii: Float[Array, "C"]
@@ -176,7 +177,7 @@ def _collisions(
     def depth(T_world_object, grid, weight):
         R = T_world_object[:3, :3]
         distance, slope = query_with_gradient(grid, (skin - T_world_object[:3, 3]) @ R, 0)
-        deep = COLLISION * weight * jax.nn.relu(COLLISION_MARGIN - distance)
+        deep = COLLISION * weight * jax.nn.relu(skeleton.skin_margin - distance)
         return deep, -COLLISION * weight * (slope @ R.T)
 
     deep, slope = jax.vmap(depth)(targets.Ts_world_object, grids, targets.collision_weight)

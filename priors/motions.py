@@ -1,111 +1,310 @@
-"""Motions of things held in the hands: lift, carry, put, hold. Other verbs live in sibling modules."""
+"""Motions of things held in the hands: lift, carry and put, hold, throw, drink, play."""
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
+from priors.holding import (
+    fly_and_land,
+    hold_heights,
+    lowest_point,
+    place_held,
+    rise,
+    squat_for,
+    wander_path,
+    wobble,
+)
 from priors.keyframes import euler_matrix, forward_of, interpolate_keyframes, smooth_noise
-from priors.keyframes import yaw_matrix
 from priors.pag_library import Action
-from priors.performance import BELLY, TOES, Performance, Take, in_world, plan_take
+from priors.performance import BELLY, TOES, Performance, Take, near_extent, plan_take
+from priors.placing import stand_at, support_under
 
-SQUAT_PER_METRE = 0.62  # pelvis drop per metre that the hands are below hip height
-
-
-def hold_heights(performance: Performance, person: int) -> dict[str, float]:
-    """Usual heights of the hands when something is held, metres."""
-    shoulder = performance.tracks[person].person.shoulder_height
-    return {"waist": 0.68 * shoulder, "chest": 0.84 * shoulder, "overhead": shoulder + 0.42}
+PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
+LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
 
 
-def wander_path(
-    performance: Performance, start: int, end: int, distance: float, turn: float
-) -> tuple[Float[ndarray, "T 2"], Float[ndarray, "T"]]:
-    """A walk along an arc between two frames, from a seeded place and heading near the origin."""
-    rng, frames = performance.rng, performance.frames
-    heading0 = rng.uniform(-0.9, 0.9)
-    s = interpolate_keyframes(frames, [start, end], [0.0, 1.0])
-    heading = heading0 + turn * s
-    speed = np.diff(s, prepend=s[0])[:, None] * distance
-    forward = np.stack([forward_of(h)[[0, 2]] for h in heading])
-    root = rng.uniform(-0.15, 0.15, 2) + np.cumsum(speed * forward, axis=0)
-    return root, heading
-
-
-def squat_for(performance: Performance, person: int, hand_height: ndarray) -> ndarray:
-    """Pelvis drop that lets hands reach a height comfortably."""
-    hips = performance.tracks[person].person.pelvis_height - 0.15
-    return 0.02 + np.clip(SQUAT_PER_METRE * (hips - hand_height), 0.0, 0.45)
-
-
-def place_held(
-    performance: Performance,
-    person: int,
-    object_index: int,
-    take: Take,
-    centre_local: Float[ndarray, "T 3"],
-    angles: Float[ndarray, "T 3"],
-) -> None:
-    """Move an object with a person: centre in the person's frame, yaw/pitch/roll on top of the hold."""
-    track = performance.tracks[person]
-    turn = euler_matrix(*angles.T)
-    rotation = yaw_matrix(track.heading) @ turn @ take.rotation
-    centre = in_world(centre_local, track.root, track.heading)
-    moved = performance.set_object(object_index, centre, rotation)
-    moved.lift_out_of_ground()
-    track.look_at = moved.centre.copy()
-    track.look_weight[:] = 0.6
-
-
-def wobble(performance: Performance, gain: ndarray, degrees: float) -> Float[ndarray, "T 3"]:
-    """Slow seeded yaw/pitch/roll, scaled by a gain per frame."""
-    noise = smooth_noise(performance.rng, performance.frames, 3)
-    return np.radians(degrees) * noise * gain[:, None]
+def take_of(performance: Performance, person: int, action: Action, **options) -> Take:
+    """How this person holds the action's object, by the graph's hands (both where it names none)."""
+    touches = performance.hands_on(person, action.object)
+    parts = {hand: touch.part for hand, touch in touches.items()}
+    if not parts:
+        part = performance.script.graph.objects[action.object].parts[0]
+        parts = {0: part, 1: part}
+    return plan_take(performance, person, action.object, parts, **options)
 
 
 def lift(performance: Performance, action: Action) -> None:
-    """From the ground to waist, chest or overhead, by the legs; may turn with the load."""
+    """From what it stands on to waist, chest or overhead, by the legs; may turn with the load."""
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
-    touches = performance.hands_on(person, action.object)
-    take = plan_take(performance, person, action.object, {h: t.part for h, t in touches.items()})
+    take = take_of(performance, person, action)
     grasp = 0 if performance.is_continuous(action) else performance.frame(0.27)
     up = performance.frame(rng.uniform(0.62, 0.72))
     turn = rng.uniform(-1.0, 1.0) if rng.random() < 0.6 else 0.0
     root, heading = wander_path(performance, up - 4, frames - 3, 0.0, turn)
     track = performance.set_path(person, root, heading)
-    track.half_width += 0.03
+    if track.feet is None:
+        track.half_width += 0.03
 
     is_bar = all(g.is_bar for g in take.grasps.values()) and len(take.grasps) == 2
     heights = hold_heights(performance, person)
     goals = ["waist", "chest", "overhead"] if is_bar else ["waist", "chest"]
     goal = goals[int(rng.integers(len(goals)))]
-    asset = performance.asset(action.object)
-    rest = -float(((asset.vertices - asset.centre) @ take.rotation.T)[:, 1].min())
     far, near = take.near + TOES, take.near + BELLY + 0.05
+    lower = support_under(performance, action.object, "start")
+    base = 0.0
+    if lower is not None:
+        base, far = stand_at(performance, lower, track, 0, take.near)
+    rest = base - lowest_point(performance, action.object, take.rotation)
     reach = 0.16 if goal == "overhead" else near
     start = grasp + 2
-    held = heights[goal] - take.middle[1]
+    held = max(heights[goal] - take.middle[1], rest + 0.1)
+    times = [start + s * (up - start) for s in (0.0, 0.3, 0.62, 1.0)]
     local = np.zeros((frames, 3))
-    share = [0.0, 0.3, 0.62, 1.0]
-    times = [start + s * (up - start) for s in share]
     local[:, 1] = interpolate_keyframes(
         frames, times, [rest, *(rest + s * (held - rest) for s in (0.22, 0.6, 1.0))]
     )
     middle = near + 0.04
     local[:, 2] = interpolate_keyframes(frames, times, [far, 0.5 * (far + middle), middle, reach])
-    gain = interpolate_keyframes(frames, [start + 3, up], [0.0, 1.0])
-    angles = wobble(performance, gain, 4.0)
-    if is_bar and goal != "waist":  # the bar rolls in the wrists' turn
+    angles = wobble(performance, rise(frames, start + 3, up, 0.0, 1.0), 4.0)
+    if is_bar and goal != "waist":  # the bar rolls with the wrists' turn
         roll = -1.4 if goal == "chest" else -2.4
         angles[:, 1] += interpolate_keyframes(frames, times, [0.0, 0.0, 0.45 * roll, roll])
     place_held(performance, person, action.object, take, local, angles)
-    hand_height = performance.objects[action.object].centre[:, 1] + take.middle[1]
-    bend = squat_for(performance, person, hand_height)
-    if grasp > 0:
-        bend = 0.02 + (bend - 0.02) * interpolate_keyframes(frames, [1, grasp], [0.0, 1.0])
-    track.crouch = bend
+    _bend(performance, person, action, take, grasp)
     performance.hold(person, action.object, take, grasp, frames)
 
 
-MOTIONS = {"lift": lift}
+def _bend(performance: Performance, person: int, action: Action, take: Take, grasp: int) -> None:
+    """Squat as deep as the hands need, from when they reach out until they come up."""
+    track, frames = performance.tracks[person], performance.frames
+    hand_height = performance.objects[action.object].centre[:, 1] + take.middle[1]
+    bend = squat_for(performance, person, hand_height)
+    if grasp > 0:
+        bend = 0.02 + (bend - 0.02) * rise(frames, 1, grasp, 0.0, 1.0)
+    track.crouch = np.maximum(bend, track.crouch)
+
+
+def carry(performance: Performance, action: Action) -> None:
+    """Walk along an arc with the object; 'put' words end by setting it down on something."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    lower = support_under(performance, action.object, "end")
+    if lower is not None:
+        put_on(performance, action, lower)
+        return
+    distance, turn = rng.uniform(1.0, 2.0), rng.choice([-1, 1]) * rng.uniform(0.5, 1.7)
+    sets_down = action.word in PUT_WORDS
+    stop = performance.frame(0.6) if sets_down else frames - 1
+    root, heading = wander_path(performance, 0, stop, distance, turn)
+    track = performance.set_path(person, root, heading)
+    hands = performance.hands_on(person, action.object)
+    if len(hands) == 1 and performance.asset(action.object).radius > LARGE:
+        _carry_at_side(performance, action, next(iter(hands)))
+        return
+    take = take_of(performance, person, action)
+    height = hold_heights(performance, person)["waist"] * rng.uniform(0.95, 1.12)
+    local = np.zeros((frames, 3))
+    local[:, 1] = height - take.middle[1] + 0.015 * smooth_noise(rng, frames, 1)[:, 0]
+    local[:, 2] = take.near + BELLY + 0.05
+    angles = wobble(performance, np.ones(frames), 5.0)
+    if sets_down:
+        rest = -lowest_point(performance, action.object, take.rotation)
+        local[:, 1] += rise(frames, stop, frames - 6, 0.0, 1.0) * (rest - local[:, 1])
+        local[:, 2] += rise(frames, stop, frames - 6, 0.0, TOES - BELLY)
+        angles *= rise(frames, stop, frames - 6, 1.0, 0.0)[:, None]
+    place_held(performance, person, action.object, take, local, angles)
+    track.look_weight[:] = 0.25
+    _bend(performance, person, action, take, 0)
+    performance.hold(person, action.object, take, 0, frames)
+
+
+def _carry_at_side(performance: Performance, action: Action, hand: int) -> None:
+    """A large thing hangs from one hand, its flat side along the leg."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    asset, track = performance.asset(action.object), performance.tracks[person]
+    sideways = asset.extents[0] < asset.extents[2]
+    take = take_of(performance, person, action, yaws=(0.0, 1.0) if sideways else (0.5, 1.5))
+    half = near_extent(asset, euler_matrix(*np.array([0.5 * np.pi, 0, 0])) @ take.rotation, 10.0)
+    side = 1.0 if hand == 0 else -1.0
+    grip = np.array([side * (half + 0.21), 0.0, 0.04])
+    hanging = track.person.shoulder_height - track.person.arm_length - 0.1
+    rest = -lowest_point(performance, action.object, take.rotation)
+    local = np.zeros((frames, 3)) + grip - take.middle * [1.0, 0.0, 1.0]
+    local[:, 1] = np.maximum(hanging - take.middle[1], rest + 0.05)
+    local[:, 1] += 0.01 * smooth_noise(rng, frames, 1)[:, 0]
+    angles = wobble(performance, np.ones(frames), 3.0)
+    look = track.look_at.copy()
+    place_held(performance, person, action.object, take, local, angles)
+    track.look_at, track.look_weight[:] = look, 1.0
+    performance.hold(person, action.object, take, 0, frames)
+
+
+def put_on(performance: Performance, action: Action, lower: int) -> None:
+    """Carry the object some steps to another one and set it down on top of it."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    stop, down = performance.frame(0.55), frames - 5
+    root, heading = wander_path(performance, 0, stop, rng.uniform(0.6, 1.1), rng.uniform(-0.7, 0.7))
+    track = performance.set_path(person, root, heading)
+    take = take_of(performance, person, action)
+    base, ahead = stand_at(performance, lower, track, frames - 1, take.near)
+    rest = base - lowest_point(performance, action.object, take.rotation)
+    height = max(hold_heights(performance, person)["waist"] - take.middle[1], rest + 0.12)
+    local = np.zeros((frames, 3))
+    local[:, 1] = interpolate_keyframes(
+        frames, [0, stop - 2, down], [height, max(height, rest + 0.15), rest], stops=True
+    )
+    local[:, 2] = rise(frames, stop - 8, down - 3, take.near + BELLY + 0.05, ahead)
+    angles = wobble(performance, rise(frames, stop - 4, down - 2, 1.0, 0.0), 5.0)
+    place_held(performance, person, action.object, take, local, angles)
+    _bend(performance, person, action, take, 0)
+    release = frames if performance.is_continuous(action) else down + 1
+    performance.hold(person, action.object, take, 0, release)
+
+
+def hold(performance: Performance, action: Action) -> None:
+    """Stand and turn the thing about before the chest, stepping round a little."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    turn = rng.choice([-1, 1]) * rng.uniform(0.3, 1.0)
+    root, heading = wander_path(performance, 4, frames - 4, 0.0, turn)
+    track = performance.set_path(person, root, heading)
+    take = take_of(performance, person, action)
+    heights = hold_heights(performance, person)
+    local = np.zeros((frames, 3))
+    local[:, 1] = rng.uniform(heights["waist"], heights["chest"]) - take.middle[1]
+    local[:, 2] = take.near + BELLY + 0.06
+    if len(take.grasps) == 1:
+        local[:, 0] = (0.16 if 0 in take.grasps else -0.16) - take.middle[0]
+    noise = smooth_noise(rng, frames, 3)
+    local += noise * [0.03, 0.05, 0.0] + [0.0, 0.0, 0.02] * np.abs(noise)
+    rest = -lowest_point(performance, action.object, take.rotation)
+    local[:, 1] = np.maximum(local[:, 1], rest + 0.02)
+    angles = wobble(performance, np.ones(frames), 11.0)
+    place_held(performance, person, action.object, take, local, angles)
+    track.look_weight[:] = 0.5
+    _bend(performance, person, action, take, 0)
+    performance.hold(person, action.object, take, 0, frames)
+
+
+def throw(performance: Performance, action: Action) -> None:
+    """From the chest back and forth, release, flight, bounces."""
+    person = action.people[0]
+    rng, frames, fps = performance.rng, performance.frames, performance.fps
+    root, heading = wander_path(performance, 0, 1, 0.0, 0.0)
+    track = performance.set_path(person, root, heading)
+    track.stagger = 0.25
+    take = take_of(performance, person, action)
+    release = performance.frame(rng.uniform(0.4, 0.5))
+    heights = hold_heights(performance, person)
+    near = take.near + BELLY + 0.05
+    back, out = release - 7, release
+    speed, climb = rng.uniform(1.8, 2.8), rng.uniform(1.6, 2.4)
+    local = np.zeros((frames, 3))
+    chest = heights["chest"] - take.middle[1]
+    local[:, 1] = interpolate_keyframes(
+        frames, [0, back, out], [chest - 0.12, chest - 0.22, chest + 0.1], stops=True
+    )
+    local[:, 2] = interpolate_keyframes(
+        frames, [0, back, out], [near + 0.05, near, near + 0.22], stops=True
+    )
+    # The last frames before release follow the flight backwards, so that speed does not jump.
+    launch = np.array([0.0, climb, speed])
+    for k in range(4):
+        ease = (1.0 - k / 4) ** 2
+        local[release - k] -= 0.5 * ease * launch * k / fps
+    angles = wobble(performance, rise(frames, 0, 3, 0.0, 1.0), 4.0)
+    spin = np.maximum(0.0, np.arange(frames) - release) / fps * rng.uniform(-2.5, 2.5)
+    place_held(performance, person, action.object, take, local, angles)
+    thrown = performance.objects[action.object]
+    ahead = forward_of(heading[release])
+    radius = max(-lowest_point(performance, action.object, r) for r in thrown.rotation[:1])
+    flight = fly_and_land(
+        thrown.centre[release],
+        ahead * speed + np.array([0.0, climb, 0.0]),
+        radius,
+        frames - release - 1,
+        fps,
+    )
+    thrown.centre[release + 1 :] = flight
+    settle = np.exp(-np.maximum(0.0, np.arange(frames) - release - 0.8 * fps) / (0.4 * fps))
+    thrown.rotation = euler_matrix(spin * settle, 0.0 * spin, 0.0 * spin) @ thrown.rotation
+    thrown.lift_out_of_ground()
+    track.look_at = thrown.centre.copy()
+    performance.hold(person, action.object, take, 0, release)
+
+
+def drink(performance: Performance, action: Action) -> None:
+    """From the belly to the mouth, tilt, and back down."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    root, heading = wander_path(performance, 0, frames - 1, 0.0, rng.uniform(-0.3, 0.3))
+    track = performance.set_path(person, root, heading)
+    take = take_of(performance, person, action, spread=0.12)
+    build = track.person
+    seat = 0.0 if track.foot_floor is None else float(track.foot_floor.mean())
+    mouth = np.array([0.0, build.rest_joints[15, 1] - build.rest_joints[0, 1], 0.17])
+    mouth[1] += build.pelvis_height + 0.015 + seat - float(track.crouch.mean())
+    asset = performance.asset(action.object)
+    tilt = rng.uniform(-0.75, -0.5)
+    # The rim is the part of the top nearest to the face once tilted.
+    local_points = (asset.vertices - asset.centre) @ take.rotation.T
+    tilted = local_points @ euler_matrix(np.array(0.0), np.array(tilt), np.array(0.0)).T
+    high = tilted[tilted[:, 1] > np.quantile(tilted[:, 1], 0.8)]
+    rim = np.array([0.0, high[:, 1].mean(), high[:, 2].min()])
+    hand = 1 if 1 in take.grasps else 0
+    low = np.array([0.1 - 0.2 * hand, mouth[1] - 0.42, take.near + 0.26])
+    first, last = performance.frame(0.4), performance.frame(0.72)
+    times = [2, first, last, frames - 2]
+    at_mouth = mouth - rim
+    local = interpolate_keyframes(frames, times, [low, at_mouth, at_mouth, low], stops=True)
+    angles = wobble(performance, np.ones(frames), 2.0)
+    angles[:, 1] += interpolate_keyframes(frames, times, [0.0, tilt, tilt, 0.0], stops=True)
+    place_held(performance, person, action.object, take, local, angles)
+    track.look_at = track.look_at + 2.0 * np.stack([forward_of(h) for h in track.heading])
+    performance.hold(person, action.object, take, 0, frames)
+    for touch in performance.touches_of(person, action.object):
+        if touch.body_part == "head":
+            performance.mark(touch, first, last)
+
+
+def play(performance: Performance, action: Action) -> None:
+    """Small things are tossed up and caught again; larger ones are rocked in the hands."""
+    person = action.people[0]
+    rng, frames, fps = performance.rng, performance.frames, performance.fps
+    small = performance.asset(action.object).radius < LARGE
+    if not small or performance.is_continuous(action):
+        hold(performance, action)
+        return
+    root, heading = wander_path(performance, 0, frames - 1, 0.0, rng.uniform(-0.4, 0.4))
+    track = performance.set_path(person, root, heading)
+    take = take_of(performance, person, action)
+    flight = round(rng.uniform(0.55, 0.75) * fps)
+    release = performance.frame(0.3)
+    catch = release + flight
+    rate = 0.5 * 9.81 * flight / fps  # launch speed that returns after the flight
+    base = hold_heights(performance, person)["waist"] * 1.08 - take.middle[1]
+    local = np.zeros((frames, 3))
+    local[:, 2] = take.near + BELLY + 0.1
+    t = np.arange(frames)
+    local[:, 1] = base + interpolate_keyframes(
+        frames, [0, release - 5, release, catch, catch + 5, frames - 1],
+        [0.0, -0.14, 0.0, 0.0, -0.14, 0.0],
+    )  # fmt: skip
+    air = (t >= release) & (t <= catch)
+    u = (t[air] - release) / fps
+    local[air, 1] = base + rate * u - 0.5 * 9.81 * u * u
+    angles = wobble(performance, np.ones(frames), 3.0)
+    place_held(performance, person, action.object, take, local, angles)
+    performance.hold(person, action.object, take, 0, release)
+    performance.hold(person, action.object, take, catch, frames)
+
+
+MOTIONS = {
+    "lift": lift,
+    "carry": carry,
+    "hold": hold,
+    "throw": throw,
+    "drink": drink,
+    "play": play,
+}

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from numpy import ndarray
 
 from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_NAMES, ShapedBody, SkinnedBody
 from priors.inverse_kinematics import ANKLES, WRISTS, Skeleton
-from priors.joint_limits import BODY_PARENTS, JOINT_COUNT
+from priors.joint_limits import JOINT_COUNT
 
-SKIN_POINTS = 320
+SKIN_POINTS, HAND_POINTS = 300, 100
+SKIN_MARGIN = 0.004  # metres that skin other than the hands' keeps from objects
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 _CAPSULES = ((0, 6), (6, 12), (1, 4), (2, 5))
 _CAPSULE_RADII = (0.135, 0.125, 0.075, 0.075)
@@ -74,11 +75,13 @@ def make_person(betas: Float[ndarray, "10"], body: SkinnedBody | None = None) ->
         grips.append(grip)
         palm_normals.append(normal)
         knuckles.append(knuckle)
+    skin_blend, skin_margin = _body_skin(joints, vertices, weights)
     skeleton = Skeleton(
         rest_joints=jnp.asarray(joints[:JOINT_COUNT]),
         palm_normals=jnp.asarray(np.stack(palm_normals), jnp.float32),
         knuckle_axes=jnp.asarray(np.stack(knuckles), jnp.float32),
-        skin_blend=jnp.asarray(_body_skin(joints, vertices, weights)),
+        skin_blend=jnp.asarray(skin_blend),
+        skin_margin=jnp.asarray(skin_margin),
         capsule_joints=jnp.asarray(_CAPSULES, jnp.int32),
         capsule_radii=jnp.asarray(_CAPSULE_RADII, jnp.float32),
     )
@@ -161,16 +164,28 @@ def _measure_sole(joints: ndarray, vertices: ndarray, weights: ndarray) -> Float
     return np.mean(ends, axis=0).astype(np.float32)
 
 
-def _body_skin(joints: ndarray, vertices: ndarray, weights: ndarray) -> Float[ndarray, "V 88"]:
-    """Blend matrix (see `Skeleton`) of evenly spread skin vertices outside the hands."""
-    outside = np.flatnonzero(weights[:, JOINT_COUNT:].sum(1) + weights[:, WRISTS].sum(1) < 0.5)
-    chosen = outside[farthest_points(vertices[outside], SKIN_POINTS)]
-    body = weights[chosen, :JOINT_COUNT].copy()
-    body[:, 15] += weights[chosen, JOINT_COUNT:25].sum(1)  # jaw and eyes move with the head
-    body /= body.sum(1, keepdims=True)
-    offsets = vertices[chosen, None] - joints[None, :JOINT_COUNT]
+def _body_skin(
+    joints: ndarray, vertices: ndarray, weights: ndarray
+) -> tuple[Float[ndarray, "V 88"], Float[ndarray, "V"]]:
+    """Blend matrix (see `Skeleton`) and margins of evenly spread skin points.
+
+    Fingers ride stretched on the wrist: they close later, against the object.
+    """
+    hand = weights[:, 25:].sum(1) + weights[:, WRISTS].sum(1) > 0.5
+    chosen, margins = [], []
+    for members, count, margin in ((~hand, SKIN_POINTS, SKIN_MARGIN), (hand, HAND_POINTS, 0.0)):
+        own = np.flatnonzero(members)
+        chosen.append(own[farthest_points(vertices[own], count)])
+        margins.append(np.full(count, margin, np.float32))
+    rows = np.concatenate(chosen)
+    body = weights[rows, :JOINT_COUNT].copy()
+    body[:, 15] += weights[rows, 22:25].sum(1)  # jaw and eyes move with the head
+    body[:, 20] += weights[rows, 25:40].sum(1)
+    body[:, 21] += weights[rows, 40:].sum(1)
+    offsets = vertices[rows, None] - joints[None, :JOINT_COUNT]
     columns = np.concatenate([offsets, np.ones((*offsets.shape[:2], 1))], axis=-1)
-    return (body[..., None] * columns).reshape(SKIN_POINTS, -1).astype(np.float32)
+    blend = (body[..., None] * columns).reshape(len(rows), -1)
+    return blend.astype(np.float32), np.concatenate(margins)
 
 
 def farthest_points(points: Float[ndarray, "N 3"], count: int) -> ndarray:
@@ -187,10 +202,10 @@ def pose_clip(
     person: Person, joint_rotations: Float[ndarray, "T 55 3"], translation: Float[ndarray, "T 3"]
 ) -> Float[ndarray, "T V 3"]:
     """World skin vertices in every frame."""
-    posed = jax.jit(jax.vmap(person.shaped.pose))(
-        jnp.asarray(joint_rotations, jnp.float32), jnp.asarray(translation, jnp.float32)
-    )
-    return np.asarray(posed.vertices_world)
+    rotations, offsets = jnp.asarray(joint_rotations), jnp.asarray(translation)
+    return np.asarray(_skin_clip(person.shaped, rotations, offsets))
 
 
-assert len(BODY_PARENTS) == JOINT_COUNT
+@jax.jit
+def _skin_clip(shaped: ShapedBody, rotations: Array, translation: Array) -> Array:
+    return jax.vmap(shaped.pose)(rotations, translation).vertices_world

@@ -11,7 +11,14 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.objects.asset import Asset
-from priors.grasps import Grasp, HoldContext, choose_one_hand, choose_two_hands
+from priors.grasps import (
+    Candidates,
+    Grasp,
+    HoldContext,
+    choose_one_hand,
+    choose_two_hands,
+    grasp_candidates,
+)
 from priors.keyframes import yaw_matrix
 from priors.pag_library import Action, Script
 from priors.people import Person
@@ -69,6 +76,10 @@ class Performance:
         self.touches = _touches(script)
         self.placed: set[int] = set()
         """Objects that some motion has put somewhere."""
+        self.settled: set[int] = set()
+        """People whose path is decided; a second action of theirs keeps it."""
+        self.origin = np.zeros(2)
+        """Ground point (x, z) near which the current action takes place."""
 
     def frame(self, share: float) -> int:
         """Frame at a share of the clip."""
@@ -113,10 +124,10 @@ class Performance:
     def set_path(
         self, person: int, root: Float[ndarray, "T 2"], heading: Float[ndarray, "T"]
     ) -> PersonTrack:
-        """Replace a person's path; everything else starts afresh, the person's holds stay."""
-        old = self.tracks[person]
-        self.tracks[person] = stand(old.person, root, heading)
-        self.tracks[person].holds = old.holds
+        """Give a person a path, unless an earlier action already has; returns the track to fill."""
+        if person not in self.settled:
+            self.tracks[person] = stand(self.tracks[person].person, root, heading)
+            self.settled.add(person)
         return self.tracks[person]
 
 
@@ -167,14 +178,19 @@ def plan_take(
     height: float = 1.05,
     spread: float = 0.42,
     tilt: Float[ndarray, "3 3"] | None = None,
+    facing: bool = False,
 ) -> Take:
     """Choose the object's yaw (shares of pi, in the person's frame) and where the hands go.
 
     hands: the part each hand (0 left, 1 right) holds. Tries all yaws and takes, seeded, one of
-    those that are nearly as comfortable as the best. `tilt` turns the object before the yaw.
+    those that are nearly as comfortable as the best. `tilt` turns the object before the yaw;
+    `facing` puts the palms on the near side, to push.
     """
     asset, rng = performance.asset(object_index), performance.rng
     build = performance.tracks[person].person
+    candidates = {hand: grasp_candidates(asset, part, rng) for hand, part in hands.items()}
+    if len(set(hands.values())) == 1:
+        candidates = dict.fromkeys(hands, next(iter(candidates.values())))
     options = []
     for yaw in yaws:
         turn = float(yaw * np.pi + rng.normal(0.0, 0.06))
@@ -190,24 +206,31 @@ def plan_take(
             spread=spread,
             floor=centre[1] + bottom,
         )
-        grasps, cost = _grasps_of(asset, hands, context, rng)
+        grasps, cost = _grasps_of(asset, candidates, context, facing)
         middle = np.mean([rotation @ (g.point - asset.centre) for g in grasps.values()], axis=0)
+        cost += _blocked_view((asset.samples - asset.centre) @ rotation.T, middle)
         options.append((cost, Take(rotation, grasps, near, middle)))
     best = min(cost for cost, _ in options)
     good = [take for cost, take in options if cost < best + 0.25]
     return good[int(rng.integers(len(good)))]
 
 
+def _blocked_view(samples: Float[ndarray, "S 3"], middle: Float[ndarray, "3"]) -> float:
+    """Discomfort of having much of the object between face and hands."""
+    high = (samples[:, 1] > middle[1] + 0.25) & (samples[:, 2] < middle[2])
+    return 4.0 * float(np.mean(high & (np.abs(samples[:, 0]) < 0.3)))
+
+
 def _grasps_of(
-    asset: Asset, hands: dict[int, str], context: HoldContext, rng: np.random.Generator
+    asset: Asset, candidates: dict[int, Candidates], context: HoldContext, facing: bool
 ) -> tuple[dict[int, Grasp], float]:
-    if len(hands) == 2 and hands[0] == hands[1]:
-        left, right, cost = choose_two_hands(asset, hands[0], context, rng)
+    if len(candidates) == 2 and candidates[0] is candidates[1]:
+        left, right, cost = choose_two_hands(asset, candidates[0], context, facing)
         return {0: left, 1: right}, cost
     grasps: dict[int, Grasp] = {}
     total = 0.0
-    for hand, part in hands.items():
+    for hand, own in candidates.items():
         other = next(iter(grasps.values())).point if grasps else None
-        grasps[hand], cost = choose_one_hand(asset, part, hand, context, rng, other)
+        grasps[hand], cost = choose_one_hand(asset, own, hand, context, other)
         total += cost
     return grasps, total
