@@ -36,7 +36,7 @@ def plain(mesh: trimesh.Trimesh) -> Asset:
 )
 def test_known_objects(name, with_parts, geometry):
     asset = load_asset(name)
-    grids = build_distance_grids(asset)
+    grids = build_distance_grids(asset, resolution=32)
     group = find_symmetries(asset, grids=grids)
     loose = find_symmetries(asset, respect_parts=False, grids=grids)
     assert (len(group), len(loose)) == (with_parts, geometry)
