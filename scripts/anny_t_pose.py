@@ -115,13 +115,12 @@ def bone_rotations(head: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return rotations
 
 
-def t_pose(
+def t_pose_transforms(
     source: Source, vertices: np.ndarray
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Posed vertices (19158, 3) and posed bone heads by name, for shaped rest vertices of the source."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """[R | t] (bones, 3, 4) that take the rest body to the T-pose, and the posed bone heads (bones, 3)."""
     heads = np.stack([vertices[ids].mean(0) for ids in source.head_vertices])
-    named = dict(zip(source.bone_names, heads, strict=True))
-    wanted = bone_rotations(named)
+    wanted = bone_rotations(dict(zip(source.bone_names, heads, strict=True)))
     rotations = np.zeros((len(heads), 3, 3))
     posed = heads.copy()
     for bone, (name, parent) in enumerate(
@@ -131,8 +130,13 @@ def t_pose(
         if parent >= 0:
             posed[bone] = posed[parent] + rotations[parent] @ (heads[bone] - heads[parent])
     translations = posed - np.einsum("bij,bj->bi", rotations, heads)
-    transforms = np.concatenate([rotations, translations[..., None]], axis=-1)
-    blended = (source.bone_weights @ transforms.reshape(len(heads), -1)).reshape(-1, 3, 4)
+    return np.concatenate([rotations, translations[..., None]], axis=-1), posed
+
+
+def t_pose(source: Source, vertices: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Posed vertices (19158, 3) and posed bone heads by name, for shaped rest vertices of the source."""
+    transforms, posed = t_pose_transforms(source, vertices)
+    blended = (source.bone_weights @ transforms.reshape(len(posed), -1)).reshape(-1, 3, 4)
     skinned = np.einsum("vij,vj->vi", blended[..., :3], vertices) + blended[..., 3]
     return skinned, dict(zip(source.bone_names, posed, strict=True))
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.kinematics import JOINT_NAMES, AnyArray
 from hoijax.bodies.skinned_body import PosedBody, SkinnedBody
 
 OPENPOSE_18: tuple[str, ...] = (
@@ -24,7 +24,7 @@ def openpose18(posed: PosedBody, body: SkinnedBody) -> Float[Array, "18 3"]:
 
 
 def openpose18_from(
-    joints_world: Float[Array, "55 3"], face_world: Float[Array, "5 3"]
+    joints_world: Float[AnyArray, "55 3"], face_world: Float[AnyArray, "5 3"]
 ) -> Float[Array, "18 3"]:
     """The same from joints and the posed `body.face_vertices`, which `shaped.subset` poses cheaply."""
     neck = jnp.mean(joints_world[_SHOULDERS], axis=0)

@@ -1,8 +1,12 @@
 """Forward kinematics on the SMPL-X tree, one small product per level of the tree."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+AnyArray = jax.Array | np.ndarray
+"""Bodies are loaded as numpy arrays and become JAX arrays when shaped; functions take both."""
 
 _BODY = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle",
@@ -48,9 +52,9 @@ _FROM_LEVELS = np.argsort(np.concatenate([joints for joints, _ in _LEVELS]))
 
 
 def forward_kinematics(
-    joints_rest: Float[Array, "55 3"],
-    rotations: Float[Array, "55 3 3"],
-    translation: Float[Array, "3"],
+    joints_rest: Float[AnyArray, "55 3"],
+    rotations: Float[AnyArray, "55 3 3"],
+    translation: Float[AnyArray, "3"],
 ) -> Float[Array, "55 3 4"]:
     """[R | t] of every joint frame in the world. The pelvis turns about its rest position, then all is moved.
 
@@ -72,7 +76,7 @@ def forward_kinematics(
     return stacked[_FROM_LEVELS]
 
 
-def homogeneous(transforms: Float[Array, "n 3 4"]) -> Float[Array, "n 4 4"]:
+def homogeneous(transforms: Float[AnyArray, "n 3 4"]) -> Float[Array, "n 4 4"]:
     """Append the row (0, 0, 0, 1)."""
     row = jnp.zeros((len(transforms), 1, 4), transforms.dtype).at[..., 3].set(1.0)
     return jnp.concatenate([transforms, row], axis=-2)

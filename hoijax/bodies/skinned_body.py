@@ -2,7 +2,7 @@
 
 A body is staged as types: a SkinnedBody (the model), a ShapedBody (one person's rest pose) and a PosedBody
 (one frame). Everything is written for one example; the caller vmaps `ShapedBody.pose` over frames,
-initialisations and people.
+initialisations and people, so the array fields of what comes back have leading batch axes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hoijax.bodies.kinematics import (
     JOINT_NAMES,
     JOINT_PARENTS,
     SMPLH_JOINTS,
+    AnyArray,
     child_means,
     forward_kinematics,
     homogeneous,
@@ -42,25 +43,25 @@ _CHILD_MEANS = child_means()
 class PosedBody:
     """One frame of one body, in the world, metres."""
 
-    vertices_world: Float[Array, "v 3"]
-    joints_world: Float[Array, "55 3"]
-    Ts_world_joint: Float[Array, "55 4 4"]
+    vertices_world: Float[AnyArray, "... v 3"]
+    joints_world: Float[AnyArray, "... 55 3"]
+    Ts_world_joint: Float[AnyArray, "... 55 4 4"]
 
 
 @flax.struct.dataclass
 class ShapedBody:
     """One person's rest pose (SMPL-X T-pose, metres) and skin. Joint frames are world-aligned at rest."""
 
-    vertices_rest: Float[Array, "v 3"]
-    joints_rest: Float[Array, "55 3"]
-    pose_correctives: Float[Array, "v 3 486"] | None
-    skin_indices: Int[Array, "v k"]
-    skin_weights: Float[Array, "v k"]
-    faces: Int[Array, "f 3"]
-    part_ids: Int[Array, " v"]
+    vertices_rest: Float[AnyArray, "... v 3"]
+    joints_rest: Float[AnyArray, "... 55 3"]
+    pose_correctives: Float[AnyArray, "... v 3 486"] | None
+    skin_indices: Int[AnyArray, "... v k"]
+    skin_weights: Float[AnyArray, "... v k"]
+    faces: Int[AnyArray, "... f 3"]
+    part_ids: Int[AnyArray, "... v"]
     skin: Skin
 
-    def with_rest_joints(self, joints_rest: Float[Array, "joints 3"]) -> ShapedBody:
+    def with_rest_joints(self, joints_rest: Float[AnyArray, "joints 3"]) -> ShapedBody:
         """The same person on other rest joints (T-pose, metres), such as measured bone lengths.
 
         55 joints, or the 52 of SMPL-H: then jaw and eyes keep their places on the head. The rest pose may
@@ -94,7 +95,7 @@ class ShapedBody:
         keep = np.asarray(vertex_indices)
         indices, weights = np.asarray(self.skin_indices)[keep], np.asarray(self.skin_weights)[keep]
         correctives = None if self.pose_correctives is None else self.pose_correctives[keep]
-        return ShapedBody(
+        part = ShapedBody(
             vertices_rest=self.vertices_rest[keep],
             joints_rest=self.joints_rest,
             pose_correctives=correctives,
@@ -104,23 +105,24 @@ class ShapedBody:
             part_ids=np.asarray(self.part_ids)[keep],
             skin=build_skin(indices, weights),
         )
+        return jax.tree.map(jnp.asarray, part)
 
     def pose_joints(
-        self, joint_rotations: Float[Array, "55 3"], translation: Float[Array, "3"]
+        self, joint_rotations: Float[AnyArray, "55 3"], translation: Float[AnyArray, "3"]
     ) -> Float[Array, "55 4 4"]:
         """Ts_world_joint of `pose` without the skinning: what inverse kinematics needs."""
-        rotations = axis_angle_to_matrix(joint_rotations)
+        rotations = axis_angle_to_matrix(jnp.asarray(joint_rotations))
         return homogeneous(forward_kinematics(self.joints_rest, rotations, translation))
 
     def pose(
-        self, joint_rotations: Float[Array, "55 3"], translation: Float[Array, "3"]
+        self, joint_rotations: Float[AnyArray, "55 3"], translation: Float[AnyArray, "3"]
     ) -> PosedBody:
         """Pose one frame. Axis-angle rotations are local to the parent joint (SMPL-X).
 
         The pelvis turns about its rest position, then everything is translated (metres, world), so the
         pelvis lands at joints_rest[0] + translation.
         """
-        rotations = axis_angle_to_matrix(joint_rotations)
+        rotations = axis_angle_to_matrix(jnp.asarray(joint_rotations))
         transforms = forward_kinematics(self.joints_rest, rotations, translation)
         turned = jnp.sum(transforms[..., :3] * self.joints_rest[:, None, :], axis=-1)
         palette = jnp.concatenate(
@@ -143,20 +145,20 @@ class ShapedBody:
 class SkinnedBody:
     """A body model on the SMPL-X tree. Rest = flat-hand T-pose facing +z, y up, left = +x, metres."""
 
-    template: Float[Array, "v 3"]
-    shape_directions: Float[Array, "v 3 b"]
-    joints_template: Float[Array, "55 3"]
-    joints_directions: Float[Array, "55 3 b"]
-    pose_correctives: Float[Array, "v 3 486"] | None
-    skin_indices: Int[Array, "v k"]
-    skin_weights: Float[Array, "v k"]
-    faces: Int[Array, "f 3"]
-    part_ids: Int[Array, " v"]
-    face_vertices: Int[Array, "5"]  # nose, right eye, left eye, right ear, left ear
+    template: Float[AnyArray, "... v 3"]
+    shape_directions: Float[AnyArray, "... v 3 b"]
+    joints_template: Float[AnyArray, "... 55 3"]
+    joints_directions: Float[AnyArray, "... 55 3 b"]
+    pose_correctives: Float[AnyArray, "... v 3 486"] | None
+    skin_indices: Int[AnyArray, "... v k"]
+    skin_weights: Float[AnyArray, "... v k"]
+    faces: Int[AnyArray, "... f 3"]
+    part_ids: Int[AnyArray, "... v"]
+    face_vertices: Int[AnyArray, "... 5"]  # nose, right eye, left eye, right ear, left ear
     skin: Skin
     name: str = flax.struct.field(pytree_node=False, default="body")
 
-    def shape(self, betas: Float[Array, " n"]) -> ShapedBody:
+    def shape(self, betas: Float[AnyArray, " n"]) -> ShapedBody:
         """Rest mesh and joints of one person. Fewer betas than the model has mean zeros for the others.
 
         The rest pelvis is in general not at the origin (SMPL-X convention). UserError on too many betas.
@@ -164,7 +166,8 @@ class SkinnedBody:
         count, known = betas.shape[0], self.shape_directions.shape[-1]
         if count > known:
             raise UserError(f"the body {self.name!r} has {known} shape directions; got {count} betas")
-        return ShapedBody(
+        betas = jnp.asarray(betas)
+        shaped = ShapedBody(
             vertices_rest=self.template + self.shape_directions[..., :count] @ betas,
             joints_rest=self.joints_template + self.joints_directions[..., :count] @ betas,
             pose_correctives=self.pose_correctives,
@@ -174,6 +177,7 @@ class SkinnedBody:
             part_ids=self.part_ids,
             skin=self.skin,
         )
+        return jax.tree.map(jnp.asarray, shaped)
 
     def fit_betas(
         self, joints_rest: Float[np.ndarray, "55 3"], regularisation: float = 5e-3
@@ -192,7 +196,7 @@ class SkinnedBody:
 
 
 def _with_face_joints(
-    joints: Float[Array, "52 3"], reference: Float[Array, "55 3"]
+    joints: Float[AnyArray, "... 52 3"], reference: Float[AnyArray, "55 3"]
 ) -> Float[Array, "55 3"]:
     """SMPL-H joints with the jaw and eyes of the reference, at the same offsets from the head."""
     head = JOINT_NAMES.index("head")

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hoijax.bodies.kinematics import JOINT_COUNT, JOINT_NAMES
+from hoijax.bodies.kinematics import JOINT_COUNT, JOINT_NAMES, AnyArray
 
 MINIMUM_WEIGHT = 1e-6
 
@@ -52,7 +52,7 @@ _JOINT_GROUPS: tuple[tuple[int, ...], ...] = (
 class SkinBlock:
     """Vertices that share a few joints: weights (n, g) on the g joints."""
 
-    weights: Float[Array, "n g"]
+    weights: Float[AnyArray, "... n g"]
     joints: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())
 
 
@@ -61,8 +61,8 @@ class Skin:
     """Blocks of vertices. `order` sorts vertices into blocks and `restore` undoes it; None: sorted already."""
 
     blocks: tuple[SkinBlock, ...]
-    order: Int[Array, " v"] | None = None
-    restore: Int[Array, " v"] | None = None
+    order: Int[AnyArray, "... v"] | None = None
+    restore: Int[AnyArray, "... v"] | None = None
 
 
 def dense_weights(
@@ -112,7 +112,7 @@ def build_skin(
 
 
 def apply_skin(
-    skin: Skin, vertices: Float[Array, "v 3"], palette: Float[Array, "55 3 4"]
+    skin: Skin, vertices: Float[AnyArray, "v 3"], palette: Float[AnyArray, "55 3 4"]
 ) -> Float[Array, "v 3"]:
     """Skinned vertices from rest vertices that do not depend on the frame (no pose correctives)."""
     if skin.order is not None:
@@ -132,7 +132,7 @@ def apply_skin(
 
 
 def apply_skin_to_corrected(
-    skin: Skin, vertices: Float[Array, "v 3"], palette: Float[Array, "55 3 4"]
+    skin: Skin, vertices: Float[AnyArray, "v 3"], palette: Float[AnyArray, "55 3 4"]
 ) -> Float[Array, "v 3"]:
     """The same for vertices that differ in every frame (pose correctives): blend matrices, then apply."""
     if skin.order is not None:

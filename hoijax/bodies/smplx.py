@@ -1,5 +1,7 @@
 """SMPL-X and SMPL-H bodies from the user's own licensed npz file."""
 
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +76,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         )
     arrays, problems = {}, []
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             for key in _SHAPES:
                 if key not in data.files:
                     problems.append(f"key {key!r} is missing")
@@ -83,11 +85,18 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                     arrays[key] = data[key]
                 except ValueError:
                     problems.append(f"key {key!r} is a pickled object, expected a plain array")
-    except Exception as error:
-        raise UserError(f"{path.resolve()} is not a readable npz file ({error}). {HOW_TO_GET}") from error
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path.resolve()} is not a readable npz file ({error}). {HOW_TO_GET}"
+        ) from error
     if problems:
-        raise UserError(f"{path.resolve()} is not an SMPL-X or SMPL-H body: {'; '.join(problems)}. {HOW_TO_GET}")
+        raise UserError(_not_a_body(path, problems))
     return arrays
+
+
+def _not_a_body(path: Path, problems: list[str]) -> str:
+    found = "; ".join(problems)
+    return f"{path.resolve()} is not an SMPL-X or SMPL-H body: {found}. {HOW_TO_GET}"
 
 
 def _check(path: Path, arrays: dict[str, np.ndarray]) -> tuple[int, ...]:
@@ -111,7 +120,7 @@ def _check(path: Path, arrays: dict[str, np.ndarray]) -> tuple[int, ...]:
     if targets and not problems:
         problems += _check_joints(arrays, targets)
     if problems:
-        raise UserError(f"{path.resolve()} is not an SMPL-X or SMPL-H body: {'; '.join(problems)}. {HOW_TO_GET}")
+        raise UserError(_not_a_body(path, problems))
     return targets
 
 
