@@ -38,7 +38,7 @@ class PersonClip:
         import jax
 
         def skin(shaped: ShapedBody, rotations: jax.Array, translation: jax.Array) -> jax.Array:
-            return shaped.pose(rotations, translation).vertices_world
+            return jax.numpy.asarray(shaped.pose(rotations, translation).vertices_world)
 
         shaped = jax.tree.map(jax.numpy.asarray, self.shaped)
         rotations = jax.numpy.asarray(self.joint_rotations, jax.numpy.float32)
