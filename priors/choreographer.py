@@ -19,10 +19,10 @@ from hoijax.errors import UserError
 from hoijax.frames import look_at
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
+from priors.direction import MOTIONS, perform
 from priors.fingers import close_fingers
 from priors.inverse_kinematics import WRISTS, PoseTargets, solve_poses
 from priors.keyframes import forward_of
-from priors.motions import MOTIONS
 from priors.pag_library import Script
 from priors.people import Person, make_person
 from priors.performance import Performance
@@ -68,8 +68,7 @@ def choreograph(
         for _ in script.graph.people
     ]
     performance = Performance(script, tuple(assets), people, frames, FPS, rng)
-    for action in script.actions:
-        MOTIONS[action.verb](performance, action)
+    perform(performance)
     grids = _stacked_grids(assets)
     poses = [_solve_person(performance, index, grids) for index in range(len(people))]
     rotations = np.stack([pose[0] for pose in poses])
@@ -176,22 +175,26 @@ def _place_camera(
         cloud.append(np.concatenate([joints + 0.12, joints - 0.12]))
     everything = np.concatenate(cloud)
     camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, IMAGE_WIDTH, IMAGE_HEIGHT)
-    middle = 0.5 * (everything.min(0) + everything.max(0))
+    target = 0.5 * (everything.min(0) + everything.max(0))
     heading = float(np.angle(np.mean(np.exp(1j * performance.tracks[0].heading))))
     side = 1.0 if performance.rng.random() < 0.5 else -1.0
     direction = forward_of(heading + side * performance.rng.uniform(0.5, 0.8))
-    height = people[0].shoulder_height
+    frame = 0.45 * np.array([IMAGE_WIDTH, IMAGE_HEIGHT]) / camera.fx
     distance = 2.0
-    while True:
-        eye = middle + distance * direction
-        eye[1] = height
-        T_world_camera = look_at(eye, middle)
+    for _ in range(200):
+        eye = target + distance * direction
+        eye[1] = people[0].shoulder_height
+        T_world_camera = look_at(eye, target)
         seen = (everything - T_world_camera[:3, 3]) @ T_world_camera[:3, :3]
-        pixels = seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) * camera.fx
-        limit = 0.5 * 0.92 * np.array([IMAGE_WIDTH, IMAGE_HEIGHT])
-        if (np.abs(pixels) < limit).all() and seen[:, 2].min() > 0.5:
-            return camera, T_world_camera
-        distance *= 1.04
+        tangents = seen[:, :2] / np.maximum(seen[:, 2:], 0.3)
+        low, high = tangents.min(0), tangents.max(0)
+        offset = T_world_camera[:3, :2] @ (0.5 * (low + high))
+        target = target + 0.5 * distance * offset
+        if (high - low < 2 * frame).all() and np.abs(0.5 * (low + high)).max() < 0.01:
+            break
+        if (high - low > 2 * frame).any() or seen[:, 2].min() < 0.5:
+            distance *= 1.03
+    return camera, T_world_camera
 
 
 def _corners(asset: Asset) -> Float[ndarray, "8 3"]:

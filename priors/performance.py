@@ -179,6 +179,7 @@ def plan_take(
     spread: float = 0.42,
     tilt: Float[ndarray, "3 3"] | None = None,
     facing: bool = False,
+    jitter: float = 0.06,
 ) -> Take:
     """Choose the object's yaw (shares of pi, in the person's frame) and where the hands go.
 
@@ -193,7 +194,7 @@ def plan_take(
         candidates = dict.fromkeys(hands, next(iter(candidates.values())))
     options = []
     for yaw in yaws:
-        turn = float(yaw * np.pi + rng.normal(0.0, 0.06))
+        turn = float(yaw * np.pi + rng.normal(0.0, jitter))
         rotation = yaw_matrix(np.array(turn)) @ (np.eye(3) if tilt is None else tilt)
         near = near_extent(asset, rotation, BODY_HALF_WIDTH)
         bottom = float(((asset.vertices - asset.centre) @ rotation.T)[:, 1].min())
