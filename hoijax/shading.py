@@ -34,6 +34,8 @@ class Backdrop:
     """Ray parameter at which each pixel meets the ground, infinity where it does not."""
     color: Float[ndarray, "N 3"]
     """Linear colour of the empty scene."""
+    picture: UInt8[ndarray, "N 3"]
+    """The same as shown."""
     ground_color: Float[ndarray, "N 3"]
     """The part of it that shadows take away from: lit ground, less the fade into the sky."""
     key_share: Float[ndarray, "N"]
@@ -56,7 +58,7 @@ def make_backdrop(camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) 
     tiles = _tiles(eye + rays * distance[:, None])
     ground = (tiles * received[:, None] * keep).astype(np.float32)
     color = ground + SKY * (1 - keep)
-    return Backdrop(rays, to_ground, color, ground, KEY * light[1] / received, light)
+    return Backdrop(rays, to_ground, color, _shown(color), ground, KEY * light[1] / received, light)
 
 
 def shade(cast: CastImage, backdrop: Backdrop | None = None) -> UInt8[ndarray, "H W 3"]:
@@ -79,17 +81,22 @@ def shade(cast: CastImage, backdrop: Backdrop | None = None) -> UInt8[ndarray, "
     lit = _lit_share(
         cast.scene, points, np.concatenate([normals, up]), pixels, cast.depth.shape, light
     )
-    color = backdrop.color.copy()
     view = -rays[mesh] / np.linalg.norm(rays[mesh], axis=-1, keepdims=True)
     received = KEY * np.maximum(normals @ light, 0) * (1 - SHADOW_DEPTH * (1 - lit[: len(mesh)]))
     received += AMBIENT * (0.5 + 0.5 * normals[:, 1])
     received += FILL * np.maximum((normals * view).sum(-1), 0)
-    color[mesh] = cast.scene.colors[cast.hits.face_ids[mesh]] * received[:, None]
+    mesh_color = cast.scene.colors[cast.hits.face_ids[mesh]] * received[:, None]
     shadow = backdrop.key_share[ground] * SHADOW_DEPTH * (1 - lit[len(mesh) :])
-    remaining = (1 - shadow) * _contact(cast.scene, ground_points)
-    color[ground] -= backdrop.ground_color[ground] * (1 - remaining)[:, None]
-    index = (np.clip(color, 0, 1) * (len(SRGB) - 1)).astype(np.uint16)
-    return SRGB[index].reshape(*cast.depth.shape, 3)
+    taken = 1 - (1 - shadow) * _contact(cast.scene, ground_points)
+    ground_color = backdrop.color[ground] - backdrop.ground_color[ground] * taken[:, None]
+    picture = backdrop.picture.copy()
+    picture[mesh], picture[ground] = _shown(mesh_color), _shown(ground_color)
+    return picture.reshape(*cast.depth.shape, 3)
+
+
+def _shown(linear: np.ndarray) -> np.ndarray:
+    """Linear colours as 8-bit sRGB."""
+    return SRGB[(np.clip(linear, 0, 1) * (len(SRGB) - 1)).astype(np.uint16)]
 
 
 def _key_light(T_world_camera: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Preview pictures: everything in view, true frame rate, even sides, a sheet of the right frames."""
 
+import dataclasses
 import subprocess
 
 import imageio_ffmpeg
@@ -12,6 +13,7 @@ from hoijax.errors import UserError
 from hoijax.export.clip import Clip, make_person
 from hoijax.export.video import (
     choose_camera,
+    clip_meshes,
     contact_sheet,
     render_clip,
     save_preview,
@@ -104,3 +106,21 @@ def test_what_ffmpeg_refuses_is_reported(tmp_path):
         write_video(tmp_path / "a.mp4", frames, 10.0)
     with pytest.raises(UserError, match="could not write"):
         write_video(tmp_path / "nowhere" / "a.mp4", frames[:, :4], 10.0)
+
+
+def test_skin_is_tinted_where_it_touches_an_object(clip):
+    person, box = clip.people[0], clip.assets[0]
+    chosen = int(np.argmax(person.vertices_world[0, :, 0]))  # a finger tip of the T-pose
+    point = person.vertices_world[0, chosen]
+    pose = compose_rigid(np.eye(3), point - box.samples[0]).astype(np.float32)
+    touching = dataclasses.replace(
+        clip, Ts_world_object=np.tile(pose, (1, FRAMES, 1, 1)).astype(np.float32)
+    )
+    plain, tinted = clip_meshes(clip, 0)[0], clip_meshes(touching, 0)[0]
+    assert len(np.unique(plain.color, axis=0)) == 1
+    at_finger = (tinted.faces == chosen).any(axis=1)
+    redness = tinted.color[:, 0] - tinted.color[:, 2]
+    assert redness[at_finger].min() > redness.min() + 0.2
+    distance = np.linalg.norm(person.vertices_world[0] - point, axis=-1)
+    far = (distance > 1.0)[tinted.faces].all(axis=1)
+    assert np.ptp(redness[far]) == 0

@@ -13,6 +13,8 @@ from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody, as_numpy
 from hoijax.objects.asset import Asset
 
 if TYPE_CHECKING:
+    from scipy.spatial import KDTree
+
     from hoijax.result import Result
 
 PERSON_COLORS = ((0.50, 0.60, 0.76), (0.74, 0.56, 0.66), (0.52, 0.70, 0.58), (0.72, 0.68, 0.50))
@@ -58,6 +60,13 @@ class Clip:
     @property
     def frame_count(self) -> int:
         return int(self.Ts_world_object.shape[1])
+
+    @cached_property
+    def sample_trees(self) -> tuple["KDTree", ...]:
+        """Nearest surface sample of every object, in its own frame."""
+        from scipy.spatial import KDTree
+
+        return tuple(KDTree(asset.samples) for asset in self.assets)
 
     def object_vertices_world(self, index: int, frame: int) -> Float[ndarray, "V 3"]:
         T_world_object = self.Ts_world_object[index, frame].astype(np.float32)

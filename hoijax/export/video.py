@@ -11,7 +11,7 @@ from numpy import ndarray
 from hoijax.camera import PinholeCamera
 from hoijax.errors import UserError
 from hoijax.export.clip import PERSON_COLORS, Clip, part_colors
-from hoijax.frames import look_at
+from hoijax.frames import invert_rigid, look_at
 from hoijax.rendering import RenderMesh, cast
 from hoijax.shading import make_backdrop, shade
 
@@ -20,6 +20,8 @@ ELEVATION = 12.0  # degrees above the horizon
 AZIMUTHS = (-40.0, 40.0, -65.0, 65.0, -20.0, 20.0)  # degrees off the first person's mean heading
 FRAME_FILL = 0.86  # share of the picture the motion may take
 SUPERSAMPLING = 2  # rays per pixel and axis
+TOUCH_COLOR = np.array([0.90, 0.30, 0.22], np.float32)
+TOUCH_RANGE = 0.03  # metres from the nearest surface sample
 SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 3, 4, 4
 
 
@@ -65,16 +67,15 @@ def render_clip(
 
 
 def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:
-    """Everything in a frame: people in one colour each, objects with a shade for every part."""
-    meshes = [
-        RenderMesh(
-            person.vertices_world[frame],
-            np.asarray(person.shaped.faces),
-            p + 1,
-            color=PERSON_COLORS[p % len(PERSON_COLORS)],
-        )
-        for p, person in enumerate(clip.people)
-    ]
+    """Everything in a frame: people in one colour each, warmer where they touch an object; objects
+    with a shade for every part."""
+    meshes = []
+    for p, person in enumerate(clip.people):
+        faces = np.asarray(person.shaped.faces)
+        closeness = _closeness(clip, person.vertices_world[frame], frame)[faces].mean(-1)
+        color = np.array(PERSON_COLORS[p % len(PERSON_COLORS)], np.float32)
+        color = color + closeness[:, None] * (TOUCH_COLOR - color)
+        meshes.append(RenderMesh(person.vertices_world[frame], faces, p + 1, color=color))
     for o, asset in enumerate(clip.assets):
         colors = part_colors(asset, o)[asset.face_parts]  # -1 picks the last row: no part
         vertices = clip.object_vertices_world(o, frame)
@@ -137,6 +138,23 @@ def write_video(path: str | Path, frames: UInt8[ndarray, "T H W 3"], fps: float)
         reason = done.stderr.decode(errors="replace").strip()
         raise UserError(f"ffmpeg could not write {path}: {reason}")
     return path
+
+
+def _closeness(
+    clip: Clip, vertices_world: Float[ndarray, "V 3"], frame: int
+) -> Float[ndarray, "V"]:
+    """1 where a vertex touches an object's surface samples, falling to 0 at TOUCH_RANGE."""
+    closeness = np.zeros(len(vertices_world), np.float32)
+    for asset, tree, poses in zip(
+        clip.assets, clip.sample_trees, clip.Ts_world_object, strict=True
+    ):
+        T_object_world = invert_rigid(poses[frame])
+        local = vertices_world @ T_object_world[:3, :3].T + T_object_world[:3, 3]
+        low, high = asset.vertices.min(0) - TOUCH_RANGE, asset.vertices.max(0) + TOUCH_RANGE
+        near = np.flatnonzero(((local > low) & (local < high)).all(-1))
+        distance, _ = tree.query(local[near], distance_upper_bound=TOUCH_RANGE)
+        closeness[near] = np.maximum(closeness[near], 1 - np.minimum(distance / TOUCH_RANGE, 1))
+    return closeness
 
 
 def _points_of_interest(clip: Clip) -> Float[ndarray, "N 3"]:
