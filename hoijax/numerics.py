@@ -26,7 +26,7 @@ def safe_arccos(cosine: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 def masked_mean(values: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, ""]:
     """Mean of the values whose mask is set; zero where none is."""
-    return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.maximum(jnp.sum(mask), 1)
+    return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.maximum(jnp.sum(mask, dtype=values.dtype), 1)
 
 
 def geman_mcclure(squared: Float[Array, "*n"], rho: float) -> Float[Array, "*n"]:
