@@ -15,8 +15,10 @@ class AlignmentSettings:
     vertices: int = 2048
     point_weight: float = 1e3
     pixel_weight: float = 1e-3
-    ray_weight: float = 1e-2
+    ray_weight: float = 1e-1
     smoothness_weight: float = 1e3
+    static_camera: bool = True
+    """Average camera estimates that differ by noise only: the prompts ask for a fixed camera."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ PRESETS: dict[str, SolveSettings] = {
         contact_points=64,
         palm_contact=False,
         infer_contact=False,
-        alignment=AlignmentSettings(steps=300, ray_weight=0.0, smoothness_weight=0.0),
+        alignment=AlignmentSettings(steps=300, ray_weight=0.0, smoothness_weight=0.0, static_camera=False),
     ),
 }
 

@@ -9,7 +9,8 @@ from scipy.ndimage import distance_transform_edt
 
 from hoijax.affordance import BODY_PARTS, PartAffordanceGraph
 from hoijax.bodies import load_body
-from hoijax.bodies.parts import contact_candidates, part_vertex_indices
+from hoijax.bodies.contact import contact_candidates
+from hoijax.bodies.parts import part_vertex_indices
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.config import SolveSettings
 from hoijax.contact_table import ContactKind, ContactTable, compile_contacts

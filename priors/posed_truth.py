@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
-from hoijax.bodies.parts import openpose18
+from hoijax.bodies.keypoints import openpose18
 from hoijax.camera import PinholeCamera
 from hoijax.frames import look_at
 from hoijax.objects.asset import Asset

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+from scipy.spatial.transform import Rotation
 
 from hoijax.bundle import Bundle
 from hoijax.config import AlignmentSettings, SolveSettings
+from hoijax.frames import compose_rigid
 from hoijax.losses.contact import contact, contact_drift, edge_distances
 from hoijax.losses.fit import model_mask, object_pixels, object_points, part_pixels, part_points
 from hoijax.losses.penetration import ground, object_penetration, penetration
@@ -58,6 +60,7 @@ DEFAULT_TERMS = (
 
 TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
 
+SETTLED_METRES, SETTLED_RADIANS = 0.05, 0.03
 Log = Callable[[str], None]
 
 
@@ -80,6 +83,9 @@ def alignment_data(
         return np.concatenate([gather(person, per_person), gather(thing, per_person)], axis=1)
 
     rng = np.random.default_rng(0)
+    cameras = observations.Ts_world_camera
+    if settings.static_camera:
+        cameras = settle_camera(cameras)
     chosen = np.sort(rng.permutation(vertices_world.shape[2])[: settings.vertices])
     subset = np.moveaxis(np.asarray(vertices_world)[:, :, chosen], 0, 1).reshape(frames, -1, 3)
     o = observations
@@ -91,9 +97,24 @@ def alignment_data(
         all_pixels=jnp.asarray(both(o.person_pixels, o.object_pixels)),
         all_mask=jnp.asarray(both(o.person_point_mask, o.object_point_mask)),
         vertices_world=jnp.asarray(subset),
-        Ts_world_camera=jnp.asarray(o.Ts_world_camera),
+        Ts_world_camera=jnp.asarray(cameras),
         intrinsics=jnp.asarray(o.intrinsics),
     )
+
+
+def settle_camera(Ts_world_camera: Float[np.ndarray, "T 4 4"]) -> Float[np.ndarray, "T 4 4"]:
+    """The mean pose in every frame where the estimates differ by noise only, else the estimates.
+
+    The prompts of the video prior ask for a fixed camera; a camera that really moves goes further
+    than SETTLED_METRES or SETTLED_RADIANS from its mean and is left alone.
+    """
+    rotations = Rotation.from_matrix(Ts_world_camera[:, :3, :3])
+    mean, centre = rotations.mean(), Ts_world_camera[:, :3, 3].mean(axis=0)
+    away = np.linalg.norm(Ts_world_camera[:, :3, 3] - centre, axis=-1).max()
+    if (mean.inv() * rotations).magnitude().max() > SETTLED_RADIANS or away > SETTLED_METRES:
+        return Ts_world_camera
+    pose = compose_rigid(mean.as_matrix(), centre)
+    return np.broadcast_to(pose, Ts_world_camera.shape)
 
 
 def align(

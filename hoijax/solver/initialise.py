@@ -158,6 +158,8 @@ def search_starts(
             _fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths
         ]
+        # An object with fewer distinct paths than candidates starts the rest from its best again.
+        tracks = [tracks[k % len(tracks)] for k in range(count)]
         rotation = np.stack([r for r, _ in tracks])
         rotation_6d.append(np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1))
         translation.append(np.stack([x for _, x in tracks]))

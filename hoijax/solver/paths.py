@@ -4,7 +4,6 @@ Source: spec/initialisation.md. Per-frame minima alone flip between near-symmetr
 cost (how well each pose fits + how far it is from its neighbours) does not.
 """
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +23,8 @@ class PathCosts:
     translation: float = 40.0
     cut: float = 3.0
     distinct_degrees: float = 20.0
-    repeat_share: float = 0.5
-    """Cost added to a hypothesis near an earlier path, as a share of the mean spread of costs."""
+    repeat: float = 0.3
+    """Share of frames in which a path may stay near an earlier one and still be called distinct."""
 
 
 def _angles(a: Float[ndarray, "m 3 3"], b: Float[ndarray, "n 3 3"]) -> Float[ndarray, "m n"]:
@@ -57,34 +56,56 @@ def best_paths(
 ) -> tuple[list[ndarray], list[float]]:
     """Indices (T,) and costs of up to `count` distinct paths, best first.
 
-    Each next path pays for staying within `distinct_degrees` (modulo the object's symmetries) of
-    an earlier one in the same frame, so paths differ as trajectories and are not permutations.
+    A hypothesis within `distinct_degrees` (modulo the object's symmetries) of an earlier path in
+    the same frame is charged until the next path leaves the earlier ones in most frames, so paths
+    differ as trajectories and are not permutations. Fewer than `count` when there are no more.
     """
     costs = costs or PathCosts()
+    frame_count = len(unary)
     frames = np.flatnonzero(np.isfinite(unary).any(axis=1))
-    unary = np.where(np.isfinite(unary), unary, 1e6)
+    unary = np.where(np.isfinite(unary), unary, 1e6)[frames]
+    rotations, translations = rotations[frames], translations[frames]
+    gaps = np.diff(frames)
     moves = [
-        transition(rotations[a], translations[a], rotations[b], translations[b], b - a, costs)
-        for a, b in itertools.pairwise(frames)
+        transition(rotations[i], translations[i], rotations[i + 1], translations[i + 1], gap, costs)
+        for i, gap in enumerate(gaps)
     ]
-    spread = np.median(np.quantile(unary[frames], 0.5, axis=1) - unary[frames].min(axis=1))
-    penalty = costs.repeat_share * max(float(spread), 1e-3)
-    extra = np.zeros_like(unary)
+    angles = np.stack([_angles_modulo(r, r, symmetries) for r in rotations])
+    near = angles < np.radians(costs.distinct_degrees)
+    rows = np.arange(len(frames))
     paths: list[ndarray] = []
     totals: list[float] = []
-    for _ in range(count):
-        path = _viterbi(unary[frames] + extra[frames], moves)
-        full = np.zeros(len(unary), np.int64)
-        full[frames] = path
-        paths.append(full)
+    used = np.zeros(unary.shape, bool)
+    while len(paths) < count:
+        path = _distinct_path(unary, moves, used, costs.repeat)
+        if path is None:
+            break
+        paths.append(path)
         steps = sum(m[path[i], path[i + 1]] for i, m in enumerate(moves))
-        totals.append(float(unary[frames, path].sum() + steps))
-        near = np.radians(costs.distinct_degrees)
-        for t, h in zip(frames, path, strict=True):
-            close = _angles_modulo(rotations[t], rotations[t, h][None], symmetries)[:, 0] < near
-            extra[t] += penalty * close
+        totals.append(float(unary[rows, path].sum() + steps))
+        used |= near[rows, path]
     order = np.argsort(totals, kind="stable")
-    return [paths[i] for i in order], [totals[i] for i in order]
+    full = []
+    for i in order:
+        path = np.zeros(frame_count, np.int64)
+        path[frames] = paths[i]
+        full.append(path)
+    return full, [totals[i] for i in order]
+
+
+def _distinct_path(
+    unary: Float[ndarray, "F H"], moves: list[ndarray], used: ndarray, allowed: float
+) -> ndarray | None:
+    """Cheapest path that stays near earlier ones in at most a share `allowed` of the frames."""
+    if not used.any():
+        return _viterbi(unary, moves)
+    charge = max(float(np.median(np.median(unary, axis=1) - unary.min(axis=1))), 1e-3)
+    for _ in range(8):
+        path = _viterbi(unary + charge * used, moves)
+        if used[np.arange(len(path)), path].mean() <= allowed:
+            return path
+        charge *= 2.0
+    return None
 
 
 def _viterbi(unary: Float[ndarray, "F H"], moves: list[ndarray]) -> ndarray:
