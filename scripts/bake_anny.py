@@ -67,23 +67,22 @@ def shape_directions(
     pelvis = joints[:, :1]
     vertices, joints = vertices - pelvis, joints - pelvis
     flat = vertices.reshape(len(samples), -1)
-    u, s, vt = np.linalg.svd(flat, full_matrices=False)
-    scale = s[:COMPONENTS] / np.sqrt(len(samples))
-    sign = np.sign(vt[np.arange(COMPONENTS), np.abs(vt[:COMPONENTS]).argmax(1)])
-    directions = (sign * scale)[:, None] * vt[:COMPONENTS]
-    coefficients = u[:, :COMPONENTS] * np.sqrt(len(samples)) * sign
-    joint_directions = coefficients.T @ joints.reshape(len(samples), -1) / len(samples)
-    explained = (s[:COMPONENTS] ** 2).sum() / (s**2).sum()
+    # Principal components of `flat` from its small Gram matrix; coefficients have unit RMS.
+    variance, vectors = np.linalg.eigh(flat @ flat.T)
+    coefficients = vectors[:, ::-1][:, :COMPONENTS] * np.sqrt(len(samples))
+    directions = coefficients.T @ flat / len(samples)
+    outwards = (mean[0][kept] - mean[1][0]).ravel()
+    sign = np.sign(directions @ outwards)[:, None]  # positive betas are larger bodies
+    joint_directions = sign * (coefficients.T @ joints.reshape(len(samples), -1)) / len(samples)
+    explained = variance[::-1][:COMPONENTS].sum() / variance.sum()
     print(f"{COMPONENTS} components explain {explained:.1%} of the shape variance")
     return (
-        np.moveaxis(directions.reshape(COMPONENTS, -1, 3), 0, -1),
+        np.moveaxis((sign * directions).reshape(COMPONENTS, -1, 3), 0, -1),
         np.moveaxis(joint_directions.reshape(COMPONENTS, -1, 3), 0, -1),
     )
 
 
-def surface_in_block_order(
-    faces: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def surface_in_block_order(faces: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The MakeHuman vertices of the surface, sorted into skinning blocks, and the faces on them.
 
     Sorted here, the skin needs no reordering at run time (hoijax/bodies/skinning.py).
@@ -126,11 +125,11 @@ def wheel_data_folder() -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=OUT)
     out = parser.parse_args().out
     arrays = bake(wheel_data_folder())
-    np.savez_compressed(out, **arrays)
+    np.savez_compressed(out, **arrays)  # pyright: ignore[reportArgumentType]
     print(f"{out}: {len(arrays['template'])} vertices, {out.stat().st_size / 1e6:.1f} MB")
 
 

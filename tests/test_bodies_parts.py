@@ -96,7 +96,9 @@ def test_finger_poses_curl_into_the_palm_and_mirror(body):
     knuckles = body.joints_template[[25, 28, 31, 34]]
     assert (tips["relaxed"][:, 1] < flat[:, 1] - 0.01).all()
     assert (tips["grip"][:, 1] < knuckles[:, 1] - 0.02).all()
-    reach = [np.linalg.norm(t - knuckles, axis=1).mean() for t in (flat, tips["relaxed"], tips["grip"])]
+    reach = [
+        np.linalg.norm(t - knuckles, axis=1).mean() for t in (flat, tips["relaxed"], tips["grip"])
+    ]
     assert reach[0] > reach[1] > reach[2]
 
 

@@ -117,7 +117,9 @@ def test_pickles_and_garbage_are_refused(tmp_path, rng):
     cut.write_bytes(whole[: len(whole) // 2])
     assert "not a readable npz" in refused(cut)
     objects = save(
-        tmp_path / "objects.npz", made_model(55, rng), J_regressor=np.array({"sparse": 1}, dtype=object)
+        tmp_path / "objects.npz",
+        made_model(55, rng),
+        J_regressor=np.array({"sparse": 1}, dtype=object),
     )
     assert "'J_regressor' is a pickled object" in refused(objects)
 

@@ -14,7 +14,9 @@ _BODY = (
     "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
 )  # fmt: skip
 _FACE = ("jaw", "left_eye_smplhf", "right_eye_smplhf")
-_FINGERS = tuple(f"{f}{k}" for f in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3))
+_FINGERS = tuple(
+    f"{f}{k}" for f in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3)
+)
 
 JOINT_NAMES: tuple[str, ...] = (
     *_BODY, *_FACE, *(f"{side}_{finger}" for side in ("left", "right") for finger in _FINGERS)

@@ -108,14 +108,14 @@ class ShapedBody:
         return jax.tree.map(jnp.asarray, part)
 
     def pose_joints(
-        self, joint_rotations: Float[AnyArray, "55 3"], translation: Float[AnyArray, "3"]
+        self, joint_rotations: Float[AnyArray, "55 3"], translation: Float[AnyArray, " 3"]
     ) -> Float[Array, "55 4 4"]:
         """Ts_world_joint of `pose` without the skinning: what inverse kinematics needs."""
         rotations = axis_angle_to_matrix(jnp.asarray(joint_rotations))
         return homogeneous(forward_kinematics(self.joints_rest, rotations, translation))
 
     def pose(
-        self, joint_rotations: Float[AnyArray, "55 3"], translation: Float[AnyArray, "3"]
+        self, joint_rotations: Float[AnyArray, "55 3"], translation: Float[AnyArray, " 3"]
     ) -> PosedBody:
         """Pose one frame. Axis-angle rotations are local to the parent joint (SMPL-X).
 
@@ -165,7 +165,9 @@ class SkinnedBody:
         """
         count, known = betas.shape[0], self.shape_directions.shape[-1]
         if count > known:
-            raise UserError(f"the body {self.name!r} has {known} shape directions; got {count} betas")
+            raise UserError(
+                f"the body {self.name!r} has {known} shape directions; got {count} betas"
+            )
         betas = jnp.asarray(betas)
         shaped = ShapedBody(
             vertices_rest=self.template + self.shape_directions[..., :count] @ betas,
@@ -180,19 +182,27 @@ class SkinnedBody:
         return jax.tree.map(jnp.asarray, shaped)
 
     def fit_betas(
-        self, joints_rest: Float[np.ndarray, "55 3"], regularisation: float = 5e-3
+        self, joints_rest: Float[np.ndarray, "joints 3"], regularisation: float = 5e-3
     ) -> Float[np.ndarray, " b"]:
-        """Betas whose rest joints are closest to measured ones wherever their pelvis is (host, least squares).
+        """Betas whose rest joints (55, or the 52 of SMPL-H) are closest to measured ones, up to a translation.
 
-        `regularisation` is the price of one unit of beta in square metres, per joint.
+        Host, least squares; `regularisation` is the price of one squared unit of beta in square metres.
         """
-        target = np.asarray(joints_rest) - np.asarray(joints_rest)[:1]
-        template = np.asarray(self.joints_template) - np.asarray(self.joints_template)[:1]
-        directions = np.asarray(self.joints_directions)
+        chosen = np.arange(JOINT_COUNT)
+        if len(joints_rest) == len(SMPLH_JOINTS):
+            chosen = np.array(SMPLH_JOINTS)
+        target = np.asarray(joints_rest, np.float64) - np.asarray(joints_rest, np.float64)[:1]
+        template = np.asarray(self.joints_template)[chosen]
+        directions = np.asarray(self.joints_directions)[chosen].astype(np.float64)
         directions = (directions - directions[:1]).reshape(-1, directions.shape[-1])
-        residual = (target - template).reshape(-1)
+        residual = (target - (template - template[:1])).reshape(-1)
         normal = directions.T @ directions + regularisation * np.eye(directions.shape[1])
         return np.linalg.solve(normal, directions.T @ residual).astype(np.float32)
+
+    def shape_on_joints(self, joints_rest: Float[np.ndarray, "joints 3"]) -> ShapedBody:
+        """A person on measured rest joints: the closest betas, then `with_rest_joints` for what is left."""
+        shaped = self.shape(jnp.asarray(self.fit_betas(joints_rest)))
+        return shaped.with_rest_joints(np.asarray(joints_rest, np.float32))
 
 
 def _with_face_joints(
@@ -200,7 +210,7 @@ def _with_face_joints(
 ) -> Float[Array, "55 3"]:
     """SMPL-H joints with the jaw and eyes of the reference, at the same offsets from the head."""
     head = JOINT_NAMES.index("head")
-    full = reference + (joints[head] - reference[head])
+    full = jnp.asarray(reference) + (joints[head] - reference[head])
     return full.at[np.array(SMPLH_JOINTS)].set(joints)
 
 
