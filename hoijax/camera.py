@@ -42,7 +42,7 @@ class PinholeCamera:
 
 
 def project(
-    points_camera: Float[Array, "*batch n 3"], intrinsics: Float[Array, "*batch 3 3"]
+    points_camera: Float[Array, "*batch n 3"], intrinsics: Float[Array, "*#batch 3 3"]
 ) -> Float[Array, "*batch n 2"]:
     """Pixels of points in the camera frame; depth is clamped to NEAR so that gradients stay finite."""
     depth = jnp.maximum(points_camera[..., 2:], NEAR)

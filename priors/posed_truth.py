@@ -35,9 +35,13 @@ def rendered_truth(
     Ts_world_object: Float[ndarray, "O T 4 4"],
     edge_contact: Bool[ndarray, "E T"],
     *,
+    view: tuple[PinholeCamera, Float[ndarray, "4 4"]] | None = None,
     azimuth_degrees: float = 30.0,
 ) -> RenderedTruth:
-    """The moving scene with its skin, and a fixed camera that keeps all of it in view."""
+    """The moving scene with its skin, seen by `view` (camera, T_world_camera).
+
+    Without a view: a fixed camera from `azimuth_degrees` that keeps all of it in the picture.
+    """
     body = load_body(body_name)
 
     @jax.jit
@@ -56,7 +60,9 @@ def rendered_truth(
         for p in range(len(motion.betas))
     ]  # fmt: skip
     vertices = np.stack([np.asarray(v) for v, _ in posed])
-    camera, T_world_camera = framing_camera(vertices, assets, Ts_world_object, azimuth_degrees)
+    camera, T_world_camera = view or framing_camera(
+        vertices, assets, Ts_world_object, azimuth_degrees
+    )
     return RenderedTruth(
         person_vertices_world=vertices,
         person_faces=np.asarray(body.faces),

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.bundle import Bundle
 from hoijax.config import AlignmentSettings, SolveSettings
+from hoijax.errors import UserError
 from hoijax.frames import compose_rigid
 from hoijax.losses.contact import contact, contact_drift, edge_distances
 from hoijax.losses.fit import model_mask, object_pixels, object_points, part_pixels, part_points
@@ -176,6 +177,18 @@ def contact_states(
     closest = distances == distances.min(axis=-1, keepdims=True)
     state = np.where(state.any(axis=-1, keepdims=True), state, closest)
     return (state | always[None, :, None]).astype(np.float32)
+
+
+def check_weights(
+    settings: SolveSettings,
+    weights: Mapping[str, float | tuple[float, float]] | None,
+    terms: Sequence[LossTerm],
+) -> None:
+    """Refuse weights of terms that do not exist. Raises UserError naming the known ones."""
+    try:
+        default_weights((*TERMS[settings.preset], *terms), weights)
+    except KeyError as error:
+        raise UserError(str(error.args[0])) from error
 
 
 def solve_bundle(

@@ -1,0 +1,291 @@
+"""The command line: `hoijax generate | solve | evaluate | export | ablate | doctor | bundle check`."""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from hoijax.errors import UserError
+
+Text = tyro.conf.Positional[str]
+Folder = tyro.conf.Positional[Path]
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Sentence and object meshes to a 4D interaction, without any model weights."""
+
+    text: Text
+    """What happens, in English: "a person lifts a barbell from the ground with both hands"."""
+    objects: tuple[str, ...]
+    """Mesh files (glb, obj, ply, stl), or procedural objects: barbell, box, chair, broom,
+    suitcase, skateboard, table, ball."""
+    out: Path
+    """Result folder to write."""
+    pag: Path | None = None
+    """A Part Affordance Graph (json) in place of the one read from the sentence."""
+    frames: int = 49
+    scale: float = 1.0
+    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
+    seed: int = 0
+    preset: str = "default"
+    """"default" (ours) or "hoi-page" (published settings)."""
+    inits: int | None = None
+    """Candidate trajectories optimised at once."""
+
+    def run(self) -> None:
+        from hoijax.affordance import PartAffordanceGraph
+        from hoijax.pipeline import generate
+
+        graph = PartAffordanceGraph.from_json(self.pag) if self.pag else None
+        result, rows = generate(
+            self.text,
+            self.objects,
+            self.out,
+            graph=graph,
+            frames=self.frames,
+            scale=self.scale,
+            seed=self.seed,
+            preset=self.preset,
+            inits=self.inits,
+            log=_log,
+        )
+        _print_result(result, rows, self.out)
+
+
+@dataclass(frozen=True)
+class Solve:
+    """Any observation bundle to object trajectories."""
+
+    bundle: Folder
+    """Bundle folder or zip."""
+    out: Path
+    """Result folder to write."""
+    method: str = "hoi-page"
+    preset: str = "default"
+    """"default" (ours) or "hoi-page" (published settings)."""
+    inits: int | None = None
+    steps: int | None = None
+    seed: int = 0
+    weights: str = ""
+    """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
+
+    def run(self) -> None:
+        from hoijax.pipeline import solve_to_folder
+
+        result, rows = solve_to_folder(
+            self.bundle,
+            self.out,
+            method=self.method,
+            preset=self.preset,
+            weights=parse_weights(self.weights),
+            inits=self.inits,
+            steps=self.steps,
+            seed=self.seed,
+            log=_log,
+        )
+        _print_result(result, rows, self.out)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a result folder again; with the bundle's truth where it is still there."""
+
+    result: Folder
+
+    def run(self) -> None:
+        from hoijax.pipeline import evaluate
+
+        table = Table("metric", "value")
+        for name, value in evaluate(self.result).items():
+            table.add_row(name, f"{value:.4g}")
+        console.print(table)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a result for other programs."""
+
+    result: Folder
+    to: str = "amass,glb,mp4"
+    """Comma-separated formats."""
+    out: Path | None = None
+    """Folder to write to; the result folder by default."""
+
+    def run(self) -> None:
+        from hoijax.pipeline import export
+
+        folder = self.out or self.result
+        if self.out:
+            self.out.mkdir(parents=True, exist_ok=True)
+        formats = [name.strip() for name in self.to.split(",") if name.strip()]
+        for path in export(self.result, folder, formats):
+            console.print(f"wrote {path}")
+
+
+@dataclass(frozen=True)
+class Ablate:
+    """Solve bundles with parts of the method switched off, and print the paper's table."""
+
+    bundles: Folder
+    """A bundle, or a folder of bundles."""
+    preset: str = "hoi-page"
+    """Settings the rows start from: "hoi-page" (published) or "default"."""
+    inits: int | None = None
+    steps: int | None = None
+    seed: int = 0
+    out: Path | None = None
+    """Write the rows as JSON here."""
+
+    def run(self) -> None:
+        from hoijax.ablation import ablate
+
+        rows = ablate(
+            self.bundles,
+            preset=self.preset,
+            inits=self.inits,
+            steps=self.steps,
+            seed=self.seed,
+            out=self.out,
+            log=_log,
+        )
+        columns = list(rows[0])
+        table = Table(*columns)
+        for row in rows:
+            table.add_row(*(v if isinstance(v, str) else f"{v:.3f}" for v in row.values()))
+        console.print(table)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What is installed, which device is really used, where files are kept."""
+
+    def run(self) -> None:
+        from hoijax.doctor import report
+
+        table = Table("what", "found", show_lines=False)
+        for name, value in report().items():
+            table.add_row(name, value)
+        console.print(table)
+
+
+@dataclass(frozen=True)
+class BundleCheck:
+    """Check a bundle file by file and array by array; every problem is listed."""
+
+    path: Folder
+
+    def run(self) -> None:
+        from hoijax.bundle import bundle_hash, check_bundle, read_bundle
+
+        problems = check_bundle(self.path)
+        if problems:
+            listed = "\n".join(f"  {i + 1}. {problem}" for i, problem in enumerate(problems))
+            raise UserError(f"bundle '{self.path}' has {len(problems)} problem(s):\n{listed}")
+        bundle = read_bundle(self.path)
+        console.print(
+            f"{self.path}: sound. {bundle.frame_count} frames at {bundle.fps:g} fps, "
+            f"{len(bundle.bodies)} people, objects: {', '.join(a.name for a in bundle.assets)}. "
+            f"SHA-256 {bundle_hash(self.path)[:16]}..."
+        )
+
+
+BundleCommand = Annotated[BundleCheck, tyro.conf.subcommand("check")]
+
+
+@dataclass(frozen=True)
+class BundleCommands:
+    """Work on observation bundles."""
+
+    command: Annotated[BundleCommand, tyro.conf.arg(name="")]
+
+    def run(self) -> None:
+        self.command.run()
+
+
+Command = (
+    Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Solve, tyro.conf.subcommand("solve")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Ablate, tyro.conf.subcommand("ablate")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+    | Annotated[BundleCommands, tyro.conf.subcommand("bundle")]
+)
+
+
+def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
+    """ "contact=100 penetration=0:10" to {"contact": 100.0, "penetration": (0.0, 10.0)}."""
+    weights: dict[str, float | tuple[float, float]] = {}
+    for item in text.replace(",", " ").split():
+        name, equals, value = item.partition("=")
+        try:
+            numbers = [float(number) for number in value.split(":")]
+        except ValueError:
+            numbers = []
+        if not equals or len(numbers) not in (1, 2):
+            raise UserError(
+                f"--weights: cannot read '{item}'. Write name=number or name=start:end, "
+                'such as "contact=100 penetration=0:10".'
+            )
+        weights[name] = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    return weights
+
+
+def _log(message: str) -> None:
+    console.print(f"[dim]{message}[/dim]")
+
+
+def _print_result(result, rows: list[dict[str, float]], out: Path) -> None:
+    """The table of initialisations, the winner and the paths: the last lines of a run."""
+    from hoijax.solver.optimise import ResultCode
+
+    columns = ["start", "loss", "contact@5cm", "non-collision", "result"]
+    truth = "translation_cm" in rows[0]
+    if truth:
+        columns[4:4] = ["error cm", "error deg"]
+    table = Table(*columns)
+    for k, row in enumerate(rows):
+        cells = [
+            ("* " if k == result.winner else "  ") + result.labels[k],
+            f"{result.losses[k]:.4g}",
+            f"{row['edge_contact_share@5cm']:.2f}",
+            f"{row['noncollision']:.3f}",
+            ResultCode(int(result.codes[k])).message,
+        ]
+        if truth:
+            cells[4:4] = [f"{row['translation_cm']:.2f}", f"{row['rotation_deg']:.2f}"]
+        table.add_row(*cells)
+    console.print(table)
+    console.print(f"winner: {result.labels[result.winner]}")
+    for path in sorted(out.iterdir()):
+        console.print(f"  {path}")
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    console.print(f"[yellow]warning:[/yellow] {message}")
+
+
+def main() -> None:
+    """Entry point of `hoijax`. Exit codes: 0 done, 2 bad input, 130 interrupted."""
+    warnings.showwarning = _show_warning
+    try:
+        tyro.cli(Command, prog="hoijax", description=__doc__).run()
+    except UserError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"error: {error}", markup=False, style="red"
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

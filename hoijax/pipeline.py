@@ -1,0 +1,236 @@
+"""One documented Python call for everything a command does."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hoijax.affordance import PartAffordanceGraph
+from hoijax.bodies import load_body
+from hoijax.bundle import Bundle, Truth, bundle_hash, read_bundle, read_truth, write_bundle
+from hoijax.config import SolveSettings, preset_settings
+from hoijax.errors import UserError
+from hoijax.evaluation import Evaluator
+from hoijax.export import clip_from_result, save_amass, save_glb, save_preview
+from hoijax.losses.term import LossTerm
+from hoijax.methods import hoi_page
+from hoijax.objects.asset import Asset, load_asset
+from hoijax.output_folder import check_output, output_folder
+from hoijax.result import Result, load_result, save_result
+from hoijax.runtime import describe_device, enable_compilation_cache, versions
+
+METHODS = ("hoi-page",)
+FORMATS = ("amass", "glb", "mp4")
+BUNDLE_FOLDER = "bundle"
+Log = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def solve(
+    bundle: Bundle | str | Path,
+    *,
+    method: str = "hoi-page",
+    preset: str = "default",
+    weights: Mapping[str, float | tuple[float, float]] | None = None,
+    inits: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    terms: Sequence[LossTerm] = (),
+    log: Log = _silent,
+) -> Result:
+    """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
+
+    bundle: a Bundle or the path of one. preset: "default" (ours) or "hoi-page" (published).
+    weights: by term name, a number or (start, end). inits, steps: override the preset.
+    terms: your own loss terms, see docs/your-own-loss.md.
+    Raises UserError for bad input, before anything is traced.
+    """
+    if method not in METHODS:
+        raise UserError(f"no method '{method}'. Known methods: {', '.join(METHODS)}.")
+    settings = _settings(preset, inits, steps, seed)
+    hoi_page.check_weights(settings, weights, terms)
+    source: dict[str, str] = {}
+    if not isinstance(bundle, Bundle):
+        path = Path(bundle)
+        bundle = read_bundle(path)
+        source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
+    cache = enable_compilation_cache()
+    log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
+    result = hoi_page.solve_bundle(bundle, settings, weights=weights, terms=terms, log=log)
+    run = {
+        **source,
+        **result.run,
+        "method": method,
+        "settings": dataclasses.asdict(settings),
+        "weights": {name: value for name, value in (weights or {}).items()},
+        "device": describe_device(),
+        "versions": versions(),
+    }
+    return dataclasses.replace(result, run=run)
+
+
+def _settings(preset: str, inits: int | None, steps: int | None, seed: int) -> SolveSettings:
+    settings = preset_settings(preset)
+    given = {"inits": inits, "steps": steps}
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}.")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(settings, seed=seed, **chosen)
+
+
+def load_objects(specs: Sequence[str | Path], scale: float = 1.0) -> tuple[Asset, ...]:
+    """Assets of mesh paths or procedural names; the same name twice becomes "name 1", "name 2"."""
+    if not specs:
+        raise UserError("--objects needs at least one mesh path or procedural object.")
+    assets = [load_asset(spec, scale=scale) for spec in specs]
+    names = [asset.name for asset in assets]
+    renamed = []
+    for i, asset in enumerate(assets):
+        if names.count(asset.name) > 1:
+            number = names[: i + 1].count(asset.name)
+            asset = dataclasses.replace(asset, name=f"{asset.name} {number}")
+        renamed.append(asset)
+    return tuple(renamed)
+
+
+def observe(
+    text: str,
+    objects: Sequence[Asset],
+    *,
+    graph: PartAffordanceGraph | None = None,
+    frames: int = 49,
+    seed: int = 0,
+) -> tuple[Bundle, Truth]:
+    """Observations of a sentence by the no-weights prior, with the truth they were made from."""
+    from priors.offline import observe_text  # priors are joined here only, and lazily
+
+    return observe_text(text, objects, graph=graph, frames=frames, seed=seed)
+
+
+def generate(
+    text: str,
+    objects: Sequence[str | Path],
+    out: str | Path,
+    *,
+    graph: PartAffordanceGraph | None = None,
+    frames: int = 49,
+    scale: float = 1.0,
+    seed: int = 0,
+    preset: str = "default",
+    inits: int | None = None,
+    log: Log = _silent,
+) -> tuple[Result, list[dict[str, float]]]:
+    """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
+
+    The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
+    """
+    check_output(out)
+    settings = _settings(preset, inits, None, seed)
+    if frames < 3:
+        raise UserError(f"--frames must be at least 3, got {frames}.")
+    enable_compilation_cache()
+    assets = load_objects(objects, scale)
+    begun = time.perf_counter()
+    bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+    log(f"observe: {time.perf_counter() - begun:.1f} s")
+    result = solve(bundle, preset=preset, inits=settings.inits, seed=seed, log=log)
+    with output_folder(out) as folder:
+        path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth)
+        run = result.run | {"bundle": BUNDLE_FOLDER, "bundle_hash": bundle_hash(path)}
+        result = dataclasses.replace(result, run=run)
+        rows = _write_all(result, folder, truth, log)
+    return result, rows
+
+
+def solve_to_folder(
+    bundle: str | Path, out: str | Path, *, log: Log = _silent, **options
+) -> tuple[Result, list[dict[str, float]]]:
+    """`solve`, then the whole result folder: metrics, exports and preview."""
+    check_output(out)
+    result = solve(bundle, log=log, **options)
+    truth = find_truth(result, Path(out))
+    with output_folder(out) as folder:
+        rows = _write_all(result, folder, truth, log)
+    return result, rows
+
+
+def _write_all(
+    result: Result, folder: Path, truth: Truth | None, log: Log
+) -> list[dict[str, float]]:
+    begun = time.perf_counter()
+    save_result(result, folder)
+    evaluator = Evaluator(result, load_body(result.body_name), truth)
+    rows = [evaluator.measure(k) for k in range(len(result.losses))]
+    _write_metrics(result, rows, folder)
+    log(f"metrics: {time.perf_counter() - begun:.1f} s")
+    begun = time.perf_counter()
+    export(result, folder, FORMATS)
+    log(f"exports: {time.perf_counter() - begun:.1f} s")
+    return rows
+
+
+def _write_metrics(result: Result, rows: list[dict[str, float]], folder: Path) -> None:
+    candidates = [
+        {"label": label, "loss": float(loss), "code": int(code), **row}
+        for label, loss, code, row in zip(
+            result.labels, result.losses, result.codes, rows, strict=True
+        )
+    ]
+    content = {"winner": result.winner, **rows[result.winner], "candidates": candidates}
+    (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def find_truth(result: Result, folder: Path) -> Truth | None:
+    """The truth of the bundle a result was solved from, where there still is one."""
+    named = result.run.get("bundle")
+    if named is None:
+        return None
+    path = folder / named  # an absolute path stands for itself
+    try:
+        if not path.exists() or bundle_hash(path) != result.run.get("bundle_hash"):
+            return None
+        return read_truth(path)
+    except UserError:
+        return None  # bundles of real videos have no truth
+
+
+def evaluate(folder: str | Path) -> dict[str, float]:
+    """Measure a result folder again (`hoijax evaluate DIR`) and rewrite its metrics.json."""
+    folder = Path(folder)
+    result = load_result(folder)
+    enable_compilation_cache()
+    truth = find_truth(result, folder)
+    evaluator = Evaluator(result, load_body(result.body_name), truth)
+    rows = [evaluator.measure(k) for k in range(len(result.losses))]
+    _write_metrics(result, rows, folder)
+    return rows[result.winner]
+
+
+def export(result: Result | str | Path, folder: str | Path, formats: Sequence[str]) -> list[Path]:
+    """Write a result for other programs (`hoijax export DIR --to amass,glb,mp4`).
+
+    amass: SMPL-X npz of every person with the object poses; glb: animated scene; mp4: preview and
+    contact sheet. Raises UserError for unknown formats.
+    """
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        raise UserError(f"unknown export formats {unknown}. Known: {', '.join(FORMATS)}.")
+    if not isinstance(result, Result):
+        result = load_result(result)
+    folder = Path(folder)
+    clip = clip_from_result(result, load_body(result.body_name))
+    written: list[Path] = []
+    if "amass" in formats:
+        for person in range(len(clip.people)):
+            name = "amass.npz" if person == 0 else f"amass_person_{person + 1}.npz"
+            written.append(Path(save_amass(folder / name, clip, person=person)))
+    if "glb" in formats:
+        written.append(save_glb(folder / "scene.glb", clip))
+    if "mp4" in formats:
+        written.extend(save_preview(folder, clip))
+    return written

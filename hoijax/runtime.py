@@ -1,0 +1,58 @@
+"""Process-wide runtime: the persistent compilation cache and what device is really used."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("jax", "jaxlib", "numpy", "optax", "flax", "trimesh", "libigl", "embreex")
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept: $JAX_COMPILATION_CACHE_DIR, else $XDG_CACHE_HOME/hoijax/jax."""
+    if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "hoijax" / "jax"
+
+
+def enable_compilation_cache() -> Path | None:
+    """Keep compiled programs between runs; None where the folder cannot be written.
+
+    Called by the entry points, never at import.
+    """
+    import jax
+
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            return None
+    except OSError:
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    return folder
+
+
+def describe_device() -> str:
+    """The device computations really run on, e.g. "cpu (x86_64, 2 cores)"."""
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
+    return f"{device.platform} ({device.device_kind}, {jax.device_count()} devices)"
+
+
+def versions() -> dict[str, str]:
+    """Versions of hoijax and what its results depend on."""
+    found = {"python": platform.python_version(), "hoijax": _version("hoijax") or "source tree"}
+    return found | {name: _version(name) or "missing" for name in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
