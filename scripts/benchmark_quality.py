@@ -1,0 +1,179 @@
+"""Quality benchmark: solve scenes whose truth the solver never sees, and measure the winner.
+
+    python scripts/benchmark_quality.py --scenes made --json out/quality_made.json
+    python scripts/benchmark_quality.py --scenes omomo --presets default hoi-page
+
+Made scenes: the eight procedural objects, each with a sentence and two seeds. OMOMO scenes: every
+captured sequence in ../shared/data/omomo (or --data). Errors are medians over frames, modulo the
+asset's symmetries.
+"""
+
+import dataclasses
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from omomo_to_bundle import Options as CaptureOptions
+from omomo_to_bundle import convert
+from rich.console import Console
+from rich.table import Table
+
+import hoijax
+from hoijax.bodies import load_body
+from hoijax.bundle import read_bundle, read_truth, write_bundle
+from hoijax.evaluation import Evaluator
+from hoijax.runtime import describe_device, enable_compilation_cache
+
+MADE = {
+    "barbell": "a person lifts a barbell from the ground with both hands",
+    "box": "a person carries a box with both hands",
+    "chair": "a person carries a chair with both hands",
+    "broom": "a person sweeps the floor with a broom",
+    "suitcase": "a person pulls a suitcase",
+    "skateboard": "a person rides a skateboard",
+    "table": "a person pushes a table with both hands",
+    "ball": "a person kicks a ball",
+}
+QUICK_MADE, QUICK_OMOMO = ("chair", "barbell"), ("sub2_woodchair_006",)
+COLUMNS = ("translation_cm", "rotation_deg", "adds_cm", "contact_f1@5cm", "noncollision")
+NEAR_BEST = 1.2  # the winner is all right within 20 % of the best candidate by true error
+FLOOR_CM = 0.5  # below this difference in ADD-S two candidates are the same
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    scenes: str = "made"
+    """"made" or "omomo"."""
+    presets: tuple[str, ...] = ("default",)
+    data: Path = Path(__file__).resolve().parents[2] / "shared" / "data" / "omomo"
+    seeds: int = 2
+    """Seeds a made object."""
+    quick: bool = False
+    """A subset that takes about two minutes."""
+    only: str = ""
+    """Only scenes whose name contains this."""
+    inits: int | None = None
+    json: Path | None = None
+    """Write rows and summary here."""
+
+
+def made_bundles(folder: Path, options: Options) -> list[Path]:
+    """Bundles of the procedural objects, written to `folder`."""
+    names = QUICK_MADE if options.quick else tuple(MADE)
+    seeds = 1 if options.quick else options.seeds
+    paths = []
+    for name in names:
+        for seed in range(seeds):
+            label = f"{name}_{seed}"
+            if options.only not in label:
+                continue
+            bundle, truth = hoijax.observe(MADE[name], hoijax.load_objects([name]), seed=seed)
+            paths.append(write_bundle(folder / label, bundle, truth))
+    return paths
+
+
+def captured_bundles(folder: Path, options: Options) -> list[Path]:
+    """Bundles of the captured sequences, written to `folder`."""
+    sequences = sorted(options.data.glob("*.npz"))
+    if not sequences:
+        raise SystemExit(f"no captured sequences in '{options.data}': give --data, or --scenes made")
+    if options.quick:
+        sequences = [path for path in sequences if path.stem in QUICK_OMOMO]
+    return [
+        convert(CaptureOptions(path, folder / path.stem))
+        for path in sequences
+        if options.only in path.stem
+    ]
+
+
+def measure(path: Path, preset: str, inits: int | None) -> dict:
+    """Solve one bundle and measure every candidate; a row of the table."""
+    begun = time.perf_counter()
+    result = hoijax.solve(path, preset=preset, inits=inits)
+    seconds = time.perf_counter() - begun
+    truth, bundle = read_truth(path), read_bundle(path)
+    evaluator = Evaluator(result, load_body(bundle.body), truth)
+    candidates = [evaluator.measure(k) for k in range(len(result.losses))]
+    winner = candidates[result.winner]
+    errors = np.array([row["adds_cm"] for row in candidates])
+    best = float(errors.min())
+    improved = bool(np.all(result.losses <= result.initial_losses + 1e-6))
+    return {
+        "scene": path.name,
+        "preset": preset,
+        **{name: round(float(winner[name]), 4) for name in COLUMNS},
+        "best_adds_cm": round(best, 4),
+        "winner_ok": bool(errors[result.winner] <= max(best * NEAR_BEST, best + FLOOR_CM)),
+        "not_worse_than_start": improved,
+        "object_smoothness": round(float(winner["object_smoothness"]), 5),
+        "seconds": round(seconds, 1),
+    }
+
+
+def summarise(rows: list[dict]) -> dict[str, float]:
+    """Medians and shares over scenes, by the names the issue tracker asks for."""
+    def median(name: str) -> float:
+        return round(float(np.median([row[name] for row in rows])), 4)
+
+    return {
+        "translation_cm_median": median("translation_cm"),
+        "rotation_deg_median": median("rotation_deg"),
+        "adds_cm_median": median("adds_cm"),
+        "contact_f1@5cm": round(float(np.mean([row["contact_f1@5cm"] for row in rows])), 4),
+        "noncollision": round(float(np.mean([row["noncollision"] for row in rows])), 4),
+        "winner_ok_share": round(float(np.mean([row["winner_ok"] for row in rows])), 4),
+        "not_worse_than_start_share": round(
+            float(np.mean([row["not_worse_than_start"] for row in rows])), 4
+        ),
+        "seconds_mean": round(float(np.mean([row["seconds"] for row in rows])), 1),
+    }
+
+
+def print_table(console: Console, rows: list[dict]) -> None:
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
+    console.print(table)
+
+
+def main() -> None:
+    """Command line."""
+    options = tyro.cli(Options, description=__doc__)
+    console = Console(width=200)
+    enable_compilation_cache()
+    rows: list[dict] = []
+    with tempfile.TemporaryDirectory(prefix="hoijax-quality-") as folder:
+        make = {"made": made_bundles, "omomo": captured_bundles}[options.scenes]
+        for path in make(Path(folder), options):
+            for preset in options.presets:
+                rows.append(measure(path, preset, options.inits))
+                console.print(rows[-1], soft_wrap=True)
+    print_table(console, rows)
+    summaries = {
+        preset: summarise([row for row in rows if row["preset"] == preset])
+        for preset in options.presets
+    }
+    summary = summaries[options.presets[0]]
+    for preset, values in summaries.items():
+        console.print(preset, values)
+    if options.json:
+        content = {
+            "scenes": options.scenes,
+            "device": describe_device(),
+            "options": {k: str(v) for k, v in dataclasses.asdict(options).items()},
+            "rows": rows,
+            "summary": summary,
+            "summaries": summaries,
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
