@@ -4,10 +4,24 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import flax.struct
 import jax
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+_flax_dataclass = flax.struct.dataclass
+
+
+def _pytree_without_field_checks(*args, **kwargs):
+    """JAX rebuilds pytrees with batch axes, None and tracers in them: functions are checked, fields not."""
+    made = _flax_dataclass(*args, **kwargs)
+    if isinstance(made, type):
+        made.__no_type_check__ = True  # type: ignore[attr-defined]  # read by jaxtyping's import hook
+    return made
+
+
+flax.struct.dataclass = _pytree_without_field_checks  # before anything imports hoijax
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ def side_shares(posed: PosedScene, distances: Float[Array, "E 2 T"]) -> Float[Ar
     score = -jnp.mean(jax.lax.stop_gradient(distances), axis=-1) / SIDE_TEMPERATURE
     score = jnp.where(edges.slot_mask, score, -jnp.inf)
     closer = jax.nn.softmax(score, axis=-1)
-    equal = edges.slot_mask / jnp.maximum(jnp.sum(edges.slot_mask, axis=-1, keepdims=True), 1)
+    there = edges.slot_mask.astype(jnp.float32)
+    equal = there / jnp.maximum(jnp.sum(there, axis=-1, keepdims=True), 1)
     shares = jnp.where(edges.select_side[:, None], closer, equal)
     return jnp.where(edges.slot_mask, shares, 0.0)
 

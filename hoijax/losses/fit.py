@@ -22,7 +22,7 @@ def object_points(posed: PosedScene) -> tuple[Values, Mask]:
     """3D chamfer, observed points to the object: mean squared distance a frame, robust. (O, T)"""
     observed = posed.scene.observed
     distance = posed.object_distance(observed.points_world, WHOLE_UNSIGNED)
-    count = jnp.maximum(jnp.sum(observed.point_mask, axis=-1), 1)
+    count = jnp.maximum(jnp.sum(observed.point_mask, axis=-1, dtype=jnp.float32), 1)
     squared = jnp.where(observed.point_mask, distance**2, 0.0)
     return geman_mcclure(jnp.sum(squared, axis=-1) / count, ROBUST_RHO), observed.detected
 
@@ -60,7 +60,7 @@ def object_pixels(posed: PosedScene) -> tuple[Values, Mask]:
     observed = posed.scene.observed
     squared = _squared_pixels(posed, posed.neighbours.nearest_sample)
     mask = observed.point_mask[:, :, : squared.shape[-1]]
-    count = jnp.maximum(jnp.sum(mask, axis=-1), 1)
+    count = jnp.maximum(jnp.sum(mask, axis=-1, dtype=jnp.float32), 1)
     return jnp.sum(jnp.where(mask, squared, 0.0), axis=-1) / count, observed.detected
 
 

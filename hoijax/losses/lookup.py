@@ -19,10 +19,11 @@ def _value_and_slope(corners: Array, uv: Array) -> tuple[Array, Array]:
     limit = jnp.asarray([width, height], jnp.float32)
     # Outside the image the border value continues: what leaves the view is not penalised further.
     inside = jnp.clip(uv, 0.0, limit - 1e-4)
-    cell = jnp.floor(inside).astype(jnp.int32)
+    cell = jnp.floor(inside)
+    column, row = jnp.moveaxis(cell.astype(jnp.int32), -1, 0)
     u, v = jnp.moveaxis(inside - cell, -1, 0)
     flat = corners.reshape(height * width, 4)
-    c = jnp.take(flat, cell[..., 1] * width + cell[..., 0], axis=0, mode="clip")
+    c = jnp.take(flat, row * width + column, axis=0, mode="clip")
     c00, c01, c10, c11 = jnp.moveaxis(c, -1, 0)
     top, bottom = c00 + u * (c01 - c00), c10 + u * (c11 - c10)
     slope_u = (1.0 - v) * (c01 - c00) + v * (c11 - c10)

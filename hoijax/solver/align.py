@@ -93,7 +93,8 @@ def _loss(
     weights: AlignmentWeights,
 ) -> Float[Array, ""]:
     def mean(values: Array, mask: Array) -> Array:
-        return jnp.sum(jnp.where(mask, values, 0.0), -1) / jnp.maximum(jnp.sum(mask, -1), 1)
+        count = jnp.sum(mask, -1, dtype=values.dtype)
+        return jnp.sum(jnp.where(mask, values, 0.0), -1) / jnp.maximum(count, 1)
 
     target = jnp.take_along_axis(data.vertices_world, nearest[0][..., None], axis=1)
     squared = jnp.sum((apply(similarity, data.points) - target) ** 2, axis=-1)
