@@ -176,9 +176,7 @@ def _place_camera(
     everything = np.concatenate(cloud)
     camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, IMAGE_WIDTH, IMAGE_HEIGHT)
     target = 0.5 * (everything.min(0) + everything.max(0))
-    heading = float(np.angle(np.mean(np.exp(1j * performance.tracks[0].heading))))
-    side = 1.0 if performance.rng.random() < 0.5 else -1.0
-    direction = forward_of(heading + side * performance.rng.uniform(0.5, 0.8))
+    direction = forward_of(_camera_bearing(performance))
     frame = 0.45 * np.array([IMAGE_WIDTH, IMAGE_HEIGHT]) / camera.fx
     distance = 2.0
     for _ in range(200):
@@ -195,6 +193,21 @@ def _place_camera(
         if (high - low > 2 * frame).any() or seen[:, 2].min() < 0.5:
             distance *= 1.03
     return camera, T_world_camera
+
+
+def _camera_bearing(performance: Performance) -> float:
+    """Three-quarter from the front; more from the side where something travels far or two face."""
+    rng, tracks = performance.rng, performance.tracks
+    heading = float(np.angle(np.mean(np.exp(1j * tracks[0].heading))))
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    if len(tracks) > 1:
+        apart = tracks[1].root.mean(axis=0) - tracks[0].root.mean(axis=0)
+        return float(np.arctan2(*apart)) + side * rng.uniform(1.25, 1.75)
+    travel = max(
+        float(np.linalg.norm(np.ptp(track.centre[:, [0, 2]] - tracks[0].root, axis=0)))
+        for track in performance.objects
+    )
+    return heading + side * (rng.uniform(0.9, 1.2) if travel > 0.8 else rng.uniform(0.5, 0.8))
 
 
 def _corners(asset: Asset) -> Float[ndarray, "8 3"]:

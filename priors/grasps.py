@@ -215,6 +215,7 @@ def _single_cost(view: _View) -> Float[ndarray, "N"]:
     """Out of reach, too near the floor, facing away from the palm's easy side, far from the body."""
     reach = np.linalg.norm(view.local * [1.0, 1.0, 0.5], axis=1)
     cost = 3.0 * np.maximum(0.0, reach - 0.55) + 0.3 * reach
+    cost += 3.0 * np.maximum(0.0, view.local[:, 1] - 0.33)  # leaning over to reach it
     cost += 6.0 * np.maximum(0.0, HAND_CLEARANCE * np.where(view.is_bar, 0.7, 1.3) - view.bottom)
     upside_down = np.maximum(0.0, -view.normal[:, 2] - 0.3)
     return cost + np.where(view.is_bar, 0.0, 3.0 * upside_down)

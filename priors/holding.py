@@ -15,6 +15,7 @@ from priors.performance import BELLY, Performance, Take, in_world
 
 SQUAT_PER_METRE = 0.75  # pelvis drop per metre that the hands are below hip height
 GRAVITY = 9.81
+ROLLING_DRAG = 1.6  # 1/s: a made scene should stay in view
 
 
 def hold_heights(performance: Performance, person: int) -> dict[str, float]:
@@ -129,13 +130,13 @@ def fly_and_land(
             on_ground = p[1] <= clearance + 1e-4 and abs(v[1]) < 0.5
             if on_ground:
                 p[1], v[1] = clearance, 0.0
-                v *= np.exp(-1.1 * dt)
+                v *= np.exp(-ROLLING_DRAG * dt)
             else:
                 v[1] -= GRAVITY * dt
             p = p + v * dt
             if p[1] < clearance:
                 p[1] = clearance
                 v[1] = -bounce * v[1] if v[1] < -0.5 else 0.0
-                v[[0, 2]] *= 0.9
+                v[[0, 2]] *= 0.75
         path[i] = p
     return path

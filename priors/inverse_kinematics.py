@@ -38,6 +38,7 @@ POINT_SLOTS = 4  # spare body points (shoulder, forearm, hips, ...) that a plan 
 POSITION, DIRECTION, FOOT_POSITION, FOOT_ROTATION = 150.0, 20.0, 300.0, 40.0
 LIMIT, BALANCE, LOOK, REFERENCE, COLLISION, SELF_COLLISION = 20.0, 8.0, 1.5, 1.0, 60.0, 40.0
 CG_STEPS = 50
+DEEPEST = 80  # skin points of a frame that push it out of objects
 VELOCITY, ACCELERATION = 0.3, 2.5
 PELVIS_VELOCITY, PELVIS_ACCELERATION = 1.0, 25.0
 
@@ -127,12 +128,11 @@ def body_transforms(
 def _residuals(
     unknowns: Float[Array, "69"], targets: PoseTargets, skeleton: Skeleton
 ) -> tuple[Float[Array, "R"], Float[Array, "22 4 3"]]:
-    """Weighted residuals of one frame but for object collisions (targets: one frame's slice).
+    """Weighted residuals of one frame that depend on where joints are (targets: one frame's slice).
 
     Also the joint transforms that skin hangs on: per joint the rows of R^T, then the position.
     """
     R, p = body_transforms(unknowns, targets.heading, skeleton.rest_joints)
-    pose = unknowns[3:].reshape(JOINT_COUNT, 3)
     wrists, ankles = np.array(WRISTS), np.array(ANKLES)
     hands = p[wrists] + jnp.einsum("hij,hj->hi", R[wrists], targets.hand_local)
     palms = jnp.einsum("hij,hj->hi", R[wrists], skeleton.palm_normals)
@@ -156,9 +156,6 @@ def _residuals(
         BALANCE * targets.balance_weight * (mass_centre[np.array([0, 2])] - targets.support),
         LOOK * targets.look_weight * (R[HEAD][:, 2] - gaze),
         POSITION * targets.slot_weight[:, None] * (slots - targets.slot_point),
-        REFERENCE * JOINT_STIFFNESS * (pose - targets.reference),
-        LIMIT * jax.nn.relu(JOINT_LOWER - pose),
-        LIMIT * jax.nn.relu(pose - JOINT_UPPER),
         _self_collisions(hands, p, skeleton),
     ]
     affine = jnp.concatenate([R.transpose(0, 2, 1), p[:, None]], axis=1)
@@ -187,10 +184,30 @@ def _collisions(
     return deep, jnp.where(deep[:, None] > 0.0, slope, 0.0)
 
 
+def _pose_prior(
+    unknowns: Float[Array, "69"], targets: PoseTargets
+) -> tuple[Float[Array, "2 66"], Float[Array, "2 66"]]:
+    """Residuals towards the reference pose and beyond the joint limits, with their weights.
+
+    They concern one unknown each, so their Jacobian is diagonal: the weight where it is active.
+    """
+    pose = unknowns[3:]
+    reference = REFERENCE * JOINT_STIFFNESS.reshape(-1)
+    lower, upper = JOINT_LOWER.reshape(-1), JOINT_UPPER.reshape(-1)
+    beyond = pose - jnp.clip(pose, lower, upper)
+    residual = jnp.stack([reference * (pose - targets.reference.reshape(-1)), LIMIT * beyond])
+    weight = jnp.stack([jnp.broadcast_to(reference, pose.shape), LIMIT * (beyond != 0.0)])
+    return residual, weight
+
+
 def _normal_equations(
     unknowns: Float[Array, "69"], targets: PoseTargets, skeleton: Skeleton, grids: DistanceGrids
 ) -> tuple[Float[Array, "69 69"], Float[Array, "69"]]:
-    """J^T J and J^T r of one frame. Skin is linear in the joint transforms: no autodiff through it."""
+    """J^T J and J^T r of one frame.
+
+    Skin is linear in the joint transforms, so no autodiff runs through it, and only the deepest
+    points enter.
+    """
 
     def twice(x):
         outputs = _residuals(x, targets, skeleton)
@@ -198,11 +215,15 @@ def _normal_equations(
 
     (J, d_affine), (r, affine) = jax.jacfwd(twice, has_aux=True)(unknowns)
     deep, slope = _collisions(affine, targets, skeleton, grids)
-    d_skin = (skeleton.skin_blend @ d_affine.reshape(4 * JOINT_COUNT, -1)).reshape(
-        -1, 3, UNKNOWN_COUNT
-    )
-    J_deep = jnp.einsum("va,van->vn", slope, d_skin)
-    return J.T @ J + J_deep.T @ J_deep, J.T @ r + J_deep.T @ deep
+    deep, chosen = jax.lax.top_k(deep, DEEPEST)
+    d_skin = skeleton.skin_blend[chosen] @ d_affine.reshape(4 * JOINT_COUNT, -1)
+    d_skin = d_skin.reshape(-1, 3, UNKNOWN_COUNT)
+    J_deep = jnp.einsum("va,van->vn", slope[chosen], d_skin)
+    rows, right = jnp.concatenate([J, J_deep]), jnp.concatenate([r, deep])
+    prior, weight = _pose_prior(unknowns, targets)
+    prior_diagonal = jnp.concatenate([jnp.zeros(3), jnp.sum(weight * weight, axis=0)])
+    prior_gradient = jnp.concatenate([jnp.zeros(3), jnp.sum(weight * prior, axis=0)])
+    return rows.T @ rows + jnp.diag(prior_diagonal), right @ rows + prior_gradient
 
 
 def _frame_cost(
@@ -210,7 +231,8 @@ def _frame_cost(
 ) -> Float[Array, ""]:
     r, affine = _residuals(unknowns, targets, skeleton)
     deep, _ = _collisions(affine, targets, skeleton, grids)
-    return jnp.sum(r * r) + jnp.sum(deep * deep)
+    prior, _ = _pose_prior(unknowns, targets)
+    return jnp.sum(r * r) + jnp.sum(deep * deep) + jnp.sum(prior * prior)
 
 
 def _self_collisions(
@@ -288,7 +310,7 @@ def solve_poses(
     targets: PoseTargets,
     skeleton: Skeleton,
     grids: DistanceGrids,
-    iterations: int = 30,
+    iterations: int = 36,
 ) -> tuple[Float[Array, "T 69"], Float[Array, ""], Int[Array, ""]]:
     """Best unknowns found, their cost, and the number of steps..
 

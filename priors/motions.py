@@ -199,7 +199,7 @@ def throw(performance: Performance, action: Action) -> None:
     heights = hold_heights(performance, person)
     near = take.near + BELLY + 0.05
     back, out = release - 7, release
-    speed, climb = rng.uniform(1.8, 2.8), rng.uniform(1.6, 2.4)
+    speed, climb = rng.uniform(1.3, 2.0), rng.uniform(1.4, 2.0)
     local = np.zeros((frames, 3))
     chest = heights["chest"] - take.middle[1]
     local[:, 1] = interpolate_keyframes(
@@ -277,7 +277,7 @@ def play(performance: Performance, action: Action) -> None:
         hold(performance, action)
         return
     root, heading = wander_path(performance, 0, frames - 1, 0.0, rng.uniform(-0.4, 0.4))
-    track = performance.set_path(person, root, heading)
+    performance.set_path(person, root, heading)
     take = take_of(performance, person, action)
     flight = round(rng.uniform(0.55, 0.75) * fps)
     release = performance.frame(0.3)

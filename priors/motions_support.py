@@ -76,7 +76,7 @@ def seated_drop(person: Person) -> float:
 def sit(performance: Performance, action: Action) -> None:
     """Sit on a still thing: sit down where contact may begin late, else move about seated."""
     person = action.people[0]
-    rng, frames = performance.rng, performance.frames
+    frames = performance.frames
     touch = (_touch_of(performance, action, "hips") or [None])[0]
     part = touch.part if touch else performance.script.graph.objects[action.object].parts[0]
     front = _front_yaw(performance, action.object, part)
@@ -116,7 +116,6 @@ def _seat_person(
     rng, frames = performance.rng, performance.frames
     forward = forward_of(heading[0])[[0, 2]]
     build = performance.tracks[person].person
-    sole = float(build.sole[1, 2])
     feet_ahead = max(edge - spot[2] + 0.10, 0.34) + 0.02
     feet_at = seated_at[[0, 2]] + feet_ahead * forward
     standing = feet_at + 0.02 * forward
@@ -136,7 +135,6 @@ def _seat_person(
     track.pelvis_weight = np.stack([10 + 50 * seated, 10 + 110 * seated, 10 + 50 * seated], axis=1)
     track.balance_weight = 1.0 - seated
     _animate_seated(track, rng, seated)
-    assert sole > 0.0
 
 
 def _animate_seated(track: PersonTrack, rng: np.random.Generator, seated: ndarray) -> None:
@@ -319,7 +317,9 @@ def step_on(performance: Performance, action: Action) -> None:
     track.support = (1 - weight) * plan.position[:, first] + weight * plan.position[:, 1 - first]
     for shoulder, mirror in ((16, 1.0), (17, -1.0)):
         track.reference[:, shoulder, 2] += 0.35 * mirror * np.sin(np.pi * lead)
-    track.look_at = np.where(lead[:, None] < 0.6, placed.centre, track.look_at + [0.0, height, 0.0])
+    track.look_at = np.where(
+        lead[:, None] < 0.6, placed.centre, track.look_at + np.array([0.0, height, 0.0])
+    )
     track.look_weight[:] = 0.4
     for touch in feet:
         foot = 0 if touch.body_part == "left_foot" else 1

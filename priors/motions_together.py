@@ -84,7 +84,7 @@ def _stand_by(
     )
     hands = moved.centre[:, 1] + take.middle[1]
     track.crouch = np.maximum(squat_for(performance, person, hands), 0.03)
-    track.look_at = moved.centre + [0.0, 0.4, 0.0]
+    track.look_at = moved.centre + np.array([0.0, 0.4, 0.0])
     track.look_weight[:] = 0.5
     track.first_foot = int(performance.rng.integers(2))
     performance.hold(person, action.object, take, 0, frames)
