@@ -155,11 +155,13 @@ class Ablate:
             out=self.out,
             log=_log,
         )
-        columns = list(rows[0])
-        table = Table(*columns)
+        table = Table(*rows[0])
         for row in rows:
-            table.add_row(*(v if isinstance(v, str) else f"{v:.3f}" for v in row.values()))
+            table.add_row(*(v if isinstance(v, str) else f"{v:.4f}" for v in row.values()))
         console.print(table)
+        console.print("contact@0cm and non-collision as published; VideoCLIP needs CLIP weights.")
+        if self.out:
+            console.print(f"wrote {self.out}")
 
 
 @dataclass(frozen=True)
