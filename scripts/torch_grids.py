@@ -7,6 +7,7 @@ also takes over hoijax's neighbour lists, which leaves only the implementation t
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class GridDistance(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, points: Tensor, rows: Tensor, table: Tensor, lower: Tensor, spacing: Tensor
+        context: Any, points: Tensor, rows: Any, table: Tensor, lower: Tensor, spacing: Tensor
     ) -> Tensor:
         """points (..., 3), rows (...) of the table (G, n, n, n, 8): distance (...)."""
         n = table.shape[1]
@@ -91,10 +92,10 @@ class GridStyle:
         self.edge_points = torch.stack([x for edge in p.edges for x in edge.points_world])
         rows = [FIRST_PART + edge.part for edge in p.edges for _ in edge.points_world]
         self.edge_rows = torch.tensor(rows, device=p.samples.device)[:, None, None]
-        ends = np.cumsum([len(edge.points_world) for edge in p.edges])
-        self.slots = [
-            slice(end - len(e.points_world), end) for e, end in zip(p.edges, ends, strict=True)
-        ]
+        self.slots, start = [], 0
+        for edge in p.edges:
+            self.slots.append(slice(start, start + len(edge.points_world)))
+            start += len(edge.points_world)
 
     @torch.no_grad()
     def nearest_samples(self, six: Tensor, translation: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +114,12 @@ class GridStyle:
         return distance.topk(count, dim=-1, largest=False).indices
 
     def losses(
-        self, six: Tensor, translation: Tensor, nearest: Tensor, of_part: Tensor, active: Tensor | None
+        self,
+        six: Tensor,
+        translation: Tensor,
+        nearest: Tensor,
+        of_part: Tensor,
+        active: Tensor | None,
     ) -> dict[str, Tensor]:
         """Unweighted terms of every candidate (K,); six (K, T, 6), translation (K, T, 3)."""
         p = self.problem
@@ -210,7 +216,7 @@ class GridFit:
         compiled: bool = False,
     ):
         self.style, self.weights, self.refresh_every = GridStyle(problem), weights, refresh_every
-        self.losses = self.style.losses
+        self.losses: Callable[..., dict[str, Tensor]] = self.style.losses
         device = problem.samples.device
         self.unknowns = [
             torch.tensor(np.asarray(x)[:, 0], device=device, requires_grad=True)
