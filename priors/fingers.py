@@ -17,6 +17,7 @@ from priors.people import FINGERS, Person, dense_weights, finger_joints
 from priors.stage import RELEASE_FRAMES, Hold, ObjectTrack
 
 CURLS = np.linspace(-0.15, 1.0, 24)
+THUMB_CURLS = np.linspace(-0.6, 1.0, 24)
 SKIN_PER_FINGER = 48
 TOLERANCE = -0.0015  # metres of skin allowed inside: soft tissue
 RELAXED_CURLS = np.array([0.22, 0.27, 0.34, 0.30, 0.25])  # index, middle, pinky, ring, thumb
@@ -48,7 +49,7 @@ def finger_rotations(
         if finger == "thumb":
             opposition = _THUMB_OPPOSITION[:, None] * opposition_axis
             bend = -sign * _THUMB_FLEXION[:, None] * normal
-            rotations[row] = max(curls[row], 0.0) * (opposition + bend)
+            rotations[row] = curls[row] * opposition + max(curls[row], 0.0) * bend
         else:
             rotations[row] = curls[row] * _FLEXION[:, None] * flexion_axis
     return rotations.reshape(15, 3)
@@ -90,7 +91,8 @@ def _touching_curls(
     Ts_object_wrist = np.linalg.inv(track.transforms()[chosen].astype(float)) @ wrists[chosen]
     curls = np.zeros(5)
     for row, finger in enumerate(_fingers(person, hold.hand)):
-        local = np.stack([_posed(person, hold.hand, row, finger, c) for c in CURLS])
+        tried = THUMB_CURLS if FINGERS[row] == "thumb" else CURLS
+        local = np.stack([_posed(person, hold.hand, row, finger, c) for c in tried])
         points = np.einsum("fij,cnj->fcni", Ts_object_wrist[:, :3, :3], local)
         points = points + Ts_object_wrist[:, None, None, :3, 3]
         clear = signed_distance(track.asset, points.reshape(-1, 3)).reshape(points.shape[:-1])
@@ -99,12 +101,12 @@ def _touching_curls(
         if free.all():
             curls[row] = 0.85 if hold.grasp.is_bar else UNTOUCHED_CURL
         elif not free.any():
-            curls[row] = CURLS[int(np.argmax(clear))]
+            curls[row] = tried[int(np.argmax(clear))]
         else:
             # Close from the first free curl until the skin meets the surface.
             first = int(np.argmax(free))
             blocked = np.flatnonzero(~free[first:])
-            curls[row] = CURLS[
+            curls[row] = tried[
                 first + (int(blocked[0]) - 1 if len(blocked) else len(free) - first - 1)
             ]
     return curls

@@ -15,7 +15,7 @@ from priors.keyframes import forward_of, left_of
 
 NEIGHBOURHOOD = 0.06  # metres: about half a hand
 BAR_WIDTH = 0.065  # metres: what fingers can close around
-CANDIDATES = 220
+CANDIDATES = 420
 HAND_CLEARANCE = 0.06  # metres between a flat hold and the floor: the hand's half width
 
 
@@ -65,7 +65,10 @@ def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -
 
     indices = part_samples(asset, part)
     points, normals = asset.samples[indices], asset.sample_normals[indices]
-    chosen = rng.permutation(len(points))[:CANDIDATES]
+    # Half from anywhere, half from upright sides and rims, which are often a small share.
+    order = rng.permutation(len(points))
+    upright = order[np.abs(normals[order, 1]) < 0.7]
+    chosen = np.unique(np.concatenate([order[: CANDIDATES // 2], upright[: CANDIDATES // 2]]))
     tree = cKDTree(points)
     centre, axis = points[chosen].astype(float), np.zeros((len(chosen), 3))
     radius = np.zeros(len(chosen))
@@ -123,7 +126,11 @@ class HoldContext:
     spread: float = 0.42
     """Wanted distance between two hands, metres."""
     floor: float = 0.0
-    """Height of what the object stands on."""
+    """Height of the object's lowest point."""
+    high: float = 0.0
+    """How much comfort a metre higher up brings."""
+    longest: float = 10.0
+    """How far below the hand the object may reach, metres."""
 
 
 def choose_two_hands(
@@ -135,7 +142,7 @@ def choose_two_hands(
     Also their discomfort (lower is better), to compare ways to stand.
     """
     view = _seen_by(candidates, asset, context)
-    cost = _single_cost(view) + 3.0 * candidates.crowding
+    cost = _single_cost(view, context) + 3.0 * candidates.crowding
     side, ahead, up = view.local.T
     gap = side[:, None] - side[None, :]
     is_bar = candidates.radius > 0.0
@@ -177,7 +184,7 @@ def choose_one_hand(
     """
     view = _seen_by(candidates, asset, context)
     sign = 1.0 - 2.0 * hand
-    cost = _single_cost(view) + 3.0 * candidates.crowding
+    cost = _single_cost(view, context) + 3.0 * candidates.crowding
     cost += 0.6 * np.maximum(0.0, 0.1 - sign * view.local[:, 0])
     facing = sign * view.normal[:, 0] - 0.4 * view.normal[:, 1] - 0.5 * view.normal[:, 2]
     cost -= np.where(candidates.radius > 0, 0.6, 0.4 * facing)
@@ -198,7 +205,10 @@ class _View:
     height: Float[ndarray, "N"]
     """World height."""
     bottom: Float[ndarray, "N"]
+    """Height above the object's lowest point."""
     is_bar: ndarray
+    steepness: Float[ndarray, "N"]
+    """Of a bar: 0 level, 1 upright."""
 
 
 def _seen_by(candidates: Candidates, asset: Asset, context: HoldContext) -> _View:
@@ -206,17 +216,26 @@ def _seen_by(candidates: Candidates, asset: Asset, context: HoldContext) -> _Vie
     world = (candidates.point - asset.centre) @ context.rotation.T + context.centre
     normal = candidates.normal @ context.rotation.T
     local = (world - context.shoulders) @ axes.T
+    steepness = np.abs((candidates.axis @ context.rotation.T)[:, 1])
     return _View(
-        local, normal @ axes.T, world[:, 1], world[:, 1] - context.floor, candidates.radius > 0
+        local,
+        normal @ axes.T,
+        world[:, 1],
+        world[:, 1] - context.floor,
+        candidates.radius > 0,
+        steepness,
     )
 
 
-def _single_cost(view: _View) -> Float[ndarray, "N"]:
+def _single_cost(view: _View, context: HoldContext) -> Float[ndarray, "N"]:
     """Out of reach, too near the floor, facing away from the palm's easy side, far from the body."""
     reach = np.linalg.norm(view.local * [1.0, 1.0, 0.5], axis=1)
     cost = 3.0 * np.maximum(0.0, reach - 0.55) + 0.3 * reach
     cost += 3.0 * np.maximum(0.0, view.local[:, 1] - 0.33)  # leaning over to reach it
     cost += 6.0 * np.maximum(0.0, HAND_CLEARANCE * np.where(view.is_bar, 0.7, 1.3) - view.bottom)
+    cost += 4.0 * np.maximum(0.0, view.bottom - context.longest) - context.high * view.local[:, 2]
+    if context.longest < 5.0:  # hanging from the hand: a level handle
+        cost += np.where(view.is_bar, 1.0 * view.steepness, 0.5)
     upside_down = np.maximum(0.0, -view.normal[:, 2] - 0.3)
     return cost + np.where(view.is_bar, 0.0, 3.0 * upside_down)
 

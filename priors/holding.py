@@ -21,7 +21,12 @@ ROLLING_DRAG = 1.6  # 1/s: a made scene should stay in view
 def hold_heights(performance: Performance, person: int) -> dict[str, float]:
     """Usual heights of the hands when something is held, metres."""
     shoulder = performance.tracks[person].person.shoulder_height
-    return {"waist": 0.68 * shoulder, "chest": 0.84 * shoulder, "overhead": shoulder + 0.42}
+    return {
+        "hanging": 0.67 * shoulder,
+        "waist": 0.75 * shoulder,
+        "chest": 0.85 * shoulder,
+        "overhead": shoulder + 0.42,
+    }
 
 
 def wander_path(

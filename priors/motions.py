@@ -35,6 +35,13 @@ def lift(performance: Performance, action: Action) -> None:
     """From what it stands on to waist, chest or overhead, by the legs; may turn with the load."""
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
+    lower = support_under(performance, action.object, "start")
+    if lower is None and _hangs(performance, action):
+        turn = rng.uniform(-0.8, 0.8)
+        performance.set_path(person, *wander_path(performance, 0.6 * frames, frames, 0.0, turn))
+        hand = next(iter(performance.hands_on(person, action.object)))
+        _at_side(performance, action, hand, rise(frames, 3, performance.frame(0.6), 0.0, 1.0))
+        return
     take = take_of(performance, person, action)
     grasp = 0 if performance.is_continuous(action) else performance.frame(0.27)
     up = performance.frame(rng.uniform(0.62, 0.72))
@@ -46,10 +53,9 @@ def lift(performance: Performance, action: Action) -> None:
 
     is_bar = all(g.is_bar for g in take.grasps.values()) and len(take.grasps) == 2
     heights = hold_heights(performance, person)
-    goals = ["waist", "chest", "overhead"] if is_bar else ["waist", "chest"]
+    goals = ["hanging", "chest", "overhead"] if is_bar else ["waist", "chest"]
     goal = goals[int(rng.integers(len(goals)))]
     far, near = take.near + TOES, take.near + BELLY + 0.05
-    lower = support_under(performance, action.object, "start")
     base = 0.0
     if lower is not None:
         base, far = stand_at(performance, lower, track, 0, take.near)
@@ -65,12 +71,18 @@ def lift(performance: Performance, action: Action) -> None:
     middle = near + 0.04
     local[:, 2] = interpolate_keyframes(frames, times, [far, 0.5 * (far + middle), middle, reach])
     angles = wobble(performance, rise(frames, start + 3, up, 0.0, 1.0), 4.0)
-    if is_bar and goal != "waist":  # the bar rolls with the wrists' turn
+    if is_bar and goal != "hanging":  # the bar rolls with the wrists' turn
         roll = -1.4 if goal == "chest" else -2.4
         angles[:, 1] += interpolate_keyframes(frames, times, [0.0, 0.0, 0.45 * roll, roll])
     place_held(performance, person, action.object, take, local, angles)
     _bend(performance, person, action, take, grasp)
     performance.hold(person, action.object, take, grasp, frames)
+
+
+def _hangs(performance: Performance, action: Action) -> bool:
+    """Whether one hand alone has to deal with something large."""
+    hands = performance.hands_on(action.people[0], action.object)
+    return len(hands) == 1 and performance.asset(action.object).radius > LARGE
 
 
 def _bend(performance: Performance, person: int, action: Action, take: Take, grasp: int) -> None:
@@ -97,11 +109,11 @@ def carry(performance: Performance, action: Action) -> None:
     root, heading = wander_path(performance, 0, stop, distance, turn)
     track = performance.set_path(person, root, heading)
     hands = performance.hands_on(person, action.object)
-    if len(hands) == 1 and performance.asset(action.object).radius > LARGE:
-        _carry_at_side(performance, action, next(iter(hands)))
+    if _hangs(performance, action):
+        _at_side(performance, action, next(iter(hands)), np.ones(frames))
         return
     take = take_of(performance, person, action)
-    height = hold_heights(performance, person)["waist"] * rng.uniform(0.95, 1.12)
+    height = hold_heights(performance, person)["waist"] * rng.uniform(0.92, 1.06)
     local = np.zeros((frames, 3))
     local[:, 1] = height - take.middle[1] + 0.015 * smooth_noise(rng, frames, 1)[:, 0]
     local[:, 2] = take.near + BELLY + 0.05
@@ -117,25 +129,30 @@ def carry(performance: Performance, action: Action) -> None:
     performance.hold(person, action.object, take, 0, frames)
 
 
-def _carry_at_side(performance: Performance, action: Action, hand: int) -> None:
-    """A large thing hangs from one hand, its flat side along the leg."""
+def _at_side(performance: Performance, action: Action, hand: int, raised: np.ndarray) -> None:
+    """A large thing hangs from one hand, its flat side along the leg.
+
+    raised: per frame, 0 on the ground, 1 hanging from the straight arm.
+    """
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
     asset, track = performance.asset(action.object), performance.tracks[person]
     sideways = asset.extents[0] < asset.extents[2]
-    take = take_of(performance, person, action, yaws=(0.0, 1.0) if sideways else (0.5, 1.5))
+    hanging = track.person.shoulder_height - track.person.arm_length - 0.1
+    yaws = (0.0, 1.0) if sideways else (0.5, 1.5)
+    take = take_of(performance, person, action, yaws=yaws, longest=hanging - 0.1)
     half = near_extent(asset, euler_matrix(*np.array([0.5 * np.pi, 0, 0])) @ take.rotation, 10.0)
     side = 1.0 if hand == 0 else -1.0
-    grip = np.array([side * (half + 0.21), 0.0, 0.04])
-    hanging = track.person.shoulder_height - track.person.arm_length - 0.1
+    grip = np.array([side * max(0.25, half + 0.17), 0.0, 0.02])
     rest = -lowest_point(performance, action.object, take.rotation)
     local = np.zeros((frames, 3)) + grip - take.middle * [1.0, 0.0, 1.0]
-    local[:, 1] = np.maximum(hanging - take.middle[1], rest + 0.05)
-    local[:, 1] += 0.01 * smooth_noise(rng, frames, 1)[:, 0]
-    angles = wobble(performance, np.ones(frames), 3.0)
+    local[:, 1] = rest + raised * (max(hanging - take.middle[1], rest + 0.05) - rest)
+    local[:, 1] += 0.01 * smooth_noise(rng, frames, 1)[:, 0] * raised
+    angles = wobble(performance, raised, 3.0)
     look = track.look_at.copy()
     place_held(performance, person, action.object, take, local, angles)
     track.look_at, track.look_weight[:] = look, 1.0
+    _bend(performance, person, action, take, 0)
     performance.hold(person, action.object, take, 0, frames)
 
 
@@ -283,7 +300,7 @@ def play(performance: Performance, action: Action) -> None:
     release = performance.frame(0.3)
     catch = release + flight
     rate = 0.5 * 9.81 * flight / fps  # launch speed that returns after the flight
-    base = hold_heights(performance, person)["waist"] * 1.08 - take.middle[1]
+    base = hold_heights(performance, person)["waist"] * 1.06 - take.middle[1]
     local = np.zeros((frames, 3))
     local[:, 2] = take.near + BELLY + 0.1
     t = np.arange(frames)

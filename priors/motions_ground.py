@@ -38,7 +38,7 @@ def pull(performance: Performance, action: Action) -> None:
     """Trail a thing with a high handle behind; walk backwards facing anything else."""
     hands = performance.hands_on(action.people[0], action.object)
     if len(hands) == 1:
-        take = take_of(performance, action.people[0], action, yaws=(0.0, 1.0), height=0.8)
+        take = take_of(performance, action.people[0], action, yaws=(0.0, 1.0), height=None)
         low = lowest_point(performance, action.object, take.rotation)
         grasp = next(iter(take.grasps.values()))
         if grasp.is_bar and take.middle[1] - low > 0.6:
@@ -61,7 +61,7 @@ def _slide(performance: Performance, action: Action, *, forward: bool, lean: flo
         distance, turn = -0.75 * distance, 0.7 * turn
     root, heading = wander_path(performance, 3, frames - 3, distance, turn)
     track = performance.set_path(person, root, heading)
-    take = take_of(performance, person, action, facing=forward, height=0.75)
+    take = take_of(performance, person, action, facing=forward, height=None, high=1.5)
     ahead = max(take.near + TOES + (STRIDE_ROOM if forward else 0.04), 0.42 - take.middle[2])
     local = np.zeros((frames, 3))
     local[:, 2] = ahead

@@ -129,7 +129,7 @@ def _seat_person(
     dangling = pelvis - 0.1 > build.pelvis_height - 0.42 + 0.08
     if dangling:  # feet cannot reach the ground
         track.foot_floor = np.zeros((frames, 2)) + max(0.0, pelvis - 0.12 - 0.55)
-        track.crouch -= track.foot_floor.mean(axis=1)
+        track.crouch += track.foot_floor.mean(axis=1)
     sit_pose = seated_reference()
     track.reference = track.reference + seated[:, None, None] * (sit_pose - track.reference)
     track.pelvis_weight = np.stack([10 + 50 * seated, 10 + 110 * seated, 10 + 50 * seated], axis=1)

@@ -39,7 +39,7 @@ def together(performance: Performance, action: Action) -> None:
     middle = float(np.mean([take.middle[1] for take in takes.values()]))
     rest = -lowest_point(performance, action.object, upright)
     waist = np.mean([hold_heights(performance, p)["waist"] for p in action.people])
-    held = max(float(waist) * rng.uniform(0.9, 1.05) - middle, rest + 0.08)
+    held = max(float(waist) * rng.uniform(0.86, 0.94) - middle, rest + 0.08)
     height = np.full(frames, rest if slides else held)
     if lifts:
         height = interpolate_keyframes(frames, [2, performance.frame(0.5)], [rest, held])

@@ -175,17 +175,21 @@ def plan_take(
     hands: dict[int, str],
     *,
     yaws: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5),
-    height: float = 1.05,
+    height: float | None = 1.05,
     spread: float = 0.42,
     tilt: Float[ndarray, "3 3"] | None = None,
     facing: bool = False,
+    high: float = 0.0,
+    longest: float = 10.0,
     jitter: float = 0.06,
 ) -> Take:
     """Choose the object's yaw (shares of pi, in the person's frame) and where the hands go.
 
-    hands: the part each hand (0 left, 1 right) holds. Tries all yaws and takes, seeded, one of
+    hands: the part each hand (0 left, 1 right) holds. height: of the object's centre when held,
+    None where it stays on the ground. Tries all yaws and takes, seeded, one of
     those that are nearly as comfortable as the best. `tilt` turns the object before the yaw;
-    `facing` puts the palms on the near side, to push.
+    `facing` puts the palms on the near side, to push; `high` is how much a metre higher is worth;
+    `longest` how far below a hand the object may reach.
     """
     asset, rng = performance.asset(object_index), performance.rng
     build = performance.tracks[person].person
@@ -198,7 +202,8 @@ def plan_take(
         rotation = yaw_matrix(np.array(turn)) @ (np.eye(3) if tilt is None else tilt)
         near = near_extent(asset, rotation, BODY_HALF_WIDTH)
         bottom = float(((asset.vertices - asset.centre) @ rotation.T)[:, 1].min())
-        centre = np.array([0.0, height, near + BELLY + 0.04])
+        up = -bottom if height is None else height
+        centre = np.array([0.0, up, near + BELLY + 0.04])
         context = HoldContext(
             rotation=rotation,
             centre=centre,
@@ -206,6 +211,8 @@ def plan_take(
             shoulders=np.array([0.0, build.shoulder_height - 0.1, 0.05]),
             spread=spread,
             floor=centre[1] + bottom,
+            high=high,
+            longest=longest,
         )
         grasps, cost = _grasps_of(asset, candidates, context, facing)
         middle = np.mean([rotation @ (g.point - asset.centre) for g in grasps.values()], axis=0)

@@ -21,7 +21,7 @@ from priors.keyframes import euler_matrix, forward_of, minimum_jerk, yaw_matrix
 from priors.people import Person
 
 APPROACH_FRAMES, RELEASE_FRAMES = 9, 6
-PALM_GAP = 0.002  # metres between palm skin and surface, so that resting hands do not sink in
+PALM_GAP = 0.001  # metres between palm skin and surface, so that resting hands do not sink in
 
 
 @dataclass
@@ -143,7 +143,7 @@ def stand(person: Person, root: Float[ndarray, "T 2"], heading: Float[ndarray, "
         reference=np.repeat(standing_reference()[None], frames, axis=0),
         look_at=look_at,
         look_weight=np.ones(frames),
-        pelvis_weight=np.tile([5.0, 8.0, 5.0], (frames, 1)),
+        pelvis_weight=np.tile([3.5, 8.0, 3.5], (frames, 1)),
         balance_weight=np.ones(frames),
         half_width=person.ankle_half_width,
     )
