@@ -51,9 +51,23 @@ NAMES = [function.__name__ for function in FUNCTIONS]
 TERMS = tuple(LossTerm.constant(f.__name__, f, 1.0) for f in FUNCTIONS)
 
 
+COPIES = 2
+
+
 @jax.jit
 def run_terms(scene: Scene, unknowns: Unknowns, neighbours: Neighbours):
-    """Values and masks by name, reduced values and their gradients (stacked over terms), side shares."""
+    """Values and masks by name, reduced values and their gradients (stacked over terms), side shares.
+
+    Compiled and vmapped over candidates, as the solver runs them.
+    """
+
+    def copies(tree):
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (COPIES, *x.shape)), tree)
+
+    return jax.vmap(_one_candidate, (None, 0, 0))(scene, copies(unknowns), copies(neighbours))
+
+
+def _one_candidate(scene: Scene, unknowns: Unknowns, neighbours: Neighbours):
 
     def totals(unknowns):
         posed = pose_scene(scene, unknowns, neighbours)
@@ -69,7 +83,9 @@ class Outcome:
     """What `run_terms` gives for a made scene, by term name."""
 
     def __init__(self, made: MadeScene):
-        values, totals, slopes, shares = run_terms(made.scene, made.unknowns, made.neighbours)
+        copies = run_terms(made.scene, made.unknowns, made.neighbours)
+        jax.tree.map(lambda x: np.testing.assert_array_equal(x[0], x[1]), copies)
+        values, totals, slopes, shares = jax.tree.map(lambda x: x[0], copies)
         self.values = {name: np.asarray(values[name][0]) for name in NAMES}
         self.masks = {name: np.asarray(values[name][1]) for name in NAMES}
         self.totals = dict(zip(NAMES, np.asarray(totals), strict=True))
