@@ -7,7 +7,6 @@ Published (HOI-PAGE, spec/hoi-page.md section 6): without part contact the conta
 import dataclasses
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from hoijax.bundle_files import MANIFEST
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
 from hoijax.methods.hoi_page import TERMS
+from hoijax.output_folder import added_files
 from hoijax.pipeline import solve
 from hoijax.result import Result
 
@@ -194,11 +194,5 @@ def _write_json(
         "rows": rows,
         "singles": singles,
     }
-    descriptor, partial = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(json.dumps(content, indent=2) + "\n")
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    with added_files(path.absolute().parent) as partial:
+        (partial / path.name).write_text(json.dumps(content, indent=2) + "\n")

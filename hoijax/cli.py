@@ -4,7 +4,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -14,7 +14,10 @@ from hoijax.errors import UserError
 
 Text = tyro.conf.Positional[str]
 Folder = tyro.conf.Positional[Path]
-console = Console(highlight=False, soft_wrap=True)
+# Paths and messages are printed as they are; where nobody looks, tables need not fit a terminal.
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+console = Console(width=None if sys.stdout.isatty() else 120, **_PLAIN)
+errors = Console(stderr=True, **_PLAIN)
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,8 @@ class Export:
     def run(self) -> None:
         from hoijax.pipeline import export
 
-        folder = self.out or self.result
-        if self.out:
-            self.out.mkdir(parents=True, exist_ok=True)
         formats = [name.strip() for name in self.to.split(",") if name.strip()]
-        for path in export(self.result, folder, formats):
+        for path in export(self.result, self.out or self.result, formats):
             console.print(f"wrote {path}")
 
 
@@ -178,10 +178,12 @@ class Doctor:
 
 
 @dataclass(frozen=True)
-class BundleCheck:
-    """Check a bundle file by file and array by array; every problem is listed."""
+class BundleCommand:
+    """Check an observation bundle file by file and array by array; every problem is listed."""
 
+    action: tyro.conf.Positional[Literal["check"]]
     path: Folder
+    """Bundle folder or zip."""
 
     def run(self) -> None:
         from hoijax.bundle import bundle_hash, check_bundle, read_bundle
@@ -198,19 +200,6 @@ class BundleCheck:
         )
 
 
-BundleCommand = Annotated[BundleCheck, tyro.conf.subcommand("check")]
-
-
-@dataclass(frozen=True)
-class BundleCommands:
-    """Work on observation bundles."""
-
-    command: Annotated[BundleCommand, tyro.conf.arg(name="")]
-
-    def run(self) -> None:
-        self.command.run()
-
-
 Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Solve, tyro.conf.subcommand("solve")]
@@ -218,7 +207,7 @@ Command = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Ablate, tyro.conf.subcommand("ablate")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
-    | Annotated[BundleCommands, tyro.conf.subcommand("bundle")]
+    | Annotated[BundleCommand, tyro.conf.subcommand("bundle")]
 )
 
 
@@ -241,7 +230,7 @@ def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
 
 
 def _log(message: str) -> None:
-    console.print(f"[dim]{message}[/dim]")
+    console.print(message, style="dim")
 
 
 def _print_result(result, rows: list[dict[str, float]], out: Path) -> None:
@@ -271,7 +260,7 @@ def _print_result(result, rows: list[dict[str, float]], out: Path) -> None:
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    console.print(f"[yellow]warning:[/yellow] {message}")
+    errors.print(f"warning: {message}", style="yellow")
 
 
 def main() -> None:
@@ -280,9 +269,7 @@ def main() -> None:
     try:
         tyro.cli(Command, prog="hoijax", description=__doc__).run()
     except UserError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"error: {error}", markup=False, style="red"
-        )
+        errors.print(f"error: {error}", style="red")
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: nothing was written.", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""Result folders appear whole or not at all."""
+"""Results appear whole or not at all: folders, and files added to a folder."""
 
+import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from hoijax.errors import UserError
@@ -28,36 +28,96 @@ def check_output(path: str | Path) -> Path:
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
+    if not parent.is_dir():
+        raise UserError(f"--out '{path}' cannot be written: '{parent}' is a file, not a folder.")
+    if not os.access(parent, os.W_OK):
         raise UserError(f"--out '{path}' cannot be written: no permission in '{parent}'.")
     try:  # the only sure test: permissions lie on network and read-only file systems
         with tempfile.TemporaryDirectory(dir=parent, prefix=".hoijax-"):
             pass
     except OSError as error:
-        raise UserError(f"--out '{path}' cannot be written: {error}.") from error
+        raise _cannot_write(path, error) from error
     return path
 
 
-@contextmanager
+@contextlib.contextmanager
 def output_folder(path: str | Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends well.
 
     An earlier result there is replaced. On any exception, Ctrl-C included, nothing of the new
-    result remains and the earlier one is untouched.
+    result remains and the earlier one is untouched. Raises UserError where it cannot be written.
     """
-    path = check_output(path)
-    path.absolute().parent.mkdir(parents=True, exist_ok=True)
-    parent = path.absolute().parent
-    partial = Path(tempfile.mkdtemp(dir=parent, prefix=f".{path.name}-partial-"))
+    path = check_output(path).absolute()
+    with _made(path.parent):
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-partial-"))
+        try:
+            yield partial
+            partial.chmod(0o755)
+            _take_place(partial, path)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def added_files(folder: str | Path) -> Iterator[Path]:
+    """A temporary folder whose files move into `folder` together when the block ends well.
+
+    The folder is made where it is missing; files of the same names are replaced, others stay. On any
+    exception nothing changes. Raises UserError where it cannot be written.
+    """
+    folder = Path(folder).absolute()
+    with _made(folder):
+        try:
+            partial = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        try:
+            yield partial
+            for path in sorted(partial.iterdir()):
+                path.replace(folder / path.name)
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Rename a folder to `path`; what was there is deleted only after that."""
+    if not path.exists():
+        new.replace(path)
+        return
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
+    path.replace(old / path.name)
     try:
-        yield partial
-        partial.chmod(0o755)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=parent, prefix=f".{path.name}-old-"))
-            path.replace(old / path.name)
-            partial.replace(path)
-            shutil.rmtree(old)
-        else:
-            partial.replace(path)
+        new.replace(path)
+    except BaseException:
+        (old / path.name).replace(path)
+        raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; on any exception remove the ones that were made."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"'{path}' cannot be written: {error.strerror or error}. "
+        "Check the permissions and the free space, or give another --out."
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from hoijax.bundle import Bundle, Truth, bundle_hash, read_bundle, read_truth, w
 from hoijax.config import SolveSettings, preset_settings
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
-from hoijax.export import clip_from_result, save_amass, save_glb, save_preview
+from hoijax.export import Clip, clip_from_result, save_amass, save_glb, save_preview
 from hoijax.losses.term import LossTerm
 from hoijax.methods import hoi_page
-from hoijax.objects.asset import Asset, load_asset
-from hoijax.output_folder import check_output, output_folder
+from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
+from hoijax.output_folder import added_files, check_output, output_folder
 from hoijax.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 
@@ -66,7 +67,7 @@ def solve(
         **result.run,
         "method": method,
         "settings": dataclasses.asdict(settings),
-        "weights": {name: value for name, value in (weights or {}).items()},
+        "weights": dict(weights or {}),
         "device": describe_device(),
         "versions": versions(),
     }
@@ -134,7 +135,7 @@ def generate(
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
-    assets = load_objects(objects, scale)
+    assets = _load_to_act_with(objects, scale)
     begun = time.perf_counter()
     bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
     log(f"observe: {time.perf_counter() - begun:.1f} s")
@@ -147,11 +148,23 @@ def generate(
     return result, rows
 
 
+def _load_to_act_with(objects: Sequence[str | Path], scale: float) -> tuple[Asset, ...]:
+    """Assets of a size that a person can act with: what only warns elsewhere is refused here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MeshScaleWarning)
+        try:
+            return load_objects(objects, scale)
+        except MeshScaleWarning as warning:
+            raise UserError(str(warning)) from warning
+
+
 def solve_to_folder(
     bundle: str | Path, out: str | Path, *, log: Log = _silent, **options
 ) -> tuple[Result, list[dict[str, float]]]:
     """`solve`, then the whole result folder: metrics, exports and preview."""
     check_output(out)
+    if Path(bundle).absolute().is_relative_to(Path(out).absolute()):
+        raise UserError(f"--out '{out}' holds the bundle itself. Give another folder.")
     result = solve(bundle, log=log, **options)
     truth = find_truth(result, Path(out))
     with output_folder(out) as folder:
@@ -207,7 +220,8 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     truth = find_truth(result, folder)
     evaluator = Evaluator(result, load_body(result.body_name), truth)
     rows = [evaluator.measure(k) for k in range(len(result.losses))]
-    _write_metrics(result, rows, folder)
+    with added_files(folder) as partial:
+        _write_metrics(result, rows, partial)
     return rows[result.winner]
 
 
@@ -215,15 +229,20 @@ def export(result: Result | str | Path, folder: str | Path, formats: Sequence[st
     """Write a result for other programs (`hoijax export DIR --to amass,glb,mp4`).
 
     amass: SMPL-X npz of every person with the object poses; glb: animated scene; mp4: preview and
-    contact sheet. Raises UserError for unknown formats.
+    contact sheet. All of them appear, or none. Raises UserError for unknown formats.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         raise UserError(f"unknown export formats {unknown}. Known: {', '.join(FORMATS)}.")
     if not isinstance(result, Result):
         result = load_result(result)
-    folder = Path(folder)
     clip = clip_from_result(result, load_body(result.body_name))
+    with added_files(folder) as partial:
+        names = [path.name for path in _write_exports(clip, partial, formats)]
+    return [Path(folder) / name for name in names]
+
+
+def _write_exports(clip: Clip, folder: Path, formats: Sequence[str]) -> list[Path]:
     written: list[Path] = []
     if "amass" in formats:
         for person in range(len(clip.people)):

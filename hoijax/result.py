@@ -12,6 +12,7 @@ from numpy import ndarray
 from hoijax.affordance import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.frames import compose_rigid
+from hoijax.npz import read_npz
 from hoijax.objects.asset import Asset, load_asset, save_asset
 
 RESULT_VERSION = 1
@@ -98,25 +99,43 @@ def load_result(folder: str | Path) -> Result:
         if not (folder / name).is_file():
             raise UserError(f"'{folder}' is not a result folder: {name} is missing.")
     try:
-        header = json.loads((folder / "run.json").read_text())
-        with np.load(folder / "result.npz", allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in _array_names()}
-        version = header["result_version"]
+        header = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        if header["result_version"] != RESULT_VERSION:
+            raise ValueError(f"version {header['result_version']}, expected {RESULT_VERSION}")
         names = [str(name) for name in header["objects"]]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"result in '{folder}' is damaged: {error}. Solve again.") from error
-    if version != RESULT_VERSION:
-        raise UserError(f"result in '{folder}' has version {version}, expected {RESULT_VERSION}.")
-    if any(Path(name).name != name for name in names):
-        raise UserError(f"run.json in '{folder}' names objects outside its own folder: {names}.")
-    return Result(
-        prompt=header["prompt"],
-        fps=float(header["fps"]),
-        affordance=PartAffordanceGraph.from_json(folder / "affordance.json"),
-        assets=tuple(load_asset(folder / "objects" / f"{name}.glb", name=name) for name in names),
-        body_name=header["body"],
-        labels=tuple(header["labels"]),
-        term_names=tuple(header["term_names"]),
-        run=header,
-        **arrays,
-    )
+        if any(Path(name).name != name for name in names):
+            raise ValueError(f"run.json names objects outside the folder: {names}")
+        stored, problems = read_npz((folder / "result.npz").read_bytes(), "result.npz")
+        if problems:
+            raise ValueError("; ".join(problems.values()))
+        result = Result(
+            prompt=str(header["prompt"]),
+            fps=float(header["fps"]),
+            affordance=PartAffordanceGraph.from_json(folder / "affordance.json"),
+            assets=tuple(load_asset(folder / "objects" / f"{n}.glb", name=n) for n in names),
+            body_name=str(header["body"]),
+            labels=tuple(header["labels"]),
+            term_names=tuple(header["term_names"]),
+            run=header,
+            **{name: stored[name] for name in _array_names()},
+        )
+        _check_sizes(result)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise UserError(f"the result in '{folder}' is damaged: {reason}. Solve again.") from error
+    return result
+
+
+def _check_sizes(result: Result) -> None:
+    """Candidates, objects and frames must be the same in every array. Raises ValueError."""
+    poses = result.object_translations.shape
+    if len(poses) != 4 or result.object_rotations.shape != (*poses, 3):
+        raise ValueError(f"object poses have shapes {result.object_rotations.shape} and {poses}")
+    found = (len(result.losses), len(result.labels), len(result.codes), len(result.reports))
+    if set(found) != {poses[0]}:
+        raise ValueError(f"{poses[0]} candidates have {found} losses, labels, codes and reports")
+    if (len(result.assets), result.frame_count) != poses[1:3]:
+        raise ValueError(
+            f"poses of {poses[1]} objects in {poses[2]} frames, but {len(result.assets)} objects "
+            f"and {result.frame_count} frames of body motion"
+        )
