@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from hoijax.scene import Neighbours, Scene
 
-RHO = 0.2
+FRAME_RHO, POINT_RHO, MASK_RHO = 0.2, 0.05, 8.0  # metres, metres, pixels
 SIDE_TEMPERATURE = 0.02
 
 
@@ -91,8 +91,8 @@ def trilinear(corners, lower, spacing, points) -> np.ndarray:
     return total + np.linalg.norm((local - inside) * spacing, axis=-1)
 
 
-def robust(squared: float) -> float:
-    return RHO**2 * squared / (squared + RHO**2)
+def robust(squared, rho: float = FRAME_RHO):
+    return rho**2 * squared / (squared + rho**2)
 
 
 def object_points(twin: Twin):
@@ -115,6 +115,29 @@ def part_points(twin: Twin):
             values[o, q, t] = robust(np.mean(twin.distance(points, o, t, 2 + q) ** 2))
             mask[o, q, t] = True
     return values, mask
+
+
+def robust_object_points(twin: Twin):
+    seen = twin.scene.observed
+    values = np.zeros(twin.shape)
+    for o, t in np.argwhere(seen.detected):
+        points = seen.points_world[o, t][seen.point_mask[o, t]]
+        if len(points):
+            values[o, t] = np.mean(robust(twin.distance(points, o, t, 1) ** 2, POINT_RHO))
+    return values, seen.detected
+
+
+def robust_part_points(twin: Twin):
+    seen = twin.scene.observed
+    values = np.zeros(twin.shape)
+    for o, t in np.argwhere(seen.detected):
+        costs = []
+        for point, part in zip(seen.points_world[o, t], twin.labels[o, t], strict=True):
+            if part >= 0:
+                distance = twin.distance(point[None], o, t, 2 + part)[0]
+                costs.append(robust(distance**2, POINT_RHO))
+        values[o, t] = np.mean(costs) if costs else 0.0
+    return values, seen.detected
 
 
 def _squared_pixels(twin: Twin, nearest, o: int, t: int) -> np.ndarray:
@@ -153,7 +176,7 @@ def model_mask(twin: Twin):
         samples = twin.to_world(twin.scene.objects.samples[o, :256], o, t)
         column, row = (twin.pixels(samples, t) / CELL - 0.5).T
         distance = map_coordinates(twin.mask_images[o, t], [row, column], order=1, mode="nearest")
-        values[o, t] = np.mean(distance**2)
+        values[o, t] = np.mean(robust(distance**2, MASK_RHO))
     return values, seen.detected
 
 
@@ -294,6 +317,8 @@ TWINS = {
     for function in (
         object_points,
         part_points,
+        robust_object_points,
+        robust_part_points,
         object_pixels,
         part_pixels,
         model_mask,

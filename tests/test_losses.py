@@ -27,15 +27,26 @@ from scene_factory import (
 
 from hoijax.losses import contact as contact_module
 from hoijax.losses.contact import contact, contact_drift
-from hoijax.losses.fit import model_mask, object_pixels, object_points, part_pixels, part_points
+from hoijax.losses.fit import (
+    model_mask,
+    object_pixels,
+    object_points,
+    part_pixels,
+    part_points,
+    robust_object_points,
+    robust_part_points,
+)
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, reduce_term
+from hoijax.methods.hoi_page import TERMS as METHOD_TERMS
 from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
 
 FUNCTIONS = (
     object_points,
     part_points,
+    robust_object_points,
+    robust_part_points,
     object_pixels,
     part_pixels,
     model_mask,
@@ -48,6 +59,16 @@ FUNCTIONS = (
     contact_drift,
 )
 NAMES = [function.__name__ for function in FUNCTIONS]
+OF_DETECTIONS = (
+    "object_points",
+    "part_points",
+    "robust_object_points",
+    "robust_part_points",
+    "object_pixels",
+    "part_pixels",
+    "model_mask",
+)
+"""Terms that read what was seen of the objects."""
 TERMS = tuple(LossTerm.constant(f.__name__, f, 1.0) for f in FUNCTIONS)
 
 
@@ -68,15 +89,15 @@ def run_terms(scene: Scene, unknowns: Unknowns, neighbours: Neighbours):
 
 
 def _one_candidate(scene: Scene, unknowns: Unknowns, neighbours: Neighbours):
-
     def totals(unknowns):
         posed = pose_scene(scene, unknowns, neighbours)
-        return jnp.stack([reduce_term(term, posed) for term in TERMS])
+        shares = contact_module.side_shares(posed, contact_module.edge_distances(posed))
+        values = {term.name: term.function(posed) for term in TERMS}
+        return jnp.stack([reduce_term(term, posed) for term in TERMS]), (values, shares)
 
-    posed = pose_scene(scene, unknowns, neighbours)
-    shares = contact_module.side_shares(posed, contact_module.edge_distances(posed))
-    values = {term.name: term.function(posed) for term in TERMS}
-    return values, totals(unknowns), jax.jacrev(totals)(unknowns), shares
+    total, pull_back, (values, shares) = jax.vjp(totals, unknowns, has_aux=True)
+    (slopes,) = jax.vmap(pull_back)(jnp.eye(len(TERMS)))
+    return values, total, slopes, shares
 
 
 class Outcome:
@@ -150,6 +171,13 @@ def assert_equal_to_twins(made: MadeScene):
             found.counted(name), values, rtol=2e-4, atol=2e-5 * scale + 1e-9, err_msg=name
         )
         np.testing.assert_allclose(found.totals[name], reduced(values), rtol=2e-4, err_msg=name)
+
+
+def test_every_term_of_the_method_is_tested():
+    """A new term needs a twin in tests/loss_twins.py and a place in FUNCTIONS."""
+    used = {term.function.__name__ for table in METHOD_TERMS.values() for term in table}
+    assert used <= set(NAMES)
+    assert set(TWINS) == set(NAMES)
 
 
 def test_the_scene_exercises_every_term(outcome):
@@ -231,7 +259,7 @@ def test_a_missing_frame_does_not_change_the_weight_of_the_others(made, outcome)
     detected = np.asarray(made.scene.observed.detected).copy()
     detected[frame] = False
     after = Outcome(with_scene(made, observed={"detected": detected}))
-    for name in ("object_points", "part_points", "object_pixels", "part_pixels", "model_mask"):
+    for name in OF_DETECTIONS:
         values = outcome.counted(name)
         lost = values[frame[0], ..., frame[1]].sum()
         assert lost > 0.0
@@ -249,7 +277,7 @@ def test_a_missing_frame_does_not_change_the_weight_of_the_others(made, outcome)
 
 
 def test_a_frame_without_detection_pulls_on_nothing(outcome):
-    for name in ("object_points", "part_points", "object_pixels", "part_pixels", "model_mask"):
+    for name in OF_DETECTIONS:
         assert not outcome.masks[name][MISSED[0], ..., MISSED[1]].any()
         np.testing.assert_array_equal(outcome.slopes[name].translation[MISSED], 0.0)
 
