@@ -69,21 +69,23 @@ def object_constants(
 
 
 def mask_distances(instance_ids: ndarray, persons: int, objects: int) -> Float[ndarray, "O T h w"]:
-    """Pixels to each object's mask or to anything that may hide it, on a coarse grid.
+    """Pixels to each object's mask or to anything that may hide it, at the centres of coarse cells.
 
-    A cell next to the mask still costs nothing: masks come eroded.
+    One pixel beside the mask still costs nothing: boundaries flicker by that much.
     """
     t, height, width = instance_ids.shape
     h, w = -(-height // MASK_CELL), -(-width // MASK_CELL)
-    padding = ((0, 0), (0, h * MASK_CELL - height), (0, w * MASK_CELL - width))
-    ids = np.pad(instance_ids, padding).reshape(t, h, MASK_CELL, w, MASK_CELL)
-    anything = (ids > 0).any(axis=(2, 4))
+    ids = np.pad(instance_ids, ((0, 0), (0, h * MASK_CELL - height), (0, w * MASK_CELL - width)))
     out = np.zeros((objects, t, h, w), np.float32)
-    for o in range(objects):
-        seen = (ids == persons + 1 + o).any(axis=(2, 4)).any(axis=(1, 2))
-        for frame in np.flatnonzero(seen):
-            away = distance_transform_edt(~anything[frame])
-            out[o, frame] = np.maximum(np.asarray(away) - 1.0, 0.0) * MASK_CELL
+    for frame in range(t):
+        present = np.unique(ids[frame])
+        if not (present > persons).any():
+            continue
+        away = np.asarray(distance_transform_edt(ids[frame] == 0))
+        cells = np.maximum(away - 1.0, 0.0).reshape(h, MASK_CELL, w, MASK_CELL).mean(axis=(1, 3))
+        for o in range(objects):
+            if persons + 1 + o in present:
+                out[o, frame] = cells
     return out
 
 

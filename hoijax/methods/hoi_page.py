@@ -19,7 +19,15 @@ from hoijax.config import AlignmentSettings, SolveSettings
 from hoijax.errors import UserError
 from hoijax.frames import compose_rigid
 from hoijax.losses.contact import contact, contact_drift, edge_distances
-from hoijax.losses.fit import model_mask, object_pixels, object_points, part_pixels, part_points
+from hoijax.losses.fit import (
+    model_mask,
+    object_pixels,
+    object_points,
+    part_pixels,
+    part_points,
+    robust_object_points,
+    robust_part_points,
+)
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights
@@ -47,11 +55,11 @@ PUBLISHED_TERMS = (
 )
 
 DEFAULT_TERMS = (
-    LossTerm.constant("object_points", object_points, 1e3),
-    LossTerm.constant("part_points", part_points, 3e2),
-    LossTerm.constant("model_mask", model_mask, 1e-2),
-    LossTerm.constant("translation_smoothness", translation_smoothness, 1e2),
-    LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e1),
+    LossTerm.constant("object_points", robust_object_points, 1e3),
+    LossTerm.constant("part_points", robust_part_points, 3e2),
+    LossTerm.constant("model_mask", model_mask, 2e-2),
+    LossTerm.constant("translation_smoothness", translation_smoothness, 3e3),
+    LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e2),
     LossTerm("penetration", penetration, 0.0, 10.0),
     LossTerm.constant("object_penetration", object_penetration, 10.0),
     LossTerm.constant("ground", ground, 1e2),
