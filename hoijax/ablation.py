@@ -53,7 +53,8 @@ def without_part_labels(bundle: Bundle) -> Bundle:
     """No observed point is labelled with a part: the search for starts would use the labels too."""
     seen = bundle.observations
     unlabelled = np.full_like(seen.object_point_parts, -1)
-    return dataclasses.replace(bundle, observations=seen.replace(object_point_parts=unlabelled))
+    seen = dataclasses.replace(seen, object_point_parts=unlabelled)
+    return dataclasses.replace(bundle, observations=seen)
 
 
 def without_motion_states(bundle: Bundle) -> Bundle:

@@ -12,7 +12,7 @@ from numpy import ndarray
 from hoijax.affordance import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.frames import compose_rigid
-from hoijax.npz import read_npz
+from hoijax.npz import npz_bytes, read_npz
 from hoijax.objects.asset import Asset, load_asset, save_asset
 
 RESULT_VERSION = 1
@@ -74,7 +74,7 @@ def save_result(result: Result, folder: str | Path) -> Path:
     folder = Path(folder)
     (folder / "objects").mkdir(exist_ok=True)
     arrays = {name: np.asarray(getattr(result, name)) for name in _array_names()}
-    np.savez_compressed(folder / "result.npz", **arrays)
+    (folder / "result.npz").write_bytes(npz_bytes(arrays))
     for asset in result.assets:
         save_asset(asset, folder / "objects" / f"{asset.name}.glb")
     (folder / "affordance.json").write_text(result.affordance.to_json())
