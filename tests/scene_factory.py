@@ -139,7 +139,7 @@ def make_poses(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return rotations, translations
 
 
-def observe(rng, assets, cameras, rotations, translations, first_grid):
+def observe(rng, assets, cameras, rotations, translations, first_grid, noise):
     """Noisy surface points with part labels, pixels and mask distances of the true poses."""
     centres = np.stack([asset.centre for asset in assets])
     samples = np.stack([asset.samples for asset in assets]) - centres[:, None]
@@ -153,8 +153,8 @@ def observe(rng, assets, cameras, rotations, translations, first_grid):
     detected[MISSED] = False
     mask &= detected[:, :, None]
     labels = np.where(mask, labels, -1)
-    pixels = pixels_of(cameras, points) + rng.normal(size=(*chosen.shape, 2))
-    points = np.where(mask[..., None], points + 0.01 * rng.normal(size=points.shape), 0.0)
+    pixels = pixels_of(cameras, points) + noise * rng.normal(size=(*chosen.shape, 2))
+    points = np.where(mask[..., None], points + noise * 0.01 * rng.normal(size=points.shape), 0.0)
     images = mask_images(pixels, detected)
     return (
         labels,
@@ -238,14 +238,19 @@ def neighbours_of(rng, scene: Scene, rotations, translations, labels) -> Neighbo
     )
 
 
-def make_scene(seed: int = 0, resolution: int = 10) -> MadeScene:
-    """The scene of this module; `resolution` cells per axis of the distance grids."""
+def make_scene(seed: int = 0, resolution: int = 10, noise: float = 1.0) -> MadeScene:
+    """The scene of this module.
+
+    resolution: cells per axis of the distance grids. noise: of the observations, in cm and pixels.
+    """
     rng = np.random.default_rng(seed)
     assets = make_assets()
     grids, first_grid = stacked_grids(assets, resolution)
     cameras = make_cameras(rng)
     rotations, translations = make_poses(rng)
-    labels, images, observed = observe(rng, assets, cameras, rotations, translations, first_grid)
+    labels, images, observed = observe(
+        rng, assets, cameras, rotations, translations, first_grid, noise
+    )
     centres = np.stack([asset.centre for asset in assets])
     objects = ObjectConstants(
         centres=jnp.asarray(centres),

@@ -89,7 +89,7 @@ def _nearest(queries: Float[Array, "T m d"], targets: Float[Array, "T v d"]) -> 
 def _loss(
     similarity: Similarity,
     data: AlignmentData,
-    nearest: tuple[Array, Array],
+    nearest: tuple[Array, Array | None],
     weights: AlignmentWeights,
 ) -> Float[Array, ""]:
     def mean(values: Array, mask: Array) -> Array:
@@ -99,9 +99,11 @@ def _loss(
     target = jnp.take_along_axis(data.vertices_world, nearest[0][..., None], axis=1)
     squared = jnp.sum((apply(similarity, data.points) - target) ** 2, axis=-1)
     points = jnp.mean(geman_mcclure(mean(squared, data.mask), ROBUST_RHO))
-    vertex = jnp.take_along_axis(data.vertices_world, nearest[1][..., None], axis=1)
-    projected = project(apply_inverse(similarity, vertex), data.intrinsics)
-    pixels = jnp.mean(mean(jnp.sum((projected - data.pixels) ** 2, axis=-1), data.mask))
+    pixels = jnp.asarray(0.0)
+    if nearest[1] is not None:
+        vertex = jnp.take_along_axis(data.vertices_world, nearest[1][..., None], axis=1)
+        projected = project(apply_inverse(similarity, vertex), data.intrinsics)
+        pixels = jnp.mean(mean(jnp.sum((projected - data.pixels) ** 2, axis=-1), data.mask))
     rotation = jnp.swapaxes(data.Ts_world_camera[:, :3, :3], 1, 2)
     in_camera = (
         apply(similarity, data.all_points) - data.Ts_world_camera[:, None, :3, 3]
@@ -120,7 +122,7 @@ def _loss(
     )
 
 
-@partial(jax.jit, static_argnames=("steps", "refresh_every"))
+@partial(jax.jit, static_argnames=("steps", "refresh_every", "use_pixels"))
 def align_point_maps(
     data: AlignmentData,
     weights: AlignmentWeights,
@@ -128,8 +130,12 @@ def align_point_maps(
     *,
     steps: int = 300,
     refresh_every: int = 10,
+    use_pixels: bool = True,
 ) -> Similarity:
-    """Adam from T_world_camera (scale 1); nearest vertices are refreshed every few steps."""
+    """Adam from T_world_camera (scale 1); nearest vertices are refreshed every few steps.
+
+    use_pixels: False leaves the 2D chamfer out (its nearest vertices cost half of the run).
+    """
     frames = data.points.shape[0]
     start = Similarity(
         jnp.zeros(frames),
@@ -140,16 +146,17 @@ def align_point_maps(
 
     def refresh(carry, first):
         similarity, _ = carry
-        projected = project(apply_inverse(similarity, data.vertices_world), data.intrinsics)
-        nearest = (
-            _nearest(apply(similarity, data.points), data.vertices_world),
-            _nearest(data.pixels, projected),
-        )
+        nearest_pixel = None
+        if use_pixels:
+            projected = project(apply_inverse(similarity, data.vertices_world), data.intrinsics)
+            nearest_pixel = _nearest(data.pixels, projected)
+        nearest = (_nearest(apply(similarity, data.points), data.vertices_world), nearest_pixel)
 
         def step(carry, index):
             similarity, moments = carry
             gradient = jax.grad(_loss)(similarity, data, nearest, weights)
-            updates, moments = adam.update(gradient, moments)
+            with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
+                updates, moments = adam.update(gradient, moments)
             rate = learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + jnp.cos(jnp.pi * index / steps)))
             moved = jax.tree.map(lambda x, u: x - rate * u, similarity, updates)
             return (moved, moments), None

@@ -111,7 +111,8 @@ def _solve_one(terms, scene, weights, schedule, initial, neighbours, *, steps, r
         finite = state.finite & jnp.isfinite(loss) & _all_finite(gradient)
         better = finite & (loss < state.best_loss)
         best = _choose(better, state.unknowns, state.best)
-        updates, moments = adam.update(gradient, state.moments)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
+            updates, moments = adam.update(gradient, state.moments)
         span = schedule.learning_rate - schedule.final_learning_rate
         rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
         moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
