@@ -158,7 +158,7 @@ def choose_two_hands(
     if facing:
         away = 1.0 + view.normal[:, 1]
         placement = 2.0 * (away[:, None] + away[None, :])
-        placement = placement - 1.2 * (up[:, None] + up[None, :])  # pushing low down is hard
+        pair -= 1.5 * (up[:, None] + up[None, :])  # pushing low down is hard
     else:
         placement = 0.8 * squeeze + 0.8 * outward
     pair += np.where(is_bar[:, None] | is_bar[None, :], 0.0, placement)

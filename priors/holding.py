@@ -30,7 +30,11 @@ def hold_heights(performance: Performance, person: int) -> dict[str, float]:
 
 
 def wander_path(
-    performance: Performance, start: float, end: float, distance: float, turn: float
+    performance: Performance,
+    start: float | int,
+    end: float | int,
+    distance: float,
+    turn: float,
 ) -> tuple[Float[ndarray, "T 2"], Float[ndarray, "T"]]:
     """A walk along an arc between two frames, from a seeded place and heading near the origin.
 
@@ -109,7 +113,9 @@ def lowest_point(performance: Performance, object_index: int, rotation: ndarray)
     return float(((asset.vertices - asset.centre) @ rotation.T)[:, 1].min())
 
 
-def rise(frames: int, start: float, end: float, low: float, high: float) -> Float[ndarray, "T"]:
+def rise(
+    frames: int, start: float | int, end: float | int, low: float, high: float
+) -> Float[ndarray, "T"]:
     """From one value to another between two frames."""
     return interpolate_keyframes(frames, [start, end], [low, high])
 

@@ -196,7 +196,9 @@ def _pose_prior(
     lower, upper = JOINT_LOWER.reshape(-1), JOINT_UPPER.reshape(-1)
     beyond = pose - jnp.clip(pose, lower, upper)
     residual = jnp.stack([reference * (pose - targets.reference.reshape(-1)), LIMIT * beyond])
-    weight = jnp.stack([jnp.broadcast_to(reference, pose.shape), LIMIT * (beyond != 0.0)])
+    weight = jnp.stack(
+        [jnp.broadcast_to(reference, pose.shape), jnp.where(beyond != 0.0, LIMIT, 0.0)]
+    )
     return residual, weight
 
 

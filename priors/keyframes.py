@@ -13,13 +13,13 @@ def minimum_jerk(u: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
     return u**3 * (10.0 - 15.0 * u + 6.0 * u * u)
 
 
-def ramp(frames: int, start: float, end: float) -> Float[ndarray, "T"]:
+def ramp(frames: int, start: float | int, end: float | int) -> Float[ndarray, "T"]:
     """0 before frame `start`, 1 after `end`, minimum jerk between."""
     return minimum_jerk((np.arange(frames) - start) / max(end - start, 1e-6))
 
 
 def interpolate_keyframes(
-    frames: int, times: Sequence[float], values: Sequence, *, stops: bool = False
+    frames: int, times: Sequence[float | int], values: Sequence | ndarray, *, stops: bool = False
 ) -> Float[ndarray, "T ..."]:
     """Values at every frame through keyframes; constant outside.
 

@@ -57,12 +57,17 @@ def _slide(performance: Performance, action: Action, *, forward: bool, lean: flo
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
     distance, turn = rng.uniform(0.9, 1.5), rng.uniform(-0.7, 0.7)
+    low = float(performance.asset(action.object).extents[1]) < 0.6
+    if low:  # bent down, one goes slowly
+        distance *= 0.55
     if not forward:
         distance, turn = -0.75 * distance, 0.7 * turn
     root, heading = wander_path(performance, 3, frames - 3, distance, turn)
     track = performance.set_path(person, root, heading)
     take = take_of(performance, person, action, facing=forward, height=None, high=1.5)
-    ahead = max(take.near + TOES + (STRIDE_ROOM if forward else 0.04), 0.42 - take.middle[2])
+    ahead = max(
+        take.near + TOES + (STRIDE_ROOM if forward and not low else 0.04), 0.42 - take.middle[2]
+    )
     local = np.zeros((frames, 3))
     local[:, 2] = ahead
     angles = np.zeros((frames, 3))
@@ -126,9 +131,9 @@ def kick(performance: Performance, action: Action) -> None:
     build = performance.tracks[person].person
     side = 1.0 if foot == 0 else -1.0
     samples = (asset.samples - asset.centre) @ rotation.T
-    low = np.abs(samples[:, 1] + rest - 0.06) < 0.03
-    beside = np.abs(samples @ left) < 0.06
-    near = float(-(samples[low & beside] @ forward).min()) if (low & beside).any() else rest
+    low = np.abs(samples[:, 1] + rest - 0.05) < 0.02
+    met = samples[low & (np.abs(samples @ left) < 0.05)] @ forward
+    near = float(-np.mean(met[met < np.min(met) + 0.02])) if len(met) else rest
     plan, root = _kick_steps(build, performance, spot, near, foot, hit, heading0)
     track = performance.set_path(person, root, np.full(frames, heading0))
     track.feet = plan
@@ -189,7 +194,10 @@ def _kick_steps(
     forward, left = forward_of(heading)[[0, 2]], left_of(heading)[[0, 2]]
     side = 1.0 if foot == 0 else -1.0
     toe = float(build.sole[1, 2])
-    target = spot[[0, 2]] - (near + toe + 0.004) * forward  # ankle's ground point at the hit
+    tip = float(build.sole[1, 0])  # toes point outward
+    target = (
+        spot[[0, 2]] - (near + toe - 0.01) * forward - side * tip * left
+    )  # ankle's ground point
     stand = target - side * 2 * 1.15 * build.ankle_half_width * left - 0.05 * forward
     start = target - 0.95 * forward - side * build.ankle_half_width * left
     first, yaw = stance(start, heading, build.ankle_half_width, 0.0, 0.0)

@@ -8,6 +8,7 @@ from hoijax.bodies.parts import BODY_PARTS
 from priors.footsteps import FootPlan, plan_footsteps
 from priors.grasps import part_samples
 from priors.holding import rise, wander_path
+from priors.inverse_kinematics import WRISTS
 from priors.joint_limits import seated_reference
 from priors.keyframes import (
     forward_of,
@@ -20,10 +21,10 @@ from priors.keyframes import (
 from priors.pag_library import Action
 from priors.people import Person, pose_clip
 from priors.performance import Performance, Touch, in_world
-from priors.stage import ObjectTrack, PersonTrack
+from priors.stage import ObjectTrack, PersonTrack, Pin
 
 SEAT_BACK = 0.34  # metres from the front edge of a seat back to the pelvis
-SINK = 0.006  # metres that the seat gives way
+SINK = 0.001  # metres that the seat gives way
 
 
 def _touch_of(performance: Performance, action: Action, *parts: str) -> list[Touch]:
@@ -97,6 +98,7 @@ def sit(performance: Performance, action: Action) -> None:
     seated = rise(frames, performance.frame(0.2), performance.frame(0.6), 0.0, 1.0)
     seated = seated if late else np.ones(frames)
     _seat_person(performance, person, seated_at, heading, seat, spot, edge, seated)
+    performance.tracks[person].soft_objects.add(action.object)
     if touch is not None:
         first = int(np.argmax(seated > 0.995))
         performance.mark(touch, first, frames)
@@ -134,11 +136,13 @@ def _seat_person(
     track.reference = track.reference + seated[:, None, None] * (sit_pose - track.reference)
     track.pelvis_weight = np.stack([10 + 50 * seated, 10 + 110 * seated, 10 + 50 * seated], axis=1)
     track.balance_weight = 1.0 - seated
-    _animate_seated(track, rng, seated)
+    _animate_seated(track, rng, seated, pelvis)
 
 
-def _animate_seated(track: PersonTrack, rng: np.random.Generator, seated: ndarray) -> None:
-    """Lean and turn the torso; a hand rests on the thigh, the other may gesture."""
+def _animate_seated(
+    track: PersonTrack, rng: np.random.Generator, seated: ndarray, pelvis: float
+) -> None:
+    """Lean and turn the torso; hands rest on the thighs, one may gesture."""
     noise = np.tanh(smooth_noise(rng, track.frames, 3)) * seated[:, None]
     for joint in (3, 6, 9):
         track.reference[:, joint] += noise * [0.16, 0.14, 0.05] + [0.03, 0.0, 0.0]
@@ -153,10 +157,17 @@ def _animate_seated(track: PersonTrack, rng: np.random.Generator, seated: ndarra
         bend = np.array([0.0, -0.75 * mirror, 0.0])
         track.reference[:, shoulder] += seated[:, None] * (rest - track.reference[:, shoulder])
         track.reference[:, elbow] += seated[:, None] * (bend - track.reference[:, elbow])
+        on_thigh = np.array([[0.13 * mirror, pelvis + 0.10, 0.31]] * track.frames)
+        point = in_world(on_thigh, track.root, track.heading)
+        busy = 0.0
         if gesture and hand == lead:
             wave = 0.5 * (1.0 + smooth_noise(rng, track.frames, 1)) * seated[:, None]
             track.reference[:, elbow] += wave * np.array([0.0, -0.7 * mirror, 0.0])
             track.reference[:, shoulder] += wave * np.array([0.0, -0.25 * mirror, 0.15 * mirror])
+            point[:, 1] += 0.12 * np.clip(wave[:, 0], 0.0, 2.0)
+            busy = 0.7
+        weight = (0.04 * (1.0 - busy)) * seated**2
+        track.pins.append(Pin(WRISTS[hand], track.person.palm_points[hand], point, weight))
 
 
 def ride(performance: Performance, action: Action) -> None:
@@ -222,7 +233,7 @@ def _ride_seated(
     track.reference = np.repeat(seated_reference()[None], frames, axis=0)
     track.pelvis_weight = np.tile([60.0, 120.0, 60.0], (frames, 1))
     track.balance_weight[:] = 0.0
-    _animate_seated(track, performance.rng, np.ones(frames))
+    _animate_seated(track, performance.rng, np.ones(frames), pelvis)
 
 
 def _ride_standing(

@@ -34,7 +34,7 @@ class Person:
     grip_points: Float[ndarray, "2 3"]
     """Skin below the finger roots, where a bar lies, in the wrist's frame."""
     sole: Float[ndarray, "2 3"]
-    """Heel (row 0) and toe (row 1) of the sole relative to the ankle, mean of both feet."""
+    """Heel (row 0) and toe (row 1) of the sole relative to the ankle; of both feet the mean, x outward."""
 
     @property
     def pelvis_height(self) -> float:
@@ -164,7 +164,8 @@ def _measure_sole(joints: ndarray, vertices: ndarray, weights: ndarray) -> Float
         foot = vertices[weights[:, [ankle, toes]].sum(1) > 0.6] - joints[ankle]
         low = foot[:, 1].min()
         sole = foot[foot[:, 1] < low + 0.015]
-        ends.append([[0.0, low, sole[:, 2].min()], [0.0, low, sole[:, 2].max()]])
+        tip = abs(foot[np.argmax(foot[:, 2]), 0])
+        ends.append([[0.0, low, sole[:, 2].min()], [tip, low, sole[:, 2].max()]])
     return np.mean(ends, axis=0).astype(np.float32)
 
 

@@ -112,6 +112,8 @@ class PersonTrack:
     """Where the centre of mass should be; between the feet where None."""
     holds: list[Hold] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
+    soft_objects: set[int] = field(default_factory=set)
+    """Objects that the body may press into a little: seats."""
 
     @property
     def frames(self) -> int:
@@ -149,13 +151,8 @@ def stand(person: Person, root: Float[ndarray, "T 2"], heading: Float[ndarray, "
     )
 
 
-def pose_targets(
-    track: PersonTrack, objects: list[ObjectTrack], fps: float, touched: list[bool] | None = None
-) -> PoseTargets:
-    """The person's track as inverse-kinematics targets (float32, T frames).
-
-    touched: per object, whether the body must stay out of it; all of them by default.
-    """
+def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> PoseTargets:
+    """The person's track as inverse-kinematics targets (float32, T frames)."""
     person, frames = track.person, track.frames
     feet = track.foot_plan(fps)
     ankle, foot_rotation = _ankles(track, feet)
@@ -167,6 +164,7 @@ def pose_targets(
     slots = _slots(track)
     transforms = np.stack([o.transforms() for o in objects], axis=1)
     support = feet.position.mean(axis=1) if track.support is None else track.support
+    firmness = [0.3 if o in track.soft_objects else 1.0 for o in range(len(objects))]
     arrays = {
         "heading": yaw_matrix(track.heading),
         "pelvis": pelvis,
@@ -184,8 +182,7 @@ def pose_targets(
         "look_weight": track.look_weight,
         **slots,
         "Ts_world_object": transforms,
-        "collision_weight": np.ones((frames, len(objects)))
-        * np.asarray(touched if touched is not None else [True] * len(objects), float),
+        "collision_weight": np.tile(firmness, (frames, 1)),
     }
     casts = {
         k: jnp.asarray(v, jnp.int32 if k == "slot_joint" else jnp.float32)
@@ -206,7 +203,7 @@ def _ankles(
     """Ankle positions such that the lowest point of each pitched sole clears its floor by `lift`."""
     floor = np.zeros((track.frames, 2)) if track.foot_floor is None else track.foot_floor
     rotation = euler_matrix(feet.yaw, feet.pitch, np.zeros_like(feet.pitch))
-    ends = np.einsum("tfij,ej->tfei", rotation, track.person.sole)
+    ends = np.einsum("tfij,ej->tfei", rotation, track.person.sole * [0.0, 1.0, 1.0])
     height = floor + feet.lift - ends[..., 1].min(axis=-1)
     return np.stack([feet.position[..., 0], height, feet.position[..., 1]], axis=-1), rotation
 
