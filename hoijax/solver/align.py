@@ -157,7 +157,7 @@ def align_point_maps(
             gradient = jax.grad(_loss)(similarity, data, nearest, weights)
             with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
                 updates, moments = adam.update(gradient, moments)
-            rate = learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + jnp.cos(jnp.pi * index / steps)))
+            rate = learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + jnp.cos(jnp.pi * (index / steps))))
             moved = jax.tree.map(lambda x, u: x - rate * u, similarity, updates)
             return (moved, moments), None
 
