@@ -36,7 +36,7 @@ def observed_centres(scene: Scene) -> Float[ndarray, "O T 3"]:
     mask = np.asarray(scene.observed.point_mask)[..., None]
     low = np.min(np.where(mask, points, np.inf), axis=2)
     high = np.max(np.where(mask, points, -np.inf), axis=2)
-    detected = np.asarray(scene.observed.detected)
+    detected = np.asarray(scene.observed.detected) & mask.any(axis=(2, 3))
     with np.errstate(invalid="ignore"):
         centres = 0.5 * (low + high)
     for o, seen in enumerate(detected):
@@ -128,7 +128,10 @@ def _keep_best(rotations: ndarray, translations: ndarray, costs: ndarray, keep: 
 def _borrow(rotations: ndarray, translations: ndarray, costs: ndarray, quota: int):
     """Each frame's hypotheses plus the best of the frames before and after it."""
     frames = len(costs)
-    before, after = np.maximum(np.arange(frames) - 1, 0), np.minimum(np.arange(frames) + 1, frames - 1)
+    before, after = (
+        np.maximum(np.arange(frames) - 1, 0),
+        np.minimum(np.arange(frames) + 1, frames - 1),
+    )
     r = [rotations, rotations[before, :quota], rotations[after, :quota]]
     x = [translations, translations[before, :quota], translations[after, :quota]]
     return np.concatenate(r, axis=1), np.concatenate(x, axis=1)

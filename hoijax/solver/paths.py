@@ -65,7 +65,7 @@ def best_paths(
     frames = np.flatnonzero(np.isfinite(unary).any(axis=1))
     unary = np.where(np.isfinite(unary), unary, 1e6)[frames]
     rotations, translations = rotations[frames], translations[frames]
-    gaps = np.diff(frames)
+    gaps = np.diff(frames).tolist()
     moves = [
         transition(rotations[i], translations[i], rotations[i + 1], translations[i + 1], gap, costs)
         for i, gap in enumerate(gaps)
