@@ -14,7 +14,8 @@ class AlignmentSettings:
     points: int = 384
     vertices: int = 2048
     point_weight: float = 1e3
-    pixel_weight: float = 1e-3
+    pixel_weight: float = 0.0
+    """The rays say where points lie across the view more exactly than the published 2D chamfer."""
     ray_weight: float = 1e-1
     smoothness_weight: float = 1e3
     static_camera: bool = True
@@ -76,7 +77,9 @@ PRESETS: dict[str, SolveSettings] = {
         contact_points=64,
         palm_contact=False,
         infer_contact=False,
-        alignment=AlignmentSettings(steps=300, ray_weight=0.0, smoothness_weight=0.0, static_camera=False),
+        alignment=AlignmentSettings(
+            steps=300, pixel_weight=1e-3, ray_weight=0.0, smoothness_weight=0.0, static_camera=False
+        ),
     ),
 }
 

@@ -138,7 +138,11 @@ def align(
     )
     data = alignment_data(observations, vertices_world, settings)
     similarity = align_point_maps(
-        data, weights, jnp.asarray(settings.learning_rate), steps=settings.steps
+        data,
+        weights,
+        jnp.asarray(settings.learning_rate),
+        steps=settings.steps,
+        use_pixels=settings.pixel_weight != 0.0,
     )
     return np.asarray(similarity.matrices())
 
