@@ -28,7 +28,9 @@ def report() -> dict[str, str]:
         found[f"prior: {name}"] = _installed(name, "priors")
     for extra, name in EXTRAS.items():
         found[f"extra: {extra}"] = _installed(name, extra)
-    found["no-weights prior"] = "ready" if _find("priors") else "missing: install hoijax from source"
+    found["no-weights prior"] = (
+        "ready" if _find("priors") else "missing: install hoijax from source"
+    )
     found["video encoder"] = _ffmpeg()
     return found | {f"version: {name}": value for name, value in versions().items()}
 

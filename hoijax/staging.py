@@ -246,10 +246,7 @@ def build_scene(
     table = stage_contacts(graph, assets)
     grids, first_grid = stack_grids(assets, settings.grid_resolution)
     constants = object_constants(assets, table, first_grid, settings.seed)
-    observed = observed_objects(
-        observations, assets, constants, Ts_world_pointmap, settings.points
-    )
-    height, width = observations.image_size
+    observed = observed_objects(observations, assets, constants, Ts_world_pointmap, settings.points)
     edges = contact_edges(
         table, assets, load_body(body_name), np.asarray(vertices_world), first_grid, settings
     )

@@ -12,13 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from scipy.spatial.transform import Rotation
 
 from hoijax.bundle import Bundle
-from hoijax.config import AlignmentSettings, SolveSettings
+from hoijax.config import SolveSettings
 from hoijax.errors import UserError
-from hoijax.frames import compose_rigid
-from hoijax.losses.contact import contact, contact_drift, edge_distances
+from hoijax.losses.contact import contact, contact_drift
 from hoijax.losses.fit import (
     model_mask,
     object_pixels,
@@ -31,12 +29,12 @@ from hoijax.losses.fit import (
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights
+from hoijax.methods.contact_states import contact_states
+from hoijax.methods.point_maps import align
 from hoijax.objects.symmetry import find_symmetries
-from hoijax.observations import Observations
 from hoijax.result import Result
 from hoijax.rotations import rotation_6d_to_matrix
-from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
-from hoijax.solver.align import AlignmentData, AlignmentWeights, align_point_maps
+from hoijax.scene import Neighbours, Scene
 from hoijax.solver.initialise import Starts, search_starts, yaw_starts
 from hoijax.solver.neighbours import empty_neighbours
 from hoijax.solver.optimise import Schedule, Solution, optimise
@@ -69,82 +67,11 @@ DEFAULT_TERMS = (
 
 TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
 
-SETTLED_METRES, SETTLED_RADIANS = 0.05, 0.03
 Log = Callable[[str], None]
 
 
 def _silent(_: str) -> None:
     pass
-
-
-def alignment_data(
-    observations: Observations, vertices_world: Float[Array, "P T V 3"], settings: AlignmentSettings
-) -> AlignmentData:
-    """Points of all people (and of every entity) of each frame, as stage a reads them."""
-    per_person = max(settings.points // observations.person_count, 1)
-    frames = observations.frame_count
-
-    def gather(array: np.ndarray, count: int) -> np.ndarray:
-        chosen = np.moveaxis(array[:, :, :count], 0, 1)
-        return chosen.reshape(frames, -1, *array.shape[3:])
-
-    def both(person: np.ndarray, thing: np.ndarray) -> np.ndarray:
-        return np.concatenate([gather(person, per_person), gather(thing, per_person)], axis=1)
-
-    rng = np.random.default_rng(0)
-    cameras = observations.Ts_world_camera
-    if settings.static_camera:
-        cameras = settle_camera(cameras)
-    chosen = np.sort(rng.permutation(vertices_world.shape[2])[: settings.vertices])
-    subset = np.moveaxis(np.asarray(vertices_world)[:, :, chosen], 0, 1).reshape(frames, -1, 3)
-    o = observations
-    return AlignmentData(
-        points=jnp.asarray(gather(o.person_points, per_person)),
-        pixels=jnp.asarray(gather(o.person_pixels, per_person)),
-        mask=jnp.asarray(gather(o.person_point_mask, per_person)),
-        all_points=jnp.asarray(both(o.person_points, o.object_points)),
-        all_pixels=jnp.asarray(both(o.person_pixels, o.object_pixels)),
-        all_mask=jnp.asarray(both(o.person_point_mask, o.object_point_mask)),
-        vertices_world=jnp.asarray(subset),
-        Ts_world_camera=jnp.asarray(cameras),
-        intrinsics=jnp.asarray(o.intrinsics),
-    )
-
-
-def settle_camera(Ts_world_camera: Float[np.ndarray, "T 4 4"]) -> Float[np.ndarray, "T 4 4"]:
-    """The mean pose in every frame where the estimates differ by noise only, else the estimates.
-
-    The prompts of the video prior ask for a fixed camera; a camera that really moves goes further
-    than SETTLED_METRES or SETTLED_RADIANS from its mean and is left alone.
-    """
-    rotations = Rotation.from_matrix(Ts_world_camera[:, :3, :3])
-    mean, centre = rotations.mean(), Ts_world_camera[:, :3, 3].mean(axis=0)
-    away = np.linalg.norm(Ts_world_camera[:, :3, 3] - centre, axis=-1).max()
-    if (mean.inv() * rotations).magnitude().max() > SETTLED_RADIANS or away > SETTLED_METRES:
-        return Ts_world_camera
-    pose = compose_rigid(mean.as_matrix(), centre)
-    return np.broadcast_to(pose, Ts_world_camera.shape)
-
-
-def align(
-    observations: Observations, vertices_world: Float[Array, "P T V 3"], settings: AlignmentSettings
-) -> Float[np.ndarray, "T 4 4"]:
-    """Stage a: T_world_pointmap of every frame (similarities)."""
-    weights = AlignmentWeights(
-        points=jnp.asarray(settings.point_weight),
-        pixels=jnp.asarray(settings.pixel_weight),
-        rays=jnp.asarray(settings.ray_weight),
-        smoothness=jnp.asarray(settings.smoothness_weight),
-    )
-    data = alignment_data(observations, vertices_world, settings)
-    similarity = align_point_maps(
-        data,
-        weights,
-        jnp.asarray(settings.learning_rate),
-        steps=settings.steps,
-        use_pixels=settings.pixel_weight != 0.0,
-    )
-    return np.asarray(similarity.matrices())
 
 
 def find_starts(scene: Scene, bundle: Bundle, settings: SolveSettings) -> Starts:
@@ -153,42 +80,6 @@ def find_starts(scene: Scene, bundle: Bundle, settings: SolveSettings) -> Starts
         return yaw_starts(scene, settings.inits, settings.seed)
     symmetries = [find_symmetries(asset) for asset in bundle.assets]
     return search_starts(scene, symmetries, settings.inits, settings.search)
-
-
-@jax.jit
-def _start_distances(scene: Scene, starts: Unknowns) -> Float[Array, "K E T"]:
-    neighbours = empty_neighbours(scene)
-
-    def one(unknowns: Unknowns) -> Array:
-        distances = edge_distances(pose_scene(scene, unknowns, neighbours))
-        far = jnp.where(scene.edges.slot_mask[:, :, None], distances, jnp.inf)
-        return jnp.min(far, axis=1)
-
-    return jax.vmap(one)(starts)
-
-
-def contact_states(
-    scene: Scene,
-    starts: Unknowns,
-    always: Bool[np.ndarray, " E"],
-    settings: SolveSettings,
-) -> Float[np.ndarray, "K E T"]:
-    """In which frames each edge touches: where its distance at the start is within reach.
-
-    always: edges whose graph says "in contact throughout" (a_c): they keep every frame. An edge
-    that never comes within reach counts in its closest frame.
-    """
-    distances = np.asarray(_start_distances(scene, starts))
-    if not settings.infer_contact:
-        return np.ones_like(distances)
-    near = distances < settings.contact_reach
-    # Majority over five frames: single frames flicker with the noise of the start.
-    padded = np.pad(near, ((0, 0), (0, 0), (2, 2)), mode="edge").astype(np.int32)
-    votes = sum(padded[..., i : i + near.shape[-1]] for i in range(5))
-    state = votes >= 3
-    closest = distances == distances.min(axis=-1, keepdims=True)
-    state = np.where(state.any(axis=-1, keepdims=True), state, closest)
-    return (state | always[None, :, None]).astype(np.float32)
 
 
 def check_weights(
