@@ -94,7 +94,9 @@ def framing_camera(
     clouds = [vertices_world[:, :, ::29].reshape(-1, 3)]
     for asset, Ts in zip(assets, Ts_world_object, strict=True):
         samples = asset.samples[::16]
-        clouds.append((samples @ np.swapaxes(Ts[:, :3, :3], 1, 2) + Ts[:, None, :3, 3]).reshape(-1, 3))
+        clouds.append(
+            (samples @ np.swapaxes(Ts[:, :3, :3], 1, 2) + Ts[:, None, :3, 3]).reshape(-1, 3)
+        )
     points = np.concatenate(clouds)
     target = 0.5 * (points.min(axis=0) + points.max(axis=0))
     azimuth = np.radians(azimuth_degrees)

@@ -82,7 +82,9 @@ def captured_bundles(folder: Path, options: Options) -> list[Path]:
     """Bundles of the captured sequences, written to `folder`."""
     sequences = sorted(options.data.glob("*.npz"))
     if not sequences:
-        raise SystemExit(f"no captured sequences in '{options.data}': give --data, or --scenes made")
+        raise SystemExit(
+            f"no captured sequences in '{options.data}': give --data, or --scenes made"
+        )
     if options.quick:
         sequences = [path for path in sequences if path.stem in QUICK_OMOMO]
     return [
@@ -118,6 +120,7 @@ def measure(path: Path, preset: str, inits: int | None) -> dict:
 
 def summarise(rows: list[dict]) -> dict[str, float]:
     """Medians and shares over scenes, by the names the issue tracker asks for."""
+
     def median(name: str) -> float:
         return round(float(np.median([row[name] for row in rows])), 4)
 
