@@ -61,7 +61,7 @@ def part_samples(asset: Asset, part: str | None) -> Int[ndarray, "n"]:
 
 def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -> Candidates:
     """Holds on a part. A sample whose neighbourhood is thin in two directions lies on a bar."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     indices = part_samples(asset, part)
     points, normals = asset.samples[indices], asset.sample_normals[indices]
@@ -69,7 +69,7 @@ def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -
     order = rng.permutation(len(points))
     upright = order[np.abs(normals[order, 1]) < 0.7]
     chosen = np.unique(np.concatenate([order[: CANDIDATES // 2], upright[: CANDIDATES // 2]]))
-    tree = cKDTree(points)
+    tree = KDTree(points)
     centre, axis = points[chosen].astype(float), np.zeros((len(chosen), 3))
     radius = np.zeros(len(chosen))
     for row, near in enumerate(tree.query_ball_point(points[chosen], NEIGHBOURHOOD)):

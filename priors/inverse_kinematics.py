@@ -29,18 +29,20 @@ from priors.joint_limits import (
     MASS_JOINTS,
     MASSES,
 )
+from priors.smooth_steps import (
+    UNKNOWN_COUNT,
+    smoothness_matrices,
+    smoothness_weights,
+    solve_normal_equations,
+)
 
-UNKNOWN_COUNT = 3 + 3 * JOINT_COUNT
 ANKLES, HEAD, WRISTS = (7, 8), 15, (20, 21)
 POINT_SLOTS = 4  # spare body points (shoulder, forearm, hips, ...) that a plan may pin
 
 # Square-root weights: a residual of 1 costs the same everywhere.
 POSITION, DIRECTION, FOOT_POSITION, FOOT_ROTATION = 150.0, 20.0, 300.0, 40.0
 LIMIT, BALANCE, LOOK, REFERENCE, COLLISION, SELF_COLLISION = 20.0, 8.0, 1.5, 1.0, 90.0, 40.0
-CG_STEPS = 50
 DEEPEST = 80  # skin points of a frame that push it out of objects
-VELOCITY, ACCELERATION = 0.3, 2.5
-PELVIS_VELOCITY, PELVIS_ACCELERATION = 1.0, 25.0
 
 
 @flax.struct.dataclass
@@ -251,61 +253,6 @@ def _self_collisions(
     return SELF_COLLISION * jax.nn.relu(skeleton.capsule_radii - distance)
 
 
-def _smoothness_matrices(frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """(T, T) matrices D^T D of first and second differences along time."""
-    first = np.diff(np.eye(frames), axis=0)
-    second = np.diff(np.eye(frames), n=2, axis=0)
-    return (first.T @ first).astype(np.float32), (second.T @ second).astype(np.float32)
-
-
-def _smoothness_weights() -> tuple[np.ndarray, np.ndarray]:
-    """(69,) squared weights of velocity and of acceleration."""
-    velocity = np.full(UNKNOWN_COUNT, VELOCITY**2, np.float32)
-    acceleration = np.full(UNKNOWN_COUNT, ACCELERATION**2, np.float32)
-    velocity[:3], acceleration[:3] = PELVIS_VELOCITY**2, PELVIS_ACCELERATION**2
-    return velocity, acceleration
-
-
-def _rowwise(matrices: Float[Array, "T n n"], x: Float[Array, "T n"]) -> Float[Array, "T n"]:
-    """Symmetric matrix times vector per frame; sums of products run faster than a batched dot here."""
-    return jnp.sum(matrices * x[:, :, None], axis=1)
-
-
-def _solve_normal_equations(
-    blocks: Float[Array, "T n n"],
-    gradient: Float[Array, "T n"],
-    velocity: Float[Array, "T T"],
-    acceleration: Float[Array, "T T"],
-) -> Float[Array, "T n"]:
-    """Solve (blockdiag(blocks) + smoothness) step = -gradient by conjugate gradients.
-
-    Preconditioned with the inverse of each frame's own block (its smoothness diagonal included).
-    """
-    velocity_weight, acceleration_weight = _smoothness_weights()
-
-    def times(x):
-        data = _rowwise(blocks, x)
-        return data + velocity_weight * (velocity @ x) + acceleration_weight * (acceleration @ x)
-
-    own = jnp.diagonal(velocity)[:, None] * velocity_weight
-    own = own + jnp.diagonal(acceleration)[:, None] * acceleration_weight
-    inverse = jnp.linalg.inv(blocks + own[..., None] * jnp.eye(blocks.shape[-1]))
-
-    def step(state, _):
-        x, r, d, rz = state
-        Ad = times(d)
-        alpha = rz / jnp.maximum(jnp.sum(d * Ad), 1e-20)
-        x, r = x + alpha * d, r - alpha * Ad
-        z = _rowwise(inverse, r)
-        rz_next = jnp.sum(r * z)
-        return (x, r, z + rz_next / jnp.maximum(rz, 1e-20) * d, rz_next), None
-
-    z = _rowwise(inverse, -gradient)
-    state = (jnp.zeros_like(gradient), -gradient, z, jnp.sum(-gradient * z))
-    (x, *_), _ = jax.lax.scan(step, state, length=CG_STEPS)
-    return x
-
-
 @functools.partial(jax.jit, static_argnames=("iterations",))
 def solve_poses(
     start: Float[Array, "T 69"],
@@ -318,8 +265,8 @@ def solve_poses(
 
     grids: one per object, stacked on a leading axis; grid 0 is the signed distance.
     """
-    velocity, acceleration = map(jnp.asarray, _smoothness_matrices(start.shape[0]))
-    velocity_weight, acceleration_weight = _smoothness_weights()
+    velocity, acceleration = map(jnp.asarray, smoothness_matrices(start.shape[0]))
+    velocity_weight, acceleration_weight = smoothness_weights()
     axes = (0, 0, None, None)
 
     def smoothness(x):
@@ -336,7 +283,7 @@ def solve_poses(
         scale = damping * (1.0 + 0.1 * jnp.diagonal(blocks, axis1=1, axis2=2))
         blocks = blocks + scale[..., None] * jnp.eye(x.shape[1])
         proposal = x + jnp.clip(
-            _solve_normal_equations(blocks, gradient, velocity, acceleration), -0.6, 0.6
+            solve_normal_equations(blocks, gradient, velocity, acceleration), -0.6, 0.6
         )
         proposed = cost_of(proposal)
         better = proposed < cost
@@ -349,6 +296,6 @@ def solve_poses(
         _, _, _, count, stalled = state
         return (count < iterations) & (stalled < 3)
 
-    state = (start, cost_of(start), jnp.float32(1.0), 0, 0)
+    state = (start, cost_of(start), jnp.float32(1.0), jnp.int32(0), jnp.int32(0))
     x, cost, _, count, _ = jax.lax.while_loop(running, step, state)
     return x, cost, count

@@ -213,4 +213,4 @@ def pose_clip(
 
 @jax.jit
 def _skin_clip(shaped: ShapedBody, rotations: Array, translation: Array) -> Array:
-    return jax.vmap(shaped.pose)(rotations, translation).vertices_world
+    return jnp.asarray(jax.vmap(shaped.pose)(rotations, translation).vertices_world)

@@ -165,5 +165,6 @@ def align_point_maps(
         return carry, None
 
     rounds = jnp.arange(max(steps // refresh_every, 1)) * refresh_every
-    (similarity, _), _ = jax.lax.scan(refresh, (start, adam.init(start)), rounds)
+    moments = adam.init(start)  # pyright: ignore[reportArgumentType]  # any pytree will do
+    (similarity, _), _ = jax.lax.scan(refresh, (start, moments), rounds)
     return similarity

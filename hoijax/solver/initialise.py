@@ -8,6 +8,7 @@ every frame at once, and dynamic programming over time to K distinct trajectorie
 import itertools
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -93,7 +94,7 @@ def search_object(
     translations = jnp.asarray(np.broadcast_to(centres[:, None], (frames, hypotheses, 3)))
     coarse = _evidence(scene, o, settings.coarse_points)
     found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
-    kept = _keep_best(*(np.asarray(x) for x in found), settings.keep)
+    kept = _keep_best(jax.device_get(found), settings.keep)
     fine = _evidence(scene, o, settings.fine_points)
     for _ in range(2):
         # What fits in one frame is tried in the frames beside it: a frame in which the object is
@@ -102,14 +103,20 @@ def search_object(
         found = search_frames(
             thing, fine, *(jnp.asarray(x) for x in borrowed), steps=settings.fine_steps
         )
-        kept = _keep_best(*(np.asarray(x) for x in found), settings.keep)
+        kept = _keep_best(jax.device_get(found), settings.keep)
     rotations, translations, costs = kept
     costs = np.where(np.asarray(scene.observed.detected[o])[:, None], costs, np.inf)
     return rotations, translations, costs
 
 
-def _keep_best(rotations: ndarray, translations: ndarray, costs: ndarray, keep: int):
+def _host(found: tuple) -> tuple[ndarray, ndarray, ndarray]:
+    rotations, translations, costs = (np.asarray(x) for x in found)
+    return rotations, translations, costs
+
+
+def _keep_best(found: tuple[ndarray, ndarray, ndarray], keep: int):
     """The `keep` best hypotheses of each frame that differ by 6 degrees or 3 cm from better ones."""
+    rotations, translations, costs = found
     frames = len(costs)
     order = np.argsort(np.where(np.isfinite(costs), costs, np.inf), axis=1, kind="stable")
     chosen = np.zeros((frames, keep), np.int64)
@@ -156,7 +163,7 @@ def search_starts(
             rotations, translations, unary, count=count, symmetries=symmetries[o], costs=costs
         )
         frames = np.arange(scene.frame_count)
-        seen = np.isfinite(unary).any(axis=1)
+        seen = np.asarray(np.isfinite(unary).any(axis=1))
         tracks = [
             _fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths

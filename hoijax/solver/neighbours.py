@@ -5,6 +5,8 @@ is close enough to penetrate, which projected sample is nearest) is refreshed no
 *value* is computed at every step.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -37,7 +39,7 @@ def refresh_pixels(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> 
     of_part = scene.observed.part_of_sample[:, :, :PIXEL_SAMPLES]
     allowed = jnp.einsum("otmq,oqs->otms", shares.astype(jnp.float32), of_part.astype(jnp.float32))
     part = jnp.argmin(jnp.where(allowed > 0.0, squared, jnp.inf), axis=-1).astype(jnp.int32)
-    return neighbours.replace(nearest_sample=nearest, nearest_part_sample=part)
+    return replace(neighbours, nearest_sample=nearest, nearest_part_sample=part)
 
 
 def refresh_vertices(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> Neighbours:
@@ -50,7 +52,7 @@ def refresh_vertices(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -
         ],
         axis=1,
     )
-    return neighbours.replace(active_vertices=active)
+    return replace(neighbours, active_vertices=active)
 
 
 def _closest(posed: PosedScene, vertices: Float[Array, "T V 3"], count: int) -> Int[Array, "O T A"]:
