@@ -40,7 +40,8 @@ def contact_states(
     near = distances < settings.contact_reach
     # Majority over five frames: single frames flicker with the noise of the start.
     padded = np.pad(near, ((0, 0), (0, 0), (2, 2)), mode="edge").astype(np.int32)
-    votes = sum(padded[..., i : i + near.shape[-1]] for i in range(5))
+    frames = near.shape[-1]
+    votes = np.sum([padded[..., i : i + frames] for i in range(5)], axis=0)
     state = votes >= 3
     closest = distances == distances.min(axis=-1, keepdims=True)
     state = np.where(state.any(axis=-1, keepdims=True), state, closest)

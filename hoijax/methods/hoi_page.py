@@ -5,6 +5,7 @@ Published table: spec/hoi-page.md section 4. Our table adds the model-to-mask te
 object-object penetration, and drops the 2D chamfer that the mask term makes redundant.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -34,7 +35,7 @@ from hoijax.methods.point_maps import align
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.result import Result
 from hoijax.rotations import rotation_6d_to_matrix
-from hoijax.scene import Neighbours, Scene
+from hoijax.scene import Scene
 from hoijax.solver.initialise import Starts, search_starts, yaw_starts
 from hoijax.solver.neighbours import empty_neighbours
 from hoijax.solver.optimise import Schedule, Solution, optimise
@@ -158,8 +159,8 @@ def descend(
     """Stage c: the joint optimisation of all K candidates, one compiled program."""
     count = len(starts.labels)
     empty = empty_neighbours(scene)
-    batched: Neighbours = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty)
-    batched = batched.replace(contact_state=jnp.asarray(states))
+    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty)
+    batched = dataclasses.replace(batched, contact_state=jnp.asarray(states))
     schedule = Schedule(
         jnp.asarray(settings.learning_rate), jnp.asarray(settings.final_learning_rate)
     )

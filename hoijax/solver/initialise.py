@@ -109,11 +109,6 @@ def search_object(
     return rotations, translations, costs
 
 
-def _host(found: tuple) -> tuple[ndarray, ndarray, ndarray]:
-    rotations, translations, costs = (np.asarray(x) for x in found)
-    return rotations, translations, costs
-
-
 def _keep_best(found: tuple[ndarray, ndarray, ndarray], keep: int):
     """The `keep` best hypotheses of each frame that differ by 6 degrees or 3 cm from better ones."""
     rotations, translations, costs = found
