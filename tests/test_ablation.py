@@ -1,0 +1,102 @@
+"""`hoijax ablate`: the table's shape, where bundles are found, and that the switches do something."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_scene import INITS, copy_of, generated, run
+
+import hoijax
+from hoijax.ablation import (
+    COLUMNS,
+    CONFIGURATIONS,
+    find_bundles,
+    without_motion_states,
+    without_part_labels,
+)
+from hoijax.errors import UserError
+
+AWAY = 0.4  # metres that the object is seen further from the person than it was
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    return generated(tmp_path_factory)[0] / "bundle"
+
+
+@pytest.fixture(scope="module")
+def seen_too_far(bundle, tmp_path_factory) -> Path:
+    """The small scene with every observed object point moved straight away from the person."""
+    scene = hoijax.read_bundle(bundle)
+    o = scene.observations
+    objects, people = (
+        points[mask].mean(axis=0)
+        for points, mask in (
+            (o.object_points, o.object_point_mask),
+            (o.person_points, o.person_point_mask),
+        )
+    )
+    away = (AWAY * (objects - people) / np.linalg.norm(objects - people)).astype(np.float32)
+    points = np.where(o.object_point_mask[..., None], o.object_points + away, 0)
+    seen = dataclasses.replace(o, object_points=points.astype(np.float32))
+    path = tmp_path_factory.mktemp("ablation") / "far"
+    return hoijax.write_bundle(path, dataclasses.replace(scene, observations=seen))
+
+
+@pytest.mark.slow
+def test_without_part_contact_the_contact_falls(seen_too_far, tmp_path):
+    """Published: from 0.76 to 0.26. Contact alone can bring an object back that was seen too far."""
+    arguments = ("--inits", INITS, "--steps", "100", "--out", tmp_path / "table.json")
+    ran = run("ablate", seen_too_far, *arguments)
+    assert ran.code == 0, ran.err
+    content = json.loads((tmp_path / "table.json").read_text())
+    rows = {row["configuration"]: row for row in content["rows"]}
+    assert list(rows) == [configuration.name for configuration in CONFIGURATIONS]
+    assert all(set(row) == {"configuration", *COLUMNS} for row in rows.values())
+    assert len(content["singles"]) == len(CONFIGURATIONS)
+    for name in (*COLUMNS, *rows):
+        assert name in ran.out
+    full, without = rows["full"], rows["without part contact"]
+    assert without["contact@0cm"] < full["contact@0cm"] - 0.3
+    assert without["edge contact@5cm"] < full["edge contact@5cm"] - 0.3
+    fitted = rows["without part fitting"]
+    assert any(fitted[column] != full[column] for column in COLUMNS)
+
+
+def test_without_part_labels_nothing_is_labelled(bundle):
+    scene = hoijax.read_bundle(bundle)
+    assert (scene.observations.object_point_parts >= 0).any()
+    told = without_part_labels(scene)
+    assert (told.observations.object_point_parts == -1).all()
+    np.testing.assert_array_equal(told.observations.object_points, scene.observations.object_points)
+
+
+def test_without_motion_states_everything_may_move(bundle):
+    scene = hoijax.read_bundle(bundle)
+    still = {"is_translational": False, "is_rotational": False}
+    node = scene.affordance.objects[0].model_copy(update=still)
+    graph = scene.affordance.model_copy(update={"objects": (node,)})
+    told = without_motion_states(dataclasses.replace(scene, affordance=graph)).affordance
+    assert told.objects[0].is_translational
+    assert told.objects[0].is_rotational
+    assert told.edges == graph.edges
+
+
+def test_bundles_are_found_in_folders_zips_and_results(bundle, tmp_path):
+    assert find_bundles(bundle) == [bundle]
+    plain = copy_of(bundle, tmp_path / "a_scene")
+    result = copy_of(bundle, tmp_path / "b_result" / "bundle")
+    (tmp_path / "c_scene.zip").write_bytes(b"looked at when it is read")
+    copy_of(bundle, tmp_path / ".hidden")
+    (tmp_path / "notes.txt").write_text("no bundle")
+    assert find_bundles(tmp_path) == [plain, result, tmp_path / "c_scene.zip"]
+
+
+def test_a_folder_without_bundles_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no bundle in"):
+        find_bundles(tmp_path)
+    with pytest.raises(UserError, match="does not exist"):
+        find_bundles(tmp_path / "gone")
