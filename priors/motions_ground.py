@@ -24,7 +24,7 @@ from priors.keyframes import (
 from priors.motions import take_of
 from priors.pag_library import Action
 from priors.people import Person
-from priors.performance import TOES, Performance, Take
+from priors.performance import TOES, Performance, Take, Wish
 
 STRIDE_ROOM = 0.16  # metres that a leading foot needs ahead of a standing one's toes
 
@@ -38,7 +38,7 @@ def pull(performance: Performance, action: Action) -> None:
     """Trail a thing with a high handle behind; walk backwards facing anything else."""
     hands = performance.hands_on(action.people[0], action.object)
     if len(hands) == 1:
-        take = take_of(performance, action.people[0], action, yaws=(0.0, 1.0), height=None)
+        take = take_of(performance, action.people[0], action, Wish(height=None), (0.0, 1.0))
         low = lowest_point(performance, action.object, take.rotation)
         grasp = next(iter(take.grasps.values()))
         if grasp.is_bar and take.middle[1] - low > 0.6:
@@ -64,7 +64,8 @@ def _slide(performance: Performance, action: Action, *, forward: bool, lean: flo
         distance, turn = -0.75 * distance, 0.7 * turn
     root, heading = wander_path(performance, 3, frames - 3, distance, turn)
     track = performance.set_path(person, root, heading)
-    take = take_of(performance, person, action, facing=forward, height=None, high=1.5)
+    wish = Wish(height=None, facing=forward, high=1.5)
+    take = take_of(performance, person, action, wish)
     ahead = max(
         take.near + TOES + (STRIDE_ROOM if forward and not low else 0.04), 0.42 - take.middle[2]
     )

@@ -5,7 +5,7 @@ import numpy as np
 from priors.holding import hold_heights, lowest_point, squat_for, wander_path, wobble
 from priors.keyframes import euler_matrix, forward_of, interpolate_keyframes, yaw_matrix
 from priors.pag_library import Action
-from priors.performance import BELLY, TOES, Performance, Take, plan_take
+from priors.performance import BELLY, TOES, Performance, Take, Wish, plan_take
 
 ON_GROUND = ("push", "pull", "drag")
 SHARED = ("lift", "carry", "hold", *ON_GROUND)
@@ -62,7 +62,7 @@ def _take_at(
         part = performance.script.graph.objects[action.object].parts[0]
         parts = {0: part, 1: part}
     seen = yaw_matrix(np.array([-bearing]))[0] @ upright
-    return plan_take(performance, person, action.object, parts, yaws=(0.0,), tilt=seen, jitter=0.0)
+    return plan_take(performance, person, action.object, parts, Wish(), (0.0,), seen, 0.0)
 
 
 def _stand_by(

@@ -55,6 +55,25 @@ class Take:
     """Mean grasp point relative to the object's centre, in the person's axes."""
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What matters when a hold is chosen."""
+
+    height: float | None = 1.05
+    """Of the object's centre when held, metres; None: it stays on the ground."""
+    spread: float = 0.42
+    """Wanted distance between two hands along a bar, metres."""
+    facing: bool = False
+    """Palms on the near side, to push, instead of on opposite sides."""
+    high: float = 0.0
+    """How much comfort a metre higher up brings."""
+    longest: float = 10.0
+    """How far below the hand the object may reach, metres."""
+
+
+QUARTER_TURNS = (0.0, 0.5, 1.0, 1.5)
+
+
 class Performance:
     """Everything a motion may set, with the look-ups it needs."""
 
@@ -173,23 +192,16 @@ def plan_take(
     person: int,
     object_index: int,
     hands: dict[int, str],
-    *,
-    yaws: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5),
-    height: float | None = 1.05,
-    spread: float = 0.42,
+    wish: Wish,
+    yaws: tuple[float, ...] = QUARTER_TURNS,
     tilt: Float[ndarray, "3 3"] | None = None,
-    facing: bool = False,
-    high: float = 0.0,
-    longest: float = 10.0,
     jitter: float = 0.06,
 ) -> Take:
     """Choose the object's yaw (shares of pi, in the person's frame) and where the hands go.
 
-    hands: the part each hand (0 left, 1 right) holds. height: of the object's centre when held,
-    None where it stays on the ground. Tries all yaws and takes, seeded, one of
-    those that are nearly as comfortable as the best. `tilt` turns the object before the yaw;
-    `facing` puts the palms on the near side, to push; `high` is how much a metre higher is worth;
-    `longest` how far below a hand the object may reach.
+    hands: the part each hand (0 left, 1 right) holds. Tries all yaws and takes, seeded, one of those
+    that are nearly as comfortable as the best. `tilt` turns the object before the yaw, `jitter` is
+    the spread of the yaw in radians.
     """
     asset, rng = performance.asset(object_index), performance.rng
     build = performance.tracks[person].person
@@ -202,19 +214,19 @@ def plan_take(
         rotation = yaw_matrix(np.array(turn)) @ (np.eye(3) if tilt is None else tilt)
         near = near_extent(asset, rotation, BODY_HALF_WIDTH)
         bottom = float(((asset.vertices - asset.centre) @ rotation.T)[:, 1].min())
-        up = -bottom if height is None else height
+        up = -bottom if wish.height is None else wish.height
         centre = np.array([0.0, up, near + BELLY + 0.04])
         context = HoldContext(
             rotation=rotation,
             centre=centre,
             heading=0.0,
             shoulders=np.array([0.0, build.shoulder_height - 0.1, 0.05]),
-            spread=spread,
+            spread=wish.spread,
             floor=centre[1] + bottom,
-            high=high,
-            longest=longest,
+            high=wish.high,
+            longest=wish.longest,
         )
-        grasps, cost = _grasps_of(asset, candidates, context, facing)
+        grasps, cost = _grasps_of(asset, candidates, context, wish.facing)
         middle = np.mean([rotation @ (g.point - asset.centre) for g in grasps.values()], axis=0)
         cost += _blocked_view((asset.samples - asset.centre) @ rotation.T, middle)
         options.append((cost, Take(rotation, grasps, near, middle)))
