@@ -18,10 +18,11 @@ from priors.stage import RELEASE_FRAMES, Hold, ObjectTrack
 
 CURLS = np.linspace(-0.15, 1.0, 24)
 THUMB_CURLS = np.linspace(-0.6, 1.0, 24)
-SKIN_PER_FINGER = 48
+SKIN_PER_FINGER = 40
 TOLERANCE = -0.0015  # metres of skin allowed inside: soft tissue
 RELAXED_CURLS = np.array([0.22, 0.27, 0.34, 0.30, 0.25])  # index, middle, pinky, ring, thumb
 UNTOUCHED_CURL = 0.5
+OUTER_CURL = 1.15  # most that the two outer joints close
 _FLEXION = np.radians([75.0, 95.0, 60.0])  # of the three finger joints at curl 1
 _THUMB_OPPOSITION = np.radians([55.0, 8.0, 0.0])  # about the hand's length
 _THUMB_FLEXION = np.radians([12.0, 40.0, 55.0])  # about the hand's normal
@@ -37,21 +38,22 @@ class _Finger:
 
 
 def finger_rotations(
-    person: Person, hand: int, curls: Float[ndarray, "5"]
+    person: Person, hand: int, curls: Float[ndarray, "5 2"]
 ) -> Float[ndarray, "15 3"]:
-    """Axis-angle of a hand's 15 finger joints (SMPL-X order) for one curl per finger."""
+    """Axis-angle of a hand's 15 finger joints (SMPL-X order); per finger, curl of knuckle and of tip."""
     normal = np.asarray(person.skeleton.palm_normals)[hand]
     knuckles = np.asarray(person.skeleton.knuckle_axes)[hand]
     sign = 1.0 if hand == 0 else -1.0
     flexion_axis, opposition_axis = -sign * knuckles, np.cross(knuckles, normal)
     rotations = np.zeros((5, 3, 3))
     for row, finger in enumerate(FINGERS):
+        curl = curls[row, [0, 1, 1]][:, None]
         if finger == "thumb":
             opposition = _THUMB_OPPOSITION[:, None] * opposition_axis
             bend = -sign * _THUMB_FLEXION[:, None] * normal
-            rotations[row] = curls[row] * opposition + max(curls[row], 0.0) * bend
+            rotations[row] = curl * opposition + np.maximum(curl, 0.0) * bend
         else:
-            rotations[row] = curls[row] * _FLEXION[:, None] * flexion_axis
+            rotations[row] = curl * _FLEXION[:, None] * flexion_axis
     return rotations.reshape(15, 3)
 
 
@@ -63,7 +65,7 @@ def close_fingers(
 ) -> Float[ndarray, "T 30 3"]:
     """Finger rotations (left 15, then right 15) over the clip, given both wrists' world transforms."""
     frames = len(wrists)
-    curls = np.tile(RELAXED_CURLS, (frames, 2, 1))
+    curls = np.tile(RELAXED_CURLS[:, None], (frames, 2, 1, 2))
     t = np.arange(frames)
     for hold in holds:
         start, end = max(hold.start, 0), min(hold.end, frames - 1)
@@ -71,7 +73,7 @@ def close_fingers(
         fade = np.minimum(
             minimum_jerk((t - start + 5) / 5),
             minimum_jerk((end + RELEASE_FRAMES - t) / RELEASE_FRAMES),
-        )[:, None]
+        )[:, None, None]
         curls[:, hold.hand] = (1.0 - fade) * curls[:, hold.hand] + fade * touching
     return np.stack(
         [
@@ -83,33 +85,49 @@ def close_fingers(
 
 def _touching_curls(
     person: Person, hold: Hold, track: ObjectTrack, wrists: Float[ndarray, "T 4 4"]
-) -> Float[ndarray, "5"]:
-    """Per finger, the curl of first touch, the least over three frames of the hold."""
+) -> Float[ndarray, "5 2"]:
+    """Per finger: close it whole until it touches, then its outer joints until the tip touches.
+
+    The least curls over three frames of the hold, so that skin stays outside in all of them.
+    """
     frames = len(wrists)
     start, end = max(hold.start, 0), min(hold.end, frames - 1)
     chosen = np.unique(np.linspace(start, end, 5).astype(int)[1:4])
     Ts_object_wrist = np.linalg.inv(track.transforms()[chosen].astype(float)) @ wrists[chosen]
-    curls = np.zeros(5)
+    curls = np.zeros((5, 2))
     for row, finger in enumerate(_fingers(person, hold.hand)):
-        tried = THUMB_CURLS if FINGERS[row] == "thumb" else CURLS
-        local = np.stack([_posed(person, hold.hand, row, finger, c) for c in tried])
-        points = np.einsum("fij,cnj->fcni", Ts_object_wrist[:, :3, :3], local)
-        points = points + Ts_object_wrist[:, None, None, :3, 3]
-        clear = signed_distance(track.asset, points.reshape(-1, 3)).reshape(points.shape[:-1])
-        clear = clear.min(axis=(0, 2))
-        free = clear >= TOLERANCE
-        if free.all():
-            curls[row] = 0.85 if hold.grasp.is_bar else UNTOUCHED_CURL
-        elif not free.any():
-            curls[row] = tried[int(np.argmax(clear))]
-        else:
-            # Close from the first free curl until the skin meets the surface.
-            first = int(np.argmax(free))
-            blocked = np.flatnonzero(~free[first:])
-            curls[row] = tried[
-                first + (int(blocked[0]) - 1 if len(blocked) else len(free) - first - 1)
-            ]
+        is_thumb = FINGERS[row] == "thumb"
+        tried = THUMB_CURLS if is_thumb else CURLS
+
+        def clearance(pairs: ndarray, row: int = row, finger: _Finger = finger) -> ndarray:
+            local = np.stack([_posed(person, hold.hand, row, finger, pair) for pair in pairs])
+            points = np.einsum("fij,cnj->fcni", Ts_object_wrist[:, :3, :3], local)
+            points = points + Ts_object_wrist[:, None, None, :3, 3]
+            distance = signed_distance(track.asset, points.reshape(-1, 3))
+            return distance.reshape(points.shape[:-1]).min(axis=(0, 2))
+
+        knuckle = _first_touch(tried, clearance(np.stack([tried, tried], axis=1)))
+        if knuckle is None:  # nothing to close on
+            knuckle = 0.85 if hold.grasp.is_bar else UNTOUCHED_CURL
+        curls[row] = knuckle
+        if not is_thumb:
+            outer = np.linspace(knuckle, OUTER_CURL, 16)
+            pairs = np.stack([np.full_like(outer, knuckle), outer], axis=1)
+            tip = _first_touch(outer, clearance(pairs))
+            curls[row, 1] = knuckle if tip is None else tip
     return curls
+
+
+def _first_touch(tried: Float[ndarray, "C"], clear: Float[ndarray, "C"]) -> float | None:
+    """Last curl before skin enters the object, starting from the first free one; None: never enters."""
+    free = clear >= TOLERANCE
+    if free.all():
+        return None
+    if not free.any():
+        return float(tried[int(np.argmax(clear))])
+    first = int(np.argmax(free))
+    blocked = np.flatnonzero(~free[first:])
+    return float(tried[first + int(blocked[0]) - 1 if len(blocked) else len(tried) - 1])
 
 
 def _fingers(person: Person, hand: int) -> list[_Finger]:
@@ -128,12 +146,12 @@ def _fingers(person: Person, hand: int) -> list[_Finger]:
 
 
 def _posed(
-    person: Person, hand: int, row: int, finger: _Finger, curl: float
+    person: Person, hand: int, row: int, finger: _Finger, curl: Float[ndarray, "2"]
 ) -> Float[ndarray, "n 3"]:
-    """Skin of one finger at a curl, in the wrist's frame."""
+    """Skin of one finger at its two curls, in the wrist's frame."""
     from scipy.spatial.transform import Rotation
 
-    curls = np.zeros(5)
+    curls = np.zeros((5, 2))
     curls[row] = curl
     local = finger_rotations(person, hand, curls).reshape(5, 3, 3)[row]
     rotation, position = np.eye(3), np.zeros(3)

@@ -41,7 +41,7 @@ POINT_SLOTS = 4  # spare body points (shoulder, forearm, hips, ...) that a plan 
 
 # Square-root weights: a residual of 1 costs the same everywhere.
 POSITION, DIRECTION, FOOT_POSITION, FOOT_ROTATION = 150.0, 20.0, 300.0, 40.0
-LIMIT, BALANCE, LOOK, REFERENCE, COLLISION, SELF_COLLISION = 20.0, 8.0, 1.5, 1.0, 90.0, 40.0
+LIMIT, BALANCE, LOOK, REFERENCE, COLLISION, SELF_COLLISION = 30.0, 8.0, 1.5, 1.0, 90.0, 40.0
 DEEPEST = 80  # skin points of a frame that push it out of objects
 
 
