@@ -34,13 +34,15 @@ class Generate:
     pag: Path | None = None
     """A Part Affordance Graph (json) in place of the one read from the sentence."""
     frames: int = 49
+    """Length of the clip, at 12 frames a second."""
     scale: float = 1.0
     """Factor from the meshes' unit to metres (0.001 for millimetres)."""
     seed: int = 0
+    """The same seed gives the same result."""
     preset: str = "default"
     """"default" (ours) or "hoi-page" (published settings)."""
     inits: int | None = None
-    """Candidate trajectories optimised at once."""
+    """Candidate trajectories optimised at once; as many as the preset says by default."""
 
     def run(self) -> None:
         from hoijax.affordance import PartAffordanceGraph
@@ -74,7 +76,9 @@ class Solve:
     preset: str = "default"
     """"default" (ours) or "hoi-page" (published settings)."""
     inits: int | None = None
+    """Candidate trajectories optimised at once; as many as the preset says by default."""
     steps: int | None = None
+    """Optimisation steps; as many as the preset says by default."""
     seed: int = 0
     weights: str = ""
     """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
@@ -101,6 +105,7 @@ class Evaluate:
     """Measure a result folder again; with the bundle's truth where it is still there."""
 
     result: Folder
+    """Result folder."""
 
     def run(self) -> None:
         from hoijax.pipeline import evaluate
@@ -116,6 +121,7 @@ class Export:
     """Write a result for other programs."""
 
     result: Folder
+    """Result folder."""
     to: str = "amass,glb,mp4"
     """Comma-separated formats."""
     out: Path | None = None
@@ -134,11 +140,13 @@ class Ablate:
     """Solve bundles with parts of the method switched off, and print the paper's table."""
 
     bundles: Folder
-    """A bundle, or a folder of bundles."""
+    """A bundle, or a folder of bundles or result folders."""
     preset: str = "hoi-page"
     """Settings the rows start from: "hoi-page" (published) or "default"."""
     inits: int | None = None
+    """Candidate trajectories optimised at once; as many as the preset says by default."""
     steps: int | None = None
+    """Optimisation steps; as many as the preset says by default."""
     seed: int = 0
     out: Path | None = None
     """Write the rows as JSON here."""
