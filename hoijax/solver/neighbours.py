@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from hoijax.losses.fit import PIXEL_COUNT, PIXEL_SAMPLES, project_samples
 from hoijax.scene import WHOLE_SIGNED, Neighbours, PosedScene, Scene, Unknowns, pose_scene
 
-ACTIVE_VERTICES = 512
+ACTIVE_VERTICES = 1024
 
 
 def empty_neighbours(scene: Scene) -> Neighbours:

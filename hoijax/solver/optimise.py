@@ -95,7 +95,7 @@ def optimise(
 def _solve_one(terms, scene, weights, schedule, initial, neighbours, *, steps, refresh_every):
     adam = optax.scale_by_adam()
     uses_pixels = any(term.name.endswith("_pixels") for term in terms)
-    rounds = max(steps // refresh_every, 1)
+    rounds = -(-steps // refresh_every)
     vertex_every = max(rounds // 4, 1)
 
     def loss_of(unknowns, neighbours, progress):
@@ -109,7 +109,8 @@ def _solve_one(terms, scene, weights, schedule, initial, neighbours, *, steps, r
         )
         loss = final_total(terms, report, weights)
         finite = state.finite & jnp.isfinite(loss) & _all_finite(gradient)
-        better = finite & (loss < state.best_loss)
+        running = index < steps  # the last round is filled up with steps that change nothing
+        better = finite & running & (loss < state.best_loss)
         best = _choose(better, state.unknowns, state.best)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
             updates, moments = adam.update(gradient, state.moments)
@@ -117,8 +118,8 @@ def _solve_one(terms, scene, weights, schedule, initial, neighbours, *, steps, r
         rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
         moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
         state = _State(
-            unknowns=_choose(finite, moved, state.unknowns),
-            moments=_choose(finite, moments, state.moments),
+            unknowns=_choose(finite & running, moved, state.unknowns),
+            moments=_choose(finite & running, moments, state.moments),
             best=best,
             best_loss=jnp.where(better, loss, state.best_loss),
             best_report=jnp.where(better, report, state.best_report),
@@ -152,14 +153,14 @@ def _solve_one(terms, scene, weights, schedule, initial, neighbours, *, steps, r
     (state, _), (reports, losses) = jax.lax.scan(
         refresh, (start, neighbours), jnp.arange(rounds) * refresh_every
     )
-    losses = losses.reshape(-1)
+    losses = losses.reshape(-1)[:steps]
     return Solution(
         unknowns=state.best,
         losses=state.best_loss,
         initial_losses=losses[0],
         reports=state.best_report,
         codes=_result_code(state, losses),
-        history=reports.reshape(-1, len(terms)),
+        history=reports.reshape(-1, len(terms))[:steps],
     )
 
 
