@@ -216,6 +216,26 @@ def test_result_codes(made, starts):
     assert len(messages) == len(ResultCode)
 
 
+@pytest.mark.parametrize("steps", [5, 25])
+def test_as_many_steps_as_were_asked_for(made, starts, steps):
+    """Also where the refresh interval does not divide them; the schedule then ends at its end."""
+    terms = (LossTerm.constant("translation_smoothness", translation_smoothness, 1.0),)
+    found = optimise(
+        terms,
+        made.scene,
+        starts,
+        neighbours_for(made),
+        default_weights(terms),
+        Schedule(jnp.asarray(1e-3), jnp.asarray(1e-3)),
+        steps=steps,
+        refresh_every=REFRESH,
+    )
+    history = np.asarray(found.history)[..., 0]
+    assert history.shape == (K, steps)
+    assert (np.diff(history, axis=1) != 0.0).all()
+    np.testing.assert_allclose(found.losses, history.min(axis=1), rtol=1e-6)
+
+
 def test_default_weights():
     found = default_weights(TERMS, {"part_points": 7.0, "penetration": (1.0, 2.5)})
     np.testing.assert_array_equal(found["part_points"], [7.0, 7.0])
