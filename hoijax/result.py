@@ -108,7 +108,9 @@ def load_result(folder: str | Path) -> Result:
         stored, problems = read_npz((folder / "result.npz").read_bytes(), "result.npz")
         if problems:
             raise ValueError("; ".join(problems.values()))
-        result = Result(
+        arrays = {name: stored[name] for name in _array_names()}
+        _check_sizes(arrays, len(header["labels"]), len(names))
+        return Result(
             prompt=str(header["prompt"]),
             fps=float(header["fps"]),
             affordance=PartAffordanceGraph.from_json(folder / "affordance.json"),
@@ -117,25 +119,27 @@ def load_result(folder: str | Path) -> Result:
             labels=tuple(header["labels"]),
             term_names=tuple(header["term_names"]),
             run=header,
-            **{name: stored[name] for name in _array_names()},
+            **arrays,
         )
-        _check_sizes(result)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise UserError(f"the result in '{folder}' is damaged: {reason}. Solve again.") from error
-    return result
 
 
-def _check_sizes(result: Result) -> None:
+def _check_sizes(arrays: dict[str, ndarray], labels: int, objects: int) -> None:
     """Candidates, objects and frames must be the same in every array. Raises ValueError."""
-    poses = result.object_translations.shape
-    if len(poses) != 4 or result.object_rotations.shape != (*poses, 3):
-        raise ValueError(f"object poses have shapes {result.object_rotations.shape} and {poses}")
-    found = (len(result.losses), len(result.labels), len(result.codes), len(result.reports))
+    poses = arrays["object_translations"].shape
+    if len(poses) != 4 or arrays["object_rotations"].shape != (*poses, 3):
+        raise ValueError(f"object poses have shapes {arrays['object_rotations'].shape} and {poses}")
+    per_candidate = ("losses", "initial_losses", "codes", "reports", "history", "contact")
+    found = [labels, *(len(arrays[name]) for name in per_candidate)]
     if set(found) != {poses[0]}:
-        raise ValueError(f"{poses[0]} candidates have {found} losses, labels, codes and reports")
-    if (len(result.assets), result.frame_count) != poses[1:3]:
         raise ValueError(
-            f"poses of {poses[1]} objects in {poses[2]} frames, but {len(result.assets)} objects "
-            f"and {result.frame_count} frames of body motion"
+            f"{poses[0]} candidates, but labels, {', '.join(per_candidate)} of {found}"
+        )
+    frames = arrays["body_translations"].shape[1]
+    if (objects, frames) != poses[1:3]:
+        raise ValueError(
+            f"poses of {poses[1]} objects in {poses[2]} frames, but {objects} objects and {frames} "
+            "frames of body motion"
         )

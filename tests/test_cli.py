@@ -375,6 +375,7 @@ def test_a_full_disk_leaves_the_earlier_result(folder, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(hoijax.pipeline, "save_glb", full)
+    monkeypatch.setattr(hoijax.pipeline, "solve", lambda *_, **__: load_result(folder))
     arguments = ("solve", folder / "bundle", "--inits", INITS, "--out", out)
     refused(tmp_path, *arguments, says="No space left on device")
 
@@ -471,6 +472,7 @@ def test_an_interrupt_leaves_the_earlier_result(folder, tmp_path, monkeypatch, w
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(hoijax.pipeline, "solve", lambda *_, **__: load_result(folder))
     monkeypatch.setattr(hoijax.pipeline, where, interrupt)
     ran = run("solve", folder / "bundle", "--inits", INITS, "--out", out)
     assert ran.code == 130
