@@ -165,8 +165,8 @@ def choose_two_hands(
     pair += 1.5 * (is_bar[:, None] != is_bar[None, :])
     left, right = np.unravel_index(int(np.argmin(pair)), pair.shape)
     return (
-        _as_grasp(candidates, int(left), 0, context),
-        _as_grasp(candidates, int(right), 1, context),
+        _as_grasp(candidates, int(left), 0, context, asset.centre),
+        _as_grasp(candidates, int(right), 1, context, asset.centre),
         float(pair[left, right]),
     )
 
@@ -192,7 +192,7 @@ def choose_one_hand(
         near = np.linalg.norm(candidates.point - away_from, axis=1)
         cost += 6.0 * np.maximum(0.0, context.spread - near)
     best = int(np.argmin(cost))
-    return _as_grasp(candidates, best, hand, context), float(cost[best])
+    return _as_grasp(candidates, best, hand, context, asset.centre), float(cost[best])
 
 
 @dataclass(frozen=True)
@@ -240,8 +240,13 @@ def _single_cost(view: _View, context: HoldContext) -> Float[ndarray, "N"]:
     return cost + np.where(view.is_bar, 0.0, 3.0 * upside_down)
 
 
-def _as_grasp(candidates: Candidates, index: int, hand: int, context: HoldContext) -> Grasp:
-    """Fix the knuckle direction: thumbs towards each other on a bar across, up on a bar upright."""
+def _as_grasp(
+    candidates: Candidates, index: int, hand: int, context: HoldContext, middle: ndarray
+) -> Grasp:
+    """Fix the knuckle direction: thumbs towards each other on a bar across, up on a bar upright.
+
+    middle: the asset's centre in its mesh frame.
+    """
     left, forward = left_of(context.heading), forward_of(context.heading)
     medial = -left if hand == 0 else left
     if candidates.radius[index] > 0.0:
@@ -251,8 +256,10 @@ def _as_grasp(candidates: Candidates, index: int, hand: int, context: HoldContex
         axis = sign * candidates.axis[index]
         return Grasp(candidates.point[index], np.zeros(3), axis, float(candidates.radius[index]))
     normal = context.rotation @ candidates.normal[index]
-    # Fingers point ahead on an upright side, up or down where the surface faces the person.
-    fingers = forward + np.array([0.0, 0.35, 0.0])
+    # Fingers go on in the arm's direction, up or down where the surface faces the person.
+    place = context.rotation @ (candidates.point[index] - middle) + context.centre
+    arm = place - context.shoulders + 0.17 * medial
+    fingers = arm / max(float(np.linalg.norm(arm)), 1e-6) + 0.35 * forward
     fingers = fingers - (fingers @ normal) * normal
     if np.linalg.norm(fingers) < 0.4:
         fingers = np.array([0.0, 1.0, 0.0]) - normal[1] * normal + 0.3 * medial

@@ -20,7 +20,12 @@ ROLLING_DRAG = 1.6  # 1/s: a made scene should stay in view
 
 def hold_heights(performance: Performance, person: int) -> dict[str, float]:
     """Usual heights of the hands when something is held, metres."""
-    shoulder = performance.tracks[person].person.shoulder_height
+    track = performance.tracks[person]
+    shoulder = track.person.shoulder_height
+    if person in performance.settled and track.crouch.min() > 0.15:  # seated
+        floor = 0.0 if track.foot_floor is None else float(track.foot_floor.mean())
+        shoulder += floor - float(track.crouch.mean())
+        return dict.fromkeys(("hanging", "waist", "chest", "overhead"), shoulder - 0.2)
     return {
         "hanging": 0.67 * shoulder,
         "waist": 0.75 * shoulder,

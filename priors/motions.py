@@ -16,7 +16,6 @@ from priors.pag_library import Action
 from priors.performance import (
     BELLY,
     QUARTER_TURNS,
-    TOES,
     Performance,
     Take,
     Wish,
@@ -71,7 +70,7 @@ def lift(performance: Performance, action: Action) -> None:
     heights = hold_heights(performance, person)
     goals = ["hanging", "chest", "overhead"] if is_bar else ["waist", "chest"]
     goal = goals[int(rng.integers(len(goals)))]
-    far, near = take.near + TOES, take.near + BELLY + 0.05
+    far, near = take.standing_room, take.near + BELLY + 0.05
     base = 0.0
     if lower is not None:
         base, far = stand_at(performance, lower, track, 0, take.near)
@@ -137,7 +136,8 @@ def carry(performance: Performance, action: Action) -> None:
     if sets_down:
         rest = -lowest_point(performance, action.object, take.rotation)
         local[:, 1] += rise(frames, stop, frames - 6, 0.0, 1.0) * (rest - local[:, 1])
-        local[:, 2] += rise(frames, stop, frames - 6, 0.0, TOES - BELLY)
+        ahead = take.standing_room - take.near - BELLY - 0.05
+        local[:, 2] += rise(frames, stop, frames - 6, 0.0, max(0.0, ahead))
         angles *= rise(frames, stop, frames - 6, 1.0, 0.0)[:, None]
     place_held(performance, person, action.object, take, local, angles)
     track.look_weight[:] = 0.25

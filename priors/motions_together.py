@@ -5,7 +5,7 @@ import numpy as np
 from priors.holding import hold_heights, lowest_point, squat_for, wander_path, wobble
 from priors.keyframes import euler_matrix, forward_of, interpolate_keyframes, yaw_matrix
 from priors.pag_library import Action
-from priors.performance import BELLY, TOES, Performance, Take, Wish, plan_take
+from priors.performance import BELLY, Performance, Take, Wish, plan_take
 
 ON_GROUND = ("push", "pull", "drag")
 SHARED = ("lift", "carry", "hold", *ON_GROUND)
@@ -77,7 +77,9 @@ def _stand_by(
     frames = performance.frames
     moved = performance.objects[action.object]
     heading = course + bearing
-    gap = TOES + 0.02 if action.verb in ("lift", *ON_GROUND) else BELLY + 0.08
+    gap = BELLY + 0.08
+    if action.verb in ("lift", *ON_GROUND):
+        gap = max(gap, take.standing_room - take.near + 0.02)
     ahead = np.stack([forward_of(h)[[0, 2]] for h in heading])
     track = performance.set_path(
         person, moved.centre[:, [0, 2]] - (take.near + gap) * ahead, heading

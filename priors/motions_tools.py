@@ -81,7 +81,7 @@ def _hands_on_stick(
         candidates = grasp_candidates(asset, part, performance.rng)
         grasps[hand] = _grip_at(candidates, stick, upper if hand == top else lower, thumb)
     middle = np.mean([g.point - asset.centre for g in grasps.values()], axis=0)
-    return Take(np.eye(3), grasps, 0.0, middle)
+    return Take(np.eye(3), grasps, 0.0, 0.0, middle)
 
 
 def _pose_stick(

@@ -26,6 +26,7 @@ from priors.stage import Hold, ObjectTrack, PersonTrack, stand
 
 HANDS = ("left_hand", "right_hand")
 BODY_HALF_WIDTH = 0.27  # what is within this of the middle must stay ahead of belly and feet
+FEET_HALF_WIDTH, SHIN = 0.2, 0.4  # width and height in which feet and shins need room
 BELLY, TOES = 0.17, 0.26  # metres ahead of the pelvis
 
 
@@ -51,8 +52,15 @@ class Take:
     """By hand: 0 left, 1 right."""
     near: float
     """From the object's centre back to its surface nearest to the person, metres."""
+    near_low: float
+    """The same at the height of the shins, where feet must stay clear of it."""
     middle: Float[ndarray, "3"]
     """Mean grasp point relative to the object's centre, in the person's axes."""
+
+    @property
+    def standing_room(self) -> float:
+        """From the object's centre on the ground back to a person's pelvis, metres."""
+        return max(self.near + BELLY + 0.04, self.near_low + TOES)
 
 
 @dataclass(frozen=True)
@@ -178,12 +186,20 @@ def in_world(
     return world + np.stack([root[:, 0], np.zeros(len(root)), root[:, 1]], axis=1)
 
 
-def near_extent(asset: Asset, rotation: Float[ndarray, "3 3"], half_width: float) -> float:
-    """Distance from the centre back (towards the person) to the nearest surface within a width."""
+def near_extent(
+    asset: Asset, rotation: Float[ndarray, "3 3"], half_width: float, height: float = np.inf
+) -> float:
+    """Distance from the centre back (towards the person) to the nearest surface within a width.
+
+    height: only look up to here above the lowest point; -1 metre where nothing is there.
+    """
     local = (asset.vertices - asset.centre) @ rotation.T
     samples = (asset.samples - asset.centre) @ rotation.T
     points = np.concatenate([local, samples])
-    inside = points[np.abs(points[:, 0]) < half_width]
+    low = points[:, 1] < points[:, 1].min() + height
+    inside = points[low & (np.abs(points[:, 0]) < half_width)]
+    if np.isfinite(height) and not len(inside):
+        return -1.0
     return float(-(inside if len(inside) else points)[:, 2].min())
 
 
@@ -229,7 +245,8 @@ def plan_take(
         grasps, cost = _grasps_of(asset, candidates, context, wish.facing)
         middle = np.mean([rotation @ (g.point - asset.centre) for g in grasps.values()], axis=0)
         cost += _blocked_view((asset.samples - asset.centre) @ rotation.T, middle)
-        options.append((cost, Take(rotation, grasps, near, middle)))
+        near_low = near_extent(asset, rotation, FEET_HALF_WIDTH, SHIN)
+        options.append((cost, Take(rotation, grasps, near, near_low, middle)))
     best = min(cost for cost, _ in options)
     good = [take for cost, take in options if cost < best + 0.25]
     return good[int(rng.integers(len(good)))]
