@@ -2,13 +2,14 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from hoijax.errors import UserError
 
@@ -110,10 +111,10 @@ class Evaluate:
     def run(self) -> None:
         from hoijax.pipeline import evaluate
 
-        table = Table("metric", "value")
-        for name, value in evaluate(self.result).items():
-            table.add_row(name, f"{value:.4g}")
-        console.print(table)
+        values = evaluate(self.result)
+        _print_table(
+            ["metric", "value"], [[name, f"{value:.4g}"] for name, value in values.items()]
+        )
 
 
 @dataclass(frozen=True)
@@ -163,10 +164,8 @@ class Ablate:
             out=self.out,
             log=_log,
         )
-        table = Table(*rows[0])
-        for row in rows:
-            table.add_row(*(v if isinstance(v, str) else f"{v:.4f}" for v in row.values()))
-        console.print(table)
+        cells = [[v if isinstance(v, str) else f"{v:.4f}" for v in row.values()] for row in rows]
+        _print_table(list(rows[0]), cells)
         console.print("contact@0cm and non-collision as published; VideoCLIP needs CLIP weights.")
         if self.out:
             console.print(f"wrote {self.out}")
@@ -179,10 +178,7 @@ class Doctor:
     def run(self) -> None:
         from hoijax.doctor import report
 
-        table = Table("what", "found", show_lines=False)
-        for name, value in report().items():
-            table.add_row(name, value)
-        console.print(table)
+        _print_table(["what", "found"], list(report().items()))
 
 
 @dataclass(frozen=True)
@@ -241,6 +237,14 @@ def _log(message: str) -> None:
     console.print(message, style="dim")
 
 
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Nothing is cut off: what does not fit a cell goes on in its next line."""
+    table = Table(*(Column(name, overflow="fold") for name in columns))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, soft_wrap=False)
+
+
 def _print_result(result, rows: list[dict[str, float]], out: Path) -> None:
     """The table of initialisations, the winner and the paths: the last lines of a run."""
     from hoijax.solver.optimise import ResultCode
@@ -249,7 +253,7 @@ def _print_result(result, rows: list[dict[str, float]], out: Path) -> None:
     truth = "translation_cm" in rows[0]
     if truth:
         columns[4:4] = ["error cm", "error deg"]
-    table = Table(*columns)
+    lines = []
     for k, row in enumerate(rows):
         cells = [
             ("* " if k == result.winner else "  ") + result.labels[k],
@@ -260,8 +264,8 @@ def _print_result(result, rows: list[dict[str, float]], out: Path) -> None:
         ]
         if truth:
             cells[4:4] = [f"{row['translation_cm']:.2f}", f"{row['rotation_deg']:.2f}"]
-        table.add_row(*cells)
-    console.print(table)
+        lines.append(cells)
+    _print_table(columns, lines)
     console.print(f"winner: {result.labels[result.winner]}")
     for path in sorted(out.iterdir()):
         console.print(f"  {path}")

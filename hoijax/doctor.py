@@ -1,7 +1,6 @@
 """`hoijax doctor`: what is really there."""
 
 import importlib.util
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def report() -> dict[str, str]:
     )
     anny = Path(str(files("hoijax") / "data" / "anny.npz"))
     found["body: anny"] = f"{anny} ({anny.stat().st_size / 1e6:.1f} MB)"
-    found["body: SMPL-X"] = os.environ.get("SMPLX_PATH", "not set: pass its npz as the body's name")
+    found["body: SMPL-X, SMPL-H"] = "not included: name your own npz as a bundle's body"
     for name in PRIORS:
         found[f"prior: {name}"] = _installed(name, "priors")
     for extra, name in EXTRAS.items():
