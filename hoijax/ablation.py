@@ -105,7 +105,8 @@ def ablate(
             evaluator.result = result  # other poses of the same objects beside the same bodies
             values = evaluator.measure(result.winner)
             singles.append({"bundle": str(path), "configuration": configuration.name, **values})
-            log(f"{path}: {configuration.name}: {time.perf_counter() - begun:.1f} s")
+            numbers = ", ".join(f"{name} {values[key]:.4g}" for name, key in COLUMNS.items())
+            log(f"{path}: {configuration.name}: {numbers} ({time.perf_counter() - begun:.0f} s)")
     rows = [_mean_row(configuration.name, singles) for configuration in CONFIGURATIONS]
     if out is not None:
         _write_json(Path(out), preset, paths, rows, singles)
