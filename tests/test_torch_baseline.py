@@ -25,7 +25,7 @@ from hoijax.solver.neighbours import (  # noqa: E402
     refresh_vertices,
 )
 
-# Sizes within hoijax's subsampling (1,024 projected samples, 512 active vertices): nothing is left out.
+# Sizes within hoijax's subsampling (1,024 projected samples, 1,024 active vertices): nothing is left out.
 SMALL = ProblemSize(frames=5, inits=2, points=300, samples=1024, vertices=500, contact_points=16)
 WEIGHTS = {term.name: (term.start, term.end) for term in PUBLISHED_TERMS}
 NAMES = list(WEIGHTS)
