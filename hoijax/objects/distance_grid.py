@@ -179,8 +179,8 @@ def _distance_and_gradient(
         jnp.where(b == 0.0, sign * slope / size, b / gap)
         for b, slope, size in zip(beyond, slopes, sizes, strict=True)
     ]
-    # Stacked, not selected by an iota: around such a selection XLA on CPU (jaxlib 0.10.2) compiles
-    # gradients that lose their third component in a program as large as object_penetration's.
+    # Stacked, not selected by an iota: behind two rigid transforms XLA on CPU (jaxlib 0.10.2) then
+    # compiles gradients that lose their third component (tests/test_fused_gradients.py).
     return sign * value + jnp.where(outside, gap, 0.0), jnp.stack(gradient, axis=-1)
 
 
