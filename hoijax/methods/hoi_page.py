@@ -59,7 +59,7 @@ DEFAULT_TERMS = (
     LossTerm.constant("model_mask", model_mask, 2e-2),
     LossTerm.constant("translation_smoothness", translation_smoothness, 3e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e2),
-    LossTerm("penetration", penetration, 0.0, 20.0),
+    LossTerm("penetration", penetration, 0.0, 10.0),
     LossTerm.constant("object_penetration", object_penetration, 10.0),
     LossTerm.constant("ground", ground, 1e2),
     LossTerm.constant("contact", contact, 1e1),
