@@ -66,7 +66,9 @@ def lift(performance: Performance, action: Action) -> None:
     if track.feet is None:
         track.half_width += 0.03
 
+    # A weight on a bar: held round its middle axis, so it may roll and go over the head.
     is_bar = all(g.is_bar for g in take.grasps.values()) and len(take.grasps) == 2
+    is_bar = is_bar and float(np.linalg.norm(take.middle[1:])) < 0.08
     heights = hold_heights(performance, person)
     goals = ["hanging", "chest", "overhead"] if is_bar else ["waist", "chest"]
     goal = goals[int(rng.integers(len(goals)))]

@@ -68,7 +68,7 @@ class Wish:
     """What matters when a hold is chosen."""
 
     height: float | None = 1.05
-    """Of the object's centre when held, metres; None: it stays on the ground."""
+    """Of the held part when it is carried, metres; None: the object stays on the ground."""
     spread: float = 0.42
     """Wanted distance between two hands along a bar, metres."""
     facing: bool = False
@@ -230,7 +230,8 @@ def plan_take(
         rotation = yaw_matrix(np.array(turn)) @ (np.eye(3) if tilt is None else tilt)
         near = near_extent(asset, rotation, BODY_HALF_WIDTH)
         bottom = float(((asset.vertices - asset.centre) @ rotation.T)[:, 1].min())
-        up = -bottom if wish.height is None else wish.height
+        held = np.concatenate([c.point for c in candidates.values()]).mean(axis=0) - asset.centre
+        up = -bottom if wish.height is None else wish.height - float((rotation @ held)[1])
         centre = np.array([0.0, up, near + BELLY + 0.04])
         context = HoldContext(
             rotation=rotation,
