@@ -45,10 +45,12 @@ def project(
     points_camera: Float[Array, "*batch n 3"], intrinsics: Float[Array, "*#batch 3 3"]
 ) -> Float[Array, "*batch n 2"]:
     """Pixels of points in the camera frame; depth is clamped to NEAR so that gradients stay finite."""
-    depth = jnp.maximum(points_camera[..., 2:], NEAR)
-    focal = jnp.stack([intrinsics[..., 0, 0], intrinsics[..., 1, 1]], axis=-1)[..., None, :]
-    centre = intrinsics[..., None, :2, 2]
-    return points_camera[..., :2] / depth * focal + centre
+    # Component by component: the gradient is then free of sums over an axis of two.
+    inverse = 1.0 / jnp.maximum(points_camera[..., 2], NEAR)
+    k = intrinsics[..., None, :, :]
+    u = points_camera[..., 0] * inverse * k[..., 0, 0] + k[..., 0, 2]
+    v = points_camera[..., 1] * inverse * k[..., 1, 1] + k[..., 1, 2]
+    return jnp.stack([u, v], axis=-1)
 
 
 def unproject(

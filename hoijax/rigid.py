@@ -34,14 +34,18 @@ def _to_world_forward(rotation, translation, points):
     return to_world(rotation, translation, points), (rotation, points)
 
 
+def _outer_sums(points: Array, cotangent: Array) -> tuple[Array, Array]:
+    """Sum over the points of p c^T, (..., 3, 3), and of c, (..., 3): one product for both."""
+    ones = jnp.ones_like(points[..., :1])
+    sums = jnp.einsum("...ni,...nj->...ij", jnp.concatenate([points, ones], axis=-1), cotangent)
+    return sums[..., :3, :], sums[..., 3, :]
+
+
 def _to_world_backward(saved, cotangent):
     rotation, points = saved
-    p, c = _components(points), _components(cotangent)
-    d_translation = jnp.stack([jnp.sum(x, axis=-1) for x in c], axis=-1)
-    outer = [jnp.sum(c[i] * p[j], axis=-1) for i in range(3) for j in range(3)]
-    d_rotation = jnp.stack(outer, axis=-1).reshape(rotation.shape)
-    d_points = to_local(rotation, jnp.zeros_like(d_translation), cotangent)
-    return d_rotation, d_translation, d_points
+    outer, pull = _outer_sums(points, cotangent)
+    d_points = to_local(rotation, jnp.zeros_like(pull), cotangent)
+    return jnp.swapaxes(outer, -1, -2), pull, d_points
 
 
 to_world.defvjp(_to_world_forward, _to_world_backward)
@@ -66,11 +70,8 @@ def _to_local_forward(rotation, translation, points):
 
 def _to_local_backward(saved, cotangent):
     rotation, translation, points = saved
-    t = translation[..., None, :]
-    d, c = [points[..., i] - t[..., i] for i in range(3)], _components(cotangent)
-    outer = [jnp.sum(d[i] * c[j], axis=-1) for i in range(3) for j in range(3)]
-    d_rotation = jnp.stack(outer, axis=-1).reshape(rotation.shape)
-    pull = jnp.stack([jnp.sum(x, axis=-1) for x in c], axis=-1)
+    outer, pull = _outer_sums(points, cotangent)
+    d_rotation = outer - translation[..., :, None] * pull[..., None, :]
     d_translation = -jnp.sum(rotation * pull[..., None, :], axis=-1)
     d_points = to_world(rotation, jnp.zeros_like(translation), cotangent)
     return d_rotation, d_translation, d_points
