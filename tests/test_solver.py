@@ -273,10 +273,10 @@ def test_refreshed_pixels_are_the_nearest(made):
             for i in range(found.nearest_sample.shape[-1]):
                 squared = np.sum((projected - observed[o, t, i]) ** 2, axis=-1)
                 chosen = squared[found.nearest_sample[o, t, i]]
-                assert chosen <= squared.min() + 1e-2  # pixels squared, in float32
+                assert chosen <= squared.min() * (1 + 2e-4) + 1e-2  # pixels squared, in float32
                 if (part := made.labels[o, t, i]) >= 0:
                     own = np.where(objects.sample_parts[o] == part, squared, np.inf)
-                    assert own[found.nearest_part_sample[o, t, i]] <= own.min() + 1e-2
+                    assert own[found.nearest_part_sample[o, t, i]] <= own.min() * (1 + 2e-4) + 1e-2
 
 
 def test_refreshed_vertices_are_the_deepest(made):
