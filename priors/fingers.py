@@ -19,7 +19,7 @@ from priors.stage import RELEASE_FRAMES, Hold, ObjectTrack
 CURLS = np.linspace(-0.15, 1.0, 24)
 THUMB_CURLS = np.linspace(-0.6, 1.0, 24)
 SKIN_PER_FINGER = 40
-TOLERANCE = -0.0015  # metres of skin allowed inside: soft tissue
+TOLERANCE = 0.0  # metres that finger skin keeps outside
 RELAXED_CURLS = np.array([0.22, 0.27, 0.34, 0.30, 0.25])  # index, middle, pinky, ring, thumb
 UNTOUCHED_CURL = 0.5
 OUTER_CURL = 1.15  # most that the two outer joints close

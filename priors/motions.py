@@ -77,7 +77,7 @@ def lift(performance: Performance, action: Action) -> None:
     if lower is not None:
         base, far = stand_at(performance, lower, track, 0, take.near)
     rest = base - lowest_point(performance, action.object, take.rotation)
-    reach = 0.16 if goal == "overhead" else near
+    reach = 0.27 if goal == "overhead" else near
     start = grasp + 2
     held = max(heights[goal] - take.middle[1], rest + 0.1)
     times = [start + s * (up - start) for s in (0.0, 0.3, 0.62, 1.0)]
@@ -85,7 +85,7 @@ def lift(performance: Performance, action: Action) -> None:
     local[:, 1] = interpolate_keyframes(
         frames, times, [rest, *(rest + s * (held - rest) for s in (0.22, 0.6, 1.0))]
     )
-    middle = near + 0.04
+    middle = near + (0.12 if goal == "overhead" else 0.04)  # past the face
     local[:, 2] = interpolate_keyframes(frames, times, [far, 0.5 * (far + middle), middle, reach])
     angles = wobble(performance, rise(frames, start + 3, up, 0.0, 1.0), 4.0)
     if is_bar and goal != "hanging":  # the bar rolls with the wrists' turn
