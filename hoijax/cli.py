@@ -1,6 +1,8 @@
 """The command line: `hoijax generate | solve | evaluate | export | ablate | doctor | bundle check`."""
 
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -275,9 +277,16 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
     errors.print(f"warning: {message}", style="yellow")
 
 
+def _terminate(signum: int, frame: object) -> None:
+    sys.exit(128 + signum)
+
+
 def main() -> None:
-    """Entry point of `hoijax`. Exit codes: 0 done, 2 bad input, 130 interrupted."""
+    """Entry point of `hoijax`. Exit codes: 0 done, 2 bad input, 130 interrupted, 143 terminated."""
     warnings.showwarning = _show_warning
+    if threading.current_thread() is threading.main_thread():
+        # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         tyro.cli(Command, prog="hoijax", description=__doc__).run()
     except UserError as error:

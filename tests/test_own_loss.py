@@ -39,8 +39,11 @@ def test_the_program_in_the_docs_runs_and_its_loss_has_effect(
     assert upright.term_names == (*(term.name for term in TERMS["default"]), "upright")
     assert upright.reports.shape == (INITS, len(upright.term_names))
     assert upright.history.shape == (INITS, STEPS, len(upright.term_names))
-    # Every candidate leans less with the loss than without, and as its poses say.
-    assert np.all(upright.reports[:, column] < 0.9 * plain.reports[:, column])
+    # Every candidate leans less with the loss than without, the winner clearly (one that starts
+    # upside down has next to no slope to follow), and as its poses say.
+    assert np.all(upright.reports[:, column] < plain.reports[:, column])
+    winner = upright.winner
+    assert upright.reports[winner, column] < 0.5 * plain.reports[winner, column]
     lean = 1 - upright.object_rotations[:, 0, :, 1, 1].mean(axis=-1)
     np.testing.assert_allclose(upright.reports[:, column], lean, atol=1e-4)
     assert compiled[0] == compiled[1], "another weight compiled again"
