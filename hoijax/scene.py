@@ -8,12 +8,27 @@ import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from hoijax.objects.distance_grid import DistanceGrids, query
+from hoijax.objects.distance_grid import FIRST_PART, DistanceGrids, query
+from hoijax.objects.distance_grid import SIGNED as WHOLE_SIGNED
+from hoijax.objects.distance_grid import UNSIGNED as WHOLE_UNSIGNED
 from hoijax.rigid import to_local, to_world
 from hoijax.rotations import rotation_6d_to_matrix
 
-WHOLE_SIGNED, WHOLE_UNSIGNED, FIRST_PART = 0, 1, 2
-"""Order of one asset's grids inside the table; see objects/distance_grid.py."""
+__all__ = [
+    "FIRST_PART",
+    "WHOLE_SIGNED",
+    "WHOLE_UNSIGNED",
+    "Cameras",
+    "ContactEdges",
+    "Neighbours",
+    "ObjectConstants",
+    "ObservedObjects",
+    "PosedScene",
+    "Scene",
+    "Unknowns",
+    "edge_points_in_target",
+    "pose_scene",
+]
 
 
 @flax.struct.dataclass

@@ -16,10 +16,9 @@ from hoijax.config import SolveSettings
 from hoijax.contact_table import ContactKind, ContactTable, compile_contacts
 from hoijax.losses.lookup import pack_corners
 from hoijax.objects.asset import Asset
-from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
+from hoijax.objects.distance_grid import FIRST_PART, DistanceGrids, build_distance_grids
 from hoijax.observations import Observations
 from hoijax.scene import (
-    FIRST_PART,
     WHOLE_UNSIGNED,
     Cameras,
     ContactEdges,

@@ -22,6 +22,7 @@ from hoijax.affordance import (
     PartReference,
 )
 from hoijax.bodies import load_body
+from hoijax.bodies.kinematics import SMPLH_JOINTS, rotations_from_smplh
 from hoijax.bundle import Bundle, Provenance, write_bundle
 from hoijax.errors import UserError
 from hoijax.frames import compose_rigid
@@ -31,8 +32,6 @@ from priors.posed_truth import BodyMotion, rendered_truth
 from priors.rendered_observations import observe_with_truth
 
 WHOLE_OBJECT_PART = "body"
-SMPLX_OF_SMPLH = np.r_[np.arange(22), np.arange(25, 55)]
-"""Joints of SMPL-H (22 body + 30 fingers) in the 55 of SMPL-X."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,22 @@ def labelled_asset(path: Path, name: str) -> Asset:
 
 def captured_motion(data: dict[str, np.ndarray], frames: np.ndarray) -> BodyMotion:
     """The captured body as SMPL-X parameters on the captured bone lengths (pelvis at the origin)."""
-    rotations = np.zeros((len(frames), 55, 3), np.float32)
-    rotations[:, 0] = data["root_orient"][frames]
-    rotations[:, 1:22] = data["pose_body"][frames].reshape(-1, 21, 3)
-    rotations[:, 25:] = data["pose_hand"][frames].reshape(-1, 30, 3)
+    count = len(frames)
+    body_and_hands = np.concatenate(
+        [
+            data["root_orient"][frames].reshape(count, 1, 3),
+            data["pose_body"][frames].reshape(count, 21, 3),
+            data["pose_hand"][frames].reshape(count, 30, 3),
+        ],
+        axis=1,
+    )
     body = load_body("anny")
     neutral = np.asarray(body.joints_template)
     rest = neutral - neutral[15] + data["rest_joints"][15]  # jaw and eyes were not captured: ours
-    rest[SMPLX_OF_SMPLH] = data["rest_joints"]
+    rest[list(SMPLH_JOINTS)] = data["rest_joints"]
     betas = body.fit_betas(rest)
     return BodyMotion(
-        rotations[None],
+        rotations_from_smplh(body_and_hands)[None],
         data["trans"][frames][None].astype(np.float32),
         betas[None],
         rest[None].astype(np.float32),

@@ -3,14 +3,10 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from hoijax.affordance import BODY_PARTS
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError
-
-BODY_PARTS: tuple[str, ...] = (
-    "left_hand", "right_hand", "left_arm", "right_arm", "left_shoulder", "right_shoulder",
-    "left_leg", "right_leg", "left_foot", "right_foot", "head", "hips",
-)  # fmt: skip
 
 NO_PART = -1
 """Part id of vertices in none of the twelve parts (chest, back, belly)."""
