@@ -89,7 +89,7 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
     import jax.numpy as jnp
 
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page import PUBLISHED_TERMS
+    from hoijax.methods.hoi_page import PUBLISHED_TERMS, object_problem
     from hoijax.solver.neighbours import empty_neighbours
     from hoijax.solver.optimise import Schedule, optimise
 
@@ -107,7 +107,10 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
     )
     begin = time.perf_counter()
     compiled = optimise.lower(
-        PUBLISHED_TERMS, *traced, steps=steps, refresh_every=min(REFRESH_EVERY, steps)
+        object_problem(PUBLISHED_TERMS),
+        *traced,
+        steps=steps,
+        refresh_every=min(REFRESH_EVERY, steps),
     ).compile()
     seconds = time.perf_counter() - begin
 

@@ -15,6 +15,7 @@ from hoijax.losses.fit import object_pixels, object_points, part_points
 from hoijax.losses.penetration import penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
+from hoijax.methods.hoi_page import object_problem
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Neighbours, Unknowns, pose_scene
 from hoijax.solver.neighbours import empty_neighbours, refresh_pixels, refresh_vertices
@@ -69,7 +70,7 @@ def neighbours_for(made: MadeScene) -> Neighbours:
 
 def solve(made: MadeScene, starts: Unknowns, *, rate=0.02, final=1e-3, **weights) -> Solution:
     return optimise(
-        TERMS,
+        object_problem(TERMS),
         made.scene,
         starts,
         neighbours_for(made),
@@ -221,7 +222,7 @@ def test_as_many_steps_as_were_asked_for(made, starts, steps):
     """Also where the refresh interval does not divide them; the schedule then ends at its end."""
     terms = (LossTerm.constant("translation_smoothness", translation_smoothness, 1.0),)
     found = optimise(
-        terms,
+        object_problem(terms),
         made.scene,
         starts,
         neighbours_for(made),

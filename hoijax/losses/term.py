@@ -26,10 +26,15 @@ class LossTerm:
     function: LossFunction
     start: float
     end: float
+    reads_pixel_neighbours: bool = False
+    """The function reads `Neighbours.nearest_sample`: only then are these kept up to date."""
 
     @classmethod
-    def constant(cls, name: str, function: LossFunction, weight: float) -> "LossTerm":
-        return cls(name, function, weight, weight)
+    def constant(
+        cls, name: str, function: LossFunction, weight: float, *, pixel_neighbours: bool = False
+    ) -> "LossTerm":
+        """A term whose weight stays."""
+        return cls(name, function, weight, weight, pixel_neighbours)
 
 
 Weights = dict[str, Float[Array, " 2"]]

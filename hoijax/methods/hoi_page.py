@@ -35,17 +35,17 @@ from hoijax.methods.point_maps import align
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.result import Result
 from hoijax.rotations import rotation_6d_to_matrix
-from hoijax.scene import Scene
+from hoijax.scene import Scene, pose_scene
 from hoijax.solver.initialise import Starts, search_starts, yaw_starts
-from hoijax.solver.neighbours import empty_neighbours
-from hoijax.solver.optimise import Schedule, Solution, optimise
+from hoijax.solver.neighbours import empty_neighbours, refresh_all, refresh_bodies
+from hoijax.solver.optimise import Problem, Schedule, Solution, optimise
 from hoijax.staging import build_scene, posed_bodies
 
 PUBLISHED_TERMS = (
     LossTerm.constant("object_points", object_points, 1e3),
-    LossTerm.constant("object_pixels", object_pixels, 1e-4),
+    LossTerm.constant("object_pixels", object_pixels, 1e-4, pixel_neighbours=True),
     LossTerm.constant("part_points", part_points, 1e2),
-    LossTerm.constant("part_pixels", part_pixels, 1e-4),
+    LossTerm.constant("part_pixels", part_pixels, 1e-4, pixel_neighbours=True),
     LossTerm.constant("translation_smoothness", translation_smoothness, 1e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e3),
     LossTerm("penetration", penetration, 0.0, 10.0),
@@ -148,6 +148,12 @@ def _always(bundle: Bundle, scene: Scene) -> Bool[np.ndarray, " E"]:
     return always
 
 
+def object_problem(terms: Sequence[LossTerm]) -> Problem:
+    """Object poses under the given terms, for `optimise`."""
+    reads_pixels = any(term.reads_pixel_neighbours for term in terms)
+    return Problem(tuple(terms), pose_scene, refresh_all if reads_pixels else refresh_bodies)
+
+
 def descend(
     scene: Scene,
     starts: Starts,
@@ -165,7 +171,7 @@ def descend(
         jnp.asarray(settings.learning_rate), jnp.asarray(settings.final_learning_rate)
     )
     solution = optimise(
-        tuple(table),
+        object_problem(table),
         scene,
         starts.unknowns,
         batched,

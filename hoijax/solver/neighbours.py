@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.losses.fit import PIXEL_COUNT, PIXEL_SAMPLES, project_samples
 from hoijax.scene import WHOLE_SIGNED, Neighbours, PosedScene, Scene, Unknowns, pose_scene
@@ -27,6 +27,23 @@ def empty_neighbours(scene: Scene) -> Neighbours:
     active = jnp.zeros((o, p, t, min(ACTIVE_VERTICES, v)), jnp.int32)
     states = jnp.ones((scene.edges.source.shape[0], t), jnp.float32)
     return Neighbours(active, nearest, nearest, states)
+
+
+def refresh_all(
+    scene: Scene, unknowns: Unknowns, neighbours: Neighbours, rarely: Bool[Array, ""]
+) -> Neighbours:
+    """Pixel neighbours always, vertex neighbours only when `rarely`."""
+    neighbours = refresh_pixels(scene, unknowns, neighbours)
+    return refresh_bodies(scene, unknowns, neighbours, rarely)
+
+
+def refresh_bodies(
+    scene: Scene, unknowns: Unknowns, neighbours: Neighbours, rarely: Bool[Array, ""]
+) -> Neighbours:
+    """Vertex neighbours, only when `rarely`: for tables without 2D chamfer terms."""
+    return jax.lax.cond(
+        rarely, lambda n: refresh_vertices(scene, unknowns, n), lambda n: n, neighbours
+    )
 
 
 def refresh_pixels(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> Neighbours:

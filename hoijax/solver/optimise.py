@@ -4,8 +4,11 @@ Nothing in the loop talks to the host. Structure (terms, step counts) is static;
 (weights, learning rate, scene) is traced, so a sweep compiles once.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
+from typing import Any
 
 import flax.struct
 import jax
@@ -14,8 +17,6 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from hoijax.losses.term import LossTerm, Weights, evaluate, final_total
-from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
-from hoijax.solver.neighbours import refresh_pixels, refresh_vertices
 
 CONVERGED_SHARE = 1e-3
 """Converged: the last tenth of the steps lowered the best loss by less than this share."""
@@ -37,6 +38,22 @@ class ResultCode(IntEnum):
         )[self]
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What a method solves: its terms, and how its unknowns become what the terms read.
+
+    Scene, unknowns and neighbours may be any pytrees: the optimiser only passes them on. Problems
+    compare by value, so that equal ones share a compiled program: give module-level functions.
+    """
+
+    terms: tuple[LossTerm, ...]
+    pose: Callable[[Any, Any, Any], Any]
+    """(scene, unknowns, neighbours) -> posed: derived once a step, read by every term."""
+    refresh: Callable[[Any, Any, Any, Array], Any]
+    """(scene, unknowns, neighbours, rarely) -> neighbours, every `refresh_every` steps; `rarely`
+    (traced) is true four times a run, for what moves slowly."""
+
+
 @flax.struct.dataclass
 class Schedule:
     """Numbers of the descent (traced)."""
@@ -49,7 +66,7 @@ class Schedule:
 class Solution:
     """Best-so-far of every candidate. `losses` are totals under the final weights."""
 
-    unknowns: Unknowns
+    unknowns: Any
     losses: Float[Array, " K"]
     initial_losses: Float[Array, " K"]
     reports: Float[Array, "K n"]
@@ -61,20 +78,20 @@ class Solution:
 
 @flax.struct.dataclass
 class _State:
-    unknowns: Unknowns
+    unknowns: Any
     moments: optax.OptState
-    best: Unknowns
+    best: Any
     best_loss: Float[Array, ""]
     best_report: Float[Array, " n"]
     finite: Array
 
 
-@partial(jax.jit, static_argnames=("terms", "steps", "refresh_every"))
+@partial(jax.jit, static_argnames=("problem", "steps", "refresh_every"))
 def optimise(
-    terms: tuple[LossTerm, ...],
-    scene: Scene,
-    initial: Unknowns,
-    neighbours: Neighbours,
+    problem: Problem,
+    scene: Any,
+    initial: Any,
+    neighbours: Any,
     weights: Weights,
     schedule: Schedule,
     *,
@@ -83,23 +100,24 @@ def optimise(
 ) -> Solution:
     """Minimise the weighted terms from K starts; `initial` and `neighbours` carry a leading axis K.
 
-    The learning rate decays by a cosine from `learning_rate` to `final_learning_rate`. Pixel
-    neighbours are refreshed every `refresh_every` steps, vertex neighbours four times a run.
+    The learning rate decays by a cosine from `learning_rate` to `final_learning_rate`. Neighbours
+    are refreshed every `refresh_every` steps.
     """
     solve = partial(
-        _solve_one, terms, scene, weights, schedule, steps=steps, refresh_every=refresh_every
+        _solve_one, problem, scene, weights, schedule, steps=steps, refresh_every=refresh_every
     )
     return jax.vmap(solve)(initial, neighbours)
 
 
-def _solve_one(terms, scene, weights, schedule, initial, neighbours, *, steps, refresh_every):
-    adam = optax.scale_by_adam()
-    uses_pixels = any(term.name.endswith("_pixels") for term in terms)
+def _solve_one(problem, scene, weights, schedule, initial, neighbours, *, steps, refresh_every):
+    adam, terms = optax.scale_by_adam(), problem.terms
     rounds = -(-steps // refresh_every)
-    vertex_every = max(rounds // 4, 1)
+    rarely_every = max(rounds // 4, 1)
 
     def loss_of(unknowns, neighbours, progress):
-        total, report = evaluate(terms, pose_scene(scene, unknowns, neighbours), weights, progress)
+        total, report = evaluate(
+            terms, problem.pose(scene, unknowns, neighbours), weights, progress
+        )
         return total, report
 
     def step(neighbours, state: _State, index):
@@ -129,15 +147,8 @@ def _solve_one(terms, scene, weights, schedule, initial, neighbours, *, steps, r
 
     def refresh(carry, first_step):
         state, neighbours = carry
-        if uses_pixels:
-            neighbours = refresh_pixels(scene, state.unknowns, neighbours)
-        is_vertex_round = (first_step // refresh_every) % vertex_every == 0
-        neighbours = jax.lax.cond(
-            is_vertex_round,
-            lambda n: refresh_vertices(scene, state.unknowns, n),
-            lambda n: n,
-            neighbours,
-        )
+        rarely = (first_step // refresh_every) % rarely_every == 0
+        neighbours = problem.refresh(scene, state.unknowns, neighbours, rarely)
         indices = first_step + jnp.arange(min(refresh_every, steps))
         state, history = jax.lax.scan(partial(step, neighbours), state, indices)
         return (state, neighbours), history
