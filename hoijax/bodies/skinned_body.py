@@ -122,7 +122,12 @@ class ShapedBody:
         The pelvis turns about its rest position, then everything is translated (metres, world), so the
         pelvis lands at joints_rest[0] + translation.
         """
-        rotations = axis_angle_to_matrix(jnp.asarray(joint_rotations))
+        return self.pose_matrices(axis_angle_to_matrix(jnp.asarray(joint_rotations)), translation)
+
+    def pose_matrices(
+        self, rotations: Float[AnyArray, "55 3 3"], translation: Float[AnyArray, " 3"]
+    ) -> PosedBody:
+        """`pose` from rotation matrices local to the parent."""
         transforms = forward_kinematics(self.joints_rest, rotations, translation)
         turned = jnp.sum(transforms[..., :3] * self.joints_rest[:, None, :], axis=-1)
         palette = jnp.concatenate(
