@@ -37,7 +37,21 @@ SEARCH_MARGIN = 1.4  # side of the square searched for a person over the longer 
 OVERLAP = 0.3  # circles that overlap more than this (intersection over union) are one person
 LANDMARKS = 39
 HIPS, REACH = 33, 34  # the two landmarks that place the next square
-PERSON_WORDS = frozenset("person people human man woman boy girl child adult body someone".split())
+PERSON_WORDS = frozenset(
+    [
+        "person",
+        "people",
+        "human",
+        "man",
+        "woman",
+        "boy",
+        "girl",
+        "child",
+        "adult",
+        "body",
+        "someone",
+    ]
+)
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
 OPENPOSE_FROM_LANDMARKS = np.array(
     [0, -1, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7]
