@@ -1,0 +1,192 @@
+"""Which of several generated images to use: pose first, then how well it shows the text.
+
+HOI-PAGE draws up to 20 images, scores each by the summed confidence of the people's keypoints with
+the head counted once, keeps those over a threshold that is relaxed half-way, and lets a vision
+language model choose among five by comparing pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from hoijax.errors import UserError
+from priors.interfaces import Detector, ImageModel, ImageTextScore, KeypointModel
+
+__all__ = [
+    "CandidateScore",
+    "PairwiseJudge",
+    "draw_candidates",
+    "prompt_text",
+    "score_candidates",
+    "select_image",
+]
+
+HEAD = (0, 14, 15, 16, 17)  # nose, eyes, ears of OpenPose-18
+BODY = tuple(range(1, 14))
+FULL_POSE = len(BODY) + 1.0
+"""Pose score of a person whose every point is certain; the head counts once."""
+CONFIDENT = 0.3  # a keypoint at least this sure is taken as found
+OVERLAP = 0.7  # boxes of one person that overlap more than this are one detection
+
+
+@dataclass(frozen=True)
+class CandidateScore:
+    """What was found in one image."""
+
+    people: int
+    pose: float
+    """Mean over people of summed keypoint confidence, 0..14, head counted once; points outside the
+    frame or its margin count nothing; 0 where the number of people is not the asked one."""
+    whole: float
+    """Share of the 13 body points of the worst person that are found inside the frame."""
+    text: float | None = None
+    """Cosine of image and text, where a scorer was given."""
+
+
+class PairwiseJudge(Protocol):
+    """A vision language model that compares two images."""
+
+    def prefers_second(
+        self, first: UInt8[ndarray, "H W 3"], second: UInt8[ndarray, "H W 3"], question: str
+    ) -> bool: ...
+
+
+def prompt_text(name: str) -> str:
+    """The text of a prompt that ships with priors, as "choose_image"."""
+    return (Path(__file__).parent / "prompts" / f"{name}.txt").read_text(encoding="utf-8").strip()
+
+
+def score_candidates(
+    images: UInt8[ndarray, "N H W 3"],
+    *,
+    people: int,
+    detector: Detector,
+    keypoints: KeypointModel,
+    text: str = "",
+    text_score: ImageTextScore | None = None,
+) -> list[CandidateScore]:
+    """Score every image. UserError where `text_score` is given without a text."""
+    if text_score is not None and not text.strip():
+        raise UserError("image choice: a text is needed to score images against it")
+    cosines = None if text_score is None else text_score.score(images, text)
+    scores = []
+    for n, image in enumerate(images):
+        boxes = _person_boxes(detector, image)
+        poses = [_pose(keypoints, image, box) for box in boxes[:people]]
+        right = len(boxes) == people and people > 0
+        scores.append(
+            CandidateScore(
+                people=len(boxes),
+                pose=float(np.mean([pose for pose, _ in poses])) if right else 0.0,
+                whole=float(min(whole for _, whole in poses)) if right else 0.0,
+                text=None if cosines is None else float(cosines[n]),
+            )
+        )
+    return scores
+
+
+def _person_boxes(detector: Detector, image: ndarray) -> list[Float[ndarray, " 4"]]:
+    """Boxes of people, best first, near-duplicates dropped."""
+    kept: list[ndarray] = []
+    for found in sorted(detector.detect(image, ["person"]), key=lambda d: -d.score):
+        if all(_overlap(found.box, other) < OVERLAP for other in kept):
+            kept.append(np.asarray(found.box, np.float32))
+    return kept
+
+
+def _overlap(a: ndarray, b: ndarray) -> float:
+    """Intersection over the smaller box."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    common = float(np.prod(np.maximum(high - low, 0)))
+    smaller = min(float(np.prod(np.maximum(box[2:] - box[:2], 0))) for box in (a, b))
+    return common / max(smaller, 1e-6)
+
+
+def _pose(keypoints: KeypointModel, image: ndarray, box: ndarray) -> tuple[float, float]:
+    """(summed confidence 0..14, share of body points found) of one person, inside the frame only."""
+    points = keypoints.keypoints(image[None], box[None].astype(np.float32), np.ones(1, bool))[0]
+    size = np.array([image.shape[1], image.shape[0]], np.float32)
+    inside = ((points[:, :2] >= 0) & (points[:, :2] <= size)).all(-1)
+    sure = np.where(inside, np.clip(points[:, 2], 0, 1), 0)
+    return float(sure[list(BODY)].sum() + sure[list(HEAD)].max()), float(
+        (sure[list(BODY)] >= CONFIDENT).mean()
+    )
+
+
+def select_image(
+    images: UInt8[ndarray, "N H W 3"],
+    scores: Sequence[CandidateScore],
+    *,
+    threshold: float = 10.0,
+    judge: PairwiseJudge | None = None,
+    question: str = "",
+) -> int:
+    """Index of the image to use.
+
+    Among images whose pose reaches `threshold`: the judge's winner by a knock-out in order of pose,
+    else the best text score, else the best pose. UserError, with what was found, where none does.
+    """
+    fit = [n for n, score in enumerate(scores) if score.pose >= threshold]
+    if not fit:
+        found = ", ".join(f"{s.people} people / pose {s.pose:.1f}" for s in scores) or "no image"
+        raise UserError(
+            f"image: no candidate shows the asked people whole (pose {threshold:g} of "
+            f"{FULL_POSE:g} is needed; found {found}). Draw more candidates with other seeds, say "
+            "in the prompt that the whole body is in view, or give your own image with --image"
+        )
+    by_pose = sorted(fit, key=lambda n: (-scores[n].pose, -scores[n].whole, n))
+    if judge is not None:
+        winner = by_pose[0]
+        for challenger in by_pose[1:]:
+            if judge.prefers_second(images[winner], images[challenger], question):
+                winner = challenger
+        return winner
+    if any(scores[n].text is not None for n in fit):
+        return max(by_pose, key=lambda n: _cosine(scores[n]))
+    return by_pose[0]
+
+
+def _cosine(score: CandidateScore) -> float:
+    return -1.0 if score.text is None else score.text
+
+
+def draw_candidates(
+    model: ImageModel,
+    prompt: str,
+    *,
+    size: tuple[int, int],
+    people: int,
+    finders: tuple[Detector, KeypointModel],
+    seed: int = 0,
+    tries: int = 20,
+    wanted: int = 5,
+    thresholds: tuple[float, float] = (10.0, 8.0),
+) -> tuple[UInt8[ndarray, "N H W 3"], list[CandidateScore], list[int]]:
+    """Draw images with seeds seed, seed + 1, ... until `wanted` of them pass, at most `tries`.
+
+    size: height, width. thresholds: on the pose score, before and after half of the tries.
+    Returns the images that passed (those over the relaxed threshold where fewer than wanted
+    passed), their scores and their seeds; all of them where none passed.
+    """
+    height, width = size
+    score = partial(score_candidates, people=people, detector=finders[0], keypoints=finders[1])
+    images, scores, seeds = [], [], []
+    for n in range(tries):
+        drawn = model.generate(prompt, height=height, width=width, seeds=[seed + n])
+        images.append(drawn[0])
+        scores += score(drawn)
+        seeds.append(seed + n)
+        limit = thresholds[0] if n + 1 < tries / 2 else thresholds[1]
+        passed = [i for i, s in enumerate(scores) if s.pose >= limit]
+        if len(passed) >= wanted:
+            break
+    passed = [i for i, s in enumerate(scores) if s.pose >= thresholds[1]] or range(len(images))
+    passed = sorted(passed, key=lambda i: -scores[i].pose)[:wanted] if scores else []
+    kept = sorted(passed)
+    return np.stack([images[i] for i in kept]), [scores[i] for i in kept], [seeds[i] for i in kept]
