@@ -1,8 +1,10 @@
 """FramePack image to video (Zhang and Agrawala, 2025) on HunyuanVideo: AnchorHOI's video model."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
+from hoijax.errors import UserError
 from priors.interfaces import ModelId
 from priors.torch_runtime import (
     TorchSettings,
@@ -113,4 +115,19 @@ class FramePack(DiffusionVideoModel):
         if settings.prompt_template is not None:
             template, crop = settings.prompt_template
             arguments["prompt_template"] = {"template": template, "crop_start": crop}
+        self._check_template(arguments)
         return arguments
+
+    def _check_template(self, arguments: dict[str, Any]) -> None:
+        """UserError where the text around the prompt fills the whole window by itself."""
+        standard = inspect.signature(type(self.pipeline).__call__).parameters
+        template = arguments.get("prompt_template", standard["prompt_template"].default)
+        window = arguments.get("max_sequence_length", standard["max_sequence_length"].default)
+        before = template["template"].partition("{}")[0]
+        tokens = len(self.pipeline.tokenizer(before).input_ids)
+        if tokens >= template["crop_start"] + window:
+            raise UserError(
+                f"{STAGE}: the tokenizer of {self._model_id.name} makes {tokens} tokens of the text "
+                f"before the prompt and only {template['crop_start'] + window} are read, so no "
+                "prompt would reach the model. Set prompt_template to a shorter text"
+            )

@@ -5,6 +5,7 @@ Nothing heavy is imported until a function is called, so `import priors` needs n
 
 import contextlib
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
@@ -117,12 +118,30 @@ def load_pretrained(cls: Any, model_id: ModelId, *, stage: str = "", **kwargs: A
     weights = _weight_kind(cls)
     if weights:
         kwargs.setdefault("use_safetensors", True)
-    with readable_errors(stage or cls.__name__, model_id, loading=True):
+    with readable_errors(stage or cls.__name__, model_id, loading=True), _quiet_loading():
         if weights != "transformers":
             return cls.from_pretrained(source, **kwargs)
         model, info = cls.from_pretrained(source, output_loading_info=True, **kwargs)
     _refuse_untrained(model, info, model_id, stage)
     return model.eval()
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """No bars while files on this machine are read; downloads keep theirs."""
+    libraries = [importlib.import_module(f"{name}.utils.logging") for name in _libraries()]
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
+
+
+def _libraries() -> list[str]:
+    return [name for name in ("transformers", "diffusers") if name in sys.modules]
 
 
 def _weight_kind(cls: Any) -> str | None:

@@ -36,7 +36,7 @@ class Wan(DiffusionVideoModel):
         super().__init__(model_id, settings or WanSettings(), runtime)
 
     def _load(self) -> Any:
-        diffusers = require("diffusers", "transformers")
+        diffusers = require("diffusers", "transformers", "ftfy")
         torch = require("torch")
         _, dtype = device_and_dtype(self.runtime)
         # The authors keep the autoencoder and the image encoder in float32: half precision bands.
@@ -51,7 +51,8 @@ class Wan(DiffusionVideoModel):
         network = pipeline.transformer or pipeline.transformer_2
         return Limits(
             area=settings.area,
-            multiple=pipeline.vae_scale_factor_spatial * max(network.config.patch_size[1:], default=2),
+            multiple=pipeline.vae_scale_factor_spatial
+            * max(network.config.patch_size[1:], default=2),
             frame_step=pipeline.vae_scale_factor_temporal,
             most_frames=settings.most_frames,
         )
