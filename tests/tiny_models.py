@@ -402,7 +402,11 @@ def depth_pro(folder: Path) -> Path:
         patch_model_config=dict(encoder),
         fov_model_config=dict(encoder),
     )
-    DepthProForDepthEstimation(config).save_pretrained(folder / "depth_pro")
+    network = DepthProForDepthEstimation(config)
+    with torch.no_grad():  # random weights, but a depth and an angle that can be
+        network.head.layers[-2].bias += 0.5
+        network.fov_model.head.layers[-1].bias += 60.0
+    network.save_pretrained(folder / "depth_pro")
     return folder / "depth_pro"
 
 
@@ -431,9 +435,55 @@ def depth_anything(folder: Path) -> Path:
         head_hidden_size=8,
         depth_estimation_type="metric",
         max_depth=20,
+        initializer_range=0.5,  # else all pixels lie within micrometres
     )
     DepthAnythingForDepthEstimation(config).save_pretrained(folder / "depth_anything")
     DPTImageProcessorPil(
         size={"height": 28, "width": 28}, keep_aspect_ratio=True, ensure_multiple_of=14
     ).save_pretrained(folder / "depth_anything")
     return folder / "depth_anything"
+
+
+def moge(folder: Path) -> Path:
+    """MoGe-2 with a DINOv2 of two layers, registered under a name of its own."""
+    from depth_estimation.models.moge import modeling_moge
+
+    def backbone(*, pretrained=True, **kwargs):
+        assert not pretrained  # never the network
+        return modeling_moge._DinoVisionTransformer(
+            img_size=28,
+            patch_size=14,
+            embed_dim=32,
+            depth=2,
+            num_heads=2,
+            block_chunks=0,
+            init_values=1.0,
+            **kwargs,
+        )
+
+    modeling_moge._BACKBONE_LOADERS["dinov2_tiny14"] = backbone
+    torch.manual_seed(0)
+    levels = [32] * 5
+    head = {
+        "dim_in": levels,
+        "dim_res_blocks": levels,
+        "num_res_blocks": [0, 0, 0, 0, 0],
+        "resamplers": ["bilinear"] * 4,
+    }
+    config = {
+        "encoder": {"backbone": "dinov2_tiny14", "intermediate_layers": 2, "dim_out": 32},
+        "neck": head | {"dim_in": [34, 2, 2, 2, 2], "dim_out": levels},
+        "points_head": head | {"dim_out": [None, None, None, None, 3]},
+        "mask_head": head | {"dim_out": [None, None, None, None, 1]},
+        "scale_head": {"dims": [32, 16, 1]},
+        "remap_output": "exp",
+        "num_tokens_range": [4, 9],
+    }
+    network = modeling_moge._MoGeModelV2(**config)
+    with torch.no_grad():
+        network.mask_head.output_blocks[-1].bias += 5.0  # random weights, but everything is seen
+    (folder / "moge").mkdir(exist_ok=True)
+    torch.save(
+        {"model_config": config, "model": network.state_dict()}, folder / "moge" / "model.pt"
+    )
+    return folder / "moge"
