@@ -37,13 +37,13 @@ class GroundingDino:
         self,
         model: str = DEFAULT_MODEL,
         revision: str | None = None,
-        settings: TorchSettings = TorchSettings(),
+        runtime: TorchSettings | None = None,
         score: float = 0.25,
         sides: tuple[int, int] = (800, 1333),
     ):
         transformers = require("transformers", "torch")
         self._model_id, self._score, self._sides = ModelId(model, revision), score, sides
-        self._device, self._dtype = device_and_dtype(settings)
+        self._device, self._dtype = device_and_dtype(runtime or TorchSettings())
         self._tokenizer = load_pretrained(transformers.AutoTokenizer, self._model_id, stage=STAGE)
         network = load_pretrained(
             transformers.GroundingDinoForObjectDetection,

@@ -33,12 +33,12 @@ class ViTPose:
         self,
         model: str = DEFAULT_MODEL,
         revision: str | None = None,
-        settings: TorchSettings = TorchSettings(),
+        runtime: TorchSettings | None = None,
         batch: int = 16,
     ):
         transformers = require("transformers", "torch")
         self._model_id, self._batch = ModelId(model, revision), batch
-        self._device, self._dtype = device_and_dtype(settings)
+        self._device, self._dtype = device_and_dtype(runtime or TorchSettings())
         self._processor = load_pretrained(
             transformers.AutoImageProcessor, self._model_id, stage=STAGE
         )
@@ -93,7 +93,7 @@ class ViTPose:
                 f"{STAGE}: {self._model_id.name} finds {coco.shape[1]} keypoints, not COCO's "
                 f"{COCO_KEYPOINTS}. Use a ViTPose model trained on COCO, such as {DEFAULT_MODEL}"
             )
-        return coco + (0.5, 0.5, 0.0)
+        return coco + np.array([0.5, 0.5, 0.0])
 
 
 def openpose_from_coco(coco: Float[ndarray, "*B 17 3"]) -> Float[ndarray, "*B 18 3"]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
@@ -39,11 +39,11 @@ class Sam2Segmenter:
         self,
         model: str = DEFAULT_MODEL,
         revision: str | None = None,
-        settings: TorchSettings = TorchSettings(),
+        runtime: TorchSettings | None = None,
     ):
         transformers = require("transformers", "torch")
         self._model_id = ModelId(model, revision)
-        self._device, self._dtype = device_and_dtype(settings)
+        self._device, self._dtype = device_and_dtype(runtime or TorchSettings())
         network = load_pretrained(
             transformers.Sam2VideoModel, self._model_id, stage=STAGE, dtype=self._dtype
         )
