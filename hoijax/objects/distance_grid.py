@@ -166,7 +166,7 @@ def _distance_and_gradient(
         row = row * n + axis.astype(jnp.int32)
     gathered = jnp.reshape(corners, (-1, 8)).at[row].get(mode="promise_in_bounds")
     fractions = [x - c for x, c in zip(clamped, cell, strict=True)]
-    value, slopes = _trilinear([gathered[..., i] for i in range(8)], fractions)
+    value, slopes = trilinear([gathered[..., i] for i in range(8)], fractions)
 
     # A folded cell holds side * distance: fold back.
     flag = jax.lax.bitcast_convert_type(gathered[..., 0], jnp.int32) & 1
@@ -184,7 +184,7 @@ def _distance_and_gradient(
     return sign * value + jnp.where(outside, gap, 0.0), jnp.stack(gradient, axis=-1)
 
 
-def _trilinear(c: list[Array], fractions: list[Array]) -> tuple[Array, list[Array]]:
+def trilinear(c: list[Array], fractions: list[Array]) -> tuple[Array, list[Array]]:
     """Value and slopes per cell of the trilinear interpolant of eight corners."""
     u, v, w = fractions
     rise = [c[i + 1] - c[i] for i in (0, 2, 4, 6)]
