@@ -1,6 +1,8 @@
 """Open-vocabulary boxes: Grounding DINO (Liu et al., 2023; Apache-2.0), or a vision-language model."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -20,42 +22,53 @@ from priors.torch_runtime import (
 )
 
 STAGE = "detection"
-DEFAULT_MODEL = "IDEA-Research/grounding-dino-base"
+GROUNDING_DINO = ModelId("IDEA-Research/grounding-dino-base")
 SEPARATOR = " . "
 OVERLAP = 0.7  # two boxes of a phrase that overlap more are one
 THOUSANDTHS = 1000.0
 
 
-class GroundingDino:
-    """`Detector` by Grounding DINO.
+@dataclass(frozen=True)
+class DetectorSettings:
+    """What counts as found, and how large the picture is."""
 
-    model: hub id or directory in transformers format, with its tokenizer. score: least probability of
-    a box. shortest, longest: sides the picture is resized to (the published 800 and 1333).
-    """
+    score: float = 0.25
+    """Least probability of a box."""
+    sides: tuple[int, int] = (800, 1333)
+    """The picture is resized so that its short side is the first, unless its long side would pass
+    the second (published)."""
+
+
+class GroundingDino:
+    """`Detector` by Grounding DINO; the network is loaded at the first call."""
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
-        revision: str | None = None,
+        model_id: ModelId = GROUNDING_DINO,
+        settings: DetectorSettings | None = None,
         runtime: TorchSettings | None = None,
-        score: float = 0.25,
-        sides: tuple[int, int] = (800, 1333),
     ):
-        transformers = require("transformers", "torch")
-        self._model_id, self._score, self._sides = ModelId(model, revision), score, sides
-        self._device, self._dtype = device_and_dtype(runtime or TorchSettings())
-        self._tokenizer = load_pretrained(transformers.AutoTokenizer, self._model_id, stage=STAGE)
-        network = load_pretrained(
-            transformers.GroundingDinoForObjectDetection,
-            self._model_id,
-            stage=STAGE,
-            dtype=self._dtype,
-        )
-        self._network = network.to(self._device)
+        """model_id: hub id or directory, in transformers format, with its tokenizer."""
+        self._model_id = model_id
+        self.settings, self.runtime = settings or DetectorSettings(), runtime or TorchSettings()
 
     @property
     def model_id(self) -> ModelId:
         return self._model_id
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        transformers = require("transformers", "torch")
+        return load_pretrained(transformers.AutoTokenizer, self._model_id, stage=STAGE)
+
+    @cached_property
+    def _network(self) -> Any:
+        transformers = require("transformers", "torch")
+        device, dtype = device_and_dtype(self.runtime)
+        network = load_pretrained(
+            transformers.GroundingDinoForObjectDetection, self._model_id, stage=STAGE, dtype=dtype
+        )
+        return network.to(device)
 
     def detect(self, image: UInt8[ndarray, "H W 3"], phrases: Sequence[str]) -> list[Detection]:
         """All boxes over the threshold, best first. Raises UserError for empty or too many words."""
@@ -63,7 +76,8 @@ class GroundingDino:
         phrases = clean_phrases(phrases)
         ids, spans = self._tokens(phrases)
         height, width = image.shape[:2]
-        pixels = resized(image, _fitted(height, width, *self._sides), self._device, self._dtype)
+        device, dtype = self._network.device, self._network.dtype
+        pixels = resized(image, _fitted(height, width, *self.settings.sides), device, dtype)
         with (
             readable_errors(STAGE, self._model_id, smaller="smaller pictures"),
             torch.inference_mode(),
@@ -79,7 +93,7 @@ class GroundingDino:
         boxes = np.concatenate([middle - size / 2, middle + size / 2], -1)
         boxes = np.clip(boxes, 0, 1) * (width, height, width, height)
         scores = np.stack([probability[:, span].max(-1) for span in spans])
-        return best_boxes(scores, boxes.astype(np.float64), self._score)
+        return best_boxes(scores, boxes.astype(np.float64), self.settings.score)
 
     def _tokens(self, phrases: list[str]) -> tuple[Any, list[Bool[ndarray, " L"]]]:
         """Token ids (1, L) of all phrases as one text, and which of them spell each phrase."""
@@ -103,7 +117,7 @@ class GroundingDino:
             )
             spans.append(span)
             start = end + len(SEPARATOR)
-        return torch.tensor([tokens["input_ids"]], device=self._device), spans
+        return torch.tensor([tokens["input_ids"]], device=self._network.device), spans
 
 
 class FoundBox(BaseModel):
@@ -126,23 +140,24 @@ Ask = Callable[[str, Sequence[UInt8[ndarray, "H W 3"]], type[BaseModel]], BaseMo
 """(prompt, pictures, schema) -> an answer of that schema, or UserError; see priors.language_model."""
 
 
+@dataclass(frozen=True)
+class VlmSettings:
+    """How a vision-language model is shown pictures and writes boxes."""
+
+    coordinates: Literal["thousandths", "pixels"] = "thousandths"
+    """In what it counts: thousandths of the picture's sides (Qwen3-VL, Gemini), or pixels of the
+    picture it is shown (Qwen2.5-VL)."""
+    longest: int = 512
+    """Pixels; pictures are shrunk to this side before they are shown (published)."""
+
+
 class VlmDetector:
-    """`Detector` by a vision-language model that writes boxes as numbers (Qwen-VL and others).
+    """`Detector` by a vision-language model that writes boxes as numbers (Qwen-VL and others)."""
 
-    ask: asks the model for an answer of a schema. coordinates: in what it counts: "thousandths" of the
-    picture's sides (Qwen3-VL, Gemini) or "pixels" of the picture it is shown (Qwen2.5-VL). longest:
-    side to which pictures are shrunk before they are shown.
-    """
-
-    def __init__(
-        self,
-        ask: Ask,
-        model_id: ModelId,
-        coordinates: Literal["thousandths", "pixels"] = "thousandths",
-        longest: int = 512,
-    ):
+    def __init__(self, ask: Ask, model_id: ModelId, settings: VlmSettings | None = None):
+        """ask: asks the model `model_id` for an answer of a schema."""
         self._ask, self._model_id = ask, model_id
-        self._coordinates, self._longest = coordinates, longest
+        self.settings = settings or VlmSettings()
 
     @property
     def model_id(self) -> ModelId:
@@ -154,13 +169,13 @@ class VlmDetector:
         Boxes without area or of phrases that were not asked for are left out.
         """
         phrases = clean_phrases(phrases)
-        shown = shrunk(image, self._longest)
+        shown = shrunk(image, self.settings.longest)
         answer = self._ask(self._prompt(phrases, shown.shape), [shown], FoundBoxes)
         if not isinstance(answer, FoundBoxes):
             raise UserError(
                 f"{STAGE}: {self._model_id.name} answered with something else than boxes"
             )
-        is_thousandths = self._coordinates == "thousandths"
+        is_thousandths = self.settings.coordinates == "thousandths"
         counted = (THOUSANDTHS, THOUSANDTHS) if is_thousandths else shown.shape[1::-1]
         scale = np.tile(np.array(image.shape[1::-1], np.float64) / counted, 2)
         limit = np.tile(np.array(image.shape[1::-1], np.float64), 2)
@@ -174,7 +189,7 @@ class VlmDetector:
 
     def _prompt(self, phrases: list[str], shape: tuple[int, ...]) -> str:
         listed = "\n".join(f"{i + 1}. {phrase}" for i, phrase in enumerate(phrases))
-        if self._coordinates == "thousandths":
+        if self.settings.coordinates == "thousandths":
             units = "in thousandths of the picture's width and height, from 0 to 1000"
         else:
             units = f"in pixels of the picture, which is {shape[1]} wide and {shape[0]} high"

@@ -1,5 +1,9 @@
 """2D keypoints of one person by ViTPose (Xu et al., 2022; Apache-2.0), in OpenPose-18 order."""
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
@@ -15,7 +19,7 @@ from priors.torch_runtime import (
 )
 
 STAGE = "keypoints"
-DEFAULT_MODEL = "usyd-community/vitpose-plus-huge"
+VITPOSE_HUGE = ModelId("usyd-community/vitpose-plus-huge")
 COCO_DATASET = 0  # expert of the ViTPose+ models that was trained on COCO
 COCO_KEYPOINTS = 17
 COCO_SHOULDERS = (5, 6)
@@ -23,34 +27,44 @@ OPENPOSE_FROM_COCO = np.array([0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15,
 """COCO-17 index of every OpenPose-18 point; -1, the neck, is the middle of the shoulders."""
 
 
-class ViTPose:
-    """`KeypointModel` by ViTPose or ViTPose+.
+@dataclass(frozen=True)
+class ViTPoseSettings:
+    """How much is read at once."""
 
-    model: hub id or directory in transformers format, with its image processor.
-    """
+    batch: int = 16
+    """Frames that go through the network together."""
+
+
+class ViTPose:
+    """`KeypointModel` by ViTPose or ViTPose+; the network is loaded at the first call."""
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
-        revision: str | None = None,
+        model_id: ModelId = VITPOSE_HUGE,
+        settings: ViTPoseSettings | None = None,
         runtime: TorchSettings | None = None,
-        batch: int = 16,
     ):
-        transformers = require("transformers", "torch")
-        self._model_id, self._batch = ModelId(model, revision), batch
-        self._device, self._dtype = device_and_dtype(runtime or TorchSettings())
-        self._processor = load_pretrained(
-            transformers.AutoImageProcessor, self._model_id, stage=STAGE
-        )
-        network = load_pretrained(
-            transformers.VitPoseForPoseEstimation, self._model_id, stage=STAGE, dtype=self._dtype
-        )
-        self._network = network.to(self._device)
-        self._has_experts = getattr(network.config.backbone_config, "num_experts", 1) > 1
+        """model_id: hub id or directory, in transformers format, with its image processor."""
+        self._model_id = model_id
+        self.settings, self.runtime = settings or ViTPoseSettings(), runtime or TorchSettings()
 
     @property
     def model_id(self) -> ModelId:
         return self._model_id
+
+    @cached_property
+    def _processor(self) -> Any:
+        transformers = require("transformers", "torch", "scipy")
+        return load_pretrained(transformers.AutoImageProcessor, self._model_id, stage=STAGE)
+
+    @cached_property
+    def _network(self) -> Any:
+        transformers = require("transformers", "torch")
+        device, dtype = device_and_dtype(self.runtime)
+        network = load_pretrained(
+            transformers.VitPoseForPoseEstimation, self._model_id, stage=STAGE, dtype=dtype
+        )
+        return network.to(device)
 
     def keypoints(
         self,
@@ -63,8 +77,8 @@ class ViTPose:
         chosen = np.flatnonzero(present)
         _check_boxes(boxes, chosen)
         with readable_errors(STAGE, self._model_id, smaller="a smaller batch"):
-            for start in range(0, len(chosen), self._batch):
-                rows = chosen[start : start + self._batch]
+            for start in range(0, len(chosen), self.settings.batch):
+                rows = chosen[start : start + self.settings.batch]
                 coco = self._coco(frames[rows], np.asarray(boxes, np.float32)[rows])
                 found[rows] = openpose_from_coco(coco)
         height, width = frames.shape[1:3]
@@ -78,10 +92,12 @@ class ViTPose:
         rows = np.concatenate([corners, boxes[:, 2:] - boxes[:, :2]], axis=-1)
         per_image = [[row.tolist()] for row in rows]
         pixels = self._processor(list(frames), boxes=per_image, return_tensors="pt")["pixel_values"]
-        dataset = torch.full((len(rows),), COCO_DATASET, device=self._device)
-        extra = {"dataset_index": dataset} if self._has_experts else {}
+        device, dtype = self._network.device, self._network.dtype
+        has_experts = getattr(self._network.config.backbone_config, "num_experts", 1) > 1
+        dataset = torch.full((len(rows),), COCO_DATASET, device=device)
+        extra = {"dataset_index": dataset} if has_experts else {}
         with torch.inference_mode():
-            output = self._network(pixels.to(self._device, self._dtype), **extra)
+            output = self._network(pixels.to(device, dtype), **extra)
         output.heatmaps = output.heatmaps.float()
         results = self._processor.post_process_pose_estimation(output, boxes=per_image)
         points = [
@@ -91,7 +107,7 @@ class ViTPose:
         if coco.shape[1] != COCO_KEYPOINTS:
             raise UserError(
                 f"{STAGE}: {self._model_id.name} finds {coco.shape[1]} keypoints, not COCO's "
-                f"{COCO_KEYPOINTS}. Use a ViTPose model trained on COCO, such as {DEFAULT_MODEL}"
+                f"{COCO_KEYPOINTS}. Use a ViTPose model trained on COCO, such as {VITPOSE_HUGE.name}"
             )
         return coco + np.array([0.5, 0.5, 0.0])
 

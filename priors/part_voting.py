@@ -44,7 +44,7 @@ class View:
     """Face of the object that a pixel shows, -1 none."""
 
 
-def label_parts(
+def vote_parts(
     asset: Asset,
     part_names: Sequence[str],
     detector: Detector,
@@ -68,7 +68,7 @@ def label_parts(
     ]
     if never:
         raise UserError(_unseen_message(asset, never, phrases, part_names))
-    labels = vote(asset, views, masks)
+    labels = face_parts_from_votes(asset, views, masks)
     missing = [part for i, part in enumerate(part_names) if not (labels == i).any()]
     if missing:
         raise UserError(_unseen_message(asset, missing, phrases, part_names))
@@ -95,7 +95,7 @@ def render_views(asset: Asset, size: int = PICTURE) -> list[View]:
 def _shaded(picture: CastImage, towards: Float[ndarray, " 3"]) -> UInt8[ndarray, "H W 3"]:
     """Grey, lit from the camera and a little from above, so that undersides are as clear as tops."""
     normals = picture.normals_world
-    light = 0.25 + 0.55 * np.abs(normals @ towards) + 0.1 * normals[..., 1]
+    light = 0.12 + 0.5 * np.abs(normals @ towards) + 0.1 * normals[..., 1]
     grey = 255 * np.clip(light, 0, 1) ** (1 / 2.2)
     grey = np.where(picture.instance_ids > 0, grey, BACKGROUND)
     return np.repeat(np.round(grey).astype(np.uint8)[..., None], 3, axis=-1)
@@ -126,7 +126,7 @@ def part_masks(
     return masks, scores
 
 
-def vote(
+def face_parts_from_votes(
     asset: Asset,
     views: Sequence[View],
     masks: Sequence[tuple[Bool[ndarray, "P H W"], Float[ndarray, " P"]]],
@@ -206,7 +206,7 @@ def _smoothed(values: Float[ndarray, "F P"], neighbours) -> Float[ndarray, "F P"
 def _filled(asset: Asset, labels: ndarray, is_seen: ndarray, neighbours) -> Int[ndarray, "F"]:
     """Unseen faces take the label of the nearest seen one, along the surface where it is connected."""
     from scipy.sparse.csgraph import dijkstra
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     if is_seen.all() or not is_seen.any():
         return labels
@@ -220,7 +220,7 @@ def _filled(asset: Asset, labels: ndarray, is_seen: ndarray, neighbours) -> Int[
     apart = np.flatnonzero(~is_seen & ~reached)  # closed surfaces inside others, such as axles
     if len(apart):
         middles = asset.vertices[asset.faces].mean(1)
-        _, closest = cKDTree(middles[sources]).query(middles[apart])
+        _, closest = KDTree(middles[sources]).query(middles[apart])
         filled[apart] = labels[sources[closest]]
     return filled
 

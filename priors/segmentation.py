@@ -6,6 +6,7 @@ memory only for its masks.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,35 +24,31 @@ from priors.torch_runtime import (
 )
 
 STAGE = "masks"
-DEFAULT_MODEL = "facebook/sam2.1-hiera-large"
+SAM2_LARGE = ModelId("facebook/sam2.1-hiera-large")
 IMAGE_MEAN, IMAGE_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PRESENT = 0.5  # an entity seen with less than this probability has an empty mask
 BOX_CORNERS = (2, 3)  # SAM's point labels of a box's top-left and bottom-right corner
 
 
 class Sam2Segmenter:
-    """`VideoSegmenter` by SAM 2.
+    """`VideoSegmenter` by SAM 2; the network is loaded at the first call."""
 
-    model: hub id or directory in transformers format. Raises UserError where it cannot be loaded.
-    """
-
-    def __init__(
-        self,
-        model: str = DEFAULT_MODEL,
-        revision: str | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        transformers = require("transformers", "torch")
-        self._model_id = ModelId(model, revision)
-        self._device, self._dtype = device_and_dtype(runtime or TorchSettings())
-        network = load_pretrained(
-            transformers.Sam2VideoModel, self._model_id, stage=STAGE, dtype=self._dtype
-        )
-        self._network = network.to(self._device)
+    def __init__(self, model_id: ModelId = SAM2_LARGE, runtime: TorchSettings | None = None):
+        """model_id: hub id or directory, in transformers format."""
+        self._model_id, self.runtime = model_id, runtime or TorchSettings()
 
     @property
     def model_id(self) -> ModelId:
         return self._model_id
+
+    @cached_property
+    def _network(self) -> Any:
+        transformers = require("transformers", "torch")
+        device, dtype = device_and_dtype(self.runtime)
+        network = load_pretrained(
+            transformers.Sam2VideoModel, self._model_id, stage=STAGE, dtype=dtype
+        )
+        return network.to(device)
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of all prompted entities in all frames; masks of different entities may overlap.
@@ -83,7 +80,7 @@ class Sam2Segmenter:
     def _session(self, frames: ndarray) -> Any:
         size = _image_size(self._network.config)
         session_class = _lazy_session_class()
-        return session_class(frames, size, device=self._device, dtype=self._dtype)
+        return session_class(frames, size, device=self._network.device, dtype=self._network.dtype)
 
     def _add(self, session: Any, entity: int, prompt: Prompt, height: int, width: int) -> None:
         """One entity's prompt, in the pixels of the resized picture."""
@@ -95,7 +92,7 @@ class Sam2Segmenter:
             resized = torch.nn.functional.interpolate(
                 mask, (size, size), mode="bilinear", antialias=True
             )
-            session.add_mask_inputs(index, prompt.frame, (resized >= 0.5).to(self._dtype))
+            session.add_mask_inputs(index, prompt.frame, (resized >= 0.5).to(self._network.dtype))
             return
         corners = np.asarray(prompt.box, np.float32).reshape(2, 2) * (size / width, size / height)
         points = {
