@@ -35,6 +35,8 @@ FINE_JOINTS = frozenset(range(25, JOINT_COUNT))
 FINE_SHARE = 0.4
 """Finger cells are this much smaller."""
 
+FACE_STEPS = 4
+
 _FACE = ("jaw", "left_eye_smplhf", "right_eye_smplhf")
 
 
@@ -115,7 +117,7 @@ class _Lattice:
         used = np.zeros(shape, bool)
         for low, high in boxes:
             used[_window(low - first, high - first)] = True
-        used &= _near_vertices(used.shape, first, size, vertices)
+        used &= _between_skin(used.shape, first, size, vertices[faces])
         nodes = (np.argwhere(used) + first) * size
         inside = np.abs(igl.fast_winding_number(vertices, faces, nodes)) > 0.5
         depths = np.zeros(len(nodes))
@@ -129,11 +131,14 @@ def _window(low: np.ndarray, high: np.ndarray) -> tuple[slice, ...]:
     return tuple(slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
 
 
-def _near_vertices(
-    shape: tuple, first: np.ndarray, size: float, vertices: np.ndarray
-) -> np.ndarray:
-    """Nodes within the extent of the body along every axis line: no other can be inside."""
-    index = np.round(vertices / size).astype(int) - first
+def _between_skin(
+    shape: tuple[int, ...], first: np.ndarray, size: float, corners: Float[np.ndarray, "f 3 3"]
+) -> Bool[np.ndarray, "a b c"]:
+    """Nodes with skin on both sides of them along every axis: no other can be inside."""
+    steps = np.arange(FACE_STEPS + 1) / FACE_STEPS
+    shares = [(1 - u - v, u, v) for u in steps for v in steps if u + v <= 1.0 + 1e-9]
+    on_faces = np.einsum("sc,fcx->sfx", np.array(shares), corners).reshape(-1, 3)
+    index = np.round(on_faces / size).astype(int) - first
     index = index[np.all((index >= 0) & (index < shape), axis=1)]
     seen = np.zeros(shape, bool)
     seen[tuple(index.T)] = True
