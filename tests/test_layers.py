@@ -33,6 +33,7 @@ LAYERS = {
     "hoijax.bundle_format": "B",
     "hoijax.bundle_reading": "B",
     "hoijax.camera": "B",
+    "hoijax.camera_motion": "B",
     "hoijax.contact_table": "B",
     "hoijax.objects": "B",
     "hoijax.observations": "B",
