@@ -8,6 +8,7 @@ weights are MediaPipe's (Apache-2.0), see `priors.packaged_models`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
@@ -31,7 +32,6 @@ LANDMARK_FILE = "pose_landmark/pose_landmark_full.tflite"
 MODEL_NAME = f"{MEDIAPIPE}/{LANDMARK_FILE}"
 ANCHOR_GRIDS = ((28, 2), (14, 2), (7, 6))
 """(cells a side, anchors a cell) of the detector's output, coarser and coarser."""
-DETECTION_LEVEL, PRESENCE_LEVEL = 0.5, 0.5
 CIRCLE_MARGIN = 1.25  # side of the crop over the diameter of the body's circle
 SEARCH_MARGIN = 1.4  # side of the square searched for a person over the longer side of the box
 OVERLAP = 0.3  # circles that overlap more than this (intersection over union) are one person
@@ -93,6 +93,16 @@ class Pose:
         return np.concatenate([sure.min(0), sure.max(0)])
 
 
+@dataclass(frozen=True)
+class BlazePoseSettings:
+    """What counts as a person."""
+
+    detection: float = 0.5
+    """Least probability of the detector."""
+    presence: float = 0.5
+    """Least probability of the landmark network that its square shows a person."""
+
+
 class BlazePose:
     """Keypoints of one person (`KeypointModel`), people as boxes (`Detector`), one person's mask
     (`VideoSegmenter`): three roles of one pair of small networks.
@@ -100,11 +110,16 @@ class BlazePose:
     Weak where a person is seen from very near or lies down, and where people cover each other.
     """
 
-    def __init__(self, detection_level: float = DETECTION_LEVEL):
-        self.detection_level = detection_level
-        self._detector = TfliteModel(mediapipe_file(DETECTOR_FILE))
-        self._landmarks = TfliteModel(mediapipe_file(LANDMARK_FILE))
-        self._anchors = detector_anchors()
+    def __init__(self, settings: BlazePoseSettings | None = None):
+        self.settings = settings or BlazePoseSettings()
+
+    @cached_property
+    def _detector(self) -> TfliteModel:
+        return TfliteModel(mediapipe_file(DETECTOR_FILE))
+
+    @cached_property
+    def _landmarks(self) -> TfliteModel:
+        return TfliteModel(mediapipe_file(LANDMARK_FILE))
 
     @property
     def model_id(self) -> ModelId:
@@ -189,12 +204,12 @@ class BlazePose:
         around = around or Region.around(np.array([0.0, 0.0, width, height]))
         size = self._detector.input_size
         outputs = self._detector(around.crop(image, size).astype(np.float32) / 127.5 - 1)
-        scores = _sigmoid(outputs[(len(self._anchors), 1)][:, 0])
-        points = outputs[(len(self._anchors), 12)][:, 4:8].reshape(-1, 2, 2) / size
-        points = around.to_picture(points + self._anchors[:, None])
+        scores = _sigmoid(outputs[(len(ANCHORS), 1)][:, 0])
+        points = outputs[(len(ANCHORS), 12)][:, 4:8].reshape(-1, 2, 2) / size
+        points = around.to_picture(points + ANCHORS[:, None])
         kept: list[Region] = []
         for i in np.argsort(-scores):
-            if scores[i] < self.detection_level or len(kept) == 16:
+            if scores[i] < self.settings.detection or len(kept) == 16:
                 break
             region = body_region(points[i, 0], points[i, 1])
             if all(_overlap(region, other) < OVERLAP for other in kept):
@@ -207,7 +222,7 @@ class BlazePose:
         size = self._landmarks.input_size
         outputs = self._landmarks(region.crop(image, size).astype(np.float32) / 255)
         presence = float(outputs[(1,)][0])
-        if presence < PRESENCE_LEVEL:
+        if presence < self.settings.presence:
             return None
         rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)
         pixels = region.to_picture(rows[:, :2] / size)
@@ -239,6 +254,9 @@ def detector_anchors() -> Float[ndarray, "2254 2"]:
         u, v = np.meshgrid(middle, middle)
         grids.append(np.repeat(np.stack([u, v], -1).reshape(-1, 2), repeat, axis=0))
     return np.concatenate(grids)
+
+
+ANCHORS = detector_anchors()
 
 
 def _is_near(region: Region, box: ndarray) -> bool:

@@ -8,6 +8,7 @@ them, one thread, about 20 ms a picture.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -151,8 +152,9 @@ class SelfieSegmenter:
     It knows people only and cannot tell one from another: one prompt, and nobody else in the box.
     """
 
-    def __init__(self):
-        self._network = TfliteModel(mediapipe_file(SELFIE_FILE))
+    @cached_property
+    def _network(self) -> TfliteModel:
+        return TfliteModel(mediapipe_file(SELFIE_FILE))
 
     @property
     def model_id(self) -> ModelId:
