@@ -1,0 +1,1 @@
+"""Radiance fields and what shapes them from text."""
