@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -49,6 +49,7 @@ class CandidateScore:
     """Cosine of image and text, where a scorer was given."""
 
 
+@runtime_checkable
 class PairwiseJudge(Protocol):
     """A vision language model that compares two images."""
 

@@ -145,7 +145,7 @@ def unlabelled_assets(request: Request) -> list[Any]:
 
 def label_parts(inputs: Inputs) -> Content:
     """Parts of the meshes that bring none, by votes of part masks in rendered views."""
-    from priors.part_voting import vote_parts
+    from priors.part_voting import label_parts as vote_parts
 
     arrays: dict[str, np.ndarray] = {}
     names: dict[str, list[str]] = {}
@@ -156,13 +156,6 @@ def label_parts(inputs: Inputs) -> Content:
         if asset.part_names or not wanted:
             continue
         labelled = vote_parts(asset, wanted, inputs.models["detector"], inputs.models["segmenter"])
-        missing = [p for i, p in enumerate(wanted) if not (labelled.face_parts == i).any()]
-        if missing:
-            raise UserError(
-                f"no view of {asset.name!r} shows its {', '.join(missing)}. Give a mesh whose "
-                f"sub-meshes carry the part names, a {asset.name}.parts.json beside it, or a graph "
-                "without these parts (--pag)"
-            )
         arrays[f"face_parts_{o}"] = labelled.face_parts
         arrays[f"sample_parts_{o}"] = labelled.sample_parts
         names[str(o)] = list(wanted)

@@ -8,13 +8,14 @@ its key up in the store and computes only what is not there.
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from hoijax.bundle_format import Provenance
 from hoijax.bundle_reading import Bundle
 from hoijax.errors import UserError
 from hoijax.observations import Observations
 from priors import stage_work as work
+from priors.registry import loaded
 from priors.settings import ObserveSettings, Request
 from priors.store import Entry, Store, content_key, model_identity, plain
 
@@ -23,6 +24,7 @@ __all__ = ["STAGES", "STAGE_NAMES", "Models", "Run", "Stage", "observe"]
 Log = Callable[[str], None]
 
 
+@runtime_checkable
 class Models(Protocol):
     """Where stages get their models from."""
 
@@ -223,10 +225,10 @@ class Run:
         }
 
     def _compute(self, stage: Stage) -> work.Content:
-        models = {role: self.models.get(role) for role in stage.roles}
         self.log(f"{stage.name}: computing the {stage.title}")
-        inputs = work.Inputs(self.request, self.settings, models, self.entries)
         try:
+            models = {role: loaded(self.models.get(role)) for role in stage.roles}
+            inputs = work.Inputs(self.request, self.settings, models, self.entries)
             return stage.compute(inputs)
         except UserError as error:
             raise UserError(f"stage '{stage.name}': {error}{self._kept()}") from error

@@ -114,7 +114,7 @@ def model_identity(model: Any) -> dict[str, Any]:
     model_id: ModelId = model.model_id
     settings = getattr(model, "settings", None)
     return {
-        "class": type(model).__name__,
+        "class": getattr(model, "kind", type(model).__name__),
         "name": model_id.name,
         "revision": model_id.revision or _directory_digest(model_id.name),
         "settings": plain(settings) if dataclasses.is_dataclass(settings) else None,

@@ -1,0 +1,348 @@
+"""Which models there are for each role, by name: ids, sizes, licences, and how each is made.
+
+A model is made on its first use, from the id that is pinned here, or from what the user gives with
+`--model ROLE=...`: a local directory, or `owner/name@revision` of the hub.
+"""
+
+import gc
+import importlib
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hoijax.errors import UserError
+from priors.interfaces import ModelId
+from priors.settings import LanguageSettings
+from priors.torch_runtime import TorchSettings
+
+__all__ = ["CHOICES", "DEFAULTS", "Choice", "LazyModel", "ModelChoices", "RegisteredModels", "loaded"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One model of a role."""
+
+    source: str
+    """"module:class" in priors; imported on first use."""
+    id: str
+    """Hub id, or what is shown of a model without one."""
+    revision: str | None = None
+    """Pinned commit; None takes the hub's newest, and the provenance says so."""
+    takes: str = "model_id"
+    """How the class is given its weights: a "model_id", a "model" and "revision", or "none"."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Parameters of its networks, in 1e9, as published or counted on the meta device."""
+    also: tuple[str, ...] = ()
+    """Other hub ids whose weights it needs."""
+    licence: str = ""
+    needs: tuple[str, ...] = ()
+    """Python packages beside torch, transformers and diffusers."""
+
+
+_T5, _CLIP_L = 4.76, 0.12
+CHOICES: dict[str, dict[str, Choice]] = {
+    "language": {
+        "openai": Choice(
+            "priors.language_model:endpoint_from_environment",
+            "",
+            takes="language",
+            licence="of the endpoint",
+            needs=("openai",),
+        ),
+        "transformers": Choice(
+            "priors.local_language_model:local_prior",
+            "Qwen/Qwen3-8B",
+            takes="language",
+            parts={"decoder": 8.2},
+            licence="Apache-2.0",
+            needs=("xgrammar",),
+        ),
+        "rules": Choice(
+            "priors.language_rules:RulesLanguage",
+            "hoijax rules",
+            takes="none",
+            licence="Apache-2.0",
+        ),
+    },
+    "image": {
+        "flux": Choice(
+            "priors.image_model:FluxImageModel",
+            "black-forest-labs/FLUX.1-dev",
+            parts={"transformer": 11.9, "T5": _T5, "CLIP": _CLIP_L, "VAE": 0.08},
+            licence="FLUX.1-dev non-commercial (gated)",
+        ),
+        "flux-schnell": Choice(
+            "priors.image_model:FluxImageModel",
+            "black-forest-labs/FLUX.1-schnell",
+            parts={"transformer": 11.9, "T5": _T5, "CLIP": _CLIP_L, "VAE": 0.08},
+            licence="Apache-2.0",
+        ),
+    },
+    "video": {
+        "cogvideox": Choice(
+            "priors.cogvideox:CogVideoX",
+            "THUDM/CogVideoX-5b-I2V",
+            parts={"transformer": 5.57, "T5": _T5, "VAE": 0.22},
+            licence="CogVideoX licence",
+        ),
+        "framepack": Choice(
+            "priors.framepack:FramePack",
+            "lllyasviel/FramePackI2V_HY",
+            parts={"transformer": 12.9, "Llama": 8.0, "CLIP": _CLIP_L, "SigLIP": 0.43, "VAE": 0.25},
+            also=("hunyuanvideo-community/HunyuanVideo", "lllyasviel/flux_redux_bfl"),
+            licence="Tencent Hunyuan community licence",
+        ),
+        "wan": Choice(
+            "priors.wan:Wan",
+            "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
+            parts={"transformer": 16.4, "UMT5": 5.68, "CLIP-H": 0.63, "VAE": 0.13},
+            licence="Apache-2.0",
+        ),
+    },
+    "detector": {
+        "grounding-dino": Choice(
+            "priors.detection:GroundingDino",
+            "IDEA-Research/grounding-dino-base",
+            takes="model",
+            parts={"network": 0.23},
+            licence="Apache-2.0",
+        ),
+        "vlm": Choice(
+            "priors.language_model:vlm_detector",
+            "",
+            takes="language",
+            licence="of the endpoint",
+            needs=("openai",),
+        ),
+    },
+    "segmenter": {
+        "sam2": Choice(
+            "priors.segmentation:Sam2Segmenter",
+            "facebook/sam2.1-hiera-large",
+            takes="model",
+            parts={"network": 0.22},
+            licence="Apache-2.0",
+        ),
+    },
+    "geometry": {
+        "moge": Choice(
+            "priors.moge:MoGe",
+            "Ruicheng/moge-2-vitl-normal",
+            parts={"network": 0.33},
+            licence="MIT",
+        ),
+        "depth-pro": Choice(
+            "priors.depth:DepthPro",
+            "apple/DepthPro-hf",
+            parts={"network": 0.95},
+            licence="Apple AMLR (research)",
+        ),
+        "depth-anything": Choice(
+            "priors.depth:DepthAnything",
+            "depth-anything/Depth-Anything-V2-Metric-Indoor-Large-hf",
+            parts={"network": 0.34},
+            licence="CC-BY-NC-4.0 (large)",
+        ),
+    },
+    "keypoints": {
+        "vitpose": Choice(
+            "priors.keypoints:ViTPose",
+            "usyd-community/vitpose-plus-huge",
+            takes="model",
+            parts={"network": 0.9},
+            licence="Apache-2.0",
+        ),
+        "blazepose": Choice(
+            "priors.blazepose:BlazePose",
+            "mediapipe==0.10.21",
+            takes="none",
+            parts={"network": 0.003},
+            licence="Apache-2.0",
+            needs=("mediapipe", "ai_edge_litert"),
+        ),
+    },
+    "body": {
+        "fit": Choice("priors.human_recovery:FittedBody", "hoijax-body-fit", takes="none"),
+        "gvhmr": Choice(
+            "priors.human_recovery:Gvhmr",
+            "ryanrudes/gvhmr",
+            takes="none",
+            parts={"GVHMR": 0.04, "HMR2": 0.67, "ViTPose-H": 0.64},
+            licence="GVHMR: research, non-commercial; SMPL-X by registration",
+            needs=("gvhmr",),
+        ),
+    },
+    "score": {
+        "none": Choice("", "", takes="none"),
+        "clip": Choice(
+            "priors.clip_scores:ClipScore",
+            "openai/clip-vit-large-patch14",
+            parts={"network": 0.43},
+            licence="MIT",
+        ),
+        "vlm": Choice(
+            "priors.language_model:endpoint_from_environment",
+            "",
+            takes="language",
+            licence="of the endpoint",
+            needs=("openai",),
+        ),
+    },
+}
+DEFAULTS = {role: next(iter(choices)) for role, choices in CHOICES.items()}
+
+
+@dataclass(frozen=True)
+class ModelChoices:
+    """Which model every role uses; see `CHOICES`."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Choice by role; `DEFAULTS` where not named."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """By role: a local directory, or a hub id with "@revision"."""
+    runtime: TorchSettings = field(default_factory=TorchSettings)
+    language: LanguageSettings = field(default_factory=LanguageSettings)
+    language_url: str | None = None
+
+    def check(self) -> "ModelChoices":
+        """These choices; UserError for roles, names and directories that are not there."""
+        for role in (*self.names, *self.weights):
+            if role not in CHOICES:
+                raise UserError(f"no model role {role!r}. Roles: {', '.join(CHOICES)}.")
+        for role, name in self.names.items():
+            if name not in CHOICES[role]:
+                raise UserError(
+                    f"no {role} model {name!r}. Known: {', '.join(CHOICES[role])}. For other weights "
+                    f"of one of them give --model {role}=DIRECTORY or {role}=owner/name@revision."
+                )
+        for role in self.weights:
+            self.model_id(role)
+        return self
+
+    def choice(self, role: str) -> Choice:
+        return CHOICES[role][self.names.get(role, DEFAULTS[role])]
+
+    def model_id(self, role: str) -> ModelId:
+        """The weights of a role: the user's, else the choice's."""
+        choice = self.choice(role)
+        given = self.weights.get(role)
+        if given is None:
+            return ModelId(choice.id, choice.revision)
+        if choice.takes == "none":
+            raise UserError(
+                f"--model {role}={given}: {self.names.get(role, DEFAULTS[role])} has no weights to "
+                "choose."
+            )
+        path = Path(given).expanduser()
+        if path.is_dir():
+            return ModelId(str(path.absolute()))
+        name, at, revision = given.partition("@")
+        is_model_name = choice.takes == "language" and re.fullmatch(r"[\w.:/-]+", name)
+        if not is_model_name and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+            raise UserError(
+                f"--model {role}={given}: there is no such directory, and it is no hub id of the "
+                "form owner/name or owner/name@revision."
+            )
+        return ModelId(name, revision if at else None)
+
+
+class LazyModel:
+    """A model with its id known and its weights not loaded: made when something is asked of it."""
+
+    def __init__(self, kind: str, model_id: ModelId, settings: Any, make: Callable[[], Any]):
+        self.kind, self.model_id, self.settings = kind, model_id, settings
+        self._make, self._made = make, None
+
+    @property
+    def model(self) -> Any:
+        """The model itself, made now where it was not."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def release(self) -> None:
+        """Let go of the weights; the next use makes the model again."""
+        self._made = None
+
+
+def loaded(model: Any) -> Any:
+    """The model itself: what a lazy one stands for is made now."""
+    return model.model if isinstance(model, LazyModel) else model
+
+
+class RegisteredModels:
+    """`priors.stages.Models` of the registry: one model a role, made on first use."""
+
+    def __init__(self, choices: ModelChoices | None = None, store: Any = None):
+        """store: where valid answers of language models are kept."""
+        self.choices = (choices or ModelChoices()).check()
+        self._store = store
+        self._models: dict[str, LazyModel] = {}
+
+    def get(self, role: str) -> LazyModel | None:
+        """The model of a role, None for "none". UserError, on its first use, where it is missing."""
+        choice = self.choices.choice(role)
+        if not choice.source:
+            return None
+        if role not in self._models:
+            self._models[role] = self._lazy(role, choice)
+        return self._models[role]
+
+    def release(self, roles: Sequence[str]) -> None:
+        """Free the memory of these roles' models."""
+        loaded = [self._models[role] for role in roles if role in self._models]
+        for model in loaded:
+            model.release()
+        torch = sys.modules.get("torch")
+        if loaded and torch is not None:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _lazy(self, role: str, choice: Choice) -> LazyModel:
+        model_id = self.choices.model_id(role)
+        kind = choice.source.partition(":")[2]
+        if choice.takes == "language":
+            from priors.language_model import endpoint_model_id
+
+            if role != "language" or choice.source.startswith("priors.language_model"):
+                model_id = endpoint_model_id(model_id, self.choices.language_url)
+            settings: Any = self.choices.language
+        else:
+            settings = _special_settings(choice)
+
+        def make() -> Any:
+            return self._make(choice, model_id, settings)
+
+        return LazyModel(kind, model_id, settings, make)
+
+    def _make(self, choice: Choice, model_id: ModelId, settings: Any) -> Any:
+        module, _, name = choice.source.partition(":")
+        cls = getattr(importlib.import_module(module), name)
+        runtime = self.choices.runtime
+        if choice.takes == "language":
+            return cls(
+                model_id,
+                settings,
+                url=self.choices.language_url,
+                store=self._store,
+                runtime=runtime,
+            )
+        if choice.takes == "model":
+            return cls(model_id.name, revision=model_id.revision, runtime=runtime)
+        if choice.takes == "model_id":
+            more = {} if settings is None else {"settings": settings}
+            return cls(model_id, runtime=runtime, **more)
+        return cls()
+
+
+def _special_settings(choice: Choice) -> Any:
+    """Sampling settings of a choice that differ from its class's."""
+    if choice.id == "black-forest-labs/FLUX.1-schnell":
+        from priors.image_model import FluxSettings
+
+        return FluxSettings.schnell()
+    return None
