@@ -487,3 +487,54 @@ def moge(folder: Path) -> Path:
         {"model_config": config, "model": network.state_dict()}, folder / "moge" / "model.pt"
     )
     return folder / "moge"
+
+
+MVDREAM = {
+    "unet": {
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 1,
+        "attention_head_dim": (2, 4),
+        "cross_attention_dim": 32,
+        "use_linear_projection": True,
+        "class_embed_type": "projection",
+        "projection_class_embeddings_input_dim": 16,
+    },
+    "vae": {
+        "sample_size": 16,
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "block_out_channels": (8, 16),
+        "norm_num_groups": 4,
+        "layers_per_block": 1,
+        "latent_channels": 4,
+        "scaling_factor": 0.18215,
+    },
+    "text_encoder": clip_text_settings() | {"hidden_act": "gelu"},
+}
+
+
+def mvdream(folder: Path) -> Path:
+    """The authors' file, `mvdream.pt`, in their names, and a tokenizer beside it."""
+    import ldm_names
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**MVDREAM["unet"])
+    vae = AutoencoderKL(**MVDREAM["vae"])
+    text = CLIPTextModel(CLIPTextConfig(**MVDREAM["text_encoder"]))
+    weights = {
+        **ldm_names.unet_names(unet.state_dict(), MVDREAM["unet"]["layers_per_block"]),
+        **ldm_names.vae_names(vae.state_dict(), len(MVDREAM["vae"]["block_out_channels"])),
+        **ldm_names.text_names(text.state_dict()),
+    }
+    torch.save(weights, folder / "mvdream.pt")
+    clip_tokenizer().save_pretrained(folder / "mvdream_words")
+    for part, network in (("unet", unet), ("vae", vae), ("text_encoder", text)):
+        network.save_pretrained(folder / "mvdream_parts" / part)
+    return folder / "mvdream.pt"
