@@ -10,7 +10,7 @@ import numpy as np
 
 from priors.torch_runtime import require
 
-__all__ = ["to_torch", "to_the_kind_of"]
+__all__ = ["to_the_kind_of", "to_torch"]
 
 
 def to_torch(array: Any, device: Any = None, dtype: Any = None) -> Any:
