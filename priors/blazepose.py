@@ -53,6 +53,11 @@ PERSON_WORDS = frozenset(
     ]
 )
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
+NECK, OPENPOSE_HIPS = 1, (8, 11)
+HIPS_INWARD, HIPS_DOWN = 0.41, 0.13
+"""BlazePose marks hips wider and higher than the joints of SMPL bodies: shares of the way to their
+middle, and of the way from the neck to it. Fitted to six rendered clips of Anny; leaving one out, the
+error of its hips falls from 7-18 to 4-7 pixels of a 250 pixel person."""
 OPENPOSE_FROM_LANDMARKS = np.array(
     [0, -1, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7]
 )
@@ -72,10 +77,14 @@ class Pose:
 
     @property
     def openpose(self) -> Float[ndarray, "18 3"]:
-        """OpenPose-18; the neck is as sure as the less sure shoulder."""
+        """OpenPose-18; the neck is as sure as the less sure shoulder, the hips are the joints."""
         points = self.landmarks[OPENPOSE_FROM_LANDMARKS]
         shoulders = self.landmarks[[LEFT_SHOULDER, RIGHT_SHOULDER]]
-        points[1, :2], points[1, 2] = shoulders[:, :2].mean(0), shoulders[:, 2].min()
+        points[NECK, :2], points[NECK, 2] = shoulders[:, :2].mean(0), shoulders[:, 2].min()
+        hips = points[list(OPENPOSE_HIPS), :2]
+        middle = hips.mean(0)
+        down = HIPS_DOWN * (middle - points[NECK, :2])
+        points[list(OPENPOSE_HIPS), :2] = hips + HIPS_INWARD * (middle - hips) + down
         return points
 
     @property
