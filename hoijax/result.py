@@ -44,6 +44,9 @@ class Result:
     contact: Bool[ndarray, "K E T"]
     """Frames in which each PAG edge group was taken to touch."""
     Ts_world_pointmap: Float[ndarray, "T 4 4"]
+    candidate_body_rotations: Float[ndarray, "C P T 55 3"] | None = None
+    """Bodies of every candidate, where the method moves bodies; else all share the winner's."""
+    candidate_body_translations: Float[ndarray, "C P T 3"] | None = None
     run: dict = field(default_factory=dict)
     """Settings, versions, device, times, bundle hash: what run.json holds."""
 
@@ -59,13 +62,25 @@ class Result:
             self.object_rotations[self.winner], self.object_translations[self.winner]
         )
 
+    def bodies_of(
+        self, candidate: int
+    ) -> tuple[Float[ndarray, "P T 55 3"], Float[ndarray, "P T 3"]]:
+        """Body rotations and translations of one candidate."""
+        if self.candidate_body_rotations is None or self.candidate_body_translations is None:
+            return self.body_rotations, self.body_translations
+        return self.candidate_body_rotations[candidate], self.candidate_body_translations[candidate]
+
     @property
     def frame_count(self) -> int:
         return int(self.body_translations.shape[1])
 
 
+_OPTIONAL = ("candidate_body_rotations", "candidate_body_translations")
+
+
 def _array_names() -> list[str]:
     plain = {"prompt", "fps", "affordance", "assets", "body_name", "labels", "term_names", "run"}
+    plain |= set(_OPTIONAL)
     return [f.name for f in dataclasses.fields(Result) if f.name not in plain]
 
 
@@ -73,7 +88,8 @@ def save_result(result: Result, folder: str | Path) -> Path:
     """Write result.npz, run.json, affordance.json and objects/*.glb into an existing folder."""
     folder = Path(folder)
     (folder / "objects").mkdir(exist_ok=True)
-    arrays = {name: np.asarray(getattr(result, name)) for name in _array_names()}
+    given = [name for name in _OPTIONAL if getattr(result, name) is not None]
+    arrays = {name: np.asarray(getattr(result, name)) for name in (*_array_names(), *given)}
     (folder / "result.npz").write_bytes(npz_bytes(arrays))
     for asset in result.assets:
         save_asset(asset, folder / "objects" / f"{asset.name}.glb")
@@ -109,6 +125,7 @@ def load_result(folder: str | Path) -> Result:
         if problems:
             raise ValueError("; ".join(problems.values()))
         arrays = {name: stored[name] for name in _array_names()}
+        arrays |= {name: stored[name] for name in _OPTIONAL if name in stored}
         _check_sizes(arrays, len(header["labels"]), len(names))
         return Result(
             prompt=str(header["prompt"]),

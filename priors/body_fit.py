@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies.motion_fit import (
-    SCALE_SIGMA,
-    FitData,
     choose,
+    evidence,
     fit_motion,
     known_person,
+    rest_keypoints,
     rotations_of,
     start_unknowns,
 )
@@ -22,7 +22,6 @@ from hoijax.camera_motion import settle_camera
 from hoijax.errors import UserError
 from priors.interfaces import BodyMotion, ModelId
 
-POINTS = 192  # points of a frame that the fit reads
 MODEL_ID = ModelId("hoijax-body-fit", "1")
 
 
@@ -60,7 +59,7 @@ def fit_body(
         keypoints,
         intrinsics,
         Ts_world_camera,
-        _rest_keypoints(person),
+        rest_keypoints(person),
         person_points,
         mask,
         scale=1.0 if known else None,
@@ -68,7 +67,7 @@ def fit_body(
     if not known and start.scale != 1.0:
         betas, rest_joints = _resized(body, rest_joints, start.scale)
         person = known_person(body, betas, rest_joints)
-    data = _fit_data(keypoints, intrinsics, Ts_world_camera, person_points, mask, fps, known)
+    data = evidence(keypoints, intrinsics, Ts_world_camera, person_points, mask, fps, known=known)
     fitted, energies = fit_motion(person, data, start_unknowns(start), steps=steps)
     energies = np.asarray(energies)
     best = choose(fitted, int(np.argmin(np.where(np.isfinite(energies), energies, np.inf))))
@@ -103,39 +102,7 @@ def _finite_mask(points: ndarray | None, mask: ndarray | None) -> ndarray | None
     return mask & np.isfinite(points).all(-1)
 
 
-def _rest_keypoints(person) -> Float[ndarray, "18 3"]:
-    from hoijax.bodies.keypoints import openpose18_from
-
-    return np.asarray(openpose18_from(person.joints_rest, person.vertices_rest[:5]))
-
-
 def _resized(body: SkinnedBody, rest_joints: ndarray, scale: float) -> tuple[ndarray, ndarray]:
     """Shape parameters and rest joints of a person of another size."""
     joints = np.asarray(rest_joints, np.float32) * np.float32(scale)
     return body.fit_betas(joints), joints
-
-
-def _fit_data(keypoints, intrinsics, Ts_world_camera, points, mask, fps, known) -> FitData:
-    import jax.numpy as jnp
-
-    frames = len(keypoints)
-    if points is None or mask is None:
-        points, mask = np.zeros((frames, 1, 3), np.float32), np.zeros((frames, 1), bool)
-    chosen = slice(None, None, max(points.shape[1] // POINTS, 1))
-    points, mask = np.where(mask[..., None], points, 0.0)[:, chosen], mask[:, chosen]
-    world = points @ np.swapaxes(Ts_world_camera[:, :3, :3], 1, 2) + Ts_world_camera[:, None, :3, 3]
-    weights = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)
-    T_camera_world = np.linalg.inv(Ts_world_camera)
-
-    def array(x):
-        return jnp.asarray(x, jnp.float32)
-
-    return FitData(
-        keypoints=array(keypoints),
-        intrinsics=array(intrinsics),
-        Ts_camera_world=array(T_camera_world),
-        points_world=array(world),
-        point_weights=array(weights),
-        fps=array(fps),
-        scale_sigma=array(1e-4 if known else SCALE_SIGMA),
-    )

@@ -41,6 +41,9 @@ LAYERS = {
     "hoijax.rendering": "B",
     "hoijax.shading": "B",
     # C: the scene
+    "hoijax.anchor_config": "B",  # builds on hoijax.config
+    "hoijax.anchor_scene": "C",
+    "hoijax.anchor_staging": "C",
     "hoijax.result": "C",
     "hoijax.scene": "C",
     "hoijax.staging": "C",

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from hoijax.bodies.contact import RELAXED_HAND_POSE
 from hoijax.bodies.keypoints import openpose18_from
@@ -46,6 +46,7 @@ PRIOR_SHARE = 0.5
 FIRST_RHO, LAST_RHO = 0.3, 0.05  # of the focal length: Geman-McClure scale of the keypoints
 SKIN_VERTICES = 480
 FACE_COUNT = 5
+POINTS = 192  # seen points of a frame that the fit reads
 START_POSES = (0, 2)
 """Reference poses that the fit starts from: standing and seated."""
 START_TURNS = (0.0, 1.0, -1.0)
@@ -223,3 +224,41 @@ def known_person(
     """The subset of a known person that the fit poses."""
     shaped = body.shape(jnp.asarray(betas)).with_rest_joints(jnp.asarray(rest_joints))
     return shaped.subset(skin_subset(body))
+
+
+def rest_keypoints(person: ShapedBody) -> Float[np.ndarray, "18 3"]:
+    """Keypoints of the rest pose of a `known_person`, for its bone lengths."""
+    return np.asarray(openpose18_from(person.joints_rest, person.vertices_rest[:FACE_COUNT]))
+
+
+def evidence(
+    keypoints: Float[np.ndarray, "T 18 3"],
+    intrinsics: Float[np.ndarray, "T 3 3"],
+    Ts_world_camera: Float[np.ndarray, "T 4 4"],
+    points: Float[np.ndarray, "T M 3"] | None,
+    mask: Bool[np.ndarray, "T M"] | None,
+    fps: float,
+    *,
+    known: bool,
+) -> FitData:
+    """What the fit reads; points in the camera's axes. known: the size of the person is."""
+    frames = len(keypoints)
+    if points is None or mask is None:
+        points, mask = np.zeros((frames, 1, 3), np.float32), np.zeros((frames, 1), bool)
+    chosen = slice(None, None, max(points.shape[1] // POINTS, 1))
+    points, mask = np.where(mask[..., None], points, 0.0)[:, chosen], mask[:, chosen]
+    world = points @ np.swapaxes(Ts_world_camera[:, :3, :3], 1, 2) + Ts_world_camera[:, None, :3, 3]
+    weights = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)
+
+    def array(x) -> Array:
+        return jnp.asarray(x, jnp.float32)
+
+    return FitData(
+        keypoints=array(keypoints),
+        intrinsics=array(intrinsics),
+        Ts_camera_world=array(np.linalg.inv(Ts_world_camera)),
+        points_world=array(world),
+        point_weights=array(weights),
+        fps=array(fps),
+        scale_sigma=array(1e-4 if known else SCALE_SIGMA),
+    )

@@ -1,0 +1,254 @@
+"""Bundle to AnchorScene: which skin is posed, what was seen of people, static scenes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy import ndarray
+
+from hoijax.affordance import BODY_PARTS
+from hoijax.anchor_config import AnchorSettings
+from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, SeenPeople
+from hoijax.bodies.body_field import BodyField, build_body_field
+from hoijax.bodies.contact import contact_candidates
+from hoijax.bodies.parts import part_vertex_indices
+from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bundle import Bundle
+from hoijax.camera_motion import settle_camera
+from hoijax.config import SolveSettings
+from hoijax.contact_table import ContactKind, ContactTable
+from hoijax.errors import UserError
+from hoijax.frames import invert_rigid
+from hoijax.losses.lookup import pack_corners
+from hoijax.observations import Observations
+from hoijax.result import load_result
+from hoijax.rotations import axis_angle_to_matrix
+from hoijax.scene import Scene
+from hoijax.staging import mask_distances
+
+PART_VERTICES = 48
+"""Of each of the twelve parts, beside the contact candidates: what may penetrate."""
+
+
+@dataclass(frozen=True)
+class BodyMotions:
+    """Bodies of all people as a solve starts from them (SMPL-X parameters, see `Observations`)."""
+
+    rotations: Float[ndarray, "P T 55 3"]
+    translations: Float[ndarray, "P T 3"]
+
+
+@dataclass(frozen=True)
+class StaticScene:
+    """One posed frame: where the interaction's contact is read off."""
+
+    rotations: Float[ndarray, "P 55 3"]
+    translations: Float[ndarray, "P 3"]
+    Ts_world_object: Float[ndarray, "O 4 4"]
+
+
+@dataclass(frozen=True)
+class SkinSubset:
+    """Skin vertices that are posed: faces, samples of the body field, contact candidates, more skin."""
+
+    indices: Int[ndarray, " n"]
+    first_candidate: int
+    candidates: int
+    """Candidates of each of the twelve parts, in the order of BODY_PARTS, one part after the other."""
+
+    def of_part(self, part: str) -> Int[ndarray, " c"]:
+        """Places in the subset of the contact candidates of a part."""
+        start = self.first_candidate + BODY_PARTS.index(part) * self.candidates
+        return np.arange(start, start + self.candidates)
+
+
+def skin_subset(body: SkinnedBody, field: BodyField, candidates: int) -> SkinSubset:
+    """What of the skin is posed in every step (host)."""
+    faces = np.asarray(body.face_vertices)
+    samples = np.asarray(field.sample_vertices)
+    touching = [np.asarray(contact_candidates(body, part, candidates)) for part in BODY_PARTS]
+    others = [np.asarray(part_vertex_indices(body, part, PART_VERTICES)) for part in BODY_PARTS]
+    indices = np.concatenate([faces, samples, *touching, *others]).astype(np.int32)
+    return SkinSubset(indices, FACE_COUNT + len(samples), candidates)
+
+
+def load_static(path: str | Path, bundle: Bundle, frame: int = 0) -> StaticScene:
+    """A frame of a result folder as static scene. UserError where it does not fit the bundle."""
+    result = load_result(path)
+    if result.body_name != bundle.body:
+        raise UserError(
+            f"the static scene '{path}' has the body '{result.body_name}', the bundle "
+            f"'{bundle.body}': their vertices differ. Compose the static scene with --body "
+            f"{bundle.body}."
+        )
+    people, frames = result.body_rotations.shape[:2]
+    if people != bundle.observations.person_count:
+        raise UserError(
+            f"the static scene '{path}' has {people} people, the bundle "
+            f"{bundle.observations.person_count}."
+        )
+    names = [asset.name for asset in result.assets]
+    wanted = [asset.name for asset in bundle.assets]
+    if names != wanted:
+        raise UserError(
+            f"the static scene '{path}' has the objects {names}, the bundle {wanted}: contact "
+            "keypoints need the same objects in the same order."
+        )
+    if not 0 <= frame < frames:
+        raise UserError(f"the static scene '{path}' has frames 0 to {frames - 1}, not {frame}.")
+    return StaticScene(
+        result.body_rotations[:, frame],
+        result.body_translations[:, frame],
+        result.Ts_world_object[:, frame],
+    )
+
+
+def object_settings(settings: AnchorSettings) -> SolveSettings:
+    """The settings of the objects' scene."""
+    return SolveSettings(
+        inits=settings.inits,
+        seed=settings.seed,
+        points=settings.points,
+        contact_points=settings.contact_points,
+        infer_contact=settings.infer_contact,
+        contact_reach=settings.contact_reach,
+        alignment=settings.alignment,
+        search=settings.search,
+        grid_resolution=settings.grid_resolution,
+    )
+
+
+def edge_ends(
+    table: ContactTable, subset: SkinSubset, rows: int, count: int
+) -> tuple[Int[ndarray, "E 2 C"], Int[ndarray, " E"], ndarray]:
+    """Subset vertices, person and kind of the body end of every row of ContactEdges."""
+    vertices = np.zeros((rows, 2, count), np.int32)
+    person, of_body = np.zeros(rows, np.int32), np.zeros(rows, bool)
+    for group in range(table.group_count):
+        edges = np.flatnonzero(table.group == group)
+        first = int(edges[0])
+        if table.kind[first] == ContactKind.OBJECT_OBJECT:
+            continue
+        names = [BODY_PARTS[table.body_part[i]] for i in edges]
+        if len(edges) == 1 and table.either_side[first]:
+            names.append(BODY_PARTS[table.mirrored_body_part[first]])
+        for name in names:
+            places = subset.of_part(name)
+            chosen = places[np.linspace(0, len(places) - 1, count).astype(int)]
+            vertices[group, 1 if name.startswith("right_") else 0] = chosen
+        person[group], of_body[group] = int(table.person[first]), True
+    return vertices, person, of_body
+
+
+def seen_people(
+    observations: Observations, Ts_world_pointmap: Float[ndarray, "T 4 4"], points: int
+) -> SeenPeople:
+    """Keypoints, aligned points and masks of people; what is not finite counts as not seen."""
+    o = observations
+    keypoints = np.asarray(o.keypoints, np.float32)
+    finite = np.isfinite(keypoints).all(axis=-1, keepdims=True)
+    keypoints = np.where(finite, keypoints, 0.0)
+    stride = max(o.person_points.shape[2] // points, 1)
+    seen = o.person_points[:, :, ::stride][:, :, :points]
+    mask = o.person_point_mask[:, :, ::stride][:, :, :points] & np.isfinite(seen).all(-1)
+    seen = np.where(mask[..., None], seen, 0.0)
+    linear, shift = Ts_world_pointmap[:, :3, :3], Ts_world_pointmap[:, None, :3, 3]
+    world = seen @ np.swapaxes(linear, -1, -2) + shift
+    weights = mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)
+    people = o.person_count
+    swapped = _people_as_objects(o.instance_ids, people, o.object_count)
+    distances = mask_distances(swapped, o.object_count, people)
+    cameras = settle_camera(np.asarray(o.Ts_world_camera))
+    return SeenPeople(
+        keypoints=jnp.asarray(keypoints),
+        Ts_camera_world=jnp.asarray(invert_rigid(cameras), jnp.float32),
+        points_world=jnp.asarray(np.where(mask[..., None], world, 0.0), jnp.float32),
+        point_weights=jnp.asarray(weights, jnp.float32),
+        detected=jnp.asarray(mask.any(axis=-1)),
+        mask_distance=jnp.asarray(pack_corners(distances)),
+    )
+
+
+def _people_as_objects(instance_ids: ndarray, people: int, objects: int) -> ndarray:
+    """Instance ids with people numbered after objects, as `mask_distances` counts."""
+    order = np.zeros(256, np.uint8)
+    order[1 : people + 1] = np.arange(people) + objects + 1
+    order[people + 1 : people + objects + 1] = np.arange(objects) + 1
+    return order[instance_ids]
+
+
+def stage_anchor(
+    bundle: Bundle,
+    body: SkinnedBody,
+    objects: Scene,
+    table: ContactTable,
+    start: BodyMotions,
+    Ts_world_pointmap: Float[ndarray, "T 4 4"],
+    settings: AnchorSettings,
+) -> tuple[AnchorScene, SkinSubset]:
+    """Constants of the joint problem, with no contact pairs yet, and the posed skin."""
+    o = bundle.observations
+    shaped = [
+        body.shape(jnp.asarray(o.body_betas[p])).with_rest_joints(
+            jnp.asarray(o.body_rest_joints[p])
+        )
+        for p in range(o.person_count)
+    ]
+    fields = tuple(build_body_field(body, person) for person in shaped)
+    subset = skin_subset(body, fields[0], settings.pairs.candidates)
+    rows = int(objects.edges.source.shape[0])
+    vertices, person, of_body = edge_ends(table, subset, rows, settings.contact_points)
+    scene = AnchorScene(
+        objects=objects.replace(  # pyright: ignore[reportAttributeAccessIssue]
+            body_vertices_world=objects.body_vertices_world[:, :, subset.indices]
+        ),
+        people=tuple(person.subset(subset.indices) for person in shaped),
+        fields=fields,
+        fixed_rotations=axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32)),
+        edge_vertices=jnp.asarray(vertices),
+        edge_person=jnp.asarray(person),
+        edge_of_body=jnp.asarray(of_body),
+        pairs=no_pairs(settings.pairs.object_points),
+        seen=seen_people(o, Ts_world_pointmap, settings.points),
+        fps=jnp.asarray(float(bundle.fps), jnp.float32),
+    )
+    return scene, subset
+
+
+def no_pairs(count: int) -> ContactPairs:
+    """Padding only."""
+    zeros = jnp.zeros(count, jnp.int32)
+    return ContactPairs(
+        person=zeros,
+        vertex=zeros,
+        object=zeros,
+        point=jnp.zeros((count, 3)),
+        edge=zeros,
+        share=jnp.zeros(count),
+    )
+
+
+def pose_full(
+    body: SkinnedBody, observations: Observations, motions: BodyMotions
+) -> Float[Array, "P T V 3"]:
+    """Whole skin of all people, for the alignment of point maps."""
+
+    @jax.jit
+    def vertices(betas, rest_joints, rotations, translations):
+        person = body.shape(betas).with_rest_joints(rest_joints)
+        return jax.vmap(lambda r, t: person.pose(r, t).vertices_world)(rotations, translations)
+
+    return jnp.stack(
+        [
+            vertices(
+                jnp.asarray(observations.body_betas[p]),
+                jnp.asarray(observations.body_rest_joints[p]),
+                jnp.asarray(motions.rotations[p]),
+                jnp.asarray(motions.translations[p]),
+            )
+            for p in range(observations.person_count)
+        ]
+    )

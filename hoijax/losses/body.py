@@ -1,0 +1,104 @@
+"""A moving body: seen surface, silhouette, smoothness, feet on the ground, no self-penetration."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from hoijax.anchor_scene import FACE_COUNT, AnchorPosed
+from hoijax.bodies.motion_terms import (
+    FEET,
+    bend,
+    ground_energy,
+    slip_energy,
+    surface_energy,
+)
+from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
+from hoijax.camera import project
+from hoijax.frames import transform_points
+from hoijax.losses.fit import MASK_RHO
+from hoijax.losses.lookup import bilinear
+from hoijax.numerics import geman_mcclure
+
+POINT_RHO = 0.10  # metres; a seen point further from the skin says little
+SILHOUETTE_STRIDE = 4
+_FEET = np.array(FEET)
+Values = Float[Array, "*entities frames"]
+Mask = Bool[Array, "*entities frames"]
+
+
+def body_points(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """3D chamfer of the seen points of a person to the skin, robust by point. (P, T)"""
+    seen = posed.scene.seen
+    values = jnp.stack(
+        [
+            surface_energy(
+                seen.points_world[p],
+                seen.point_weights[p],
+                posed.vertices_world[p],
+                posed.neighbours.nearest_vertex[p],
+                POINT_RHO,
+            )
+            for p in range(len(posed.scene.people))
+        ]
+    )
+    return values, seen.detected
+
+
+def body_mask(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Projected skin must fall on the person's mask or behind an occluder: robust px^2. (P, T)"""
+    seen, cameras = posed.scene.seen, posed.scene.objects.cameras
+    in_camera = transform_points(
+        seen.Ts_camera_world[None], posed.vertices_world[:, :, ::SILHOUETTE_STRIDE]
+    )
+    pixels = project(in_camera, cameras.intrinsics[None])
+    lookup = jax.vmap(jax.vmap(bilinear))
+    distance = lookup(seen.mask_distance, pixels / cameras.cell_size - 0.5)
+    return jnp.mean(geman_mcclure(distance**2, MASK_RHO), axis=-1), seen.detected
+
+
+def body_smoothness(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Squared acceleration of the body joints in (m/s^2)^2, summed over joints. (P, T)"""
+    joints = posed.joints_world[:, :, :BODY_JOINT_COUNT]
+    acceleration = jax.vmap(bend)(joints) * (2.0 * posed.scene.fps**2)
+    values = jnp.sum(acceleration**2, axis=(-1, -2))
+    return values, jnp.ones_like(values, dtype=bool)
+
+
+def foot_slip(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Squared horizontal step of planted feet, robust; mean over ankles and toes. (P, T)"""
+    values = jax.vmap(slip_energy)(posed.joints_world[:, :, _FEET])
+    return values, jnp.ones_like(values, dtype=bool)
+
+
+def body_ground(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Squared depth of the lowest skin vertex below the ground. (P, T)"""
+    values = jax.vmap(ground_energy)(posed.vertices_world[..., 1])
+    return values, jnp.ones_like(values, dtype=bool)
+
+
+def object_in_body(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Depth of object samples inside the bodies, summed over the active ones / their number. (O, P, T)
+
+    The other side of `penetration`: a thin object passes between skin vertices unnoticed.
+    """
+    points = posed.sample_points(posed.neighbours.active_samples)
+    values = []
+    for p, field in enumerate(posed.scene.fields):
+        look_up = jax.vmap(jax.vmap(field.distance), in_axes=(0, None))
+        distance = look_up(points[:, p], posed.Ts_world_joint[p])
+        values.append(jnp.mean(jnp.maximum(-distance, 0.0), axis=-1))
+    stacked = jnp.stack(values, axis=1)
+    return stacked, jnp.ones_like(stacked, dtype=bool)
+
+
+def self_penetration(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Depth of the body's skin inside its other parts, summed and divided by 1,000 vertices. (P, T)"""
+    values = []
+    for p, field in enumerate(posed.scene.fields):
+        count = field.sample_vertices.shape[0]
+        skin = posed.vertices_world[p, :, FACE_COUNT : FACE_COUNT + count]
+        distance = jax.vmap(field.self_distances)(skin, posed.Ts_world_joint[p])
+        values.append(jnp.sum(jnp.maximum(-distance, 0.0), axis=-1) / 1000.0)
+    stacked = jnp.stack(values)
+    return stacked, jnp.ones_like(stacked, dtype=bool)

@@ -1,0 +1,39 @@
+"""Anchor keypoints: reprojected body joints (AnchorHOI eq. 5) and contact pairs (eq. 6)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from hoijax.anchor_scene import AnchorPosed
+from hoijax.bodies.motion_terms import keypoint_energy, normalised_residuals
+from hoijax.frames import transform_points
+
+KEYPOINT_RHO = 0.05  # of the focal length: a keypoint further off than this says little
+Values = Float[Array, "*entities frames"]
+Mask = Bool[Array, "*entities frames"]
+
+
+def body_keypoints(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Confidence-weighted Geman-McClure of reprojected joints, mean over 18 keypoints. (P, T)
+
+    Residuals are in units of the focal length, so that weights do not depend on the resolution.
+    """
+    seen = posed.scene.seen
+    in_camera = transform_points(seen.Ts_camera_world[None], posed.keypoints_world)
+    shape = (*in_camera.shape[:2], 3, 3)
+    intrinsics = jnp.broadcast_to(posed.scene.objects.cameras.intrinsics[None], shape)
+    squared = normalised_residuals(in_camera, intrinsics, seen.keypoints)
+    confidence = seen.keypoints[..., 2]
+    values = keypoint_energy(squared, confidence, jnp.asarray(KEYPOINT_RHO))
+    return values, jnp.any(confidence > 0.0, axis=-1)
+
+
+def contact_keypoints(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Mean squared distance of the pairs of each contact edge, where the edge touches. (E, T)"""
+    pairs = posed.scene.pairs
+    body, thing = posed.pair_points()
+    squared = jnp.sum((body - thing) ** 2, axis=-1) * pairs.share[:, None]
+    state = posed.neighbours.objects.contact_state
+    total = jax.ops.segment_sum(squared, pairs.edge, num_segments=state.shape[0])
+    filled = jax.ops.segment_sum(pairs.share, pairs.edge, num_segments=state.shape[0]) > 0.0
+    return total * state, jnp.broadcast_to(filled[:, None], state.shape)

@@ -1,0 +1,80 @@
+"""Where bodies start: fitted to keypoints and point map, as the bundle estimates them, or a still."""
+
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+
+from hoijax.anchor_staging import BodyMotions, StaticScene
+from hoijax.bodies.motion_fit import (
+    choose,
+    evidence,
+    fit_motion,
+    known_person,
+    rest_keypoints,
+    rotations_of,
+    start_unknowns,
+)
+from hoijax.bodies.motion_start import find_start
+from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bundle import Bundle
+from hoijax.camera_motion import settle_camera
+from hoijax.errors import UserError
+
+
+def start_bodies(
+    bundle: Bundle, body: SkinnedBody, kind: str, static: StaticScene | None
+) -> BodyMotions:
+    """Motions of all people; `kind` is one of BODY_STARTS.
+
+    A person without any usable keypoint starts from the bundle's estimate.
+    """
+    o = bundle.observations
+    if kind == "estimate":
+        return BodyMotions(np.asarray(o.body_rotations), np.asarray(o.body_translations))
+    if kind == "static":
+        if static is None:
+            raise UserError("the body start 'static' needs a static scene: give --static RESULT.")
+        return repeated(static, o.frame_count)
+    fitted = [_fitted(bundle, body, person) for person in range(o.person_count)]
+    return BodyMotions(
+        np.stack([rotations for rotations, _ in fitted]),
+        np.stack([translations for _, translations in fitted]),
+    )
+
+
+def repeated(static: StaticScene, frames: int) -> BodyMotions:
+    """The still in every frame."""
+    return BodyMotions(
+        np.repeat(static.rotations[:, None], frames, axis=1).astype(np.float32),
+        np.repeat(static.translations[:, None], frames, axis=1).astype(np.float32),
+    )
+
+
+def _fitted(bundle: Bundle, body: SkinnedBody, person: int) -> tuple[np.ndarray, np.ndarray]:
+    o = bundle.observations
+    estimate = np.asarray(o.body_rotations[person]), np.asarray(o.body_translations[person])
+    keypoints = np.asarray(o.keypoints[person])
+    keypoints = np.where(np.isfinite(keypoints).all(-1, keepdims=True), keypoints, 0.0)
+    cameras = settle_camera(np.asarray(o.Ts_world_camera))
+    known = known_person(body, o.body_betas[person], o.body_rest_joints[person])
+    points, mask = o.person_points[person], o.person_point_mask[person]
+    try:
+        start = find_start(
+            keypoints, o.intrinsics, cameras, rest_keypoints(known), points, mask, scale=1.0
+        )
+    except UserError as error:
+        warnings.warn(
+            f"person {person + 1}: {error} The bundle's body motion is taken instead.",
+            stacklevel=2,
+        )
+        return estimate
+    data = evidence(keypoints, o.intrinsics, cameras, points, mask, bundle.fps, known=True)
+    motions, energies = fit_motion(known, data, start_unknowns(start))
+    finite = np.where(np.isfinite(energies), energies, np.inf)
+    best = choose(motions, int(np.argmin(finite)))
+    rotations = np.array(rotations_of(best))
+    # Fingers and face are no keypoints: the estimate knows more about them than a resting hand.
+    rotations[:, 22:] = estimate[0][:, 22:]
+    translations = np.asarray(best.pelvis - jnp.asarray(o.body_rest_joints[person][0]))
+    return rotations, translations.astype(np.float32)
