@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
@@ -262,9 +263,12 @@ def _loading_message(error: Exception, model_id: ModelId) -> str | None:
     if caused_by(hub.RevisionNotFoundError):
         return f"{name} has no revision {model_id.revision!r} on the hub. Correct the revision"
     directory = local_directory(model_id)
+    damaged = caused_by(JSONDecodeError, UnpicklingError, EOFError) or (
+        "safetensor" in type(error).__name__.lower()
+    )
     if directory is not None:
-        if not isinstance(error, OSError | ValueError | KeyError | TypeError | RuntimeError) and (
-            "safetensor" not in type(error).__name__.lower()
+        if not (
+            damaged or isinstance(error, OSError | ValueError | KeyError | TypeError | RuntimeError)
         ):
             return None
         return (
@@ -272,7 +276,7 @@ def _loading_message(error: Exception, model_id: ModelId) -> str | None:
             f"({_first_line(error)}). Write it again with save_pretrained, or download it with "
             f"`hf download ID --local-dir {directory}`; only safetensors weights are read"
         )
-    if caused_by(JSONDecodeError) or "safetensor" in type(error).__name__.lower():
+    if damaged:
         return (
             f"the cached files of {what} are damaged ({_first_line(error)}). Fetch them again with "
             f"`hf download {name} --force-download`"
