@@ -19,7 +19,9 @@ __all__ = ["Nodes", "contacts_schema", "inventory_schema", "nodes_of"]
 
 MOST_PEOPLE, MOST_CONTACTS = 4, 12
 _PartName = Annotated[str, Field(pattern="^[a-z][a-z -]{1,28}[a-z]$")]
-_Words = Annotated[str, Field(min_length=3, max_length=120)]
+_Words = Annotated[str, Field(min_length=3, max_length=160)]
+_VideoPrompt = Annotated[str, Field(min_length=10, max_length=900)]
+Sentence = Annotated[str, Field(min_length=3, max_length=300)]
 
 
 @runtime_checkable
@@ -155,9 +157,8 @@ def contacts_schema(nodes: Nodes) -> type[BaseModel]:
             forms.append(create_model(f"Support{o + 1}_{q + 1}", __base__=_Form, **fields, **flags))
     edge = Union[tuple(forms)] if len(forms) > 1 else forms[0]  # noqa: UP007 - made at run time
     edges = Annotated[list[edge], Field(min_length=1, max_length=MOST_CONTACTS)]
-    video = Annotated[str, Field(min_length=10, max_length=900)]
     return create_model(
-        "Contacts", __base__=_Form, contacts=(edges, ...), video_prompt=(video, ...)
+        "Contacts", __base__=_Form, contacts=(edges, ...), video_prompt=(_VideoPrompt, ...)
     )
 
 

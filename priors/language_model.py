@@ -7,6 +7,7 @@ are parsed and validated, never executed, and no name in them becomes a path.
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -17,10 +18,9 @@ from pydantic import BaseModel, Field
 
 from hoijax.affordance import PartAffordanceGraph
 from hoijax.errors import UserError
-from hoijax.objects.asset import Asset
 from hoijax.schema_errors import count_of, numbered, parse_json, validation_problems
 from priors import graph_schemas
-from priors.chat_endpoint import EndpointChat, Message, image_part, public_url
+from priors.chat_endpoint import EndpointChat, Message, image_part
 from priors.image_choice import prompt_text
 from priors.interfaces import ModelId
 from priors.settings import LanguageSettings
@@ -31,7 +31,6 @@ __all__ = [
     "Chat",
     "LanguagePrior",
     "endpoint_from_environment",
-    "endpoint_model_id",
     "strict_schema",
     "vlm_detector",
 ]
@@ -39,6 +38,7 @@ __all__ = [
 MODEL_VARIABLE = "HOIJAX_LANGUAGE_MODEL"
 SHOWN = 768
 """Longest side, in pixels, of pictures shown to a model."""
+CONTROL = re.compile(r"[\x00-\x1f]+")
 REPEATED = 2000
 """Characters of a wrong answer that are shown to the model again."""
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -59,7 +59,7 @@ class Chat(Protocol):
 class Preference(BaseModel):
     """Which of two pictures is better."""
 
-    reason: str = Field(max_length=300)
+    reason: graph_schemas.Sentence
     better: Literal["first", "second"]
 
 
@@ -139,7 +139,9 @@ class LanguagePrior:
         content = [{"type": "text", "text": prompt}, *parts]
         return self.ask([{"role": "user", "content": content}], schema)
 
-    def graph(self, text: str, assets: Sequence[Asset], seed: int) -> PartAffordanceGraph:
+    def graph(
+        self, text: str, assets: Sequence[graph_schemas.Meshed], seed: int
+    ) -> PartAffordanceGraph:
         """The Part Affordance Graph of a sentence over these objects, with its video prompt.
 
         Two questions: who and what is there, then what touches what, in the names of the first.
@@ -205,7 +207,7 @@ def _read(
 
 def _json_of(text: str) -> str:
     """The JSON object in a text: models think aloud before it and fence it in."""
-    text = text.rpartition("</think>")[2]
+    text = CONTROL.sub(" ", text.rpartition("</think>")[2])  # grammars let raw newlines through
     begin = text.find("{")
     if begin < 0:
         raise ValueError("there is no object in it")
@@ -246,11 +248,6 @@ def _shrunk(image: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
 # ---- as the registry makes them
 
 
-def endpoint_model_id(model_id: ModelId, url: str | None) -> ModelId:
-    """The model that is asked: the named one, else $HOIJAX_LANGUAGE_MODEL; with its endpoint."""
-    return ModelId(model_id.name or os.environ.get(MODEL_VARIABLE, ""), public_url(url))
-
-
 def endpoint_from_environment(
     model_id: ModelId,
     settings: LanguageSettings,
@@ -260,13 +257,14 @@ def endpoint_from_environment(
     runtime: TorchSettings | None = None,
 ) -> LanguagePrior:
     """A model behind an endpoint. UserError where none is named."""
-    if not model_id.name:
+    name = model_id.name or os.environ.get(MODEL_VARIABLE, "")
+    if not name:
         raise UserError(
             f"no language model is named. Give --model language=NAME (or set {MODEL_VARIABLE}) and "
             "the endpoint with --language-url; or use --language rules, which needs none; or give "
             "the graph with --pag"
         )
-    return LanguagePrior(EndpointChat(model_id.name, url, settings), settings, store)
+    return LanguagePrior(EndpointChat(name, url, settings), settings, store)
 
 
 def vlm_detector(

@@ -8,7 +8,7 @@ import gc
 import importlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from priors.interfaces import ModelId
 from priors.settings import LanguageSettings
 from priors.torch_runtime import TorchSettings
 
-__all__ = ["CHOICES", "DEFAULTS", "Choice", "LazyModel", "ModelChoices", "RegisteredModels", "loaded"]
+__all__ = ["CHOICES", "DEFAULTS", "Choice", "ModelChoices", "RegisteredModels"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Choice:
     revision: str | None = None
     """Pinned commit; None takes the hub's newest, and the provenance says so."""
     takes: str = "model_id"
-    """How the class is given its weights: a "model_id", a "model" and "revision", or "none"."""
+    """How the class is given its weights: a "model_id" and a "runtime", as a "language" model, as a "body" recovery, or "none"."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Parameters of its networks, in 1e9, as published or counted on the meta device."""
     also: tuple[str, ...] = ()
@@ -106,7 +106,6 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "grounding-dino": Choice(
             "priors.detection:GroundingDino",
             "IDEA-Research/grounding-dino-base",
-            takes="model",
             parts={"network": 0.23},
             licence="Apache-2.0",
         ),
@@ -122,7 +121,6 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "sam2": Choice(
             "priors.segmentation:Sam2Segmenter",
             "facebook/sam2.1-hiera-large",
-            takes="model",
             parts={"network": 0.22},
             licence="Apache-2.0",
         ),
@@ -130,7 +128,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
     "geometry": {
         "moge": Choice(
             "priors.moge:MoGe",
-            "Ruicheng/moge-2-vitl-normal",
+            "Ruicheng/moge-2-vitl",
             parts={"network": 0.33},
             licence="MIT",
         ),
@@ -151,7 +149,6 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "vitpose": Choice(
             "priors.keypoints:ViTPose",
             "usyd-community/vitpose-plus-huge",
-            takes="model",
             parts={"network": 0.9},
             licence="Apache-2.0",
         ),
@@ -165,11 +162,16 @@ CHOICES: dict[str, dict[str, Choice]] = {
         ),
     },
     "body": {
-        "fit": Choice("priors.human_recovery:FittedBody", "hoijax-body-fit", takes="none"),
+        "fit": Choice(
+            "priors.human_recovery:FittedBody",
+            "hoijax-body-fit",
+            takes="body",
+            licence="Apache-2.0",
+        ),
         "gvhmr": Choice(
             "priors.human_recovery:Gvhmr",
             "ryanrudes/gvhmr",
-            takes="none",
+            takes="body",
             parts={"GVHMR": 0.04, "HMR2": 0.67, "ViTPose-H": 0.64},
             licence="GVHMR: research, non-commercial; SMPL-X by registration",
             needs=("gvhmr",),
@@ -179,8 +181,8 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "none": Choice("", "", takes="none"),
         "clip": Choice(
             "priors.clip_scores:ClipScore",
-            "openai/clip-vit-large-patch14",
-            parts={"network": 0.43},
+            "openai/clip-vit-base-patch32",
+            parts={"network": 0.15},
             licence="MIT",
         ),
         "vlm": Choice(
@@ -206,6 +208,8 @@ class ModelChoices:
     runtime: TorchSettings = field(default_factory=TorchSettings)
     language: LanguageSettings = field(default_factory=LanguageSettings)
     language_url: str | None = None
+    body_file: str | None = None
+    """The user's SMPL-X or SMPL-H file; GVHMR needs one, our own fit takes "anny" without."""
 
     def check(self) -> "ModelChoices":
         """These choices; UserError for roles, names and directories that are not there."""
@@ -249,100 +253,65 @@ class ModelChoices:
         return ModelId(name, revision if at else None)
 
 
-class LazyModel:
-    """A model with its id known and its weights not loaded: made when something is asked of it."""
-
-    def __init__(self, kind: str, model_id: ModelId, settings: Any, make: Callable[[], Any]):
-        self.kind, self.model_id, self.settings = kind, model_id, settings
-        self._make, self._made = make, None
-
-    @property
-    def model(self) -> Any:
-        """The model itself, made now where it was not."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made
-
-    def release(self) -> None:
-        """Let go of the weights; the next use makes the model again."""
-        self._made = None
-
-
-def loaded(model: Any) -> Any:
-    """The model itself: what a lazy one stands for is made now."""
-    return model.model if isinstance(model, LazyModel) else model
-
-
 class RegisteredModels:
-    """`priors.stages.Models` of the registry: one model a role, made on first use."""
+    """`priors.stages.Models` of the registry: one model a role, made on first use.
+
+    Making one loads no weights: models do that when they are first asked.
+    """
 
     def __init__(self, choices: ModelChoices | None = None, store: Any = None):
         """store: where valid answers of language models are kept."""
         self.choices = (choices or ModelChoices()).check()
         self._store = store
-        self._models: dict[str, LazyModel] = {}
+        self._models: dict[str, Any] = {}
 
-    def get(self, role: str) -> LazyModel | None:
-        """The model of a role, None for "none". UserError, on its first use, where it is missing."""
+    def get(self, role: str) -> Any:
+        """The model of a role, None for "none". UserError where what it needs is not installed."""
         choice = self.choices.choice(role)
         if not choice.source:
             return None
         if role not in self._models:
-            self._models[role] = self._lazy(role, choice)
+            self._models[role] = self._made(role, choice)
         return self._models[role]
 
     def release(self, roles: Sequence[str]) -> None:
         """Free the memory of these roles' models."""
-        loaded = [self._models[role] for role in roles if role in self._models]
-        for model in loaded:
-            model.release()
+        let_go = [self._models.pop(role) for role in roles if role in self._models]
+        if not let_go:
+            return
+        del let_go
         torch = sys.modules.get("torch")
-        if loaded and torch is not None:
+        if torch is not None:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _lazy(self, role: str, choice: Choice) -> LazyModel:
-        model_id = self.choices.model_id(role)
-        kind = choice.source.partition(":")[2]
-        if choice.takes == "language":
-            from priors.language_model import endpoint_model_id
-
-            if role != "language" or choice.source.startswith("priors.language_model"):
-                model_id = endpoint_model_id(model_id, self.choices.language_url)
-            settings: Any = self.choices.language
-        else:
-            settings = _special_settings(choice)
-
-        def make() -> Any:
-            return self._make(choice, model_id, settings)
-
-        return LazyModel(kind, model_id, settings, make)
-
-    def _make(self, choice: Choice, model_id: ModelId, settings: Any) -> Any:
+    def _made(self, role: str, choice: Choice) -> Any:
         module, _, name = choice.source.partition(":")
-        cls = getattr(importlib.import_module(module), name)
-        runtime = self.choices.runtime
+        make = getattr(importlib.import_module(module), name)
+        model_id, runtime = self.choices.model_id(role), self.choices.runtime
         if choice.takes == "language":
-            return cls(
-                model_id,
-                settings,
-                url=self.choices.language_url,
-                store=self._store,
-                runtime=runtime,
+            url = self.choices.language_url
+            return make(
+                model_id, self.choices.language, url=url, store=self._store, runtime=runtime
             )
-        if choice.takes == "model":
-            return cls(model_id.name, revision=model_id.revision, runtime=runtime)
-        if choice.takes == "model_id":
-            more = {} if settings is None else {"settings": settings}
-            return cls(model_id, runtime=runtime, **more)
-        return cls()
+        if choice.takes == "body":
+            return self._body(make, choice, model_id)
+        if choice.takes == "none":
+            return make()
+        if choice.id.endswith("FLUX.1-schnell"):
+            from priors.image_model import FluxSettings
 
+            return make(model_id, FluxSettings.schnell(), runtime)
+        return make(model_id, runtime=runtime)
 
-def _special_settings(choice: Choice) -> Any:
-    """Sampling settings of a choice that differ from its class's."""
-    if choice.id == "black-forest-labs/FLUX.1-schnell":
-        from priors.image_model import FluxSettings
-
-        return FluxSettings.schnell()
-    return None
+    def _body(self, make: Any, choice: Choice, model_id: ModelId) -> Any:
+        file = self.choices.body_file
+        if not choice.needs:
+            return make(file or "anny")
+        if file is None:
+            raise UserError(
+                "--body gvhmr recovers SMPL-X bodies: give your SMPLX_NEUTRAL.npz with --body-file "
+                "(free registration at https://smpl-x.is.tue.mpg.de), or use --body fit"
+            )
+        return make(file, model_id, self.choices.runtime)

@@ -15,7 +15,7 @@ from hoijax.bundle_reading import Bundle
 from hoijax.errors import UserError
 from hoijax.observations import Observations
 from priors import stage_work as work
-from priors.registry import loaded
+from priors.interfaces import Video
 from priors.settings import ObserveSettings, Request
 from priors.store import Entry, Store, content_key, model_identity, plain
 
@@ -227,7 +227,7 @@ class Run:
     def _compute(self, stage: Stage) -> work.Content:
         self.log(f"{stage.name}: computing the {stage.title}")
         try:
-            models = {role: loaded(self.models.get(role)) for role in stage.roles}
+            models = {role: self.models.get(role) for role in stage.roles}
             inputs = work.Inputs(self.request, self.settings, models, self.entries)
             return stage.compute(inputs)
         except UserError as error:
@@ -245,6 +245,10 @@ class Run:
             f"\nFinished stages are kept ({', '.join(self.entries)}, in {self.store.root}): the "
             "same command goes on from there."
         )
+
+    def video(self) -> Video:
+        """The clip, once its stage is done."""
+        return work.Inputs(self.request, self.settings, {}, self.entries).video()
 
     def bundle(self) -> Bundle:
         """The bundle, once every stage is done."""

@@ -114,9 +114,10 @@ def model_identity(model: Any) -> dict[str, Any]:
     model_id: ModelId = model.model_id
     settings = getattr(model, "settings", None)
     return {
-        "class": getattr(model, "kind", type(model).__name__),
+        "class": type(model).__name__,
         "name": model_id.name,
         "revision": model_id.revision or _directory_digest(model_id.name),
+        "body": getattr(model, "body_name", None),
         "settings": plain(settings) if dataclasses.is_dataclass(settings) else None,
     }
 

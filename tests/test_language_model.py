@@ -426,7 +426,7 @@ def test_a_real_small_model_answers_in_the_form(monkeypatch, tmp_path):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     server = smollm2()
-    chat = EndpointChat("smollm2", server.listening_address + "/v1", limits=EndpointLimits(60, 1))
+    chat = EndpointChat("smollm2", server.listening_address + "/v1", limits=EndpointLimits(60.0, 1))
     language = LanguagePrior(chat, LanguageSettings(temperature=0.3, tries=5), Store(tmp_path))
     broom = load_asset("broom")
     graph = language.graph(TEXT, [broom], seed=0)
@@ -458,8 +458,8 @@ def test_pictures_and_long_questions_are_refused_by_a_text_model(tiny_llama):
     pytest.importorskip("xgrammar")
     with pytest.raises(UserError, match="text only"):
         chat.complete(picture, strict_schema(Colour), name="Colour", seed=0)
+    long = [{"role": "user", "content": "x" * 40000}]
     with pytest.raises(UserError, match="longer context"):
-        long = [{"role": "user", "content": "x" * 40000}]
         chat.complete(long, strict_schema(Colour), name="Colour", seed=0)
 
 

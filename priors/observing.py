@@ -1,0 +1,105 @@
+"""From what a user types to a bundle: files, model choices and settings become a run of the stages."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hoijax.affordance import PartAffordanceGraph
+from hoijax.bundle_reading import Bundle
+from hoijax.errors import UserError
+from hoijax.objects.asset import Asset
+from priors.registry import CHOICES, ModelChoices, RegisteredModels
+from priors.settings import ObserveSettings, Request
+from priors.stages import Models, observe
+from priors.store import Store, default_store
+from priors.torch_runtime import DTYPES, TorchSettings
+from priors.user_files import encode_video, read_image, read_masks, read_video
+
+__all__ = ["ObserveOptions", "observe_clip"]
+
+MEMORY = ("resident", "model", "sequential")
+
+
+@dataclass(frozen=True)
+class ObserveOptions:
+    """What the command line says about the stages, in its own words."""
+
+    settings: ObserveSettings = field(default_factory=ObserveSettings)
+    pag: Path | None = None
+    image: Path | None = None
+    video: Path | None = None
+    masks: Path | None = None
+    restart: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Choice of model by role."""
+    weights: Sequence[str] = ()
+    """ROLE=DIRECTORY or ROLE=owner/name@revision."""
+    language_url: str | None = None
+    body_file: str | None = None
+    device: str = "auto"
+    memory: str = "model"
+    precision: str = "auto"
+    cache: Path | None = None
+
+    def choices(self) -> ModelChoices:
+        """The models; UserError for what is unknown."""
+        if self.memory not in MEMORY:
+            raise UserError(f"--memory must be one of {', '.join(MEMORY)}, got {self.memory!r}.")
+        if self.precision not in ("auto", *DTYPES):
+            known = ", ".join(("auto", *DTYPES))
+            raise UserError(f"--precision must be one of {known}, got {self.precision!r}.")
+        weights = {}
+        for item in self.weights:
+            role, equals, value = item.partition("=")
+            if not equals or not value or role not in CHOICES:
+                raise UserError(
+                    f"--model: cannot read {item!r}. Write ROLE=DIRECTORY or "
+                    f"ROLE=owner/name@revision; the roles are {', '.join(CHOICES)}."
+                )
+            weights[role] = value
+        runtime = TorchSettings(self.device, self.precision, self.memory)  # type: ignore[arg-type]
+        return ModelChoices(
+            dict(self.names),
+            weights,
+            runtime,
+            language_url=self.language_url,
+            body_file=self.body_file,
+        ).check()
+
+    def request(self, text: str, assets: Sequence[Asset]) -> Request:
+        """The request with the user's files read."""
+        return Request(
+            text,
+            tuple(assets),
+            pag=None if self.pag is None else PartAffordanceGraph.from_json(self.pag),
+            image=None if self.image is None else read_image(self.image),
+            video=None if self.video is None else read_video(self.video, self.settings.frames),
+            masks=None if self.masks is None else read_masks(self.masks),
+        )
+
+    def store(self) -> Store:
+        return Store(self.cache or default_store())
+
+
+def observe_clip(
+    text: str,
+    assets: Sequence[Asset],
+    options: ObserveOptions,
+    *,
+    models: Models | None = None,
+    log: Callable[[str], None] = lambda message: None,
+) -> tuple[Bundle, bytes]:
+    """The bundle of a sentence by the models, and its clip as an mp4.
+
+    models: your own, in place of those that the options name.
+    """
+    request, store = options.request(text, assets), options.store()
+    models = models or RegisteredModels(options.choices(), store)
+    bundle, run = observe(
+        request, options.settings, models, store, restart=options.restart, log=log
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        encode_video(run.video(), path)
+        return bundle, path.read_bytes()
