@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | solve | evaluate | export | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | solve | evaluate | export | ablate | doctor | bundle check`."""
 
 import signal
 import sys
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from hoijax.errors import UserError
+from hoijax.prior_flags import PriorFlags
 
 Text = tyro.conf.Positional[str]
 Folder = tyro.conf.Positional[Path]
@@ -24,8 +25,8 @@ errors = Console(stderr=True, **_PLAIN)
 
 
 @dataclass(frozen=True)
-class Generate:
-    """Sentence and object meshes to a 4D interaction, without any model weights."""
+class Generate(PriorFlags):
+    """Sentence and object meshes to a 4D interaction; without any model weights, or with them."""
 
     text: Text
     """What happens, in English: "a person lifts a barbell from the ground with both hands"."""
@@ -34,10 +35,10 @@ class Generate:
     suitcase, skateboard, table, ball."""
     out: Path
     """Result folder to write."""
-    pag: Path | None = None
-    """A Part Affordance Graph (json) in place of the one read from the sentence."""
+    prior: Literal["rules", "diffusion"] = "rules"
+    """rules (no weights) or diffusion (an image, a video and what models see in it)."""
     frames: int = 49
-    """Length of the clip, at 12 frames a second."""
+    """Length of the clip; at 12 frames a second without weights."""
     scale: float = 1.0
     """Factor from the meshes' unit to metres (0.001 for millimetres)."""
     seed: int = 0
@@ -51,7 +52,8 @@ class Generate:
         from hoijax.affordance import PartAffordanceGraph
         from hoijax.pipeline import generate
 
-        graph = PartAffordanceGraph.from_json(self.pag) if self.pag else None
+        rules = self.prior == "rules"
+        graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
         result, rows = generate(
             self.text,
             self.objects,
@@ -62,9 +64,57 @@ class Generate:
             seed=self.seed,
             preset=self.preset,
             inits=self.inits,
+            stage_options=None if rules else self.stage_options(),
             log=_log,
         )
         _print_result(result, rows, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observe(PriorFlags):
+    """Sentence and object meshes to an observation bundle; or many of them, from a file."""
+
+    text: tyro.conf.Positional[str | None] = None
+    """What happens, in English. Not with --prompts."""
+    objects: tuple[str, ...] = ()
+    """Mesh files (glb, obj, ply, stl), or procedural objects."""
+    out: Path
+    """Bundle folder (or .zip) to write; with --prompts the folder of all bundles."""
+    prior: Literal["rules", "diffusion"] = "diffusion"
+    """diffusion (an image, a video and what models see in it) or rules (no weights)."""
+    prompts: Path | None = None
+    """A jsonl file of scenes: {"text": ..., "objects": [...]} and more, one a line."""
+    frames: int = 49
+    """Length of the clip."""
+    scale: float = 1.0
+    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
+    seed: int = 0
+    """The same seed gives the same result on the same machine."""
+
+    def run(self) -> None:
+        from hoijax.pipeline import observe_prompts, observe_to_folder
+
+        numbers = {"frames": self.frames, "scale": self.scale, "seed": self.seed}
+        options = self.stage_options()
+        if self.prompts is not None:
+            if self.text is not None or self.objects or self.prior == "rules":
+                raise UserError(
+                    "--prompts brings texts and objects, and uses models: leave TEXT, --objects and "
+                    "--prior rules away."
+                )
+            done, failed = observe_prompts(self.prompts, self.out, options, **numbers, log=_log)
+            console.print(f"{done} bundles in {self.out}, {len(failed)} failures")
+            for name, message in failed.items():
+                console.print(f"  {name}: {message}")
+            if failed:
+                raise UserError(f"{len(failed)} scenes failed; the same command tries them again.")
+            return
+        if self.text is None:
+            raise UserError('say what happens: hoijax observe "a person ..." --objects ...')
+        path = observe_to_folder(
+            self.text, self.objects, self.out, options, prior=self.prior, **numbers, log=_log
+        )
+        console.print(f"wrote {path}")
 
 
 @dataclass(frozen=True)
@@ -80,6 +130,8 @@ class Solve:
     """"default" (ours) or "hoi-page" (published settings)."""
     inits: int | None = None
     """Candidate trajectories optimised at once; as many as the preset says by default."""
+    optimizer: str | None = None
+    """"lm" (Levenberg-Marquardt) or "adam"; as the preset says by default."""
     steps: int | None = None
     """Optimisation steps; as many as the preset says by default."""
     seed: int = 0
@@ -96,6 +148,7 @@ class Solve:
             preset=self.preset,
             weights=parse_weights(self.weights),
             inits=self.inits,
+            optimizer=self.optimizer,
             steps=self.steps,
             seed=self.seed,
             log=_log,
@@ -208,6 +261,7 @@ class BundleCommand:
 
 Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Observe, tyro.conf.subcommand("observe")]
     | Annotated[Solve, tyro.conf.subcommand("solve")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Export, tyro.conf.subcommand("export")]

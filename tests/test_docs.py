@@ -48,6 +48,7 @@ def test_files_named_in_the_text_exist(page):
 
 COMMANDS = {
     "generate": cli.Generate,
+    "observe": cli.Observe,
     "solve": cli.Solve,
     "evaluate": cli.Evaluate,
     "export": cli.Export,
@@ -73,10 +74,12 @@ def test_the_options_on_the_page_are_those_of_the_help(command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_defaults_on_the_page_are_those_of_the_program(command):
-    fields = {f"--{f.name}": f for f in dataclasses.fields(COMMANDS[command])}
+    fields = {
+        f"--{f.name.rstrip('_').replace('_', '-')}": f for f in dataclasses.fields(COMMANDS[command])
+    }
     for option, cell in described_options(command).items():
         default = fields[option].default
         if default is dataclasses.MISSING:
             assert cell == "required", option
-        elif default is not None and default != "":
+        elif default is not None and default not in ("", ()):
             assert cell == (f"{default:g}" if isinstance(default, float) else str(default)), option

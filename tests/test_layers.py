@@ -60,6 +60,7 @@ LAYERS = {
     "hoijax.doctor": "E",
     "hoijax.export": "E",
     "hoijax.pipeline": "E",
+    "hoijax.prior_flags": "E",
     "hoijax.runtime": "E",
     "hoijax.viewer": "E",
 }
