@@ -28,23 +28,21 @@ class PairSettings:
 class AnchorSettings:
     """Everything `hoijax solve --method anchor-motion` can be told, apart from the loss terms."""
 
-    inits: int = 3
+    inits: int = 2
     """Candidates K: different object trajectories."""
     seed: int = 0
     body_start: str = "fit"
     """"fit": to the keypoints and the point map. "estimate": the bundle's body motion. "static": the
     static scene's pose in every frame (published)."""
-    track_steps: int = 150
+    track_steps: int = 125
     """Steps of the first pass, which follows what was seen, without contact keypoints."""
-    steps: int = 250
+    steps: int = 200
     """Steps of the second pass, with the contact keypoints."""
     learning_rate: float = 0.01
     final_learning_rate: float = 5e-4
     refresh_every: int = 25
     points: int = 256
     """Observed points of an object and of a person, a frame."""
-    skin_vertices: int = 1200
-    """Vertices of the skin that the losses read, beside the contact candidates."""
     contact_points: int = 32
     infer_contact: bool = True
     contact_reach: float = 0.10

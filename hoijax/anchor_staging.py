@@ -29,7 +29,8 @@ from hoijax.rotations import axis_angle_to_matrix
 from hoijax.scene import Scene
 from hoijax.staging import mask_distances
 
-PART_VERTICES = 48
+SELF_SAMPLES = 128
+PART_VERTICES = 64
 """Of each of the twelve parts, beside the contact candidates: what may penetrate."""
 
 
@@ -73,6 +74,14 @@ def skin_subset(body: SkinnedBody, field: BodyField, candidates: int) -> SkinSub
     others = [np.asarray(part_vertex_indices(body, part, PART_VERTICES)) for part in BODY_PARTS]
     indices = np.concatenate([faces, samples, *touching, *others]).astype(np.int32)
     return SkinSubset(indices, FACE_COUNT + len(samples), candidates)
+
+
+def thinned(field: BodyField, count: int = SELF_SAMPLES) -> BodyField:
+    """The field with fewer samples for self-penetration, which costs in proportion to them."""
+    stride = max(field.sample_vertices.shape[0] // count, 1)
+    return field.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        sample_vertices=field.sample_vertices[::stride], sample_pieces=field.sample_pieces[::stride]
+    )
 
 
 def load_static(path: str | Path, bundle: Bundle, frame: int = 0) -> StaticScene:
@@ -197,7 +206,7 @@ def stage_anchor(
         )
         for p in range(o.person_count)
     ]
-    fields = tuple(build_body_field(body, person) for person in shaped)
+    fields = tuple(thinned(build_body_field(body, person)) for person in shaped)
     subset = skin_subset(body, fields[0], settings.pairs.candidates)
     rows = int(objects.edges.source.shape[0])
     vertices, person, of_body = edge_ends(table, subset, rows, settings.contact_points)

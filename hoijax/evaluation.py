@@ -9,8 +9,9 @@ from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
 from hoijax import metrics
+from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.parts import BODY_PARTS, part_vertex_indices
-from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bundle_format import Truth
 from hoijax.contact_table import ContactKind, ContactTable, compile_contacts
 from hoijax.errors import UserError
@@ -32,6 +33,8 @@ PART_VERTICES = (
 )
 MOTION_SAMPLES = 256  # surface samples that stand for an object's motion; a prefix is well spread
 FEET = (10, 11)  # left_foot, right_foot
+BODY_JOINTS = 22
+FIELD_SAMPLES = 1024  # object samples whose depth in the body is measured
 
 
 def evaluate(result: Result, body: SkinnedBody, truth: Truth | None = None) -> dict[str, float]:
@@ -56,6 +59,8 @@ class Evaluator:
     ) -> None:
         self.result, self.body, self.truth = result, body, truth
         self._grids, self._symmetries = grids, symmetries
+        self._candidate = result.winner
+        self._bodies: dict[int, tuple[ndarray, ndarray]] = {}
         shape = (len(result.assets), result.frame_count)
         if truth is not None and truth.Ts_world_object.shape[:2] != shape:
             raise UserError(
@@ -73,11 +78,15 @@ class Evaluator:
         Always: noncollision, penetration, contact shares of body and graph edges, smoothness,
         object_diversity (over all candidates), jerk, foot skate, ground penetration. With a truth:
         translation_cm, rotation_deg (median over frames, modulo symmetries), adds_cm (median),
-        contact precision, recall and F1. With several objects these are means over the objects, and
+        contact precision, recall and F1, mpjpe_mm and pa_mpjpe_mm (22 body joints, means over frames
+        and people). Where bodies were optimised: how deep objects are in bodies. With several objects these are means over the objects, and
         each object's own follow as `name/object`. Metres, centimetres, degrees as the names say.
         """
+        self._candidate = candidate
         poses = self.object_poses(candidate)
         values = self._contact_values(poses) | self._motion_values(poses)
+        if self.result.candidate_body_rotations is not None:
+            values |= self._object_in_body(poses)
         if self.truth is not None:
             values |= self._truth_values(poses, self.truth)
         return values
@@ -95,16 +104,20 @@ class Evaluator:
         """
         return np.stack([self._edge_distance(e, poses) for e in range(self.table.edge_count)])
 
-    @cached_property
+    @property
     def bodies(self) -> tuple[Float[ndarray, "P T V 3"], Float[ndarray, "P T 55 3"]]:
-        """Skin vertices and joints of all people, in the world."""
-        result, body = self.result, jax.tree.map(jnp.asarray, self.body)
-        arrays = (
-            result.body_betas,
-            result.body_rest_joints,
-            result.body_rotations,
-            result.body_translations,
-        )
+        """Skin vertices and joints of all people of the measured candidate, in the world."""
+        moves = self.result.candidate_body_rotations is not None
+        key = self._candidate if moves else 0
+        if key not in self._bodies:
+            self._bodies = {key: self._posed(*self.result.bodies_of(self._candidate))}
+        return self._bodies[key]
+
+    def _posed(
+        self, rotations: Float[ndarray, "P T 55 3"], translations: Float[ndarray, "P T 3"]
+    ) -> tuple[Float[ndarray, "P T V 3"], Float[ndarray, "P T 55 3"]]:
+        body, result = jax.tree.map(jnp.asarray, self.body), self.result
+        arrays = (result.body_betas, result.body_rest_joints, rotations, translations)
         people = [
             _pose(body, *(jnp.asarray(array[p], jnp.float32) for array in arrays))
             for p in range(len(result.body_betas))
@@ -173,6 +186,37 @@ class Evaluator:
             ),
         }
 
+    def _object_in_body(self, poses: ndarray) -> dict[str, float]:
+        """Depth of object surface samples inside the bodies, by the articulated body distance."""
+        rotations, translations = self.result.bodies_of(self._candidate)
+        distances = []
+        for p in range(len(rotations)):
+            shaped = self.body.shape(jnp.asarray(self.result.body_betas[p])).with_rest_joints(
+                jnp.asarray(self.result.body_rest_joints[p])
+            )
+            field = build_body_field(self.body, shaped)
+            for asset, T in zip(self.result.assets, poses, strict=True):
+                points = jnp.asarray(_moved(asset.samples[:FIELD_SAMPLES], T), jnp.float32)
+                frames = (jnp.asarray(rotations[p]), jnp.asarray(translations[p]))
+                distances.append(np.asarray(_field_distance(field, shaped, points, *frames)))
+        signed = np.concatenate(distances, axis=1)
+        return {
+            "object_in_body_mean_cm": metrics.penetration_mean_cm(signed),
+            "object_in_body_share": 1.0 - metrics.noncollision(signed),
+        }
+
+    def _joint_values(self, truth: Truth) -> dict[str, float]:
+        """Joint errors against the truth's bodies, which may have other bone lengths."""
+        true = _truth_joints(self.body, truth)[:, :, :BODY_JOINTS]
+        joints = self.bodies[1][:, :, :BODY_JOINTS]
+        if true.shape != joints.shape:
+            return {}
+        pairs = list(zip(joints, true, strict=True))
+        return {
+            "mpjpe_mm": float(np.mean([metrics.mpjpe_mm(a, b) for a, b in pairs])),
+            "pa_mpjpe_mm": float(np.mean([metrics.pa_mpjpe_mm(a, b) for a, b in pairs])),
+        }
+
     def _motion_values(self, poses: ndarray) -> dict[str, float]:
         fps, assets = self.result.fps, self.result.assets
         vertices, joints = self.bodies
@@ -223,6 +267,7 @@ class Evaluator:
         if len(rows) > 1:
             for asset, row in zip(self.result.assets, rows, strict=True):
                 values |= {f"{n}/{asset.name}": v for n, v in zip(names, row, strict=True)}
+        values |= self._joint_values(truth)
         touches: Bool[ndarray, "E T"] = self.edge_distances(poses) <= CONTACT_THRESHOLD
         if truth.edge_contact.shape == touches.shape:
             found = metrics.contact_detection(touches, truth.edge_contact)
@@ -244,6 +289,30 @@ def _pose(
     shaped = body.shape(betas).with_rest_joints(rest_joints)
     posed = jax.vmap(shaped.pose)(rotations, translations)
     return jnp.asarray(posed.vertices_world), jnp.asarray(posed.joints_world)
+
+
+@jax.jit
+def _field_distance(
+    field: BodyField, shaped: ShapedBody, points: Array, rotations: Array, translations: Array
+) -> Float[Array, "T n"]:
+    Ts_world_joint = jax.vmap(shaped.pose_joints)(rotations, translations)
+    return jax.vmap(field.distance)(points, Ts_world_joint)
+
+
+def _truth_joints(body: SkinnedBody, truth: Truth) -> Float[ndarray, "P T 55 3"]:
+    people = []
+    for p in range(len(truth.body_rotations)):
+        shaped = body.shape(jnp.asarray(truth.body_betas[p], jnp.float32))
+        shaped = shaped.with_rest_joints(jnp.asarray(truth.body_rest_joints[p], jnp.float32))
+        frames = (truth.body_rotations[p], truth.body_translations[p])
+        Ts = _joint_frames(shaped, *(jnp.asarray(x, jnp.float32) for x in frames))
+        people.append(np.asarray(Ts[..., :3, 3]))
+    return np.stack(people)
+
+
+@jax.jit
+def _joint_frames(shaped: ShapedBody, rotations: Array, translations: Array) -> Array:
+    return jax.vmap(shaped.pose_joints)(rotations, translations)
 
 
 def _distance(

@@ -135,6 +135,23 @@ def adds_cm(
     return distance.reshape(len(moved), -1).mean(axis=1) * CENTIMETRES
 
 
+def mpjpe_mm(joints: Float[ndarray, "T J 3"], true: Float[ndarray, "T J 3"]) -> float:
+    """Mean distance of joints from where they truly are in the world, in millimetres."""
+    return float(np.linalg.norm(joints - true, axis=-1).mean() * 1000.0)
+
+
+def pa_mpjpe_mm(joints: Float[ndarray, "T J 3"], true: Float[ndarray, "T J 3"]) -> float:
+    """As `mpjpe_mm` after the best similarity of every frame: what is wrong in the pose alone."""
+    a, b = joints - joints.mean(axis=1, keepdims=True), true - true.mean(axis=1, keepdims=True)
+    u, s, vt = np.linalg.svd(np.einsum("tji,tjk->tik", a.astype(np.float64), b))
+    sign = np.sign(np.linalg.det(u @ vt))
+    s[:, 2] *= sign
+    u[:, :, 2] *= sign[:, None]
+    scale = s.sum(axis=1) / np.maximum((a**2).sum(axis=(1, 2)), 1e-12)
+    turned = scale[:, None, None] * (a @ (u @ vt))
+    return float(np.linalg.norm(turned - b, axis=-1).mean() * 1000.0)
+
+
 def foot_skate_cm_s(feet_world: Float[ndarray, "T N 3"], fps: float, height: float = 0.05) -> float:
     """Mean horizontal speed of foot points while they are below `height` metres in both frames."""
     low = feet_world[..., 1] < height

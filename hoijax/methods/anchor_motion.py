@@ -75,7 +75,7 @@ from hoijax.solver.optimise import Problem, Schedule, Solution, optimise
 from hoijax.staging import build_scene, observed_objects, stage_contacts
 
 Log = Callable[[str], None]
-ACTIVE_SAMPLES = 96
+ACTIVE_SAMPLES = 48
 CANDIDATE_SAMPLES = 384
 
 
