@@ -29,8 +29,8 @@ BACKGROUND = 255
 LARGEST_PART = (
     0.9  # a mask that covers more of the object than this is the whole object (published)
 )
-UNDETECTED = 0.25  # weight of views in which a part was not found, as evidence that it is elsewhere
-LEVEL = 0.2  # share of its votes that a face needs to be of a part
+UNDETECTED = 0.1  # weight of views in which a part was not found, as evidence that it is elsewhere
+LEVEL = 0.07  # share of its votes that a face needs to be of a part
 NEIGHBOUR_WEIGHT = 0.5  # of the votes of all neighbours together against the face's own
 FEWEST_PIXELS = 2.0  # a face seen with fewer counts as unseen
 
@@ -62,7 +62,8 @@ def vote_parts(
         raise UserError(f"object '{asset.name}': give one or more part names, each once.")
     phrases = [f"the {part} part of the {object_name or asset.name}" for part in part_names]
     views = render_views(asset, size)
-    masks = [part_masks(view, phrases, detector, segmenter) for view in views]
+    found = [part_masks(view, phrases, detector, segmenter) for view in views]
+    masks = without_whole_objects(views, found)
     never = [
         part for i, part in enumerate(part_names) if not any(found[i].any() for found, _ in masks)
     ]
@@ -116,14 +117,32 @@ def part_masks(
         return masks, scores
     prompts = [Prompt(0, box=d.box) for d in found]
     tracks = segmenter.track(view.image[None], prompts)
-    whole = LARGEST_PART * silhouette.sum()
     for detection, mask, sure in zip(found, tracks.masks[:, 0], tracks.scores[:, 0], strict=True):
         piece = mask & silhouette
-        if piece.any() and (count == 1 or piece.sum() <= whole):
+        if piece.any():
             masks[detection.phrase] |= piece
             score = float(np.clip(detection.score, 0, 1) * np.clip(sure, 0, 1))
             scores[detection.phrase] = max(scores[detection.phrase], score)
     return masks, scores
+
+
+def without_whole_objects(
+    views: Sequence[View], masks: Sequence[tuple[ndarray, ndarray]]
+) -> list[tuple[ndarray, ndarray]]:
+    """Masks without those that cover the whole object, which detectors like to answer with.
+
+    The published rule drops all masks over 90 %; but the body of a suitcase is that large. So the one
+    part that is large in most views keeps its masks: smaller masks go before it anyway.
+    """
+    silhouettes = np.array([max((view.faces >= 0).sum(), 1) for view in views])
+    cover = np.stack([found.sum((1, 2)) for found, _ in masks]) / silhouettes[:, None]
+    usual = np.array([np.median(row[row > 0]) if row.any() else 0.0 for row in cover.T])
+    body = int(np.argmax(usual))
+    kept = []
+    for (found, scores), row in zip(masks, cover, strict=True):
+        is_whole = (row > LARGEST_PART) & (np.arange(len(row)) != body)
+        kept.append((found & ~is_whole[:, None, None], np.where(is_whole, 0.0, scores)))
+    return kept
 
 
 def face_parts_from_votes(
@@ -161,11 +180,14 @@ def face_parts_from_votes(
 
 def with_parts(asset: Asset, labels: Int[ndarray, "F"], part_names: tuple[str, ...]) -> Asset:
     """The asset with other parts; its samples take the part of the nearest face."""
-    from trimesh import Trimesh
-    from trimesh.proximity import closest_point
+    import igl
 
-    mesh = Trimesh(asset.vertices, asset.faces, process=False)
-    _, _, face_ids = closest_point(mesh, asset.samples)
+    found = igl.point_mesh_squared_distance(
+        asset.samples.astype(np.float64),
+        asset.vertices.astype(np.float64),
+        asset.faces.astype(np.int64),
+    )
+    face_ids = np.asarray(found[1]).reshape(-1)
     labels = labels.astype(np.int32)
     return dataclasses.replace(
         asset, face_parts=labels, part_names=part_names, sample_parts=labels[face_ids]

@@ -1,0 +1,287 @@
+"""Real weights on rendered people: BlazePose's keypoints and masks, and a body solved from pixels."""
+
+import os
+
+import jax
+import numpy as np
+import pytest
+from rendered_person import choreographed, standing_person
+
+from hoijax.bodies import OPENPOSE_18, load_body
+from hoijax.errors import UserError
+from priors import packaged_models
+from priors.blazepose import BlazePose, body_region, detector_anchors
+from priors.human_recovery import FittedBody
+from priors.interfaces import Detector, KeypointModel, Prompt, Video, VideoSegmenter
+from priors.packaged_models import (
+    FOLDER_VARIABLE,
+    MASK_LEVEL,
+    Region,
+    SelfieSegmenter,
+    TfliteModel,
+    mediapipe_file,
+)
+
+PROBLEM = packaged_models.packaged_models_problem()
+needs_weights = pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
+AZIMUTHS = (0, 30, 60, 120, 180)
+SIDED = [i for i, name in enumerate(OPENPOSE_18) if name.startswith("left_")]
+LIMBS = slice(2, 14)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def mirrored(i: int) -> int:
+    """Index of the same joint on the other side."""
+    return OPENPOSE_18.index(OPENPOSE_18[i].replace("left", "right"))
+
+
+# ---- regions: no weights needed
+
+
+def test_a_crop_samples_the_turned_square():
+    """A picture whose value is a linear function of place shows where every crop pixel was read."""
+    v, u = np.mgrid[0:200, 0:240] + 0.5
+    image = np.stack([u, v, np.zeros_like(u)], -1).astype(np.uint8)
+    region = Region(np.array([120.0, 90.0]), 64.0, 0.5)
+    crop = region.crop(image, 32)
+    shares = np.stack(np.meshgrid(*[(np.arange(32) + 0.5) / 32] * 2), -1)
+    expected = region.to_picture(shares)
+    assert np.abs(crop[..., :2] - expected).max() < 1.5  # 8 bits, floored twice
+    down = region.to_picture(np.array([0.5, 1.0])) - region.to_picture(np.array([0.5, 0.0]))
+    np.testing.assert_allclose(down, 64 * np.array([-np.sin(0.5), np.cos(0.5)]))
+
+
+def test_pasting_undoes_cropping():
+    disc = np.hypot(*(np.mgrid[0:160, 0:200] - np.array([80, 110])[:, None, None])) < 30
+    image = np.repeat((255 * disc).astype(np.uint8)[..., None], 3, -1)
+    region = Region(np.array([112.0, 78.0]), 90.0, -0.7)
+    crop = region.crop(image, 128)[..., 0].astype(np.float32) / 255
+    back = region.paste(crop, 160, 200)
+    assert iou(back > 0.5, disc) > 0.97
+    assert back[0, 0] == 0
+
+
+def test_large_regions_are_antialiased():
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255  # finer than the crop can show: must become grey
+    crop = Region(np.array([256.0, 256.0]), 512.0).crop(stripes, 64)[4:-4, 4:-4]
+    assert np.abs(crop.astype(float) - 127.5).max() < 3
+
+
+def test_a_body_is_turned_upright():
+    region = body_region(np.array([50.0, 60.0]), np.array([90.0, 60.0]))  # lies, head to the right
+    assert region.side == pytest.approx(2 * 1.25 * 40)
+    np.testing.assert_allclose(region.to_picture(np.array([0.5, 0.1])), [90, 60], atol=1e-9)
+
+
+def test_anchors_fill_the_detectors_output():
+    anchors = detector_anchors()
+    assert anchors.shape == (2254, 2)
+    np.testing.assert_allclose(
+        anchors[[0, 1, 2]], [[0.5 / 28] * 2, [0.5 / 28] * 2, [1.5 / 28, 0.5 / 28]]
+    )
+    np.testing.assert_allclose(anchors[-1], [6.5 / 7] * 2)
+
+
+# ---- a standing person from five sides
+
+
+@pytest.fixture(scope="module")
+def model() -> BlazePose:
+    return BlazePose()
+
+
+@pytest.fixture(scope="module")
+def views():
+    return {azimuth: standing_person(azimuth) for azimuth in AZIMUTHS}
+
+
+@needs_weights
+@pytest.mark.parametrize("azimuth", AZIMUTHS)
+def test_a_standing_person_is_read_from_all_sides(model, views, azimuth):
+    view = views[azimuth]
+    (found,) = model.detect(view.frames[0], ["a person"])
+    box, true_box = found.box, view.boxes[0]
+    assert found.score > 0.9
+    assert np.abs(box - true_box).max() < 0.06 * (true_box[3] - true_box[1])
+    points = model.keypoints(view.frames, box[None], np.ones(1, bool))[0]
+    error = np.linalg.norm(points[:, :2] - view.keypoints[0], axis=-1)
+    mask = model.track(view.frames, [Prompt(0, box=box)]).masks[0, 0]
+    selfie = SelfieSegmenter().track(view.frames, [Prompt(0, box=box)]).masks[0, 0]
+    exact = view.labels[0] == 1
+    print(
+        f"azimuth {azimuth}: joints {error.mean():.1f} px (max {error.max():.1f}), mask IoU "
+        f"{iou(mask, exact):.3f}, selfie {iou(selfie, exact):.3f}"
+    )
+    assert error.mean() < 6
+    assert iou(mask, exact) > 0.92
+    assert iou(selfie, exact) > 0.85
+    for i in SIDED:  # where the sides lie well apart, left must be left
+        left, right = view.keypoints[0, i], view.keypoints[0, mirrored(i)]
+        if np.linalg.norm(left - right) > 20:
+            own, other = (np.linalg.norm(points[i, :2] - side) for side in (left, right))
+            assert own < other, OPENPOSE_18[i]
+
+
+# ---- a whole clip, tracked
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return choreographed("a person lifts a barbell from the ground with both hands", ("barbell",))
+
+
+@pytest.fixture(scope="module")
+def poses(clip, model):
+    return model.poses(clip.frames, clip.boxes, np.ones(len(clip.frames), bool))
+
+
+@needs_weights
+@pytest.mark.slow
+def test_a_clip_is_followed(clip, poses):
+    assert all(pose is not None for pose in poses)
+    points = np.stack([pose.openpose for pose in poses])
+    error = np.linalg.norm(points[..., :2] - clip.keypoints, axis=-1)
+    masks = np.stack([pose.mask > MASK_LEVEL for pose in poses])
+    overlap = [iou(mask, labels == 1) for mask, labels in zip(masks, clip.labels, strict=True)]
+    height = (clip.boxes[:, 3] - clip.boxes[:, 1]).mean()
+    print(f"{error.mean():.2f} px of {height:.0f}, worst frame {error.mean(1).max():.1f}; "
+          f"mask IoU {np.mean(overlap):.3f}")  # fmt: skip
+    assert error.mean() < 6
+    assert error.mean(1).max() < 15
+    assert np.mean(overlap) > 0.85
+    assert points[..., 2].mean() > 0.8
+
+
+@needs_weights
+def test_hidden_joints_are_unsure(model, views):
+    """A board before the legs: BlazePose guesses them, and says so."""
+    view = views[0]
+    frames = view.frames.copy()
+    knee = int(view.keypoints[0, [9, 12], 1].mean())
+    frames[0, knee - 30 :, 40:280] = (150, 110, 70)
+    before, after = (
+        model.keypoints(f, view.boxes, np.ones(1, bool))[0] for f in (view.frames, frames)
+    )
+    legs = [9, 10, 12, 13]
+    assert before[legs, 2].min() > 0.8
+    assert after[legs, 2].max() < 0.6
+    assert after[[2, 3, 5, 6], 2].min() > 0.8
+
+
+@needs_weights
+def test_absent_frames_and_empty_pictures_give_nothing(model, views):
+    view = views[0]
+    frames = np.concatenate([view.frames, view.frames, np.full_like(view.frames, 200)])
+    boxes = np.tile(view.boxes, (3, 1))
+    points = model.keypoints(frames, boxes, np.array([True, False, True]))
+    assert points[0, :, 2].mean() > 0.8
+    assert not points[1].any()
+    assert not points[2].any()
+    assert model.detect(frames[2], ["person"]) == []
+    assert model.keypoints(frames[:0], boxes[:0], np.zeros(0, bool)).shape == (0, 18, 3)
+
+
+@needs_weights
+def test_a_person_who_leaves_has_an_empty_mask(model, views):
+    view = views[0]
+    empty = np.full_like(view.frames, 200)
+    tracks = model.track(
+        np.concatenate([empty, view.frames, empty]), [Prompt(1, box=view.boxes[0])]
+    )
+    assert tracks.masks[0].any((1, 2)).tolist() == [False, True, False]
+    np.testing.assert_array_equal(tracks.scores[0] > 0.5, [False, True, False])
+
+
+@needs_weights
+def test_two_people_are_two_boxes(model, views):
+    frame = np.concatenate([views[0].frames[0], views[30].frames[0]], axis=1)
+    found = model.detect(frame, ["person", "box of a human"])
+    middles = sorted(0.5 * (d.box[0] + d.box[2]) for d in found if d.phrase == 0)
+    assert len(found) == 2 * len(middles)
+    assert len(middles) == 2
+    assert middles[0] < 320 < middles[1]
+
+
+@needs_weights
+def test_protocols(model):
+    assert isinstance(model, Detector)
+    assert isinstance(model, KeypointModel)
+    assert isinstance(model, VideoSegmenter)
+    assert isinstance(SelfieSegmenter(), VideoSegmenter)
+    assert "mediapipe" in model.model_id.name
+
+
+# ---- from pixels to a solved body
+
+
+@needs_weights
+@pytest.mark.slow
+def test_from_pixels_to_a_body(clip, poses):
+    """Real keypoints and mask, rendered depth, our own fit: joints within centimetres, in metres."""
+    every = slice(None, None, 3)
+    keypoints = np.stack([pose.openpose for pose in poses])[every].astype(np.float32)
+    masks = np.stack([pose.mask > MASK_LEVEL for pose in poses])[every]
+    maps = type(clip.maps)(
+        clip.maps.points[every], clip.maps.valid[every], clip.maps.intrinsics[every]
+    )
+    model = FittedBody()
+    motion = model.recover(Video(clip.frames[every], 4.0), keypoints, masks, maps)
+    body = load_body("anny").shape(motion.betas).with_rest_joints(motion.rest_joints)
+    pose = jax.jit(jax.vmap(lambda r, t: body.pose_joints(r, t)[:22, :3, 3]))
+    joints = np.asarray(pose(motion.rotations, motion.translations))
+    T = clip.T_world_camera @ np.linalg.inv(motion.Ts_world_camera[0])  # both worlds see one camera
+    error = np.linalg.norm(joints @ T[:3, :3].T + T[:3, 3] - clip.joints_world[every], axis=-1)
+    tilt = np.degrees(np.arccos(np.clip(T[1, 1], -1, 1)))
+    print(f"mean joint error {100 * error.mean():.1f} cm (worst frame "
+          f"{100 * error.mean(1).max():.1f}); ground {100 * abs(T[1, 3]):.1f} cm, {tilt:.2f} degrees")  # fmt: skip
+    assert error.mean() < 0.10
+    assert tilt < 1.0
+    assert abs(T[1, 3]) < 0.03
+
+
+# ---- refusals
+
+
+@needs_weights
+def test_objects_are_refused_by_name(model, views):
+    with pytest.raises(UserError, match=r"'a red box'.*grounding-dino"):
+        model.detect(views[0].frames[0], ["person", "a red box"])
+
+
+@pytest.mark.parametrize("segmenter", [BlazePose, SelfieSegmenter])
+def test_one_person_only(segmenter):
+    frames = np.zeros((2, 32, 32, 3), np.uint8)
+    prompts = [Prompt(0, box=np.array([0.0, 0, 9, 9]))] * 2
+    with pytest.raises(UserError, match="exactly one person, but 2"):
+        segmenter().track(frames, prompts)
+    with pytest.raises(UserError, match="empty mask"):
+        segmenter().track(frames, [Prompt(0, mask=np.zeros((32, 32), bool))])
+
+
+def test_a_missing_wheel_names_the_command(monkeypatch, tmp_path):
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(packaged_models, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install --no-deps mediapipe==0\.10\.21"):
+        mediapipe_file("pose_detection/pose_detection.tflite")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(UserError, match="carries no model files"):
+        mediapipe_file("pose_detection/pose_detection.tflite")
+    assert "pip install" in packaged_models.packaged_models_problem()
+    (tmp_path / "pose_detection").mkdir()
+    file = tmp_path / "pose_detection" / "pose_detection.tflite"
+    file.touch()
+    assert mediapipe_file("pose_detection/pose_detection.tflite") == file
+
+
+@needs_weights
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_file_is_refused(tmp_path, share):
+    data = mediapipe_file("pose_detection/pose_detection.tflite").read_bytes()
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(os.urandom(200) if share == 0 else data[: int(share * len(data))])
+    with pytest.raises(UserError, match=r"damaged\.tflite is not a usable"):
+        TfliteModel(path)
