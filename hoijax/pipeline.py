@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hoijax.affordance import PartAffordanceGraph
+from hoijax.anchor_config import AnchorSettings
+from hoijax.anchor_pipeline import AnchorOptions, anchor_settings, solve_anchor
 from hoijax.bodies import load_body
 from hoijax.bundle import Bundle, Truth, bundle_hash, read_bundle, read_truth, write_bundle
 from hoijax.config import SolveSettings, preset_settings, with_optimizer
@@ -16,13 +18,14 @@ from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
 from hoijax.export import Clip, clip_from_result, save_amass, save_glb, save_preview
 from hoijax.losses.term import LossTerm
-from hoijax.methods import hoi_page
+from hoijax.methods import anchor_motion, hoi_page
 from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
 from hoijax.output_folder import added_files, check_output, output_folder
 from hoijax.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 
-METHODS = ("hoi-page",)
+METHODS = ("hoi-page", "anchor-motion")
+SOLVE_OF_METHOD = {"hoi-page": "hoi-page", "anchorhoi": "anchor-motion"}
 FORMATS = ("amass", "glb", "mp4")
 BUNDLE_FOLDER = "bundle"
 Log = Callable[[str], None]
@@ -43,9 +46,12 @@ def solve(
     steps: int | None = None,
     seed: int = 0,
     terms: Sequence[LossTerm] = (),
+    anchor: AnchorOptions | None = None,
     log: Log = _silent,
 ) -> Result:
     """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
+
+    method: "hoi-page" moves objects; "anchor-motion" moves bodies too (with options `anchor`).
 
     bundle: a Bundle or the path of one. preset: "default" (ours) or "hoi-page" (published).
     weights: by term name, a number or (start, end). inits, optimizer ("lm" or "adam"), steps:
@@ -55,8 +61,13 @@ def solve(
     """
     if method not in METHODS:
         raise UserError(f"no method '{method}'. Known methods: {', '.join(METHODS)}.")
-    settings = _settings(preset, inits, steps, seed, optimizer)
-    hoi_page.check_weights(settings, weights, terms)
+    anchor = anchor or AnchorOptions()
+    if method == "anchor-motion":
+        settings = anchor_settings(anchor, inits, steps, seed)
+        anchor_motion.check_weights(weights, terms)
+    else:
+        settings = _settings(preset, inits, steps, seed, optimizer)
+        hoi_page.check_weights(settings, weights, terms)
     source: dict[str, str] = {}
     if not isinstance(bundle, Bundle):
         path = Path(bundle)
@@ -64,7 +75,11 @@ def solve(
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
-    result = hoi_page.solve_bundle(bundle, settings, weights=weights, terms=terms, log=log)
+    given = {"weights": weights, "terms": terms, "log": log}
+    if isinstance(settings, AnchorSettings):
+        result = solve_anchor(bundle, settings, anchor, **given)
+    else:
+        result = hoi_page.solve_bundle(bundle, settings, **given)
     run = {
         **source,
         **result.run,
@@ -210,6 +225,7 @@ def generate(
     frames: int = 49,
     scale: float = 1.0,
     seed: int = 0,
+    method: str = "hoi-page",
     preset: str = "default",
     inits: int | None = None,
     stage_options: Mapping[str, Any] | None = None,
@@ -217,12 +233,16 @@ def generate(
 ) -> tuple[Result, list[dict[str, float]]]:
     """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
 
+    method: "hoi-page", or "anchorhoi", which moves the body too.
     stage_options: None observes without models; else see `observe_by_models`.
 
     The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
     """
     check_output(out)
-    settings = _settings(preset, inits, None, seed)
+    if method not in SOLVE_OF_METHOD:
+        known = ", ".join(SOLVE_OF_METHOD)
+        raise UserError(f"no method '{method}' to generate with. Known methods: {known}.")
+    _settings(preset, inits, None, seed)
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
@@ -236,7 +256,8 @@ def generate(
             text, assets, stage_options, frames=frames, seed=seed, log=log
         )
     log(f"observe: {time.perf_counter() - begun:.1f} s")
-    result = solve(bundle, preset=preset, inits=settings.inits, seed=seed, log=log)
+    chosen = {"method": SOLVE_OF_METHOD[method], "preset": preset, "inits": inits, "seed": seed}
+    result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
         path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth, video)
         run = result.run | {"bundle": BUNDLE_FOLDER, "bundle_hash": bundle_hash(path)}

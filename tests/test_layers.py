@@ -56,6 +56,7 @@ LAYERS = {
     # E: what faces the user
     "hoijax": "E",  # the names users import, found lazily
     "hoijax.ablation": "E",
+    "hoijax.anchor_pipeline": "E",
     "hoijax.cli": "E",
     "hoijax.doctor": "E",
     "hoijax.export": "E",

@@ -1,0 +1,63 @@
+"""`hoijax solve --method anchor-motion`: options to settings, the static scene, the solve."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hoijax.anchor_config import AnchorSettings, check_body_start
+from hoijax.anchor_staging import load_static
+from hoijax.bundle import Bundle
+from hoijax.errors import UserError
+from hoijax.losses.term import LossTerm
+from hoijax.methods import anchor_motion
+from hoijax.result import Result
+
+
+@dataclasses.dataclass(frozen=True)
+class AnchorOptions:
+    """What only anchor motion can be told."""
+
+    static: str | Path | None = None
+    """Result folder whose first frame is the still that contacts are read off."""
+    static_frame: int = 0
+    body_start: str = "fit"
+    """See AnchorSettings.body_start."""
+    hands: bool = False
+    """Optimise fingers too."""
+
+
+def anchor_settings(
+    options: AnchorOptions, inits: int | None, steps: int | None, seed: int
+) -> AnchorSettings:
+    """Settings of a solve. Raises UserError on what makes no sense, before any work."""
+    for name, value in {"inits": inits, "steps": steps}.items():
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}.")
+    check_body_start(options.body_start, options.static is not None)
+    given = {"inits": inits, "steps": steps, "track_steps": steps}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(
+        AnchorSettings(),
+        seed=seed,
+        body_start=options.body_start,
+        optimise_hands=options.hands,
+        **chosen,
+    )
+
+
+def solve_anchor(
+    bundle: Bundle,
+    settings: AnchorSettings,
+    options: AnchorOptions,
+    *,
+    weights: Mapping[str, float | tuple[float, float]] | None,
+    terms: Sequence[LossTerm],
+    log: Callable[[str], None],
+) -> Result:
+    """Solve a bundle with the static scene that the options name."""
+    static = None
+    if options.static is not None:
+        static = load_static(options.static, bundle, options.static_frame)
+    return anchor_motion.solve_bundle(
+        bundle, settings, static=static, weights=weights, terms=terms, log=log
+    )
