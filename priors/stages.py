@@ -182,8 +182,10 @@ class Run:
         self.settings, self.models = settings.check(), models
         self.store, self.restart, self.log = store, restart, log
         self.request = work.checked_request(request, settings)
-        self.entries: dict[str, Entry] = {}
+        self.digests: dict[str, str] = {}
         self.made_by: dict[str, Any] = {}
+        self._keys: dict[str, str] = {}
+        self._entries: dict[str, Entry] = {}
 
     def advance(self, stage: Stage) -> None:
         """Compute one stage, or find it in the store. UserError names the stage."""
@@ -191,12 +193,11 @@ class Run:
             return
         given = stage.given(self.request)
         identity = self._identity(stage, given)
-        inputs = {name: self.entries[name].digest for name in stage.needs if name in self.entries}
+        inputs = {name: self.digests[name] for name in stage.needs if name in self.digests}
         key = content_key(stage.name, stage.version, inputs, identity)
-        self.made_by[stage.name] = identity
         again = stage.name == self.restart
-        entry = None if again else self.store.get(stage.name, key)
-        if entry is None:
+        digest = None if again else self.store.digest(stage.name, key)
+        if digest is None:
             begun = time.perf_counter()
             content = given or self._compute(stage)
             entry = self.store.put(
@@ -207,11 +208,31 @@ class Run:
                 seconds=time.perf_counter() - begun,
                 replace=again,
             )
+            self._entries[stage.name], digest = entry, entry.digest
             how = "from your file" if given else f"{entry.seconds:.1f} s"
+            self.log(f"{stage.name}: {how}")
         else:
-            how = f"found in the cache (took {entry.seconds:.1f} s)"
-        self.entries[stage.name] = entry
-        self.log(f"{stage.name}: {how}")
+            self.log(f"{stage.name}: found in the cache")
+        self._keys[stage.name], self.digests[stage.name] = key, digest
+        self.made_by[stage.name] = identity
+
+    def forget(self) -> None:
+        """Free the memory of all results; what is needed is read from the store again."""
+        self._entries.clear()
+
+    def _entry(self, name: str) -> Entry:
+        """The result of a finished stage; computed again where the stored one turns out damaged."""
+        if name not in self._entries:
+            entry = self.store.get(name, self._keys[name])
+            if entry is None:
+                self.advance(next(stage for stage in STAGES if stage.name == name))
+                return self._entry(name)
+            self._entries[name] = entry
+        return self._entries[name]
+
+    def _inputs(self, names: Sequence[str], models: Mapping[str, Any]) -> work.Inputs:
+        entries = {name: self._entry(name) for name in names if name in self._keys}
+        return work.Inputs(self.request, self.settings, models, entries)
 
     def _identity(self, stage: Stage, given: work.Content | None) -> dict[str, Any]:
         """What a result is made from, beside earlier results: in its key and in the provenance."""
@@ -228,8 +249,7 @@ class Run:
         self.log(f"{stage.name}: computing the {stage.title}")
         try:
             models = {role: self.models.get(role) for role in stage.roles}
-            inputs = work.Inputs(self.request, self.settings, models, self.entries)
-            return stage.compute(inputs)
+            return stage.compute(self._inputs(stage.needs, models))
         except UserError as error:
             raise UserError(f"stage '{stage.name}': {error}{self._kept()}") from error
         except MemoryError as error:
@@ -239,28 +259,28 @@ class Run:
             ) from error
 
     def _kept(self) -> str:
-        if not self.entries:
+        if not self._keys:
             return ""
         return (
-            f"\nFinished stages are kept ({', '.join(self.entries)}, in {self.store.root}): the "
+            f"\nFinished stages are kept ({', '.join(self._keys)}, in {self.store.root}): the "
             "same command goes on from there."
         )
 
     def video(self) -> Video:
         """The clip, once its stage is done."""
-        return work.Inputs(self.request, self.settings, {}, self.entries).video()
+        return self._inputs(["video"], {}).video()
 
     def bundle(self) -> Bundle:
         """The bundle, once every stage is done."""
-        inputs = work.Inputs(self.request, self.settings, {}, self.entries)
-        entry = self.entries["bundle"]
+        inputs = self._inputs(["pag", "parts", "video", "body", "bundle"], {})
+        entry = inputs.entries["bundle"]
         graph = inputs.graph()
         return Bundle(
             prompt=self.request.text,
             fps=float(inputs.video().fps),
             affordance=graph,
             assets=inputs.assets(),
-            bodies=(self.entries["body"].value["body"],) * len(graph.people),
+            bodies=(inputs.entries["body"].value["body"],) * len(graph.people),
             observations=Observations(**entry.arrays),
             provenance=self._provenance(),
         )

@@ -172,6 +172,17 @@ class Store:
         self._discard(folder)
         return None
 
+    def digest(self, stage: str, key: str) -> str | None:
+        """The digest of a stored result without reading its arrays; None where there is none."""
+        folder = self._folder(stage, key)
+        try:
+            return _digest(_header(folder, stage, key))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            entry = self.get(stage, key)  # says what is wrong, and sets it aside
+            return None if entry is None else entry.digest
+
     def put(
         self,
         stage: str,
@@ -253,11 +264,7 @@ class Store:
 
 def _read(folder: Path, stage: str, key: str) -> Entry:
     """Read and check an entry; ValueError says what is wrong with it."""
-    header = parse_json((folder / ENTRY).read_text(encoding="utf-8"))
-    expected = {"format": FORMAT, "stage": stage, "key": key}
-    for name, wanted in expected.items():
-        if header.get(name) != wanted:
-            raise ValueError(f"{ENTRY}: {name} is {header.get(name)!r}, expected {wanted!r}")
+    header = _header(folder, stage, key)
     contents = {}
     for name in (ARRAYS, VALUE):
         contents[name] = (folder / name).read_bytes()
@@ -267,8 +274,21 @@ def _read(folder: Path, stage: str, key: str) -> Entry:
     if problems:
         raise ValueError("; ".join(problems.values()))
     value = parse_json(contents[VALUE].decode("utf-8"))
-    digest = content_key(header["sha256"])
-    return Entry(arrays, value, digest, float(header["seconds"]))
+    return Entry(arrays, value, _digest(header), float(header["seconds"]))
+
+
+def _header(folder: Path, stage: str, key: str) -> dict[str, Any]:
+    header = parse_json((folder / ENTRY).read_text(encoding="utf-8"))
+    if not isinstance(header, dict):
+        raise ValueError(f"{ENTRY}: is no JSON object")
+    for name, wanted in {"format": FORMAT, "stage": stage, "key": key}.items():
+        if header.get(name) != wanted:
+            raise ValueError(f"{ENTRY}: {name} is {header.get(name)!r}, expected {wanted!r}")
+    return header
+
+
+def _digest(header: Mapping[str, Any]) -> str:
+    return content_key({name: header["sha256"][name] for name in (ARRAYS, VALUE)})
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:

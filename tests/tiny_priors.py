@@ -7,6 +7,8 @@ too where HOIJAX_TEST_CALLS names a file, so that a killed process can be asked 
 
 import dataclasses
 import os
+import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from hoijax.affordance import PartAffordanceGraph
+from hoijax.errors import UserError
 from hoijax.objects.asset import Asset, load_asset
 from hoijax.rendering import RenderMesh, cast
 from hoijax.shading import shade
@@ -159,10 +162,14 @@ class Fake:
             with Path(path).open("a") as stream:
                 stream.write(f"{type(self).__name__}\n")
         if os.environ.get("HOIJAX_TEST_HANG") == type(self).__name__:
-            import time
-
             Path(os.environ["HOIJAX_TEST_HUNG"]).touch()
             time.sleep(600)
+        once = os.environ.get("HOIJAX_TEST_DIE_ONCE", "")
+        if once.startswith(f"{type(self).__name__}="):
+            path = Path(once.partition("=")[2])
+            if not path.exists():
+                path.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Author(Fake):
@@ -170,6 +177,8 @@ class Author(Fake):
 
     def graph(self, text: str, assets: Sequence[Asset], seed: int) -> PartAffordanceGraph:
         self.called()
+        if "impossible" in text:
+            raise UserError("nobody can do that. Ask for something else")
         return self.scene.graph
 
 

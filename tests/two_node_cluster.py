@@ -1,0 +1,52 @@
+"""Observe a prompts file on a local Ray cluster of two nodes with the fakes of `tiny_priors`.
+
+    python two_node_cluster.py PROMPTS OUT CACHE
+
+Run by tests/test_many.py in a process of its own: Ray's warnings and threads stay out of pytest.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.update(RAY_DISABLE_IMPORT_WARNING="1", RAY_USAGE_STATS_ENABLED="0")
+os.environ.setdefault("RAY_memory_usage_threshold", "0.99")
+
+import ray
+from ray.cluster_utils import Cluster
+from tiny_priors import TinyModels
+
+from priors import many_ray
+from priors.many import observe_many
+from priors.many_ray import Group
+from priors.observing import ObserveOptions
+from priors.settings import ObserveSettings
+
+GROUPS = (
+    Group(("pag", "parts", "image", "video")),
+    Group(("masks", "points", "keypoints", "body", "bundle")),
+)
+
+
+def main(prompts: str, out: str, cache: str) -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False)
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    settings = ObserveSettings(
+        frames=12, height=96, width=128, image_tries=1, image_candidates=1
+    )
+    options = ObserveOptions(settings, cache=Path(cache))
+    many_ray.GROUPS = GROUPS
+    many_ray.run_pipeline.__defaults__ = (GROUPS,)
+    done, failures = observe_many(
+        Path(prompts), Path(out), options, models=TinyModels, use_ray=True, log=print
+    )
+    print(json.dumps({"nodes": nodes, "done": done, "failures": failures}))
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
