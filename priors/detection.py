@@ -267,6 +267,11 @@ def shrunk(image: UInt8[ndarray, "H W 3"], longest: int) -> UInt8[ndarray, "h w 
 
 
 def _fitted(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
-    """(height, width) with the short side at `shortest`, unless the long one would pass `longest`."""
-    scale = min(shortest / min(height, width), longest / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    """(height, width) with the short side at `shortest`, unless the long one would pass `longest`.
+
+    Rounded as the model's own image processor does: fractions of the long side are cut off.
+    """
+    short, long = min(height, width), max(height, width)
+    side = min(float(shortest), longest * short / long)
+    sides = max(1, round(side)), max(1, int(side * long / short))
+    return sides if height <= width else (sides[1], sides[0])

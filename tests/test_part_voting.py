@@ -157,7 +157,7 @@ def test_a_mask_of_the_whole_object_is_no_part():
 
     asset = load_asset("box")
     whole = Whole(asset, size=96)
-    with pytest.raises(UserError, match="'sides'.*'top'"):
+    with pytest.raises(UserError, match=r"'sides'.*'top'"):
         vote_parts(without_parts(asset), asset.part_names, whole, whole, size=96)
     one = vote_parts(without_parts(asset), ("everything",), whole, whole, size=96)
     assert (one.face_parts == 0).all()
