@@ -174,19 +174,32 @@ def _nearest_rotation(matrices: Float[Array, "P 3 3"]) -> Float[Array, "P 3 3"]:
     Blends have singular values in (0, 1], where it converges; joints turned by 180 degrees against each other
     (a singular blend) give a finite matrix that is no rotation.
     """
-    for _ in range(POLAR_STEPS):
-        square = jnp.sum(matrices[:, :, :, None] * matrices[:, :, None, :], axis=1)
-        product = jnp.sum(matrices[:, :, :, None] * square[:, None], axis=2)
-        matrices = 1.5 * matrices - 0.5 * product
-    return matrices
+
+    def step(m: tuple[Array, ...], _: None) -> tuple[tuple[Array, ...], None]:
+        # Entry by entry: XLA on CPU fuses this, where small products run many times slower.
+        square = [
+            [sum(m[3 * i + a] * m[3 * i + b] for i in range(3)) for b in range(3)] for a in range(3)
+        ]
+        cubed = [
+            sum(m[3 * i + a] * square[a][j] for a in range(3)) for i in range(3) for j in range(3)
+        ]
+        return tuple(1.5 * x - 0.5 * y for x, y in zip(m, cubed, strict=True)), None
+
+    # A loop, not unrolled: fused into one expression the steps would double it each time.
+    entries = tuple(matrices[:, i, j] for i in range(3) for j in range(3))
+    entries, _ = jax.lax.scan(step, entries, None, length=POLAR_STEPS)
+    return jnp.stack(entries, axis=-1).reshape(matrices.shape)
 
 
 def _values_and_slopes(
     cells: Array, layout: Array, frames: Array, points: Array, pieces: Array
-) -> tuple[Array, list[Array], list[Array], list[Array]]:
-    """Distances (n, k), their slopes in the pieces' frames, rotation rows and offsets of the points."""
+) -> tuple[Array, list[Array]]:
+    """Distances (n, k) and their slopes along the axes of the pieces' frames."""
     table = jnp.concatenate([frames.reshape(-1, 12), layout], axis=1)
-    entry = table.at[pieces].get(mode="promise_in_bounds")  # (n, k, 20)
+    # The barrier keeps the frames' arithmetic out of the loop over points.
+    entry = (
+        jax.lax.optimization_barrier(table).at[pieces].get(mode="promise_in_bounds")
+    )  # (n, k, 20)
     r = [entry[..., i] for i in range(12)]
     size, first = entry[..., 18], entry[..., 19]
     offset = [points[:, None, a] - r[4 * a + 3] for a in range(3)]
@@ -212,7 +225,7 @@ def _values_and_slopes(
         jnp.where(b == 0.0, s / size, jnp.where(outside, b / gap, 0.0))
         for b, s in zip(beyond, slopes, strict=True)
     ]
-    return value + jnp.where(outside, gap, 0.0), slopes, r, offset
+    return value + jnp.where(outside, gap, 0.0), slopes
 
 
 @jax.custom_vjp
@@ -228,19 +241,28 @@ def _distances(
 
 
 def _distances_forward(cells, layout, frames, points, pieces):
-    value, g, r, offset = _values_and_slopes(cells, layout, frames, points, pieces)
-    world = [r[4 * a] * g[0] + r[4 * a + 1] * g[1] + r[4 * a + 2] * g[2] for a in range(3)]
-    # d R[a, b] = offset[a] * slope[b], d t = -world slope: the row of the piece's frame, laid out as [R | t].
-    rows = [x for a in range(3) for x in (*(offset[a] * g[b] for b in range(3)), -world[a])]
-    return value, (jnp.stack(rows, axis=-1), pieces, frames)
+    value, slopes = _values_and_slopes(cells, layout, frames, points, pieces)
+    # Side by side behind a barrier: otherwise XLA looks up again in every sum of the backward pass.
+    packed = jax.lax.optimization_barrier(jnp.stack([value, *slopes], axis=-1))
+    return packed[..., 0], (packed[..., 1:], frames, points, pieces)
 
 
 def _distances_backward(saved, cotangent):
-    rows, pieces, frames = saved
-    rows = rows * cotangent[..., None]
-    d_points = -jnp.sum(rows[..., 3::4], axis=1)
-    d_frames = jnp.zeros((len(frames), 12)).at[pieces].add(rows).reshape(frames.shape)
-    return None, None, d_frames, d_points, None
+    """With x = R^T (p - t) and slope g = dv/dx: dv/dR = (p - t) g^T, dv/dt = -R g, dv/dp = R g."""
+    slopes, frames, points, pieces = saved
+    g = [slopes[..., a] * cotangent for a in range(3)]
+    moments = [points[:, None, a] * g[b] for a in range(3) for b in range(3)]
+    rows = jnp.stack([*moments, *g], axis=-1)
+    sums = jnp.zeros((len(frames), 12)).at[pieces].add(rows)
+    rotation, translation, pull = frames[..., :3], frames[..., 3], sums[:, None, 9:]
+    d_rotation = sums[:, :9].reshape(-1, 3, 3) - translation[..., None] * pull
+    d_translation = -jnp.sum(rotation * pull, axis=-1)
+    r = rotation.reshape(-1, 9).at[pieces].get(mode="promise_in_bounds")
+    r = [r[..., i] for i in range(9)]
+    pulls = [r[a] * g[0] + r[a + 1] * g[1] + r[a + 2] * g[2] for a in (0, 3, 6)]
+    d_points = [jnp.sum(pull, axis=-1) for pull in pulls]
+    d_frames = jnp.concatenate([d_rotation, d_translation[..., None]], axis=-1)
+    return None, None, d_frames, jnp.stack(d_points, axis=-1), None
 
 
 _distances.defvjp(_distances_forward, _distances_backward)

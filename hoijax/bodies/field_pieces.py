@@ -77,17 +77,21 @@ def assign_pieces(
     alone = (weights.max(1) > PURE_WEIGHT) | np.isin(strongest, list(FINE_JOINTS))
     joints, piece = np.unique(strongest, return_inverse=True)
     between = np.flatnonzero(~alone)
-    features = np.concatenate([weights[between], vertices[between] / PATCH_SIZE], axis=1)
-    features = np.ascontiguousarray(features, np.float32)
-    means = features[farthest_points(features, BLENDED_PIECES)]
-    nearest = np.zeros(len(between), int)
-    for _ in range(8):
-        nearest = _squared(features, means).argmin(1)
-        means = np.stack([features[nearest == p].mean(0) for p in np.unique(nearest)])
-    piece[between] = len(joints) + _squared(features, means).argmin(1)
+    if len(between):
+        features = np.concatenate([weights[between], vertices[between] / PATCH_SIZE], axis=1)
+        piece[between] = len(joints) + _patches(np.ascontiguousarray(features, np.float32))
     used, piece = np.unique(piece, return_inverse=True)
     blend = np.stack([weights[piece == p].mean(0) for p in range(len(used))])
     return piece, blend / blend.sum(1, keepdims=True)
+
+
+def _patches(features: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
+    """Patch of every row: k-means from far apart starts."""
+    means = features[farthest_points(features, BLENDED_PIECES)]
+    for _ in range(8):
+        nearest = _squared(features, means).argmin(1)
+        means = np.stack([features[nearest == p].mean(0) for p in np.unique(nearest)])
+    return _squared(features, means).argmin(1)
 
 
 def _squared(rows: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -217,8 +221,8 @@ def _piece_values(
 
 
 SAMPLES = 512
-REST_GAP = 0.04
-"""Skin this near to a piece at rest may touch it in any pose, metres."""
+REST_GAP = 0.10
+"""Skin this near to a piece at rest may touch it in any pose, metres: armpits fold as deep as 5 cm."""
 
 
 def self_contact_samples(

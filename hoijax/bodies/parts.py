@@ -84,9 +84,9 @@ def spread_over(
 
 
 def farthest_points(
-    points: Float[np.ndarray, "n 3"], count: int, seed: int = 0
+    points: Float[np.ndarray, "n d"], count: int, seed: int = 0
 ) -> Int[np.ndarray, " count"]:
-    """Indices of `count` points by farthest point sampling from a seeded start, sorted."""
+    """Indices of `count` points (of any dimension) by farthest point sampling, seeded start, sorted."""
     if len(points) <= count:
         return np.resize(np.arange(len(points)), count)
     chosen = np.empty(count, np.int64)
