@@ -36,6 +36,9 @@ class GroundSettings:
     """Share of the points below the person that have to lie in the plane."""
     most_below: float = 0.05
     """Share of the person's points that may lie under the ground."""
+    least_extent: float = 0.35
+    """Metres: standard deviation of the plane's points in its narrower direction. Seats, lids and
+    boxes are smaller than any floor in view."""
     most_gap: float = 0.8
     """Metres between the ground and the lowest point of the person, who may be cut off."""
     hypotheses: int = 512
@@ -135,6 +138,11 @@ def _best_plane(
     share = float(_inside(points, normal[None], np.array([height]), settings).mean())
     refit = (normal[None], np.array([height]))
     if share < settings.least_share or not _upright(*refit, settings)[0]:
+        return None
+    near = points[_inside(points, *refit, settings)[0]]
+    if np.linalg.svd(near - near.mean(0), compute_uv=False)[1] < (
+        settings.least_extent * np.sqrt(len(near))
+    ):
         return None
     return (normal, height, share) if _under(*refit, person, settings)[0] else None
 
