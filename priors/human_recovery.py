@@ -84,7 +84,7 @@ class FittedBody:
         )
 
 
-class GvhmrRecovery:
+class Gvhmr:
     """`BodyRecovery` by GVHMR's network and HMR2 features, on our keypoints, boxes and intrinsics.
 
     For a camera that stands still. Needs the package `gvhmr` (non-commercial licence), its two

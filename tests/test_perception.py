@@ -30,7 +30,7 @@ from priors.detection import (
 from priors.human_recovery import (
     COCO_FROM_OPENPOSE,
     FittedBody,
-    GvhmrRecovery,
+    Gvhmr,
     check_person,
     refuse_pickled_code,
     square_boxes,
@@ -425,7 +425,7 @@ def test_protocols(sam2, dino, checkpoints):
     assert isinstance(VlmDetector(lambda *_: None, ModelId("vlm")), Detector)
     assert isinstance(ViTPose(), KeypointModel)
     assert isinstance(FittedBody(), BodyRecovery)
-    assert isinstance(GvhmrRecovery("none.npz"), BodyRecovery)
+    assert isinstance(Gvhmr("none.npz"), BodyRecovery)
     assert sam2.model_id.name.endswith("sam2")
 
 
@@ -533,7 +533,7 @@ def test_gvhmr_is_asked_by_its_interface(motion, monkeypatch, tmp_path):
         module.__dict__.update(content, __spec__=types.SimpleNamespace())
         monkeypatch.setitem(sys.modules, name, module)
     network = FakeNetwork(world, camera)
-    model = GvhmrRecovery("anny")
+    model = Gvhmr("anny")
     model.__dict__["_network"] = network
     with pytest.raises(UserError, match="GVHMR_CHECKPOINTS"):
         model.recover(clip, keypoints, masks, maps)
@@ -561,7 +561,7 @@ def test_gvhmr_says_how_it_is_licensed():
     clip = Video(np.zeros((3, 8, 8, 3), np.uint8), 8.0)
     maps = PointMaps(np.ones((3, 8, 8, 3)), np.ones((3, 8, 8), bool), np.tile(np.eye(3), (3, 1, 1)))
     with pytest.raises(UserError, match="non-profit"):
-        GvhmrRecovery("anny").recover(clip, np.ones((3, 18, 3)), np.ones((3, 8, 8), bool), maps)
+        Gvhmr("anny").recover(clip, np.ones((3, 18, 3)), np.ones((3, 8, 8), bool), maps)
 
 
 class _Runs:
