@@ -50,6 +50,7 @@ class CandidateScore:
 
 
 @runtime_checkable
+@runtime_checkable
 class PairwiseJudge(Protocol):
     """A vision language model that compares two images."""
 
