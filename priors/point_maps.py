@@ -49,10 +49,10 @@ def unproject_depth(
 ) -> Float[ndarray, "T H W 3"]:
     """Points of all pixels from their z depth."""
     height, width = depth.shape[1:]
-    offsets = pixel_offsets(height, width) + (width / 2, height / 2)
+    pixels = pixel_offsets(height, width) + np.array([width / 2, height / 2])
     k = np.asarray(intrinsics, np.float64)[:, None, None]
-    x = (offsets[None, ..., 0] - k[..., 0, 2]) / k[..., 0, 0] * depth
-    y = (offsets[None, ..., 1] - k[..., 1, 2]) / k[..., 1, 1] * depth
+    x = (pixels[None, ..., 0] - k[..., 0, 2]) / k[..., 0, 0] * depth
+    y = (pixels[None, ..., 1] - k[..., 1, 2]) / k[..., 1, 1] * depth
     return np.stack([x, y, depth], axis=-1).astype(np.float32)
 
 
@@ -130,7 +130,8 @@ def solve_shift(
     height, width = valid.shape
     k = np.asarray(intrinsics, np.float64)
     focal = np.array([k[0, 0], k[1, 1]])
-    rays = (offsets + (width / 2 - k[0, 2], height / 2 - k[1, 2])) / focal
+    centre = np.array([k[0, 2] - width / 2, k[1, 2] - height / 2])
+    rays = (offsets - centre) / focal
     xy, z = points[:, :2], points[:, 2]
     # Multiplied out: rays * t = xy - rays * z, one unknown.
     start = float((rays * (xy - rays * z[:, None])).sum() / max(float((rays**2).sum()), 1e-12))

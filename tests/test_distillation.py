@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -27,6 +28,10 @@ from priors.multiview import MVDreamGuidance, camera_conditions
 from priors.mvdream_checkpoint import convert_mvdream
 from priors.text_embeddings import EmbeddingCache
 
+pytestmark = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
+    reason='needs pip install "hoijax[priors]"',
+)
 SIDE = 24
 KEY = 0  # seed of the keys
 CENTRE = (0.0, 1.0, 0.0)

@@ -4,12 +4,12 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is first imported
 
-import importlib
 import json
 import shutil
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,6 +41,10 @@ from priors.video_file import read_clip
 from priors.video_models import Limits, fit_image, frame_count, frame_size, shorten_clip
 from priors.wan import Wan, WanSettings
 
+pytestmark = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
+    reason='needs pip install "hoijax[priors]"',
+)
 SHORT = {"steps": 2, "prompt_suffix": ""}
 
 
@@ -291,7 +295,7 @@ def depth_models(checkpoint):
     settings = DepthSettings(edge=1e9, batch=2)  # random depth is all edges
     yield DepthPro(checkpoint("depth_pro"), settings)
     yield DepthAnything(checkpoint("depth_anything"), settings)
-    if importlib.util.find_spec("depth_estimation"):
+    if find_spec("depth_estimation"):
         yield MoGe(checkpoint("moge"), settings)
 
 
