@@ -121,6 +121,4 @@ def _resources(data: Any, group: Group, has_gpus: bool) -> Mapping[str, Any]:
         "compute": data.ActorPoolStrategy(size=group.workers),
         "num_cpus": 1,
         "num_gpus": group.gpus if has_gpus else 0,
-        "max_restarts": -1,
-        "max_task_retries": -1,
     }

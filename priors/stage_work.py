@@ -236,7 +236,7 @@ def make_video(inputs: Inputs) -> Content:
             f"the model made {len(made.frames)} frames, {settings.frames} are asked for. Give "
             f"--frames {len(made.frames)}, or choose another video model"
         )
-    value = {"fps": float(made.fps), "seed": settings.seed, "prompt": prompt}
+    value = {"fps": float(made.fps), "prompt": prompt}
     return {"frames": made.frames[: settings.frames]}, value
 
 

@@ -43,6 +43,8 @@ FORMAT = "hoijax-prior-result-1"
 ENTRY, ARRAYS, VALUE = "entry.json", "arrays.npz", "value.json"
 STALE_SECONDS = 24 * 3600
 """Temporary folders older than this were left by a killed run and are removed."""
+REREADS = 20
+"""Times an entry that is being replaced is read again."""
 WHOLE_FILE_BYTES = 1 << 20
 """Files of a local model directory up to this size are hashed whole, larger ones at both ends."""
 
@@ -152,17 +154,19 @@ class Store:
 
     def get(self, stage: str, key: str) -> Entry | None:
         """The stored result, or None. A damaged one gives a CorruptEntryWarning and None."""
-        folder = self._folder(stage, key)
-        if not folder.is_dir():
-            return None
-        try:
-            return _read(folder, stage, key)
-        except FileNotFoundError:
-            if not folder.is_dir():
-                return None  # another process replaced it while we read
-            problem = "a file is missing"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            problem = str(error)
+        folder, problem = self._folder(stage, key), ""
+        for _ in range(REREADS):
+            before = _inode(folder)
+            if before is None:
+                return None
+            try:
+                return _read(folder, stage, key)
+            except FileNotFoundError as error:
+                problem = f"{Path(error.filename).name} is missing"
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                problem = str(error)
+            if _inode(folder) == before:
+                break  # else another process replaced it while we read
         warnings.warn(
             f"stage {stage!r}: the stored result {folder} is damaged ({problem}); it is set aside "
             "and computed again",
@@ -224,18 +228,17 @@ class Store:
                     self._discard(folder)
                 try:
                     partial.rename(folder)
+                    is_mine = True
                 except OSError:
-                    if not (folder / ENTRY).is_file():
+                    if not folder.is_dir():
                         raise
+                    is_mine = False
         except OSError as error:
             raise _cannot_write(self.root, error) from error
-        found = self.get(stage, key)
-        if found is None:
-            raise UserError(
-                f"stage {stage!r}: the result was written to {folder}, but cannot be read back. "
-                "Check the disk, or give another folder with --cache"
-            )
-        return found
+        if is_mine:
+            plain_value = json.loads(files[VALUE])
+            return Entry(dict(arrays), plain_value, content_key(hashes), seconds)
+        return self.get(stage, key) or Entry(dict(arrays), value, content_key(hashes), seconds)
 
     def _folder(self, stage: str, key: str) -> Path:
         if not re.fullmatch(r"[a-z0-9_-]+", stage) or not re.fullmatch(r"[0-9a-f]{64}", key):
@@ -260,6 +263,13 @@ class Store:
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
 
 
 def _read(folder: Path, stage: str, key: str) -> Entry:

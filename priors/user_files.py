@@ -1,5 +1,7 @@
 """Files of the user that stand in for a stage: a picture, a clip, label pictures. Checked at the door."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -29,28 +31,48 @@ def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
 
 def read_video(path: Path, frames: int) -> Video:
     """The first `frames` frames of a clip, or all of a shorter one. UserError where there is none."""
+    _must_be_file(path, "--video")
+    source = ["-i", str(path.absolute()), "-frames:v"]
+    try:
+        header = _ffmpeg([*source, "1", "-f", "yuv4mpegpipe", "-pix_fmt", "yuv420p", "-"])
+        pictures = _ffmpeg([*source, str(frames), "-f", "image2pipe", "-c:v", "ppm", "-"])
+        rate = re.match(rb"YUV4MPEG2 [^\n]*\bF(\d+):(\d+)", header)
+        if rate is None or not pictures:
+            raise RuntimeError("it holds no frame")
+        return Video(_pictures(pictures), int(rate[1]) / int(rate[2]))
+    except (RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"--video {path}: cannot be read as a clip ({error}). Give an mp4, or another file that "
+            "ffmpeg reads."
+        ) from error
+
+
+def _pictures(content: bytes) -> UInt8[ndarray, "T H W 3"]:
+    """A row of binary PPM files."""
+    frames, start = [], 0
+    while start < len(content):
+        header = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s").match(content, start)
+        if header is None:
+            raise ValueError("ffmpeg gave something else than pictures")
+        width, height = int(header[1]), int(header[2])
+        pixels = np.frombuffer(content, np.uint8, 3 * width * height, header.end())
+        frames.append(pixels.reshape(height, width, 3))
+        start = header.end() + 3 * width * height
+    return np.stack(frames)
+
+
+def _ffmpeg(arguments: list[str], content: bytes = b"") -> bytes:
+    """What ffmpeg writes to its output. RuntimeError with its last words where it fails."""
     import imageio_ffmpeg
 
-    _must_be_file(path, "--video")
-    reader = imageio_ffmpeg.read_frames(str(path), pix_fmt="rgb24")
-    try:
-        about = next(reader)
-        width, height = about["size"]
-        images = []
-        for content in reader:
-            images.append(np.frombuffer(content, np.uint8).reshape(height, width, 3))
-            if len(images) == frames:
-                break
-    except (OSError, RuntimeError, StopIteration, ValueError, KeyError) as error:
-        raise UserError(
-            f"--video {path}: cannot be read as a clip ({_first_line(error)}). Give an mp4, or "
-            "another file that ffmpeg reads."
-        ) from error
-    finally:
-        reader.close()
-    if not images:
-        raise UserError(f"--video {path}: holds no frame.")
-    return Video(np.stack(images), float(about["fps"]))
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", *arguments]
+    if content:
+        command.remove("-nostdin")
+    done = subprocess.run(command, input=content or None, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise RuntimeError(said[-1][:200])
+    return done.stdout
 
 
 def read_masks(folder: Path) -> GivenMasks:
@@ -99,28 +121,16 @@ def _labels(folder: Path) -> UInt8[ndarray, "T H W"]:
 
 def encode_video(video: Video, path: Path) -> None:
     """Write a clip as an mp4 for people to look at."""
-    import imageio_ffmpeg
-
-    height, width = video.frames.shape[1:3]
-    even = video.frames[:, : height - height % 2, : width - width % 2]
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (even.shape[2], even.shape[1]),
-        fps=video.fps,
-        codec="libx264",
-        macro_block_size=1,
-        ffmpeg_log_level="error",
-    )
-    writer.send(None)
-    for frame in even:
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    height, width = (side - side % 2 for side in video.frames.shape[1:3])  # as the codec needs
+    pixels = np.ascontiguousarray(video.frames[:, :height, :width]).tobytes()
+    form = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+    written = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-y", str(path.absolute())]
+    try:
+        _ffmpeg([*form, "-r", f"{video.fps:g}", "-i", "-", *written], pixels)
+    except RuntimeError as error:
+        raise UserError(f"the clip cannot be written to {path} ({error}).") from error
 
 
 def _must_be_file(path: Path, flag: str) -> None:
     if not path.is_file():
         raise UserError(f"{flag} {path}: there is no such file.")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
