@@ -10,12 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
-from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.errors import UserError
 from hoijax.frames import compose_rigid
 from priors.ground import estimate_ground
@@ -265,21 +267,20 @@ def to_body_motion(
     )
 
 
+@jax.jit
+def _heights(shaped: ShapedBody, rotations: Array, translations: Array) -> Array:
+    """(T,) height of the lowest vertex of every frame; one frame after the other, to save memory."""
+
+    def lowest(frame):
+        return jnp.min(shaped.pose(*frame).vertices_world[:, 1])
+
+    return jax.lax.map(lowest, (rotations, translations))
+
+
 def _lowest_point(
     body: SkinnedBody, betas: ndarray, rotations: ndarray, translations: ndarray
 ) -> float:
     """Height of the lowest vertex of the clip; the 5th percentile over frames, against outliers."""
-    import jax
-    import jax.numpy as jnp
-
     shaped = body.shape(jnp.asarray(betas))
-
-    @jax.jit
-    def lowest(rotation, translation):
-        return shaped.pose(rotation, translation).vertices_world[:, 1].min()
-
-    heights = [
-        float(lowest(jnp.asarray(r), jnp.asarray(t)))
-        for r, t in zip(rotations, translations.astype(np.float32), strict=True)
-    ]
-    return float(np.percentile(heights, 5))
+    heights = _heights(shaped, jnp.asarray(rotations), jnp.asarray(translations, jnp.float32))
+    return float(np.percentile(np.asarray(heights), 5))

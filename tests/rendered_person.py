@@ -1,6 +1,7 @@
 """A dressed Anny body as pictures with the truth behind them, for models that read pictures."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import jax
 import numpy as np
@@ -94,21 +95,27 @@ def stacked(pictures, camera, T_world_camera, truth=None) -> Clip:
     return Clip(frames, labels, pixels, hidden, maps, camera, T_world_camera, truth)
 
 
-def standing_person(azimuth: float, size: tuple[int, int] = (320, 400)) -> Clip:
-    """One picture of a person standing with lowered arms, seen from `azimuth` degrees."""
+@cache
+def standing() -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and keypoints of a person with lowered, bent arms on the ground."""
     body = load_body("anny")
     rotations = np.zeros((55, 3), np.float32)
     rotations[16], rotations[17] = (0, 0, -1.1), (0, 0, 1.1)  # shoulders
     rotations[18], rotations[19] = (0, -0.5, 0), (0, 0.5, 0)  # elbows, bent ahead
-    posed = body.shape(np.zeros(10, np.float32)).pose(rotations, np.zeros(3, np.float32))
+    shaped = body.shape(np.zeros(10, np.float32))
+    posed = jax.jit(shaped.pose)(rotations, np.zeros(3, np.float32))
     lift = np.array([0, -float(posed.vertices_world[:, 1].min()), 0], np.float32)
+    keypoints = np.asarray(jax.jit(openpose18)(posed, body))
+    return np.asarray(posed.vertices_world) + lift, keypoints + lift
+
+
+def standing_person(azimuth: float, size: tuple[int, int] = (320, 400)) -> Clip:
+    """One picture of a person standing with lowered arms, seen from `azimuth` degrees."""
+    vertices, points = standing()
     camera = PinholeCamera.from_field_of_view(35.0, *size)
     a = np.radians(azimuth)
     T = look_at(np.array([4.2 * np.sin(a), 1.4, 4.2 * np.cos(a)]), np.array([0.0, 0.85, 0.0]))
-    mesh = RenderMesh(
-        np.asarray(posed.vertices_world) + lift, np.asarray(body.faces), 1, color=clothes()
-    )
-    points = np.asarray(openpose18(posed, body)) + lift
+    mesh = RenderMesh(vertices, np.asarray(load_body("anny").faces), 1, color=clothes())
     return stacked([picture([mesh], points, camera, T, make_backdrop(camera, T))], camera, T)
 
 
