@@ -40,17 +40,19 @@ from hoijax.rotations import (
 KEYPOINT_SIGMA = 0.012  # of the focal length: three pixels at 250
 SURFACE_SIGMA, SURFACE_RHO, SURFACE_COUNT = 0.04, 0.15, 20.0
 """Errors of a point map are alike over a person: its points count as this many independent ones."""
-SHIFT_SIGMA, LIMIT_SIGMA, SLIP_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.06, 0.05, 0.012, 0.01, 0.05
+LIMIT_SIGMA, SLIP_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.05, 0.012, 0.01, 0.05
+SHIFT_SIGMA = (0.015, 0.015, 0.08)
+"""Metres a frame's point map is off, across and along the view: monocular depth errs along it."""
 ACCELERATION = 8.0  # metres per second squared, of a joint
 PRIOR_SHARE = 0.5
 FIRST_RHO, LAST_RHO = 0.3, 0.05  # of the focal length: Geman-McClure scale of the keypoints
 SKIN_VERTICES = 480
 FACE_COUNT = 5
 POINTS = 192  # seen points of a frame that the fit reads
-START_POSES = (0, 2)
-"""Reference poses that the fit starts from: standing and seated."""
+START_POSES = (0, 2, 3)
+"""Reference poses that the fit starts from: standing, seated, crouched."""
 START_TURNS = (0.0, 1.0, -1.0)
-"""Radians added to the heading found from the keypoints."""
+"""Radians added to the heading found from the keypoints, where no point map settles it."""
 _FEET = np.array(FEET)
 
 
@@ -71,7 +73,7 @@ class FitData:
 
 @flax.struct.dataclass
 class MotionUnknowns:
-    """Root rotation, 21 local joint rotations, pelvis in the world, shift of the point map, size."""
+    """Root rotation, 21 local joint rotations, pelvis in the world, shift of points (camera), size."""
 
     root_6d: Float[Array, "T 6"]
     joints: Float[Array, "T 21 3"]
@@ -91,8 +93,9 @@ def skin_subset(body: SkinnedBody, count: int = SKIN_VERTICES) -> np.ndarray:
 def start_unknowns(start: MotionStart) -> MotionUnknowns:
     """One start for every pair of START_POSES and START_TURNS, on a leading axis."""
     frames = len(start.yaw)
-    turns = np.repeat(np.asarray(START_TURNS, np.float32), len(START_POSES))
-    poses = np.tile(REFERENCE_POSES[list(START_POSES)], (len(START_TURNS), 1, 1))[:, 1:]
+    headings = START_TURNS[:1] if start.has_depth else START_TURNS
+    turns = np.repeat(np.asarray(headings, np.float32), len(START_POSES))
+    poses = np.tile(REFERENCE_POSES[list(START_POSES)], (len(headings), 1, 1))[:, 1:]
     count = len(turns)
     yaw = start.yaw[None] + turns[:, None]
     axis_angle = yaw[..., None] * np.array([0.0, 1.0, 0.0], np.float32)
@@ -127,6 +130,12 @@ def pose_motion(shaped: ShapedBody, unknowns: MotionUnknowns) -> PosedBody:
     return jax.vmap(person.pose_matrices)(rotations, translation)
 
 
+def shifted_points(data: FitData, unknowns: MotionUnknowns) -> Float[Array, "T M 3"]:
+    """Seen points after the frame's shift, which is in the camera's axes."""
+    to_camera = data.Ts_camera_world[:, :3, :3]
+    return data.points_world + jnp.einsum("tji,tj->ti", to_camera, unknowns.shift)[:, None]
+
+
 def energy(
     unknowns: MotionUnknowns,
     shaped: ShapedBody,
@@ -143,7 +152,7 @@ def energy(
         transform_points(data.Ts_camera_world, keypoints), data.intrinsics, data.keypoints
     )
     seen = 18.0 * keypoint_energy(squared, data.keypoints[..., 2], rho) / KEYPOINT_SIGMA**2
-    points = data.points_world + unknowns.shift[:, None]
+    points = shifted_points(data, unknowns)
     surface = surface_energy(points, data.point_weights, vertices, nearest, SURFACE_RHO)
     pose = jnp.concatenate([jnp.zeros_like(unknowns.joints[:, :1]), unknowns.joints], axis=1)
     wobble = jnp.sum(bend(joints[:, :22]) ** 2, axis=(-1, -2))
@@ -151,7 +160,7 @@ def energy(
     per_frame = (
         0.5 * seen
         + 0.5 * SURFACE_COUNT * surface / SURFACE_SIGMA**2
-        + 0.5 * jnp.sum(unknowns.shift**2, axis=-1) / SHIFT_SIGMA**2
+        + 0.5 * jnp.sum((unknowns.shift / jnp.asarray(SHIFT_SIGMA)) ** 2, axis=-1)
         + 0.5 * limit_excess(pose) / LIMIT_SIGMA**2
         + PRIOR_SHARE * pose_energy(pose)
         + 0.5 * wobble * (2.0 * data.fps**2 / ACCELERATION) ** 2
@@ -178,7 +187,7 @@ def fit_motion(
     def one(start: MotionUnknowns) -> tuple[MotionUnknowns, Array]:
         def nearest_of(unknowns: MotionUnknowns) -> Array:
             vertices = jnp.asarray(pose_motion(shaped, unknowns).vertices_world)
-            return nearest_vertices(data.points_world + unknowns.shift[:, None], vertices)
+            return nearest_vertices(shifted_points(data, unknowns), vertices)
 
         def descend(nearest: Array, carry, index: Array):
             unknowns, moments = carry

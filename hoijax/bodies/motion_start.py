@@ -37,6 +37,8 @@ class MotionStart:
     """Turn of the body about the world's y axis, radians; 0 faces +z."""
     scale: float
     """Size of the person in units of the template."""
+    has_depth: bool
+    """Whether a point map settled depth and heading."""
 
 
 def find_start(
@@ -78,7 +80,7 @@ def find_start(
     pelvis = np.einsum("tij,tj->ti", Ts_world_camera[:, :3, :3], pelvis_camera)
     pelvis = (pelvis + Ts_world_camera[:, :3, 3]).astype(np.float32)
     yaw = _yaw(rays, depth, seen, z, Ts_world_camera, lengths, scale)
-    return MotionStart(pelvis, yaw, float(scale))
+    return MotionStart(pelvis, yaw, float(scale), bool(np.isfinite(lifted).any()))
 
 
 def _rays(keypoints: ndarray, intrinsics: ndarray) -> ndarray:
