@@ -36,6 +36,7 @@ LAYERS = {
     "hoijax.camera_motion": "B",
     "hoijax.contact_table": "B",
     "hoijax.fields": "B",
+    "hoijax.mesh_renderer": "B",
     "hoijax.objects": "B",
     "hoijax.observations": "B",
     "hoijax.rendering": "B",
