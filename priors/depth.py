@@ -100,13 +100,13 @@ class GeometryPrior(ABC):
         """Point maps of checked input."""
 
     def _batches(self, frames: ndarray) -> Iterator[Any]:
-        """(n, 3, H, W) float tensors in [0, 1] on the device."""
+        """(n, 3, H, W) float32 tensors in [0, 1] on the device: resizing knows no half precision."""
         torch = require("torch")
-        device, dtype = device_and_dtype(self.runtime)
+        device, _ = device_and_dtype(self.runtime)
         for start in range(0, len(frames), self.settings.batch):
             some = np.ascontiguousarray(frames[start : start + self.settings.batch])
             pixels = torch.from_numpy(some.astype(np.float32) / 255.0)
-            yield pixels.permute(0, 3, 1, 2).to(device=device, dtype=dtype)
+            yield pixels.permute(0, 3, 1, 2).to(device)
 
     def _assemble(self, depth: ndarray, valid: ndarray, intrinsics: ndarray) -> PointMaps:
         return assemble(depth, valid, intrinsics, edge=self.settings.edge, far=self.settings.far)
@@ -143,7 +143,8 @@ class DepthPro(GeometryPrior):
         height, width = frames.shape[1:3]
         inverse, fovs = [], []
         for pixels in self._batches(frames):
-            said = self.network(pixel_values=(resized(pixels, side, side) - 0.5) / 0.5)
+            small = (resized(pixels, side, side) - 0.5) / 0.5
+            said = self.network(pixel_values=small.to(self.network.dtype))
             canonical = resized(said.predicted_depth[:, None].float(), height, width)
             inverse.append(canonical[:, 0].cpu().numpy())
             if said.field_of_view is not None:

@@ -93,7 +93,7 @@ class MoGe(GeometryPrior):
         kept: list[tuple[ndarray, ndarray, ndarray]] = []
         for pixels in self._batches(frames):
             with torch.autocast(device.type, dtype=dtype, enabled=half):
-                said = self.network(pixels.float(), num_tokens=tokens)
+                said = self.network(pixels, num_tokens=tokens)
             points = said["points"].float().cpu().numpy()
             mask, scale = said.get("mask"), said.get("metric_scale")
             valid = np.isfinite(points).all(-1)

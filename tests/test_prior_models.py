@@ -383,6 +383,31 @@ def test_moge_refuses_checkpoints_that_lack_weights_or_run_code(checkpoint, tmp_
         MoGe(ModelId(str(tmp_path))).point_maps(frames)
 
 
+def test_half_precision_stays_near(checkpoint, picture):
+    """What a GPU runs by default; here on the CPU."""
+    half = TorchSettings(dtype="bfloat16")
+    settings = DepthSettings(edge=1e9)
+    for kind in (DepthPro, DepthAnything):
+        model_id = checkpoint("depth_pro" if kind is DepthPro else "depth_anything")
+        near, full = (kind(model_id, settings, r).point_maps(picture[None]) for r in (half, None))
+        assert near.valid.mean() > 0.5
+        error = np.abs(near.points - full.points)[full.valid & near.valid]
+        assert np.median(error) < 0.05 * full.points[full.valid][:, 2].mean()
+    size = {"height": 32, "width": 32, "seeds": [0]}
+    settings = FluxSettings(steps=2, prompt_tokens=48)
+    near, full = (
+        FluxImageModel(checkpoint("flux"), settings, r).generate("a person", **size).astype(int)
+        for r in (half, None)
+    )
+    assert np.abs(near - full).mean() < 3
+    kind, settings, _ = FAMILIES["wan"]
+    near, full = (
+        kind(checkpoint("wan"), settings, r).generate(picture, "a person", frames=5, seed=0)
+        for r in (half, None)
+    )
+    assert np.abs(near.frames.astype(int) - full.frames).mean() < 3
+
+
 # --- scores
 
 
