@@ -116,7 +116,9 @@ class BlazePose:
     """Keypoints of one person (`KeypointModel`), people as boxes (`Detector`), one person's mask
     (`VideoSegmenter`): three roles of one pair of small networks.
 
-    Weak where a person is seen from very near or lies down, and where people cover each other.
+    Weak where a person is seen from very near or lies down, and where people cover each other. Its
+    mask takes what a person holds before the body for a part of the person: subtract the masks of
+    objects (`priors.assemble` lets the smaller mask win).
     """
 
     def __init__(self, settings: BlazePoseSettings | None = None):
