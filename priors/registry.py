@@ -235,7 +235,7 @@ class ModelChoices:
         given = self.weights.get(role)
         if given is None:
             return ModelId(choice.id, choice.revision)
-        if choice.takes == "none":
+        if choice.takes == "none" or (choice.takes == "body" and not choice.needs):
             raise UserError(
                 f"--model {role}={given}: {self.names.get(role, DEFAULTS[role])} has no weights to "
                 "choose."

@@ -1,0 +1,161 @@
+"""`hoijax observe` and `hoijax generate --prior diffusion` as a user types them; the registry."""
+
+import inspect
+import json
+from importlib import import_module
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import tiny_priors as tiny
+from small_scene import run
+
+from hoijax.bundle import check_bundle, read_bundle
+from hoijax.errors import UserError
+from priors import doctor
+from priors.interfaces import ModelId
+from priors.observing import ObserveOptions
+from priors.registry import CHOICES, DEFAULTS, ModelChoices, RegisteredModels
+from priors.store import model_identity
+
+SIZE = ("--frames", str(tiny.FRAMES), "--height", "96", "--width", "128")
+
+
+@pytest.fixture
+def tiny_models(monkeypatch, tmp_path):
+    """The command line with fakes for models and an empty cache."""
+    monkeypatch.setenv("HOIJAX_PRIORS_CACHE", str(tmp_path / "cache"))
+    models = tiny.TinyModels()
+    with mock.patch("priors.observing.RegisteredModels", return_value=models):
+        yield models
+
+
+def test_observe_writes_a_sound_bundle_and_goes_on_from_its_cache(tiny_models, tmp_path):
+    command = ("observe", tiny.TEXT, "--objects", "box", "--out", tmp_path / "bundle", *SIZE)
+    ran = run(*command)
+    assert ran.code == 0, ran.err
+    assert check_bundle(tmp_path / "bundle") == []
+    assert (tmp_path / "bundle" / "video.mp4").is_file()
+    assert read_bundle(tmp_path / "bundle").frame_count == tiny.FRAMES
+    before = tiny_models.calls()
+    ran = run(*command, "--from", "masks")
+    assert "keypoints: found in the cache" in ran.out
+    after = tiny_models.calls()
+    assert after["detector"] > before.pop("detector")
+    assert {role: after[role] - n for role, n in before.items() if after[role] > n} == {
+        "segmenter": 1
+    }
+
+
+@pytest.mark.slow
+def test_generate_observes_by_models_and_solves(tiny_models, tmp_path):
+    command = ("generate", tiny.TEXT, "--objects", "box", "--out", tmp_path / "out")
+    ran = run(*command, "--prior", "diffusion", "--inits", "2", *SIZE)
+    assert ran.code == 0, ran.err
+    assert check_bundle(tmp_path / "out" / "bundle") == []
+    assert (tmp_path / "out" / "scene.glb").is_file()
+
+
+@pytest.mark.slow
+def test_observe_by_rules_needs_no_models(tmp_path):
+    ran = run(
+        "observe", tiny.TEXT, "--objects", "box", "--out", tmp_path / "b",
+        "--prior", "rules", "--frames", "12",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert check_bundle(tmp_path / "b") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--detector", "yolo"), "no detector model 'yolo'. Known: grounding-dino, vlm"),
+        (("--model", "video"), "ROLE=DIRECTORY"),
+        (("--model", "video=not here"), "no such directory"),
+        (("--model", "sound=a/b"), "the roles are language"),
+        (("--from", "film"), "Stages: pag, parts, image"),
+        (("--video", "none.mp4"), "no such file"),
+        (("--pag", "none.json"), "cannot read"),
+        (("--frames", "2"), "--frames must be at least 3"),
+        (("--precision", "int3"), "--precision must be one of"),
+        (("--language", "openai"), "no language model is named"),
+    ],
+)
+def test_bad_arguments_are_refused_at_the_door(monkeypatch, tmp_path, arguments, says):
+    monkeypatch.delenv("HOIJAX_LANGUAGE_MODEL", raising=False)
+    cache = tmp_path / "cache"
+    ran = run(
+        "observe", "x", "--objects", "box", "--out", tmp_path / "b", "--cache", cache, *arguments
+    )
+    assert ran.code == 2, ran
+    assert says in ran.err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_text_and_prompts_exclude_each_other(tmp_path):
+    ran = run("observe", "x", "--prompts", "p.jsonl", "--out", tmp_path / "b")
+    assert "--prompts brings texts" in ran.err
+    assert "say what happens" in run("observe", "--out", tmp_path / "b").err
+
+
+# ---- the registry
+
+
+@pytest.mark.parametrize(
+    ("role", "name"), [(role, name) for role, names in CHOICES.items() for name in names]
+)
+def test_every_choice_can_be_made_without_its_weights(role, name, monkeypatch):
+    monkeypatch.setenv("HOIJAX_LANGUAGE_MODEL", "some-model")
+    choice = CHOICES[role][name]
+    models = RegisteredModels(ModelChoices({role: name}, body_file="SMPLX.npz"))
+    model = models.get(role)
+    if name == "none":
+        assert model is None
+        return
+    identity = model_identity(model)
+    if choice.takes == "model_id":
+        assert identity["name"] == choice.id
+        module, _, cls = choice.source.partition(":")
+        default = inspect.signature(getattr(import_module(module), cls)).parameters["model_id"]
+        assert default.default.name.partition("/")[0] == choice.id.partition("/")[0]
+    assert model is models.get(role)
+    models.release([role])
+    assert model_identity(models.get(role)) == identity
+
+
+def test_weights_of_ones_own(tmp_path):
+    def choices(*weights: str) -> ModelChoices:
+        return ObserveOptions(weights=weights, names={"video": "wan"}).choices()
+
+    assert choices(f"video={tmp_path}").model_id("video") == ModelId(str(tmp_path))
+    assert choices("video=me/mine@abc").model_id("video") == ModelId("me/mine", "abc")
+    assert choices().model_id("video").name == CHOICES["video"]["wan"].id
+    with pytest.raises(UserError, match="has no weights to choose"):
+        choices("body=me/mine")
+    with pytest.raises(UserError, match="SMPLX_NEUTRAL"):
+        RegisteredModels(ModelChoices({"body": "gvhmr"})).get("body")
+
+
+def test_the_doctor_says_what_is_cached_without_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    flux, cog = CHOICES["image"]["flux"], CHOICES["video"]["cogvideox"]
+    for hub_id, name in ((flux.id, "abc"), (cog.id, "abc.incomplete")):
+        folder = tmp_path / f"models--{hub_id.replace('/', '--')}"
+        (folder / "blobs").mkdir(parents=True)
+        (folder / "blobs" / name).write_bytes(bytes(1 << 20))
+        (folder / "snapshots" / "123").mkdir(parents=True)
+    found = doctor.report()
+    assert "FLUX.1-dev: 0.0 GiB cached" in found["image: flux (default)"]
+    assert "only part of it cached" in found["video: cogvideox (default)"]
+    assert "not cached" in found["video: wan"]
+    assert "22 GiB with --memory model" in found["image: flux (default)"]
+    assert set(DEFAULTS) == set(CHOICES)
+
+
+def test_the_page_names_every_model():
+    page = (Path(__file__).parents[1] / "docs" / "priors.md").read_text()
+    for role, choices in CHOICES.items():
+        for name, choice in choices.items():
+            assert f"`{name}`" in page, f"{role}: {name}"
+            assert choice.id in page, choice.id
+    assert json.dumps("non-commercial").strip('"') in page
