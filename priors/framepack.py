@@ -28,6 +28,8 @@ class FramePackSettings(SamplingSettings):
 
     steps: int = 30
     guidance: float = 9.0
+    seconds: float | None = 5.0
+    """AnchorHOI's; at 30 frames a second the usual 49 frames would show a second and a half."""
     area: int = 640 * 640
     most_frames: int = 1800
     """One minute; the model works section by section in constant memory."""

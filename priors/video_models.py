@@ -31,8 +31,11 @@ class SamplingSettings:
 
     steps: int = 50
     guidance: float = 6.0
+    seconds: float | None = None
+    """Time the clip spans: it is generated at the model's own rate and thinned out to the asked
+    frames. None: the asked frames at the model's rate, however short that is."""
     shorten: Literal["trim", "resample"] = "trim"
-    """Where more frames come out than were asked: keep the first ones, or thin out the whole clip
+    """Where a model makes more frames than it should: keep the first ones, or thin out all of them
     (the rate falls with it)."""
     prompt_suffix: str = prompt_text("video_suffix")
     negative_prompt: str = prompt_text("video_negative")
@@ -180,7 +183,9 @@ class DiffusionVideoModel(ABC):
         from PIL import Image
 
         pipeline, limits = self.pipeline, self._limits()
-        count = frame_count(frames, limits, self._model_id.name)
+        span = round((self.settings.seconds or 0.0) * self.fps) + 1
+        spanned = max(frames, span)
+        count = frame_count(spanned, limits, self._model_id.name)
         height, width = frame_size(image, limits)
         first = Image.fromarray(fit_image(image, height, width))
 
@@ -205,6 +210,6 @@ class DiffusionVideoModel(ABC):
                 callback_on_step_end=step_end,
                 **self._arguments(" ".join([prompt.strip(), self.settings.prompt_suffix]).strip()),
             ).frames[0]
-        return shorten_clip(
-            to_uint8(clip), frames, self.fps, self.settings.shorten, self._model_id.name
-        )
+        how, name = self.settings.shorten, self._model_id.name
+        made = shorten_clip(to_uint8(clip), spanned, self.fps, how, name)
+        return shorten_clip(made.frames, frames, made.fps, "resample", name)

@@ -17,6 +17,7 @@ class WanSettings(SamplingSettings):
     """The authors' for 480p: 50 steps, guidance 5."""
 
     guidance: float = 5.0
+    seconds: float | None = 5.0
     area: int = 480 * 832
     """Pixels of a frame: 480 x 832, or 720 x 1280 with the 720P checkpoint."""
     most_frames: int = 81

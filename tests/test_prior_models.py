@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is first imported
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -45,7 +46,7 @@ pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
     reason='needs pip install "hoijax[priors]"',
 )
-SHORT = {"steps": 2, "prompt_suffix": ""}
+SHORT = {"steps": 2, "prompt_suffix": "", "seconds": None}
 
 
 @pytest.fixture(scope="session")
@@ -218,6 +219,19 @@ def test_a_clip_follows_prompt_and_seed(family, checkpoint, picture):
     record = json.loads(json.dumps(model.record("a person sits", 7, 3)))
     assert record["seed"] == 3
     assert record["steps"] == 2
+
+
+def test_a_clip_of_some_seconds_is_thinned_to_the_asked_frames(checkpoint, picture):
+    _, settings, fps = FAMILIES["wan"]
+    whole = Wan(checkpoint("wan"), settings).generate(picture, "a person", frames=9, seed=0)
+    spanning = Wan(checkpoint("wan"), dataclasses.replace(settings, seconds=8 / fps))
+    thinned = spanning.generate(picture, "a person", frames=5, seed=0)
+    np.testing.assert_array_equal(thinned.frames, whole.frames[::2])
+    assert thinned.fps == fps / 2
+    assert FramePackSettings().seconds == 5.0
+    too_long = Wan(checkpoint("wan"), dataclasses.replace(settings, seconds=60.0))
+    with pytest.raises(UserError, match="961 frames were asked for"):
+        too_long.generate(picture, "a person", frames=5, seed=0)
 
 
 def test_cogvideox_makes_no_more_frames_than_it_knows(checkpoint, picture):
