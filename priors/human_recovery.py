@@ -30,8 +30,9 @@ FIT_POINTS = 512  # points of the point map that the fit gets for every frame
 LEAST_CONFIDENCE = 0.2
 LEAST_KEYPOINTS = 5  # a frame with fewer sure keypoints does not show a body
 GVHMR_REPOSITORY = "ryanrudes/gvhmr"
+GVHMR_CHECKPOINT = "gvhmr_siga24_release.ckpt"
 GVHMR_INSTALL = (
-    "pip install gvhmr (its licence allows research and non-profit use only; it also needs your "
+    "pip install gvhmr yacs (its licence allows research and non-profit use only; it also needs your "
     "SMPL-X file and its checkpoints, see https://github.com/ryanrudes/gvhmr)"
 )
 BOX_ENLARGED = 1.2  # of the person's box, as GVHMR is trained
@@ -100,7 +101,7 @@ class Gvhmr:
         runtime: TorchSettings | None = None,
     ):
         """smplx_file: SMPLX_NEUTRAL.npz. model_id: hub repository of the checkpoints, or the path of
-        the checkpoint of the network."""
+        the network's checkpoint or its directory."""
         self.body_name, self._model_id = smplx_file, model_id
         self.runtime = runtime or TorchSettings()
 
@@ -121,10 +122,9 @@ class Gvhmr:
 
         device, _ = device_and_dtype(self.runtime)
         with readable_errors(STAGE, self._model_id, loading=True):
-            local = Path(self._model_id.name).expanduser()
-            path = local if local.is_file() else Path(
+            path = local_checkpoint(self._model_id) or Path(
                 hub.ensure_gvhmr_ckpt(self._model_id.name, revision=self._model_id.revision)
-            )  # fmt: skip
+            )
             refuse_pickled_code(path)
             return GVHMR.from_pretrained(ckpt_path=str(path), device=device)
 
@@ -172,10 +172,9 @@ class Gvhmr:
                 f"{STAGE}: GVHMR's image features need {HMR2_CKPT}. Fetch it with `gvhmr download`, "
                 "or set GVHMR_CHECKPOINTS to the folder that holds it"
             )
-        from gvhmr.utils.preproc.vitfeat_extractor import Extractor
-
+        features = require("gvhmr.utils.preproc.vitfeat_extractor", remedy=GVHMR_INSTALL)
         crops, boxes = get_batch(video.frames, boxes, img_ds=1.0, path_type="np")
-        return Extractor().extract_video_features(crops.float(), boxes)
+        return features.Extractor().extract_video_features(crops.float(), boxes)
 
 
 def require_gvhmr() -> None:
@@ -184,6 +183,17 @@ def require_gvhmr() -> None:
         raise UserError(
             f"{STAGE}: GVHMR is not installed. Use our own fit (--body fit), or: {GVHMR_INSTALL}"
         )
+
+
+def local_checkpoint(model_id: ModelId) -> Path | None:
+    """The checkpoint that a path names: a file, or a directory that holds it; None for a hub id."""
+    path = Path(model_id.name).expanduser()
+    if path.is_dir():
+        found = sorted(path.rglob(GVHMR_CHECKPOINT))
+        if not found:
+            raise UserError(f"{STAGE}: the directory {path} holds no {GVHMR_CHECKPOINT}")
+        return found[0]
+    return path if path.is_file() else None
 
 
 def refuse_pickled_code(path: Path) -> None:

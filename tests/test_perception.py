@@ -32,6 +32,7 @@ from priors.human_recovery import (
     FittedBody,
     Gvhmr,
     check_person,
+    local_checkpoint,
     refuse_pickled_code,
     square_boxes,
     to_body_motion,
@@ -563,6 +564,17 @@ def test_gvhmr_says_how_it_is_licensed():
     maps = PointMaps(np.ones((3, 8, 8, 3)), np.ones((3, 8, 8), bool), np.tile(np.eye(3), (3, 1, 1)))
     with pytest.raises(UserError, match="non-profit"):
         Gvhmr("anny").recover(clip, np.ones((3, 18, 3)), np.ones((3, 8, 8), bool), maps)
+
+
+def test_local_checkpoints(tmp_path):
+    assert local_checkpoint(ModelId("ryanrudes/gvhmr")) is None
+    with pytest.raises(UserError, match="holds no gvhmr_siga24_release"):
+        local_checkpoint(ModelId(str(tmp_path)))
+    file = tmp_path / "gvhmr" / "gvhmr_siga24_release.ckpt"
+    file.parent.mkdir()
+    file.touch()
+    assert local_checkpoint(ModelId(str(tmp_path))) == file
+    assert local_checkpoint(ModelId(str(file))) == file
 
 
 class _Runs:
