@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from hoijax.bodies.body_field import BodyField
 from hoijax.bodies.keypoints import openpose18_from
 from hoijax.bodies.skinned_body import ShapedBody
+from hoijax.frames import transform_points
 from hoijax.rigid import to_world
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Neighbours, PosedScene, Scene, Unknowns, pose_scene
@@ -110,6 +111,11 @@ class AnchorPosed:
     @property
     def joints_world(self) -> Float[Array, "P T 55 3"]:
         return self.Ts_world_joint[..., :3, 3]
+
+    def in_camera(self, points_world: Float[Array, "P T n 3"]) -> Float[Array, "P T n 3"]:
+        """World points of people in the camera's axes."""
+        T = self.scene.seen.Ts_camera_world
+        return transform_points(jnp.broadcast_to(T, (points_world.shape[0], *T.shape)), points_world)
 
     def sample_points(self, index: Int[Array, "O P T A"]) -> Float[Array, "O P T A 3"]:
         """Chosen surface samples of every object, in the world."""

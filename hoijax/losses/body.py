@@ -15,7 +15,6 @@ from hoijax.bodies.motion_terms import (
 )
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
 from hoijax.camera import project
-from hoijax.frames import transform_points
 from hoijax.losses.fit import MASK_RHO
 from hoijax.losses.lookup import bilinear
 from hoijax.numerics import geman_mcclure
@@ -48,9 +47,7 @@ def body_points(posed: AnchorPosed) -> tuple[Values, Mask]:
 def body_mask(posed: AnchorPosed) -> tuple[Values, Mask]:
     """Projected skin must fall on the person's mask or behind an occluder: robust px^2. (P, T)"""
     seen, cameras = posed.scene.seen, posed.scene.objects.cameras
-    in_camera = transform_points(
-        seen.Ts_camera_world[None], posed.vertices_world[:, :, ::SILHOUETTE_STRIDE]
-    )
+    in_camera = posed.in_camera(posed.vertices_world[:, :, ::SILHOUETTE_STRIDE])
     pixels = project(in_camera, cameras.intrinsics[None])
     lookup = jax.vmap(jax.vmap(bilinear))
     distance = lookup(seen.mask_distance, pixels / cameras.cell_size - 0.5)

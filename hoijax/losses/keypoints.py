@@ -6,7 +6,6 @@ from jaxtyping import Array, Bool, Float
 
 from hoijax.anchor_scene import AnchorPosed
 from hoijax.bodies.motion_terms import keypoint_energy, normalised_residuals
-from hoijax.frames import transform_points
 
 KEYPOINT_RHO = 0.05  # of the focal length: a keypoint further off than this says little
 Values = Float[Array, "*entities frames"]
@@ -19,7 +18,7 @@ def body_keypoints(posed: AnchorPosed) -> tuple[Values, Mask]:
     Residuals are in units of the focal length, so that weights do not depend on the resolution.
     """
     seen = posed.scene.seen
-    in_camera = transform_points(seen.Ts_camera_world[None], posed.keypoints_world)
+    in_camera = posed.in_camera(posed.keypoints_world)
     shape = (*in_camera.shape[:2], 3, 3)
     intrinsics = jnp.broadcast_to(posed.scene.objects.cameras.intrinsics[None], shape)
     squared = normalised_residuals(in_camera, intrinsics, seen.keypoints)
