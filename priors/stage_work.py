@@ -145,7 +145,7 @@ def unlabelled_assets(request: Request) -> list[Any]:
 
 def label_parts(inputs: Inputs) -> Content:
     """Parts of the meshes that bring none, by votes of part masks in rendered views."""
-    from priors.part_voting import label_parts as vote_parts
+    from priors.part_voting import vote_parts
 
     arrays: dict[str, np.ndarray] = {}
     names: dict[str, list[str]] = {}
