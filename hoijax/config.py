@@ -1,6 +1,6 @@
 """Settings of a solve as frozen dataclasses, and the named presets. No effects, no imports of JAX."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hoijax.errors import UserError
 
@@ -36,6 +36,10 @@ class SearchSettings:
     """Hypotheses of a frame that survive the coarse round and enter the paths."""
 
 
+STEPS = {"lm": 36, "adam": 300}
+"""Optimisers, and the steps that each needs on our terms."""
+
+
 @dataclass(frozen=True)
 class SolveSettings:
     """Everything `hoijax solve` can be told, apart from the loss terms themselves."""
@@ -46,10 +50,16 @@ class SolveSettings:
     seed: int = 0
     start: str = "search"
     """"search": global search over SO(3) in every frame + best paths. "yaw": published yaw starts."""
-    steps: int = 300
+    optimizer: str = "lm"
+    """"lm": Levenberg-Marquardt (solver.newton). "adam": first order, as published."""
+    steps: int = STEPS["lm"]
+    round_steps: int = 3
+    """lm: steps in which weights, neighbours and curvature stay."""
     learning_rate: float = 0.01
+    """adam: decays to `final_learning_rate` by a cosine."""
     final_learning_rate: float = 1e-4
     refresh_every: int = 20
+    """adam: steps in which neighbours stay."""
     points: int = 384
     """Observed points a frame that the fitting terms read."""
     contact_points: int = 32
@@ -71,6 +81,7 @@ PRESETS: dict[str, SolveSettings] = {
         preset="hoi-page",
         inits=4,
         start="yaw",
+        optimizer="adam",
         steps=600,
         final_learning_rate=0.01,
         points=1024,
@@ -89,3 +100,15 @@ def preset_settings(name: str) -> SolveSettings:
     if name not in PRESETS:
         raise UserError(f"no preset '{name}'. Known presets: {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def with_optimizer(settings: SolveSettings, name: str | None) -> SolveSettings:
+    """The settings with another optimiser and the steps it needs; None changes nothing.
+
+    Raises UserError listing the known ones.
+    """
+    if name is None or name == settings.optimizer:
+        return settings
+    if name not in STEPS:
+        raise UserError(f"no optimizer '{name}'. Known optimizers: {', '.join(STEPS)}.")
+    return replace(settings, optimizer=name, steps=STEPS[name])

@@ -45,6 +45,7 @@ LAYERS = {
     "hoijax.anchor_config": "B",  # builds on hoijax.config
     "hoijax.anchor_scene": "C",
     "hoijax.anchor_staging": "C",
+    "hoijax.curvature": "C",
     "hoijax.result": "C",
     "hoijax.scene": "C",
     "hoijax.staging": "C",

@@ -1,9 +1,14 @@
 """Part contact and contact drift, one row per PAG edge (HOI-PAGE L_con = L_cc + L_cd)."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from hoijax.curvature import Curvature
+from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
+from hoijax.rotations import skew
 from hoijax.scene import PosedScene, edge_points_in_target
 
 SIDE_TEMPERATURE = 0.02  # metres: how sharply the closer side of a pair is preferred
@@ -38,11 +43,17 @@ def contact(posed: PosedScene) -> tuple[Values, Mask]:
     distances = edge_distances(posed)
     shares = side_shares(posed, distances)
     squared = jnp.sum(shares[:, :, None] * distances**2, axis=1)
+    mask = jnp.broadcast_to(edges.mask[:, None], squared.shape)
+    return squared * _frame_weight(posed, squared), mask
+
+
+def _frame_weight(posed: PosedScene, squared: Float[Array, "E T"]) -> Float[Array, "E T"]:
+    """Contact state of each frame, or all weight on the best one."""
     frames = squared.shape[-1]
     # The best frame carries the weight of a whole clip, so that the mean over frames is its value.
     best = frames * jax.nn.one_hot(jnp.argmin(squared, axis=-1), frames)
-    frame_weight = jnp.where(edges.every_frame[:, None], posed.neighbours.contact_state, best)
-    return squared * frame_weight, jnp.broadcast_to(edges.mask[:, None], squared.shape)
+    every_frame = posed.scene.edges.every_frame[:, None]
+    return jnp.where(every_frame, posed.neighbours.contact_state, best)
 
 
 def contact_drift(posed: PosedScene) -> tuple[Values, Mask]:
@@ -56,7 +67,122 @@ def contact_drift(posed: PosedScene) -> tuple[Values, Mask]:
     bend = jnp.pad(bend, ((0, 0), (0, 0), (1, 1)))
     slip = jnp.where(edges.is_rel_static[:, None, None], step, bend)
     shares = side_shares(posed, edge_distances(posed))
-    state = posed.neighbours.contact_state
-    touching = jnp.minimum(state, jnp.pad(state, ((0, 0), (1, 0)), mode="edge")[:, :-1])
+    touching = _touching(posed)
     values = jnp.sum(shares[:, :, None] * slip, axis=1) * touching
     return values, jnp.broadcast_to(edges.mask[:, None], values.shape)
+
+
+def _touching(posed: PosedScene) -> Float[Array, "E T"]:
+    """1 where an edge is in contact in this frame and the one before."""
+    state = posed.neighbours.contact_state
+    return jnp.minimum(state, jnp.pad(state, ((0, 0), (1, 0)), mode="edge")[:, :-1])
+
+
+def contact_curvature(posed: PosedScene) -> Curvature:
+    """Of `contact`, for the objects at both ends of an edge."""
+    edges = posed.scene.edges
+    owner = edges.target[:, None, None, None]
+    table = DistanceGrids(
+        posed.scene.grids.corners, posed.scene.grids.lower[owner], posed.scene.grids.spacing[owner]
+    )
+    points = edge_points_in_target(posed)
+    distance, slope = query_with_gradient(table, points, edges.grid[:, None, None, None])
+    outside = jnp.maximum(distance, 0.0)
+    count = distance.shape[-1]
+    nearest = jax.nn.one_hot(jnp.argmin(outside, axis=-1), count)
+    choice = jnp.where(edges.use_mean[:, None, None, None], 1.0 / count, nearest)
+    choice = choice * (distance > 0.0)
+    residual = jnp.sum(choice * outside, axis=-1)
+    shares = side_shares(posed, residual)
+    squared = jnp.sum(shares[:, :, None] * residual**2, axis=1)
+    weight = shares[:, :, None] * (_frame_weight(posed, squared) * edges.mask[:, None])[:, None]
+    ends = _ends(posed, points)
+    turned = jnp.einsum("etij,estcj->estci", ends[0].rotations, slope)
+    blocks = jnp.zeros((*posed.translations.shape[:2], 6, 6))
+    for end in ends:
+        rows = jnp.concatenate([jnp.cross(end.arms, turned), turned], axis=-1)
+        row = jnp.einsum("estc,estcj->estj", choice, rows)
+        both = 2.0 * jnp.einsum("est,esti,estj->etij", weight, row, row)
+        blocks = blocks + jnp.einsum("eo,etij->otij", end.owner, both)
+    return Curvature(blocks)
+
+
+class _End(NamedTuple):
+    """One end of every edge: which object it is (none for a body) and the arms of the points."""
+
+    owner: Float[Array, "E O"]
+    rotations: Float[Array, "E T 3 3"]
+    arms: Float[Array, "E 2 T C 3"]
+
+
+def _ends(posed: PosedScene, points_target: Float[Array, "E 2 T C 3"]) -> tuple[_End, _End]:
+    """Target and source of every edge; arms are world vectors from the object's centre."""
+    edges, count = posed.scene.edges, posed.scene.object_count
+    rotations = posed.rotations[edges.target]
+    centred = points_target - posed.scene.objects.centres[edges.target][:, None, None, None]
+    arms = jnp.einsum("etij,estcj->estci", rotations, centred)
+    source = jnp.minimum(edges.source, count - 1)
+    between = posed.translations[edges.target] - posed.translations[source]
+    target_owner = jax.nn.one_hot(edges.target, count)
+    source_owner = jax.nn.one_hot(edges.source, count)  # a body is no object: all zero
+    return (
+        _End(target_owner, rotations, arms),
+        _End(source_owner, posed.rotations[source], arms + between[:, None, :, None]),
+    )
+
+
+def contact_drift_curvature(posed: PosedScene) -> Curvature:
+    """Of `contact_drift`, with the turn between neighbouring frames left out of the coupling."""
+    edges = posed.scene.edges
+    points = edge_points_in_target(posed)
+    shares = side_shares(posed, edge_distances(posed))
+    weight = shares[:, :, None] * (_touching(posed) * edges.mask[:, None])[:, None]
+    # Coefficients of frames t - 1, t, t + 1 in the slip of frame t.
+    slips = jnp.asarray([[-1.0, 1.0, 0.0], [-0.5, 1.0, -0.5]])
+    slip = slips[jnp.where(edges.is_rel_static, 0, 1)]
+    total = None
+    for end in _ends(posed, points):
+        arms = end.arms
+        rows = jnp.concatenate([skew(arms), -jnp.broadcast_to(jnp.eye(3), (*arms.shape, 3))], -1)
+        blocks = _banded(rows, weight, slip, edges.is_rel_static)
+        placed = [jnp.einsum("eo,etij->otij", end.owner, block) for block in blocks]
+        total = placed if total is None else [a + b for a, b in zip(total, placed, strict=True)]
+    assert total is not None
+    return Curvature(*total)
+
+
+def _banded(
+    rows: Float[Array, "E 2 T C 3 6"],
+    weight: Float[Array, "E 2 T"],
+    slip: Float[Array, "E 3"],
+    is_step: Bool[Array, " E"],
+) -> list[Float[Array, "E frames 6 6"]]:
+    """Blocks on the diagonal and beside it of a weighted sum of squared slips."""
+    frames = rows.shape[2]
+    middle = jnp.arange(frames)
+    # A bend needs both neighbours, a step only the frame before.
+    complete = (middle > 0) & ((middle < frames - 1) | is_step[:, None])
+    weight = weight * complete[:, None]
+    blocks = []
+    for offset in range(3):
+        pair = 2.0 * jnp.einsum(
+            "estcki,estckj->estij", rows[:, :, : frames - offset], rows[:, :, offset:]
+        )
+        pair = pair / rows.shape[3]
+        share = jnp.zeros((*weight.shape[:2], frames - offset))
+        for first in range(3 - offset):
+            # The earlier frame of the pair stands at place `first` of the slip of frame t.
+            product = weight * (slip[:, first] * slip[:, first + offset])[:, None, None]
+            shifted = _shift(product, 1 - first)
+            share = share + shifted[..., : frames - offset]
+        blocks.append(jnp.einsum("est,estij->etij", share, pair))
+    return blocks
+
+
+def _shift(values: Float[Array, "*batch T"], by: int) -> Float[Array, "*batch T"]:
+    """values[t + by] at t, zero where there is none."""
+    if by > 0:
+        return jnp.pad(values[..., by:], [(0, 0)] * (values.ndim - 1) + [(0, by)])
+    if by < 0:
+        return jnp.pad(values[..., :by], [(0, 0)] * (values.ndim - 1) + [(-by, 0)])
+    return values

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.camera import project
-from hoijax.losses.lookup import bilinear
+from hoijax.camera import NEAR, project
+from hoijax.curvature import Curvature, distance_rows, gram, moving_points, robust_weight
+from hoijax.losses.lookup import bilinear, bilinear_with_gradient
 from hoijax.numerics import geman_mcclure
 from hoijax.rigid import to_world
 from hoijax.scene import WHOLE_UNSIGNED, PosedScene
@@ -29,6 +30,17 @@ def object_points(posed: PosedScene) -> tuple[Values, Mask]:
     return geman_mcclure(jnp.sum(squared, axis=-1) / count, ROBUST_RHO), observed.detected
 
 
+def object_points_curvature(posed: PosedScene) -> Curvature:
+    """Of `object_points`."""
+    observed = posed.scene.observed
+    rows = posed.scene.objects.first_grid + WHOLE_UNSIGNED
+    distance, jacobian = distance_rows(posed, observed.points_world, rows)
+    share = _shares(observed.point_mask)
+    mean = jnp.sum(share * distance**2, axis=-1, keepdims=True)
+    weight = share * robust_weight(mean, ROBUST_RHO) * observed.detected[..., None]
+    return Curvature(gram(jacobian, weight))
+
+
 def part_points(posed: PosedScene) -> tuple[Values, Mask]:
     """3D chamfer of each part's labelled points to that part alone. (O, Q, T)"""
     observed = posed.scene.observed
@@ -38,6 +50,15 @@ def part_points(posed: PosedScene) -> tuple[Values, Mask]:
     per_part = jnp.einsum("otn,otnq->oqt", squared, observed.part_shares)
     mask = jnp.swapaxes(jnp.any(observed.part_shares > 0.0, axis=2), 1, 2)
     return geman_mcclure(per_part, ROBUST_RHO), mask & observed.detected[:, None]
+
+
+def part_points_curvature(posed: PosedScene) -> Curvature:
+    """Of `part_points`."""
+    observed = posed.scene.observed
+    distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
+    per_part = jnp.einsum("otn,otnq->otq", distance**2, observed.part_shares)
+    weight = jnp.einsum("otnq,otq->otn", observed.part_shares, robust_weight(per_part, ROBUST_RHO))
+    return Curvature(gram(jacobian, weight * observed.detected[..., None]))
 
 
 def robust_object_points(posed: PosedScene) -> tuple[Values, Mask]:
@@ -51,6 +72,15 @@ def robust_object_points(posed: PosedScene) -> tuple[Values, Mask]:
     cost = jnp.where(observed.point_mask, geman_mcclure(distance**2, POINT_RHO), 0.0)
     count = jnp.maximum(jnp.sum(observed.point_mask, axis=-1, dtype=jnp.float32), 1)
     return jnp.sum(cost, axis=-1) / count, observed.detected
+
+
+def robust_object_points_curvature(posed: PosedScene) -> Curvature:
+    """Of `robust_object_points`."""
+    observed = posed.scene.observed
+    rows = posed.scene.objects.first_grid + WHOLE_UNSIGNED
+    distance, jacobian = distance_rows(posed, observed.points_world, rows)
+    weight = _shares(observed.point_mask) * robust_weight(distance**2, POINT_RHO)
+    return Curvature(gram(jacobian, weight * observed.detected[..., None]))
 
 
 def robust_part_points(posed: PosedScene) -> tuple[Values, Mask]:
@@ -67,6 +97,21 @@ def robust_part_points(posed: PosedScene) -> tuple[Values, Mask]:
     cost = jnp.where(labelled, geman_mcclure(distance**2, POINT_RHO), 0.0)
     count = jnp.maximum(jnp.sum(labelled, axis=-1, dtype=jnp.float32), 1)
     return jnp.sum(cost, axis=-1) / count, observed.detected
+
+
+def robust_part_points_curvature(posed: PosedScene) -> Curvature:
+    """Of `robust_part_points`."""
+    observed = posed.scene.observed
+    distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
+    labelled = jnp.any(observed.part_shares > 0.0, axis=-1)
+    weight = _shares(labelled) * robust_weight(distance**2, POINT_RHO)
+    return Curvature(gram(jacobian, weight * observed.detected[..., None]))
+
+
+def _shares(mask: Bool[Array, "O T n"]) -> Float[Array, "O T n"]:
+    """Weights of a mean over the set elements."""
+    count = jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True, dtype=jnp.float32), 1.0)
+    return mask.astype(jnp.float32) / count
 
 
 def project_samples(posed: PosedScene, count: int) -> Float[Array, "O T {count} 2"]:
@@ -120,3 +165,59 @@ def model_mask(posed: PosedScene) -> tuple[Values, Mask]:
     distance = lookup(posed.scene.observed.mask_distance, cells)
     cost = geman_mcclure(distance**2, MASK_RHO)
     return jnp.mean(cost, axis=-1), posed.scene.observed.detected
+
+
+def model_mask_curvature(posed: PosedScene) -> Curvature:
+    """Of `model_mask`."""
+    scene = posed.scene
+    points = posed.samples_world(MASK_SAMPLES)
+    pixels = project_world(posed, points)
+    lookup = jax.vmap(jax.vmap(bilinear_with_gradient))
+    distance, slope = lookup(scene.observed.mask_distance, pixels / scene.cameras.cell_size - 0.5)
+    slope_world = _pixel_slope_to_world(posed, points, slope / scene.cameras.cell_size)
+    weight = robust_weight(distance**2, MASK_RHO) * scene.observed.detected[..., None]
+    return Curvature(gram(moving_points(posed, points, slope_world), weight / MASK_SAMPLES))
+
+
+def _pixel_slope_to_world(
+    posed: PosedScene, points_world: Float[Array, "O T n 3"], slope: Float[Array, "O T n 2"]
+) -> Float[Array, "O T n 3"]:
+    """Gradient by world position of a function with gradient `slope` by pixel position."""
+    cameras = posed.scene.cameras
+    to_camera = cameras.Ts_pointmap_world[:, :3, :3]
+    seen = jnp.einsum("tij,otnj->otni", to_camera, points_world)
+    seen = seen + cameras.Ts_pointmap_world[:, None, :3, 3]
+    depth = jnp.maximum(seen[..., 2:], NEAR)
+    focal = jnp.stack([cameras.intrinsics[:, 0, 0], cameras.intrinsics[:, 1, 1]], axis=-1)
+    across = slope * focal[:, None] / depth
+    along = -jnp.sum(across * seen[..., :2], axis=-1, keepdims=True) / depth
+    in_camera = jnp.concatenate([across, along], axis=-1)
+    return jnp.einsum("tji,otnj->otni", to_camera, in_camera)
+
+
+def _chosen_pixels_curvature(
+    posed: PosedScene, nearest: Array, weight: Float[Array, "O T M"]
+) -> Curvature:
+    chosen = jax.vmap(lambda samples, index: samples[index])(posed.scene.objects.samples, nearest)
+    points = to_world(posed.rotations, posed.translations, chosen)
+    blocks = jnp.zeros((*points.shape[:2], 6, 6))
+    for axis in (0, 1):
+        slope = jnp.zeros((*points.shape[:3], 2)).at[..., axis].set(1.0)
+        rows = moving_points(posed, points, _pixel_slope_to_world(posed, points, slope))
+        blocks = blocks + gram(rows, weight * posed.scene.observed.detected[..., None])
+    return Curvature(blocks)
+
+
+def object_pixels_curvature(posed: PosedScene) -> Curvature:
+    """Of `object_pixels`."""
+    nearest = posed.neighbours.nearest_sample
+    mask = posed.scene.observed.point_mask[:, :, : nearest.shape[-1]]
+    return _chosen_pixels_curvature(posed, nearest, _shares(mask))
+
+
+def part_pixels_curvature(posed: PosedScene) -> Curvature:
+    """Of `part_pixels`."""
+    nearest = posed.neighbours.nearest_part_sample
+    shares = posed.scene.observed.part_shares[:, :, : nearest.shape[-1]]
+    total = jnp.maximum(jnp.sum(shares, axis=2, keepdims=True), 1e-6)
+    return _chosen_pixels_curvature(posed, nearest, jnp.sum(shares / total, axis=-1))

@@ -1,8 +1,10 @@
 """Object motion states of the PAG: how an object may move (HOI-PAGE L_smo)."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from hoijax.curvature import Curvature
 from hoijax.rotations import slerp_midpoint, squared_chordal
 from hoijax.scene import PosedScene
 
@@ -35,3 +37,33 @@ def _switch(moves: Array, bend: Array, step: Array) -> tuple[Array, Array]:
     step = jnp.pad(step, ((0, 0), (1, 0)))
     values = jnp.where(moves[:, None], bend, step)
     return values, jnp.ones_like(values, dtype=bool)
+
+
+def translation_curvature(posed: PosedScene) -> Curvature:
+    """Of `translation_smoothness`: constant."""
+    return _tie_frames(posed.scene.objects.is_translational, posed.scene.frame_count, slice(3, 6))
+
+
+def rotation_curvature(posed: PosedScene) -> Curvature:
+    """Of `rotation_smoothness`, for turns between frames well below 180 degrees.
+
+    There the turns add up like vectors, and the residual is omega_t minus its neighbours' mean.
+    """
+    return _tie_frames(posed.scene.objects.is_rotational, posed.scene.frame_count, slice(0, 3))
+
+
+def _tie_frames(moves: Bool[Array, " O"], frames: int, axes: slice) -> Curvature:
+    """Curvature of the bend of moving objects and of the steps of static ones, on three axes."""
+    bend = np.zeros((max(frames - 2, 0), frames), np.float32)
+    rows = np.arange(len(bend))
+    bend[rows, rows], bend[rows, rows + 1], bend[rows, rows + 2] = -0.5, 1.0, -0.5
+    step = np.diff(np.eye(frames, dtype=np.float32), axis=0)
+    moving, static = 2.0 * bend.T @ bend, 2.0 * STATIC_FACTOR * step.T @ step
+    chosen = np.zeros(6, np.float32)
+    chosen[axes] = 1.0
+    blocks = []
+    for offset in range(3):
+        pair = [np.diagonal(matrix, offset) for matrix in (moving, static)]
+        rows = jnp.where(moves[:, None], jnp.asarray(pair[0]), jnp.asarray(pair[1]))
+        blocks.append(rows[..., None, None] * jnp.asarray(np.diag(chosen)))
+    return Curvature(*blocks)

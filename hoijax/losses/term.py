@@ -7,14 +7,16 @@ denominator (missing frames count as zeros), so a weight means the same in every
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from hoijax.curvature import Curvature
 from hoijax.scene import PosedScene
 
 LossFunction = Callable[
-    [PosedScene], tuple[Float[Array, "*entities frames"], Bool[Array, "*entities frames"]]
+    [Any], tuple[Float[Array, "*entities frames"], Bool[Array, "*entities frames"]]
 ]
 
 
@@ -26,15 +28,16 @@ class LossTerm:
     function: LossFunction
     start: float
     end: float
+    curvature: Callable[[PosedScene], Curvature] | None = None
+    """Curvature of the term summed over frames, for Newton steps; without it the term pulls by its
+    gradient alone, which is right but may be slow."""
     reads_pixel_neighbours: bool = False
     """The function reads `Neighbours.nearest_sample`: only then are these kept up to date."""
 
     @classmethod
-    def constant(
-        cls, name: str, function: LossFunction, weight: float, *, pixel_neighbours: bool = False
-    ) -> "LossTerm":
-        """A term whose weight stays."""
-        return cls(name, function, weight, weight, pixel_neighbours)
+    def constant(cls, name: str, function: LossFunction, weight: float, **options) -> "LossTerm":
+        """A term whose weight stays; options are `curvature` and `reads_pixel_neighbours`."""
+        return cls(name, function, weight, weight, **options)
 
 
 Weights = dict[str, Float[Array, " 2"]]
@@ -60,7 +63,7 @@ def default_weights(
     return weights
 
 
-def reduce_term(term: LossTerm, posed: PosedScene) -> Float[Array, ""]:
+def reduce_term(term: LossTerm, posed: Any) -> Float[Array, ""]:
     """Unweighted value of one term: mean over frames, sum over entities, masked with zeros."""
     values, mask = term.function(posed)
     return jnp.sum(jnp.where(mask, values, 0.0)) / values.shape[-1]
@@ -68,15 +71,21 @@ def reduce_term(term: LossTerm, posed: PosedScene) -> Float[Array, ""]:
 
 def evaluate(
     terms: Sequence[LossTerm],
-    posed: PosedScene,
+    posed: Any,
     weights: Weights,
     progress: Float[Array, ""] | float,
 ) -> tuple[Float[Array, ""], Float[Array, " n"]]:
     """Weighted total at `progress` in [0, 1] of the schedules, and every term's unweighted value."""
     report = jnp.stack([reduce_term(term, posed) for term in terms])
+    return jnp.sum(weights_at(terms, weights, progress) * report), report
+
+
+def weights_at(
+    terms: Sequence[LossTerm], weights: Weights, progress: Float[Array, ""] | float
+) -> Float[Array, " n"]:
+    """Weight of every term at `progress` in [0, 1] of its schedule."""
     ramp = jnp.stack([weights[term.name] for term in terms])
-    current = ramp[:, 0] + (ramp[:, 1] - ramp[:, 0]) * progress
-    return jnp.sum(current * report), report
+    return ramp[:, 0] + (ramp[:, 1] - ramp[:, 0]) * progress
 
 
 def final_total(

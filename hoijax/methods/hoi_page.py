@@ -31,6 +31,7 @@ from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights
 from hoijax.methods.contact_states import contact_states
+from hoijax.methods.object_curvature import with_curvature
 from hoijax.methods.point_maps import align
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.result import Result
@@ -38,14 +39,15 @@ from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Scene, pose_scene
 from hoijax.solver.initialise import Starts, search_starts, yaw_starts
 from hoijax.solver.neighbours import empty_neighbours, refresh_all, refresh_bodies
+from hoijax.solver.newton import optimise_newton
 from hoijax.solver.optimise import Problem, Schedule, Solution, optimise
 from hoijax.staging import build_scene, posed_bodies
 
 PUBLISHED_TERMS = (
     LossTerm.constant("object_points", object_points, 1e3),
-    LossTerm.constant("object_pixels", object_pixels, 1e-4, pixel_neighbours=True),
+    LossTerm.constant("object_pixels", object_pixels, 1e-4, reads_pixel_neighbours=True),
     LossTerm.constant("part_points", part_points, 1e2),
-    LossTerm.constant("part_pixels", part_pixels, 1e-4, pixel_neighbours=True),
+    LossTerm.constant("part_pixels", part_pixels, 1e-4, reads_pixel_neighbours=True),
     LossTerm.constant("translation_smoothness", translation_smoothness, 1e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e3),
     LossTerm("penetration", penetration, 0.0, 10.0),
@@ -59,7 +61,7 @@ DEFAULT_TERMS = (
     LossTerm.constant("model_mask", model_mask, 2e-2),
     LossTerm.constant("translation_smoothness", translation_smoothness, 3e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e2),
-    LossTerm("penetration", penetration, 0.0, 10.0),
+    LossTerm("penetration", penetration, 0.0, 3.0),
     LossTerm.constant("object_penetration", object_penetration, 10.0),
     LossTerm.constant("ground", ground, 1e2),
     LossTerm.constant("contact", contact, 1e1),
@@ -167,19 +169,29 @@ def descend(
     empty = empty_neighbours(scene)
     batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty)
     batched = dataclasses.replace(batched, contact_state=jnp.asarray(states))
-    schedule = Schedule(
-        jnp.asarray(settings.learning_rate), jnp.asarray(settings.final_learning_rate)
-    )
-    solution = optimise(
-        object_problem(table),
-        scene,
-        starts.unknowns,
-        batched,
-        default_weights(table, weights),
-        schedule,
-        steps=settings.steps,
-        refresh_every=settings.refresh_every,
-    )
+    values = default_weights(table, weights)
+    if settings.optimizer == "lm":
+        solution = optimise_newton(
+            object_problem(with_curvature(table)),
+            scene,
+            starts.unknowns,
+            batched,
+            values,
+            rounds=max(settings.steps // settings.round_steps, 1),
+            steps=min(settings.round_steps, settings.steps),
+        )
+    else:
+        rates = settings.learning_rate, settings.final_learning_rate
+        solution = optimise(
+            object_problem(table),
+            scene,
+            starts.unknowns,
+            batched,
+            values,
+            Schedule(*map(jnp.asarray, rates)),
+            steps=settings.steps,
+            refresh_every=settings.refresh_every,
+        )
     return jax.block_until_ready(solution)
 
 

@@ -21,6 +21,7 @@ from hoijax.rotations import super_fibonacci_rotations
 from hoijax.scene import WHOLE_UNSIGNED, Scene, Unknowns
 from hoijax.solver.paths import PathCosts, best_paths
 from hoijax.solver.pose_search import FrameEvidence, SearchObject, search_frames
+from hoijax.solver.unfold import is_new, unfold
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,10 @@ def search_starts(
     settings: SearchSettings | None = None,
     costs: PathCosts | None = None,
 ) -> Starts:
-    """K distinct best trajectories of every object; candidate k takes path k of each object.
+    """K distinct best trajectories of every object; candidate k takes track k of each object.
 
+    Tracks are the best paths; one that flips between near-symmetric twins stands behind its
+    continuous variants (`solver.unfold`).
     symmetries: per object (S, 3, 3), rotations about the centre that change nothing.
     """
     settings = settings or SearchSettings()
@@ -159,10 +162,11 @@ def search_starts(
         )
         frames = np.arange(scene.frame_count)
         seen = np.asarray(np.isfinite(unary).any(axis=1))
-        tracks = [
+        found = [
             _fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths
         ]
+        tracks = _with_continuous(found, symmetries[o])
         # An object with fewer distinct paths than candidates starts the rest from its best again.
         tracks = [tracks[k % len(tracks)] for k in range(count)]
         rotation = np.stack([r for r, _ in tracks])
@@ -173,6 +177,23 @@ def search_starts(
         jnp.asarray(np.stack(translation, axis=1), jnp.float32),
     )
     return Starts(unknowns, tuple(f"path {k + 1}" for k in range(count)))
+
+
+Track = tuple[Float[ndarray, "T 3 3"], Float[ndarray, "T 3"]]
+
+
+def _with_continuous(tracks: list[Track], symmetries: Float[ndarray, "S 3 3"]) -> list[Track]:
+    """Tracks in order, each that flips replaced by its continuous variants; those that flip last."""
+    continuous: list[Track] = []
+    flipping: list[Track] = []
+    for rotations, translations in tracks:
+        variants = unfold(rotations)
+        if variants:
+            flipping.append((rotations, translations))
+        for track in variants or [rotations]:
+            if is_new(track, [r for r, _ in continuous], symmetries):
+                continuous.append((track, translations))
+    return continuous + flipping
 
 
 def _fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetries: ndarray):

@@ -126,18 +126,18 @@ def _solve_one(problem, scene, weights, schedule, initial, neighbours, *, steps,
             state.unknowns, neighbours, progress
         )
         loss = final_total(terms, report, weights)
-        finite = state.finite & jnp.isfinite(loss) & _all_finite(gradient)
+        finite = state.finite & jnp.isfinite(loss) & all_finite(gradient)
         running = index < steps  # the last round is filled up with steps that change nothing
         better = finite & running & (loss < state.best_loss)
-        best = _choose(better, state.unknowns, state.best)
+        best = choose(better, state.unknowns, state.best)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
             updates, moments = adam.update(gradient, state.moments)
         span = schedule.learning_rate - schedule.final_learning_rate
         rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
         moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
         state = _State(
-            unknowns=_choose(finite & running, moved, state.unknowns),
-            moments=_choose(finite & running, moments, state.moments),
+            unknowns=choose(finite & running, moved, state.unknowns),
+            moments=choose(finite & running, moments, state.moments),
             best=best,
             best_loss=jnp.where(better, loss, state.best_loss),
             best_report=jnp.where(better, report, state.best_report),
@@ -170,21 +170,26 @@ def _solve_one(problem, scene, weights, schedule, initial, neighbours, *, steps,
         losses=state.best_loss,
         initial_losses=losses[0],
         reports=state.best_report,
-        codes=_result_code(state, losses),
+        codes=result_code(state.best_loss, state.finite, losses),
         history=reports.reshape(-1, len(terms))[:steps],
     )
 
 
-def _result_code(state: _State, losses: Float[Array, " steps"]) -> Int[Array, ""]:
+def result_code(
+    best_loss: Float[Array, ""], finite: Array, losses: Float[Array, " steps"]
+) -> Int[Array, ""]:
+    """How one candidate ended, from its loss at every step."""
     early = jnp.min(losses[: max(losses.shape[0] * 9 // 10, 1)])
-    improving = state.best_loss < early * (1.0 - CONVERGED_SHARE)
+    improving = best_loss < early * (1.0 - CONVERGED_SHARE)
     ended = jnp.where(improving, ResultCode.STEP_LIMIT.value, ResultCode.CONVERGED.value)
-    return jnp.where(state.finite, ended, ResultCode.NOT_FINITE.value).astype(jnp.int32)
+    return jnp.where(finite, ended, ResultCode.NOT_FINITE.value).astype(jnp.int32)
 
 
-def _all_finite(tree) -> Array:
+def all_finite(tree: Any) -> Array:
+    """Whether every number of a pytree is finite."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
 
 
-def _choose(flag: Array, yes, no):
+def choose(flag: Array, yes: Any, no: Any) -> Any:
+    """Leaf by leaf: one pytree or the other."""
     return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
