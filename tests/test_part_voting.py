@@ -9,13 +9,18 @@ from hoijax.errors import UserError
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from priors.interfaces import Detection, ModelId, Tracks
 from priors.packaged_models import mask_box
+from priors.pag_library import script_from_text
 from priors.part_voting import (
+    PICTURE,
     face_neighbours,
     face_parts_from_votes,
     render_views,
     vote_parts,
     with_parts,
 )
+from priors.settings import ObserveSettings, Request
+from priors.stage_work import Inputs, label_parts
+from priors.store import Entry
 
 OBJECTS = ("barbell", "box", "chair", "broom", "suitcase", "skateboard", "table")
 SIZE = 224
@@ -198,3 +203,21 @@ def test_samples_take_the_part_of_their_face():
     asset = load_asset("broom")
     again = with_parts(without_parts(asset), asset.face_parts, asset.part_names)
     assert (again.sample_parts == asset.sample_parts).mean() > 0.99
+
+
+def test_the_part_stage_labels_meshes_without_parts():
+    """The stage of `hoijax observe`: the graph's parts, found on a mesh that brings none."""
+    asset = load_asset("chair")
+    script = script_from_text("a person sits on a chair", [asset])
+    truth, bare = TrueParts(asset, size=PICTURE), without_parts(asset)
+    node = script.graph.objects[0].model_copy(update={"parts": asset.part_names})
+    graph = script.graph.model_copy(update={"objects": (node,)})
+    entries = {"pag": Entry({}, {"graph": graph.model_dump(mode="json")}, "", 0.0)}
+    models = {"detector": truth, "segmenter": truth}
+    request = Request("a person sits on a chair", (bare,))
+    arrays, value = label_parts(Inputs(request, ObserveSettings(), models, entries))
+    entries["parts"] = Entry(arrays, value, "", 0.0)
+    (labelled,) = Inputs(request, ObserveSettings(), models, entries).assets()
+    assert labelled.part_names == asset.part_names
+    assert right_share(asset, labelled.face_parts) > 0.99
+    assert (labelled.sample_parts == asset.sample_parts).mean() > 0.99
