@@ -22,7 +22,7 @@ SIZE = ("--frames", str(tiny.FRAMES), "--height", "96", "--width", "128")
 
 
 @pytest.fixture
-def tiny_models(monkeypatch, tmp_path):
+def fakes(monkeypatch, tmp_path):
     """The command line with fakes for models and an empty cache."""
     monkeypatch.setenv("HOIJAX_PRIORS_CACHE", str(tmp_path / "cache"))
     models = tiny.TinyModels()
@@ -30,30 +30,21 @@ def tiny_models(monkeypatch, tmp_path):
         yield models
 
 
-def test_observe_writes_a_sound_bundle_and_goes_on_from_its_cache(tiny_models, tmp_path):
+def test_observe_writes_a_sound_bundle_and_goes_on_from_its_cache(fakes, tmp_path):
     command = ("observe", tiny.TEXT, "--objects", "box", "--out", tmp_path / "bundle", *SIZE)
     ran = run(*command)
     assert ran.code == 0, ran.err
     assert check_bundle(tmp_path / "bundle") == []
     assert (tmp_path / "bundle" / "video.mp4").is_file()
     assert read_bundle(tmp_path / "bundle").frame_count == tiny.FRAMES
-    before = tiny_models.calls()
+    before = fakes.calls()
     ran = run(*command, "--from", "masks")
     assert "keypoints: found in the cache" in ran.out
-    after = tiny_models.calls()
+    after = fakes.calls()
     assert after["detector"] > before.pop("detector")
     assert {role: after[role] - n for role, n in before.items() if after[role] > n} == {
         "segmenter": 1
     }
-
-
-@pytest.mark.slow
-def test_generate_observes_by_models_and_solves(tiny_models, tmp_path):
-    command = ("generate", tiny.TEXT, "--objects", "box", "--out", tmp_path / "out")
-    ran = run(*command, "--prior", "diffusion", "--inits", "2", *SIZE)
-    assert ran.code == 0, ran.err
-    assert check_bundle(tmp_path / "out" / "bundle") == []
-    assert (tmp_path / "out" / "scene.glb").is_file()
 
 
 @pytest.mark.slow

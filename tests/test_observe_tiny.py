@@ -1,0 +1,141 @@
+"""`hoijax generate --prior diffusion` with the real model classes, loaded from tiny random checkpoints.
+
+Random weights see nothing, so three answers are made usable, and said so here: all masks of SAM 2 are
+equal (each entity keeps its own half of the picture), ViTPose is unsure (its points count as found),
+and no person can be recovered from noise (a body stands still). Everything else is what comes out.
+"""
+
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import tiny_priors
+from small_scene import TEXT, run
+
+from hoijax.bundle import check_bundle, read_bundle
+from priors.interfaces import BodyMotion, ModelId, Tracks
+from priors.settings import ObserveSettings
+from priors.torch_runtime import TorchSettings
+
+FRAMES, SIDE = 9, 64
+
+
+class Halves:
+    """SAM 2, with the left half of the picture for the first entity and the right for the others."""
+
+    def __init__(self, model):
+        self.model, self.model_id = model, model.model_id
+
+    def track(self, frames, prompts):
+        found = self.model.track(frames, prompts)
+        assert found.masks.any(), "not even random weights give an empty mask everywhere"
+        masks, middle = found.masks.copy(), frames.shape[2] // 2
+        masks[0, :, :, middle:] = masks[1:, :, :, :middle] = False
+        return Tracks(masks, found.scores)
+
+
+class Sure:
+    """ViTPose, with its points taken as found."""
+
+    def __init__(self, model):
+        self.model, self.model_id = model, model.model_id
+
+    def keypoints(self, frames, boxes, present):
+        points = self.model.keypoints(frames, boxes, present).copy()
+        assert np.isfinite(points).all()
+        points[..., 2] = np.where(present[:, None], 0.9, 0)
+        return points
+
+
+class Standing:
+    """A body that stands before the camera."""
+
+    model_id = ModelId("tests/standing", "1")
+
+    def recover(self, video, keypoints, person_masks, maps):
+        from hoijax.bodies import load_body
+        from hoijax.frames import look_at
+
+        frames = len(video.frames)
+        rest = np.asarray(load_body("anny").shape(np.zeros(10, np.float32)).joints_rest)
+        height = -float(rest[:, 1].min())
+        return BodyMotion(
+            np.zeros((frames, 55, 3), np.float32),
+            np.tile(np.array([0, height, 0], np.float32), (frames, 1)),
+            np.zeros(10, np.float32),
+            rest,
+            np.tile(look_at(np.array([0.0, 1.4, 3.0]), np.array([0.0, 1.0, 0.0])), (frames, 1, 1)),
+        )
+
+
+class Loaded(tiny_priors.TinyModels):
+    """Real classes from the checkpoints of a folder."""
+
+    def __init__(self, folder: Path):
+        tiny, vision = (pytest.importorskip(name) for name in ("tiny_models", "tiny_vision"))
+        from priors.clip_scores import ClipScore
+        from priors.cogvideox import CogVideoX, CogVideoXSettings
+        from priors.depth import DepthAnything
+        from priors.detection import DetectorSettings, GroundingDino
+        from priors.image_model import FluxImageModel, FluxSettings
+        from priors.keypoints import ViTPose
+        from priors.language_rules import RulesLanguage
+        from priors.segmentation import Sam2Segmenter
+
+        on_cpu = TorchSettings(device="cpu")
+
+        def saved(path: Path) -> ModelId:
+            return ModelId(str(path))
+
+        self.replaced = {
+            "language": RulesLanguage(),
+            "image": FluxImageModel(saved(tiny.flux(folder)), FluxSettings(steps=2), on_cpu),
+            "score": ClipScore(saved(tiny.clip(folder)), on_cpu),
+            "video": CogVideoX(saved(tiny.cogvideox(folder)), CogVideoXSettings(steps=2), on_cpu),
+            "detector": GroundingDino(
+                saved(vision.save_grounding_dino(folder / "dino")),
+                DetectorSettings(score=0.0),
+                on_cpu,
+            ),
+            "segmenter": Halves(
+                Sam2Segmenter(saved(vision.save_sam2(folder / "sam2")), runtime=on_cpu)
+            ),
+            "geometry": DepthAnything(saved(tiny.depth_anything(folder)), runtime=on_cpu),
+            "keypoints": Sure(ViTPose(saved(vision.save_vitpose(folder / "pose")), runtime=on_cpu)),
+            "body": Standing(),
+        }
+        self.made = {}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of the libraries, on checkpoints of no real size
+def test_tiny_models_end_in_a_solved_scene(monkeypatch, tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("diffusers")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    torch.set_num_threads(1)
+    loaded = Loaded(tmp_path / "models")
+    lenient = partial(
+        ObserveSettings, image_tries=2, image_candidates=2, image_thresholds=(0.0, 0.0)
+    )
+    out = tmp_path / "out"
+    with (
+        mock.patch("priors.observing.RegisteredModels", return_value=loaded),
+        mock.patch("priors.settings.ObserveSettings", lenient),
+    ):
+        ran = run(
+            *("generate", TEXT, "--objects", "box", "--out", out, "--prior", "diffusion"),
+            *("--inits", "1", "--frames", FRAMES, "--height", SIDE, "--width", SIDE),
+            *("--cache", tmp_path / "cache"),
+        )
+    assert ran.code == 0, ran.err
+    assert check_bundle(out / "bundle") == []
+    bundle = read_bundle(out / "bundle")
+    assert bundle.image_size == (SIDE, SIDE)
+    models = {key: p.model for key, p in bundle.provenance.items()}
+    assert models["object_points"].endswith("depth_anything")
+    assert models["keypoints"].endswith("pose")
+    assert bundle.observations.object_detected.any()
+    assert (out / "scene.glb").is_file()
