@@ -27,12 +27,12 @@ MODEL_ID = ModelId("hoijax-body-fit", "1")
 
 def fit_body(
     keypoints: Float[ndarray, "T 18 3"],
-    intrinsics: Float[ndarray, "T 3 3"],
-    Ts_world_camera: Float[ndarray, "T 4 4"],
+    intrinsics: Float[ndarray, "_ 3 3"],
+    Ts_world_camera: Float[ndarray, "_ 4 4"],
     *,
     body: SkinnedBody,
-    person_points: Float[ndarray, "T M 3"] | None = None,
-    person_point_mask: Bool[ndarray, "T M"] | None = None,
+    person_points: Float[ndarray, "_ M 3"] | None = None,
+    person_point_mask: Bool[ndarray, "_ M"] | None = None,
     fps: float,
     betas: Float[ndarray, " B"] | None = None,
     rest_joints: Float[ndarray, "55 3"] | None = None,

@@ -20,7 +20,6 @@ from hoijax.bodies.contact import vertex_normals
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle import Bundle
 from hoijax.contact_table import ContactKind, ContactTable
-from hoijax.numerics import geman_mcclure
 
 
 @flax.struct.dataclass
@@ -77,7 +76,7 @@ def find_pairs(
     nearest = jnp.argmin(squared, axis=-1).astype(jnp.int32)
     against = 1.0 + jnp.sum(object_normals * body_normals[nearest], axis=-1)
     distance_squared = jnp.take_along_axis(squared, nearest[:, None], axis=-1)[:, 0]
-    robust = jnp.sqrt(geman_mcclure(distance_squared, thresholds.rho))  # pyright: ignore[reportArgumentType]
+    robust = jnp.sqrt(distance_squared / (1.0 + distance_squared / thresholds.rho**2))
     valid = (against < thresholds.normal) & (robust < thresholds.distance)
     return nearest, valid
 

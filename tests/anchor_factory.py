@@ -1,0 +1,114 @@
+"""A small made scene whose bodies move: the objects of `scene_factory`, two people of few vertices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scene_factory import CELL, CONTACTS, FRAMES, HEIGHT, OBJECTS, PEOPLE, WIDTH, make_scene
+
+from hoijax.anchor_scene import (
+    FACE_COUNT,
+    AnchorNeighbours,
+    AnchorScene,
+    AnchorUnknowns,
+    ContactPairs,
+    SeenPeople,
+)
+from hoijax.bodies import load_body
+from hoijax.bodies.body_field import build_body_field
+from hoijax.frames import compose_rigid, invert_rigid, look_at
+from hoijax.losses.lookup import pack_corners
+from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
+
+SAMPLES, SKIN, JOINTS, SEEN, PAIRS, ACTIVE = 24, 60, 22, 20, 8, 12
+EDGES = 5
+
+
+def seen_people(rng, vertices: np.ndarray) -> SeenPeople:
+    """Keypoints near the picture, points near the skin, masks of random distances."""
+    T_camera_world = invert_rigid(look_at(np.array([0.3, 1.2, 3.5]), np.array([0.0, 0.8, 0.0])))
+    keypoints = rng.uniform(0, [WIDTH, HEIGHT, 1.0], (PEOPLE, FRAMES, 18, 3))
+    keypoints[rng.random(keypoints.shape[:3]) < 0.3] = 0.0
+    keypoints[0, 1] = 0.0  # a frame without any
+    points = vertices[:, :, rng.integers(0, vertices.shape[2], SEEN)]
+    points = points + 0.05 * rng.normal(size=points.shape)
+    mask = rng.random(points.shape[:3]) < 0.8
+    mask[1, 2] = False  # a frame in which the person was missed
+    weights = mask / np.maximum(mask.sum(-1, keepdims=True), 1)
+    images = rng.uniform(0, 20, (PEOPLE, FRAMES, HEIGHT // CELL[1], WIDTH // CELL[0]))
+    return SeenPeople(
+        keypoints=jnp.asarray(keypoints, jnp.float32),
+        Ts_camera_world=jnp.asarray(np.tile(T_camera_world, (FRAMES, 1, 1)), jnp.float32),
+        points_world=jnp.asarray(points, jnp.float32),
+        point_weights=jnp.asarray(weights, jnp.float32),
+        detected=jnp.asarray(mask.any(-1)),
+        mask_distance=jnp.asarray(pack_corners(images.astype(np.float32))),
+    )
+
+
+def make_anchor(seed: int = 0, pose_scale: float = 0.3):
+    """(scene, unknowns, neighbours); pose_scale 0 stands in the rest pose."""
+    rng = np.random.default_rng(seed)
+    made, body = make_scene(seed), load_body("anny")
+    shaped = body.shape(jnp.zeros(1))
+    field = build_body_field(body, shaped, resolution=0.03)
+    stride = field.sample_vertices.shape[0] // SAMPLES
+    field = field.replace(
+        sample_vertices=field.sample_vertices[::stride][:SAMPLES],
+        sample_pieces=field.sample_pieces[::stride][:SAMPLES],
+    )
+    count = len(np.asarray(body.template))
+    indices = np.concatenate(
+        [
+            np.asarray(body.face_vertices),
+            np.asarray(field.sample_vertices),
+            rng.integers(0, count, SKIN),
+        ]
+    )
+    person = shaped.subset(indices)
+    pose = pose_scale * rng.normal(size=(PEOPLE, FRAMES, 55, 3))
+    matrices = axis_angle_to_matrix(jnp.asarray(pose, jnp.float32))
+    place = rng.normal(size=(PEOPLE, FRAMES, 3)) * [0.2, 0.03, 0.2] - [0.0, 0.05, 0.0]
+    scene = AnchorScene(
+        objects=made.scene,
+        people=(person, person),
+        fields=(field, field),
+        fixed_rotations=matrices,
+        edge_vertices=jnp.asarray(rng.integers(FACE_COUNT, len(indices), (EDGES, 2, CONTACTS))),
+        edge_person=jnp.asarray([0, 1, 0, 0, 0], jnp.int32),
+        edge_of_body=jnp.asarray([True, True, False, True, False]),
+        pairs=ContactPairs(
+            person=jnp.asarray(rng.integers(0, PEOPLE, PAIRS), jnp.int32),
+            vertex=jnp.asarray(rng.integers(0, len(indices), PAIRS), jnp.int32),
+            object=jnp.asarray(rng.integers(0, OBJECTS, PAIRS), jnp.int32),
+            point=jnp.asarray(0.2 * rng.normal(size=(PAIRS, 3)), jnp.float32),
+            edge=jnp.asarray([0, 0, 0, 1, 1, 3, 3, 0], jnp.int32),
+            share=jnp.asarray([1 / 3, 1 / 3, 1 / 3, 0.5, 0.5, 0.5, 0.5, 0.0], jnp.float32),
+        ),
+        seen=seen_people(rng, np.asarray(posed_vertices(person, matrices, place))),
+        fps=jnp.asarray(12.0),
+    )
+    unknowns = AnchorUnknowns(
+        matrix_to_rotation_6d(matrices[:, :, :JOINTS]),
+        jnp.asarray(place, jnp.float32),
+        made.unknowns.rotation_6d,
+        made.unknowns.translation,
+    )
+    vertices = len(indices)
+    objects = made.neighbours.replace(
+        active_vertices=made.neighbours.active_vertices % vertices,
+    )
+    neighbours = AnchorNeighbours(
+        objects,
+        jnp.asarray(rng.integers(0, vertices, (PEOPLE, FRAMES, SEEN)), jnp.int32),
+        jnp.asarray(rng.integers(0, 256, (OBJECTS, PEOPLE, FRAMES, ACTIVE)), jnp.int32),
+    )
+    return scene, unknowns, neighbours
+
+
+def posed_vertices(person, matrices, place):
+    pose = jax.vmap(jax.vmap(lambda r, t: person.pose_matrices(r, t).vertices_world))
+    return pose(matrices, jnp.asarray(place, jnp.float32))
+
+
+def rigid(rotation, translation):
+    return compose_rigid(np.asarray(rotation), np.asarray(translation))

@@ -1,0 +1,293 @@
+"""Terms of anchor motion: numpy twins for values, differences of the twins' inputs for gradients."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from anchor_factory import EDGES, make_anchor
+from scene_factory import FRAMES, PEOPLE
+from scipy.spatial.transform import Rotation
+
+from hoijax.anchor_scene import FACE_COUNT, AnchorUnknowns, pose_anchor
+from hoijax.bodies.motion_terms import (
+    FEET,
+    FOOT_HEIGHTS,
+    PLANTED_MARGIN,
+    PLANTED_SOFTNESS,
+    SLIP_RHO,
+)
+from hoijax.bodies.pose_prior import JOINT_LOWER, JOINT_STIFFNESS, JOINT_UPPER, REFERENCE_POSES
+from hoijax.losses.body import (
+    POINT_RHO,
+    SILHOUETTE_STRIDE,
+    body_ground,
+    body_mask,
+    body_points,
+    body_smoothness,
+    foot_slip,
+    object_in_body,
+    self_penetration,
+)
+from hoijax.losses.fit import MASK_RHO
+from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
+from hoijax.losses.pose_prior import joint_limits, pose_prior
+from hoijax.losses.term import LossTerm, reduce_term
+from hoijax.methods.anchor_motion import TERMS as METHOD_TERMS
+
+FUNCTIONS = (
+    body_keypoints,
+    contact_keypoints,
+    joint_limits,
+    pose_prior,
+    body_points,
+    body_mask,
+    body_smoothness,
+    foot_slip,
+    body_ground,
+    object_in_body,
+    self_penetration,
+)
+NAMES = [function.__name__ for function in FUNCTIONS]
+TERMS = tuple(LossTerm.constant(f.__name__, f, 1.0) for f in FUNCTIONS)
+
+
+@jax.jit
+def run(scene, unknowns, neighbours):
+    """Values and masks of all terms, their totals, and the gradient of each: one program."""
+
+    def totals(unknowns):
+        posed = pose_anchor(scene, unknowns, neighbours)
+        values = {term.name: term.function(posed) for term in TERMS}
+        return jnp.stack([reduce_term(term, posed) for term in TERMS]), (values, posed)
+
+    total, pull_back, (values, posed) = jax.vjp(totals, unknowns, has_aux=True)
+    (slopes,) = jax.vmap(pull_back)(jnp.eye(len(TERMS)))
+    return total, values, slopes, posed
+
+
+@pytest.fixture(scope="module", params=[0.3, 0.0], ids=["random pose", "zero pose"])
+def case(request):
+    made = make_anchor(pose_scale=request.param)
+    return made, run(*made)
+
+
+def robust(squared, rho):
+    return rho**2 * squared / (squared + rho**2)
+
+
+def twin_keypoints(scene, posed, _):
+    seen = scene.seen
+    values = np.zeros((PEOPLE, FRAMES))
+    for p, t in np.ndindex(PEOPLE, FRAMES):
+        T, K = np.asarray(seen.Ts_camera_world[t]), np.asarray(scene.objects.cameras.intrinsics[t])
+        x = np.asarray(posed.keypoints_world[p, t]) @ T[:3, :3].T + T[:3, 3]
+        uv = x[:, :2] / np.maximum(x[:, 2:], 0.05) * K[[0, 1], [0, 1]] + K[:2, 2]
+        kp = np.asarray(seen.keypoints[p, t])
+        focal = 0.5 * (K[0, 0] + K[1, 1])
+        squared = (((uv - kp[:, :2]) / focal) ** 2).sum(-1)
+        values[p, t] = np.mean(np.where(kp[:, 2] > 0, kp[:, 2] * robust(squared, KEYPOINT_RHO), 0))
+    return values, np.asarray(seen.keypoints)[..., 2].any(-1)
+
+
+def twin_pairs(scene, posed, neighbours):
+    pairs, values = scene.pairs, np.zeros((EDGES, FRAMES))
+    used = np.zeros(EDGES, bool)
+    for r in range(len(pairs.share)):
+        p, o, e = int(pairs.person[r]), int(pairs.object[r]), int(pairs.edge[r])
+        on_body = np.asarray(posed.vertices_world)[p, :, int(pairs.vertex[r])]
+        R, t = np.asarray(posed.objects.rotations[o]), np.asarray(posed.objects.translations[o])
+        on_object = R @ np.asarray(pairs.point[r]) + t
+        values[e] += float(pairs.share[r]) * ((on_body - on_object) ** 2).sum(-1)
+        used[e] |= float(pairs.share[r]) > 0
+    state = np.asarray(neighbours.objects.contact_state)
+    return values * state, np.broadcast_to(used[:, None], values.shape)
+
+
+def poses_of(posed):
+    matrices = np.asarray(posed.rotations)[:, :, :22].reshape(-1, 3, 3)
+    return Rotation.from_matrix(matrices).as_rotvec().reshape(PEOPLE, FRAMES, 22, 3)
+
+
+def twin_limits(_, posed, __):
+    pose = poses_of(posed)[:, :, 1:]
+    low, high = JOINT_LOWER[1:], JOINT_UPPER[1:]
+    beyond = np.maximum(low - pose, 0) + np.maximum(pose - high, 0)
+    return (beyond**2).sum((-1, -2)), np.ones((PEOPLE, FRAMES), bool)
+
+
+def twin_prior(_, posed, __):
+    pose, values = poses_of(posed)[:, :, 1:], []
+    for reference in REFERENCE_POSES[:, 1:]:
+        away = (pose - reference) / (0.35 / np.sqrt(JOINT_STIFFNESS[1:]))
+        values.append(0.5 * (away**2).sum((-1, -2)))
+    values = np.stack(values)
+    least = values.min(0)
+    return least - np.log(np.exp(least - values).sum(0)), np.ones((PEOPLE, FRAMES), bool)
+
+
+def twin_points(scene, posed, neighbours):
+    values = np.zeros((PEOPLE, FRAMES))
+    for p, t in np.ndindex(PEOPLE, FRAMES):
+        target = np.asarray(posed.vertices_world)[p, t, np.asarray(neighbours.nearest_vertex)[p, t]]
+        squared = ((np.asarray(scene.seen.points_world)[p, t] - target) ** 2).sum(-1)
+        values[p, t] = np.asarray(scene.seen.point_weights)[p, t] @ robust(squared, POINT_RHO)
+    return values, np.asarray(scene.seen.detected)
+
+
+def twin_mask(scene, posed, _):
+    values = np.zeros((PEOPLE, FRAMES))
+    for p, t in np.ndindex(PEOPLE, FRAMES):
+        T = np.asarray(scene.seen.Ts_camera_world[t], np.float64)
+        K = np.asarray(scene.objects.cameras.intrinsics[t], np.float64)
+        skin = np.asarray(posed.vertices_world, np.float64)[p, t, ::SILHOUETTE_STRIDE]
+        x = skin @ T[:3, :3].T + T[:3, 3]
+        uv = x[:, :2] / np.maximum(x[:, 2:], 0.05) * K[[0, 1], [0, 1]] + K[:2, 2]
+        cells = uv / np.asarray(scene.objects.cameras.cell_size) - 0.5
+        corners = np.asarray(scene.seen.mask_distance, np.float64)[p, t]
+        h, w, _ = corners.shape
+        inside = np.clip(cells, 0, np.array([w, h]) - 1e-4)
+        column, row = np.floor(inside).astype(int).T
+        u, v = (inside - np.floor(inside)).T
+        c = corners[row, column].T
+        found = (1 - v) * ((1 - u) * c[0] + u * c[1]) + v * ((1 - u) * c[2] + u * c[3])
+        values[p, t] = robust(found**2, MASK_RHO).mean()
+    return values, np.asarray(scene.seen.detected)
+
+
+def twin_smoothness(scene, posed, _):
+    joints = np.asarray(posed.Ts_world_joint, np.float64)[:, :, :22, :3, 3]
+    values, rate = np.zeros((PEOPLE, FRAMES)), float(scene.fps)
+    for t in range(1, FRAMES - 1):
+        second = (joints[:, t + 1] - 2 * joints[:, t] + joints[:, t - 1]) * rate**2
+        values[:, t] = (second**2).sum((-1, -2))
+    return values, np.ones((PEOPLE, FRAMES), bool)
+
+
+def twin_slip(_, posed, __):
+    feet = np.asarray(posed.Ts_world_joint, np.float64)[..., :3, 3][:, :, list(FEET)]
+    over = feet[..., 1] - np.array(FOOT_HEIGHTS) - PLANTED_MARGIN
+    planted = 1 / (1 + np.exp(over / PLANTED_SOFTNESS))
+    values = np.zeros((PEOPLE, FRAMES))
+    for t in range(1, FRAMES):
+        squared = ((feet[:, t] - feet[:, t - 1])[..., [0, 2]] ** 2).sum(-1)
+        both = np.minimum(planted[:, t], planted[:, t - 1])
+        values[:, t] = (both * robust(squared, SLIP_RHO)).mean(-1)
+    return values, np.ones((PEOPLE, FRAMES), bool)
+
+
+def twin_ground(_, posed, __):
+    lowest = np.asarray(posed.vertices_world)[..., 1].min(-1)
+    return np.minimum(lowest, 0) ** 2, np.ones((PEOPLE, FRAMES), bool)
+
+
+def twin_object_in_body(scene, posed, neighbours):
+    active = np.asarray(neighbours.active_samples)
+    values = np.zeros(active.shape[:3])
+    for o, p, t in np.ndindex(values.shape):
+        local = np.asarray(scene.objects.objects.samples)[o, active[o, p, t]]
+        R, shift = np.asarray(posed.objects.rotations), np.asarray(posed.objects.translations)
+        world = local @ R[o, t].T + shift[o, t]
+        distance = scene.fields[p].distance(jnp.asarray(world), posed.Ts_world_joint[p, t])
+        values[o, p, t] = np.maximum(-np.asarray(distance), 0).mean()
+    return values, np.ones(values.shape, bool)
+
+
+def twin_self(scene, posed, _):
+    values = np.zeros((PEOPLE, FRAMES))
+    for p, t in np.ndindex(PEOPLE, FRAMES):
+        field = scene.fields[p]
+        count = len(field.sample_vertices)
+        skin = posed.vertices_world[p, t, FACE_COUNT : FACE_COUNT + count]
+        distance = field.self_distances(skin, posed.Ts_world_joint[p, t])
+        values[p, t] = np.maximum(-np.asarray(distance), 0).sum() / 1000
+    return values, np.ones(values.shape, bool)
+
+
+TWINS = {
+    "body_keypoints": twin_keypoints,
+    "contact_keypoints": twin_pairs,
+    "joint_limits": twin_limits,
+    "pose_prior": twin_prior,
+    "body_points": twin_points,
+    "body_mask": twin_mask,
+    "body_smoothness": twin_smoothness,
+    "foot_slip": twin_slip,
+    "body_ground": twin_ground,
+    "object_in_body": twin_object_in_body,
+    "self_penetration": twin_self,
+}
+
+
+def test_every_term_of_the_method_has_a_twin():
+    from hoijax.methods.hoi_page import TERMS as OBJECT_TERMS
+
+    own = {term.function.__name__ for table in OBJECT_TERMS.values() for term in table}
+    names = {term.function.__name__ for term in METHOD_TERMS}
+    assert names - own == set(TWINS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_equal_their_twins(case, name):
+    (scene, _, neighbours), (_, values, _, posed) = case
+    expected, mask = TWINS[name](scene, posed, neighbours)
+    found, found_mask = (np.asarray(x) for x in values[name])
+    np.testing.assert_array_equal(found_mask, mask)
+    np.testing.assert_allclose(
+        np.where(mask, found, 0), np.where(mask, expected, 0), rtol=2e-3, atol=1e-6
+    )
+
+
+def moved(unknowns: AnchorUnknowns, direction: AnchorUnknowns, step: float) -> AnchorUnknowns:
+    return jax.tree.map(lambda x, d: x + jnp.float32(step) * d, unknowns, direction)
+
+
+@pytest.mark.parametrize("group", [f.name for f in dataclasses.fields(AnchorUnknowns)])
+def test_gradients_equal_differences(case, group):
+    """Per group of unknowns, along random directions; look-ups with kinks get a wider margin."""
+    (scene, unknowns, neighbours), (total, _, slopes, _) = case
+    rng = np.random.default_rng(3)
+    zero = jax.tree.map(jnp.zeros_like, unknowns)
+    shape = getattr(unknowns, group).shape
+    direction = zero.replace(**{group: jnp.asarray(rng.normal(size=shape), jnp.float32)})
+    step = 1e-3
+    ahead = run(scene, moved(unknowns, direction, step), neighbours)[0]
+    behind = run(scene, moved(unknowns, direction, -step), neighbours)[0]
+    expected = (np.asarray(ahead, np.float64) - np.asarray(behind, np.float64)) / (2 * step)
+    pairs = zip(jax.tree.leaves(slopes), jax.tree.leaves(direction), strict=True)
+    found = sum(np.tensordot(np.asarray(s), np.asarray(d), axes=d.ndim) for s, d in pairs)
+    for i, name in enumerate(NAMES):
+        scale = abs(expected[i]) + 0.02 * float(total[i]) + 1e-5
+        margin = 0.25 if name in ("object_in_body", "self_penetration", "body_mask") else 0.05
+        assert abs(found[i] - expected[i]) <= margin * scale, (name, found[i], expected[i])
+
+
+def test_gradients_are_finite_everywhere(case):
+    for leaf in jax.tree.leaves(case[1][2]):
+        assert np.isfinite(np.asarray(leaf)).all()
+
+
+def test_missing_frames_pull_at_nothing():
+    """Person 0 has no keypoint in frame 1, person 1 no seen point in frame 2."""
+    scene, unknowns, neighbours = make_anchor()
+    _, values, slopes, _ = run(scene, unknowns, neighbours)
+    assert not values["body_keypoints"][1][0, 1]
+    assert not values["body_points"][1][1, 2]
+    keypoints = slopes.body_translation[NAMES.index("body_keypoints")]
+    assert not np.any(keypoints[0, 1])
+    assert np.any(keypoints[0, 0])
+    points = slopes.body_translation[NAMES.index("body_points")]
+    assert not np.any(points[1, 2])
+    assert np.any(points[1, 1])
+
+
+def test_contact_keypoints_follow_the_contact_state():
+    scene, unknowns, neighbours = make_anchor()
+    free = neighbours.replace(
+        objects=neighbours.objects.replace(
+            contact_state=jnp.zeros_like(neighbours.objects.contact_state)
+        )
+    )
+    total = run(scene, unknowns, free)[0]
+    assert float(total[NAMES.index("contact_keypoints")]) == 0.0
