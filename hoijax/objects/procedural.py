@@ -33,7 +33,15 @@ def make_procedural(
         raise UserError(
             f"unknown procedural object '{name}'. Known: {', '.join(PROCEDURAL_OBJECTS)}."
         )
-    pieces = PROCEDURAL_OBJECTS[name]()
+    vertices, faces, face_parts, part_names = join_pieces(PROCEDURAL_OBJECTS[name]())
+    vertices = vertices - np.array([0.0, vertices[:, 1].min(), 0.0])
+    return vertices, faces, face_parts, part_names
+
+
+def join_pieces(
+    pieces: list,
+) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Int[np.ndarray, "F"], tuple[str, ...]]:
+    """One mesh of several `Piece`s: vertices, faces, part of every face and part names."""
     part_names = tuple(dict.fromkeys(label for label, _, _ in pieces))
     starts = np.cumsum([0] + [len(v) for _, v, _ in pieces])
     vertices = np.concatenate([v for _, v, _ in pieces])
@@ -42,7 +50,6 @@ def make_procedural(
         [part_names.index(label) for label, _, _ in pieces], [len(f) for _, _, f in pieces]
     )
     vertices, faces = _weld(vertices, faces)
-    vertices = vertices - np.array([0.0, vertices[:, 1].min(), 0.0])
     return vertices, faces, face_parts, part_names
 
 

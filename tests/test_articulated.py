@@ -1,0 +1,327 @@
+"""Articulated objects: kinematics against an independent twin, URDF files good and bad, a lid recovered."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from hoijax.errors import UserError
+from hoijax.losses.articulation import joint_limits, joint_smoothness
+from hoijax.losses.term import LossTerm, default_weights
+from hoijax.objects.articulated import (
+    PosedArticulation,
+    assemble,
+    build_link_grids,
+    link_distances,
+    load_articulated,
+    pose_links,
+)
+from hoijax.objects.articulated_shapes import ARTICULATED_OBJECTS
+from hoijax.objects.asset import Asset
+from hoijax.solver.optimise import Problem, Schedule, optimise
+
+ARM = """<?xml version="1.0"?>
+<robot name="arm">
+  <link name="tip"><visual><origin xyz="0 0 0.1"/><geometry><sphere radius="0.02"/></geometry></visual></link>
+  <link name="stand"><collision><geometry><box size="0.2 0.2 0.1"/></geometry></collision></link>
+  <link name="mount"/>
+  <link name="rod">
+    <visual><origin xyz="0.1 0 0" rpy="0 1.5707963 0"/><geometry><cylinder radius="0.02" length="0.2"/></geometry></visual>
+  </link>
+  <joint name="push" type="prismatic">
+    <parent link="rod"/><child link="tip"/><origin xyz="0.2 0 0" rpy="0.3 -0.2 0.5"/>
+    <axis xyz="1 2 0"/><limit lower="-0.1" upper="0.2" effort="1" velocity="1"/>
+  </joint>
+  <joint name="spin" type="continuous">
+    <parent link="mount"/><child link="rod"/><origin rpy="0 0 1"/><axis xyz="0 1 1"/>
+  </joint>
+  <joint name="bolt" type="fixed">
+    <parent link="stand"/><child link="mount"/><origin xyz="0 0 0.05"/>
+  </joint>
+</robot>
+"""
+
+
+def write(folder, text, name="thing.urdf"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory):
+    return load_articulated(write(tmp_path_factory.mktemp("arm"), ARM), samples=200)
+
+
+def twin(asset, values, T_world_asset):
+    """Ts_world_link by scipy rotations, recursively from each link to the root."""
+    by_name = dict(zip(asset.value_names, values, strict=True))
+    joint_of = {joint.child: joint for joint in asset.joints}
+
+    def world(link):
+        if link == 0:
+            return T_world_asset @ asset.T_asset_root
+        joint = joint_of[link]
+        motion = np.eye(4)
+        if joint.kind == "revolute":
+            motion[:3, :3] = Rotation.from_rotvec(joint.axis * by_name[joint.name]).as_matrix()
+        elif joint.kind == "prismatic":
+            motion[:3, 3] = joint.axis * by_name[joint.name]
+        return world(joint.parent) @ joint.T_parent_joint @ motion
+
+    return np.stack([world(link) for link in range(len(asset.links))])
+
+
+def test_forward_kinematics_of_a_urdf(arm, rng):
+    assert arm.link_names == ("stand", "mount", "rod", "tip")
+    assert arm.value_names == ("spin", "push")
+    assert arm.links[1] is None
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix(), (0.3, -1.0, 2.0)
+    values = rng.normal(size=(5, 2))
+    pose = jax.jit(jax.vmap(lambda v: pose_links(arm.tree(), v, T.astype(np.float32))))
+    ours = pose(jnp.asarray(values, jnp.float32))
+    for mine, value in zip(np.asarray(ours), values, strict=True):
+        np.testing.assert_allclose(mine, twin(arm, value, T), atol=2e-6)
+    slope = jax.jit(jax.jacfwd(lambda v: pose_links(arm.tree(), v, T.astype(np.float32))[3, :3, 3]))
+    expected = [
+        (twin(arm, values[0] + s, T) - twin(arm, values[0] - s, T))[3, :3, 3] / 2e-6
+        for s in 1e-6 * np.eye(2)
+    ]
+    np.testing.assert_allclose(
+        slope(jnp.asarray(values[0], jnp.float32)), np.stack(expected, -1), atol=1e-4
+    )
+
+
+def test_urdf_axes_limits_and_surfaces(arm):
+    tree = arm.tree()
+    np.testing.assert_allclose(tree.lower, [-np.inf, -0.1])
+    np.testing.assert_allclose(tree.upper, [np.inf, 0.2])
+    Ts = pose_links(tree, jnp.zeros(2), jnp.eye(4))
+    # The stand is 0.1 high along URDF's z, which is y here; the mount sits on top of it.
+    np.testing.assert_allclose(Ts[1, :3, 3], [0.0, 0.05, 0.0], atol=1e-6)
+    stand, _, rod, tip = arm.links
+    np.testing.assert_allclose(stand.extents, [0.2, 0.2, 0.1], atol=1e-6)
+    np.testing.assert_allclose(rod.centre, [0.1, 0.0, 0.0], atol=1e-3)
+    np.testing.assert_allclose(rod.extents, [0.2, 0.04, 0.04], atol=2e-3)
+    np.testing.assert_allclose(tip.centre, [0.0, 0.0, 0.1], atol=1e-3)
+
+
+def test_distances_live_on_the_links(arm):
+    grids = build_link_grids(arm, resolution=24)
+    np.testing.assert_array_equal(grids.links, [0, 2, 3])
+    Ts = pose_links(arm.tree(), jnp.array([0.7, 0.1]), jnp.eye(4))
+    tip = np.asarray(Ts[3] @ jnp.array([0.0, 0.0, 0.1, 1.0]))[:3]
+    points = jnp.asarray(tip + np.array([[0, 0, 0], [0.025, 0, 0], [0, 0.022, 0]]), jnp.float32)
+    signed = np.asarray(link_distances(grids, Ts, points))
+    np.testing.assert_allclose(signed[:, 2], [-0.02, 0.005, 0.002], atol=1.5e-3)
+    unsigned = np.asarray(link_distances(grids, Ts, points, signed=False))
+    np.testing.assert_allclose(unsigned[:, 2], [0.02, 0.005, 0.002], atol=1.5e-3)
+    assert (signed.argmin(1) == 2).all()
+
+
+@pytest.mark.parametrize("name", sorted(ARTICULATED_OBJECTS))
+def test_shipped_objects(name):
+    asset = load_articulated(name, samples=300)
+    tree = asset.tree()
+    assert len(asset.links) == 2
+    low, high = asset.joints[0].lower, asset.joints[0].upper
+    assert low == 0.0 < high
+    clouds = []
+    for value in (low, high):
+        Ts = np.asarray(pose_links(tree, jnp.full(1, value), jnp.eye(4)))
+        points = [
+            link.vertices @ T[:3, :3].T + T[:3, 3] for link, T in zip(asset.links, Ts, strict=True)
+        ]
+        clouds.append(points)
+        assert np.concatenate(points)[:, 1].min() > -2e-3  # never below the ground
+    assert np.abs(clouds[0][0] - clouds[1][0]).max() == 0.0  # the root stays
+    assert np.linalg.norm(clouds[0][1] - clouds[1][1], axis=1).max() > 0.05
+
+
+def test_open_laptop_stands_up():
+    asset = load_articulated("laptop", samples=100)
+    Ts = np.asarray(pose_links(asset.tree(), jnp.array([np.pi / 2]), jnp.eye(4)))
+    lid = asset.links[1].vertices @ Ts[1, :3, :3].T + Ts[1, :3, 3]
+    assert lid[:, 1].max() > 0.23
+    assert np.ptp(lid[:, 2]) < 0.02
+
+
+def test_limit_and_smoothness_terms(rng):
+    values = rng.normal(size=(6, 3)).astype(np.float32)
+    values[0, 2] = 5.0
+    lower, upper = (
+        np.array([-0.5, -np.inf, 0.0], np.float32),
+        np.array([0.5, np.inf, 1.0], np.float32),
+    )
+
+    def posed(values):
+        return PosedArticulation(values, jnp.zeros((6, 1, 4, 4)), lower, upper)
+
+    twin = np.zeros((3, 6))
+    bends = np.zeros((3, 6))
+    for d in range(3):
+        for t in range(6):
+            x = values[t, d]
+            twin[d, t] = max(lower[d] - x, 0, x - upper[d]) ** 2
+            if 0 < t < 5:
+                bends[d, t] = (values[t + 1, d] - 2 * x + values[t - 1, d]) ** 2
+    for function, expected in ((joint_limits, twin), (joint_smoothness, bends)):
+        found, mask = function(posed(jnp.asarray(values)))
+        np.testing.assert_allclose(np.where(mask, found, 0.0), expected, atol=1e-4)
+
+        def total(v, function=function):
+            found, mask = function(posed(v))
+            return jnp.sum(jnp.where(mask, found, 0.0))
+
+        slope = jax.grad(total)(jnp.asarray(values))
+        assert np.isfinite(slope).all()
+        direction = rng.normal(size=values.shape).astype(np.float32)
+        step = 1e-3
+        difference = (total(values + step * direction) - total(values - step * direction)) / (
+            2 * step
+        )
+        np.testing.assert_allclose(np.sum(slope * direction), difference, rtol=5e-3)
+    assert float(joint_limits(posed(jnp.asarray(values)))[0][1].max()) == 0.0  # no limits, no cost
+
+
+def lid_distance(posed):
+    """(1, T): mean squared distance of the seen points to the nearest link."""
+    scene, articulation = posed
+    distance = jax.vmap(lambda T, p: link_distances(scene["grids"], T, p, signed=False))(
+        articulation.Ts_world_link, scene["points"]
+    )
+    values = jnp.mean(jnp.min(distance, axis=-1) ** 2, axis=-1)[None]
+    return values, jnp.ones_like(values, dtype=bool)
+
+
+def articulation_limits(posed):
+    return joint_limits(posed[1])
+
+
+def pose_laptop(scene, unknowns, neighbours):
+    del neighbours
+    values = unknowns["values"]
+    Ts = jax.vmap(lambda v: pose_links(scene["tree"], v, scene["T_world_asset"]))(values)
+    return scene, PosedArticulation(values, Ts, scene["tree"].lower, scene["tree"].upper)
+
+
+def keep(scene, unknowns, neighbours, rarely):
+    del scene, unknowns, rarely
+    return neighbours
+
+
+@pytest.mark.slow
+def test_the_solver_finds_the_angle_of_a_lid(rng):
+    """From noisy points on the visible surface, in every frame, through the generic optimiser."""
+    asset = load_articulated("laptop", samples=400)
+    tree = jax.tree.map(jnp.asarray, asset.tree())
+    truth = np.linspace(0.4, 2.0, 6)[:, None].astype(np.float32)
+    T = np.eye(4, dtype=np.float32)
+    T[:3, 3] = (0.2, 0.7, -0.1)
+    points = []
+    for value in truth:
+        Ts = np.asarray(pose_links(tree, jnp.asarray(value), T))
+        cloud = [x.samples @ M[:3, :3].T + M[:3, 3] for x, M in zip(asset.links, Ts, strict=True)]
+        cloud = np.concatenate(cloud)[rng.permutation(800)[:200]]
+        points.append(cloud + rng.normal(size=cloud.shape) * 0.003)
+    scene = {
+        "tree": tree,
+        "T_world_asset": jnp.asarray(T),
+        "points": jnp.asarray(np.stack(points), jnp.float32),
+        "grids": jax.tree.map(jnp.asarray, build_link_grids(asset, resolution=24)),
+    }
+    terms = (
+        LossTerm.constant("points", lid_distance, 1000.0),
+        LossTerm.constant("limits", articulation_limits, 1.0),
+    )
+    starts = {"values": jnp.asarray([0.3, 1.2, 3.5])[:, None, None] * jnp.ones((3, 6, 1))}
+    rate = jnp.asarray(0.05)
+    solution = optimise(
+        Problem(terms, pose_laptop, keep), scene, starts, {"none": jnp.zeros((3, 1))},
+        default_weights(terms), Schedule(rate, 0.1 * rate), steps=120, refresh_every=40,
+    )  # fmt: skip
+    best = int(np.argmin(solution.losses))
+    errors = np.degrees(np.abs(np.asarray(solution.unknowns["values"])[best] - truth))
+    assert errors.max() < 10.0
+    assert np.median(errors) < 2.0
+
+
+def refused(folder, text) -> str:
+    with pytest.raises(UserError) as error:
+        load_articulated(write(folder, text))
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("<robot name", "<!DOCTYPE robot [<!ENTITY x 'y'>]><robot name", "entities are not read"),
+        ("</robot>", "", "not well-formed"),
+        ("<robot name=\"arm\">", "<robot name=\"arm\"><link name=\"tip\"/>", "two links are called 'tip'"),
+        ('child link="tip"', 'child link="nowhere"', "names link 'nowhere'"),
+        ('type="prismatic"', 'type="planar"', "of type 'planar'"),
+        ('axis xyz="1 2 0"', 'axis xyz="0 0 0"', "axis of length zero"),
+        ('axis xyz="1 2 0"', 'axis xyz="1 2"', "expected 3 finite numbers"),
+        ('lower="-0.1"', 'lower="nan"', "expected 1 finite numbers"),
+        ('lower="-0.1"', 'lower="1.0"', "limits 1.0 to 0.2"),
+        ('radius="0.02" length', 'radius="-1" length', "must be positive"),
+        ('parent link="stand"', 'parent link="tip"', "in a loop"),
+        ('<link name="mount"/>', '<link name="mount"/><link name="loose"/>', "one root link"),
+        ('<sphere radius="0.02"/>', '<mesh filename="../secret.obj"/>', "outside the folder"),
+        ('<sphere radius="0.02"/>', '<mesh filename="/etc/passwd"/>', "not a path relative"),
+        ('<sphere radius="0.02"/>', '<mesh filename="https://x.org/a.obj"/>', "not a path relative"),
+        ('<sphere radius="0.02"/>', '<mesh filename="package://../../a.obj"/>', "outside the folder"),
+        ('<sphere radius="0.02"/>', '<mesh filename="none.obj"/>', "does not exist"),
+        ('<sphere radius="0.02"/>', '<torus radius="1"/>', "geometry <torus>"),
+    ],
+)  # fmt: skip
+def test_bad_urdf_is_refused_by_name(tmp_path, old, new, expected):
+    assert old in ARM
+    assert expected in refused(tmp_path, ARM.replace(old, new, 1))
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path):
+    import trimesh
+
+    (tmp_path / "inside").mkdir()
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / "outside.obj")
+    (tmp_path / "inside" / "link.obj").symlink_to(tmp_path / "outside.obj")
+    text = ARM.replace('<sphere radius="0.02"/>', '<mesh filename="link.obj"/>')
+    assert "outside the folder" in refused(tmp_path / "inside", text)
+
+
+def test_meshes_beside_the_file_are_read_and_scaled(tmp_path):
+    import trimesh
+
+    (tmp_path / "meshes").mkdir()
+    trimesh.creation.box((1, 2, 3)).export(tmp_path / "meshes" / "box.obj")
+    text = ARM.replace(
+        '<sphere radius="0.02"/>',
+        '<mesh filename="package://any/meshes/box.obj" scale="0.1 0.1 0.1"/>',
+    )
+    asset = load_articulated(write(tmp_path, text), samples=100)
+    np.testing.assert_allclose(asset.links[3].extents, [0.1, 0.2, 0.3], atol=1e-6)
+
+
+def test_what_is_no_articulated_object(tmp_path):
+    with pytest.raises(UserError, match="laptop"):
+        load_articulated(tmp_path / "nowhere.urdf")
+    (tmp_path / "mesh.glb").write_bytes(b"glTF")
+    with pytest.raises(UserError, match=r"\.urdf"):
+        load_articulated(tmp_path / "mesh.glb")
+    (tmp_path / "utf16.urdf").write_bytes(ARM.encode("utf-16"))
+    with pytest.raises(UserError, match="UTF-8"):
+        load_articulated(tmp_path / "utf16.urdf")
+
+
+def test_a_loop_is_refused():
+    box: dict[str, Asset | None] = dict.fromkeys(("a", "b", "c"))
+    T, axis = np.eye(4), np.array([1.0, 0.0, 0.0])
+    joints = [
+        ("x", "fixed", "b", "c", T, axis, (0.0, 0.0)),
+        ("y", "fixed", "c", "b", T, axis, (0.0, 0.0)),
+    ]
+    with pytest.raises(UserError, match="loop"):
+        assemble("ring", box, joints)
