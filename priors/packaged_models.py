@@ -45,10 +45,12 @@ def mediapipe_file(name: str) -> Path:
         )
     path = folder / name
     if not path.is_file():
-        raise UserError(
-            f"{path} does not exist: this `mediapipe` carries no model files (releases from 0.10.31 "
-            f"on do not). Run: {INSTALL}"
+        why = (
+            f"${FOLDER_VARIABLE} names the wrong folder"
+            if override
+            else "this `mediapipe` carries no model files (releases from 0.10.31 on do not)"
         )
+        raise UserError(f"{path} does not exist: {why}. Run: {INSTALL}")
     return path
 
 

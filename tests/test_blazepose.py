@@ -268,7 +268,7 @@ def test_a_missing_wheel_names_the_command(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"pip install --no-deps mediapipe==0\.10\.21"):
         mediapipe_file("pose_detection/pose_detection.tflite")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match="carries no model files"):
+    with pytest.raises(UserError, match="names the wrong folder"):
         mediapipe_file("pose_detection/pose_detection.tflite")
     assert "pip install" in packaged_models.packaged_models_problem()
     (tmp_path / "pose_detection").mkdir()
