@@ -1,0 +1,207 @@
+"""Anchor motion end to end on a small scene, and what it does with bad input."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+from small_scene import as_users_run
+
+import hoijax
+from hoijax.anchor_config import AnchorSettings, check_body_start
+from hoijax.anchor_pipeline import AnchorOptions, anchor_settings
+from hoijax.anchor_staging import BodyMotions, StaticScene, load_static
+from hoijax.bodies import load_body
+from hoijax.errors import UserError
+from hoijax.evaluation import Evaluator
+from hoijax.methods import anchor_motion
+from hoijax.methods.body_start import repeated, start_bodies
+from hoijax.result import load_result, save_result
+
+FRAMES = 10
+SMALL = AnchorSettings(
+    inits=1,
+    body_start="estimate",
+    track_steps=40,
+    steps=40,
+    refresh_every=20,
+    points=96,
+    grid_resolution=24,
+)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """(bundle, truth) of a carried box; the estimated bodies are pushed 5 cm off."""
+    from priors.offline import observe_text
+
+    with as_users_run():
+        bundle, truth = observe_text(
+            "a person carries a box with both hands",
+            hoijax.load_objects(["box"]),
+            frames=FRAMES,
+            seed=3,
+        )
+    o = bundle.observations
+    pushed = np.asarray(o.body_translations) + np.array([0.05, 0.0, 0.0], np.float32)
+    observations = dataclasses.replace(o, body_translations=pushed.astype(np.float32))
+    return dataclasses.replace(bundle, observations=observations), truth
+
+
+def solved(bundle, **options):
+    with as_users_run(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return anchor_motion.solve_bundle(bundle, SMALL, **options)
+
+
+@pytest.fixture(scope="module")
+def result(made):
+    return solved(made[0])
+
+
+@pytest.mark.slow
+def test_bodies_and_objects_come_nearer_to_the_truth(made, result):
+    """The push across the view is seen by the keypoints; contact and surfaces stay plausible."""
+    bundle, truth = made
+    body = load_body(bundle.body)
+    pushed = dataclasses.replace(
+        result,
+        body_rotations=bundle.observations.body_rotations,
+        body_translations=bundle.observations.body_translations,
+        candidate_body_rotations=None,
+        candidate_body_translations=None,
+    )
+    with as_users_run():
+        before = Evaluator(pushed, body, truth).measure(0)
+        after = Evaluator(result, body, truth).measure(0)
+    assert after["mpjpe_mm"] < 0.85 * before["mpjpe_mm"]
+    assert after["translation_cm"] < 6.0
+    assert after["contact_f1@5cm"] > 0.9
+    assert after["object_in_body_mean_cm"] < 1.0
+    assert np.isfinite(list(after.values())).all()
+
+
+@pytest.mark.slow
+def test_results_keep_the_bodies_of_every_candidate(result, tmp_path):
+    folder = tmp_path / "result"
+    folder.mkdir()
+    save_result(result, folder)
+    loaded = load_result(folder)
+    rotations, translations = loaded.bodies_of(0)
+    np.testing.assert_array_equal(rotations, result.body_rotations)
+    np.testing.assert_array_equal(translations, result.body_translations)
+
+
+@pytest.mark.slow
+def test_nothing_seen_of_the_person_and_a_broken_number_still_give_a_finite_result(made):
+    """All keypoints missing but one, which is NaN, and no contact at all: a warning, no NaN."""
+    bundle, _ = made
+    o = bundle.observations
+    keypoints = np.zeros_like(o.keypoints)
+    keypoints[0, 3, 5] = np.nan
+    far = np.array(o.person_points)
+    far[0, 2, 0] = np.nan
+    blind = dataclasses.replace(
+        bundle, observations=dataclasses.replace(o, keypoints=keypoints, person_points=far)
+    )
+    away = np.tile(np.eye(4, dtype=np.float32), (1, 1, 1))
+    away[0, :3, 3] = 9.0
+    still = StaticScene(o.body_rotations[:, 0], o.body_translations[:, 0], away)
+    with as_users_run(), pytest.warns(UserWarning, match="no contact keypoints"):
+        result = anchor_motion.solve_bundle(blind, SMALL, static=still)
+    assert np.isfinite(result.body_rotations).all()
+    assert np.isfinite(result.body_translations).all()
+    assert np.isfinite(result.object_translations).all()
+    assert np.isfinite(result.losses).all()
+
+
+def test_a_person_without_keypoints_starts_from_the_estimate(made):
+    bundle, _ = made
+    o = bundle.observations
+    blind = dataclasses.replace(
+        bundle, observations=dataclasses.replace(o, keypoints=np.zeros_like(o.keypoints))
+    )
+    with pytest.warns(UserWarning, match="body motion is taken instead"):
+        start = start_bodies(blind, load_body(bundle.body), "fit", None)
+    np.testing.assert_array_equal(start.rotations, o.body_rotations)
+
+
+def test_a_still_is_repeated():
+    still = StaticScene(np.ones((1, 55, 3)), np.zeros((1, 3)), np.eye(4)[None])
+    motions = repeated(still, 4)
+    assert isinstance(motions, BodyMotions)
+    assert motions.rotations.shape == (1, 4, 55, 3)
+
+
+def test_unknown_weights_starts_and_counts_are_refused():
+    with pytest.raises(UserError, match="unknown loss terms"):
+        anchor_motion.check_weights({"elbow_grease": 1.0})
+    with pytest.raises(UserError, match="Known: fit, estimate, static"):
+        check_body_start("guess", has_static=False)
+    with pytest.raises(UserError, match="needs a static scene"):
+        anchor_settings(AnchorOptions(body_start="static"), None, None, 0)
+    with pytest.raises(UserError, match="--steps must be at least 1"):
+        anchor_settings(AnchorOptions(), None, 0, 0)
+
+
+def test_static_scenes_must_fit_the_bundle(made, tmp_path):
+    """Another body, another object, a frame that is not there, no result at all."""
+    bundle, _ = made
+    with pytest.raises(UserError, match="not a result folder"):
+        load_static(tmp_path, bundle)
+    whole = _still_result(bundle)
+    cases = {
+        "body": (dataclasses.replace(whole, body_name="smplx.npz"), 0, "their vertices differ"),
+        "frame": (whole, 99, "has frames 0 to 9, not 99"),
+    }
+    for name, (result, frame, message) in cases.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        save_result(result, folder)
+        with pytest.raises(UserError, match=message):
+            load_static(folder, bundle, frame)
+    folder = tmp_path / "fits"
+    folder.mkdir()
+    save_result(whole, folder)
+    still = load_static(folder, bundle, 2)
+    np.testing.assert_array_equal(still.rotations, bundle.observations.body_rotations[:, 2])
+    other = dataclasses.replace(bundle, assets=tuple(hoijax.load_objects(["ball"])))
+    with pytest.raises(UserError, match="the same objects in the same order"):
+        load_static(folder, other)
+
+
+def _still_result(bundle):
+    """A result whose bodies are the bundle's estimates."""
+    from hoijax.result import Result
+
+    o = bundle.observations
+    eye = np.tile(np.eye(3, dtype=np.float32), (1, 1, FRAMES, 1, 1))
+    one = np.zeros(1, np.float32)
+    return Result(
+        prompt=bundle.prompt,
+        fps=bundle.fps,
+        affordance=bundle.affordance,
+        assets=bundle.assets,
+        body_name=bundle.body,
+        body_rotations=o.body_rotations,
+        body_translations=o.body_translations,
+        body_betas=o.body_betas,
+        body_rest_joints=o.body_rest_joints,
+        object_rotations=eye,
+        object_translations=np.zeros((1, 1, FRAMES, 3), np.float32),
+        losses=one,
+        initial_losses=one,
+        codes=np.zeros(1, np.int32),
+        labels=("start",),
+        term_names=("a",),
+        reports=np.zeros((1, 1), np.float32),
+        history=np.zeros((1, 2, 1), np.float32),
+        contact=np.zeros((1, 1, FRAMES), bool),
+        Ts_world_pointmap=np.tile(np.eye(4, dtype=np.float32), (FRAMES, 1, 1)),
+    )
+
+
+def test_the_problem_compiles_once():
+    """Problems compare by value: two solves of one shape share a program."""
+    assert anchor_motion.anchor_problem() == anchor_motion.anchor_problem()
+    assert hash(anchor_motion.anchor_problem()) == hash(anchor_motion.anchor_problem())
