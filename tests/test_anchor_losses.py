@@ -182,6 +182,16 @@ def twin_ground(_, posed, __):
     return np.minimum(lowest, 0) ** 2, np.ones((PEOPLE, FRAMES), bool)
 
 
+@jax.jit
+def to_body(field, points, Ts_world_joint):
+    return field.distance(points, Ts_world_joint)
+
+
+@jax.jit
+def to_itself(field, skin, Ts_world_joint):
+    return field.self_distances(skin, Ts_world_joint)
+
+
 def twin_object_in_body(scene, posed, neighbours):
     active = np.asarray(neighbours.active_samples)
     values = np.zeros(active.shape[:3])
@@ -189,7 +199,7 @@ def twin_object_in_body(scene, posed, neighbours):
         local = np.asarray(scene.objects.objects.samples)[o, active[o, p, t]]
         R, shift = np.asarray(posed.objects.rotations), np.asarray(posed.objects.translations)
         world = local @ R[o, t].T + shift[o, t]
-        distance = scene.fields[p].distance(jnp.asarray(world), posed.Ts_world_joint[p, t])
+        distance = to_body(scene.fields[p], jnp.asarray(world), posed.Ts_world_joint[p, t])
         values[o, p, t] = np.maximum(-np.asarray(distance), 0).mean()
     return values, np.ones(values.shape, bool)
 
@@ -200,7 +210,7 @@ def twin_self(scene, posed, _):
         field = scene.fields[p]
         count = len(field.sample_vertices)
         skin = posed.vertices_world[p, t, FACE_COUNT : FACE_COUNT + count]
-        distance = field.self_distances(skin, posed.Ts_world_joint[p, t])
+        distance = to_itself(field, skin, posed.Ts_world_joint[p, t])
         values[p, t] = np.maximum(-np.asarray(distance), 0).sum() / 1000
     return values, np.ones(values.shape, bool)
 

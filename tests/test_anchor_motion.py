@@ -18,7 +18,7 @@ from hoijax.methods import anchor_motion
 from hoijax.methods.body_start import repeated, start_bodies
 from hoijax.result import load_result, save_result
 
-FRAMES = 10
+FRAMES = 12
 SMALL = AnchorSettings(
     inits=1,
     body_start="estimate",
@@ -152,7 +152,7 @@ def test_static_scenes_must_fit_the_bundle(made, tmp_path):
     whole = _still_result(bundle)
     cases = {
         "body": (dataclasses.replace(whole, body_name="smplx.npz"), 0, "their vertices differ"),
-        "frame": (whole, 99, "has frames 0 to 9, not 99"),
+        "frame": (whole, 99, "has frames 0 to 11, not 99"),
     }
     for name, (result, frame, message) in cases.items():
         folder = tmp_path / name

@@ -109,11 +109,11 @@ TERMS = (
     LossTerm.constant("rotation_smoothness", of_objects(smoothness.rotation_smoothness), 1e2),
     LossTerm.constant("ground", of_objects(penetration.ground), 1e2),
     LossTerm.constant("object_penetration", of_objects(penetration.object_penetration), 10.0),
-    LossTerm("penetration", of_objects(penetration.penetration), 0.0, 60.0),
-    LossTerm("object_in_body", object_in_body, 0.0, 20.0),
-    LossTerm("self_penetration", self_penetration, 0.0, 20.0),
-    LossTerm.constant("contact_keypoints", contact_keypoints, 2e2),
-    LossTerm.constant("contact", of_objects(contact.contact), 1e2),
+    LossTerm("penetration", of_objects(penetration.penetration), 0.0, 300.0),
+    LossTerm("object_in_body", object_in_body, 0.0, 100.0),
+    LossTerm("self_penetration", self_penetration, 0.0, 100.0),
+    LossTerm.constant("contact_keypoints", contact_keypoints, 5e1),
+    LossTerm.constant("contact", of_objects(contact.contact), 2e1),
     LossTerm("contact_drift", of_objects(contact.contact_drift), 1.0, 1e1),
 )
 CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
