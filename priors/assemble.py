@@ -57,7 +57,7 @@ def assemble(
         intrinsics=np.asarray(maps.intrinsics, np.float32),
         Ts_world_camera=Ts_world_camera,
         instance_ids=labels,
-        object_detected=object_["mask"].any(-1),
+        object_detected=np.asarray(object_["mask"].any(-1)),
         object_points=object_["points"],
         object_pixels=object_["pixels"],
         object_point_parts=object_["parts"],

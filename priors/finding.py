@@ -83,7 +83,7 @@ def masks_from_labels(
     parts = np.zeros((len(pairs), *instance_ids.shape), bool)
     for row, (o, q) in enumerate(pairs):
         parts[row] = entities[people + o] & (part_ids == q)
-    scores = entities.any(axis=(2, 3)).astype(np.float32)
+    scores = np.asarray(entities.any(axis=(2, 3)), np.float32)
     return EntityMasks(entities[:people], entities[people:], parts, part_of, scores)
 
 
@@ -92,7 +92,7 @@ def mask_boxes(
 ) -> tuple[Float[ndarray, "T 4"], Bool[ndarray, " T"]]:
     """(left, top, right, bottom in pixels, whether there is a mask) of every frame."""
     boxes = np.zeros((len(masks), 4), np.float32)
-    present = masks.any(axis=(1, 2))
+    present = np.asarray(masks.any(axis=(1, 2)))
     for t in np.flatnonzero(present):
         rows, columns = np.flatnonzero(masks[t].any(1)), np.flatnonzero(masks[t].any(0))
         boxes[t] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

@@ -148,18 +148,17 @@ def contacts_schema(nodes: Nodes) -> type[BaseModel]:
         }
         forms.append(create_model(f"Touch{o + 1}", __base__=_Form, **fields, **flags))
         for q, other in enumerate(nodes.objects[o + 1 :], start=o + 1):
-            fields = {
+            pair: dict[str, Any] = {
                 "object": (Literal[thing["name"]], ...),
                 "object_part": (Literal[tuple(thing["parts"])], ...),
                 "other_object": (Literal[other["name"]], ...),
                 "other_part": (Literal[tuple(other["parts"])], ...),
             }
-            forms.append(create_model(f"Support{o + 1}_{q + 1}", __base__=_Form, **fields, **flags))
+            forms.append(create_model(f"Support{o + 1}_{q + 1}", __base__=_Form, **pair, **flags))
     edge = Union[tuple(forms)] if len(forms) > 1 else forms[0]  # noqa: UP007 - made at run time
     edges = Annotated[list[edge], Field(min_length=1, max_length=MOST_CONTACTS)]
-    return create_model(
-        "Contacts", __base__=_Form, contacts=(edges, ...), video_prompt=(_VideoPrompt, ...)
-    )
+    answer: dict[str, Any] = {"contacts": (edges, ...), "video_prompt": (_VideoPrompt, ...)}
+    return create_model("Contacts", __base__=_Form, **answer)
 
 
 def contacts_messages(

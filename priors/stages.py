@@ -251,7 +251,8 @@ class Run:
             models = {role: self.models.get(role) for role in stage.roles}
             return stage.compute(self._inputs(stage.needs, models))
         except UserError as error:
-            raise UserError(f"stage '{stage.name}': {error}{self._kept()}") from error
+            said = str(error).removeprefix(f"{stage.name}: ")
+            raise UserError(f"stage '{stage.name}': {said}{self._kept()}") from error
         except MemoryError as error:
             raise UserError(
                 f"stage '{stage.name}': out of memory. Ask for fewer --frames or a smaller "

@@ -299,7 +299,7 @@ def test_errors_name_the_stage_and_the_remedy_and_keep_what_is_finished(scene, t
     blind = Blind(scene)
     blind.unseen = "person"
     said = failing(scene, store, "detector", blind)
-    assert said.startswith("stage 'image': image: no candidate shows the asked people")
+    assert said.startswith("stage 'image': no candidate shows the asked people")
     blind.unseen = "box"
     said = failing(scene, store, "detector", blind)
     assert said.startswith("stage 'masks': object 'box' (looked for as 'the box')")
