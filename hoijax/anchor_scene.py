@@ -5,6 +5,8 @@ contact edges are replaced by the posed ones, so that every term written for obj
 bodies also pulls at the bodies.
 """
 
+import dataclasses
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -115,7 +117,9 @@ class AnchorPosed:
     def in_camera(self, points_world: Float[Array, "P T n 3"]) -> Float[Array, "P T n 3"]:
         """World points of people in the camera's axes."""
         T = self.scene.seen.Ts_camera_world
-        return transform_points(jnp.broadcast_to(T, (points_world.shape[0], *T.shape)), points_world)
+        return transform_points(
+            jnp.broadcast_to(T, (points_world.shape[0], *T.shape)), points_world
+        )
 
     def sample_points(self, index: Int[Array, "O P T A"]) -> Float[Array, "O P T A 3"]:
         """Chosen surface samples of every object, in the world."""
@@ -183,6 +187,8 @@ def with_bodies(scene: AnchorScene, vertices_world: Float[Array, "P T V 3"]) -> 
     index = scene.edge_vertices[:, :, None, :]
     ends = vertices_world[person, frames[None, None, :, None], index]
     points = jnp.where(scene.edge_of_body[:, None, None, None, None], ends, edges.points)
-    return scene.objects.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        body_vertices_world=vertices_world, edges=edges.replace(points=points)
+    return dataclasses.replace(
+        scene.objects,
+        body_vertices_world=vertices_world,
+        edges=dataclasses.replace(edges, points=points),
     )

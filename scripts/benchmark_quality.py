@@ -113,8 +113,9 @@ def occluded_scene(text: str, assets, seed: int):
     noise = dataclasses.replace(NoiseModel(), keypoint_dropout=0.2)
     bundle, truth = observe_text(text, assets, seed=seed, noise=noise)
     keypoints = np.array(bundle.observations.keypoints)
-    touching = truth.edge_contact.any(axis=0)
-    keypoints[:, touching[: keypoints.shape[1]][:, None] & np.isin(np.arange(18), WRISTS)] = 0.0
+    touching = np.flatnonzero(np.any(truth.edge_contact, axis=0))
+    for wrist in WRISTS:
+        keypoints[:, touching, wrist] = 0.0
     observations = dataclasses.replace(bundle.observations, keypoints=keypoints)
     return dataclasses.replace(bundle, observations=observations), truth
 
