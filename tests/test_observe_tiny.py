@@ -1,4 +1,4 @@
-"""`hoijax generate --prior diffusion` with the real model classes, loaded from tiny random checkpoints.
+"""`hoijax observe` with the real model classes, loaded from tiny random checkpoints, then a solve.
 
 Random weights see nothing, so three answers are made usable, and said so here: all masks of SAM 2 are
 equal (each entity keeps its own half of the picture), ViTPose is unsure (its points count as found),
@@ -12,9 +12,10 @@ from unittest import mock
 import numpy as np
 import pytest
 import tiny_priors
-from small_scene import TEXT, run
+from small_scene import TEXT, as_users_run, run
 
 from hoijax.bundle import check_bundle, read_bundle
+from hoijax.pipeline import solve
 from priors.interfaces import BodyMotion, ModelId, Tracks
 from priors.settings import ObserveSettings
 from priors.torch_runtime import TorchSettings
@@ -120,22 +121,25 @@ def test_tiny_models_end_in_a_solved_scene(monkeypatch, tmp_path):
     lenient = partial(
         ObserveSettings, image_tries=2, image_candidates=2, image_thresholds=(0.0, 0.0)
     )
-    out = tmp_path / "out"
+    out = tmp_path / "bundle"
     with (
         mock.patch("priors.observing.RegisteredModels", return_value=loaded),
         mock.patch("priors.settings.ObserveSettings", lenient),
     ):
         ran = run(
-            *("generate", TEXT, "--objects", "box", "--out", out, "--prior", "diffusion"),
-            *("--inits", "1", "--frames", FRAMES, "--height", SIDE, "--width", SIDE),
+            *("observe", TEXT, "--objects", "box", "--out", out),
+            *("--frames", FRAMES, "--height", SIDE, "--width", SIDE),
             *("--cache", tmp_path / "cache"),
         )
     assert ran.code == 0, ran.err
-    assert check_bundle(out / "bundle") == []
-    bundle = read_bundle(out / "bundle")
+    assert check_bundle(out) == []
+    bundle = read_bundle(out)
     assert bundle.image_size == (SIDE, SIDE)
     models = {key: p.model for key, p in bundle.provenance.items()}
     assert models["object_points"].endswith("depth_anything")
     assert models["keypoints"].endswith("pose")
     assert bundle.observations.object_detected.any()
-    assert (out / "scene.glb").is_file()
+    with as_users_run():
+        result = solve(out, preset="hoi-page", inits=1, steps=5)
+    assert np.isfinite(result.losses).all()
+    assert result.Ts_world_object.shape == (1, FRAMES, 4, 4)
