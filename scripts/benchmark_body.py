@@ -189,7 +189,9 @@ def main() -> None:
             "body-models SMPL-X, JAX": body_models_jax(path, pose, move),
             "body-models SMPL-X, PyTorch": body_models_torch(path, pose, move, arguments.threads),
             "hoijax SMPL-X, no correctives": hoijax_runner(
-                smplx.replace(pose_correctives=None), pose, move
+                smplx.replace(pose_correctives=None),  # pyright: ignore[reportAttributeAccessIssue]
+                pose,
+                move,
             ),
             "hoijax Anny": hoijax_runner(load_body("anny"), pose, move),
             "hoijax SMPL-X, 1,000 vertices": hoijax_runner(smplx, pose, move, pick),

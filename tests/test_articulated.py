@@ -1,5 +1,8 @@
 """Articulated objects: kinematics against an independent twin, URDF files good and bad, a lid recovered."""
 
+import json
+import struct
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -309,8 +312,11 @@ def test_what_is_no_articulated_object(tmp_path):
     with pytest.raises(UserError, match="laptop"):
         load_articulated(tmp_path / "nowhere.urdf")
     (tmp_path / "mesh.glb").write_bytes(b"glTF")
-    with pytest.raises(UserError, match=r"\.urdf"):
+    with pytest.raises(UserError, match="not a readable glb"):
         load_articulated(tmp_path / "mesh.glb")
+    (tmp_path / "mesh.obj").write_bytes(b"v 0 0 0")
+    with pytest.raises(UserError, match=r"\.urdf and \.glb"):
+        load_articulated(tmp_path / "mesh.obj")
     (tmp_path / "utf16.urdf").write_bytes(ARM.encode("utf-16"))
     with pytest.raises(UserError, match="UTF-8"):
         load_articulated(tmp_path / "utf16.urdf")
@@ -325,3 +331,56 @@ def test_a_loop_is_refused():
     ]
     with pytest.raises(UserError, match="loop"):
         assemble("ring", box, joints)
+
+
+def lid_glb(path, joint, scale=None):
+    """A box with a lid on a turned hinge, written by trimesh; the joint goes into the file's JSON by hand."""
+    import trimesh
+
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = Rotation.from_euler("y", 0.5).as_matrix(), (0.0, 0.1, -0.2)
+    scene = trimesh.Scene()
+    scene.add_geometry(trimesh.creation.box((0.4, 0.2, 0.4)), node_name="case", geom_name="case")
+    lid = trimesh.creation.box((0.4, 0.02, 0.4))
+    lid.apply_translation((0.0, 0.01, 0.2))
+    scene.add_geometry(lid, node_name="lid", geom_name="lid", transform=T)
+    data = scene.export(file_type="glb")
+    (length,) = struct.unpack_from("<I", data, 12)
+    content = json.loads(data[20 : 20 + length])
+    for node in content["nodes"]:
+        if node.get("name") == "lid":
+            node["extras"] = {"joint": joint}
+            if scale:
+                node["matrix"] = (np.asarray(node["matrix"]) * scale).tolist()
+    text = json.dumps(content).encode()
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + length :]
+    head = struct.pack("<4sIIII", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A)
+    path.write_bytes(head + text + rest)
+    return T
+
+
+def test_a_glb_with_a_joint(tmp_path):
+    joint = {"type": "revolute", "axis": [-2, 0, 0], "lower": 0.0, "upper": 1.5}
+    T = lid_glb(tmp_path / "chest.glb", joint)
+    asset = load_articulated(tmp_path / "chest.glb", samples=100)
+    assert asset.link_names == ("root", "lid")
+    np.testing.assert_allclose(asset.joints[0].T_parent_joint, T, atol=1e-6)
+    np.testing.assert_allclose(asset.joints[0].axis, [-1, 0, 0])
+    assert asset.links[1] is not None
+    np.testing.assert_allclose(asset.links[1].centre, [0.0, 0.01, 0.2], atol=1e-6)
+    found = pose_links(asset.tree(), jnp.array([0.9]), jnp.eye(4))
+    np.testing.assert_allclose(found, twin(asset, [0.9], np.eye(4)), atol=1e-6)
+
+
+def test_bad_joints_of_a_glb(tmp_path):
+    for joint, scale, expected in (
+        ({"type": "ball"}, None, "is ball"),
+        ({"type": "revolute", "axis": [1, 2]}, None, "three numbers"),
+        ({"type": "revolute", "lower": 2, "upper": 1}, None, "limits 2.0 to 1.0"),
+        ({"type": "revolute"}, 2.0, "scaled or sheared"),
+        ("revolute", None, "no joints"),
+    ):
+        lid_glb(tmp_path / "chest.glb", joint, scale)
+        with pytest.raises(UserError, match=expected):
+            load_articulated(tmp_path / "chest.glb")

@@ -193,10 +193,11 @@ def link_distances(
 
 
 def load_articulated(spec: str | Path, *, samples: int = 2048) -> ArticulatedAsset:
-    """Read a URDF file, or make one of the shipped articulated objects by name.
+    """Read a URDF file or a glb with joints, or make one of the shipped articulated objects by name.
 
     Raises UserError for everything that is not a usable kinematic tree, naming file and element.
     """
+    from hoijax.objects.articulated_glb import read_articulated_glb
     from hoijax.objects.articulated_shapes import ARTICULATED_OBJECTS
     from hoijax.objects.urdf import read_urdf
 
@@ -205,11 +206,13 @@ def load_articulated(spec: str | Path, *, samples: int = 2048) -> ArticulatedAss
         return ARTICULATED_OBJECTS[str(spec)](samples)
     if not path.is_file():
         raise UserError(
-            f"articulated object '{spec}' does not exist. Give the path of a .urdf file, or one of "
+            f"articulated object '{spec}' does not exist. Give the path of a .urdf or .glb file, or one of "
             f"the shipped objects: {', '.join(ARTICULATED_OBJECTS)}."
         )
+    if path.suffix.lower() == ".glb":
+        return read_articulated_glb(path, samples=samples)
     if path.suffix.lower() not in (".urdf", ".xml"):
-        raise UserError(f"{path}: articulated objects are read from URDF files (.urdf).")
+        raise UserError(f"{path}: articulated objects are read from .urdf and .glb files.")
     return read_urdf(path, samples=samples)
 
 
