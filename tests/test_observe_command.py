@@ -49,6 +49,25 @@ def test_observe_writes_a_sound_bundle_and_goes_on_from_its_cache(fakes, tmp_pat
     }
 
 
+def test_observe_many_prints_what_failed_and_exits_with_2(fakes, tmp_path):
+    lines = [
+        {"id": "good", "text": tiny.TEXT, "objects": ["box"]},
+        {"id": "bad", "text": "an impossible box", "objects": ["box"]},
+    ]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    command = ("observe", "--prompts", tmp_path / "prompts.jsonl", "--out", tmp_path / "out", *SIZE)
+    with (
+        mock.patch("priors.many.RegisteredModels", return_value=fakes),
+        mock.patch("priors.many._has_ray", return_value=False),
+    ):
+        ran = run(*command)
+    assert ran.code == 2
+    assert "1 bundles in" in ran.out
+    assert "bad: stage 'pag': nobody can do that" in ran.out
+    assert "1 scenes failed" in ran.err
+    assert check_bundle(tmp_path / "out" / "good") == []
+
+
 @pytest.mark.slow
 def test_observe_by_rules_needs_no_models(tmp_path):
     ran = run(

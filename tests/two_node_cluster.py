@@ -34,9 +34,7 @@ def main(prompts: str, out: str, cache: str) -> None:
     cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False)
     nodes = sum(node["Alive"] for node in ray.nodes())
-    settings = ObserveSettings(
-        frames=12, height=96, width=128, image_tries=1, image_candidates=1
-    )
+    settings = ObserveSettings(frames=12, height=96, width=128, image_tries=1, image_candidates=1)
     options = ObserveOptions(settings, cache=Path(cache))
     many_ray.GROUPS = GROUPS
     many_ray.run_pipeline.__defaults__ = (GROUPS,)
