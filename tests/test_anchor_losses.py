@@ -21,6 +21,7 @@ from hoijax.bodies.motion_terms import (
 )
 from hoijax.bodies.pose_prior import JOINT_LOWER, JOINT_STIFFNESS, JOINT_UPPER, REFERENCE_POSES
 from hoijax.losses.body import (
+    MASK_RHO,
     POINT_RHO,
     SILHOUETTE_STRIDE,
     body_ground,
@@ -31,7 +32,6 @@ from hoijax.losses.body import (
     object_in_body,
     self_penetration,
 )
-from hoijax.losses.fit import MASK_RHO
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
 from hoijax.losses.pose_prior import joint_limits, pose_prior
 from hoijax.losses.term import LossTerm, reduce_term

@@ -15,12 +15,12 @@ from hoijax.bodies.motion_terms import (
 )
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
 from hoijax.camera import project
-from hoijax.losses.fit import MASK_RHO
 from hoijax.losses.lookup import bilinear
 from hoijax.numerics import geman_mcclure
 
 POINT_RHO = 0.10  # metres; a seen point further from the skin says little
 SILHOUETTE_STRIDE = 4
+MASK_RHO = 8.0  # pixels; skin further outside the mask than this says little
 _FEET = np.array(FEET)
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
