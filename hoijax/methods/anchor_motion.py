@@ -112,8 +112,8 @@ TERMS = (
     LossTerm("penetration", of_objects(penetration.penetration), 0.0, 300.0),
     LossTerm("object_in_body", object_in_body, 0.0, 100.0),
     LossTerm("self_penetration", self_penetration, 0.0, 100.0),
-    LossTerm.constant("contact_keypoints", contact_keypoints, 5e1),
-    LossTerm.constant("contact", of_objects(contact.contact), 2e1),
+    LossTerm.constant("contact_keypoints", contact_keypoints, 15.0),
+    LossTerm.constant("contact", of_objects(contact.contact), 8.0),
     LossTerm("contact_drift", of_objects(contact.contact_drift), 1.0, 1e1),
 )
 CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
