@@ -91,11 +91,12 @@ def contact_curvature(posed: PosedScene) -> Curvature:
     count = distance.shape[-1]
     nearest = jax.nn.one_hot(jnp.argmin(outside, axis=-1), count)
     choice = jnp.where(edges.use_mean[:, None, None, None], 1.0 / count, nearest)
-    choice = choice * (distance > 0.0)
+    choice = jnp.where(distance > 0.0, choice, 0.0)
     residual = jnp.sum(choice * outside, axis=-1)
     shares = side_shares(posed, residual)
     squared = jnp.sum(shares[:, :, None] * residual**2, axis=1)
-    weight = shares[:, :, None] * (_frame_weight(posed, squared) * edges.mask[:, None])[:, None]
+    frames = jnp.where(edges.mask[:, None], _frame_weight(posed, squared), 0.0)
+    weight = shares[:, :, None] * frames[:, None]
     ends = _ends(posed, points)
     turned = jnp.einsum("etij,estcj->estci", ends[0].rotations, slope)
     blocks = jnp.zeros((*posed.translations.shape[:2], 6, 6))
@@ -136,7 +137,8 @@ def contact_drift_curvature(posed: PosedScene) -> Curvature:
     edges = posed.scene.edges
     points = edge_points_in_target(posed)
     shares = side_shares(posed, edge_distances(posed))
-    weight = shares[:, :, None] * (_touching(posed) * edges.mask[:, None])[:, None]
+    touching = jnp.where(edges.mask[:, None], _touching(posed), 0.0)
+    weight = shares[:, :, None] * touching[:, None]
     # Coefficients of frames t - 1, t, t + 1 in the slip of frame t.
     slips = jnp.asarray([[-1.0, 1.0, 0.0], [-0.5, 1.0, -0.5]])
     slip = slips[jnp.where(edges.is_rel_static, 0, 1)]
@@ -162,7 +164,7 @@ def _banded(
     middle = jnp.arange(frames)
     # A bend needs both neighbours, a step only the frame before.
     complete = (middle > 0) & ((middle < frames - 1) | is_step[:, None])
-    weight = weight * complete[:, None]
+    weight = jnp.where(complete[:, None], weight, 0.0)
     blocks = []
     for offset in range(3):
         pair = 2.0 * jnp.einsum(

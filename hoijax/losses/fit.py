@@ -37,8 +37,8 @@ def object_points_curvature(posed: PosedScene) -> Curvature:
     distance, jacobian = distance_rows(posed, observed.points_world, rows)
     share = _shares(observed.point_mask)
     mean = jnp.sum(share * distance**2, axis=-1, keepdims=True)
-    weight = share * robust_weight(mean, ROBUST_RHO) * observed.detected[..., None]
-    return Curvature(gram(jacobian, weight))
+    weight = share * robust_weight(mean, ROBUST_RHO)
+    return Curvature(gram(jacobian, _where_detected(posed, weight)))
 
 
 def part_points(posed: PosedScene) -> tuple[Values, Mask]:
@@ -58,7 +58,7 @@ def part_points_curvature(posed: PosedScene) -> Curvature:
     distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
     per_part = jnp.einsum("otn,otnq->otq", distance**2, observed.part_shares)
     weight = jnp.einsum("otnq,otq->otn", observed.part_shares, robust_weight(per_part, ROBUST_RHO))
-    return Curvature(gram(jacobian, weight * observed.detected[..., None]))
+    return Curvature(gram(jacobian, _where_detected(posed, weight)))
 
 
 def robust_object_points(posed: PosedScene) -> tuple[Values, Mask]:
@@ -80,7 +80,7 @@ def robust_object_points_curvature(posed: PosedScene) -> Curvature:
     rows = posed.scene.objects.first_grid + WHOLE_UNSIGNED
     distance, jacobian = distance_rows(posed, observed.points_world, rows)
     weight = _shares(observed.point_mask) * robust_weight(distance**2, POINT_RHO)
-    return Curvature(gram(jacobian, weight * observed.detected[..., None]))
+    return Curvature(gram(jacobian, _where_detected(posed, weight)))
 
 
 def robust_part_points(posed: PosedScene) -> tuple[Values, Mask]:
@@ -105,13 +105,17 @@ def robust_part_points_curvature(posed: PosedScene) -> Curvature:
     distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
     labelled = jnp.any(observed.part_shares > 0.0, axis=-1)
     weight = _shares(labelled) * robust_weight(distance**2, POINT_RHO)
-    return Curvature(gram(jacobian, weight * observed.detected[..., None]))
+    return Curvature(gram(jacobian, _where_detected(posed, weight)))
 
 
 def _shares(mask: Bool[Array, "O T n"]) -> Float[Array, "O T n"]:
     """Weights of a mean over the set elements."""
     count = jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True, dtype=jnp.float32), 1.0)
     return mask.astype(jnp.float32) / count
+
+
+def _where_detected(posed: PosedScene, weight: Float[Array, "O T n"]) -> Float[Array, "O T n"]:
+    return jnp.where(posed.scene.observed.detected[..., None], weight, 0.0)
 
 
 def project_samples(posed: PosedScene, count: int) -> Float[Array, "O T {count} 2"]:
@@ -175,8 +179,9 @@ def model_mask_curvature(posed: PosedScene) -> Curvature:
     lookup = jax.vmap(jax.vmap(bilinear_with_gradient))
     distance, slope = lookup(scene.observed.mask_distance, pixels / scene.cameras.cell_size - 0.5)
     slope_world = _pixel_slope_to_world(posed, points, slope / scene.cameras.cell_size)
-    weight = robust_weight(distance**2, MASK_RHO) * scene.observed.detected[..., None]
-    return Curvature(gram(moving_points(posed, points, slope_world), weight / MASK_SAMPLES))
+    weight = robust_weight(distance**2, MASK_RHO) / MASK_SAMPLES
+    rows = moving_points(posed, points, slope_world)
+    return Curvature(gram(rows, _where_detected(posed, weight)))
 
 
 def _pixel_slope_to_world(
@@ -204,7 +209,7 @@ def _chosen_pixels_curvature(
     for axis in (0, 1):
         slope = jnp.zeros((*points.shape[:3], 2)).at[..., axis].set(1.0)
         rows = moving_points(posed, points, _pixel_slope_to_world(posed, points, slope))
-        blocks = blocks + gram(rows, weight * posed.scene.observed.detected[..., None])
+        blocks = blocks + gram(rows, _where_detected(posed, weight))
     return Curvature(blocks)
 
 

@@ -93,7 +93,7 @@ def object_penetration_curvature(posed: PosedScene) -> Curvature:
     )
     distance, slope = query_with_gradient(table, points, objects.first_grid[broad] + WHOLE_SIGNED)
     weight = _linear_weight(distance) / OBJECT_SAMPLES
-    weight = weight * ~jnp.eye(count, dtype=bool)[:, :, None, None]
+    weight = weight * (1.0 - jnp.eye(count))[:, :, None, None]
     world = posed.samples_world(OBJECT_SAMPLES)
     blocks = jnp.zeros((count, frames, 6, 6))
     for b in range(count):  # few objects: unrolled

@@ -169,8 +169,11 @@ def _twist(
 ) -> Float[Array, "O T 6"]:
     """The damped Newton step, cut to the region where the linearisation means something."""
     own = jnp.diagonal(curvature.diagonal, axis1=-2, axis2=-1)
-    # Relative to each parameter's own curvature; what has none is held by a share of the others'.
-    floor = 1e-3 * jnp.max(own, axis=(1, 2), keepdims=True) + 1e-6
+    # Relative to each parameter's own curvature; what has none is held by a share of the others',
+    # and, where no term knows its curvature, by the gradient: a damping of 10 then moves 0.1.
+    most = jnp.max(own, axis=(1, 2), keepdims=True)
+    steepest = jnp.max(jnp.abs(gradient), axis=(1, 2), keepdims=True)
+    floor = 1e-3 * most + steepest + 1e-12
     extra = damping * (own + floor) + 1e-6 * floor
     diagonal = curvature.diagonal + extra[..., None] * jnp.eye(6)
     twist = -jax.vmap(solve_banded)(diagonal, curvature.to_next, curvature.to_second, gradient)
