@@ -1,5 +1,6 @@
 """Bundle to AnchorScene: which skin is posed, what was seen of people, static scenes."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +114,47 @@ def load_static(path: str | Path, bundle: Bundle, frame: int = 0) -> StaticScene
         result.body_translations[:, frame],
         result.Ts_world_object[:, frame],
     )
+
+
+def without_broken_numbers(bundle: Bundle) -> Bundle:
+    """The bundle with everything that is not finite marked as not seen.
+
+    A broken frame of the estimated body or camera takes the nearest sound frame's.
+    """
+    o = bundle.observations
+    changes: dict[str, ndarray] = {}
+    keypoints = np.asarray(o.keypoints)
+    changes["keypoints"] = np.where(np.isfinite(keypoints).all(-1, keepdims=True), keypoints, 0.0)
+    for kind in ("person", "object"):
+        points, pixels = getattr(o, f"{kind}_points"), getattr(o, f"{kind}_pixels")
+        sound = np.isfinite(points).all(-1) & np.isfinite(pixels).all(-1)
+        changes[f"{kind}_points"] = np.where(sound[..., None], points, 0.0)
+        changes[f"{kind}_pixels"] = np.where(sound[..., None], pixels, 0.0)
+        changes[f"{kind}_point_mask"] = getattr(o, f"{kind}_point_mask") & sound
+    bodies = zip(*(_sound_frames(r, t) for r, t in _of_people(o)), strict=True)
+    changes["body_rotations"], changes["body_translations"] = (np.stack(x) for x in bodies)
+    changes["Ts_world_camera"] = _sound_frames(np.asarray(o.Ts_world_camera))[0]
+    changes = {
+        name: x.astype(np.float32) if x.dtype != np.bool_ else x for name, x in changes.items()
+    }
+    return dataclasses.replace(bundle, observations=dataclasses.replace(o, **changes))
+
+
+def _of_people(o: Observations) -> list[tuple[ndarray, ndarray]]:
+    return list(zip(np.asarray(o.body_rotations), np.asarray(o.body_translations), strict=True))
+
+
+def _sound_frames(*arrays: ndarray) -> list[ndarray]:
+    """Arrays (T, ...) with frames that are not finite in any of them replaced by the nearest."""
+    frames = len(arrays[0])
+    sound = np.all([np.isfinite(x.reshape(frames, -1)).all(axis=1) for x in arrays], axis=0)
+    if not sound.any():
+        raise UserError(
+            "the bundle's body motion or cameras have no frame of finite numbers: observe again."
+        )
+    good = np.flatnonzero(sound)
+    nearest = good[np.abs(np.arange(frames)[:, None] - good).argmin(axis=1)]
+    return [x[nearest] for x in arrays]
 
 
 def object_settings(settings: AnchorSettings) -> SolveSettings:

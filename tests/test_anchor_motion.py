@@ -10,7 +10,7 @@ from small_scene import as_users_run
 import hoijax
 from hoijax.anchor_config import AnchorSettings, check_body_start
 from hoijax.anchor_pipeline import AnchorOptions, anchor_settings
-from hoijax.anchor_staging import BodyMotions, StaticScene, load_static
+from hoijax.anchor_staging import BodyMotions, StaticScene, load_static, without_broken_numbers
 from hoijax.bodies import load_body
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
@@ -22,8 +22,8 @@ FRAMES = 12
 SMALL = AnchorSettings(
     inits=1,
     body_start="estimate",
-    track_steps=40,
-    steps=40,
+    track_steps=120,
+    steps=120,
     refresh_every=20,
     points=96,
     grid_resolution=24,
@@ -32,7 +32,7 @@ SMALL = AnchorSettings(
 
 @pytest.fixture(scope="module")
 def made():
-    """(bundle, truth) of a carried box; the estimated bodies are pushed 5 cm off."""
+    """(bundle, truth) of a carried box; the estimated bodies are pushed 12 cm off."""
     from priors.offline import observe_text
 
     with as_users_run():
@@ -43,7 +43,7 @@ def made():
             seed=3,
         )
     o = bundle.observations
-    pushed = np.asarray(o.body_translations) + np.array([0.05, 0.0, 0.0], np.float32)
+    pushed = np.asarray(o.body_translations) + np.array([0.12, 0.0, 0.0], np.float32)
     observations = dataclasses.replace(o, body_translations=pushed.astype(np.float32))
     return dataclasses.replace(bundle, observations=observations), truth
 
@@ -113,6 +113,25 @@ def test_nothing_seen_of_the_person_and_a_broken_number_still_give_a_finite_resu
     assert np.isfinite(result.body_translations).all()
     assert np.isfinite(result.object_translations).all()
     assert np.isfinite(result.losses).all()
+
+
+def test_broken_numbers_count_as_not_seen(made):
+    bundle, _ = made
+    o = bundle.observations
+    rotations, points = np.array(o.body_rotations), np.array(o.object_points)
+    rotations[0, 4] = np.nan
+    points[0, 1, 0] = np.inf
+    broken = dataclasses.replace(o, body_rotations=rotations, object_points=points)
+    sound = without_broken_numbers(dataclasses.replace(bundle, observations=broken)).observations
+    np.testing.assert_array_equal(sound.body_rotations[0, 4], rotations[0, 3])
+    assert not sound.object_point_mask[0, 1, 0]
+    assert np.isfinite(sound.object_points).all()
+    everything = np.full_like(rotations, np.nan)
+    none = dataclasses.replace(
+        bundle, observations=dataclasses.replace(o, body_rotations=everything)
+    )
+    with pytest.raises(UserError, match="no frame of finite numbers"):
+        without_broken_numbers(none)
 
 
 def test_a_person_without_keypoints_starts_from_the_estimate(made):

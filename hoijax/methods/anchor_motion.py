@@ -35,6 +35,7 @@ from hoijax.anchor_staging import (
     pose_full,
     seen_people,
     stage_anchor,
+    without_broken_numbers,
 )
 from hoijax.bodies import load_body
 from hoijax.bodies.motion_terms import nearest_vertices
@@ -204,6 +205,7 @@ def solve_bundle(
     off the first pass. terms: further loss terms over AnchorPosed. weights: overrides by term name.
     """
     check_body_start(settings.body_start, static is not None)
+    bundle = without_broken_numbers(bundle)
     body = load_body(bundle.body)
     stage = _Stage(
         bundle, body, settings, dict(weights or {}), tuple(terms), log, {}, time.perf_counter()
