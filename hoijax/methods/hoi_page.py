@@ -8,6 +8,7 @@ object-object penetration, and drops the 2D chamfer that the mask term makes red
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -112,10 +113,29 @@ def solve_bundle(
     table = (*TERMS[settings.preset], *terms)
     times: dict[str, float] = {}
     clock = _Stopwatch(times, log)
+    staged = stage(bundle, settings, clock.lap)
+    solution = descend(staged.scene, staged.starts, staged.states, table, settings, weights)
+    clock.lap("optimise")
+    return to_result(bundle, staged, solution, table, times)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A bundle ready for the descent."""
+
+    scene: Scene
+    starts: Starts
+    states: Float[np.ndarray, "K E T"]
+    """In which frames each edge touches, by candidate."""
+    Ts_world_pointmap: Float[np.ndarray, "T 4 4"]
+
+
+def stage(bundle: Bundle, settings: SolveSettings, done: Callable[[str], None] = _silent) -> Staged:
+    """Stages a and b: point maps aligned, scene built, starts found. `done` hears each part end."""
     vertices = posed_bodies_of(bundle)
-    clock.lap("body")
+    done("body")
     Ts_world_pointmap = align(bundle.observations, vertices, settings.alignment)
-    clock.lap("align")
+    done("align")
     scene = build_scene(
         bundle.affordance,
         bundle.assets,
@@ -125,13 +145,11 @@ def solve_bundle(
         vertices,
         settings,
     )
-    clock.lap("scene")
+    done("scene")
     starts = find_starts(scene, bundle, settings)
-    clock.lap("starts")
+    done("starts")
     states = contact_states(scene, starts.unknowns, _always(bundle, scene), settings)
-    solution = descend(scene, starts, states, table, settings, weights)
-    clock.lap("optimise")
-    return _to_result(bundle, scene, starts, states, solution, Ts_world_pointmap, table, times)
+    return Staged(scene, starts, states, Ts_world_pointmap)
 
 
 def posed_bodies_of(bundle: Bundle) -> Float[Array, "P T V 3"]:
@@ -208,16 +226,15 @@ class _Stopwatch:
         self.log(f"{name}: {self.times[name]:.1f} s")
 
 
-def _to_result(
+def to_result(
     bundle: Bundle,
-    scene: Scene,
-    starts: Starts,
-    states: np.ndarray,
+    staged: Staged,
     solution: Solution,
-    Ts_world_pointmap: np.ndarray,
     table: Sequence[LossTerm],
     times: dict[str, float],
 ) -> Result:
+    """Poses in the assets' own frames, with everything a result folder records."""
+    scene = staged.scene
     rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
     centres = np.asarray(scene.objects.centres)[None, :, None, :, None]
     shifted = np.asarray(solution.unknowns.translation) - (rotations @ centres)[..., 0]
@@ -238,11 +255,11 @@ def _to_result(
         losses=np.asarray(solution.losses),
         initial_losses=np.asarray(solution.initial_losses),
         codes=np.asarray(solution.codes),
-        labels=starts.labels,
+        labels=staged.starts.labels,
         term_names=tuple(term.name for term in table),
         reports=np.asarray(solution.reports),
         history=np.asarray(solution.history),
-        contact=states[:, edges] > 0.5,
-        Ts_world_pointmap=Ts_world_pointmap,
+        contact=staged.states[:, edges] > 0.5,
+        Ts_world_pointmap=staged.Ts_world_pointmap,
         run={"seconds": times},
     )

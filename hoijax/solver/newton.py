@@ -7,6 +7,7 @@ and is taken only when the loss falls; else the damping grows. Robust kernels en
 schedules as rounds: in a round, weights, neighbours and curvature stay.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import flax.struct
@@ -14,7 +15,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hoijax.curvature import Curvature
 from hoijax.losses.term import Weights, evaluate, final_total, weights_at
 from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.scene import Neighbours, PosedScene, Scene, Unknowns
@@ -92,7 +92,8 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
         finite = jnp.isfinite(there.total) & all_finite(there.gradient)
         taken = finite & (there.total < here.total)
         damping = state.damping * jnp.where(taken, EASE, HARDEN)
-        state = state.replace(
+        state = replace(
+            state,
             poses=choose(taken, proposal, state.poses),
             damping=jnp.clip(damping, LEAST_DAMPING, MOST_DAMPING),
         )
@@ -103,7 +104,8 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
     def _keep_best(state: _State, here: _Local) -> _State:
         loss = final_total(terms, here.report, weights)
         better = state.finite & (loss < state.best_loss)
-        return state.replace(
+        return replace(
+            state,
             best=choose(better, state.poses, state.best),
             best_loss=jnp.where(better, loss, state.best_loss),
             best_report=jnp.where(better, here.report, state.best_report),
@@ -119,8 +121,8 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
         here = look(poses, neighbours, progress)
         posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
         curvature = _total_curvature(terms, posed, weights_at(terms, weights, progress))
-        state = state.replace(
-            finite=state.finite & jnp.isfinite(here.total) & all_finite(here.gradient)
+        state = replace(
+            state, finite=state.finite & jnp.isfinite(here.total) & all_finite(here.gradient)
         )
         state = _keep_best(state, here)
         (state, _), reports = jax.lax.scan(
@@ -150,8 +152,11 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
     )
 
 
-def _total_curvature(terms, posed: PosedScene, current: Float[Array, " n"]) -> Curvature:
-    """Weighted sum over the terms that know theirs."""
+Blocks = tuple[Float[Array, "O T 6 6"], Float[Array, "O T-1 6 6"], Float[Array, "O T-2 6 6"]]
+
+
+def _total_curvature(terms, posed: PosedScene, current: Float[Array, " n"]) -> Blocks:
+    """Weighted sum over the terms that know theirs: blocks on the diagonal and beside it."""
     o, t = posed.translations.shape[:2]
     sums = [jnp.zeros((o, max(t - offset, 0), 6, 6)) for offset in range(3)]
     for term, weight in zip(terms, current, strict=True):
@@ -161,22 +166,23 @@ def _total_curvature(terms, posed: PosedScene, current: Float[Array, " n"]) -> C
         for offset, block in enumerate((found.diagonal, found.to_next, found.to_second)):
             if block is not None:
                 sums[offset] = sums[offset] + weight / t * block
-    return Curvature(*sums)
+    return sums[0], sums[1], sums[2]
 
 
 def _twist(
-    curvature: Curvature, gradient: Float[Array, "O T 6"], damping: Float[Array, ""]
+    curvature: Blocks, gradient: Float[Array, "O T 6"], damping: Float[Array, ""]
 ) -> Float[Array, "O T 6"]:
     """The damped Newton step, cut to the region where the linearisation means something."""
-    own = jnp.diagonal(curvature.diagonal, axis1=-2, axis2=-1)
+    main, to_next, to_second = curvature
+    own = jnp.diagonal(main, axis1=-2, axis2=-1)
     # Relative to each parameter's own curvature; what has none is held by a share of the others',
     # and, where no term knows its curvature, by the gradient: a damping of 10 then moves 0.1.
     most = jnp.max(own, axis=(1, 2), keepdims=True)
     steepest = jnp.max(jnp.abs(gradient), axis=(1, 2), keepdims=True)
     floor = 1e-3 * most + steepest + 1e-12
     extra = damping * (own + floor) + 1e-6 * floor
-    diagonal = curvature.diagonal + extra[..., None] * jnp.eye(6)
-    twist = -jax.vmap(solve_banded)(diagonal, curvature.to_next, curvature.to_second, gradient)
+    diagonal = main + extra[..., None] * jnp.eye(6)
+    twist = -jax.vmap(solve_banded)(diagonal, to_next, to_second, gradient)
     size = jnp.stack(
         [
             jnp.max(jnp.linalg.norm(twist[..., :3], axis=-1)) / MAX_TURN,

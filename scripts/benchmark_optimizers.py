@@ -1,0 +1,140 @@
+"""Levenberg-Marquardt against Adam on the same starts of the same scenes: loss, errors, time.
+
+    python scripts/benchmark_optimizers.py --scenes made --json out/optimizers_made.json
+    python scripts/benchmark_optimizers.py --scenes omomo
+
+Everything before the descent (alignment, search, contact states) runs once a scene; then each
+contestant descends from the same candidates with the same terms. Times are of the second of two
+runs, in one process, so that ratios mean something on a shared machine.
+"""
+
+import dataclasses
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from benchmark_quality import COLUMNS, FLOOR_CM, NEAR_BEST, captured_bundles, made_bundles
+from benchmark_quality import Options as QualityOptions
+from rich.console import Console
+from rich.table import Table
+
+from hoijax.bodies import load_body
+from hoijax.bundle import Bundle, Truth, read_bundle, read_truth
+from hoijax.config import SolveSettings, preset_settings, with_optimizer
+from hoijax.evaluation import Evaluator
+from hoijax.methods import hoi_page
+from hoijax.runtime import describe_device, enable_compilation_cache, versions
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the comparison."""
+
+    scenes: str = "made"
+    """"made" or "omomo"."""
+    contestants: tuple[str, ...] = ("adam:600", "adam:300", "lm:36", "lm:18")
+    """Optimiser and steps."""
+    only: str = ""
+    """Only scenes whose name contains this."""
+    quick: bool = False
+    json: Path | None = None
+
+
+def compare(path: Path, contestants: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Rows of one scene."""
+    bundle, truth = read_bundle(path), read_truth(path)
+    settings = preset_settings("default")
+    staged = hoi_page.stage(bundle, settings)
+    rows = []
+    for contestant in contestants:
+        name, steps = contestant.split(":")
+        chosen = dataclasses.replace(with_optimizer(settings, name), steps=int(steps))
+        rows.append(run(path.name, contestant, bundle, truth, staged, chosen))
+    return rows
+
+
+def run(
+    scene: str,
+    contestant: str,
+    bundle: Bundle,
+    truth: Truth,
+    staged: hoi_page.Staged,
+    settings: SolveSettings,
+) -> dict[str, Any]:
+    """One contestant on one staged scene."""
+    table, seconds = hoi_page.TERMS["default"], 0.0
+    for _ in range(2):
+        begun = time.perf_counter()
+        solution = hoi_page.descend(staged.scene, staged.starts, staged.states, table, settings)
+        seconds = time.perf_counter() - begun
+    result = hoi_page.to_result(bundle, staged, solution, table, {})
+    evaluator = Evaluator(result, load_body(bundle.body), truth)
+    measured = [evaluator.measure(k) for k in range(len(result.losses))]
+    winner = measured[result.winner]
+    errors = np.array([row["adds_cm"] for row in measured])
+    near = max(errors.min() * NEAR_BEST, errors.min() + FLOOR_CM)
+    return {
+        "scene": scene,
+        "contestant": contestant,
+        "seconds": round(seconds, 3),
+        "loss": round(float(result.losses[result.winner]), 5),
+        "mean_loss": round(float(result.losses.mean()), 5),
+        **{name: round(float(winner[name]), 4) for name in COLUMNS},
+        "winner_ok": bool(errors[result.winner] <= near),
+    }
+
+
+def summarise(rows: list[dict[str, Any]], contestants: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Medians over scenes, and the ratio of the time to that of the first contestant, by scene."""
+    base = {row["scene"]: row["seconds"] for row in rows if row["contestant"] == contestants[0]}
+    table = []
+    for contestant in contestants:
+        own = [row for row in rows if row["contestant"] == contestant]
+        ratios = [base[row["scene"]] / row["seconds"] for row in own]
+        table.append(
+            {
+                "contestant": contestant,
+                "seconds": float(np.median([row["seconds"] for row in own])),
+                "faster": float(np.median(ratios)),
+                "loss": float(np.mean([row["loss"] for row in own])),
+                **{name: float(np.median([row[name] for row in own])) for name in COLUMNS},
+                "winner_ok": float(np.mean([row["winner_ok"] for row in own])),
+            }
+        )
+    return table
+
+
+def main() -> None:
+    options = tyro.cli(Options)
+    enable_compilation_cache()
+    quality = QualityOptions(scenes=options.scenes, only=options.only, quick=options.quick)
+    console = Console(width=140)
+    with tempfile.TemporaryDirectory() as folder:
+        make = made_bundles if options.scenes == "made" else captured_bundles
+        rows = []
+        for path in make(Path(folder), quality):
+            rows += compare(path, options.contestants)
+            console.print(rows[-len(options.contestants) :])
+    summary = summarise(rows, options.contestants)
+    table = Table(*summary[0])
+    for line in summary:
+        table.add_row(*(x if isinstance(x, str) else f"{x:.3g}" for x in line.values()))
+    console.print(table)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        content = {
+            "device": describe_device(),
+            "versions": versions(),
+            "summary": summary,
+            "rows": rows,
+        }
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
