@@ -64,6 +64,7 @@ class FittedBody:
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
         maps: PointMaps,
+        other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
@@ -72,14 +73,14 @@ class FittedBody:
         from priors.body_fit import fit_body
 
         check_person(keypoints, person_masks)
-        T_world_camera = estimate_ground(maps, person_masks).T_world_camera
+        ground = estimate_ground(maps, person_masks, other_masks=other_masks)
         usable = maps.valid & person_masks & np.isfinite(maps.points).all(-1)
         chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))
         points = maps.points.reshape(len(chosen), -1, 3)[np.arange(len(chosen))[:, None], chosen]
         return fit_body(
             keypoints,
             maps.intrinsics,
-            np.tile(T_world_camera, (len(keypoints), 1, 1)),
+            np.tile(ground.T_world_camera, (len(keypoints), 1, 1)),
             body=self._body,
             person_points=np.where(mask[..., None], points, 0).astype(np.float32),
             person_point_mask=mask,
@@ -134,6 +135,7 @@ class Gvhmr:
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
         maps: PointMaps,
+        other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
         """The person's motion in a world with gravity, lowest vertex of the clip on the ground."""
         check_person(keypoints, person_masks)

@@ -1,25 +1,33 @@
 """Which of several generated images to use: pose first, then how well it shows the text.
 
-HOI-PAGE draws up to 20 images, scores each by the summed confidence of the people's keypoints with
-the head counted once, keeps those over a threshold that is relaxed half-way, and lets a vision
+HOI-PAGE draws up to 20 images, scores each by the summed confidence of the people's keypoints inside
+their masks with the head counted once, keeps those over a threshold that is relaxed half-way, and lets a vision
 language model choose among five by comparing pairs.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
-from priors.interfaces import Detector, ImageModel, ImageTextScore, KeypointModel
+from priors.interfaces import (
+    Detector,
+    ImageModel,
+    ImageTextScore,
+    KeypointModel,
+    Prompt,
+    VideoSegmenter,
+)
 
 __all__ = [
     "CandidateScore",
+    "Drawing",
+    "Finders",
     "PairwiseJudge",
     "draw_candidates",
     "prompt_text",
@@ -33,6 +41,33 @@ FULL_POSE = len(BODY) + 1.0
 """Pose score of a person whose every point is certain; the head counts once."""
 CONFIDENT = 0.3  # a keypoint at least this sure is taken as found
 OVERLAP = 0.7  # boxes of one person that overlap more than this are one detection
+MASK_MARGIN = 0.02  # of a person's height: ears, wrists and ankles lie on the edge of the mask
+
+
+@dataclass(frozen=True)
+class Finders:
+    """The models that look for people in an image."""
+
+    detector: Detector
+    keypoints: KeypointModel
+    segmenter: VideoSegmenter | None = None
+    """Gives the masks in which keypoints must lie; None: they count anywhere in the frame."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How many images are drawn, how large, and what they must show."""
+
+    height: int
+    width: int
+    people: int
+    seed: int = 0
+    """Of the first image; the others follow."""
+    tries: int = 20
+    wanted: int = 5
+    """Images that pass and are enough."""
+    thresholds: tuple[float, float] = (10.0, 8.0)
+    """On the pose score, before and after half of the tries."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +77,13 @@ class CandidateScore:
     people: int
     pose: float
     """Mean over people of summed keypoint confidence, 0..14, head counted once; points outside the
-    frame or its margin count nothing; 0 where the number of people is not the asked one."""
+    frame or the person's mask count nothing; 0 where the number of people is not the asked one."""
     whole: float
-    """Share of the 13 body points of the worst person that are found inside the frame."""
+    """Share of the 13 body points of the worst person that are found there."""
     text: float | None = None
     """Cosine of image and text, where a scorer was given."""
 
 
-@runtime_checkable
 @runtime_checkable
 class PairwiseJudge(Protocol):
     """A vision language model that compares two images."""
@@ -68,8 +102,7 @@ def score_candidates(
     images: UInt8[ndarray, "N H W 3"],
     *,
     people: int,
-    detector: Detector,
-    keypoints: KeypointModel,
+    finders: Finders,
     text: str = "",
     text_score: ImageTextScore | None = None,
 ) -> list[CandidateScore]:
@@ -79,9 +112,9 @@ def score_candidates(
     cosines = None if text_score is None else text_score.score(images, text)
     scores = []
     for n, image in enumerate(images):
-        boxes = _person_boxes(detector, image)
-        poses = [_pose(keypoints, image, box) for box in boxes[:people]]
+        boxes = _person_boxes(finders.detector, image)
         right = len(boxes) == people and people > 0
+        poses = _poses(finders, image, boxes) if right else []
         scores.append(
             CandidateScore(
                 people=len(boxes),
@@ -110,15 +143,38 @@ def _overlap(a: ndarray, b: ndarray) -> float:
     return common / max(smaller, 1e-6)
 
 
-def _pose(keypoints: KeypointModel, image: ndarray, box: ndarray) -> tuple[float, float]:
-    """(summed confidence 0..14, share of body points found) of one person, inside the frame only."""
-    points = keypoints.keypoints(image[None], box[None].astype(np.float32), np.ones(1, bool))[0]
-    size = np.array([image.shape[1], image.shape[0]], np.float32)
-    inside = ((points[:, :2] >= 0) & (points[:, :2] <= size)).all(-1)
-    sure = np.where(inside, np.clip(points[:, 2], 0, 1), 0)
-    return float(sure[list(BODY)].sum() + sure[list(HEAD)].max()), float(
-        (sure[list(BODY)] >= CONFIDENT).mean()
-    )
+def _poses(
+    finders: Finders, image: UInt8[ndarray, "H W 3"], boxes: Sequence[Float[ndarray, " 4"]]
+) -> list[tuple[float, float]]:
+    """(summed confidence 0..14, share of body points found) of every person, where they are seen."""
+    masks: Sequence[ndarray | None] = [None] * len(boxes)
+    if finders.segmenter is not None:
+        masks = list(finders.segmenter.track(image[None], [Prompt(0, box) for box in boxes]).masks)
+    found = []
+    for box, mask in zip(boxes, masks, strict=True):
+        points = finders.keypoints.keypoints(image[None], box[None], np.ones(1, bool))[0]
+        size = np.array([image.shape[1], image.shape[0]], np.float32)
+        seen = ((points[:, :2] >= 0) & (points[:, :2] <= size)).all(-1)
+        if mask is not None:
+            seen &= _near_mask(points[:, :2], mask[0], MASK_MARGIN * float(box[3] - box[1]))
+        sure = np.where(seen, np.clip(points[:, 2], 0, 1), 0)
+        pose = sure[list(BODY)].sum() + sure[list(HEAD)].max()
+        found.append((float(pose), float((sure[list(BODY)] >= CONFIDENT).mean())))
+    return found
+
+
+def _near_mask(
+    pixels: Float[ndarray, "n 2"], mask: Bool[ndarray, "H W"], margin: float
+) -> Bool[ndarray, " n"]:
+    """Whether pixels lie in a mask or at most `margin` pixels beside it."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not mask.any():
+        return np.zeros(len(pixels), bool)
+    distance = np.asarray(distance_transform_edt(~mask))
+    last = np.array([mask.shape[1] - 1, mask.shape[0] - 1])
+    column, row = np.clip(np.floor(pixels), 0, last).astype(int).T
+    return distance[row, column] <= margin
 
 
 def select_image(
@@ -159,36 +215,24 @@ def _cosine(score: CandidateScore) -> float:
 
 
 def draw_candidates(
-    model: ImageModel,
-    prompt: str,
-    *,
-    size: tuple[int, int],
-    people: int,
-    finders: tuple[Detector, KeypointModel],
-    seed: int = 0,
-    tries: int = 20,
-    wanted: int = 5,
-    thresholds: tuple[float, float] = (10.0, 8.0),
+    model: ImageModel, prompt: str, drawing: Drawing, finders: Finders
 ) -> tuple[UInt8[ndarray, "N H W 3"], list[CandidateScore], list[int]]:
-    """Draw images with seeds seed, seed + 1, ... until `wanted` of them pass, at most `tries`.
+    """Draw images with seeds seed, seed + 1, ... until enough of them pass, or the tries are used up.
 
-    size: height, width. thresholds: on the pose score, before and after half of the tries.
     Returns the images that passed (those over the relaxed threshold where fewer than wanted
     passed), their scores and their seeds; all of them where none passed.
     """
-    height, width = size
-    score = partial(score_candidates, people=people, detector=finders[0], keypoints=finders[1])
     images, scores, seeds = [], [], []
-    for n in range(tries):
-        drawn = model.generate(prompt, height=height, width=width, seeds=[seed + n])
+    strict, relaxed = drawing.thresholds
+    for n in range(drawing.tries):
+        seeds.append(drawing.seed + n)
+        drawn = model.generate(prompt, height=drawing.height, width=drawing.width, seeds=seeds[-1:])
         images.append(drawn[0])
-        scores += score(drawn)
-        seeds.append(seed + n)
-        limit = thresholds[0] if n + 1 < tries / 2 else thresholds[1]
-        passed = [i for i, s in enumerate(scores) if s.pose >= limit]
-        if len(passed) >= wanted:
+        scores += score_candidates(drawn, people=drawing.people, finders=finders)
+        limit = strict if n + 1 < drawing.tries / 2 else relaxed
+        if sum(score.pose >= limit for score in scores) >= drawing.wanted:
             break
-    passed = [i for i, s in enumerate(scores) if s.pose >= thresholds[1]] or range(len(images))
-    passed = sorted(passed, key=lambda i: -scores[i].pose)[:wanted] if scores else []
-    kept = sorted(passed)
+    passed = [i for i, score in enumerate(scores) if score.pose >= relaxed] or range(len(images))
+    best = sorted(passed, key=lambda i: -scores[i].pose)[: drawing.wanted]
+    kept = sorted(best)
     return np.stack([images[i] for i in kept]), [scores[i] for i in kept], [seeds[i] for i in kept]

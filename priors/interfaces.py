@@ -180,7 +180,10 @@ class BodyRecovery(Model, Protocol):
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
         maps: PointMaps,
-    ) -> BodyMotion: ...
+        other_masks: Bool[ndarray, "T H W"] | None = None,
+    ) -> BodyMotion:
+        """other_masks: all other people and the objects, none of which is ground."""
+        ...
 
 
 @runtime_checkable

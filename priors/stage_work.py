@@ -179,31 +179,35 @@ def _with_parts(asset: Asset, index: int, entry: Entry) -> Asset:
 
 def draw_image(inputs: Inputs) -> Content:
     """Images of the moment, the best of those that show all people whole."""
-    from priors.image_choice import draw_candidates, score_candidates, select_image
+    from priors.image_choice import (
+        Drawing,
+        Finders,
+        draw_candidates,
+        score_candidates,
+        select_image,
+    )
 
     settings, models, graph = inputs.settings, inputs.models, inputs.graph()
     prompt = graph.video_prompt or inputs.request.text
     people = len(graph.people)
-    finders = (models["detector"], models["keypoints"])
-    images, scores, seeds = draw_candidates(
-        models["image"],
-        prompt,
-        size=(settings.height, settings.width),
-        people=people,
-        finders=finders,
-        seed=settings.seed,
-        tries=settings.image_tries,
-        wanted=settings.image_candidates,
-        thresholds=settings.image_thresholds,
+    finders = Finders(models["detector"], models["keypoints"], models["segmenter"])
+    drawing = Drawing(
+        settings.height,
+        settings.width,
+        people,
+        settings.seed,
+        settings.image_tries,
+        settings.image_candidates,
+        settings.image_thresholds,
     )
+    images, scores, seeds = draw_candidates(models["image"], prompt, drawing, finders)
     chooser = models.get("score")
     judge = chooser if hasattr(chooser, "prefers_second") else None
     if chooser is not None and judge is None:
         scores = score_candidates(
             images,
             people=people,
-            detector=finders[0],
-            keypoints=finders[1],
+            finders=finders,
             text=inputs.request.text,
             text_score=chooser,
         )
@@ -319,7 +323,9 @@ def recover_bodies(inputs: Inputs) -> Content:
                 f"person {p + 1} has no keypoint in any frame. Use another keypoint model "
                 "(--keypoints), another --seed, or your own clip (--video)"
             )
-        bodies.append(model.recover(inputs.video(), points, masks.people[p], maps))
+        others = [*np.delete(masks.people, p, axis=0), *masks.objects]
+        other = np.any(others, axis=0) & ~masks.people[p]
+        bodies.append(model.recover(inputs.video(), points, masks.people[p], maps, other))
     width = max(len(body.betas) for body in bodies)
     padded = [
         dataclasses.replace(body, betas=np.pad(body.betas, (0, width - len(body.betas))))

@@ -82,13 +82,14 @@ STAGES = (
         "image",
         work.draw_image,
         needs=("pag",),
-        roles=("image", "detector", "keypoints", "score"),
+        roles=("image", "detector", "segmenter", "keypoints", "score"),
         settings=(
             "height", "width", "seed", "image_tries", "image_candidates", "image_thresholds"
         ),
         asked=lambda r: r.text,
         given=work.given_image,
         skipped=lambda r: r.video is not None,
+        version=2,
     ),
     Stage(
         "video",
@@ -124,6 +125,7 @@ STAGES = (
         work.recover_bodies,
         needs=("video", "masks", "points", "keypoints"),
         roles=("body",),
+        version=2,
     ),
     Stage(
         "bundle",

@@ -68,7 +68,7 @@ def test_the_loop_makes_every_bundle_and_names_every_failure(tmp_path):
 
 
 class Clumsy(tiny.Recoverer):
-    def recover(self, video, keypoints, person_masks, maps):
+    def recover(self, video, keypoints, person_masks, maps, other_masks=None):
         raise ZeroDivisionError("a fault of ours")
 
 

@@ -55,7 +55,7 @@ class Standing:
 
     model_id = ModelId("tests/standing", "1")
 
-    def recover(self, video, keypoints, person_masks, maps):
+    def recover(self, video, keypoints, person_masks, maps, other_masks=None):
         from hoijax.bodies import load_body
         from hoijax.frames import look_at
 

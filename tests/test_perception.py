@@ -500,6 +500,45 @@ class FakeNetwork:
         return {"smpl_params_global": tensors[0], "smpl_params_incam": tensors[1]}
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_an_object_is_no_ground_for_the_fitted_body(monkeypatch, told):
+    """A wide lid 0.9 m below the camera hides the legs and all of the floor: only who is told that it
+    is an object stands the person's lowest seen point on the ground instead."""
+    maps = table_top_maps()
+    person = np.zeros(maps.valid.shape, bool)
+    person[:, 10:20, 28:32] = True
+    given = []
+
+    def fit(keypoints, intrinsics, Ts_world_camera, **options):
+        given.append(Ts_world_camera)
+        raise UserError("nothing is fitted")
+
+    monkeypatch.setattr("priors.body_fit.fit_body", fit)
+    keypoints = np.full((1, 18, 3), 0.9, np.float32)
+    clip = Video(np.zeros((1, 40, 60, 3), np.uint8), 8.0)
+    others = maps.valid & ~person if told else None
+    model = FittedBody()
+    model.__dict__["_body"] = None
+    with pytest.raises(UserError, match="nothing is fitted"):
+        model.recover(clip, keypoints, person, maps, others)
+    lowest = maps.points[person][:, 1].max()
+    assert given[0][0, 1, 3] == pytest.approx(lowest if told else 0.9, abs=0.02)
+
+
+def table_top_maps() -> PointMaps:
+    """A level camera: a person down to 0.5 m below it, a plane 0.9 m below it elsewhere."""
+    v, u = np.mgrid[:40, :60] + 0.5
+    rays = np.stack([(u - 30) / 20, (v - 10) / 20, np.ones_like(u)], -1)
+    with np.errstate(divide="ignore"):
+        depth = np.where(rays[..., 1] > 0, 0.9 / rays[..., 1], 0)
+    valid = (depth > 0) & (depth < 6)
+    depth[10:20, 28:32] = 0.5 / rays[19, 28, 1]
+    valid[10:20, 28:32] = True
+    points = (rays * depth[..., None]).astype(np.float32)
+    K = np.array([[20, 0, 30], [0, 20, 10], [0, 0, 1]], np.float32)
+    return PointMaps(points[None], valid[None], K[None])
+
+
 def test_gvhmr_is_asked_by_its_interface(motion, monkeypatch, tmp_path):
     _, world, camera, _ = motion
     clip = Video(np.zeros((6, 40, 60, 3), np.uint8), 30.0)

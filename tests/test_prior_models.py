@@ -31,6 +31,7 @@ from priors.interfaces import (
     ImageModel,
     ImageTextScore,
     ModelId,
+    Tracks,
     Video,
     VideoModel,
     VideoTextScore,
@@ -121,6 +122,9 @@ class FakeFinder:
         return points
 
 
+FINDERS = image_choice.Finders(FakeFinder(), FakeFinder())
+
+
 def drawn(people: int, confidence: int, cut: bool = False) -> np.ndarray:
     image = np.zeros((40, 60, 3), np.uint8)
     image[0, :3, 0] = people, confidence, cut
@@ -131,9 +135,7 @@ def test_images_are_chosen_by_people_pose_and_wholeness():
     images = np.stack(
         [drawn(1, 80), drawn(1, 95), drawn(2, 99), drawn(1, 99, cut=True), drawn(0, 99)]
     )
-    scores = image_choice.score_candidates(
-        images, people=1, detector=FakeFinder(), keypoints=FakeFinder()
-    )
+    scores = image_choice.score_candidates(images, people=1, finders=FINDERS)
     assert [score.people for score in scores] == [1, 1, 2, 1, 0]
     # 13 body points and one for the head.
     assert scores[0].pose == pytest.approx(14 * 0.8, rel=1e-5)
@@ -147,11 +149,37 @@ def test_images_are_chosen_by_people_pose_and_wholeness():
         image_choice.select_image(images, scores, threshold=13.5)
 
 
+class Masks:
+    """A segmenter whose masks are the first columns of the picture, empty where there are none."""
+
+    model_id = ModelId("fake")
+
+    def __init__(self, columns: int):
+        self.columns, self.boxes = columns, []
+
+    def track(self, frames, prompts):
+        self.boxes += [prompt.box for prompt in prompts]
+        masks = np.zeros((len(prompts), *frames.shape[:3]), bool)
+        masks[..., : self.columns] = True
+        return Tracks(masks, np.ones(masks.shape[:2], np.float32))
+
+
+@pytest.mark.parametrize("columns", [60, 21, 20, 0])
+def test_only_keypoints_in_the_mask_count(columns):
+    """All keypoints are in column 20, of a box 30 pixels high: 0.6 pixels beside the mask are allowed."""
+    masks = Masks(columns)
+    finders = image_choice.Finders(FakeFinder(), FakeFinder(), masks)
+    images = np.stack([drawn(1, 80), drawn(2, 80)])
+    one, two = image_choice.score_candidates(images, people=1, finders=finders)
+    assert one.pose == pytest.approx(14 * 0.8 if columns > 20 else 0.0, rel=1e-5)
+    assert (one.whole > 0) == (columns > 20)
+    assert two.pose == 0
+    np.testing.assert_array_equal(masks.boxes, [[0, 0, 10, 30]])
+
+
 def test_a_judge_compares_pairs_of_images_that_pass():
     images = np.stack([drawn(1, 90), drawn(1, 80), drawn(1, 85), drawn(1, 10)])
-    scores = image_choice.score_candidates(
-        images, people=1, detector=FakeFinder(), keypoints=FakeFinder()
-    )
+    scores = image_choice.score_candidates(images, people=1, finders=FINDERS)
     asked = []
 
     class Judge:
@@ -172,10 +200,8 @@ def test_candidates_are_drawn_until_enough_pass():
         def generate(self, prompt, *, height, width, seeds):
             return np.stack([drawn(1, next(certain)) for _ in seeds])
 
-    images, scores, seeds = image_choice.draw_candidates(
-        Painter(), "a person", size=(40, 60), people=1, finders=(FakeFinder(), FakeFinder()),
-        seed=7, tries=6, wanted=3,
-    )  # fmt: skip
+    drawing = image_choice.Drawing(40, 60, people=1, seed=7, tries=6, wanted=3)
+    images, scores, seeds = image_choice.draw_candidates(Painter(), "a person", drawing, FINDERS)
     # Fourth try: the threshold is relaxed to 8, and 0.75, 0.80 and 0.60 times 14 reach it.
     assert seeds == [8, 9, 10]
     assert [round(score.pose, 1) for score in scores] == [10.5, 11.2, 8.4]
