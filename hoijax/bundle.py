@@ -64,6 +64,9 @@ def write_bundle(
     """
     path = Path(path)
     files, objects = _asset_files(bundle.assets)
+    for entry, asset in zip(objects, bundle.assets, strict=True):
+        if yaws := bundle.proposed_yaws.get(asset.name):
+            entry["yaws"] = [float(yaw) for yaw in yaws]
     files[AFFORDANCE] = bundle.affordance.to_json().encode()
     files[OBSERVATIONS] = npz_bytes(_arrays(bundle.observations))
     if truth is not None:

@@ -20,6 +20,8 @@ VERSION = 1
 FEWEST_FRAMES = 3  # a mid-point between neighbours, which the smoothness terms need
 EVERY_ARRAY = "*"
 """The provenance key that stands for all arrays without an entry of their own."""
+MOST_YAWS = 16
+"""Proposed starts of one object: each costs a candidate of the solve."""
 
 _Tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 _Text = Annotated[str, Field(strict=True)]
@@ -29,6 +31,7 @@ _Name = Annotated[
 ]
 _Digest = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(strict=True, ge=1)]
+_Degrees = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Frozen(BaseModel):
@@ -58,6 +61,8 @@ class ManifestObject(_Frozen):
     """The mesh: an npz of `vertices`, `faces`, `face_parts`, or any mesh file that loads."""
     preview: _Text | None = None
     """The same mesh for other programs to open; never read."""
+    yaws: Annotated[tuple[_Degrees, ...], _Tuple, Field(max_length=MOST_YAWS)] = ()
+    """Proposed turns about the world's vertical axis, in degrees, best first: starts of a solve."""
 
 
 class Manifest(_Frozen):

@@ -58,6 +58,9 @@ class Bundle:
     observations: Observations
     provenance: Mapping[str, Provenance]
     """By array of the observations; "*" stands for all others."""
+    proposed_yaws: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    """Likely turns of objects about the world's y axis, by name, in degrees, best first: further
+    starts of a solve. An object without any is found by the search alone."""
 
     @property
     def frame_count(self) -> int:
@@ -196,6 +199,7 @@ def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None
         tuple(person.body for person in manifest.people),
         observations,
         manifest.provenance,
+        {node.name: node.yaws for node in manifest.objects if node.yaws},
     )
     return bundle, []
 

@@ -65,6 +65,31 @@ def bundle(rng):
     )
 
 
+@pytest.mark.parametrize("name", ["a", "a.zip"])
+def test_proposed_yaws_are_kept_and_may_be_missing(bundle, tmp_path, name):
+    plain = write_bundle(tmp_path / "plain", bundle)
+    assert "yaws" not in (plain / "bundle.json").read_text()
+    assert read_bundle(plain).proposed_yaws == {}
+    second = bundle.assets[1].name
+    proposed = dataclasses.replace(bundle, proposed_yaws={second: (90.0, 12.5)})
+    path = write_bundle(tmp_path / name, proposed)
+    assert check_bundle(path) == []
+    assert read_bundle(path).proposed_yaws == {second: (90.0, 12.5)}
+
+
+@pytest.mark.parametrize(
+    ("yaws", "says"), [(["east"], "objects"), ([1.0] * 17, "16"), ([float("inf")], "JSON")]
+)
+def test_impossible_yaws_are_refused(bundle, tmp_path, yaws, says):
+    path = write_bundle(tmp_path / "a", bundle)
+    manifest = json.loads((path / "bundle.json").read_text())
+    manifest["objects"][0]["yaws"] = yaws
+    (path / "bundle.json").write_text(json.dumps(manifest))
+    problems = check_bundle(path)
+    assert len(problems) == 1, problems
+    assert says in problems[0]
+
+
 @pytest.fixture
 def truth(rng):
     arrays = {key: _array(axes, np.float32, rng) for key, axes in TRUTH_SHAPES.items()}

@@ -24,8 +24,9 @@ from hoijax.frames import compose_rigid, invert_rigid
 from hoijax.losses.lookup import bilinear, bilinear_with_gradient, pack_corners
 from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
+from hoijax.scene import Unknowns
 from hoijax.solver.align import AlignmentData, AlignmentWeights, align_point_maps
-from hoijax.solver.initialise import observed_centres, yaw_starts
+from hoijax.solver.initialise import Starts, observed_centres, with_proposed_yaws, yaw_starts
 from hoijax.solver.paths import PathCosts, best_paths, transition
 from hoijax.solver.pose_search import (
     FrameEvidence,
@@ -300,6 +301,57 @@ def test_yaw_starts_are_an_even_grid(made):
     again = yaw_starts(made.scene, 4, seed=3)
     np.testing.assert_array_equal(offset.unknowns.rotation_6d, again.unknowns.rotation_6d)
     assert not np.allclose(offset.unknowns.rotation_6d, starts.unknowns.rotation_6d)
+
+
+def yaws_of(starts) -> np.ndarray:
+    """(K, O) degrees; the same in all frames."""
+    rotations = np.asarray(rotation_6d_to_matrix(starts.unknowns.rotation_6d))
+    assert (rotations == rotations[:, :, :1]).all()
+    assert rotations[..., 1, 1] == pytest.approx(1)
+    return np.degrees(np.arctan2(rotations[:, :, 0, 0, 2], rotations[:, :, 0, 0, 0])) % 360
+
+
+def test_proposed_yaws_come_before_the_grid(made):
+    """Of two objects, one has two proposals and one has none."""
+    starts = yaw_starts(made.scene, 4, seed=0, proposals=[(30.0, 200.0), ()])
+    expected = [[30, 0], [200, 90], [0, 180], [180, 270]]
+    np.testing.assert_allclose(yaws_of(starts), expected, atol=1e-4)
+    assert starts.labels == (
+        "proposed yaw 30 / 0", "proposed yaw 200 / 90", "yaw 0 / 180", "yaw 180 / 270"
+    )  # fmt: skip
+    assert (
+        yaw_starts(made.scene, 1, seed=3, proposals=[(30.0, 200.0), ()])
+        .labels[0]
+        .startswith("proposed yaw 30 / ")
+    )
+
+
+def test_proposed_yaws_stand_behind_the_paths(made):
+    rng = np.random.default_rng(0)
+    o, t = made.scene.object_count, made.scene.frame_count
+    paths = Starts(
+        Unknowns(
+            jnp.asarray(rng.normal(size=(2, o, t, 6)), jnp.float32),
+            jnp.asarray(rng.normal(size=(2, o, t, 3)), jnp.float32),
+        ),
+        ("path 1", "path 2"),
+    )
+    assert with_proposed_yaws(paths, made.scene, [(), ()]) is paths
+    both = with_proposed_yaws(paths, made.scene, [(30.0, 200.0, 90.0), (45.0,)])
+    assert both.labels[:2] == paths.labels
+    assert len(both.labels) == 5
+    found = both.unknowns
+    np.testing.assert_array_equal(found.rotation_6d[:2], paths.unknowns.rotation_6d)
+    first = jax.tree.map(lambda x: x[2:, :1], found)
+    np.testing.assert_allclose(yaws_of(Starts(first, ())).T, [[30, 200, 90]], atol=1e-4)
+    second = jax.tree.map(lambda x: x[2:, 1:], found)
+    np.testing.assert_allclose(yaws_of(Starts(jax.tree.map(lambda x: x[:1], second), ())), [[45]])
+    np.testing.assert_array_equal(
+        found.translation[2:, 0], np.tile(observed_centres(made.scene)[0], (3, 1, 1))
+    )
+    for k, path in ((3, 1), (4, 0)):  # the second object has no further proposal
+        np.testing.assert_array_equal(found.rotation_6d[k, 1], paths.unknowns.rotation_6d[path, 1])
+        np.testing.assert_array_equal(found.translation[k, 1], paths.unknowns.translation[path, 1])
 
 
 # --- alignment of point maps -----------------------------------------------------------------------

@@ -38,7 +38,7 @@ from hoijax.objects.symmetry import find_symmetries
 from hoijax.result import Result
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Scene, pose_scene
-from hoijax.solver.initialise import Starts, search_starts, yaw_starts
+from hoijax.solver.initialise import Starts, search_starts, with_proposed_yaws, yaw_starts
 from hoijax.solver.neighbours import empty_neighbours, refresh_all, refresh_bodies
 from hoijax.solver.newton import optimise_newton
 from hoijax.solver.optimise import Problem, Schedule, Solution, optimise
@@ -79,11 +79,13 @@ def _silent(_: str) -> None:
 
 
 def find_starts(scene: Scene, bundle: Bundle, settings: SolveSettings) -> Starts:
-    """Stage b: K starting trajectories."""
+    """Stage b: K starting trajectories; the bundle's proposed yaws are among them."""
+    proposals = [bundle.proposed_yaws.get(asset.name, ()) for asset in bundle.assets]
     if settings.start == "yaw":
-        return yaw_starts(scene, settings.inits, settings.seed)
+        return yaw_starts(scene, settings.inits, settings.seed, proposals)
     symmetries = [find_symmetries(asset) for asset in bundle.assets]
-    return search_starts(scene, symmetries, settings.inits, settings.search)
+    found = search_starts(scene, symmetries, settings.inits, settings.search)
+    return with_proposed_yaws(found, scene, proposals)
 
 
 def check_weights(

@@ -6,6 +6,7 @@ every frame at once, and dynamic programming over time to K distinct trajectorie
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -48,19 +49,58 @@ def observed_centres(scene: Scene) -> Float[ndarray, "O T 3"]:
     return centres.astype(np.float32)
 
 
-def yaw_starts(scene: Scene, count: int, seed: int) -> Starts:
-    """Published starts: one yaw for all frames, on an even grid with a seeded offset when asked."""
+def yaw_starts(
+    scene: Scene, count: int, seed: int, proposals: Sequence[Sequence[float]] = ()
+) -> Starts:
+    """Published starts, one yaw for all frames: the proposed ones, then an even grid.
+
+    seed: turns the grid where it is not 0. proposals: degrees of every object, best first; an object
+    with fewer than others starts from its grid instead.
+    """
     centres = observed_centres(scene)
-    offset = np.random.default_rng(seed).uniform(0, 2 * np.pi / count) if seed else 0.0
-    yaws = offset + 2 * np.pi * np.arange(count) / count
-    rotation = Rotation.from_rotvec(yaws[:, None] * [0.0, 1.0, 0.0]).as_matrix()
-    six = np.concatenate([rotation[:, :, 0], rotation[:, :, 1]], axis=-1).astype(np.float32)
     o, t, _ = centres.shape
+    given = [tuple(yaws)[:count] for yaws in proposals or [()] * o]
+    yaws = np.stack([_with_grid(own, count, seed) for own in given], axis=1)
+    rotation = Rotation.from_rotvec(yaws.reshape(-1, 1) * [0.0, 1.0, 0.0]).as_matrix()
+    rotation = rotation.reshape(count, o, 3, 3)
+    six = np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1).astype(np.float32)
     unknowns = Unknowns(
-        jnp.asarray(np.broadcast_to(six[:, None, None], (count, o, t, 6))),
+        jnp.asarray(np.broadcast_to(six[:, :, None], (count, o, t, 6))),
         jnp.asarray(np.broadcast_to(centres, (count, o, t, 3))),
     )
-    return Starts(unknowns, tuple(f"yaw {np.degrees(y):.0f}" for y in yaws))
+    named = max(map(len, given))
+    degrees = [[f"{np.degrees(yaw):.0f}" for yaw in row] for row in yaws]
+    kinds = ["proposed yaw" if k < named else "yaw" for k in range(count)]
+    said = [" / ".join(dict.fromkeys(row)) for row in degrees]
+    return Starts(unknowns, tuple(f"{a} {b}" for a, b in zip(kinds, said, strict=True)))
+
+
+def _with_grid(proposed: Sequence[float], count: int, seed: int) -> Float[ndarray, " {count}"]:
+    """Radians: the proposed degrees, then an even grid of as many as are left."""
+    left = count - len(proposed)
+    offset = np.random.default_rng(seed).uniform(0, 2 * np.pi / left) if seed and left else 0.0
+    return np.concatenate(
+        [np.radians(proposed), offset + 2 * np.pi * np.arange(left) / max(left, 1)]
+    )
+
+
+def with_proposed_yaws(found: Starts, scene: Scene, proposals: Sequence[Sequence[float]]) -> Starts:
+    """The starts, and behind them one for every proposed yaw (degrees of every object, best first).
+
+    Where an object has fewer proposals than another, it takes its paths again.
+    """
+    extra = max(map(len, proposals), default=0)
+    if not extra:
+        return found
+    proposed = yaw_starts(scene, extra, 0, proposals)
+    own = np.array([[k < len(yaws) for yaws in proposals] for k in range(extra)])
+    again = np.arange(extra) % len(found.labels)
+
+    def joined(paths: jax.Array, yaws: jax.Array) -> jax.Array:
+        return jnp.concatenate([paths, jnp.where(own[:, :, None, None], yaws, paths[again])])
+
+    unknowns = jax.tree.map(joined, found.unknowns, proposed.unknowns)
+    return Starts(unknowns, (*found.labels, *proposed.labels))
 
 
 def _evidence(scene: Scene, o: int, points: int) -> FrameEvidence:
