@@ -1,0 +1,100 @@
+"""A result in the browser: `hoijax view RESULT`, by viser (extra `viewer`), or as one static page.
+
+Nothing here loads viser until a function is called.
+"""
+
+import errno
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoijax.errors import UserError
+from hoijax.result import load_result
+
+if TYPE_CHECKING:
+    from hoijax.viewer.controls import Viewer
+
+PORT = 8080
+HOST = "127.0.0.1"
+
+
+def open_viewer(folder: str | Path, *, host: str = HOST, port: int = PORT) -> "Viewer":
+    """Serve a result folder at http://host:port and return at once; `Viewer.run` plays it.
+
+    Raises UserError where the folder is no result, viser is missing or the port is taken.
+    """
+    result = load_result(folder)
+    server = start_server(host, port)
+    from hoijax.viewer.controls import Viewer
+    from hoijax.viewer.pictures import find_bundle
+
+    try:
+        return Viewer(server, result, find_bundle(result, Path(folder)))
+    except BaseException:
+        server.stop()
+        raise
+
+
+def save_page(folder: str | Path, path: str | Path, *, candidate: int | None = None) -> Path:
+    """Write a result as one html file that plays in any browser, without server or network.
+
+    candidate: counted from 0; the winner by default. Raises UserError where the folder is no
+    result, viser is missing, there is no such candidate, or the file cannot be written.
+    """
+    result = load_result(folder)
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--save '{path}' is no html file. Give a name that ends in .html.")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--save '{path}': there is no folder '{path.absolute().parent}'. Make it.")
+    chosen = result.winner if candidate is None else candidate
+    if not 0 <= chosen < len(result.losses):
+        raise UserError(
+            f"--candidate {chosen + 1}: the result has candidates 1 to {len(result.losses)}."
+        )
+    require_viser()
+    from hoijax.viewer.page import static_page
+    from hoijax.viewer.pictures import find_bundle
+
+    content = static_page(result, find_bundle(result, Path(folder)), chosen)
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--save '{path}' cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def require_viser() -> Any:
+    """The viser module. Raises UserError naming the extra that brings it."""
+    try:
+        import viser
+    except ImportError as error:
+        raise UserError(
+            'the viewer needs viser, which is not installed: pip install "hoijax[viewer]".'
+        ) from error
+    return viser
+
+
+def start_server(host: str, port: int, verbose: bool = False) -> Any:
+    """A viser server on exactly this port (0: any free one). Raises UserError where it is taken."""
+    viser = require_viser()
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port}: a port is a number from 0 to 65535.")
+    # viser takes the next free port instead; who opens the one that was asked for sees another page.
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            remedy = (
+                "Close the other viewer, or give another port with --port, such as "
+                f"--port {min(port + 1, 65535)} (0 takes any free one)."
+                if taken
+                else "Give an address of this machine with --host (127.0.0.1 for this machine only)."
+            )
+            raise UserError(
+                f"cannot serve at {host}:{port}: {error.strerror or error}. {remedy}"
+            ) from error
+        free = probe.getsockname()[1]
+    return viser.ViserServer(host=host, port=free, label="hoijax", verbose=verbose)

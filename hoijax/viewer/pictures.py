@@ -1,0 +1,106 @@
+"""What the camera saw: the bundle of a result, its video frames or masks, its points in the world."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+
+from hoijax.bundle import Bundle, bundle_hash, read_bundle
+from hoijax.errors import UserError
+from hoijax.export.clip import OBJECT_COLORS, PERSON_COLORS
+from hoijax.result import Result
+
+WIDTH = 360  # pixels of a picture in the frustum: hundreds of them go through a socket
+
+
+@dataclass(frozen=True)
+class FoundBundle:
+    """The observations a result was solved from, and where they lie."""
+
+    path: Path
+    bundle: Bundle
+
+
+def find_bundle(result: Result, folder: Path) -> FoundBundle | None:
+    """The bundle a result was solved from, where it still is and unchanged."""
+    named = result.run.get("bundle")
+    if not isinstance(named, str):
+        return None
+    path = folder / named  # an absolute path stands for itself
+    try:
+        if not path.exists() or bundle_hash(path) != result.run.get("bundle_hash"):
+            return None
+        return FoundBundle(path, read_bundle(path))
+    except UserError:
+        return None
+
+
+def camera_pictures(found: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]:
+    """A small picture for every frame, and what it is: the video, or else the masks."""
+    video = found.path / "video.mp4"
+    count = found.bundle.frame_count
+    if video.is_file():
+        frames = read_video(video, count)
+        if frames is not None:
+            return frames, "the video"
+    return mask_pictures(found.bundle), "the masks (the bundle has no video)"
+
+
+def read_video(path: Path, count: int) -> UInt8[ndarray, "T h w 3"] | None:
+    """The first `count` frames, made small; None where there are fewer or it cannot be read."""
+    import imageio_ffmpeg
+
+    frames: list[ndarray] = []
+    try:
+        stream = imageio_ffmpeg.read_frames(str(path))
+        meta = next(stream)
+        width, height = meta["size"]  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue]
+        step = max(width // WIDTH, 1)
+        for raw in stream:
+            image = np.frombuffer(raw, np.uint8).reshape(height, width, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            frames.append(image[::step, ::step].copy())
+            if len(frames) == count:
+                break
+        stream.close()
+    except (OSError, RuntimeError, StopIteration, ValueError):
+        return None
+    return np.stack(frames) if len(frames) == count else None
+
+
+def mask_pictures(bundle: Bundle) -> UInt8[ndarray, "T h w 3"]:
+    """The masks that the observations were read off, people and objects in their colours."""
+    o = bundle.observations
+    step = max(o.image_size[1] // WIDTH, 1)
+    people = [PERSON_COLORS[p % len(PERSON_COLORS)] for p in range(o.person_count)]
+    objects = [OBJECT_COLORS[i % len(OBJECT_COLORS)] for i in range(o.object_count)]
+    palette = np.full((256, 3), 0.93)
+    listed = np.array([*people, *objects])
+    palette[1 : 1 + len(listed)] = listed
+    return (palette[o.instance_ids[:, ::step, ::step]] ** (1 / 2.2) * 255).astype(np.uint8)
+
+
+def points_world(
+    points: Float[ndarray, "N T n 3"], Ts_world_pointmap: Float[ndarray, "T 4 4"]
+) -> Float[ndarray, "N T n 3"]:
+    """Point-map points in the world, by the alignment of the result."""
+    turned = points @ Ts_world_pointmap[:, :3, :3].swapaxes(-1, -2)
+    return (turned + Ts_world_pointmap[:, None, :3, 3]).astype(np.float32)
+
+
+def filled(
+    points: Float[ndarray, "n 3"], mask: Bool[ndarray, " n"], count: int
+) -> Float[ndarray, "{count} 3"]:
+    """Exactly `count` valid points, some repeated; far below the ground where there is none."""
+    valid = points[mask]
+    return np.resize(valid, (count, 3)) if len(valid) else np.full((count, 3), -1e3, np.float32)
+
+
+def camera_poses(
+    Ts_world_pointmap: Float[ndarray, "T 4 4"],
+) -> tuple[Float[ndarray, "T 3 3"], Float[ndarray, "T 3"]]:
+    """Rotation and position of the camera in the world: the alignment without its scale."""
+    linear = Ts_world_pointmap[:, :3, :3].astype(np.float64)
+    scale = np.cbrt(np.linalg.det(linear))[:, None, None]
+    return (linear / scale).astype(np.float32), Ts_world_pointmap[:, :3, 3].astype(np.float32)

@@ -1,0 +1,264 @@
+"""Edit a result and solve again from where it stands: edges, weights, dragged poses.
+
+Nothing that changes shapes is edited, so the program that `hoijax solve` compiled runs again.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy import ndarray
+
+from hoijax.bundle import Bundle
+from hoijax.config import AlignmentSettings, SearchSettings, SolveSettings
+from hoijax.errors import UserError
+from hoijax.losses.term import LossTerm, Weights, default_weights
+from hoijax.methods.hoi_page import TERMS, descend, object_problem, posed_bodies_of
+from hoijax.result import Result
+from hoijax.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
+from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.solver.initialise import Starts
+from hoijax.solver.neighbours import empty_neighbours
+from hoijax.solver.optimise import Problem
+from hoijax.staging import build_scene
+
+REACH = 3
+"""Frames to either side that go along with a dragged pose, less and less."""
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What to change before solving again."""
+
+    groups_off: frozenset[int] = frozenset()
+    """Rows of `Result.contact` (edge groups of the graph) that no longer count."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """By which factor a term's weight changes, by name."""
+    key_poses: Mapping[tuple[int, int], Float[ndarray, "4 4"]] = field(default_factory=dict)
+    """T_world_asset by (object, frame): where the user put it."""
+
+
+class Resolver:
+    """The problem a result came from, ready to be solved again.
+
+    Raises UserError where the result moves bodies, or was solved with terms that are not known here.
+    """
+
+    def __init__(self, result: Result, bundle: Bundle) -> None:
+        if result.candidate_body_rotations is not None or result.run.get("method") not in (
+            None,
+            "hoi-page",
+        ):
+            raise UserError("only results of the method hoi-page can be solved again here.")
+        self.settings = settings_of(result)
+        self.terms: tuple[LossTerm, ...] = TERMS[self.settings.preset]
+        if tuple(term.name for term in self.terms) != tuple(result.term_names):
+            raise UserError(
+                "the result was solved with terms of its own, which the viewer does not know: "
+                f"{', '.join(sorted(set(result.term_names) - {t.name for t in self.terms}))}."
+            )
+        given = result.run.get("weights") or {}
+        self.weights = default_weights(
+            self.terms, {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        )
+        self.centres = np.stack([asset.centre for asset in result.assets])
+        self.scene = build_scene(
+            bundle.affordance,
+            bundle.assets,
+            bundle.observations,
+            bundle.body,
+            result.Ts_world_pointmap,
+            posed_bodies_of(bundle),
+            self.settings,
+        )
+
+    def final_weights(self) -> Float[ndarray, " n"]:
+        return np.array([float(self.weights[term.name][1]) for term in self.terms], np.float32)
+
+    def solve(self, result: Result, edits: Edits) -> Result:
+        """All candidates of `result` from where they stand, under the edits."""
+        moved = with_key_poses(result, edits)
+        scene = self._edited_scene(edits)
+        states = self._states(moved, edits)
+        overrides = {
+            name: (float(pair[0]) * factor, float(pair[1]) * factor)
+            for name, pair in self.weights.items()
+            for factor in [edits.factors.get(name, 1.0)]
+        }
+        starts = Starts(self._unknowns(moved), tuple(result.labels))
+        solution = descend(scene, starts, states, self.terms, self.settings, overrides)
+        rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
+        offsets = (rotations @ self.centres[None, :, None, :, None])[..., 0]
+        return dataclasses.replace(
+            result,
+            object_rotations=rotations,
+            object_translations=(np.asarray(solution.unknowns.translation) - offsets).astype(
+                np.float32
+            ),
+            losses=np.asarray(solution.losses),
+            initial_losses=np.asarray(solution.initial_losses),
+            codes=np.asarray(solution.codes),
+            reports=np.asarray(solution.reports),
+            history=np.asarray(solution.history),
+            contact=states[:, : result.contact.shape[1]] > 0.5,
+        )
+
+    def frame_terms(self, result: Result, edits: Edits | None = None) -> Float[ndarray, "K n T"]:
+        """Weighted loss of every term in every frame; their mean over frames is the term's loss."""
+        edits = edits or Edits()
+        states = jnp.asarray(self._states(result, edits))
+        values = _frame_terms(
+            object_problem(self.terms), self._edited_scene(edits), self._unknowns(result), states
+        )
+        factors = np.array([edits.factors.get(term.name, 1.0) for term in self.terms], np.float32)
+        return np.asarray(values) * (self.final_weights() * factors)[None, :, None]
+
+    def _unknowns(self, result: Result) -> Unknowns:
+        rotations = np.asarray(result.object_rotations, np.float32)
+        offsets = (rotations @ self.centres[None, :, None, :, None])[..., 0]
+        translations = (result.object_translations + offsets).astype(np.float32)
+        return Unknowns(matrix_to_rotation_6d(jnp.asarray(rotations)), jnp.asarray(translations))
+
+    def _states(self, result: Result, edits: Edits) -> Float[ndarray, "K E T"]:
+        """Contact states on the padded rows of the scene; an edge without any frame counts in all."""
+        rows = self.scene.edges.mask.shape[0]
+        states = np.ones((len(result.contact), rows, result.frame_count), np.float32)
+        states[:, : result.contact.shape[1]] = result.contact
+        states[~states.any(axis=2)] = 1.0
+        states[:, sorted(edits.groups_off)] = 0.0
+        return states
+
+    def _edited_scene(self, edits: Edits) -> Scene:
+        mask = np.array(self.scene.edges.mask)
+        mask[sorted(edits.groups_off)] = False
+        scene = dataclasses.replace(
+            self.scene, edges=dataclasses.replace(self.scene.edges, mask=jnp.asarray(mask))
+        )
+        return self._observed_keys(scene, edits) if edits.key_poses else scene
+
+    def _observed_keys(self, scene: Scene, edits: Edits) -> Scene:
+        """A dragged pose enters as an observation: the object's surface, seen right there."""
+        o = scene.observed
+        points, mask = np.array(o.points_world), np.array(o.point_mask)
+        shares, grids = np.array(o.part_shares), np.array(o.part_grids)
+        detected, distance = np.array(o.detected), np.array(o.mask_distance)
+        samples = np.asarray(scene.objects.samples)
+        parts = np.asarray(scene.objects.sample_parts)
+        first = np.asarray(scene.objects.first_grid)
+        count = points.shape[2]
+        for (i, t), T in edits.key_poses.items():
+            own = np.resize(samples[i], (count, 3)) + self.centres[i]
+            points[i, t] = own @ T[:3, :3].T + T[:3, 3]
+            labels = np.resize(parts[i], count)
+            one_hot = labels[:, None] == np.arange(shares.shape[-1])
+            shares[i, t] = one_hot / np.maximum(one_hot.sum(axis=0, keepdims=True), 1)
+            grids[i, t] = np.where(labels >= 0, first[i] + 2 + labels, first[i] + 1)
+            mask[i, t], detected[i, t], distance[i, t] = True, True, 0.0
+        observed = dataclasses.replace(
+            o,
+            points_world=jnp.asarray(points, jnp.float32),
+            point_mask=jnp.asarray(mask),
+            part_shares=jnp.asarray(shares, jnp.float32),
+            part_grids=jnp.asarray(grids, jnp.int32),
+            detected=jnp.asarray(detected),
+            mask_distance=jnp.asarray(distance, jnp.float32),
+        )
+        return dataclasses.replace(scene, observed=observed)
+
+
+def settings_of(result: Result) -> SolveSettings:
+    """The settings a result was solved with. Raises UserError where they cannot be read."""
+    try:
+        stored: dict[str, Any] = dict(result.run["settings"])
+        stored["alignment"] = AlignmentSettings(**stored["alignment"])
+        stored["search"] = SearchSettings(**stored["search"])
+        return SolveSettings(**stored)
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            "run.json has no settings of this version of hoijax: solve the bundle again."
+        ) from error
+
+
+def with_key_poses(result: Result, edits: Edits) -> Result:
+    """Start poses moved to the dragged ones; neighbours in time go along, as a bell of `REACH`.
+
+    The same motion in the world is applied to every candidate that differs at the key.
+    """
+    rotations = np.array(result.object_rotations, np.float64)
+    translations = np.array(result.object_translations, np.float64)
+    frames = np.arange(result.frame_count)
+    for (o, t), T in edits.key_poses.items():
+        bell = 0.5 + 0.5 * np.cos(np.pi * np.clip(np.abs(frames - t) / (REACH + 1), 0, 1))
+        turn = T[:3, :3].astype(np.float64) @ rotations[:, o, t].swapaxes(-1, -2)
+        shift = T[:3, 3] - translations[:, o, t]
+        axis = np.asarray(_log(turn))
+        for f in np.flatnonzero(bell > 0):
+            rotations[:, o, f] = _exp(axis * bell[f]) @ rotations[:, o, f]
+            translations[:, o, f] += shift * bell[f]
+    return dataclasses.replace(
+        result,
+        object_rotations=rotations.astype(np.float32),
+        object_translations=translations.astype(np.float32),
+    )
+
+
+def _log(rotations: Float[ndarray, "K 3 3"]) -> Float[ndarray, "K 3"]:
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_matrix(rotations).as_rotvec()
+
+
+def _exp(axes: Float[ndarray, "K 3"]) -> Float[ndarray, "K 3 3"]:
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_rotvec(axes).as_matrix()
+
+
+def _frame_terms(
+    problem: Problem, scene: Scene, unknowns: Unknowns, states: Float[Array, "K E T"]
+) -> Float[Array, "K n T"]:
+    """Unweighted terms, summed over their entities, frame by frame."""
+    return _frame_terms_jit(problem, scene, unknowns, states, empty_neighbours(scene))
+
+
+@jax.jit(static_argnums=0)
+def _frame_terms_jit(
+    problem: Problem,
+    scene: Scene,
+    unknowns: Unknowns,
+    states: Float[Array, "K E T"],
+    empty: Neighbours,
+) -> Float[Array, "K n T"]:
+    def one(unknowns: Unknowns, state: Array) -> Array:
+        near = dataclasses.replace(empty, contact_state=state)
+        near = problem.refresh(scene, unknowns, near, jnp.asarray(True))
+        posed = pose_scene(scene, unknowns, near)
+        rows = []
+        for term in problem.terms:
+            values, mask = term.function(posed)
+            kept = jnp.where(mask, values, 0.0)
+            rows.append(jnp.sum(kept.reshape(-1, kept.shape[-1]), axis=0))
+        return jnp.stack(rows)
+
+    return jax.vmap(one)(unknowns, states)
+
+
+def final_weights(result: Result) -> Float[ndarray, " n"]:
+    """Final weight of every term by the result's own record; 1 for terms that are not known here."""
+    known: Weights = {}
+    try:
+        terms = TERMS[settings_of(result).preset]
+        given = result.run.get("weights") or {}
+        names = {term.name for term in terms}
+        usable = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in names}
+        known = default_weights(terms, usable)
+    except (UserError, KeyError):
+        pass
+    return np.array(
+        [float(known[name][1]) if name in known else 1.0 for name in result.term_names], np.float32
+    )
