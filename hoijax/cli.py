@@ -191,15 +191,21 @@ class Export:
     result: Folder
     """Result folder."""
     to: str = "amass,glb,mp4"
-    """Comma-separated formats."""
+    """Comma-separated formats: amass, glb, mp4, bvh."""
     out: Path | None = None
     """Folder to write to; the result folder by default."""
+    fps: float | None = None
+    """Frame rate; the result's by default."""
+    up: Literal["y", "z"] = "y"
+    """Up axis of the world, where the format leaves the choice."""
 
     def run(self) -> None:
+        from hoijax.export.formats import ExportOptions
         from hoijax.pipeline import export
 
         formats = [name.strip() for name in self.to.split(",") if name.strip()]
-        for path in export(self.result, self.out or self.result, formats):
+        options = ExportOptions(self.fps, self.up)
+        for path in export(self.result, self.out or self.result, formats, options):
             console.print(f"wrote {path}")
 
 

@@ -16,7 +16,8 @@ from hoijax.bundle import Bundle, Truth, bundle_hash, read_bundle, read_truth, w
 from hoijax.config import SolveSettings, preset_settings, with_optimizer
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
-from hoijax.export import Clip, clip_from_result, save_amass, save_glb, save_preview
+from hoijax.export import clip_from_result
+from hoijax.export.formats import ExportOptions, check_formats, write_formats
 from hoijax.losses.term import LossTerm
 from hoijax.methods import anchor_motion, hoi_page
 from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
@@ -26,7 +27,8 @@ from hoijax.runtime import describe_device, enable_compilation_cache, versions
 
 METHODS = ("hoi-page", "anchor-motion")
 SOLVE_OF_METHOD = {"hoi-page": "hoi-page", "anchorhoi": "anchor-motion"}
-FORMATS = ("amass", "glb", "mp4")
+DEFAULT_FORMATS = ("amass", "glb", "mp4")
+"""What every result folder holds; `hoijax.export.formats.FORMATS` are all."""
 BUNDLE_FOLDER = "bundle"
 Log = Callable[[str], None]
 
@@ -300,7 +302,7 @@ def _write_all(
     _write_metrics(result, rows, folder)
     log(f"metrics: {time.perf_counter() - begun:.1f} s")
     begun = time.perf_counter()
-    export(result, folder, FORMATS)
+    export(result, folder, DEFAULT_FORMATS)
     log(f"exports: {time.perf_counter() - begun:.1f} s")
     return rows
 
@@ -343,31 +345,20 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     return rows[result.winner]
 
 
-def export(result: Result | str | Path, folder: str | Path, formats: Sequence[str]) -> list[Path]:
-    """Write a result for other programs (`hoijax export DIR --to amass,glb,mp4`).
+def export(
+    result: Result | str | Path,
+    folder: str | Path,
+    formats: Sequence[str],
+    options: ExportOptions | None = None,
+) -> list[Path]:
+    """Write a result for other programs (`hoijax export DIR --to amass,glb,mp4`; `docs/exports.md`).
 
-    amass: SMPL-X npz of every person with the object poses; glb: animated scene; mp4: preview and
-    contact sheet. All of them appear, or none. Raises UserError for unknown formats.
+    options: frame rate and up axis. All files appear, or none. Raises UserError for unknown formats.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
-    if unknown or not formats:
-        raise UserError(f"unknown export formats {unknown}. Known: {', '.join(FORMATS)}.")
+    check_formats(formats)
     if not isinstance(result, Result):
         result = load_result(result)
     clip = clip_from_result(result, load_body(result.body_name))
     with added_files(folder) as partial:
-        names = [path.name for path in _write_exports(clip, partial, formats)]
+        names = [path.name for path in write_formats(clip, partial, formats, options)]
     return [Path(folder) / name for name in names]
-
-
-def _write_exports(clip: Clip, folder: Path, formats: Sequence[str]) -> list[Path]:
-    written: list[Path] = []
-    if "amass" in formats:
-        for person in range(len(clip.people)):
-            name = "amass.npz" if person == 0 else f"amass_person_{person + 1}.npz"
-            written.append(Path(save_amass(folder / name, clip, person=person)))
-    if "glb" in formats:
-        written.append(save_glb(folder / "scene.glb", clip))
-    if "mp4" in formats:
-        written.extend(save_preview(folder, clip))
-    return written

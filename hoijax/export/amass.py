@@ -8,8 +8,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.errors import UserError
-from hoijax.export.clip import Clip, PersonClip
-from hoijax.export.resample import resample_positions, resample_rotations, resampled_times
+from hoijax.export.clip import Clip, PersonClip, turned_clip
+from hoijax.export.resample import resample_clip
 from hoijax.frames import Z_UP_FROM_Y_UP
 
 BETA_COUNT = 16
@@ -54,34 +54,28 @@ def save_amass(
     Betas of another body than SMPL-X mean nothing to SMPL-X: they go to body_betas and `betas` is
     zero. z_up turns the world to z up, as AMASS has it; default is hoijax's y up.
     """
-    who = clip.people[person]
-    times = resampled_times(clip.frame_count, clip.fps, fps or clip.fps)
-    rotations = resample_rotations(who.joint_rotations.astype(np.float64), times)
-    translations = resample_positions(who.translations.astype(np.float64), times)
-    object_rotations, object_translations = _resampled_objects(clip, times)
-    pelvis = np.asarray(who.shaped.joints_rest, np.float64)[0]
+    clip = resample_clip(clip, fps or clip.fps)
     if z_up:
-        rotations, translations = turn_world(rotations, translations, pelvis, Z_UP_FROM_Y_UP)
-        object_rotations = Z_UP_FROM_Y_UP @ object_rotations
-        object_translations = object_translations @ Z_UP_FROM_Y_UP.T
-    poses = rotations.reshape(len(times), 165).astype(np.float32)
+        clip = turned_clip(clip, Z_UP_FROM_Y_UP)
+    who = clip.people[person]
+    poses = who.joint_rotations.reshape(clip.frame_count, 165).astype(np.float32)
     betas = _betas(who)
     arrays = {name: poses[:, columns] for name, columns in POSE_KEYS.items()} | {
         "poses": poses,
-        "trans": translations.astype(np.float32),
+        "trans": who.translations.astype(np.float32),
         "betas": betas,
         "num_betas": np.int64(len(betas)),
         "gender": np.array("neutral"),
         "surface_model_type": np.array("smplx"),
-        "mocap_frame_rate": np.float64(fps or clip.fps),
-        "mocap_time_length": np.float64((len(times) - 1) / (fps or clip.fps)),
+        "mocap_frame_rate": np.float64(clip.fps),
+        "mocap_time_length": np.float64((clip.frame_count - 1) / clip.fps),
         "up_axis": np.array("z" if z_up else "y"),
         "body_model": np.array(who.body_name),
         "body_betas": np.asarray(who.betas, np.float32),
         "rest_joints": np.asarray(who.shaped.joints_rest, np.float32),
         "object_names": np.array([asset.name for asset in clip.assets], np.str_),
-        "object_rotations": object_rotations.astype(np.float32),
-        "object_translations": object_translations.astype(np.float32),
+        "object_rotations": clip.Ts_world_object[..., :3, :3].astype(np.float32),
+        "object_translations": clip.Ts_world_object[..., :3, 3].astype(np.float32),
     }
     path = Path(path)
     np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
@@ -117,43 +111,9 @@ def load_amass(path: str | Path) -> AmassMotion:
     )
 
 
-def turn_world(
-    joint_rotations: Float[ndarray, "T 55 3"],
-    translations: Float[ndarray, "T 3"],
-    rest_pelvis: Float[ndarray, "3"],
-    rotation: Float[ndarray, "3 3"],
-) -> tuple[Float[ndarray, "T 55 3"], Float[ndarray, "T 3"]]:
-    """The same motion in a world turned by `rotation`.
-
-    SMPL-X rotates the body about the rest pelvis and then adds the translation, so the pelvis is at
-    rest_pelvis + translation, and that sum is what turns.
-    """
-    from scipy.spatial.transform import Rotation
-
-    turned = joint_rotations.copy()
-    root = Rotation.from_matrix(rotation) * Rotation.from_rotvec(joint_rotations[:, 0])
-    turned[:, 0] = root.as_rotvec()
-    return turned, (translations + rest_pelvis) @ rotation.T - rest_pelvis
-
-
 def _betas(person: PersonClip) -> Float[ndarray, "16"]:
     betas = np.zeros(BETA_COUNT, np.float32)
     if person.body_name.startswith("smplx"):
         kept = min(BETA_COUNT, len(person.betas))
         betas[:kept] = person.betas[:kept]
     return betas
-
-
-def _resampled_objects(clip: Clip, times: np.ndarray) -> tuple[ndarray, ndarray]:
-    """Rotations (O, U, 3, 3) and translations (O, U, 3) at fractional frames."""
-    from scipy.spatial.transform import Rotation
-
-    count, frames = clip.Ts_world_object.shape[:2]
-    if count == 0:
-        return np.zeros((0, len(times), 3, 3)), np.zeros((0, len(times), 3))
-    matrices = clip.Ts_world_object.astype(np.float64)
-    vectors = Rotation.from_matrix(matrices[..., :3, :3].reshape(-1, 3, 3)).as_rotvec()
-    vectors = resample_rotations(vectors.reshape(count, frames, 3).swapaxes(0, 1), times)
-    rotations = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix()
-    positions = resample_positions(matrices[..., :3, 3].swapaxes(0, 1), times)
-    return rotations.reshape(len(times), count, 3, 3).swapaxes(0, 1), positions.swapaxes(0, 1)

@@ -1,5 +1,6 @@
 """What every exporter takes: people and objects moving through a clip."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody, as_numpy
+from hoijax.bodies.skinned_body import JOINT_PARENTS, ShapedBody, SkinnedBody, as_numpy
 from hoijax.objects.asset import Asset
 
 if TYPE_CHECKING:
@@ -33,6 +34,24 @@ class PersonClip:
     betas: Float[ndarray, "B"]
     joint_rotations: Float[ndarray, "T 55 3"]
     translations: Float[ndarray, "T 3"]
+
+    @cached_property
+    def Ts_world_joint(self) -> Float[ndarray, "T 55 4 4"]:
+        """Joint frames of every frame, float64; at rest they are aligned with the world."""
+        from scipy.spatial.transform import Rotation
+
+        rest = np.asarray(self.shaped.joints_rest, np.float64)
+        vectors = self.joint_rotations.astype(np.float64).reshape(-1, 3)
+        local = np.zeros((len(self.joint_rotations), len(rest), 4, 4))
+        local[..., :3, :3] = (
+            Rotation.from_rotvec(vectors).as_matrix().reshape(*local.shape[:2], 3, 3)
+        )
+        local[..., 3, 3] = 1.0
+        local[:, 0, :3, 3] = rest[0] + self.translations
+        for joint, parent in enumerate(JOINT_PARENTS[1:], start=1):
+            local[:, joint, :3, 3] = rest[joint] - rest[parent]
+            local[:, joint] = local[:, parent] @ local[:, joint]  # parents come first
+        return local
 
     @cached_property
     def vertices_world(self) -> Float[ndarray, "T V 3"]:
@@ -102,6 +121,48 @@ def clip_from_result(result: "Result", body: SkinnedBody) -> Clip:
         for p in range(len(result.body_betas))
     ]
     return Clip(result.fps, tuple(people), result.assets, result.Ts_world_object)
+
+
+def turn_world(
+    joint_rotations: Float[ndarray, "T 55 3"],
+    translations: Float[ndarray, "T 3"],
+    rest_pelvis: Float[ndarray, "3"],
+    rotation: Float[ndarray, "3 3"],
+) -> tuple[Float[ndarray, "T 55 3"], Float[ndarray, "T 3"]]:
+    """The same motion in a world turned by `rotation`.
+
+    SMPL-X rotates the body about the rest pelvis and then adds the translation, so the pelvis is at
+    rest_pelvis + translation, and that sum is what turns.
+    """
+    from scipy.spatial.transform import Rotation
+
+    turned = joint_rotations.copy()
+    root = Rotation.from_matrix(rotation) * Rotation.from_rotvec(joint_rotations[:, 0])
+    turned[:, 0] = root.as_rotvec()
+    return turned, (translations + rest_pelvis) @ rotation.T - rest_pelvis
+
+
+def turned_clip(clip: Clip, rotation: Float[ndarray, "3 3"]) -> Clip:
+    """People and objects in a world turned by `rotation` (such as Z_UP_FROM_Y_UP)."""
+    rotation = np.asarray(rotation, np.float64)
+
+    def person(who: PersonClip) -> PersonClip:
+        rotations, translations = turn_world(
+            who.joint_rotations.astype(np.float64),
+            who.translations.astype(np.float64),
+            np.asarray(who.shaped.joints_rest, np.float64)[0],
+            rotation,
+        )
+        return dataclasses.replace(
+            who,
+            joint_rotations=rotations.astype(np.float32),
+            translations=translations.astype(np.float32),
+        )
+
+    T_turned_world = np.eye(4)
+    T_turned_world[:3, :3] = rotation
+    poses = (T_turned_world @ clip.Ts_world_object.astype(np.float64)).astype(np.float32)
+    return Clip(clip.fps, tuple(person(who) for who in clip.people), clip.assets, poses)
 
 
 def part_colors(asset: Asset, index: int) -> Float[ndarray, "Q 3"]:

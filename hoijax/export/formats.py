@@ -1,0 +1,91 @@
+"""Every export format by name: what it writes, in which axes, at which frame rate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hoijax.errors import UserError
+from hoijax.export.amass import save_amass
+from hoijax.export.bvh import save_bvh
+from hoijax.export.clip import Clip
+from hoijax.export.gltf import save_glb
+from hoijax.export.resample import resample_clip
+from hoijax.export.video import save_preview
+
+Up = Literal["y", "z"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """fps: None keeps the clip's. up: the world's up axis, where the format leaves the choice."""
+
+    fps: float | None = None
+    up: Up = "y"
+
+
+def write_formats(
+    clip: Clip, folder: Path, formats: Sequence[str], options: ExportOptions | None = None
+) -> list[Path]:
+    """Write a clip in some formats into an existing folder, flat; the paths that were written.
+
+    Raises UserError for an unknown format or axis, or a frame rate out of range, before it writes.
+    """
+    options = options or ExportOptions()
+    check_formats(formats)
+    if options.up not in ("y", "z"):
+        raise UserError(f"--up must be y or z, got '{options.up}'.")
+    if options.fps is not None:
+        resample_clip(clip, options.fps)
+    return [
+        path for name in FORMATS if name in formats for path in WRITERS[name](clip, folder, options)
+    ]
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises UserError that lists the known formats."""
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        raise UserError(f"unknown export formats {unknown}. Known: {', '.join(FORMATS)}.")
+
+
+def person_file(name: str, suffix: str, person: int) -> str:
+    """amass.npz for the first person, amass_person_2.npz for the second."""
+    return f"{name}{suffix}" if person == 0 else f"{name}_person_{person + 1}{suffix}"
+
+
+def _resampled(clip: Clip, options: ExportOptions) -> Clip:
+    return clip if options.fps is None else resample_clip(clip, options.fps)
+
+
+def _amass(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    clip = _resampled(clip, options)
+    return [
+        save_amass(folder / person_file("amass", ".npz", p), clip, person=p, z_up=options.up == "z")
+        for p in range(len(clip.people))
+    ]
+
+
+def _glb(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return [save_glb(folder / "scene.glb", _resampled(clip, options))]
+
+
+def _mp4(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return list(save_preview(folder, clip))
+
+
+def _bvh(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    clip = _resampled(clip, options)
+    return [
+        save_bvh(folder / person_file("motion", ".bvh", p), clip, person=p, z_up=options.up == "z")
+        for p in range(len(clip.people))
+    ]
+
+
+WRITERS: dict[str, Callable[[Clip, Path, ExportOptions], list[Path]]] = {
+    "amass": _amass,
+    "glb": _glb,
+    "mp4": _mp4,
+    "bvh": _bvh,
+}
+FORMATS = tuple(WRITERS)
