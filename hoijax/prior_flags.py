@@ -34,7 +34,7 @@ class PriorFlags:
     """Folder of label pictures in place of the masks stage; needs --video."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Compute this stage again although its result is stored: pag, parts, image, video, masks,
-    points, keypoints, body or bundle."""
+    points, keypoints, body, bundle or yaws."""
     language: str | None = None
     """openai (any endpoint), transformers (on this machine) or rules (no model)."""
     image_model: str | None = None

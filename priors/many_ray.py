@@ -37,7 +37,7 @@ GROUPS = (
     Group(("video",), gpus=1.0),
     Group(("masks",), gpus=0.25),
     Group(("points", "keypoints"), gpus=0.25),
-    Group(("body", "bundle"), gpus=0.25),
+    Group(("body", "bundle", "yaws"), gpus=0.25),
 )
 
 

@@ -354,3 +354,18 @@ def assemble_bundle(inputs: Inputs) -> Content:
     )
     names = Observations.__dataclass_fields__
     return {name: np.asarray(getattr(observations, name)) for name in names}, None
+
+
+def propose_yaws(inputs: Inputs) -> Content:
+    """Likely turns of every object, by the language model; none by one that proposes none."""
+    from priors.yaw_proposals import YawModel, describe_situation, distinct_yaws
+
+    model, yaws = inputs.models["language"], {}
+    if isinstance(model, YawModel):
+        seen = Observations(**inputs.entries["bundle"].arrays)
+        text, seed = inputs.request.text, inputs.settings.seed
+        for o, asset in enumerate(inputs.assets()):
+            situation = describe_situation(inputs.graph(), inputs.assets(), seen, o)
+            found = model.propose_yaws(text, asset.name, situation, seed)
+            yaws[asset.name] = distinct_yaws(found)
+    return {}, {"yaws": yaws}

@@ -1,7 +1,7 @@
 """The stages from a sentence to a bundle: what each needs, how it is keyed, and what stands in for it.
 
-PAG -> object parts -> image -> video -> masks -> point maps -> keypoints -> body -> bundle. A stage is
-a pure function of the request, of earlier results, of named settings and of its models; `Run` looks
+PAG -> object parts -> image -> video -> masks -> point maps -> keypoints -> body -> bundle -> yaws. A
+stage is a pure function of the request, of earlier results, of named settings and of its models; `Run` looks
 its key up in the store and computes only what is not there.
 """
 
@@ -134,6 +134,16 @@ STAGES = (
         needs=("pag", "parts", "masks", "points", "keypoints", "body"),
         settings=("seed",),
         asked=lambda r: [[a.name, a.part_names] for a in r.assets],
+    ),
+    Stage(
+        "yaws",
+        "proposed yaws",
+        work.propose_yaws,
+        needs=("pag", "parts", "bundle"),
+        roles=("language",),
+        settings=("seed",),
+        asked=lambda r: [r.text, [[a.name, a.part_names, a.vertices] for a in r.assets]],
+        skipped=lambda r: r.pag is not None,  # who brings the graph needs no language model
     ),
 )  # fmt: skip
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
@@ -275,7 +285,7 @@ class Run:
 
     def bundle(self) -> Bundle:
         """The bundle, once every stage is done."""
-        inputs = self._inputs(["pag", "parts", "video", "body", "bundle"], {})
+        inputs = self._inputs(["pag", "parts", "video", "body", "bundle", "yaws"], {})
         entry = inputs.entries["bundle"]
         graph = inputs.graph()
         return Bundle(
@@ -286,6 +296,7 @@ class Run:
             bodies=(inputs.entries["body"].value["body"],) * len(graph.people),
             observations=Observations(**entry.arrays),
             provenance=self._provenance(),
+            proposed_yaws=_proposed_yaws(inputs.entries.get("yaws")),
         )
 
     def _provenance(self) -> dict[str, Provenance]:
@@ -295,6 +306,11 @@ class Run:
             model="hoijax priors", revision="1", settings={"stages": self.made_by}, seed=seed
         )
         return found
+
+
+def _proposed_yaws(entry: Entry | None) -> dict[str, tuple[float, ...]]:
+    found = {} if entry is None else entry.value["yaws"]
+    return {name: tuple(yaws) for name, yaws in found.items() if yaws}
 
 
 def _provenance(made_by: Mapping[str, Any], stage: str, seed: int) -> Provenance:
@@ -330,7 +346,11 @@ def observe(
     return run.bundle(), run
 
 
+LET_GO_EARLY = ("language",)
+"""Used by the first and the last stage: in between, its memory belongs to the image and the video."""
+
+
 def unneeded_after(number: int) -> tuple[str, ...]:
-    """Roles of stages up to this one that no later stage uses."""
-    later = {role for stage in STAGES[number + 1 :] for role in stage.roles}
+    """Roles of stages up to this one that no later stage uses, or none soon."""
+    later = {role for stage in STAGES[number + 1 :] for role in stage.roles} - set(LET_GO_EARLY)
     return tuple(dict.fromkeys(r for s in STAGES[: number + 1] for r in s.roles if r not in later))

@@ -1,6 +1,7 @@
 """The chain of stages with priors that know the answer: exact results, resuming, files, errors."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,6 +100,55 @@ def test_the_bundle_is_sound_and_says_where_everything_comes_from(finished, tmp_
     stages = again.provenance["*"].settings["stages"]
     assert set(stages) == set(STAGE_NAMES) - {"parts"}
     assert stages["video"]["settings"] == {"frames": tiny.FRAMES, "seed": 0}
+
+
+# ---- proposed yaws
+
+
+class Proposer(tiny.Author):
+    """Proposes yaws, two of them nearly the same; keeps what it was told."""
+
+    told = ""
+
+    def propose_yaws(self, text, object_name, situation, seed=0):
+        self.told = situation
+        return [90.0, 358.0, 2.0, 180.0]
+
+
+def test_proposed_yaws_are_asked_for_with_the_scene_and_reach_the_bundle(scene, tmp_path):
+    proposer = Proposer(scene)
+    models = tiny.TinyModels(scene, {"language": proposer})
+    store = Store(tmp_path / "cache")
+    bundle, _ = observe(Request(tiny.TEXT, scene.assets), SETTINGS, models, store)
+    assert bundle.proposed_yaws == {"box": (90.0, 358.0, 180.0)}
+    again = read_bundle(write_bundle(tmp_path / "bundle", bundle))
+    assert again.proposed_yaws == bundle.proposed_yaws
+
+    def numbers(line: str) -> list[list[float]]:
+        return [[float(x) for x in group.split(",")] for group in re.findall(r"\(([^)]*)\)", line)]
+
+    person, box, *parts = proposer.told.splitlines()
+    pelvis = scene.rest_joints[0, 0] + scene.translations[0]
+    facing, hips = numbers(person)[:2]
+    assert np.abs(pelvis - hips).max(1).min() < 0.01, "the hips of some frame"
+    assert np.linalg.norm(facing) == pytest.approx(1, abs=0.02)
+    middle = np.mean(numbers(box), axis=0)
+    truth = scene.Ts_world_object[0, :, :3, :3] @ scene.assets[0].centre
+    truth += scene.Ts_world_object[0, :, :3, 3]
+    assert np.linalg.norm(truth - middle, axis=1).min() < 0.25, "half a box is seen"
+    assert parts[0] == "In the own frame of the box, from corner to corner:"
+    assert any(line.startswith("- left_hand of person 1 and ") for line in parts), parts
+
+    given = Request(tiny.TEXT, scene.assets, pag=scene.graph)
+    proposer.told = ""
+    bundle, _ = observe(given, SETTINGS, models, store)
+    assert bundle.proposed_yaws == {}
+    assert proposer.told == "", "a graph of one's own needs no language model"
+
+
+def test_a_language_model_that_proposes_nothing_leaves_the_bundle_without(finished):
+    assert finished[2].proposed_yaws == {}
+    assert "yaws" in finished[2].provenance["*"].settings["stages"]
 
 
 # ---- what is computed, and when
