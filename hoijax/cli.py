@@ -122,12 +122,15 @@ class Observe(PriorFlags):
 
 @dataclass(frozen=True)
 class Solve:
-    """Any observation bundle to object trajectories."""
+    """Any observation bundle to object trajectories; or many of them, finishing what is missing."""
 
-    bundle: Folder
-    """Bundle folder or zip."""
+    bundle: tyro.conf.Positional[tuple[Path, ...]]
+    """Bundle folder or zip; or many: folders of bundles, globs in quotes, several paths. Many may be
+    solved by any number of processes on one shared --out, see docs/cluster.md."""
     out: Path
-    """Result folder to write."""
+    """Result folder to write; with many bundles the folder of all results."""
+    force: bool = False
+    """Many bundles: solve all of them again where --out holds results of other settings."""
     method: str = "hoi-page"
     """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
     static: Path | None = None
@@ -150,21 +153,26 @@ class Solve:
 
     def run(self) -> None:
         from hoijax.anchor_pipeline import AnchorOptions
+        from hoijax.many_scenes import is_many, solve_many
         from hoijax.pipeline import solve_to_folder
 
-        result, rows = solve_to_folder(
-            self.bundle,
-            self.out,
-            method=self.method,
-            preset=self.preset,
-            weights=parse_weights(self.weights),
-            inits=self.inits,
-            optimizer=self.optimizer,
-            steps=self.steps,
-            seed=self.seed,
-            anchor=AnchorOptions(self.static, self.static_frame, self.body_start),
-            log=_log,
-        )
+        if not self.bundle:
+            raise UserError("say what to solve: hoijax solve BUNDLE --out RESULT")
+        options: dict[str, Any] = {
+            "method": self.method,
+            "preset": self.preset,
+            "weights": parse_weights(self.weights),
+            "inits": self.inits,
+            "optimizer": self.optimizer,
+            "steps": self.steps,
+            "seed": self.seed,
+            "anchor": AnchorOptions(self.static, self.static_frame, self.body_start),
+        }
+        if is_many(self.bundle):
+            found = solve_many(self.bundle, self.out, force=self.force, log=_log, **options)
+            _print_standing(found, self.out)
+            return
+        result, rows = solve_to_folder(self.bundle[0], self.out, log=_log, **options)
         _print_result(result, rows, self.out)
 
 
@@ -317,6 +325,17 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table, soft_wrap=False)
+
+
+def _print_standing(found, out: Path) -> None:
+    """How many scenes there are; a failure ends the command with exit code 2."""
+    console.print(f"{found.done} of {found.total} scenes done in {out}; see summary.csv there")
+    if found.elsewhere:
+        console.print(f"{found.elsewhere} are being solved by other processes")
+    for name, message in found.failed.items():
+        console.print(f"  {name}: {message}")
+    if found.failed:
+        raise UserError(f"{len(found.failed)} scenes failed; the same command tries them again.")
 
 
 def _print_result(result, rows: list[dict[str, float]], out: Path) -> None:

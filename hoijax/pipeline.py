@@ -61,15 +61,11 @@ def solve(
     terms: your own loss terms, see docs/your-own-loss.md.
     Raises UserError for bad input, before anything is traced.
     """
-    if method not in METHODS:
-        raise UserError(f"no method '{method}'. Known methods: {', '.join(METHODS)}.")
     anchor = anchor or AnchorOptions()
-    if method == "anchor-motion":
-        settings = anchor_settings(anchor, inits, steps, seed)
-        anchor_motion.check_weights(weights, terms)
-    else:
-        settings = _settings(preset, inits, steps, seed, optimizer)
-        hoi_page.check_weights(settings, weights, terms)
+    chosen = {"inits": inits, "optimizer": optimizer, "steps": steps, "seed": seed}
+    settings = checked_settings(
+        method, preset=preset, weights=weights, terms=terms, anchor=anchor, **chosen
+    )
     source: dict[str, str] = {}
     if not isinstance(bundle, Bundle):
         path = Path(bundle)
@@ -92,6 +88,30 @@ def solve(
         "versions": versions(),
     }
     return dataclasses.replace(result, run=run)
+
+
+def checked_settings(
+    method: str = "hoi-page",
+    *,
+    preset: str = "default",
+    weights: Mapping[str, float | tuple[float, float]] | None = None,
+    terms: Sequence[LossTerm] = (),
+    anchor: AnchorOptions | None = None,
+    inits: int | None = None,
+    optimizer: str | None = None,
+    **numbers: Any,
+) -> SolveSettings | AnchorSettings:
+    """What `solve` would use for these options (`numbers`: steps, seed), or its UserError."""
+    if method not in METHODS:
+        raise UserError(f"no method '{method}'. Known methods: {', '.join(METHODS)}.")
+    steps, seed = numbers.get("steps"), numbers.get("seed", 0)
+    if method == "anchor-motion":
+        settings = anchor_settings(anchor or AnchorOptions(), inits, steps, seed)
+        anchor_motion.check_weights(weights, terms)
+        return settings
+    settings = _settings(preset, inits, steps, seed, optimizer)
+    hoi_page.check_weights(settings, weights, terms)
+    return settings
 
 
 def _settings(
@@ -279,9 +299,17 @@ def _load_to_act_with(objects: Sequence[str | Path], scale: float) -> tuple[Asse
 
 
 def solve_to_folder(
-    bundle: str | Path, out: str | Path, *, log: Log = _silent, **options
+    bundle: str | Path,
+    out: str | Path,
+    *,
+    log: Log = _silent,
+    confirm: Callable[[], None] = lambda: None,
+    **options,
 ) -> tuple[Result, list[dict[str, float]]]:
-    """`solve`, then the whole result folder: metrics, exports and preview."""
+    """`solve`, then the whole result folder: metrics, exports and preview.
+
+    confirm: called just before the folder takes its place; what it raises keeps it from that.
+    """
     check_output(out)
     if Path(bundle).absolute().is_relative_to(Path(out).absolute()):
         raise UserError(f"--out '{out}' holds the bundle itself. Give another folder.")
@@ -289,6 +317,7 @@ def solve_to_folder(
     truth = find_truth(result, Path(out))
     with output_folder(out) as folder:
         rows = _write_all(result, folder, truth, log)
+        confirm()
     return result, rows
 
 

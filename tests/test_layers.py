@@ -16,6 +16,8 @@ LAYERS = {
     # below A: the error every room raises, and how files and schemas are read
     "hoijax.errors": "base",
     "hoijax.schema_errors": "base",
+    "hoijax.claims": "base",
+    "hoijax.manifest": "base",
     "hoijax.npz": "base",
     "hoijax.output_folder": "base",
     # A: mathematics and schemas
@@ -62,6 +64,7 @@ LAYERS = {
     "hoijax.cli": "E",
     "hoijax.doctor": "E",
     "hoijax.export": "E",
+    "hoijax.many_scenes": "E",
     "hoijax.pipeline": "E",
     "hoijax.prior_flags": "E",
     "hoijax.runtime": "E",

@@ -1,0 +1,394 @@
+"""Many items worked off a shared folder: claimed one by one, done or failed with a marker each.
+
+Any number of processes run the same command on the same folder, with no one in charge and nobody
+waiting for anybody. Each item is done under a claim (`claims`), and ends as a marker in
+`.work/done` or `.work/failed`. Every file is written whole or not at all, so a run may be killed at
+any point; running again does what is missing and tries what failed.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hoijax.claims import STALE_SECONDS, Claim, Claims
+from hoijax.errors import UserError
+
+MANIFEST = "manifest.json"
+WORK = ".work"
+MANIFEST_VERSION = 1
+MOST_ATTEMPTS = 5
+"""Processes that may die over an item before it counts as failed."""
+FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""No space, no quota, read-only: the next item would fail in the same way."""
+TEMPORARY = re.compile(r"\.(claim|now|hoijax|partial|.+\.json)-[a-z0-9_]{8}")
+AN_HOUR = 3600.0
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of work. `key` changes with its content: a done marker with another key is void."""
+
+    id: str
+    source: str
+    key: str
+
+
+class Superseded(Exception):
+    """Another process took the item over, in the belief that this one was dead."""
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings as canonical JSON."""
+    return hashlib.sha256(_canonical(settings).encode()).hexdigest()
+
+
+def _canonical(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def differences(there: Any, here: Any, name: str = "") -> list[str]:
+    """What differs between two JSON values, by dotted name."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        found = []
+        for key in sorted({*there, *here}):
+            inner = f"{name}.{key}" if name else str(key)
+            found += differences(there.get(key), here.get(key), inner)
+        return found
+    return [] if there == here else [f"{name}: {there!r} there, {here!r} now"]
+
+
+def write_json(path: Path, content: Any, exclusive: bool = False) -> None:
+    """A JSON file that appears whole or not at all, and is on the disk before it appears.
+
+    exclusive: leave a file that is there as it is.
+    """
+    text = json.dumps(content, indent=1) + "\n"
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(partial, 0o644)
+        if exclusive:
+            with contextlib.suppress(FileExistsError):
+                os.link(partial, path)
+        else:
+            os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is none to read."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+class Manifest:
+    """The state of one output folder, seen by one process. Use in a `with`."""
+
+    def __init__(self, out: Path, items: Sequence[Item], stale_seconds: float = STALE_SECONDS):
+        self.out = out
+        self.items = tuple(items)
+        self.claims = Claims(out / WORK / "claims", stale_seconds)
+        # What failed before this process began is tried again; what fails meanwhile is not.
+        self._settled: set[str] = set()
+        self._failed_before = {item.id: self._failure_token(item) for item in items}
+
+    def __enter__(self) -> "Manifest":
+        for folder in ("done", "failed"):
+            (self.out / WORK / folder).mkdir(parents=True, exist_ok=True)
+        self.claims.__enter__()
+        self._clear_away()
+        return self
+
+    def _clear_away(self) -> None:
+        """Remove the temporary files that killed processes left an hour ago or more."""
+        now = self.claims.now()
+        for folder in (
+            self.out,
+            *(self.out / WORK / name for name in ("done", "failed", "claims")),
+        ):
+            for path in folder.iterdir():
+                with contextlib.suppress(OSError):
+                    if TEMPORARY.fullmatch(path.name) and now - path.stat().st_mtime > AN_HOUR:
+                        path.rmdir() if path.is_dir() else path.unlink()
+
+    def __exit__(self, *given: Any) -> None:
+        self.claims.__exit__(*given)
+
+    @classmethod
+    def open(
+        cls,
+        out: str | Path,
+        items: Sequence[Item],
+        settings: Mapping[str, Any],
+        *,
+        force: bool = False,
+        stale_seconds: float = STALE_SECONDS,
+    ) -> "Manifest":
+        """The manifest of a folder, made where there is none.
+
+        settings: everything the results depend on (JSON). Raises UserError where the folder holds
+        something else, or results of other settings or of another version, naming what differs;
+        `force` keeps the folder and does every item anew that was done with the other settings.
+        """
+        out = Path(out).absolute()
+        settings = json.loads(_canonical(settings))
+        wanted = {
+            "manifest_version": MANIFEST_VERSION,
+            "settings_hash": settings_hash(settings),
+            "settings": settings,
+        }
+        if out.is_file():
+            raise UserError(f"--out '{out}' is a file. Give a folder.")
+        with _writing(out):
+            there = _settle_manifest(out, wanted)
+            if there != wanted and not force:
+                listed = "\n".join(f"  {line}" for line in differences(there, wanted))
+                raise UserError(
+                    f"--out '{out}' holds results of other settings:\n{listed}\nGive the same "
+                    "settings, another --out, or --force to do them all again."
+                )
+            if there != wanted:
+                if working := cls(out, items, stale_seconds).living():
+                    raise UserError(
+                        f"--force: another process is solving {working[0]} in '{out}' with other "
+                        "settings. Stop it first."
+                    )
+                write_json(out / MANIFEST, wanted)
+        key = wanted["settings_hash"]
+        keyed = [Item(item.id, item.source, f"{item.key} {key}") for item in items]
+        return cls(out, keyed, stale_seconds)
+
+    # ---- markers
+
+    def _marker(self, kind: str, item: Item) -> Path:
+        return self.out / WORK / kind / f"{item.id}.json"
+
+    def done(self, item: Item) -> dict[str, Any] | None:
+        """The marker of an item that is done as it is asked for now."""
+        marker = read_json(self._marker("done", item))
+        return marker if marker is not None and marker.get("key") == item.key else None
+
+    def failure(self, item: Item) -> str | None:
+        """Why an item failed; None where it did not, or was to be tried again."""
+        marker = read_json(self._marker("failed", item))
+        if marker is None or marker.get("token") == self._failed_before.get(item.id):
+            return None
+        return str(marker.get("why"))
+
+    def last_failure(self, item: Item) -> str | None:
+        """Why an item failed, in this run or an earlier one."""
+        marker = read_json(self._marker("failed", item))
+        return None if marker is None else str(marker.get("why"))
+
+    def _failure_token(self, item: Item) -> str | None:
+        marker = read_json(self._marker("failed", item))
+        return None if marker is None else str(marker.get("token"))
+
+    def settled(self, item: Item) -> bool:
+        """Whether nothing is left to do for an item in this run."""
+        return self.done(item) is not None or self.failure(item) is not None
+
+    def count_settled(self) -> int:
+        """How many items are settled: two listings, not a file for each of thousands."""
+        marked = {
+            name.removesuffix(".json")
+            for kind in ("done", "failed")
+            for name in os.listdir(self.out / WORK / kind)
+        }
+        new = [item for item in self.items if item.id in marked - self._settled]
+        self._settled.update(item.id for item in new if self.settled(item))
+        return len(self._settled)
+
+    def living(self) -> list[str]:
+        """Items that a living process has claimed."""
+        if not self.claims.folder.is_dir():
+            return []
+        return self.claims.living([item.id for item in self.items])
+
+    # ---- work
+
+    def take(self, item: Item) -> Claim | None:
+        """Claim an item that is not settled and clear away what a killed run left of it."""
+        if self.settled(item):
+            return None
+        claim = self.claims.claim(item.id)
+        if claim is None:
+            return None
+        if self.settled(item):  # by another process, between the two lines above
+            self.claims.release(claim)
+            return None
+        if claim.attempt >= MOST_ATTEMPTS:
+            self.fail(item, claim, f"ended the process it was solved in {claim.attempt} times")
+            return None
+        left = re.compile(rf"\.{re.escape(item.id)}-(partial|old)-[a-z0-9_]{{8}}")
+        for name in os.listdir(self.out):
+            if left.fullmatch(name):
+                shutil.rmtree(self.out / name, ignore_errors=True)
+        self._marker("done", item).unlink(missing_ok=True)
+        return claim
+
+    def check(self, claim: Claim) -> None:
+        """Call before results take their place. Raises Superseded where the claim is lost."""
+        if not self.claims.holds(claim):
+            raise Superseded(claim.item)
+
+    def finish(self, item: Item, claim: Claim, row: Mapping[str, Any]) -> None:
+        """Mark an item as done; `row` is what the summary says of it."""
+        self.check(claim)
+        write_json(self._marker("done", item), {"key": item.key, "row": dict(row)})
+        self._marker("failed", item).unlink(missing_ok=True)
+        self.claims.release(claim)
+
+    def fail(self, item: Item, claim: Claim, why: str) -> None:
+        """Say why an item has no result."""
+        content = {"id": item.id, "source": item.source, "why": why}
+        content["token"] = f"{self.claims.token} {time.time_ns()}"
+        write_json(self._marker("failed", item), content)
+        self.claims.release(claim)
+
+
+def _settle_manifest(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The manifest that is in the folder now: of two processes that begin at once one makes it."""
+    path = out / MANIFEST
+    if out.is_dir() and not path.exists():
+        others = sorted(name for name in os.listdir(out) if not name.startswith("."))
+        if others and not path.exists():
+            raise UserError(
+                f"--out '{out}' holds files that are not results of many scenes ({others[0]}). "
+                "Give a new or empty folder."
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_json(path, wanted, exclusive=True)
+    there = read_json(path)
+    if there is None:
+        raise UserError(f"'{path}' is no JSON object. Restore it, or give another --out.")
+    return there
+
+
+@contextlib.contextmanager
+def _writing(out: Path):
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"--out '{out}' cannot be written: {error.strerror or error}. "
+            "Check the permissions and the free space, or give another --out."
+        ) from error
+
+
+def is_fatal(error: BaseException | None) -> bool:
+    """Whether an error says that nothing more can be written."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FATAL:
+            return True
+        error = error.__cause__
+    return False
+
+
+def describe(error: Exception) -> str:
+    """A failure in words; what was not foreseen carries its type."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a folder is."""
+
+    done: int
+    failed: dict[str, str]
+    elsewhere: int
+    """Items that other living processes are at work on."""
+    total: int
+
+
+def work_through(
+    manifest: Manifest,
+    act: Callable[[Item, Callable[[], None]], Mapping[str, Any]],
+    log: Log = lambda message: None,
+) -> Standing:
+    """Do every item that nobody else does; returns when what is left is in other living hands.
+
+    act: does one item and returns its row; it calls its second argument just before results take
+    their place. What it raises is that item's failure, and ends nothing else, unless nothing more
+    can be written: then UserError.
+    """
+    begun, at_start = time.perf_counter(), None
+    taken = True
+    while taken:  # again after the last item: a process may have died meanwhile
+        taken = False
+        for item in manifest.items:
+            with _writing(manifest.out):
+                claim = manifest.take(item)
+            if claim is None:
+                continue
+            taken = True
+            at_start = at_start if at_start is not None else manifest.count_settled()
+            log(f"{item.id}: begun")
+            _do(manifest, item, claim, act, log)
+            log(_progress(manifest, at_start, time.perf_counter() - begun))
+    return standing(manifest)
+
+
+def _do(manifest: Manifest, item: Item, claim: Claim, act: Callable, log: Log) -> None:
+    try:
+        row = act(item, lambda: manifest.check(claim))
+        manifest.finish(item, claim, row)
+    except Superseded:
+        manifest.claims.release(claim)
+        log(f"{item.id}: another process took it over, after this one seemed dead")
+    except Exception as error:
+        if is_fatal(error):
+            manifest.claims.release(claim)
+            raise UserError(
+                f"{describe(error)}\nStopped at {item.id}; the same command goes on from there."
+            ) from error
+        with _writing(manifest.out):
+            manifest.fail(item, claim, describe(error))
+        log(f"{item.id}: failed: {describe(error)}")
+
+
+def standing(manifest: Manifest) -> Standing:
+    """How far the folder is now."""
+    failed: dict[str, str] = {}
+    done = 0
+    for item in manifest.items:
+        if manifest.done(item) is not None:
+            done += 1
+        elif why := manifest.last_failure(item):
+            failed[item.id] = why
+    return Standing(done, failed, len(manifest.living()), len(manifest.items))
+
+
+def _progress(manifest: Manifest, at_start: int, seconds: float) -> str:
+    """One line: how far all processes together are, how fast, and how long it still takes."""
+    count, total = manifest.count_settled(), len(manifest.items)
+    rate = max(count - at_start, 1) / max(seconds, 1e-3)
+    left = (total - count) / rate
+    speed = f"{rate:.2f} scenes/s" if rate >= 1.0 else f"{60.0 * rate:.1f} scenes/min"
+    return f"{count}/{total} scenes, {speed}, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,199 @@
+"""Many bundles to results, by any number of processes on one shared folder (`hoijax solve DIR/`).
+
+Who does what is agreed on through the output folder (`manifest`); this module says what a scene is,
+what its results depend on, and what the summary holds.
+"""
+
+import csv
+import dataclasses
+import glob
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hoijax.ablation import find_bundles
+from hoijax.bundle import bundle_hash
+from hoijax.bundle_files import MANIFEST as BUNDLE_MANIFEST
+from hoijax.errors import UserError
+from hoijax.manifest import Item, Manifest, Standing, standing, work_through, write_json
+from hoijax.output_folder import RESULT_MARKER, added_files
+from hoijax.pipeline import checked_settings, solve_to_folder
+from hoijax.runtime import versions
+from hoijax.solver.optimise import ResultCode
+
+SUMMARY = "summary"
+Log = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def is_many(paths: Sequence[Path]) -> bool:
+    """Whether these mean many scenes: several paths, a glob, or a folder that is no bundle itself."""
+    if len(paths) != 1:
+        return True
+    path = paths[0]
+    if path.is_dir():
+        one = (path / BUNDLE_MANIFEST).is_file() or (path / RESULT_MARKER).is_file()
+        return not one and bool(_bundles_below(path))
+    return not path.exists() and glob.has_magic(str(path))
+
+
+def _bundles_below(path: Path) -> list[Path]:
+    try:
+        return find_bundles(path)
+    except UserError:
+        return []
+
+
+def find_scenes(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Bundles by scene name, from bundles, folders of them, and globs.
+
+    A name is a bundle's path below what all of them share, with "-" for "/": adding bundles to a
+    folder does not rename the others. Raises UserError for nothing found and for equal names.
+    """
+    found: list[tuple[Path, Path]] = []
+    for given in paths:
+        path = Path(given)
+        if glob.has_magic(str(path)) and not path.exists():
+            root = _before_magic(path)
+            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+            below = [bundle for match in matches for bundle in _matched(match)]
+            if not below:
+                raise UserError(f"no bundle matches '{path}' ({len(matches)} other paths do).")
+        else:
+            is_folder = path.is_dir() and not (path / BUNDLE_MANIFEST).is_file()
+            root = path if is_folder else path.parent
+            below = find_bundles(path)
+        found += [(root, bundle) for bundle in below]
+    scenes: dict[str, Path] = {}
+    for root, bundle in found:
+        name = _scene_name(root, bundle)
+        if scenes.get(name, bundle) != bundle:
+            raise UserError(
+                f"'{scenes[name]}' and '{bundle}' would both be scene '{name}'. Rename one."
+            )
+        scenes[name] = bundle
+    if not scenes:
+        raise UserError("no bundles given.")
+    return scenes
+
+
+def _matched(path: Path) -> list[Path]:
+    """Bundles that a path of a glob stands for; other files may match as well."""
+    if path.is_dir():
+        return _bundles_below(path)
+    return [path] if path.suffix.lower() == ".zip" else []
+
+
+def _before_magic(pattern: Path) -> Path:
+    fixed = []
+    for part in pattern.parts:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return Path(*fixed)
+
+
+def _scene_name(root: Path, bundle: Path) -> str:
+    parts = list(bundle.relative_to(root).parts)
+    if len(parts) > 1 and parts[-1] == "bundle":
+        parts.pop()
+    name = "-".join(parts).lstrip(".")
+    return name[:-4] if name.lower().endswith(".zip") else name
+
+
+def solve_many(
+    bundles: Sequence[str | Path],
+    out: str | Path,
+    *,
+    force: bool = False,
+    log: Log = _silent,
+    **options: Any,
+) -> Standing:
+    """Solve many bundles into `out/SCENE/`, those that are not done yet; options as in `solve`.
+
+    Any number of processes may do this on one shared folder. A scene that fails is recorded and
+    stops nothing. Afterwards `summary.json` and `summary.csv` tell of all scenes. Raises UserError,
+    before work starts, for bad options, for no bundles, and for a folder of other settings.
+    """
+    settings = checked_settings(**options)
+    scenes = find_scenes(bundles)
+    out = Path(out).absolute()
+    for bundle in scenes.values():
+        if bundle.absolute().is_relative_to(out):
+            raise UserError(f"--out '{out}' holds the bundle '{bundle}'. Give another folder.")
+    told = {name: value for name, value in options.items() if value is not None and name != "terms"}
+    if (anchor := told.get("anchor")) is not None:
+        told["anchor"] = dataclasses.asdict(anchor)
+    told["terms"] = [term.name for term in options.get("terms", ())]
+    depends_on = {
+        "hoijax": versions()["hoijax"],
+        "options": told,
+        "settings": dataclasses.asdict(settings),
+    }
+    items = [Item(name, str(bundle), _key(bundle)) for name, bundle in scenes.items()]
+
+    def act(item: Item, confirm: Callable[[], None]) -> Mapping[str, Any]:
+        result, rows = solve_to_folder(item.source, out / item.id, confirm=confirm, **options)
+        winner = result.winner
+        return {
+            "loss": float(result.losses[winner]),
+            "start": result.labels[winner],
+            "code": ResultCode(int(result.codes[winner])).name.lower(),
+            "frames": result.frame_count,
+            "seconds": sum(result.run.get("seconds", {}).values()),
+            **rows[winner],
+        }
+
+    with Manifest.open(out, items, depends_on, force=force) as manifest:
+        before = manifest.count_settled()
+        log(f"{len(items)} scenes, {before} of them done before")
+        found = work_through(manifest, act, log)
+        write_summary(manifest)
+    return found
+
+
+def _key(bundle: Path) -> str:
+    try:
+        return bundle_hash(bundle)
+    except UserError:
+        return "unreadable"  # fails with the reason when its turn comes
+
+
+def write_summary(manifest: Manifest) -> Standing:
+    """`summary.json` and `summary.csv` of every scene, from the markers.
+
+    Where another process settles a scene meanwhile, they are written again: of several that end
+    together, the last one's are complete.
+    """
+    while True:
+        found = standing(manifest)
+        rows = [_summary_row(manifest, item, found) for item in manifest.items]
+        content = {
+            "scenes": found.total,
+            "done": found.done,
+            "failed": len(found.failed),
+            "rows": rows,
+        }
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        with added_files(manifest.out) as folder:
+            with (folder / f"{SUMMARY}.csv").open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, columns)
+                writer.writeheader()
+                writer.writerows(rows)
+            write_json(folder / f"{SUMMARY}.json", json.loads(json.dumps(content)))
+        again = standing(manifest)
+        if (again.done, again.failed) == (found.done, found.failed):
+            return again
+
+
+def _summary_row(manifest: Manifest, item: Item, found: Standing) -> dict[str, Any]:
+    named = {"scene": item.id, "bundle": item.source}
+    marker = manifest.done(item)
+    if marker is not None:
+        return {**named, "state": "done", "why": "", **marker["row"]}
+    why = found.failed.get(item.id)
+    return {**named, "state": "failed" if why else "open", "why": why or ""}

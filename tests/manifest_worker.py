@@ -1,0 +1,45 @@
+"""A process that works through a manifest of made-up items: `python manifest_worker.py OUT LOG COUNT SECONDS`.
+
+Every result is a folder with two files written one after the other, so that a kill in between would
+show; LOG gets a line for every result that is about to take its place and for every one that did.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from hoijax.manifest import Item, Manifest, work_through
+from hoijax.output_folder import output_folder
+
+
+def items(count: int) -> list[Item]:
+    return [Item(f"scene-{i}", f"bundles/scene-{i}", f"key {i}") for i in range(count)]
+
+
+def content(item: Item) -> str:
+    return f"result of {item.id} " * 100
+
+
+def note(log: Path, line: str) -> None:
+    with log.open("a") as stream:
+        stream.write(line + "\n")
+
+
+def main(out: Path, log: Path, count: int, seconds: float) -> None:
+    def act(item: Item, confirm):
+        with output_folder(out / item.id) as folder:
+            (folder / "first.txt").write_text(content(item))
+            time.sleep(seconds)
+            (folder / "run.json").write_text(content(item))
+            confirm()
+            note(log, f"{item.id} {os.getpid()}")
+        return {"length": len(content(item))}
+
+    with Manifest.open(out, items(count), {"seconds": "any"}) as manifest:
+        note(log, "up")
+        work_through(manifest, act)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
