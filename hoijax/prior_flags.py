@@ -36,7 +36,8 @@ class PriorFlags:
     """Compute this stage again although its result is stored: pag, parts, image, video, masks,
     points, keypoints, body, bundle or yaws."""
     language: str | None = None
-    """openai (any endpoint), transformers (on this machine) or rules (no model)."""
+    """openai (any endpoint), transformers (on this machine), local:DIRECTORY (a transformers model in a
+    folder) or rules (no model)."""
     image_model: str | None = None
     """flux or flux-schnell."""
     video_model: str | None = None

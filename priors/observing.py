@@ -1,5 +1,6 @@
 """From what a user types to a bundle: files, model choices and settings become a run of the stages."""
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from priors.user_files import encode_video, read_image, read_masks, read_video
 __all__ = ["ObserveOptions", "observe_clip"]
 
 MEMORY = ("resident", "model", "sequential")
+LOCAL = "local:"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@\w+)?")
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,10 @@ class ObserveOptions:
                     f"ROLE=owner/name@revision; the roles are {', '.join(CHOICES)}."
                 )
             weights[role] = value
+        names = _without_local(dict(self.names), weights)
         runtime = TorchSettings(self.device, self.precision, self.memory)  # type: ignore[arg-type]
         return ModelChoices(
-            dict(self.names),
+            names,
             weights,
             runtime,
             language_url=self.language_url,
@@ -80,6 +84,31 @@ class ObserveOptions:
 
     def store(self) -> Store:
         return Store(self.cache or default_store())
+
+
+def _without_local(names: dict[str, str], weights: dict[str, str]) -> dict[str, str]:
+    """The names, with `local:WEIGHTS` of the language role as transformers with those weights."""
+    name = names.get("language", "")
+    given = name.removeprefix(LOCAL)
+    if given == name:
+        return names
+    if "language" in weights:
+        raise UserError(
+            f"--language {name} and --model language={weights['language']} name two models. Leave one away."
+        )
+    folder = Path(given).expanduser()
+    if given and folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(
+            f"--language {name}: the folder holds no config.json. Give one that `save_pretrained` wrote, "
+            "or that `hf download` filled with --local-dir."
+        )
+    if not given or not (folder.is_dir() or HUB_ID.fullmatch(given)):
+        raise UserError(
+            f"--language {name}: there is no such folder. Write local:DIRECTORY, or "
+            "local:owner/name@revision for a model of the hub."
+        )
+    weights["language"] = given
+    return {**names, "language": "transformers"}
 
 
 def observe_clip(

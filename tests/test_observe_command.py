@@ -148,6 +148,29 @@ def test_weights_of_ones_own(tmp_path):
         RegisteredModels(ModelChoices({"body": "gvhmr"})).get("body")
 
 
+def test_a_language_model_in_a_folder(tmp_path):
+    def model(name: str, *weights: str):
+        choices = ObserveOptions(names={"language": name}, weights=weights).choices()
+        return RegisteredModels(choices).get("language")
+
+    (tmp_path / "config.json").write_text("{}")
+    chat = model(f"local:{tmp_path}").chat
+    assert type(chat).__name__ == "TransformersChat"
+    assert chat.model_id == ModelId(str(tmp_path))
+    assert model("local:me/mine@abc").model_id == ModelId("me/mine", "abc")
+    for name, says in {
+        "local:./none": "there is no such folder",
+        "local:": "there is no such folder",
+        "local:none": "there is no such folder",
+        "local:~/none": "there is no such folder",
+        f"local:{tmp_path.parent}": "holds no config.json",
+    }.items():
+        with pytest.raises(UserError, match=says):
+            model(name)
+    with pytest.raises(UserError, match="name two models"):
+        model(f"local:{tmp_path}", "language=me/mine")
+
+
 def test_the_doctor_says_what_is_cached_without_network(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     flux, cog = CHOICES["image"]["flux"], CHOICES["video"]["cogvideox"]
