@@ -38,7 +38,9 @@ def save_bvh(
     places = (rest[0] + who.translations.astype(np.float64)) @ turn.T * scale
     # the same turn before and after: the rest pose stands upright, whichever axis is up
     vectors = who.joint_rotations.astype(np.float64) @ turn.T
-    rows = np.concatenate([places, euler_zxy(vectors)[:, file_order()].reshape(len(places), -1)], 1)
+    rows = np.concatenate(
+        [places, euler_zxy(vectors)[:, depth_first()].reshape(len(places), -1)], 1
+    )
     lines = ["HIERARCHY", *_joint_lines(rest @ turn.T * scale, 0, ""), "MOTION"]
     lines += [f"Frames: {len(rows)}", f"Frame Time: {1.0 / clip.fps:.8f}"]
     lines += [" ".join(f"{value:.6f}" for value in row) for row in rows]
@@ -47,8 +49,8 @@ def save_bvh(
     return path
 
 
-def file_order() -> list[int]:
-    """Joints in the order in which their channels follow each other: depth first."""
+def depth_first() -> list[int]:
+    """Joints in the order of a nested file: each followed by all that hangs on it."""
     order, waiting = [], [0]
     while waiting:
         joint = waiting.pop()

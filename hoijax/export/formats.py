@@ -10,6 +10,8 @@ from hoijax.export.amass import save_amass
 from hoijax.export.bvh import save_bvh
 from hoijax.export.clip import Clip
 from hoijax.export.gltf import save_glb
+from hoijax.export.intermimic import save_intermimic
+from hoijax.export.mujoco import save_mujoco
 from hoijax.export.resample import resample_clip
 from hoijax.export.video import save_preview
 
@@ -82,10 +84,25 @@ def _bvh(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
     ]
 
 
+def _intermimic(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    written = []
+    for p in range(len(clip.people)):
+        for o in range(max(len(clip.assets), 1)):
+            name = person_file("intermimic" if o == 0 else f"intermimic_object_{o + 1}", ".npz", p)
+            written.append(save_intermimic(folder / name, clip, person=p, object_=o))
+    return written
+
+
+def _mjcf(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return save_mujoco(folder, _resampled(clip, options))
+
+
 WRITERS: dict[str, Callable[[Clip, Path, ExportOptions], list[Path]]] = {
     "amass": _amass,
     "glb": _glb,
     "mp4": _mp4,
     "bvh": _bvh,
+    "intermimic": _intermimic,
+    "mjcf": _mjcf,
 }
 FORMATS = tuple(WRITERS)
