@@ -28,6 +28,10 @@ from hoijax.scene import (
 )
 
 MASK_CELL = 4  # image pixels in a cell of the mask distance transform
+PARTS_STEP, EDGES_STEP, CELLS_STEP = 4, 4, 32
+"""Parts, contact edges and mask cells are padded to multiples of these, points to what the settings
+ask for, grids to what the parts imply: so scenes of one frame, person and object count share a few
+compiled programs. Whatever is padded is masked, or never looked up."""
 MEAN_PARTS = ("left_hand", "right_hand", "left_foot", "right_foot")
 """Published: contact is the mean over vertices for these, the minimum for all others."""
 
@@ -37,13 +41,38 @@ def pad_to(count: int, multiple: int) -> int:
     return -(-max(count, 1) // multiple) * multiple
 
 
+def padded_parts(assets: tuple[Asset, ...]) -> int:
+    """Length of the part axis."""
+    return pad_to(max(len(asset.part_names) for asset in assets), PARTS_STEP)
+
+
+def pad_points(array: ndarray, count: int) -> ndarray:
+    """Axis 2 (points of a frame) cut or filled with zeros to `count`: False in masks."""
+    array = array[:, :, :count]
+    missing = count - array.shape[2]
+    return np.pad(array, ((0, 0), (0, 0), (0, missing), *((0, 0),) * (array.ndim - 3)))
+
+
+def pad_cells(distances: Float[ndarray, "O T h w"]) -> Float[ndarray, "O T H W"]:
+    """Repeat the last row and column: what a look-up outside the image gives in any case."""
+    h, w = distances.shape[-2:]
+    # Packing corners takes one away.
+    below, right = (pad_to(size - 1, CELLS_STEP) + 1 - size for size in (h, w))
+    return np.pad(distances, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
+
+
 def stack_grids(assets: tuple[Asset, ...], resolution: int) -> tuple[DistanceGrids, ndarray]:
-    """One table with every object's grids (padded to a multiple of 4) and each object's first row."""
+    """One table with every object's grids and each object's first row.
+
+    The table has as many rows as if every object had the padded number of parts: rows and parts then
+    change together, and do not multiply the number of shapes.
+    """
     built = [build_distance_grids(asset, resolution=resolution) for asset in assets]
     sizes = [len(grids.corners) for grids in built]
     first = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
     corners = np.concatenate([np.asarray(grids.corners) for grids in built])
-    padding = pad_to(len(corners), 4) - len(corners)
+    rows = len(assets) * (FIRST_PART + padded_parts(assets))
+    padding = max(rows, len(corners)) - len(corners)
     corners = np.pad(corners, ((0, padding), *((0, 0),) * 4))
     lower = np.stack([np.asarray(grids.lower) for grids in built])
     spacing = np.stack([np.asarray(grids.spacing) for grids in built])
@@ -98,20 +127,20 @@ def observed_objects(
     """Observed points brought into the world, part labels as one-hot shares, mask distances."""
     o = observations.object_count
     linear, shift = Ts_world_pointmap[None, :, :3, :3], Ts_world_pointmap[None, :, None, :3, 3]
-    seen = observations.object_points[:, :, :points]
+    seen = pad_points(observations.object_points, points)
     world = seen @ np.swapaxes(linear, -1, -2) + shift
-    mask = observations.object_point_mask[:, :, :points]
-    labels = observations.object_point_parts[:, :, :points]
-    parts = pad_to(max(len(asset.part_names) for asset in assets), 4)
+    mask = pad_points(observations.object_point_mask, points)
+    labels = pad_points(observations.object_point_parts, points)
+    parts = padded_parts(assets)
     one_hot = (labels[..., None] == np.arange(parts)) & mask[..., None]
     shares = one_hot / np.maximum(one_hot.sum(axis=2, keepdims=True), 1)
     first = np.asarray(constants.first_grid)[:, None, None]
     grids = np.where((labels >= 0) & mask, first + FIRST_PART + labels, first + WHOLE_UNSIGNED)
-    distances = mask_distances(observations.instance_ids, observations.person_count, o)
+    distances = pad_cells(mask_distances(observations.instance_ids, observations.person_count, o))
     sample_parts = np.asarray(constants.sample_parts)
     return ObservedObjects(
         points_world=jnp.asarray(np.where(mask[..., None], world, 0.0), jnp.float32),
-        pixels=jnp.asarray(observations.object_pixels[:, :, :points]),
+        pixels=jnp.asarray(pad_points(observations.object_pixels, points)),
         point_mask=jnp.asarray(mask),
         part_shares=jnp.asarray(shares, jnp.float32),
         part_grids=jnp.asarray(grids, jnp.int32),
@@ -156,7 +185,7 @@ def contact_edges(
         _edge_row(table, np.flatnonzero(table.group == g), assets, body, vertices_world, settings)
         for g in range(table.group_count)
     ]
-    padded = pad_to(len(rows), 4)
+    padded = pad_to(len(rows), EDGES_STEP)
     blank = dict(rows[0], mask=False, slot_mask=np.zeros(2, bool))
     rows += [blank] * (padded - len(rows))
     columns = {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}

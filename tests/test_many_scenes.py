@@ -36,7 +36,7 @@ def bundles(bundle, tmp_path) -> Path:
 
 @pytest.mark.slow
 def test_a_truncated_bundle_among_good_ones(bundles, bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(hoijax.pipeline, "FORMATS", ("amass",))  # previews take the most time here
+    monkeypatch.setattr(hoijax.pipeline, "DEFAULT_FORMATS", ("amass",))  # previews take the most time here
     out = tmp_path / "results"
     ran = run("solve", bundles, *OPTIONS, "--out", out)
     assert ran.code == 2
