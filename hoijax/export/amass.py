@@ -59,7 +59,7 @@ def save_amass(
         clip = turned_clip(clip, Z_UP_FROM_Y_UP)
     who = clip.people[person]
     poses = who.joint_rotations.reshape(clip.frame_count, 165).astype(np.float32)
-    betas = _betas(who)
+    betas = smplx_betas(who)
     arrays = {name: poses[:, columns] for name, columns in POSE_KEYS.items()} | {
         "poses": poses,
         "trans": who.translations.astype(np.float32),
@@ -111,7 +111,8 @@ def load_amass(path: str | Path) -> AmassMotion:
     )
 
 
-def _betas(person: PersonClip) -> Float[ndarray, "16"]:
+def smplx_betas(person: PersonClip) -> Float[ndarray, "16"]:
+    """SMPL-X shape parameters; zero for a body whose betas mean something else."""
     betas = np.zeros(BETA_COUNT, np.float32)
     if person.body_name.startswith("smplx"):
         kept = min(BETA_COUNT, len(person.betas))

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from hoijax.errors import UserError
 from hoijax.export.amass import save_amass
 from hoijax.export.bvh import save_bvh
 from hoijax.export.clip import Clip
 from hoijax.export.gltf import save_glb
+from hoijax.export.interact import save_interact_human, save_interact_object
 from hoijax.export.intermimic import save_intermimic
 from hoijax.export.mujoco import save_mujoco
+from hoijax.export.omomo import save_omomo
 from hoijax.export.resample import resample_clip
+from hoijax.export.usd import require_usd, save_usd
 from hoijax.export.video import save_preview
-
-Up = Literal["y", "z"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ExportOptions:
     """fps: None keeps the clip's. up: the world's up axis, where the format leaves the choice."""
 
     fps: float | None = None
-    up: Up = "y"
+    up: str = "y"
 
 
 def write_formats(
@@ -39,6 +39,8 @@ def write_formats(
         raise UserError(f"--up must be y or z, got '{options.up}'.")
     if options.fps is not None:
         resample_clip(clip, options.fps)
+    if "usd" in formats:
+        require_usd()
     return [
         path for name in FORMATS if name in formats for path in WRITERS[name](clip, folder, options)
     ]
@@ -84,13 +86,45 @@ def _bvh(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
     ]
 
 
+def _usd(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return [save_usd(folder / "scene.usdc", _resampled(clip, options), z_up=options.up == "z")]
+
+
+def _pairs(name: str, save: Callable[..., Path], clip: Clip, folder: Path) -> list[Path]:
+    """A file for every person and object; a clip without object is for `save` to refuse."""
+    return [
+        save(
+            folder / person_file(_numbered(name, "object", o), ".npz", p), clip, person=p, object_=o
+        )
+        for p in range(len(clip.people))
+        for o in range(max(len(clip.assets), 1))
+    ]
+
+
+def _numbered(name: str, what: str, index: int) -> str:
+    return name if index == 0 else f"{name}_{what}_{index + 1}"
+
+
 def _intermimic(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    written = []
-    for p in range(len(clip.people)):
-        for o in range(max(len(clip.assets), 1)):
-            name = person_file("intermimic" if o == 0 else f"intermimic_object_{o + 1}", ".npz", p)
-            written.append(save_intermimic(folder / name, clip, person=p, object_=o))
-    return written
+    return _pairs("intermimic", save_intermimic, clip, folder)
+
+
+def _omomo(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return _pairs("omomo", save_omomo, clip, folder)
+
+
+def _interact(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    people = [
+        save_interact_human(folder / person_file("human", ".npz", p), clip, person=p)
+        for p in range(len(clip.people))
+    ]
+    objects = [
+        save_interact_object(
+            folder / f"{'object' if o == 0 else f'object_{o + 1}'}.npz", clip, object_=o
+        )
+        for o in range(len(clip.assets))
+    ]
+    return people + objects
 
 
 def _mjcf(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
@@ -102,7 +136,10 @@ WRITERS: dict[str, Callable[[Clip, Path, ExportOptions], list[Path]]] = {
     "glb": _glb,
     "mp4": _mp4,
     "bvh": _bvh,
+    "usd": _usd,
     "intermimic": _intermimic,
+    "omomo": _omomo,
+    "interact": _interact,
     "mjcf": _mjcf,
 }
 FORMATS = tuple(WRITERS)

@@ -1,0 +1,107 @@
+"""OMOMO and InterAct files posed as those data sets' own code poses them: SMPL-X forward, then the object."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from export_scene import FRAMES, export_clip
+from scipy.spatial.transform import Rotation
+
+from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
+from hoijax.errors import UserError
+from hoijax.export.formats import FORMATS, ExportOptions, write_formats
+from hoijax.export.interact import save_interact_human, save_interact_object
+from hoijax.export.omomo import save_omomo
+from hoijax.frames import Z_UP_FROM_Y_UP
+
+TURN = Z_UP_FROM_Y_UP.astype(np.float64)
+
+
+def smplx_joints(rest, rotations, trans):
+    """Forward kinematics by scipy alone, for joints 0 .. rotations.shape[1] - 1."""
+    turns, places = [Rotation.from_rotvec(rotations[:, 0])], [rest[0] + trans]
+    for joint in range(1, rotations.shape[1]):
+        parent = JOINT_PARENTS[joint]
+        places.append(places[parent] + turns[parent].apply(rest[joint] - rest[parent]))
+        turns.append(turns[parent] * Rotation.from_rotvec(rotations[:, joint]))
+    return np.stack(places, 1)
+
+
+def test_interact_gives_joints_and_object_back(tmp_path):
+    clip = export_clip()
+    save_interact_human(tmp_path / "human.npz", clip)
+    save_interact_object(tmp_path / "object.npz", clip, object_=1)
+    with np.load(tmp_path / "human.npz") as human, np.load(tmp_path / "object.npz") as thing:
+        assert human["poses"].shape == (FRAMES, 156)
+        assert human["betas"].shape == (16,)
+        body = human["poses"][:, :66].reshape(-1, 22, 3)
+        fingers = human["poses"][:, 66:].reshape(-1, 30, 3)
+        rotations = np.concatenate([body, np.zeros((FRAMES, 3, 3)), fingers], 1)
+        joints = smplx_joints(human["rest_joints"], rotations, human["trans"])
+        angles, trans = thing["angles"], thing["trans"]
+        assert thing["name"] == "chair"
+    expected = clip.people[0].Ts_world_joint[..., :3, 3]
+    for side in ("left_thumb3", "right_pinky3", "head"):
+        joint = JOINT_NAMES.index(side)
+        np.testing.assert_allclose(joints[:, joint], expected[:, joint], atol=1e-5)
+    corner = clip.assets[1].vertices[7]
+    np.testing.assert_allclose(
+        Rotation.from_rotvec(angles).apply(corner) + trans,
+        [clip.object_vertices_world(1, t)[7] for t in range(FRAMES)],
+        atol=1e-5,
+    )
+
+
+def test_omomo_gives_joints_and_object_back(tmp_path):
+    clip = export_clip()
+    with np.load(save_omomo(tmp_path / "omomo.npz", clip), allow_pickle=False) as stored:
+        data = dict(stored)
+    rotations = np.concatenate([data["root_orient"], data["pose_body"]], 1).reshape(-1, 22, 3)
+    rest = np.asarray(clip.people[0].shaped.joints_rest)
+    joints = smplx_joints(rest, rotations, data["trans"])
+    expected = clip.people[0].Ts_world_joint[:, :22, :3, 3] @ TURN.T
+    np.testing.assert_allclose(joints, expected, atol=1e-5)
+    # the same through OMOMO's own tree of offsets: its pelvis is at trans - trans2joint
+    offsets, parents = data["rest_offsets"], [*JOINT_PARENTS[:22], 20, 21]
+    assert offsets.shape == (24, 3)
+    summed = np.zeros((24, 3))
+    for joint in range(24):
+        summed[joint] = offsets[joint] + (summed[parents[joint]] if joint else 0)
+    hands = [JOINT_NAMES.index(f"{side}_index1") for side in ("left", "right")]
+    np.testing.assert_allclose(summed, rest[[*range(22), *hands]], atol=1e-6)
+    np.testing.assert_allclose(data["trans"] - data["trans2joint"], expected[:, 0], atol=1e-5)
+    corner = clip.assets[0].vertices[3]
+    scaled = data["obj_scale"][:, None] * (data["obj_rot"] @ corner)
+    found = scaled + data["obj_trans"][:, :, 0]
+    world = [clip.object_vertices_world(0, t)[3] @ TURN.T for t in range(FRAMES)]
+    np.testing.assert_allclose(found, world, atol=1e-5)
+    assert data["seq_name"] == "sub1_box_000"
+
+
+def test_every_format_is_written_flat_and_by_its_own_names(tmp_path):
+    pytest.importorskip("pxr")
+    clip = export_clip()
+    formats = [name for name in FORMATS if name != "mp4"]
+    paths = write_formats(clip, tmp_path, formats, ExportOptions(fps=60.0, up="z"))
+    names = sorted(path.name for path in paths)
+    assert names == sorted(path.name for path in tmp_path.iterdir())
+    assert len(set(names)) == len(names)
+    with np.load(tmp_path / "amass.npz") as amass, np.load(tmp_path / "human.npz") as human:
+        assert len(amass["trans"]) == 2 * FRAMES - 1
+        assert len(human["trans"]) == FRAMES
+        assert amass["up_axis"] == "z"
+
+
+def test_refusals_come_before_any_file(tmp_path):
+    clip = export_clip()
+    bare = dataclasses.replace(clip, assets=(), Ts_world_object=clip.Ts_world_object[:0])
+    for formats, options, match in (
+        (["fbx"], None, "Known: amass"),
+        (["amass"], ExportOptions(fps=0.0), "--fps"),
+        (["amass"], ExportOptions(up="x"), "--up"),
+    ):
+        with pytest.raises(UserError, match=match):
+            write_formats(clip, tmp_path, formats, options)
+        assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="needs an object"):
+        write_formats(bare, tmp_path, ["omomo"])
