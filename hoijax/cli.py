@@ -199,7 +199,7 @@ class Export:
     result: Folder
     """Result folder."""
     to: str = "amass,glb,mp4"
-    """Comma-separated formats: amass, glb, mp4, bvh, usd, intermimic, mjcf, omomo, interact."""
+    """Comma-separated formats: amass, glb, mp4, bvh, usd, intermimic, omomo, interact, mjcf."""
     out: Path | None = None
     """Folder to write to; the result folder by default."""
     fps: float | None = None
