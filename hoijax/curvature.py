@@ -8,6 +8,7 @@ that tie frames together also have blocks beside the diagonal; coupling between 
 """
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -27,7 +28,7 @@ class Curvature:
 
 def gram(jacobian: Float[Array, "*batch n 6"], weight: Float[Array, "*batch n"]) -> Array:
     """2 sum over n of w J^T J: (*batch, 6, 6)."""
-    return 2.0 * jnp.einsum("...n,...ni,...nj->...ij", weight, jacobian, jacobian)
+    return 2.0 * jnp.einsum("...ni,...nj->...ij", weight[..., None] * jacobian, jacobian)
 
 
 def robust_weight(squared: Float[Array, "*n"], rho: float) -> Float[Array, "*n"]:
@@ -40,28 +41,49 @@ def distance_rows(
 ) -> tuple[Float[Array, "O T n"], Float[Array, "O T n 6"]]:
     """Distance of fixed world points to each object, and its derivative by the object's twist.
 
-    grid: rows of the table, broadcast against (O, T, n) from the left.
+    The derivative is by the twist in the *object's* axes: `to_world_axes` turns what `gram` makes
+    of it, which is cheaper than turning every row. grid: rows of the table, broadcast against
+    (O, T, n) from the left.
     """
     scene = posed.scene
     owner = jnp.arange(scene.object_count)[:, None, None]
     table = DistanceGrids(scene.grids.corners, scene.grids.lower[owner], scene.grids.spacing[owner])
     grid = grid.reshape(grid.shape + (1,) * (3 - grid.ndim))
-    distance, slope = query_with_gradient(table, posed.to_asset(points_world), grid)
-    return distance, moving_target(posed, points_world, slope)
+    points = posed.to_asset(points_world)
+    distance, slope = query_with_gradient(table, points, grid)
+    # Behind a barrier: otherwise XLA interpolates again for every entry of every row.
+    packed = jax.lax.optimization_barrier(jnp.concatenate([distance[..., None], slope], axis=-1))
+    distance, slope = packed[..., 0], packed[..., 1:]
+    arm = points - scene.objects.centres[:, None, None]
+    return distance, twist_rows(slope, arm, -slope)
 
 
-def moving_target(
-    posed: PosedScene, points_world: Float[Array, "O T n 3"], slope_object: Float[Array, "O T n 3"]
-) -> Float[Array, "O T n 6"]:
-    """Derivative by the twist of an object of a function of world points seen from that object."""
-    slope = jnp.einsum("otij,otnj->otni", posed.rotations, slope_object)
-    arm = points_world - posed.translations[:, :, None]
-    return jnp.concatenate([jnp.cross(slope, arm), -slope], axis=-1)
+def twist_rows(
+    a: Float[Array, "*batch 3"], b: Float[Array, "*batch 3"], shift: Float[Array, "*batch 3"]
+) -> Float[Array, "*batch 6"]:
+    """(a x b, shift), component by component: XLA then fuses it with what made a and b."""
+    x, y = ([v[..., i] for i in range(3)] for v in (a, b))
+    turn = [x[i - 2] * y[i - 1] - x[i - 1] * y[i - 2] for i in range(3)]
+    return jnp.stack([*turn, *(shift[..., i] for i in range(3))], axis=-1)
+
+
+def to_world_axes(
+    blocks: Float[Array, "O T 6 6"], rotations: Float[Array, "O T 3 3"]
+) -> Float[Array, "O T 6 6"]:
+    """Curvature by twists in world axes from curvature by twists in the object's axes."""
+    zero = jnp.zeros_like(rotations)
+    both = jnp.concatenate(
+        [
+            jnp.concatenate([rotations, zero], axis=-1),
+            jnp.concatenate([zero, rotations], axis=-1),
+        ],
+        axis=-2,
+    )
+    return both @ blocks @ jnp.swapaxes(both, -1, -2)
 
 
 def moving_points(
     posed: PosedScene, points_world: Float[Array, "O T n 3"], slope_world: Float[Array, "O T n 3"]
 ) -> Float[Array, "O T n 6"]:
-    """Derivative by the twist of an object of a function of points that move with that object."""
-    arm = points_world - posed.translations[:, :, None]
-    return jnp.concatenate([jnp.cross(arm, slope_world), slope_world], axis=-1)
+    """Derivative, by the twist in world axes, of a function of points that move with an object."""
+    return twist_rows(points_world - posed.translations[:, :, None], slope_world, slope_world)

@@ -144,9 +144,7 @@ def contact_drift_curvature(posed: PosedScene) -> Curvature:
     slip = slips[jnp.where(edges.is_rel_static, 0, 1)]
     total = None
     for end in _ends(posed, points):
-        arms = end.arms
-        rows = jnp.concatenate([skew(arms), -jnp.broadcast_to(jnp.eye(3), (*arms.shape, 3))], -1)
-        blocks = _banded(rows, weight, slip, edges.is_rel_static)
+        blocks = _banded(end.arms, weight, slip, edges.is_rel_static)
         placed = [jnp.einsum("eo,etij->otij", end.owner, block) for block in blocks]
         total = placed if total is None else [a + b for a, b in zip(total, placed, strict=True)]
     assert total is not None
@@ -154,23 +152,20 @@ def contact_drift_curvature(posed: PosedScene) -> Curvature:
 
 
 def _banded(
-    rows: Float[Array, "E 2 T C 3 6"],
+    arms: Float[Array, "E 2 T C 3"],
     weight: Float[Array, "E 2 T"],
     slip: Float[Array, "E 3"],
     is_step: Bool[Array, " E"],
 ) -> list[Float[Array, "E frames 6 6"]]:
     """Blocks on the diagonal and beside it of a weighted sum of squared slips."""
-    frames = rows.shape[2]
+    frames = arms.shape[2]
     middle = jnp.arange(frames)
     # A bend needs both neighbours, a step only the frame before.
     complete = (middle > 0) & ((middle < frames - 1) | is_step[:, None])
     weight = jnp.where(complete[:, None], weight, 0.0)
     blocks = []
     for offset in range(3):
-        pair = 2.0 * jnp.einsum(
-            "estcki,estckj->estij", rows[:, :, : frames - offset], rows[:, :, offset:]
-        )
-        pair = pair / rows.shape[3]
+        pair = 2.0 * _mean_product(arms[:, :, : frames - offset], arms[:, :, offset:])
         share = jnp.zeros((*weight.shape[:2], frames - offset))
         for first in range(3 - offset):
             # The earlier frame of the pair stands at place `first` of the slip of frame t.
@@ -179,6 +174,24 @@ def _banded(
             share = share + shifted[..., : frames - offset]
         blocks.append(jnp.einsum("est,estij->etij", share, pair))
     return blocks
+
+
+def _mean_product(
+    a: Float[Array, "*batch C 3"], b: Float[Array, "*batch C 3"]
+) -> Float[Array, "*batch 6 6"]:
+    """Mean over the points of A^T B, where A = [skew(a), -I] moves a point with arm a by a twist.
+
+    skew(a)^T skew(b) = (a . b) I - b a^T: nothing but moments of the arms is needed.
+    """
+    count = a.shape[-2]
+    outer = jnp.stack([jnp.mean(b[..., i : i + 1] * a, axis=-2) for i in range(3)], axis=-2)
+    dot = outer[..., 0, 0] + outer[..., 1, 1] + outer[..., 2, 2]
+    eye = jnp.eye(3)
+    turn = dot[..., None, None] * eye - outer
+    mean_a, mean_b = (skew(jnp.sum(x, axis=-2) / count) for x in (a, b))
+    top = jnp.concatenate([turn, mean_a], axis=-1)
+    bottom = jnp.concatenate([-mean_b, jnp.broadcast_to(eye, mean_b.shape)], axis=-1)
+    return jnp.concatenate([top, bottom], axis=-2)
 
 
 def _shift(values: Float[Array, "*batch T"], by: int) -> Float[Array, "*batch T"]:

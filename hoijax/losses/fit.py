@@ -5,7 +5,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hoijax.camera import NEAR, project
-from hoijax.curvature import Curvature, distance_rows, gram, moving_points, robust_weight
+from hoijax.curvature import (
+    Curvature,
+    distance_rows,
+    gram,
+    moving_points,
+    robust_weight,
+    to_world_axes,
+)
 from hoijax.losses.lookup import bilinear, bilinear_with_gradient
 from hoijax.numerics import geman_mcclure
 from hoijax.rigid import to_world
@@ -38,7 +45,7 @@ def object_points_curvature(posed: PosedScene) -> Curvature:
     share = _shares(observed.point_mask)
     mean = jnp.sum(share * distance**2, axis=-1, keepdims=True)
     weight = share * robust_weight(mean, ROBUST_RHO)
-    return Curvature(gram(jacobian, _where_detected(posed, weight)))
+    return _of_rows(posed, jacobian, weight)
 
 
 def part_points(posed: PosedScene) -> tuple[Values, Mask]:
@@ -58,7 +65,7 @@ def part_points_curvature(posed: PosedScene) -> Curvature:
     distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
     per_part = jnp.einsum("otn,otnq->otq", distance**2, observed.part_shares)
     weight = jnp.einsum("otnq,otq->otn", observed.part_shares, robust_weight(per_part, ROBUST_RHO))
-    return Curvature(gram(jacobian, _where_detected(posed, weight)))
+    return _of_rows(posed, jacobian, weight)
 
 
 def robust_object_points(posed: PosedScene) -> tuple[Values, Mask]:
@@ -80,7 +87,7 @@ def robust_object_points_curvature(posed: PosedScene) -> Curvature:
     rows = posed.scene.objects.first_grid + WHOLE_UNSIGNED
     distance, jacobian = distance_rows(posed, observed.points_world, rows)
     weight = _shares(observed.point_mask) * robust_weight(distance**2, POINT_RHO)
-    return Curvature(gram(jacobian, _where_detected(posed, weight)))
+    return _of_rows(posed, jacobian, weight)
 
 
 def robust_part_points(posed: PosedScene) -> tuple[Values, Mask]:
@@ -105,13 +112,19 @@ def robust_part_points_curvature(posed: PosedScene) -> Curvature:
     distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
     labelled = jnp.any(observed.part_shares > 0.0, axis=-1)
     weight = _shares(labelled) * robust_weight(distance**2, POINT_RHO)
-    return Curvature(gram(jacobian, _where_detected(posed, weight)))
+    return _of_rows(posed, jacobian, weight)
 
 
 def _shares(mask: Bool[Array, "O T n"]) -> Float[Array, "O T n"]:
     """Weights of a mean over the set elements."""
     count = jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True, dtype=jnp.float32), 1.0)
     return mask.astype(jnp.float32) / count
+
+
+def _of_rows(posed: PosedScene, jacobian: Array, weight: Float[Array, "O T n"]) -> Curvature:
+    """Curvature of rows of `distance_rows` in the frames where the object was detected."""
+    blocks = gram(jacobian, _where_detected(posed, weight))
+    return Curvature(to_world_axes(blocks, posed.rotations))
 
 
 def _where_detected(posed: PosedScene, weight: Float[Array, "O T n"]) -> Float[Array, "O T n"]:

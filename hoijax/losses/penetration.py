@@ -3,7 +3,14 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.curvature import Curvature, distance_rows, gram, moving_points, moving_target
+from hoijax.curvature import (
+    Curvature,
+    distance_rows,
+    gram,
+    moving_points,
+    to_world_axes,
+    twist_rows,
+)
 from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
 from hoijax.rigid import to_local
 from hoijax.scene import WHOLE_SIGNED, PosedScene
@@ -49,7 +56,8 @@ def penetration_curvature(posed: PosedScene) -> Curvature:
     """Of `penetration`, as reweighted least squares."""
     rows = posed.scene.objects.first_grid + WHOLE_SIGNED
     distance, jacobian = distance_rows(posed, _active_vertices(posed), rows)
-    return Curvature(gram(jacobian, _linear_weight(distance) / 1000.0))
+    blocks = gram(jacobian, _linear_weight(distance) / 1000.0)
+    return Curvature(to_world_axes(blocks, posed.rotations))
 
 
 def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
@@ -94,11 +102,12 @@ def object_penetration_curvature(posed: PosedScene) -> Curvature:
     distance, slope = query_with_gradient(table, points, objects.first_grid[broad] + WHOLE_SIGNED)
     weight = _linear_weight(distance) / OBJECT_SAMPLES
     weight = weight * (1.0 - jnp.eye(count))[:, :, None, None]
-    world = posed.samples_world(OBJECT_SAMPLES)
+    arm = points - objects.centres[:, None, None, None]
     blocks = jnp.zeros((count, frames, 6, 6))
     for b in range(count):  # few objects: unrolled
-        seen = jnp.broadcast_to(world[b], (count, *world.shape[1:]))
-        blocks = blocks + gram(moving_target(posed, seen, slope[:, b]), weight[:, b])
+        blocks = blocks + gram(twist_rows(slope[:, b], arm[:, b], -slope[:, b]), weight[:, b])
+    blocks = to_world_axes(blocks, posed.rotations)
+    world = posed.samples_world(OBJECT_SAMPLES)
     slope_world = jnp.einsum("atij,abtnj->abtni", posed.rotations, slope)
     for a in range(count):
         blocks = blocks + gram(moving_points(posed, world, slope_world[a]), weight[a])

@@ -115,7 +115,7 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
         state, neighbours = carry
         poses = state.poses
         unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
-        rarely = index % max(rounds // 4, 1) == 0
+        rarely = index % max(rounds // 2, 1) == 0
         neighbours = problem.refresh(scene, unknowns, neighbours, rarely)
         progress = index / max(rounds - 1, 1)
         here = look(poses, neighbours, progress)

@@ -51,7 +51,7 @@ class Problem:
     """(scene, unknowns, neighbours) -> posed: derived once a step, read by every term."""
     refresh: Callable[[Any, Any, Any, Array], Any]
     """(scene, unknowns, neighbours, rarely) -> neighbours, every `refresh_every` steps; `rarely`
-    (traced) is true four times a run, for what moves slowly."""
+    (traced) is true two to four times a run, for what moves slowly."""
 
 
 @flax.struct.dataclass
