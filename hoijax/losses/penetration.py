@@ -68,8 +68,8 @@ def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
         nothing = jnp.zeros((1, 1, scene.frame_count))
         return nothing, nothing > 0.0
     points, owner = _samples_in_others(posed)
-    distance = scene.distance(points, scene.objects.first_grid[None] + WHOLE_SIGNED, owner)
-    depth = jnp.mean(jnp.maximum(-distance, 0.0), axis=-1)
+    distance = scene.distance(points, scene.objects.first_grid[:, None] + WHOLE_SIGNED, owner)
+    depth = jnp.swapaxes(jnp.mean(jnp.maximum(-distance, 0.0), axis=-1), 0, 1)
     mask = ~jnp.eye(count, dtype=bool)[:, :, None]
     return depth, jnp.broadcast_to(mask, depth.shape)
 
