@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | observe | solve | evaluate | export | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | solve | evaluate | export | view | ablate | doctor | bundle check`."""
 
 import signal
 import sys
@@ -253,6 +253,40 @@ class Ablate:
 
 
 @dataclass(frozen=True)
+class View:
+    """A result in the browser: play, compare, ask why, edit and solve again; or as one html file."""
+
+    result: Folder
+    """Result folder."""
+    port: int = 8080
+    """Port to serve at; 0 takes any free one."""
+    host: str = "127.0.0.1"
+    """Address to serve at; 0.0.0.0 lets other machines in."""
+    save: Path | None = None
+    """Write a static html page that plays without a server here, and serve nothing."""
+    candidate: int | None = None
+    """With --save: which candidate, counted from 1; the winner by default."""
+
+    def run(self) -> None:
+        from hoijax.runtime import enable_compilation_cache
+        from hoijax.viewer import open_viewer, save_page
+
+        enable_compilation_cache()
+        if self.save is not None:
+            chosen = None if self.candidate is None else self.candidate - 1
+            console.print(f"wrote {save_page(self.result, self.save, candidate=chosen)}")
+            return
+        viewer = open_viewer(self.result, host=self.host, port=self.port)
+        console.print(f"open {viewer.url} in a browser; Ctrl-C ends")
+        try:
+            viewer.run()
+        except KeyboardInterrupt:
+            console.print("closed.")
+        finally:
+            viewer.server.stop()
+
+
+@dataclass(frozen=True)
 class Doctor:
     """What is installed, which device is really used, where files are kept."""
 
@@ -292,6 +326,7 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Ablate, tyro.conf.subcommand("ablate")]
+    | Annotated[View, tyro.conf.subcommand("view")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[BundleCommand, tyro.conf.subcommand("bundle")]
 )

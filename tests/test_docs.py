@@ -53,6 +53,7 @@ COMMANDS = {
     "evaluate": cli.Evaluate,
     "export": cli.Export,
     "ablate": cli.Ablate,
+    "view": cli.View,
     "bundle": cli.BundleCommand,
     "doctor": cli.Doctor,
 }

@@ -3,7 +3,9 @@
 Nothing here loads viser until a function is called.
 """
 
+import contextlib
 import errno
+import io
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,4 +99,5 @@ def start_server(host: str, port: int, verbose: bool = False) -> Any:
                 f"cannot serve at {host}:{port}: {error.strerror or error}. {remedy}"
             ) from error
         free = probe.getsockname()[1]
-    return viser.ViserServer(host=host, port=free, label="hoijax", verbose=verbose)
+    with contextlib.redirect_stdout(io.StringIO()):  # its banner says what the command says itself
+        return viser.ViserServer(host=host, port=free, label="hoijax", verbose=verbose)

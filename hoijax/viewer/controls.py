@@ -85,9 +85,9 @@ class Viewer:
         self.play_button = gui.add_button("Play")
         self.speed_slider = gui.add_slider("Speed", 0.1, 3.0, 0.1, 1.0)
         names = self._names()
-        self.candidate_menu = gui.add_dropdown("Start", names, names[self.candidate])
+        self.candidate_menu = gui.add_dropdown("Start", names, initial_value=names[self.candidate])
         self.compare_box = gui.add_checkbox("Side by side", False)
-        self.other_menu = gui.add_dropdown("with", names, names[self.other])
+        self.other_menu = gui.add_dropdown("with", names, initial_value=names[self.other])
         self.contact_box = gui.add_checkbox("Contact colours", True)
         gui.add_markdown("yellow: touches, blue: 5 cm away, red: inside the object")
         self.opacity_slider = gui.add_slider("Body opacity", 0.1, 1.0, 0.05, 1.0)
@@ -152,7 +152,9 @@ class Viewer:
         }
         gui.add_markdown("**Key pose**: drag the object in this frame")
         names = [f"{o + 1}. {asset.name}" for o, asset in enumerate(self.result.assets)]
-        self.object_menu = gui.add_dropdown("Object", names, names[0], disabled=off)
+        self.object_menu = gui.add_dropdown(
+            "Object", names, initial_value=names[0], disabled=off
+        )
         self.drag_button = gui.add_button("Drag it in this frame", disabled=off)
         self.clear_button = gui.add_button("Forget key poses", disabled=off)
         self.solve_button = gui.add_button("Solve again", color="green", disabled=off)

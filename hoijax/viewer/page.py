@@ -19,8 +19,6 @@ def static_page(result: Result, found: FoundBundle | None, candidate: int) -> st
         dress_scene(server, motion)
         stage = CandidateStage(server.scene, f"candidate_{candidate + 1}", motion)
         observed = ObservedStage(server.scene, result, found) if found else None
-        if observed:
-            observed.camera.visible = True
         serializer = server.get_scene_serializer()
         for frame in range(result.frame_count):
             stage.show(frame)
@@ -41,7 +39,7 @@ def panel(result: Result, candidate: int, motion: CandidateMotion) -> str:
         motion.edge_labels, motion.edge_expected, motion.edge_met, motion.edge_distances
     )
     return (
-        '<details style="position:fixed;left:8px;top:8px;z-index:9;max-width:340px;color:#222;'
+        '<details style="position:fixed;right:8px;top:8px;z-index:9;max-width:340px;color:#222;'
         "background:#fffffff0;border-radius:6px;padding:6px 10px;font:12px sans-serif;"
         'box-shadow:0 1px 4px #0004">'
         f"<summary>{escape(result.prompt)} — {escape(result.labels[candidate])}, "
