@@ -1,0 +1,207 @@
+"""Scenes x weights x candidates in one compiled program, sharded over the local devices.
+
+Scenes of equal shapes form a bucket and share a program (`staging` pads them so that few shapes
+exist); each device solves its own scenes and never talks to another. How many scenes go at once is
+read off the compiled program's own account of its memory, and halves where the device says that it
+is not enough after all.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+
+from hoijax.errors import UserError
+from hoijax.solver.optimise import Solution
+
+MOST_SCENES = 64
+"""Scenes a device is given at once: more makes no step faster, and progress rarer."""
+MEMORY_SHARE = 0.6
+"""Of what is free: allocators fragment, and the host needs some."""
+AXIS = "scenes"
+
+Solve = Callable[[Any, Any, Any, Any], Solution]
+"""(scene, initial (K, ...), neighbours (K, ...), settings) -> Solution of K candidates."""
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scene with its K starts. Any pytrees of arrays."""
+
+    scene: Any
+    initial: Any
+    neighbours: Any
+
+    @property
+    def tree(self) -> tuple[Any, Any, Any]:
+        """What is stacked over scenes."""
+        return self.scene, self.initial, self.neighbours
+
+
+def bucket_of(tree: Any) -> tuple:
+    """Equal for trees that can share a compiled program."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((x.shape, str(x.dtype)) for x in leaves)
+
+
+def buckets_of(jobs: Sequence[Job]) -> list[list[int]]:
+    """Indices of the jobs of each bucket."""
+    found: dict[tuple, list[int]] = {}
+    for index, job in enumerate(jobs):
+        found.setdefault(bucket_of(job.tree), []).append(index)
+    return list(found.values())
+
+
+def free_memory(device: jax.Device) -> int:
+    """Bytes that a device has left; a CPU device's share of the machine's."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024 // jax.local_device_count()
+    return 2**31
+
+
+def needed_memory(compiled: Any) -> int:
+    """Bytes that one device needs to run a program, as its compiler counts them."""
+    found = compiled.memory_analysis()
+    if found is None:
+        return 0
+    return int(found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of JAX says that a device's memory is not enough."""
+    text = str(error)
+    return any(said in text for said in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory"))
+
+
+@dataclass
+class BatchSolver:
+    """Solves many scenes; keeps its compiled programs."""
+
+    solve: Solve
+    devices: Sequence[jax.Device] = field(default_factory=jax.local_devices)
+    log: Log = lambda message: None
+    most_scenes: int = MOST_SCENES
+    compiled: dict[tuple, Any] = field(default_factory=dict)
+    """Programs by bucket and chunk: `len` counts compilations."""
+    _chunks: dict[tuple, int] = field(default_factory=dict)
+
+    def run(self, jobs: Sequence[Job], settings: Any) -> list[Solution]:
+        """A Solution for every job, with leading axes (W, K), on the host.
+
+        settings: weights and other numbers, every leaf with a leading axis W: all W are solved from
+        the same starts. Changing them compiles nothing.
+        Raises UserError where one scene alone does not fit a device.
+        """
+        out: list[Solution | None] = [None] * len(jobs)
+        for indices in buckets_of(jobs):
+            left = list(indices)
+            while left:
+                chunk = self._chunk(jobs[left[0]], settings, len(left))
+                now = left[:chunk]
+                try:
+                    found = self._run_chunk([jobs[i] for i in now], settings, chunk)
+                except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                    if not isinstance(error, MemoryError) and not is_out_of_memory(error):
+                        raise
+                    self._halve(jobs[left[0]], settings, chunk)
+                    continue
+                for row, index in enumerate(now):
+                    out[index] = jax.tree.map(lambda x, row=row: x[row], found)
+                left = left[chunk:]
+                self.log(f"{len(jobs) - sum(x is None for x in out)}/{len(jobs)} scenes solved")
+        return [solution for solution in out if solution is not None]
+
+    def _chunk(self, job: Job, settings: Any, count: int) -> int:
+        """Scenes to solve at once: a multiple of the devices whose program fits their memory."""
+        key = bucket_of((job.tree, settings))
+        devices = len(self.devices)
+        if key not in self._chunks:
+            each = min(math.ceil(count / devices), self.most_scenes)
+            budget = MEMORY_SHARE * min(free_memory(device) for device in self.devices)
+            while True:
+                needed = needed_memory(self.program(job, settings, each * devices))
+                if needed <= budget or each == 1:
+                    break
+                smaller = max(min(each // 2, int(each * budget / needed)), 1)
+                self.log(f"{each} scenes a device would take {needed / 1e9:.1f} GB: {smaller}")
+                each = smaller
+            self._chunks[key] = each * devices
+        return self._chunks[key]
+
+    def _halve(self, job: Job, settings: Any, chunk: int) -> None:
+        devices = len(self.devices)
+        if chunk <= devices:
+            raise UserError(
+                "one scene with all its candidates and weights does not fit the memory of "
+                f"{self.devices[0].device_kind}. Give fewer --inits or fewer weights at a time."
+            )
+        smaller = max(chunk // devices // 2, 1) * devices
+        self._chunks[bucket_of((job.tree, settings))] = smaller
+        self.log(f"out of memory with {chunk} scenes at once: {smaller} from now on")
+
+    def program(self, job: Job, settings: Any, chunk: int) -> Any:
+        """The compiled program of a bucket for `chunk` scenes at once."""
+        key = (bucket_of((job.tree, settings)), chunk)
+        if key not in self.compiled:
+            shape = partial(jax.tree.map, lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype))
+            stacked = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct((chunk, *x.shape), x.dtype), job.tree
+            )
+            self.compiled[key] = self._jitted().lower(stacked, shape(settings)).compile()
+        return self.compiled[key]
+
+    def _jitted(self) -> Any:
+        def scenes_of_a_device(stacked, settings):
+            def one(tree):
+                return jax.vmap(lambda own: self.solve(*tree, own))(settings)
+
+            return jax.vmap(one)(stacked)
+
+        mesh = Mesh(np.array(self.devices), (AXIS,))
+        split, same = NamedSharding(mesh, Spec(AXIS)), NamedSharding(mesh, Spec())
+        mapped = jax.shard_map(
+            scenes_of_a_device,
+            mesh=mesh,
+            in_specs=(Spec(AXIS), Spec()),
+            out_specs=Spec(AXIS),
+            check_vma=False,
+        )
+        return jax.jit(mapped, in_shardings=(split, same), out_shardings=split)
+
+    def _run_chunk(self, jobs: list[Job], settings: Any, chunk: int) -> Solution:
+        # The last chunk is filled up with its last scene: another size would be another program.
+        filled = jobs + [jobs[-1]] * (chunk - len(jobs))
+        stacked = jax.tree.map(
+            lambda *xs: np.stack([np.asarray(x) for x in xs]), *(job.tree for job in filled)
+        )
+        program = self.program(jobs[0], settings, chunk)
+        placed = jax.device_put((stacked, settings), program.input_shardings[0])
+        return jax.device_get(program(*placed))
+
+
+COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "all-to-all",
+    "reduce-scatter",
+    "collective-permute",
+    "collective-broadcast",
+)
+
+
+def collectives_in(compiled: Any) -> list[str]:
+    """Kinds of communication between devices in a compiled program."""
+    text = compiled.as_text()
+    return [kind for kind in COLLECTIVES if f"{kind}(" in text or f"{kind}-start(" in text]
