@@ -28,7 +28,7 @@ DENSITY = 200.0
 """kg/m^3 of objects: furniture and boxes, mostly air."""
 CONVEX_SHARE = 0.95
 BONE_RADIUS, BONE_DENSITY = 0.02, 1000.0
-SHORTEST_BONE = 0.005  # metres; what is shorter gets a small ball, which MuJoCo needs for its mass
+SHORTEST_BONE = 0.005  # metres; a shorter one has only its joint's ball, which gives it mass
 
 
 def save_mujoco(folder: str | Path, clip: Clip, *, density: float = DENSITY) -> list[Path]:
@@ -113,17 +113,17 @@ def _add_person(world: ElementTree.Element, person: PersonClip, index: int) -> N
         else:
             ElementTree.SubElement(body, "freejoint", name=name)
         common = {"contype": "0", "conaffinity": "0", "rgba": color, "density": str(BONE_DENSITY)}
-        ElementTree.SubElement(body, "geom", type="sphere", size=str(BONE_RADIUS / 2), **common)
+        ball = {"type": "sphere", "size": str(BONE_RADIUS / 2)}
+        ElementTree.SubElement(body, "geom", common | ball)
         for child in np.flatnonzero(np.array(JOINT_PARENTS) == joint):
             bone = rest[child] - rest[joint]
             length = float(np.linalg.norm(bone))
             if length < SHORTEST_BONE:
                 continue
-            radius = min(BONE_RADIUS, 0.25 * length)
+            radius = f"{min(BONE_RADIUS, 0.25 * length):.6g}"
             ends = _text([0.0, 0.0, 0.0, *bone])
-            ElementTree.SubElement(
-                body, "geom", type="capsule", fromto=ends, size=f"{radius:.6g}", **common
-            )
+            capsule = {"type": "capsule", "fromto": ends, "size": radius}
+            ElementTree.SubElement(body, "geom", common | capsule)
 
 
 def _add_object(

@@ -6,7 +6,9 @@ one 4x4 matrix a frame. Joint frames are those of SMPL-X: aligned with the rest 
 blend skinning with all weights of the body; pose correctives (SMPL-X) are left out.
 """
 
-# pyright: reportAttributeAccessIssue=false  # pxr is compiled and has no stubs
+# pxr is compiled and has no stubs:
+# pyright: reportAttributeAccessIssue=false
+
 from pathlib import Path
 
 import numpy as np
