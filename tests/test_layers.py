@@ -64,6 +64,7 @@ LAYERS = {
     "hoijax.cli": "E",
     "hoijax.doctor": "E",
     "hoijax.export": "E",
+    "hoijax.importers": "E",
     "hoijax.many_scenes": "E",
     "hoijax.pipeline": "E",
     "hoijax.prior_flags": "E",
