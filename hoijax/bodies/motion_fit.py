@@ -25,6 +25,7 @@ from hoijax.bodies.motion_terms import (
     nearest_vertices,
     normalised_residuals,
     slip_energy,
+    standing_energy,
     surface_energy,
 )
 from hoijax.bodies.pose_prior import REFERENCE_POSES, limit_excess, pose_energy
@@ -41,11 +42,18 @@ KEYPOINT_SIGMA = 0.012  # of the focal length: three pixels at 250
 SURFACE_SIGMA, SURFACE_RHO, SURFACE_COUNT = 0.04, 0.15, 20.0
 """Errors of a point map are alike over a person: its points count as this many independent ones."""
 LIMIT_SIGMA, SLIP_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.05, 0.012, 0.01, 0.05
+STANDING_SIGMA = 0.015  # metres the lowest skin vertex hangs above the ground
 SHIFT_SIGMA = (0.015, 0.015, 0.08)
 """Metres a frame's point map is off, across and along the view: monocular depth errs along it."""
-ACCELERATION = 8.0  # metres per second squared, of a joint
+_QUICK, _ENDS = 12.0, 18.0
+ACCELERATIONS = np.array(
+    [6, 6, 6, 6, _QUICK, _QUICK, 6, _ENDS, _ENDS, 6, _ENDS, _ENDS, 6, 6, 6, 6, 6, 6, 8, 8, _QUICK, _QUICK],
+    np.float32,
+)
+"""Metres per second squared of the 22 joints: a walking foot is quick, a trunk is not."""
 PRIOR_SHARE = 0.5
 FIRST_RHO, LAST_RHO = 0.3, 0.05  # of the focal length: Geman-McClure scale of the keypoints
+FIRST_RATE, LAST_RATE = 0.03, 0.001
 SKIN_VERTICES = 480
 FACE_COUNT = 5
 POINTS = 192  # seen points of a frame that the fit reads
@@ -142,8 +150,12 @@ def energy(
     data: FitData,
     nearest: Array,
     rho: Float[Array, ""],
+    grip: Float[Array, ""] | float = 1.0,
 ) -> Float[Array, ""]:
-    """Mean over frames of the negative log-likelihood. `shaped`: faces first, see `skin_subset`."""
+    """Mean over frames of the negative log-likelihood. `shaped`: faces first, see `skin_subset`.
+
+    grip: share of the foot slip term; feet that stick where they started never find their steps.
+    """
     posed = pose_motion(shaped, unknowns)
     vertices = jnp.asarray(posed.vertices_world)
     joints = jnp.asarray(posed.joints_world)
@@ -155,7 +167,7 @@ def energy(
     points = shifted_points(data, unknowns)
     surface = surface_energy(points, data.point_weights, vertices, nearest, SURFACE_RHO)
     pose = jnp.concatenate([jnp.zeros_like(unknowns.joints[:, :1]), unknowns.joints], axis=1)
-    wobble = jnp.sum(bend(joints[:, :22]) ** 2, axis=(-1, -2))
+    wobble = jnp.sum((bend(joints[:, :22]) / ACCELERATIONS[:, None]) ** 2, axis=(-1, -2))
     feet = joints[:, _FEET]
     per_frame = (
         0.5 * seen
@@ -163,11 +175,35 @@ def energy(
         + 0.5 * jnp.sum((unknowns.shift / jnp.asarray(SHIFT_SIGMA)) ** 2, axis=-1)
         + 0.5 * limit_excess(pose) / LIMIT_SIGMA**2
         + PRIOR_SHARE * pose_energy(pose)
-        + 0.5 * wobble * (2.0 * data.fps**2 / ACCELERATION) ** 2
-        + 2.0 * slip_energy(feet) / SLIP_SIGMA**2
+        + 0.5 * wobble * (2.0 * data.fps**2) ** 2
+        + 2.0 * grip * slip_energy(feet) / SLIP_SIGMA**2
         + 0.5 * ground_energy(vertices[..., 1]) / GROUND_SIGMA**2
+        + 0.5 * standing_energy(vertices[..., 1]) / STANDING_SIGMA**2
     )
     return jnp.mean(per_frame) + 0.5 * (unknowns.log_scale / data.scale_sigma) ** 2
+
+
+def time_basis(frames: int) -> Float[np.ndarray, "T B"]:
+    """Every frame alone, hats over 4 and 16 frames, and the whole clip: columns of a basis of motions.
+
+    Smoothness ties frames together, so that descent on single frames moves slow errors, such as a
+    body that is too near for a second, hardly at all. In this basis they are single coordinates.
+    """
+    position = np.arange(frames, dtype=np.float32)[:, None]
+    columns = [np.eye(frames, dtype=np.float32), np.ones((frames, 1), np.float32)]
+    for width in (4, 16):
+        knots = np.arange(0, frames + width, width, dtype=np.float32)[None]
+        columns.append(np.maximum(1.0 - np.abs(position - knots) / width, 0.0))
+    return np.concatenate(columns, axis=1)
+
+
+def _moved(start: MotionUnknowns, change: MotionUnknowns, basis: Array) -> MotionUnknowns:
+    """Unknowns after changes in the coordinates of `time_basis`."""
+
+    def along_time(x: Array, z: Array) -> Array:
+        return x + jnp.tensordot(basis, z, axes=1) if x.ndim else x + z
+
+    return jax.tree.map(along_time, start, change)
 
 
 @partial(jax.jit, static_argnames=("steps", "refresh_every"))
@@ -184,20 +220,27 @@ def fit_motion(
     rounds = -(-steps // refresh_every)
     total = rounds * refresh_every
 
+    basis = jnp.asarray(time_basis(data.keypoints.shape[0]))
+
     def one(start: MotionUnknowns) -> tuple[MotionUnknowns, Array]:
-        def nearest_of(unknowns: MotionUnknowns) -> Array:
+        def nearest_of(change: MotionUnknowns) -> Array:
+            unknowns = _moved(start, change, basis)
             vertices = jnp.asarray(pose_motion(shaped, unknowns).vertices_world)
             return nearest_vertices(shifted_points(data, unknowns), vertices)
 
+        def cost(change: MotionUnknowns, nearest: Array, rho: Array, grip: Array) -> Array:
+            return energy(_moved(start, change, basis), shaped, data, nearest, rho, grip)
+
         def descend(nearest: Array, carry, index: Array):
-            unknowns, moments = carry
+            change, moments = carry
             progress = index / total
             rho = FIRST_RHO * (LAST_RHO / FIRST_RHO) ** jnp.minimum(2.0 * progress, 1.0)
-            gradient = jax.grad(energy)(unknowns, shaped, data, nearest, rho)
+            grip = jnp.clip(2.0 * progress - 0.8, 0.0, 1.0)
+            gradient = jax.grad(cost)(change, nearest, rho, grip)
             with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
                 updates, moments = adam.update(gradient, moments)
-            rate = 0.002 + 0.048 * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
-            return (jax.tree.map(lambda x, u: x - rate * u, unknowns, updates), moments), None
+            rate = LAST_RATE + (FIRST_RATE - LAST_RATE) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+            return (jax.tree.map(lambda x, u: x - rate * u, change, updates), moments), None
 
         def round_of(carry, first: Array):
             nearest = nearest_of(carry[0])
@@ -206,10 +249,13 @@ def fit_motion(
             )
             return carry, None
 
-        carry = (start, adam.init(start))  # pyright: ignore[reportArgumentType]
-        (unknowns, _), _ = jax.lax.scan(round_of, carry, jnp.arange(rounds) * refresh_every)
+        still = jax.tree.map(
+            lambda x: jnp.zeros((basis.shape[1], *x.shape[1:])) if x.ndim else x * 0.0, start
+        )
+        carry = (still, adam.init(still))  # pyright: ignore[reportArgumentType]
+        (change, _), _ = jax.lax.scan(round_of, carry, jnp.arange(rounds) * refresh_every)
         last = jnp.asarray(LAST_RHO)
-        return unknowns, energy(unknowns, shaped, data, nearest_of(unknowns), last)
+        return _moved(start, change, basis), cost(change, nearest_of(change), last, jnp.asarray(1.0))
 
     return jax.vmap(one)(starts)
 

@@ -16,6 +16,7 @@ FOOT_HEIGHTS = (0.09, 0.09, 0.03, 0.03)
 """Metres above the sole of these joints on a standing body, about."""
 PLANTED_SOFTNESS = 0.02
 PLANTED_MARGIN = 0.03
+STANDING_RHO = 0.10  # metres: whoever is higher jumps, climbs or sits
 SLIP_RHO = 0.03  # metres between frames
 
 
@@ -91,6 +92,16 @@ def slip_energy(feet: Float[Array, "T 4 3"]) -> Float[Array, " T"]:
     moved = step(feet)
     squared = moved[..., 0] ** 2 + moved[..., 2] ** 2
     return jnp.mean(both * geman_mcclure(squared, SLIP_RHO), axis=-1)
+
+
+def standing_energy(heights: Float[Array, "T n"]) -> Float[Array, " T"]:
+    """Squared height above the ground of the lowest of some points, robust: jumps are allowed.
+
+    Where a camera's place is known, feet on the ground say how far away a person is: at one pixel, a
+    foot four centimetres too high is a decimetre too near.
+    """
+    above = jnp.maximum(jnp.min(heights, axis=-1), 0.0)
+    return geman_mcclure(above**2, STANDING_RHO)
 
 
 def ground_energy(lowest: Float[Array, "T n"]) -> Float[Array, " T"]:
