@@ -152,9 +152,7 @@ class Viewer:
         }
         gui.add_markdown("**Key pose**: drag the object in this frame")
         names = [f"{o + 1}. {asset.name}" for o, asset in enumerate(self.result.assets)]
-        self.object_menu = gui.add_dropdown(
-            "Object", names, initial_value=names[0], disabled=off
-        )
+        self.object_menu = gui.add_dropdown("Object", names, initial_value=names[0], disabled=off)
         self.drag_button = gui.add_button("Drag it in this frame", disabled=off)
         self.clear_button = gui.add_button("Forget key poses", disabled=off)
         self.solve_button = gui.add_button("Solve again", color="green", disabled=off)
@@ -316,7 +314,9 @@ class Viewer:
             self.status.content = "No key poses."
 
     def _resolver_or_say(self) -> Resolver | None:
-        if self.resolver is None and self.found is not None:
+        if self.found is None:
+            self.status.content = "Needs the bundle that was solved."
+        elif self.resolver is None:
             try:
                 self.resolver = Resolver(self.result, self.found.bundle)
             except UserError as error:
