@@ -87,7 +87,7 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
 
     def step(neighbours, progress, curvature, carry, _):
         state, here = carry
-        proposal = _move(state.poses, _twist(curvature, here.gradient, state.damping))
+        proposal = _move(state.poses, banded_step(curvature, here.gradient, state.damping))
         there = look(proposal, neighbours, progress)
         finite = jnp.isfinite(there.total) & all_finite(there.gradient)
         taken = finite & (there.total < here.total)
@@ -120,7 +120,7 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
         progress = index / max(rounds - 1, 1)
         here = look(poses, neighbours, progress)
         posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
-        curvature = _total_curvature(terms, posed, weights_at(terms, weights, progress))
+        curvature = total_curvature(terms, posed, weights_at(terms, weights, progress))
         state = replace(
             state, finite=state.finite & jnp.isfinite(here.total) & all_finite(here.gradient)
         )
@@ -155,7 +155,7 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
 Blocks = tuple[Float[Array, "O T 6 6"], Float[Array, "O T-1 6 6"], Float[Array, "O T-2 6 6"]]
 
 
-def _total_curvature(terms, posed: PosedScene, current: Float[Array, " n"]) -> Blocks:
+def total_curvature(terms, posed: PosedScene, current: Float[Array, " n"]) -> Blocks:
     """Weighted sum over the terms that know theirs: blocks on the diagonal and beside it."""
     o, t = posed.translations.shape[:2]
     sums = [jnp.zeros((o, max(t - offset, 0), 6, 6)) for offset in range(3)]
@@ -169,7 +169,7 @@ def _total_curvature(terms, posed: PosedScene, current: Float[Array, " n"]) -> B
     return sums[0], sums[1], sums[2]
 
 
-def _twist(
+def banded_step(
     curvature: Blocks, gradient: Float[Array, "O T 6"], damping: Float[Array, ""]
 ) -> Float[Array, "O T 6"]:
     """The damped Newton step, cut to the region where the linearisation means something."""
