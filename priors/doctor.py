@@ -10,7 +10,7 @@ from pathlib import Path
 
 from priors.registry import CHOICES, DEFAULTS, Choice
 
-__all__ = ["hub_cache", "memory_text", "report", "weights_text"]
+__all__ = ["hub_cache", "lacks", "memory_text", "report", "weights_text"]
 
 PACKAGES = {
     "torch": 'pip install "hoijax[priors]"',
@@ -56,6 +56,35 @@ def _model_text(choice: Choice) -> str:
     return "; ".join(parts)
 
 
+def lacks(choice: Choice, *, own_weights: bool) -> list[str]:
+    """What a model needs and this machine does not have: packages, and weights where the network is
+    switched off (HF_HUB_OFFLINE).
+
+    own_weights: the user named other weights than the choice's.
+    """
+    needed = list(choice.needs)
+    if choice.takes == "model_id":
+        needed += ["torch", "transformers"]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    found = [f"{name} is not installed ({PACKAGES[name]})" for name in missing]
+    is_offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    if is_offline and choice.takes == "model_id" and not own_weights:
+        found += [
+            f"{hub_id} is not on this machine, and HF_HUB_OFFLINE is set: "
+            f"`hf download {hub_id}` where there is a network"
+            for hub_id in (choice.id, *choice.also)
+            if not _is_cached(hub_id)
+        ]
+    return found
+
+
+def _is_cached(hub_id: str) -> bool:
+    folder = hub_cache() / f"models--{hub_id.replace('/', '--')}"
+    snapshots = folder / "snapshots"
+    is_whole = snapshots.is_dir() and any(snapshots.iterdir())
+    return is_whole and not list((folder / "blobs").glob("*.incomplete"))
+
+
 def hub_cache() -> Path:
     """Where huggingface_hub keeps what it fetched."""
     if chosen := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
@@ -72,9 +101,7 @@ def weights_text(choice: Choice) -> str:
     texts = []
     for hub_id in (choice.id, *choice.also):
         folder = hub_cache() / f"models--{hub_id.replace('/', '--')}"
-        snapshots = folder / "snapshots"
-        is_whole = snapshots.is_dir() and any(snapshots.iterdir())
-        is_whole = is_whole and not list((folder / "blobs").glob("*.incomplete"))
+        is_whole = _is_cached(hub_id)
         blobs = [p for p in (folder / "blobs").glob("*") if p.is_file()]
         size = sum(p.stat().st_size for p in blobs) / GIB
         state = f"{size:.1f} GiB cached" if is_whole else "not cached"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hoijax.errors import UserError
+from hoijax.schema_errors import count_of, numbered
 from priors.interfaces import ModelId
 from priors.settings import LanguageSettings
 from priors.torch_runtime import TorchSettings
@@ -285,6 +286,28 @@ class RegisteredModels:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+    def check_ready(self, roles: Sequence[str]) -> None:
+        """UserError that lists every package, and without network all weights, that are not there."""
+        from priors.doctor import lacks
+
+        problems = []
+        for role in roles:
+            choice = self.choices.choice(role)
+            if not choice.source:
+                continue
+            name = self.choices.names.get(role, DEFAULTS[role])
+            said = lacks(choice, own_weights=role in self.choices.weights)
+            try:
+                self.get(role)
+            except UserError as error:
+                said.insert(0, str(error))
+            problems += [f"{role} ({name}): {problem}" for problem in said]
+        if problems:
+            raise UserError(
+                f"models are not ready, nothing was computed: {count_of(problems)}:\n"
+                f"{numbered(problems)}\nSee `hoijax doctor`, or choose other models."
+            )
 
     def _made(self, role: str, choice: Choice) -> Any:
         module, _, name = choice.source.partition(":")

@@ -104,6 +104,15 @@ def _check_masks(request: Request, settings: ObserveSettings) -> None:
             f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label picture a "
             "frame, of the clip's size."
         )
+    people = 1 if request.pag is None else len(request.pag.people)
+    ids = set(np.unique(request.masks.instance_ids[: shape[0]]).tolist()) - {0}
+    wanted = set(range(1, 1 + people + len(request.assets)))
+    if not wanted <= ids:
+        missing = ", ".join(map(str, sorted(wanted - ids)))
+        raise UserError(
+            f"stage 'masks': --masks has no pixel of the value {missing}. Values are 1 to P for the "
+            f"people, then one for each of the {len(request.assets)} objects, 0 for all else."
+        )
 
 
 def _known_parts(request: Request, graph: PartAffordanceGraph) -> dict[str, tuple[str, ...]]:

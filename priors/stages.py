@@ -36,6 +36,10 @@ class Models(Protocol):
         """These roles are not needed any more: their memory may be freed."""
         ...
 
+    def check_ready(self, roles: Sequence[str]) -> None:
+        """UserError, with everything that is missing for these roles, before the first is used."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -197,6 +201,7 @@ class Run:
         self.digests: dict[str, str] = {}
         self.made_by: dict[str, Any] = {}
         self._keys: dict[str, str] = {}
+        self._checked = False
         self._entries: dict[str, Entry] = {}
 
     def advance(self, stage: Stage) -> None:
@@ -258,6 +263,7 @@ class Run:
         }
 
     def _compute(self, stage: Stage) -> work.Content:
+        self._check_models(stage)
         self.log(f"{stage.name}: computing the {stage.title}")
         try:
             models = {role: self.models.get(role) for role in stage.roles}
@@ -270,6 +276,15 @@ class Run:
                 f"stage '{stage.name}': out of memory. Ask for fewer --frames or a smaller "
                 f"picture, or use --memory sequential.{self._kept()}"
             ) from error
+
+    def _check_models(self, first: Stage) -> None:
+        """What the last stage lacks is said before the first one has worked for an hour."""
+        if self._checked:
+            return
+        later = [s for s in STAGES[STAGES.index(first) :] if not s.skipped(self.request)]
+        roles = [role for s in later if s.given(self.request) is None for role in s.roles]
+        self.models.check_ready(tuple(dict.fromkeys(roles)))
+        self._checked = True
 
     def _kept(self) -> str:
         if not self._keys:

@@ -8,17 +8,21 @@ from importlib import import_module
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import tiny_priors as tiny
 from small_scene import run
 
 from hoijax.bundle import check_bundle, read_bundle
+from hoijax.config import AlignmentSettings, SearchSettings, SolveSettings
 from hoijax.errors import UserError
+from hoijax.result import load_result
 from priors import doctor
-from priors.interfaces import ModelId
+from priors.interfaces import ModelId, Video
 from priors.observing import ObserveOptions
 from priors.registry import CHOICES, DEFAULTS, ModelChoices, RegisteredModels
 from priors.store import model_identity
+from priors.user_files import encode_video
 
 SIZE = ("--frames", str(tiny.FRAMES), "--height", "96", "--width", "128")
 
@@ -47,6 +51,47 @@ def test_observe_writes_a_sound_bundle_and_goes_on_from_its_cache(fakes, tmp_pat
     assert {role: after[role] - n for role, n in before.items() if after[role] > n} == {
         "segmenter": 1
     }
+
+
+class Proposer(tiny.Author):
+    def propose_yaws(self, text, object_name, situation, seed=0):
+        return [90.0]
+
+
+@pytest.mark.slow
+def test_generate_by_models_ends_near_the_truth(fakes, tmp_path):
+    """Exact observations by the fakes; one candidate of the search and one proposed yaw; few steps."""
+    fakes.replaced["language"] = Proposer(fakes.scene)
+    out = tmp_path / "out"
+    few = SolveSettings(
+        steps=6,
+        points=64,
+        alignment=AlignmentSettings(steps=40, points=64, vertices=256),
+        search=SearchSettings(rotations=24, fine_points=64, keep=8),
+        grid_resolution=24,
+    )
+    with (
+        mock.patch.dict("hoijax.config.PRESETS", default=few),
+        mock.patch("hoijax.pipeline.DEFAULT_FORMATS", ("glb",)),
+    ):
+        ran = run(
+            *("generate", tiny.TEXT, "--objects", "box", "--prior", "diffusion", "--inits", "1"),
+            *("--out", out, *SIZE),
+        )
+    assert ran.code == 0, ran.err
+    assert check_bundle(out / "bundle") == []
+    assert (out / "bundle" / "video.mp4").is_file()
+    assert not (out / "bundle" / "truth.npz").exists()
+    assert read_bundle(out / "bundle").proposed_yaws == {"box": (90.0,)}
+    result = load_result(out)
+    assert result.labels == ("path 1", "proposed yaw 90")
+    truth = fakes.scene.Ts_world_object[0]
+    centre = np.append(fakes.scene.assets[0].centre, 1)
+    found = result.Ts_world_object[0]
+    error = np.linalg.norm(((found - truth) @ centre)[:, :3], axis=1)
+    print(f"centre of the box: {100 * error.mean():.1f} cm from the truth")
+    assert error.mean() < 0.2
+    assert {"scene.glb", "metrics.json"} <= {path.name for path in out.iterdir()}
 
 
 def test_observe_many_prints_what_failed_and_exits_with_2(fakes, tmp_path):
@@ -169,6 +214,36 @@ def test_a_language_model_in_a_folder(tmp_path):
             model(name)
     with pytest.raises(UserError, match="name two models"):
         model(f"local:{tmp_path}", "language=me/mine")
+
+
+def test_all_that_models_lack_is_said_before_the_first_works(monkeypatch, tmp_path):
+    """Also what the last stage needs; and nothing of stages that the user's files replace."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("HOIJAX_LANGUAGE_MODEL", raising=False)
+    (tmp_path / "hub" / "models--facebook--sam2.1-hiera-large" / "snapshots" / "1").mkdir(
+        parents=True
+    )
+    cache = ("--cache", tmp_path / "cache", "--out", tmp_path / "b")
+    command = ("observe", tiny.TEXT, "--objects", "box", *cache, *SIZE)
+    ran = run(*command, "--language", "rules", "--detector", "vlm", "--body", "gvhmr")
+    assert ran.code == 2
+    assert "computing" not in ran.out
+    for says in (
+        "image (flux): black-forest-labs/FLUX.1-dev is not on this machine",
+        "video (cogvideox): THUDM/CogVideoX-5b-I2V is not",
+        "detector (vlm): no language model is named",
+        "body (gvhmr): --body gvhmr recovers SMPL-X bodies",
+        "keypoints (vitpose)",
+    ):
+        assert says in ran.err, ran.err
+    assert "sam2" not in ran.err
+    clip = tmp_path / "clip.mp4"
+    encode_video(Video(tiny.answers().frames, 8.0), clip)
+    ran = run(*command, "--language", "rules", "--video", clip)
+    assert "nothing was computed: 3 problems" in ran.err, ran.err
+    assert "flux" not in ran.err
+    assert not (tmp_path / "b").exists()
 
 
 def test_the_doctor_says_what_is_cached_without_network(monkeypatch, tmp_path):

@@ -311,5 +311,8 @@ class TinyModels:
     def release(self, roles: Sequence[str]) -> None:
         pass
 
+    def check_ready(self, roles: Sequence[str]) -> None:
+        pass
+
     def calls(self) -> dict[str, int]:
         return {role: model.calls for role, model in self.made.items()}
