@@ -230,12 +230,17 @@ class Ablate:
     steps: int | None = None
     """Optimisation steps; as many as the preset says by default."""
     seed: int = 0
+    weights: str | None = None
+    """Sweep loss weights instead: every combination of "contact=0,1e2,1e3 penetration=0,10"."""
     out: Path | None = None
-    """Write the rows as JSON here."""
+    """Write the rows as JSON here; with --weights a folder (CSV, Markdown, LaTeX)."""
 
     def run(self) -> None:
         from hoijax.ablation import ablate
 
+        if self.weights is not None:
+            self._sweep(self.weights)
+            return
         rows = ablate(
             self.bundles,
             preset=self.preset,
@@ -248,6 +253,15 @@ class Ablate:
         cells = [[v if isinstance(v, str) else f"{v:.4f}" for v in row.values()] for row in rows]
         _print_table(list(rows[0]), cells)
         console.print("contact@0cm and non-collision as published; VideoCLIP needs CLIP weights.")
+        if self.out:
+            console.print(f"wrote {self.out}")
+
+    def _sweep(self, weights: str) -> None:
+        from hoijax.sweep import cells, sweep
+
+        numbers = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
+        rows = sweep(self.bundles, weights, preset=self.preset, out=self.out, log=_log, **numbers)
+        _print_table(*cells(rows))
         if self.out:
             console.print(f"wrote {self.out}")
 

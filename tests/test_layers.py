@@ -69,6 +69,7 @@ LAYERS = {
     "hoijax.pipeline": "E",
     "hoijax.prior_flags": "E",
     "hoijax.runtime": "E",
+    "hoijax.sweep": "E",
     "hoijax.viewer": "E",
 }
 ORDER = ["base", "A", "B", "C", "D", "E"]

@@ -9,6 +9,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -30,14 +31,14 @@ from hoijax.losses.fit import (
 )
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
-from hoijax.losses.term import LossTerm, default_weights
+from hoijax.losses.term import LossTerm, Weights, default_weights
 from hoijax.methods.contact_states import contact_states
 from hoijax.methods.object_curvature import with_curvature
 from hoijax.methods.point_maps import align
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.result import Result
 from hoijax.rotations import rotation_6d_to_matrix
-from hoijax.scene import Scene, pose_scene
+from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
 from hoijax.solver.initialise import Starts, search_starts, with_proposed_yaws, yaw_starts
 from hoijax.solver.neighbours import empty_neighbours, refresh_all, refresh_bodies
 from hoijax.solver.newton import optimise_newton
@@ -185,34 +186,46 @@ def descend(
     weights: Mapping[str, float | tuple[float, float]] | None = None,
 ) -> Solution:
     """Stage c: the joint optimisation of all K candidates, one compiled program."""
-    count = len(starts.labels)
+    neighbours = first_neighbours(scene, states)
+    solve = descent(table, settings)
+    solution = solve(scene, starts.unknowns, neighbours, default_weights(table, weights))
+    return jax.block_until_ready(solution)
+
+
+def first_neighbours(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbours:
+    """Neighbours of all K candidates before anything was chosen, with their contact states."""
     empty = empty_neighbours(scene)
-    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty)
-    batched = dataclasses.replace(batched, contact_state=jnp.asarray(states))
-    values = default_weights(table, weights)
+    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), empty)
+    return dataclasses.replace(batched, contact_state=jnp.asarray(states))
+
+
+def descent(
+    table: Sequence[LossTerm], settings: SolveSettings
+) -> Callable[[Scene, Unknowns, Neighbours, Weights], Solution]:
+    """The optimiser that the settings choose, for one scene's candidates under given weights."""
     if settings.optimizer == "lm":
-        solution = optimise_newton(
+        return partial(
+            optimise_newton,
             object_problem(with_curvature(table)),
-            scene,
-            starts.unknowns,
-            batched,
-            values,
             rounds=max(settings.steps // settings.round_steps, 1),
             steps=min(settings.round_steps, settings.steps),
         )
-    else:
+    problem = object_problem(table)
+
+    def adam(scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights) -> Solution:
         rates = settings.learning_rate, settings.final_learning_rate
-        solution = optimise(
-            object_problem(table),
+        return optimise(
+            problem,
             scene,
-            starts.unknowns,
-            batched,
-            values,
+            initial,
+            neighbours,
+            weights,
             Schedule(*map(jnp.asarray, rates)),
             steps=settings.steps,
             refresh_every=settings.refresh_every,
         )
-    return jax.block_until_ready(solution)
+
+    return adam
 
 
 class _Stopwatch:
