@@ -73,7 +73,8 @@ def look_at_page(url: str, folder: Path, ready, seconds: float = 30.0) -> Seen:
         port_file = folder / "DevToolsActivePort"
         end = time.monotonic() + 30
         while not (port_file.exists() and port_file.read_text().strip()):
-            assert process.poll() is None and time.monotonic() < end, "Chromium does not start"
+            assert process.poll() is None, "Chromium ended"
+            assert time.monotonic() < end, "Chromium does not start"
             time.sleep(0.1)
         port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:

@@ -97,23 +97,27 @@ def test_time_plays_pauses_and_comes_round(viewer):
     viewer.frame_slider.value = FRAMES - 1
     assert viewer.frame == FRAMES - 1
     click(viewer.play_button)
-    assert viewer.playing and viewer.play_button.label == "Pause"
+    assert viewer.playing
+    assert viewer.play_button.label == "Pause"
     viewer.speed_slider.value = 2.0
     viewer.tick(1.01 / (2 * viewer.result.fps))
     assert viewer.frame == 0 == viewer.frame_slider.value
     click(viewer.play_button)
     viewer.tick(5.0)
-    assert viewer.frame == 0 and viewer.play_button.label == "Play"
+    assert viewer.frame == 0
+    assert viewer.play_button.label == "Play"
 
 
 def test_candidates_switch_and_stand_side_by_side(viewer):
     options = viewer.candidate_menu.options
     assert len(options) == INITS
     viewer.candidate_menu.value = options[1]
-    assert viewer.stage_of(1).root.visible and not viewer.stage_of(0).root.visible
+    assert viewer.stage_of(1).root.visible
+    assert not viewer.stage_of(0).root.visible
     viewer.other_menu.value = options[0]
     viewer.compare_box.value = True
-    assert viewer.stage_of(0).root.visible and viewer.stage_of(1).root.visible
+    assert viewer.stage_of(0).root.visible
+    assert viewer.stage_of(1).root.visible
     gap = viewer.stage_of(0).root.position - viewer.stage_of(1).root.position
     np.testing.assert_allclose(gap, [1.8, 0, 0])
     viewer.compare_box.value = False
@@ -130,7 +134,8 @@ def test_layers_show_and_hide(viewer):
     viewer.contact_box.value = True
     assert stage.patches[frame].visible
     viewer.points_box.value = viewer.camera_box.value = True
-    assert viewer.observed.root.visible and viewer.observed.camera.visible
+    assert viewer.observed.root.visible
+    assert viewer.observed.camera.visible
     viewer.opacity_slider.value = 0.5
     assert stage.bodies[0].opacity == 0.5
     viewer.opacity_slider.value = 1.0
@@ -169,15 +174,16 @@ def test_edit_and_solve_again(viewer, folder):
     viewer.frame_slider.value = frame
     click(viewer.drag_button)
     start = np.array(viewer.gizmo.position)
-    viewer.gizmo.position = start + [0.0, 0.10, 0.0]
+    viewer.gizmo.position = start + np.array([0.0, 0.1, 0.0])
     viewer.drag_to(0, frame)
     viewer.edge_boxes[0].value = False
     viewer.weight_sliders["contact"].value = -1.0
     edits = viewer.edits()
-    assert edits.groups_off == {0} and edits.factors == {"contact": pytest.approx(0.1)}
+    assert edits.groups_off == {0}
+    assert edits.factors == {"contact": pytest.approx(0.1)}
     T = edits.key_poses[(0, frame)]
     centre = T[:3, :3] @ before.assets[0].centre + T[:3, 3]
-    np.testing.assert_allclose(centre, start + [0, 0.1, 0], atol=1e-5)
+    np.testing.assert_allclose(centre, start + np.array([0, 0.1, 0]), atol=1e-5)
     click(viewer.solve_button)
     assert viewer.status.content.startswith("Solved in"), viewer.status.content
     after = viewer.result
@@ -236,14 +242,18 @@ def test_distances_against_igl(folder):
 
 def test_colours_and_patches():
     colors = contact_colors(np.array([-0.01, 0.0, 0.05], np.float32)).astype(int)
-    assert colors[0, 0] > 200 and colors[0, 1] < 60  # red
-    assert colors[1, 1] > 150 and colors[1, 2] < 60  # yellow
-    assert colors[2, 2] > 150 and colors[2, 0] < 100  # blue
+    assert colors[0, 0] > 200
+    assert colors[0, 1] < 60
+    assert colors[1, 1] > 150
+    assert colors[1, 2] < 60
+    assert colors[2, 2] > 150
+    assert colors[2, 0] < 100
     square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
     faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
     vertices, corners, shades = contact_patch(square, faces, np.array([1, 0.01, 1, 1], np.float32))
-    np.testing.assert_allclose(vertices, square[:3] + [0, 0, 0.0015], atol=1e-6)
-    assert corners.tolist() == [[0, 1, 2]] and shades.shape == (3, 3)
+    np.testing.assert_allclose(vertices, square[:3] + np.array([0, 0, 0.0015]), atol=1e-6)
+    assert corners.tolist() == [[0, 1, 2]]
+    assert shades.shape == (3, 3)
     none = contact_patch(square, faces, np.ones(4, np.float32))
     assert len(none[0]) == len(none[1]) == 0
 
@@ -256,7 +266,8 @@ def test_edges_met_and_violated_have_their_colours():
     drawn = charts.edge_strip(["hand <b>"], expected, met, np.zeros((1, 3)), frame=1)
     cells = drawn.split("</svg>")[0]
     assert [cells.count(c) for c in (charts.MET, charts.VIOLATED, charts.APART)] == [1, 1, 1]
-    assert "1/2 met" in drawn and "<b>" not in drawn
+    assert "1/2 met" in drawn
+    assert "<b>" not in drawn
 
 
 def test_one_candidate_is_its_own_winner(folder):
@@ -277,7 +288,8 @@ def page(folder, tmp_path_factory) -> Path:
 
 def test_the_static_page_is_whole(page, folder):
     text = page.read_text()
-    assert "__VISER_EMBED_DATA__" in text and load_result(folder).prompt in text
+    assert "__VISER_EMBED_DATA__" in text
+    assert load_result(folder).prompt in text
     assert page.stat().st_size < 12e6
 
 
@@ -303,7 +315,7 @@ def test_the_static_page_plays_in_chromium(page, tmp_path):
 
     seen = headless_browser.look_at_page(page.as_uri(), tmp_path, ready)
     body, box = body_and_object(seen.png)
-    assert len(body) > 3000 and len(box) > 800, (len(body), len(box))
+    assert min(len(body) / 3000, len(box) / 800) > 1.0, (len(body), len(box))
     # In the hands: the box lies within the rows of the body, and close to it across.
     low, high = np.percentile(body[:, 0], [2, 98])
     assert low < box[:, 0].mean() < high
@@ -314,7 +326,8 @@ def test_the_static_page_plays_in_chromium(page, tmp_path):
 
 def test_a_missing_result_is_named(tmp_path):
     ran = run("view", tmp_path / "nothing")
-    assert ran.code == 2 and "run.json is missing" in ran.err
+    assert ran.code == 2
+    assert "run.json is missing" in ran.err
 
 
 def test_a_port_that_is_taken_names_the_remedy(folder):
@@ -324,7 +337,8 @@ def test_a_port_that_is_taken_names_the_remedy(folder):
         port = other.getsockname()[1]
         ran = run("view", folder, "--port", str(port))
     assert ran.code == 2
-    assert f"127.0.0.1:{port}" in ran.err and "--port" in ran.err
+    assert f"127.0.0.1:{port}" in ran.err
+    assert "--port" in ran.err
 
 
 def test_without_viser_the_extra_is_named(folder, tmp_path):
@@ -354,7 +368,8 @@ def test_without_its_bundle_a_result_still_plays(folder, tmp_path):
     with as_users_run():
         shown = open_viewer(alone, port=0)
     try:
-        assert shown.observed is None and shown.solve_button.disabled
+        assert shown.observed is None
+        assert shown.solve_button.disabled
         shown.frame_slider.value = 2
         shown.solve_again()  # pressed all the same: says so, and nothing breaks
         assert "Needs the bundle" in shown.status.content
