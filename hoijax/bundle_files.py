@@ -134,8 +134,7 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the bundle another name")
+    check_bundle_target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     partial = Path(name)
@@ -149,11 +148,24 @@ def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    if path.exists() and not path.is_dir():
+def check_bundle_target(path: Path) -> None:
+    """Refuse a place that `write_files` would refuse, before the work. Raises UserError."""
+    if path.suffix.lower() == ".zip":
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; give the bundle another name")
+    elif path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; give the bundle another name")
-    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
+    elif path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
         raise UserError(f"{path} holds other files than a bundle; give an empty or a new folder")
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"cannot write the bundle {path}: no permission in {parent}")
+
+
+def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    check_bundle_target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
     replaced = partial / "replaced"

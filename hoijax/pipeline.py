@@ -13,6 +13,7 @@ from hoijax.anchor_config import AnchorSettings
 from hoijax.anchor_pipeline import AnchorOptions, anchor_settings, solve_anchor
 from hoijax.bodies import load_body
 from hoijax.bundle import Bundle, Truth, bundle_hash, read_bundle, read_truth, write_bundle
+from hoijax.bundle_files import check_bundle_target
 from hoijax.config import SolveSettings, preset_settings, with_optimizer
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
@@ -200,6 +201,7 @@ def observe_to_folder(
     log: Log = _silent,
 ) -> Path:
     """Sentence and meshes to an observation bundle on disk (`hoijax observe`)."""
+    check_bundle_target(Path(out))
     assets = _load_to_act_with(objects, scale)
     enable_compilation_cache()
     if prior == "rules":

@@ -149,6 +149,22 @@ def test_bad_arguments_are_refused_at_the_door(monkeypatch, tmp_path, arguments,
     assert not (tmp_path / "b").exists()
 
 
+def test_a_place_that_holds_something_else_is_refused_before_any_work(fakes, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "diary.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "b.zip").mkdir()
+    for name, says in {
+        "full": "holds other files",
+        "file": "is a file",
+        "b.zip": "a folder",
+    }.items():
+        ran = run("observe", tiny.TEXT, "--objects", "box", "--out", tmp_path / name, *SIZE)
+        assert ran.code == 2
+        assert says in ran.err
+    assert fakes.made == {}
+
+
 def test_a_text_and_prompts_exclude_each_other(tmp_path):
     ran = run("observe", "x", "--prompts", "p.jsonl", "--out", tmp_path / "b")
     assert "--prompts brings texts" in ran.err
