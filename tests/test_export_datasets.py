@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from export_scene import FRAMES, export_clip
 from scipy.spatial.transform import Rotation
+from small_scene import generated, run
 
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
@@ -105,3 +106,23 @@ def test_refusals_come_before_any_file(tmp_path):
         assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match="needs an object"):
         write_formats(bare, tmp_path, ["omomo"])
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_result_in_every_format(tmp_path, tmp_path_factory):
+    """A real result by the command line, and its body places agree between formats."""
+    pytest.importorskip("pxr")
+    folder, _ = generated(tmp_path_factory)
+    formats = ",".join(name for name in FORMATS if name != "mp4")
+    ran = run("export", folder, "--to", formats, "--fps", "30", "--up", "z", "--out", tmp_path)
+    assert ran.code == 0, ran.err
+    assert len(ran.out.split("wrote ")) - 1 == len(list(tmp_path.iterdir()))
+    with np.load(tmp_path / "amass.npz") as amass, np.load(tmp_path / "intermimic.npz") as tensor:
+        rest = amass["rest_joints"]
+        joints = smplx_joints(rest, amass["poses"].reshape(-1, 55, 3), amass["trans"])
+        np.testing.assert_allclose(tensor["motion"][:, :3], joints[:, 0], atol=1e-5)
+        np.testing.assert_allclose(
+            tensor["motion"][:, 318:321], amass["object_translations"][0], atol=1e-5
+        )
+    again = run("export", folder, "--to", "bvh", "--fps", "-3", "--out", tmp_path / "none")
+    assert (again.code, (tmp_path / "none").exists()) == (2, False)
