@@ -277,7 +277,9 @@ class Viewer:
             self.play_button.label = "Play"
             o, t = int(self.object_menu.value.split(".")[0]) - 1, self.frame
             asset = self.result.assets[o]
-            T = self.key_poses.get((o, t), self.motion.clip.Ts_world_object[o, t])
+            T = np.asarray(self.motion.clip.Ts_world_object[o, t])
+            if (o, t) in self.key_poses:
+                T = self.key_poses[(o, t)]
             # At the middle of the object: there it is seen, and turning does not carry it away.
             middle = T[:3, :3] @ asset.centre + T[:3, 3]
             self.gizmo = self.server.scene.add_transform_controls(
