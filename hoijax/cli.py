@@ -129,7 +129,7 @@ class Solve:
     solved by any number of processes on one shared --out, see docs/cluster.md."""
     out: Path
     """Result folder to write; with many bundles the folder of all results."""
-    force: bool = False
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Many bundles: solve all of them again where --out holds results of other settings."""
     method: str = "hoi-page"
     """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
