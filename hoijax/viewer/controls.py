@@ -69,7 +69,8 @@ class Viewer:
 
     def _build_panel(self) -> None:
         gui = self.server.gui
-        gui.configure_theme(control_layout="fixed", control_width="large", show_logo=False)
+        gui.configure_theme(control_width="large", show_logo=False)
+        gui.main_panel.dock_right()
         gui.add_markdown(f"**{self.result.prompt}**")
         tabs = gui.add_tab_group()
         with tabs.add_tab("Play"):
