@@ -14,6 +14,8 @@ SEEN = 0.15
 """Confidence from which on a keypoint is believed."""
 SKIN_DEPTH = 0.09
 """Metres from the skin a camera sees to the joint behind it."""
+PELVIS_ABOVE_HIPS = 0.10
+"""Metres from the middle of the hip joints up to the pelvis joint, of the template."""
 NEAR_PIXELS = 0.03
 """Of the focal length: how near a seen point must be to a keypoint's ray to lend it its depth."""
 _INDEX = {name: i for i, name in enumerate(OPENPOSE_18)}
@@ -79,6 +81,7 @@ def find_start(
     pelvis_camera = _filled(centre_ray, usable) * z[:, None]
     pelvis = np.einsum("tij,tj->ti", Ts_world_camera[:, :3, :3], pelvis_camera)
     pelvis = (pelvis + Ts_world_camera[:, :3, 3]).astype(np.float32)
+    pelvis[:, 1] += np.float32(PELVIS_ABOVE_HIPS * scale)
     yaw = _yaw(rays, depth, seen, z, Ts_world_camera, lengths, scale)
     return MotionStart(pelvis, yaw, float(scale), bool(np.isfinite(lifted).any()))
 
