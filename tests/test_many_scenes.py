@@ -15,7 +15,7 @@ from hoijax.errors import UserError
 from hoijax.many_scenes import find_scenes, is_many, solve_many
 from hoijax.result import load_result
 
-OPTIONS = ("--inits", INITS)
+OPTIONS = ("--inits", str(INITS))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def bundles(bundle, tmp_path) -> Path:
 
 @pytest.mark.slow
 def test_a_truncated_bundle_among_good_ones(bundles, bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(hoijax.pipeline, "DEFAULT_FORMATS", ("amass",))  # previews take the most time here
+    monkeypatch.setattr(
+        hoijax.pipeline, "DEFAULT_FORMATS", ("amass",)
+    )  # previews take the most time here
     out = tmp_path / "results"
     ran = run("solve", bundles, *OPTIONS, "--out", out)
     assert ran.code == 2
@@ -67,7 +69,7 @@ def test_a_truncated_bundle_among_good_ones(bundles, bundle, tmp_path, monkeypat
 
     # Other settings: refused before anything happens, named.
     everything = tree(out)
-    refused = run("solve", bundles, "--inits", INITS + 1, "--out", out)
+    refused = run("solve", bundles, "--inits", str(INITS + 1), "--out", out)
     assert refused.code == 2
     assert f"settings.settings.inits: {INITS} there, {INITS + 1} now" in refused.err
     assert tree(out) == everything

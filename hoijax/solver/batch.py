@@ -60,12 +60,13 @@ def buckets_of(jobs: Sequence[Job]) -> list[list[int]]:
     return list(found.values())
 
 
-def free_memory(device: jax.Device) -> int:
+def free_memory(device: Any) -> int:
     """Bytes that a device has left; a CPU device's share of the machine's."""
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    for line in Path("/proc/meminfo").read_text().splitlines():
+    table = Path("/proc/meminfo")
+    for line in table.read_text().splitlines() if table.exists() else ():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024 // jax.local_device_count()
     return 2**31
@@ -90,7 +91,7 @@ class BatchSolver:
     """Solves many scenes; keeps its compiled programs."""
 
     solve: Solve
-    devices: Sequence[jax.Device] = field(default_factory=jax.local_devices)
+    devices: Sequence[Any] = field(default_factory=jax.local_devices)
     log: Log = lambda message: None
     most_scenes: int = MOST_SCENES
     compiled: dict[tuple, Any] = field(default_factory=dict)
@@ -165,7 +166,8 @@ class BatchSolver:
     def _jitted(self) -> Any:
         def scenes_of_a_device(stacked, settings):
             def one(tree):
-                return jax.vmap(lambda own: self.solve(*tree, own))(settings)
+                scene, initial, neighbours = tree
+                return jax.vmap(lambda own: self.solve(scene, initial, neighbours, own))(settings)
 
             return jax.vmap(one)(stacked)
 
