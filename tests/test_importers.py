@@ -9,6 +9,7 @@ from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.export.amass import save_amass
+from hoijax.export.formats import ExportOptions, write_formats
 from hoijax.export.interact import save_interact_human, save_interact_object
 from hoijax.export.omomo import save_omomo
 from hoijax.frames import Z_UP_FROM_Y_UP
@@ -172,3 +173,25 @@ def test_bad_files_are_refused_by_name(tmp_path):
     np.savez(tmp_path / "skewed.npz", **(sequence | {"obj_rot": np.ones((2, 3, 3))}))
     with pytest.raises(UserError, match="not rotations"):
         import_omomo(tmp_path / "skewed.npz")
+
+
+def test_a_body_without_objects_goes_on_to_other_formats(tmp_path, anny):
+    """The example of docs/exports.md, and the formats that need no object."""
+    rest = np.asarray(anny.shape(np.zeros(10, np.float32)).joints_rest, np.float64)
+    smplh_file(tmp_path / "walk_poses.npz", np.eye(3), rest, mocap_frame_rate=60.0)
+    clip = import_amass(tmp_path / "walk_poses.npz").clip(anny, on_ground=True)
+    formats = ["amass", "glb", "bvh", "interact", "mjcf"]
+    paths = write_formats(clip, tmp_path, formats, ExportOptions(fps=24.0))
+    assert [path.name for path in paths if not path.stat().st_size] == []
+    again = import_amass(tmp_path / "amass.npz")
+    assert again.object_names == ()
+    first = joints(again.person(anny))[0]
+    np.testing.assert_allclose(first, joints(clip.people[0])[0], atol=1e-5)
+    np.savez(
+        tmp_path / "gvhmr.npz",
+        body_pose=np.zeros((3, 63)),
+        global_orient=np.zeros((3, 3)),
+        transl=np.zeros((3, 3)),
+    )
+    still = import_gvhmr(tmp_path / "gvhmr.npz").clip(anny, on_ground=True)
+    assert still.Ts_world_object.shape == (0, 3, 4, 4)

@@ -94,7 +94,8 @@ def _mapped(clip: Clip, places, rotations, fps: float) -> Clip:
     matrices = clip.Ts_world_object.astype(np.float64).swapaxes(0, 1)
     vectors = Rotation.from_matrix(matrices[..., :3, :3].reshape(-1, 3, 3)).as_rotvec()
     vectors = rotations(vectors.reshape(frames, count, 3))
-    turned = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(-1, count, 3, 3)
+    turned = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix()
+    turned = turned.reshape(len(vectors), count, 3, 3)
     poses = compose_rigid(turned, places(matrices[..., :3, 3])).swapaxes(0, 1)
     return Clip(fps, people, clip.assets, np.ascontiguousarray(poses))
 
