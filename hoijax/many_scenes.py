@@ -16,11 +16,12 @@ from hoijax.ablation import find_bundles
 from hoijax.bundle import bundle_hash
 from hoijax.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from hoijax.errors import UserError
-from hoijax.manifest import Item, Manifest, Standing, standing, work_through, write_json
+from hoijax.manifest import Item, Manifest, write_json
 from hoijax.output_folder import RESULT_MARKER, added_files
 from hoijax.pipeline import checked_settings, solve_to_folder
 from hoijax.runtime import versions
 from hoijax.solver.optimise import ResultCode
+from hoijax.working import Standing, standing, work_through
 
 SUMMARY = "summary"
 Log = Callable[[str], None]

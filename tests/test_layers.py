@@ -20,6 +20,7 @@ LAYERS = {
     "hoijax.manifest": "base",
     "hoijax.npz": "base",
     "hoijax.output_folder": "base",
+    "hoijax.working": "base",
     # A: mathematics and schemas
     "hoijax.affordance": "A",
     "hoijax.config": "A",

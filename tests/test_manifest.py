@@ -23,9 +23,8 @@ from hoijax.manifest import (
     Item,
     Manifest,
     settings_hash,
-    standing,
-    work_through,
 )
+from hoijax.working import standing, work_through
 
 WORKER = Path(manifest_worker.__file__)
 COUNT = 6
