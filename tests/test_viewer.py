@@ -12,6 +12,7 @@ import pytest
 from small_scene import FRAMES, INITS, as_users_run, copy_of, generated, run
 from test_layers import import_report
 
+from hoijax.bundle import read_bundle
 from hoijax.errors import UserError
 from hoijax.result import load_result
 from hoijax.viewer import charts, open_viewer, save_page, start_server
@@ -200,13 +201,14 @@ def test_edit_and_solve_again(viewer, folder):
 
 def test_a_result_of_another_method_cannot_be_solved_again(folder):
     result = load_result(folder)
+    bundle = read_bundle(folder / "bundle")
     result.run["method"] = "anchor-motion"
     with pytest.raises(UserError, match="hoi-page"):
-        Resolver(result, mock.sentinel.bundle)
+        Resolver(result, bundle)
     result.run["method"] = "hoi-page"
     result.run.pop("settings")
     with pytest.raises(UserError, match=r"run\.json"):
-        Resolver(result, mock.sentinel.bundle)
+        Resolver(result, bundle)
 
 
 def test_key_poses_move_neighbours_less(folder):
