@@ -61,7 +61,7 @@ def result(made):
 
 @pytest.mark.slow
 def test_bodies_come_nearer_to_the_truth(made, result):
-    """The push across the view is seen by the keypoints; contact and surfaces stay plausible."""
+    """Joint error falls, no candidate ends worse than it began; contact is not checked here."""
     bundle, truth = made
     body = load_body(bundle.body)
     pushed = dataclasses.replace(

@@ -47,7 +47,30 @@ SHIFT_SIGMA = (0.015, 0.015, 0.08)
 """Metres a frame's point map is off, across and along the view: monocular depth errs along it."""
 _QUICK, _ENDS = 12.0, 18.0
 ACCELERATIONS = np.array(
-    [6, 6, 6, 6, _QUICK, _QUICK, 6, _ENDS, _ENDS, 6, _ENDS, _ENDS, 6, 6, 6, 6, 6, 6, 8, 8, _QUICK, _QUICK],
+    [
+        6,
+        6,
+        6,
+        6,
+        _QUICK,
+        _QUICK,
+        6,
+        _ENDS,
+        _ENDS,
+        6,
+        _ENDS,
+        _ENDS,
+        6,
+        6,
+        6,
+        6,
+        6,
+        6,
+        8,
+        8,
+        _QUICK,
+        _QUICK,
+    ],
     np.float32,
 )
 """Metres per second squared of the 22 joints: a walking foot is quick, a trunk is not."""
@@ -255,7 +278,9 @@ def fit_motion(
         carry = (still, adam.init(still))  # pyright: ignore[reportArgumentType]
         (change, _), _ = jax.lax.scan(round_of, carry, jnp.arange(rounds) * refresh_every)
         last = jnp.asarray(LAST_RHO)
-        return _moved(start, change, basis), cost(change, nearest_of(change), last, jnp.asarray(1.0))
+        return _moved(start, change, basis), cost(
+            change, nearest_of(change), last, jnp.asarray(1.0)
+        )
 
     return jax.vmap(one)(starts)
 
