@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hoijax.ablation import COLUMNS, find_bundles, find_truth
@@ -145,7 +146,7 @@ def _measure(
     """A row for every design of one scene."""
     rows, evaluator, table = [], None, TERMS[preset]
     for w, design in enumerate(designs):
-        own = jax.tree.map(lambda x, w=w: x[w], solution)
+        own = jax.tree.map(lambda x, w=w: jnp.asarray(x[w]), solution)
         result = to_result(bundle, staged, own, table, {})
         if evaluator is None:
             evaluator = Evaluator(result, load_body(bundle.body), find_truth(path))
