@@ -64,7 +64,7 @@ def _error(event: dict) -> str | None:
     return None
 
 
-def look_at_page(url: str, folder: Path, ready, seconds: float = 30.0) -> Seen:
+def look_at_page(url: str, folder: Path, ready, seconds: float = 60.0) -> Seen:
     """Open a page and take pictures until `ready(png)` is true or the time is over."""
     assert CHROMIUM is not None
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder}", "about:blank"]
