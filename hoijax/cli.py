@@ -257,11 +257,16 @@ class Ablate:
             console.print(f"wrote {self.out}")
 
     def _sweep(self, weights: str) -> None:
+        from hoijax.ablation import COLUMNS
         from hoijax.sweep import cells, sweep
 
         numbers = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
         rows = sweep(self.bundles, weights, preset=self.preset, out=self.out, log=_log, **numbers)
-        _print_table(*cells(rows))
+        columns, lines = cells(rows)
+        # Every term as well would need a very wide terminal; the files have them.
+        shown = [i for i, name in enumerate(columns) if name.startswith("w(") or name == "loss"]
+        shown += range(len(columns) - len(COLUMNS), len(columns))
+        _print_table([columns[i] for i in shown], [[line[i] for i in shown] for line in lines])
         if self.out:
             console.print(f"wrote {self.out}")
 
