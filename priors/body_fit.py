@@ -36,7 +36,7 @@ def fit_body(
     fps: float,
     betas: Float[ndarray, " B"] | None = None,
     rest_joints: Float[ndarray, "55 3"] | None = None,
-    steps: int = 400,
+    steps: int = 600,
 ) -> BodyMotion:
     """The motion of one person whose 2D keypoints (u, v, confidence) were seen.
 
