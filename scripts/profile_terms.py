@@ -92,7 +92,7 @@ def profile(options: Options) -> list[dict[str, Any]]:
 
     def curved(some: tuple) -> Callable:
         current = weights_at(some, weights, 1.0)
-        return jax.vmap(lambda *poses: total_curvature(some, posed_of(*poses), current))
+        return jax.vmap(lambda r, t, n: total_curvature(some, posed_of(r, t, n), current))
 
     rows = []
     whole = sloped(lambda posed: evaluate(terms, posed, weights, 1.0)[0])

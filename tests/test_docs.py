@@ -76,7 +76,8 @@ def test_the_options_on_the_page_are_those_of_the_help(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_defaults_on_the_page_are_those_of_the_program(command):
     fields = {
-        f"--{f.name.rstrip('_').replace('_', '-')}": f for f in dataclasses.fields(COMMANDS[command])
+        f"--{f.name.rstrip('_').replace('_', '-')}": f
+        for f in dataclasses.fields(COMMANDS[command])
     }
     for option, cell in described_options(command).items():
         default = fields[option].default
