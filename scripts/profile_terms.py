@@ -84,7 +84,7 @@ def profile(options: Options) -> list[dict[str, Any]]:
     def sloped(loss: Callable) -> Callable:
         def one(rotations, translations, neighbours):
             def of(poses):
-                return loss(posed_of(*poses, neighbours))
+                return loss(posed_of(poses[0], poses[1], neighbours))
 
             return jax.value_and_grad(of)((rotations, translations))
 
