@@ -160,8 +160,10 @@ def check_bundle_target(path: Path) -> None:
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UserError(f"cannot write the bundle {path}: no permission in {parent}")
+    if not parent.is_dir():
+        raise UserError(f"cannot write the bundle {path}: {parent} is a file, not a folder")
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"cannot write the bundle {path}: check the permissions of {parent}")
 
 
 def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:

@@ -254,7 +254,7 @@ def test_an_old_bundle_is_replaced_and_other_files_are_not(tmp_path, bundle):
 
 def test_folder_that_cannot_be_written(tmp_path, bundle):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match=r"cannot write the bundle .*permissions"):
+    with pytest.raises(UserError, match=r"cannot write the bundle .*file is a file, not a folder"):
         write_bundle(tmp_path / "file" / "scene", bundle)
 
 

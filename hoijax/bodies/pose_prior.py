@@ -34,9 +34,9 @@ _STIFFNESS = {
     "pelvis": (1.0, 2.0, 2.0),
     "hip": (0.25, 0.8, 0.5),
     "spine1": (2.5, 2.0, 3.0),
-    "knee": (0.3, 4.0, 4.0),
+    "knee": (0.15, 4.0, 4.0),
     "spine2": (2.5, 2.0, 3.0),
-    "ankle": (1.5, 1.5, 1.5),
+    "ankle": (0.2, 0.8, 0.8),
     "spine3": (2.5, 2.5, 3.0),
     "toes": (4.0, 20.0, 20.0),
     "neck": (1.5, 1.0, 2.0),
@@ -46,6 +46,9 @@ _STIFFNESS = {
     "elbow": (0.8, 0.25, 6.0),
     "wrist": (0.8, 1.5, 0.7),
 }
+_FIRMER = {"knee": (2.0, 1.0, 1.0), "ankle": (7.5, 1.875, 1.875)}
+"""How much stiffer the prior takes these joints than someone does who animates them: what is seen
+of a body at a distance would rather bend its knees than stand where it is."""
 _KINDS = (
     "pelvis", "hip", "hip", "spine1", "knee", "knee", "spine2", "ankle", "ankle", "spine3", "toes",
     "toes", "neck", "collar", "collar", "head", "shoulder", "shoulder", "elbow", "elbow", "wrist",
@@ -70,6 +73,7 @@ def _limits() -> tuple[np.ndarray, np.ndarray]:
 
 JOINT_LOWER, JOINT_UPPER = _limits()
 JOINT_STIFFNESS = np.array([_STIFFNESS[kind] for kind in _KINDS], np.float32)
+_FIRMNESS = np.array([_FIRMER.get(kind, (1.0, 1.0, 1.0)) for kind in _KINDS], np.float32)
 
 
 def standing_reference() -> np.ndarray:
@@ -136,7 +140,7 @@ def pose_energy(
     Each component of a joint has the standard deviation 0.35 rad / sqrt(stiffness): a stiff spine
     strays less than a shoulder. Smooth, so that a pose may pass from one centre to another.
     """
-    precision = JOINT_STIFFNESS * _FREE_ROOT / 0.35**2
+    precision = JOINT_STIFFNESS * _FIRMNESS * _FREE_ROOT / 0.35**2
     away = pose[..., None, :, :] - references
     energies = 0.5 * jnp.sum(precision * away**2, axis=(-1, -2))
     return -jax.nn.logsumexp(-energies, axis=-1)
