@@ -23,10 +23,10 @@ def test_the_program_in_the_docs_runs_and_its_loss_has_effect(
     real, compiled = hoijax.solve, []
 
     def quick(bundle, **options):
-        from hoijax.solver.optimise import optimise
+        from hoijax.solver.newton import optimise_newton
 
         result = real(bundle, inits=INITS, steps=STEPS, **options)
-        compiled.append(optimise._cache_size())
+        compiled.append(optimise_newton._cache_size())
         return result
 
     monkeypatch.setattr(hoijax, "solve", quick)
@@ -38,7 +38,7 @@ def test_the_program_in_the_docs_runs_and_its_loss_has_effect(
     upright, plain, column = names["result"], names["without"], names["column"]
     assert upright.term_names == (*(term.name for term in TERMS["default"]), "upright")
     assert upright.reports.shape == (INITS, len(upright.term_names))
-    assert upright.history.shape == (INITS, STEPS, len(upright.term_names))
+    assert upright.history.shape == (INITS, STEPS + 1, len(upright.term_names))  # with the start
     # Every candidate leans less with the loss than without, the winner clearly (one that starts
     # upside down has next to no slope to follow), and as its poses say.
     assert np.all(upright.reports[:, column] < plain.reports[:, column])
