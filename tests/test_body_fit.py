@@ -24,8 +24,8 @@ def walk():
         bundle, truth = observe_text(
             "a person carries a box with both hands",
             hoijax.load_objects(["box"]),
-            frames=16,
-            seed=1,
+            frames=49,
+            seed=0,
         )
     return bundle, truth
 
