@@ -126,6 +126,12 @@ class Claims:
             if attempt <= claim.attempt:  # ours last: as long as one is there, the last one counts
                 self._path(claim.item, attempt).unlink(missing_ok=True)
 
+    def bury(self, item: str) -> None:
+        """Remove what the dead left of an item that needs no owner any more (it is done)."""
+        for attempt in sorted(self._attempts(item)):
+            if not self.is_alive(self._path(item, attempt)):
+                self._path(item, attempt).unlink(missing_ok=True)
+
     def living(self, items: list[str]) -> list[str]:
         """Those of the items that a living process (perhaps this one) has claimed."""
         found = []

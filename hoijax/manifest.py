@@ -114,7 +114,11 @@ class Manifest:
         return self
 
     def _clear_away(self) -> None:
-        """Remove the temporary files that killed processes left an hour ago or more."""
+        """Remove what killed processes left: claims of what is done, temporary files of an hour ago."""
+        claimed = {name.rpartition(".")[0] for name in os.listdir(self.claims.folder)}
+        for item in self.items:  # killed after the marker, before the claim was given back
+            if item.id in claimed and self.done(item) is not None:
+                self.claims.bury(item.id)
         now = self.claims.now()
         for folder in (
             self.out,

@@ -19,6 +19,7 @@ from hoijax.losses.fit import PIXEL_SAMPLES
 from hoijax.losses.lookup import pack_corners
 from hoijax.objects.asset import Asset, asset_from_arrays
 from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
+from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import (
     FIRST_PART,
     WHOLE_UNSIGNED,
@@ -287,3 +288,18 @@ def as_numpy(tree):
         return x.astype(np.float64) if x.dtype == np.float32 else x
 
     return jax.tree.map(convert, tree)
+
+
+def starts_around(made: MadeScene, count: int) -> Unknowns:
+    """Starts 12 degrees and 6 cm off the truth, each candidate and object in another direction."""
+    rng = np.random.default_rng(3)
+    rotations = np.asarray(rotation_6d_to_matrix(made.truth.rotation_6d))
+    off = rng.normal(size=(count, OBJECTS, 1, 3))
+    off *= np.radians(12.0) / np.linalg.norm(off, axis=-1, keepdims=True)
+    away = rng.normal(size=(count, OBJECTS, 1, 3))
+    away *= 0.06 / np.linalg.norm(away, axis=-1, keepdims=True)
+    turned = Rotation.from_rotvec(off.reshape(-1, 3)).as_matrix().reshape(*off.shape, 3)
+    return Unknowns(
+        jnp.asarray(six_d(turned @ rotations)),
+        jnp.asarray(np.asarray(made.truth.translation) + away, jnp.float32),
+    )

@@ -19,7 +19,7 @@ from hoijax.bodies.motion_terms import (
     SLIP_RHO,
     slip_energy,
 )
-from hoijax.bodies.pose_prior import JOINT_LOWER, JOINT_STIFFNESS, JOINT_UPPER, REFERENCE_POSES
+from hoijax.bodies.pose_prior import JOINT_LOWER, JOINT_UPPER, PRIOR_STIFFNESS, REFERENCE_POSES
 from hoijax.losses.body import (
     MASK_RHO,
     POINT_RHO,
@@ -121,7 +121,7 @@ def twin_limits(_, posed, __):
 def twin_prior(_, posed, __):
     pose, values = poses_of(posed)[:, :, 1:], []
     for reference in REFERENCE_POSES[:, 1:]:
-        away = (pose - reference) / (0.35 / np.sqrt(JOINT_STIFFNESS[1:]))
+        away = (pose - reference) / (0.35 / np.sqrt(PRIOR_STIFFNESS[1:]))
         values.append(0.5 * (away**2).sum((-1, -2)))
     values = np.stack(values)
     least = values.min(0)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scene_factory import FRAMES, OBJECTS, MadeScene, make_scene, six_d
+from scene_factory import FRAMES, OBJECTS, MadeScene, make_scene, starts_around
 from scipy.spatial.transform import Rotation
 
 from hoijax.curvature import Curvature
@@ -144,17 +144,7 @@ def test_curvature_is_positive(name, quadratics):
 @pytest.fixture(scope="module")
 def starts(made) -> Unknowns:
     """12 degrees and 6 cm off the truth, each candidate in another direction."""
-    rng = np.random.default_rng(3)
-    rotations = np.asarray(rotation_6d_to_matrix(made.truth.rotation_6d))
-    off = rng.normal(size=(K, OBJECTS, 1, 3))
-    off *= np.radians(12.0) / np.linalg.norm(off, axis=-1, keepdims=True)
-    away = rng.normal(size=(K, OBJECTS, 1, 3))
-    away *= 0.06 / np.linalg.norm(away, axis=-1, keepdims=True)
-    turned = Rotation.from_rotvec(off.reshape(-1, 3)).as_matrix().reshape(*off.shape, 3)
-    return Unknowns(
-        jnp.asarray(six_d(turned @ rotations)),
-        jnp.asarray(np.asarray(made.truth.translation) + away, jnp.float32),
-    )
+    return starts_around(made, K)
 
 
 def solve(made: MadeScene, starts: Unknowns, terms=TERMS, **weights):

@@ -8,8 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from loss_twins import make_twin
-from scene_factory import FRAMES, MISSED, OBJECTS, MadeScene, as_numpy, make_scene, six_d
-from scipy.spatial.transform import Rotation
+from scene_factory import (
+    FRAMES,
+    MISSED,
+    OBJECTS,
+    MadeScene,
+    as_numpy,
+    make_scene,
+    starts_around,
+)
 
 from hoijax.losses.fit import object_pixels, object_points, part_points
 from hoijax.losses.penetration import penetration
@@ -50,17 +57,7 @@ def made() -> MadeScene:
 @pytest.fixture(scope="module")
 def starts(made) -> Unknowns:
     """K starts around the truth: 12 degrees and 6 cm off, each in another direction."""
-    rng = np.random.default_rng(3)
-    rotations = np.asarray(rotation_6d_to_matrix(made.truth.rotation_6d))
-    off = rng.normal(size=(K, OBJECTS, 1, 3))
-    off *= np.radians(12.0) / np.linalg.norm(off, axis=-1, keepdims=True)
-    away = rng.normal(size=(K, OBJECTS, 1, 3))
-    away *= 0.06 / np.linalg.norm(away, axis=-1, keepdims=True)
-    turned = Rotation.from_rotvec(off.reshape(-1, 3)).as_matrix().reshape(*off.shape, 3)
-    return Unknowns(
-        jnp.asarray(six_d(turned @ rotations)),
-        jnp.asarray(np.asarray(made.truth.translation) + away, jnp.float32),
-    )
+    return starts_around(made, K)
 
 
 def neighbours_for(made: MadeScene) -> Neighbours:

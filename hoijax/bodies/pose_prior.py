@@ -73,7 +73,9 @@ def _limits() -> tuple[np.ndarray, np.ndarray]:
 
 JOINT_LOWER, JOINT_UPPER = _limits()
 JOINT_STIFFNESS = np.array([_STIFFNESS[kind] for kind in _KINDS], np.float32)
-_FIRMNESS = np.array([_FIRMER.get(kind, (1.0, 1.0, 1.0)) for kind in _KINDS], np.float32)
+PRIOR_STIFFNESS = JOINT_STIFFNESS * np.array(
+    [_FIRMER.get(kind, (1.0, 1.0, 1.0)) for kind in _KINDS], np.float32
+)
 
 
 def standing_reference() -> np.ndarray:
@@ -140,7 +142,7 @@ def pose_energy(
     Each component of a joint has the standard deviation 0.35 rad / sqrt(stiffness): a stiff spine
     strays less than a shoulder. Smooth, so that a pose may pass from one centre to another.
     """
-    precision = JOINT_STIFFNESS * _FIRMNESS * _FREE_ROOT / 0.35**2
+    precision = PRIOR_STIFFNESS * _FREE_ROOT / 0.35**2
     away = pose[..., None, :, :] - references
     energies = 0.5 * jnp.sum(precision * away**2, axis=(-1, -2))
     return -jax.nn.logsumexp(-energies, axis=-1)
