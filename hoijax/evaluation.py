@@ -136,8 +136,7 @@ class Evaluator:
     def symmetries(self) -> tuple[Float[ndarray, "S 3 3"], ...]:
         if self._symmetries is not None:
             return self._symmetries
-        pairs = zip(self.result.assets, self.grids, strict=True)
-        return tuple(find_symmetries(asset, grids=grids) for asset, grids in pairs)
+        return tuple(find_symmetries(asset) for asset in self.result.assets)
 
     def _signed_distances(self, poses: ndarray) -> Float[ndarray, "T V"]:
         """Of all people's vertices to the nearest object."""

@@ -36,9 +36,8 @@ def plain(mesh: trimesh.Trimesh) -> Asset:
 )
 def test_known_objects(name, with_parts, geometry):
     asset = load_asset(name)
-    grids = build_distance_grids(asset, resolution=32)
-    group = find_symmetries(asset, grids=grids)
-    loose = find_symmetries(asset, respect_parts=False, grids=grids)
+    group = find_symmetries(asset)
+    loose = find_symmetries(asset, respect_parts=False)
     assert (len(group), len(loose)) == (with_parts, geometry)
     assert np.allclose(group[0], np.eye(3))
     if with_parts > 1:

@@ -1,7 +1,9 @@
 """A preview of a clip: H.264 video and a contact sheet, from one three-quarter camera."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ FRAME_FILL = 0.86  # share of the picture the motion may take
 SUPERSAMPLING = 2  # rays per pixel and axis
 TOUCH_COLOR = np.array([0.90, 0.30, 0.22], np.float32)
 TOUCH_RANGE = 0.03  # metres from the nearest surface sample
+MOST_THREADS = 16  # frames drawn at once
 SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 3, 4, 4
 
 
@@ -59,11 +62,16 @@ def render_clip(
     width, height = (2 * ((side + 1) // 2) for side in size)
     camera, T_world_camera = choose_camera(clip, width * SUPERSAMPLING, height * SUPERSAMPLING)
     backdrop = make_backdrop(camera, T_world_camera)
-    for frame in range(clip.frame_count):
+
+    def draw(frame: int) -> UInt8[ndarray, "H W 3"]:
         picture = shade(cast(clip_meshes(clip, frame), camera, T_world_camera), backdrop)
-        blocks = picture.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 3)
-        total = blocks.sum(axis=(1, 3), dtype=np.uint16)
-        yield (total // SUPERSAMPLING**2).astype(np.uint8)
+        total = np.zeros((height, width, 3), np.uint16)
+        for i, j in np.ndindex(SUPERSAMPLING, SUPERSAMPLING):  # slices: far faster than a sum of axes
+            total += picture[i::SUPERSAMPLING, j::SUPERSAMPLING]
+        return (total // SUPERSAMPLING**2).astype(np.uint8)
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as threads:
+        yield from threads.map(draw, range(clip.frame_count))
 
 
 def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:

@@ -24,6 +24,7 @@ from hoijax.objects.grid_signs import (
     fold_signs,
     signed_distances,
 )
+from hoijax.objects.memo import remember
 
 SIGNED, UNSIGNED, FIRST_PART = 0, 1, 2
 """Grid indices: signed distance, unsigned distance to the whole surface, distance to part 0."""
@@ -54,6 +55,7 @@ class DistanceGrids:
         return float(np.linalg.norm(np.asarray(self.spacing)))
 
 
+@remember(16)
 def build_distance_grids(asset: Asset, resolution: int = 48, margin: float = 0.15) -> DistanceGrids:
     """Distances of an asset on a grid of `resolution` cells per axis (numpy arrays).
 
@@ -63,7 +65,7 @@ def build_distance_grids(asset: Asset, resolution: int = 48, margin: float = 0.1
     finer cells across.
 
     Interpolated values are off by at most half a cell diagonal, and by far less where the surface is
-    smooth over a cell.
+    smooth over a cell. Grids of the last assets are remembered (`objects.memo`).
     """
     vertices = np.asarray(asset.vertices, np.float64)
     faces = np.asarray(asset.faces, np.int64)

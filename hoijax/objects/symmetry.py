@@ -17,6 +17,7 @@ from hoijax.objects.distance_grid import (
     query,
     query_with_gradient,
 )
+from hoijax.objects.memo import remember
 from hoijax.rotations import axis_angle_to_matrix, super_fibonacci_rotations
 
 STEP_DEGREES = 15.0
@@ -31,11 +32,9 @@ _CHUNK = 256
 _STARTS, _SEARCH_POINTS, _TEST_POINTS = 2048, 192, 1024
 
 
+@remember(64)
 def find_symmetries(
-    asset: Asset,
-    tolerance: float = 0.03,
-    respect_parts: bool = True,
-    grids: DistanceGrids | None = None,
+    asset: Asset, tolerance: float = 0.03, respect_parts: bool = True
 ) -> Float[np.ndarray, "S 3 3"]:
     """Rotations about `asset.centre`, in the object's frame, that map its surface onto itself.
 
@@ -44,13 +43,8 @@ def find_symmetries(
     must find its own part there. The identity comes first; a continuous axis is sampled every 15 degrees
     (a ball: turns about the axes and an even spread). `T_world_object` composed with any of them from
     the right, about the centre, looks the same.
-
-    Args:
-        grids: distance grids of the asset, built here when not given.
     """
-    if grids is None:
-        grids = build_distance_grids(asset)
-    tables = jax.tree.map(jnp.asarray, grids)
+    tables = jax.tree.map(jnp.asarray, build_distance_grids(asset))
     points, rows = _probe_points(asset, respect_parts, _TEST_POINTS)
     centre, limit = jnp.asarray(asset.centre), tolerance * asset.radius
 
