@@ -55,6 +55,8 @@ class SolveSettings:
     steps: int = STEPS["lm"]
     round_steps: int = 3
     """lm: steps in which weights, neighbours and curvature stay."""
+    halving: bool = True
+    """lm: after a few rounds only the best candidates go on (solver.halving)."""
     learning_rate: float = 0.01
     """adam: decays to `final_learning_rate` by a cosine."""
     final_learning_rate: float = 1e-4

@@ -66,7 +66,9 @@ def render_clip(
     def draw(frame: int) -> UInt8[ndarray, "H W 3"]:
         picture = shade(cast(clip_meshes(clip, frame), camera, T_world_camera), backdrop)
         total = np.zeros((height, width, 3), np.uint16)
-        for i, j in np.ndindex(SUPERSAMPLING, SUPERSAMPLING):  # slices: far faster than a sum of axes
+        for i, j in np.ndindex(
+            SUPERSAMPLING, SUPERSAMPLING
+        ):  # slices: far faster than a sum of axes
             total += picture[i::SUPERSAMPLING, j::SUPERSAMPLING]
         return (total // SUPERSAMPLING**2).astype(np.uint8)
 

@@ -39,6 +39,7 @@ from hoijax.objects.symmetry import find_symmetries
 from hoijax.result import Result
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.solver.halving import halving_rungs
 from hoijax.solver.initialise import Starts, search_starts, with_proposed_yaws, yaw_starts
 from hoijax.solver.neighbours import empty_neighbours, refresh_all, refresh_bodies
 from hoijax.solver.newton import optimise_newton
@@ -204,12 +205,19 @@ def descent(
 ) -> Callable[[Scene, Unknowns, Neighbours, Weights], Solution]:
     """The optimiser that the settings choose, for one scene's candidates under given weights."""
     if settings.optimizer == "lm":
-        return partial(
-            optimise_newton,
-            object_problem(with_curvature(table)),
-            rounds=max(settings.steps // settings.round_steps, 1),
-            steps=min(settings.round_steps, settings.steps),
-        )
+        curved = object_problem(with_curvature(table))
+        rounds = max(settings.steps // settings.round_steps, 1)
+        steps = min(settings.round_steps, settings.steps)
+
+        def newton(
+            scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights
+        ) -> Solution:
+            count = initial.translation.shape[0]
+            rungs = halving_rungs(count, rounds) if settings.halving else ()
+            given = curved, scene, initial, neighbours, weights
+            return optimise_newton(*given, rounds=rounds, steps=steps, halving=rungs)
+
+        return newton
     problem = object_problem(table)
 
     def adam(scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights) -> Solution:

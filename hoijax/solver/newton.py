@@ -19,7 +19,8 @@ from hoijax.losses.term import Weights, evaluate, final_total, weights_at
 from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.scene import Neighbours, PosedScene, Scene, Unknowns
 from hoijax.solver.banded import solve_banded
-from hoijax.solver.optimise import Problem, Solution, all_finite, choose, result_code
+from hoijax.solver.halving import Rung, work_list
+from hoijax.solver.optimise import Problem, ResultCode, Solution, all_finite, choose, result_code
 
 MAX_TURN = 0.3  # radians a step may turn an object in any frame; and ...
 MAX_SHIFT = 0.2  # ... metres it may move it: beyond, the linearisation is worth nothing
@@ -52,7 +53,7 @@ class _State:
     finite: Array
 
 
-@partial(jax.jit, static_argnames=("problem", "rounds", "steps"))
+@partial(jax.jit, static_argnames=("problem", "rounds", "steps", "halving"))
 def optimise_newton(
     problem: Problem,
     scene: Scene,
@@ -62,19 +63,75 @@ def optimise_newton(
     *,
     rounds: int,
     steps: int,
+    halving: tuple[Rung, ...] = (),
 ) -> Solution:
     """As `optimise`, by `rounds` rounds of `steps` Levenberg-Marquardt steps; leading axis K.
 
-    Terms read a `PosedScene`; the history has an entry for the start and for every step.
+    halving: after which rounds how many candidates go on (`solver.halving`). Who stops keeps its
+    best poses, and the code STOPPED_EARLY.
+    Terms read a `PosedScene`; the history has an entry for the start and for every step, NaN for
+    the steps a candidate did not take.
     """
-    solve = partial(_solve_one, problem, scene, weights, rounds=rounds, steps=steps)
-    return jax.vmap(solve)(initial, neighbours)
+    terms, count = problem.terms, initial.translation.shape[0]
+    work = work_list(count, rounds, halving)
+    one_round = partial(_one_round, problem, scene, weights, rounds, steps)
+    state = jax.vmap(partial(_first_state, len(terms)))(initial)
+    history = jnp.full((count, rounds, steps + 1, len(terms)), jnp.nan)
+
+    def do(carry, item):
+        # The work list walks through lanes of a ranking, so that rounds of all candidates and of the
+        # last ones are the same compiled code.
+        state, neighbours, history, ranking = carry
+        rank, index, is_new_rung = item
+        rank_now = jnp.argsort(jnp.where(state.finite, state.best_loss, jnp.inf))
+        ranking = jnp.where(is_new_rung, rank_now, ranking)
+        chosen = ranking[rank]
+        mine = jax.tree.map(lambda x: x[chosen], (state, neighbours))
+        (state_now, neighbours_now), reports = jax.vmap(one_round, in_axes=(0, None))(mine, index)
+        state, neighbours = jax.tree.map(
+            lambda x, now: x.at[chosen].set(now), (state, neighbours), (state_now, neighbours_now)
+        )
+        return (state, neighbours, history.at[chosen, index].set(reports), ranking), None
+
+    start = (state, neighbours, history, jnp.arange(count))
+    (state, _, history, ranking), _ = jax.lax.scan(do, start, work.arrays)
+    history = jnp.concatenate(
+        [history[:, 0, :1], history[:, :, 1:].reshape(count, -1, len(terms))], 1
+    )
+    losses = final_total(terms, history, weights)
+    codes = jax.vmap(result_code)(state.best_loss, state.finite, losses)
+    stopped = jnp.isin(jnp.arange(count), ranking[: work.finalists], invert=True)
+    codes = jnp.where(stopped & state.finite, ResultCode.STOPPED_EARLY.value, codes)
+    return Solution(
+        unknowns=Unknowns(matrix_to_rotation_6d(state.best.rotations), state.best.translations),
+        losses=state.best_loss,
+        initial_losses=losses[:, 0],
+        reports=state.best_report,
+        codes=codes,
+        history=history,
+    )
 
 
-def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
+def _first_state(term_count: int, initial: Unknowns) -> _State:
+    poses = _Poses(rotation_6d_to_matrix(initial.rotation_6d), initial.translation)
+    return _State(
+        poses,
+        jnp.asarray(FIRST_DAMPING),
+        poses,
+        jnp.asarray(jnp.inf),
+        jnp.full((term_count,), jnp.nan),
+        jnp.asarray(True),
+    )
+
+
+def _one_round(problem, scene, weights, rounds, steps, carry, index):
+    """`steps` steps of one candidate under the weights of round `index`; reports (steps + 1, n)."""
     terms = problem.terms
+    state, neighbours = carry
+    poses = state.poses
+    progress = index / max(rounds - 1, 1)
 
-    def look(poses: _Poses, neighbours, progress) -> _Local:
+    def look(poses: _Poses) -> _Local:
         def loss_of(poses: _Poses):
             posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
             return evaluate(terms, posed, weights, progress)
@@ -85,70 +142,48 @@ def _solve_one(problem, scene, weights, initial, neighbours, *, rounds, steps):
         gradient = jnp.concatenate([jnp.stack(omega, axis=-1), slope.translations], axis=-1)
         return _Local(total, report, gradient)
 
-    def step(neighbours, progress, curvature, carry, _):
+    def step(carry, index):
+        # The first step of a round has no gradient yet: it stays where it is and looks around. One
+        # look in the program instead of two halves its compile time.
         state, here = carry
         proposal = _move(state.poses, banded_step(curvature, here.gradient, state.damping))
-        there = look(proposal, neighbours, progress)
+        there = look(proposal)
         finite = jnp.isfinite(there.total) & all_finite(there.gradient)
         taken = finite & (there.total < here.total)
         damping = state.damping * jnp.where(taken, EASE, HARDEN)
+        damping = jnp.clip(damping, LEAST_DAMPING, MOST_DAMPING)
+        is_first = index == 0
         state = replace(
             state,
-            poses=choose(taken, proposal, state.poses),
-            damping=jnp.clip(damping, LEAST_DAMPING, MOST_DAMPING),
+            poses=choose(taken & ~is_first, proposal, state.poses),
+            damping=jnp.where(is_first, state.damping, damping),
+            finite=state.finite & (finite | ~is_first),
         )
         here = choose(taken, there, here)
-        state = _keep_best(state, here)
-        return (state, here), here.report
+        return (_keep_best(terms, weights, state, here), here), here.report
 
-    def _keep_best(state: _State, here: _Local) -> _State:
-        loss = final_total(terms, here.report, weights)
-        better = state.finite & (loss < state.best_loss)
-        return replace(
-            state,
-            best=choose(better, state.poses, state.best),
-            best_loss=jnp.where(better, loss, state.best_loss),
-            best_report=jnp.where(better, here.report, state.best_report),
-        )
-
-    def one_round(carry, index):
-        state, neighbours = carry
-        poses = state.poses
-        unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
-        rarely = index % max(rounds // 2, 1) == 0
-        neighbours = problem.refresh(scene, unknowns, neighbours, rarely)
-        progress = index / max(rounds - 1, 1)
-        here = look(poses, neighbours, progress)
-        posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
-        curvature = total_curvature(terms, posed, weights_at(terms, weights, progress))
-        state = replace(
-            state, finite=state.finite & jnp.isfinite(here.total) & all_finite(here.gradient)
-        )
-        state = _keep_best(state, here)
-        (state, _), reports = jax.lax.scan(
-            partial(step, neighbours, progress, curvature), (state, here), None, length=steps
-        )
-        return (state, neighbours), (here.report, reports)
-
-    poses = _Poses(rotation_6d_to_matrix(initial.rotation_6d), initial.translation)
-    state = _State(
-        poses,
-        jnp.asarray(FIRST_DAMPING),
-        poses,
+    unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
+    rarely = index % max(rounds // 2, 1) == 0
+    neighbours = problem.refresh(scene, unknowns, neighbours, rarely)
+    posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
+    curvature = total_curvature(terms, posed, weights_at(terms, weights, progress))
+    nowhere = _Local(
         jnp.asarray(jnp.inf),
         jnp.full((len(terms),), jnp.nan),
-        jnp.asarray(True),
+        jnp.zeros((*poses.translations.shape[:2], 6)),
     )
-    (state, _), (firsts, reports) = jax.lax.scan(one_round, (state, neighbours), jnp.arange(rounds))
-    history = jnp.concatenate([firsts[:1], reports.reshape(-1, len(terms))])
-    losses = final_total(terms, history, weights)
-    return Solution(
-        unknowns=Unknowns(matrix_to_rotation_6d(state.best.rotations), state.best.translations),
-        losses=state.best_loss,
-        initial_losses=losses[0],
-        reports=state.best_report,
-        codes=result_code(state.best_loss, state.finite, losses),
-        history=history,
+    (state, _), reports = jax.lax.scan(step, (state, nowhere), jnp.arange(steps + 1))
+    return (state, neighbours), reports
+
+
+def _keep_best(terms, weights, state: _State, here: _Local) -> _State:
+    loss = final_total(terms, here.report, weights)
+    better = state.finite & (loss < state.best_loss)
+    return replace(
+        state,
+        best=choose(better, state.poses, state.best),
+        best_loss=jnp.where(better, loss, state.best_loss),
+        best_report=jnp.where(better, here.report, state.best_report),
     )
 
 

@@ -28,6 +28,7 @@ class ResultCode(IntEnum):
     CONVERGED = 0
     STEP_LIMIT = 1
     NOT_FINITE = 2
+    STOPPED_EARLY = 3
 
     @property
     def message(self) -> str:
@@ -35,6 +36,7 @@ class ResultCode(IntEnum):
             "converged",
             "step limit reached while still improving",
             "loss or gradient not finite: frozen at its best step",
+            "stopped early: others looked better",
         )[self]
 
 

@@ -1,0 +1,71 @@
+"""Successive halving: rounds for all candidates first, then for those that look best.
+
+Whether a start leads home shows after a few rounds of Levenberg-Marquardt: the loss of a good one
+falls at once. The rest of the time goes to the best. Everything is fixed before the descent (how
+many go on, not who), so that the program has static shapes.
+
+Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization, 2016.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+Rung = tuple[int, int]
+"""(rounds done, candidates that go on)."""
+SCHEDULE = ((1 / 6, 1 / 2), (1 / 3, 1 / 4), (7 / 12, 1 / 8))
+"""(share of the rounds done, share of the candidates that go on)."""
+LEAST_LANES = 2
+"""Candidates a program moves at once, where there are as many: one alone costs almost as much."""
+
+
+@dataclass(frozen=True)
+class WorkList:
+    """Rounds in the order in which they are done, `lanes` candidates at a time."""
+
+    ranks: Int[np.ndarray, "I lanes"]
+    """Whose turn it is, by rank in the latest ranking."""
+    rounds: Int[np.ndarray, " I"]
+    is_new_rung: Bool[np.ndarray, " I"]
+    """Whether candidates are ranked anew before this item."""
+    finalists: int
+    """Candidates that did every round: the first of the last ranking."""
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What a scan walks over."""
+        return self.ranks, self.rounds, self.is_new_rung
+
+
+def halving_rungs(count: int, rounds: int) -> tuple[Rung, ...]:
+    """The rungs of SCHEDULE for `count` candidates; none for those too few to halve."""
+    rungs: list[Rung] = []
+    latest, kept = 0, count
+    for share_done, share_kept in SCHEDULE:
+        done, left = round(share_done * rounds), max(math.ceil(count * share_kept), LEAST_LANES)
+        if left < kept and latest < done < rounds:
+            rungs.append((done, left))
+            latest, kept = done, left
+    return tuple(rungs)
+
+
+def work_list(count: int, rounds: int, rungs: tuple[Rung, ...]) -> WorkList:
+    """Rounds of all candidates up to the first rung, of those that go on up to the second, ...
+
+    Lanes are as many as finalists; where a rung's number is no multiple of that, a few more go on.
+    """
+    lanes = min((kept for _, kept in rungs), default=count)
+    ranks, indices, is_new = [], [], []
+    begin, going = 0, count
+    for end, kept in (*rungs, (rounds, 0)):
+        for index in range(begin, end):
+            for first in range(0, going, lanes):
+                # Lanes left over repeat the last candidate: the same numbers written twice.
+                ranks.append(np.minimum(np.arange(first, first + lanes), going - 1))
+                indices.append(index)
+                is_new.append(index == begin and first == 0 and begin > 0)
+        begin, going = end, min(math.ceil(kept / lanes) * lanes, count)
+    finalists = lanes if rungs else count
+    return WorkList(np.stack(ranks), np.array(indices), np.array(is_new), finalists)

@@ -1,0 +1,121 @@
+"""Successive halving: who is moved when, and what becomes of those who stop."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scene_factory import make_scene, starts_around
+
+from hoijax.losses.fit import object_points
+from hoijax.losses.penetration import ground
+from hoijax.losses.smoothness import translation_smoothness
+from hoijax.losses.term import LossTerm, default_weights, final_total
+from hoijax.methods.hoi_page import object_problem
+from hoijax.methods.object_curvature import with_curvature
+from hoijax.solver.halving import halving_rungs, work_list
+from hoijax.solver.neighbours import empty_neighbours
+from hoijax.solver.newton import optimise_newton
+from hoijax.solver.optimise import ResultCode
+
+COUNT, ROUNDS, STEPS = 5, 4, 2
+RUNGS = ((1, 3), (2, 2))
+TERMS = (
+    LossTerm.constant("object_points", object_points, 1e3),
+    LossTerm.constant("translation_smoothness", translation_smoothness, 1e1),
+    LossTerm("ground", ground, 0.0, 1e1),
+)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 16, 64, 1000])
+@pytest.mark.parametrize("rounds", [1, 4, 12])
+def test_every_candidate_has_its_rounds_in_order_and_the_first_rungs_are_whole(count, rounds):
+    rungs = halving_rungs(count, rounds)
+    work = work_list(count, rounds, rungs)
+    done = np.zeros(count, int)
+    for ranks, index in zip(work.ranks, work.rounds, strict=True):
+        for rank in np.unique(ranks):  # a lane left over repeats a candidate in the same item
+            assert done[rank] == index, "a round left out or done twice"
+            done[rank] += 1
+    assert (done[: work.finalists] == rounds).all()
+    for end, kept in rungs:
+        assert (done[:kept] > end).all(), "fewer go on than the rung says"
+        assert (done[kept + work.finalists :] <= end).all(), "more go on than lanes are left over"
+    assert len(np.unique(work.is_new_rung.cumsum())) == 1 + len(rungs)
+
+
+def test_halving_does_half_the_work_or_less():
+    for count in (6, 16, 64, 1024):
+        work = work_list(count, 12, halving_rungs(count, 12))
+        assert work.ranks.size <= 0.5 * count * 12
+
+
+def test_few_candidates_or_rounds_are_not_halved():
+    assert halving_rungs(2, 12) == ()
+    assert halving_rungs(16, 1) == ()
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make_scene()
+
+
+@pytest.fixture(scope="module")
+def starts(made):
+    """Of five starts the third is nearest and the first and last stand two metres off."""
+    given = starts_around(made, COUNT)
+    away = jnp.asarray([2.0, 0.3, 0.0, 0.1, 2.5])[:, None, None, None] * jnp.array([1.0, 0.0, 0.0])
+    return replace(given, translation=given.translation + away)
+
+
+def solve(made, starts, halving):
+    lists = jax.tree.map(
+        lambda x: jnp.broadcast_to(x, (COUNT, *x.shape)), empty_neighbours(made.scene)
+    )
+    return optimise_newton(
+        object_problem(with_curvature(TERMS)),
+        made.scene,
+        starts,
+        lists,
+        default_weights(TERMS),
+        rounds=ROUNDS,
+        steps=STEPS,
+        halving=halving,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(made, starts):
+    return solve(made, starts, ())
+
+
+@pytest.fixture(scope="module")
+def halved(made, starts):
+    return solve(made, starts, RUNGS)
+
+
+def test_finalists_end_as_if_all_had_gone_on(whole, halved):
+    finalists = np.flatnonzero(np.asarray(halved.codes) != ResultCode.STOPPED_EARLY)
+    assert len(finalists) == 2
+    for k in finalists:
+        np.testing.assert_allclose(halved.losses[k], whole.losses[k], rtol=1e-4)
+        np.testing.assert_allclose(halved.history[k], whole.history[k], rtol=1e-3, atol=1e-6)
+    assert int(np.argmin(halved.losses)) == int(np.argmin(whole.losses))
+
+
+def test_who_stops_keeps_what_was_best_so_far(whole, halved):
+    stopped = np.flatnonzero(np.asarray(halved.codes) == ResultCode.STOPPED_EARLY)
+    totals = np.asarray(final_total(TERMS, whole.history, default_weights(TERMS)))
+    for k in stopped:
+        steps = np.isfinite(np.asarray(halved.history[k])).all(-1)
+        assert 0 < steps.sum() < len(steps)
+        assert steps[: steps.sum()].all(), "the history has gaps"
+        np.testing.assert_allclose(halved.losses[k], totals[k][steps].min(), rtol=1e-4)
+
+
+def test_candidates_that_are_not_finite_never_go_on(made, starts):
+    broken = replace(starts, translation=starts.translation.at[2, 0, 0].set(jnp.nan))
+    codes = np.asarray(solve(made, broken, RUNGS).codes)
+    assert codes[2] == ResultCode.NOT_FINITE
+    assert (codes == ResultCode.STOPPED_EARLY).sum() == 2
