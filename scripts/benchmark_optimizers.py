@@ -31,14 +31,18 @@ from hoijax.methods import hoi_page
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 
 
+SAME = 1.01
+"""A winner is as good as the best contestant's when its loss is at most this much higher."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Options of the comparison."""
 
     scenes: str = "made"
-    """"made" or "omomo"."""
-    contestants: tuple[str, ...] = ("adam:600", "adam:300", "lm:36", "lm:18")
-    """Optimiser and steps."""
+    """"made", "omomo", or a folder of bundles with truth."""
+    contestants: tuple[str, ...] = ("adam:600", "adam:300", "lm:36", "lm:18", "lm:36:halving")
+    """Optimiser and steps; with "halving" only the best candidates go on."""
     only: str = ""
     """Only scenes whose name contains this."""
     quick: bool = False
@@ -52,8 +56,10 @@ def compare(path: Path, contestants: tuple[str, ...]) -> list[dict[str, Any]]:
     staged = hoi_page.stage(bundle, settings)
     rows = []
     for contestant in contestants:
-        name, steps = contestant.split(":")
-        chosen = dataclasses.replace(with_optimizer(settings, name), steps=int(steps))
+        name, steps, *halving = contestant.split(":")
+        chosen = dataclasses.replace(
+            with_optimizer(settings, name), steps=int(steps), halving=bool(halving)
+        )
         rows.append(run(path.name, contestant, bundle, truth, staged, chosen))
     return rows
 
@@ -92,6 +98,10 @@ def run(
 def summarise(rows: list[dict[str, Any]], contestants: tuple[str, ...]) -> list[dict[str, Any]]:
     """Medians over scenes, and the ratio of the time to that of the first contestant, by scene."""
     base = {row["scene"]: row["seconds"] for row in rows if row["contestant"] == contestants[0]}
+    best = {
+        scene: min(row["loss"] for row in rows if row["scene"] == scene)
+        for scene in {row["scene"] for row in rows}
+    }
     table = []
     for contestant in contestants:
         own = [row for row in rows if row["contestant"] == contestant]
@@ -102,6 +112,9 @@ def summarise(rows: list[dict[str, Any]], contestants: tuple[str, ...]) -> list[
                 "seconds": float(np.median([row["seconds"] for row in own])),
                 "faster": float(np.median(ratios)),
                 "loss": float(np.mean([row["loss"] for row in own])),
+                "as_good": float(
+                    np.mean([row["loss"] <= SAME * best[row["scene"]] for row in own])
+                ),
                 **{name: float(np.median([row[name] for row in own])) for name in COLUMNS},
                 "winner_ok": float(np.mean([row["winner_ok"] for row in own])),
             }
@@ -115,9 +128,13 @@ def main() -> None:
     quality = QualityOptions(scenes=options.scenes, only=options.only, quick=options.quick)
     console = Console(width=140)
     with tempfile.TemporaryDirectory() as folder:
-        make = made_bundles if options.scenes == "made" else captured_bundles
+        makers = {"made": made_bundles, "omomo": captured_bundles}
+        if options.scenes in makers:
+            paths = makers[options.scenes](Path(folder), quality)
+        else:
+            paths = sorted(path for path in Path(options.scenes).iterdir() if path.is_dir())
         rows = []
-        for path in make(Path(folder), quality):
+        for path in paths:
             rows += compare(path, options.contestants)
             console.print(rows[-len(options.contestants) :])
     summary = summarise(rows, options.contestants)
