@@ -30,7 +30,6 @@ from hoijax.evaluation import Evaluator
 from hoijax.methods import hoi_page
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 
-
 SAME = 1.01
 """A winner is as good as the best contestant's when its loss is at most this much higher."""
 
