@@ -6,6 +6,7 @@ Nothing that changes shapes is edited, so the program that `hoijax solve` compil
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ from hoijax.solver.initialise import Starts
 from hoijax.solver.neighbours import empty_neighbours
 from hoijax.solver.optimise import Problem
 from hoijax.staging import build_scene
+from hoijax.viewer.motion import edge_groups, edge_labels
 
 REACH = 3
 """Frames to either side that go along with a dragged pose, less and less."""
@@ -80,16 +82,20 @@ class Resolver:
     def final_weights(self) -> Float[ndarray, " n"]:
         return np.array([float(self.weights[term.name][1]) for term in self.terms], np.float32)
 
+    def edited_weights(self, edits: Edits) -> dict[str, tuple[float, float]]:
+        """Start and end weight of every term under the edits."""
+        factors = {name: edits.factors.get(name, 1.0) for name in self.weights}
+        return {
+            name: (float(pair[0]) * factors[name], float(pair[1]) * factors[name])
+            for name, pair in self.weights.items()
+        }
+
     def solve(self, result: Result, edits: Edits) -> Result:
         """All candidates of `result` from where they stand, under the edits."""
         moved = with_key_poses(result, edits)
         scene = self._edited_scene(edits)
         states = self._states(moved, edits)
-        overrides = {
-            name: (float(pair[0]) * factor, float(pair[1]) * factor)
-            for name, pair in self.weights.items()
-            for factor in [edits.factors.get(name, 1.0)]
-        }
+        overrides = self.edited_weights(edits)
         starts = Starts(self._unknowns(moved), tuple(result.labels))
         solution = descend(scene, starts, states, self.terms, self.settings, overrides)
         rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
@@ -169,6 +175,26 @@ class Resolver:
             mask_distance=jnp.asarray(distance, jnp.float32),
         )
         return dataclasses.replace(scene, observed=observed)
+
+
+def recorded(result: Result, resolver: Resolver, edits: Edits, bundle: Path) -> Result:
+    """The result with its edits in what becomes run.json; `bundle` is where the observations lie."""
+    labels = edge_labels(result)
+    groups = edge_groups(result)
+    run = {
+        **result.run,
+        "bundle": str(bundle.absolute()),
+        "weights": {name: list(pair) for name, pair in resolver.edited_weights(edits).items()},
+        "edits": {
+            "edges_off": [labels[e] for e in np.flatnonzero(np.isin(groups, [*edits.groups_off]))],
+            "weight_factors": dict(edits.factors),
+            "key_poses": [
+                {"object": result.assets[o].name, "frame": t, "T_world_object": T.tolist()}
+                for (o, t), T in sorted(edits.key_poses.items())
+            ],
+        },
+    }
+    return dataclasses.replace(result, run=run)
 
 
 def settings_of(result: Result) -> SolveSettings:
