@@ -20,6 +20,7 @@ LAYERS = {
     "hoijax.manifest": "base",
     "hoijax.npz": "base",
     "hoijax.output_folder": "base",
+    "hoijax.progress": "base",
     "hoijax.working": "base",
     # A: mathematics and schemas
     "hoijax.affordance": "A",
@@ -46,6 +47,7 @@ LAYERS = {
     "hoijax.shading": "B",
     # C: the scene
     "hoijax.anchor_config": "B",  # builds on hoijax.config
+    "hoijax.anchor_frames": "C",
     "hoijax.anchor_scene": "C",
     "hoijax.anchor_staging": "C",
     "hoijax.curvature": "C",
@@ -62,6 +64,7 @@ LAYERS = {
     "hoijax": "E",  # the names users import, found lazily
     "hoijax.ablation": "E",
     "hoijax.anchor_pipeline": "E",
+    "hoijax.batch_scenes": "E",
     "hoijax.cli": "E",
     "hoijax.doctor": "E",
     "hoijax.export": "E",

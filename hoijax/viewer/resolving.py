@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bundle import Bundle
@@ -22,10 +21,9 @@ from hoijax.losses.term import LossTerm, Weights, default_weights
 from hoijax.methods.hoi_page import TERMS, descend, object_problem, posed_bodies_of
 from hoijax.result import Result
 from hoijax.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
-from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.scene import Scene, Unknowns
+from hoijax.solver.frame_terms import frame_terms
 from hoijax.solver.initialise import Starts
-from hoijax.solver.neighbours import empty_neighbours
-from hoijax.solver.optimise import Problem
 from hoijax.staging import build_scene
 from hoijax.viewer.motion import edge_groups, edge_labels
 
@@ -118,7 +116,7 @@ class Resolver:
         """Weighted loss of every term in every frame; their mean over frames is the term's loss."""
         edits = edits or Edits()
         states = jnp.asarray(self._states(result, edits))
-        values = _frame_terms(
+        values = frame_terms(
             object_problem(self.terms), self._edited_scene(edits), self._unknowns(result), states
         )
         factors = np.array([edits.factors.get(term.name, 1.0) for term in self.terms], np.float32)
@@ -243,35 +241,6 @@ def _exp(axes: Float[ndarray, "K 3"]) -> Float[ndarray, "K 3 3"]:
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_rotvec(axes).as_matrix()
-
-
-def _frame_terms(
-    problem: Problem, scene: Scene, unknowns: Unknowns, states: Float[Array, "K E T"]
-) -> Float[Array, "K n T"]:
-    """Unweighted terms, summed over their entities, frame by frame."""
-    return _frame_terms_jit(problem, scene, unknowns, states, empty_neighbours(scene))
-
-
-@jax.jit(static_argnums=0)
-def _frame_terms_jit(
-    problem: Problem,
-    scene: Scene,
-    unknowns: Unknowns,
-    states: Float[Array, "K E T"],
-    empty: Neighbours,
-) -> Float[Array, "K n T"]:
-    def one(unknowns: Unknowns, state: Array) -> Array:
-        near = dataclasses.replace(empty, contact_state=state)
-        near = problem.refresh(scene, unknowns, near, jnp.asarray(True))
-        posed = pose_scene(scene, unknowns, near)
-        rows = []
-        for term in problem.terms:
-            values, mask = term.function(posed)
-            kept = jnp.where(mask, values, 0.0)
-            rows.append(jnp.sum(kept.reshape(-1, kept.shape[-1]), axis=0))
-        return jnp.stack(rows)
-
-    return jax.vmap(one)(unknowns, states)
 
 
 def final_weights(result: Result) -> Float[ndarray, " n"]:
