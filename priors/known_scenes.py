@@ -9,7 +9,7 @@ from numpy import ndarray
 from hoijax.affordance import PartAffordanceGraph
 from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import openpose18
-from hoijax.bodies.pose_prior import standing_reference
+from hoijax.bodies.pose_prior import canonical_pose
 from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.errors import UserError
 from hoijax.fields.known_scene import HUMAN, OBJECT, KnownScene
@@ -153,11 +153,3 @@ def _standing(person: ShapedBody) -> Float[ndarray, "V 3"]:
     pelvis = np.asarray(person.joints_rest)[0]
     vertices -= np.array([pelvis[0], vertices[:, 1].min(), pelvis[2]], np.float32)
     return vertices
-
-
-def canonical_pose() -> Float[ndarray, "55 3"]:
-    """Standing with the arms half raised: nothing of the body hides or touches another part of it."""
-    pose = np.zeros((55, 3), np.float32)
-    pose[:22] = standing_reference()
-    pose[16, 2], pose[17, 2] = -0.7, 0.7
-    return pose

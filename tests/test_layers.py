@@ -38,6 +38,7 @@ LAYERS = {
     "hoijax.bundle_reading": "B",
     "hoijax.camera": "B",
     "hoijax.camera_motion": "B",
+    "hoijax.compose_config": "B",  # builds on the settings of hoijax.fields
     "hoijax.contact_table": "B",
     "hoijax.fields": "B",
     "hoijax.mesh_renderer": "B",

@@ -33,7 +33,15 @@ from hoijax.fields.volume_rendering import (
     sample_depths,
 )
 
-__all__ = ["Entity", "RaySamples", "new_entity", "refresh_occupancy", "render_rays"]
+__all__ = [
+    "Entity",
+    "RaySamples",
+    "background_of",
+    "new_entity",
+    "refresh_occupancy",
+    "render_rays",
+    "values_at",
+]
 
 
 @flax.struct.dataclass
@@ -80,13 +88,18 @@ def refresh_occupancy(entity: Entity, key: Array, *, threshold: float = 1.0) -> 
     """The entity with its occupancy looked at again. threshold: density per metre."""
     cells = entity.occupancy.density.shape[0]
     points = cell_points(entity.settings, cells, key)
-    density = _values(entity, points).density
+    density = values_at(entity, points).density
     return entity.replace(occupancy=updated(entity.occupancy, density, threshold))  # pyright: ignore
 
 
-def _values(entity: Entity, points: Float[Array, "n 3"]) -> FieldValues:
+def values_at(entity: Entity, points: Float[Array, "n 3"]) -> FieldValues:
     """Values at points of the entity's own frame."""
     return RadianceField(entity.settings).apply({"params": entity.params["field"]}, points)  # pyright: ignore
+
+
+def background_of(entity: Entity, directions: Float[Array, "R 3"]) -> Float[Array, "R 3"]:
+    """Colour behind everything, as the entity has it."""
+    return Background().apply({"params": entity.params["background"]}, directions)  # pyright: ignore
 
 
 def to_object(
@@ -144,14 +157,13 @@ def render_rays(
         active = open_way & is_occupied(entity.occupancy, entity.settings, local)
         packed = pack(active, budget, jax.random.fold_in(key_pack, i))
         chosen = local.at[packed.index].get(mode="fill", fill_value=1e6)
-        values = _values(entity, chosen)
+        values = values_at(entity, chosen)
         thick = values.density / packed.share
         density = density.at[packed.index].add(thick, mode="drop")
         mixed = mixed.at[packed.index].add(thick[:, None] * values.color, mode="drop")
         shares.append(packed.share)
     if behind is None:
-        background = {"params": entities[0].params["background"]}
-        behind = Background().apply(background, directions)  # pyright: ignore
+        behind = background_of(entities[0], directions)
     color = mixed / jnp.maximum(density, 1e-6)[:, None]
     shape = depths.shape
     rendered, weights = composite(

@@ -17,7 +17,7 @@ from hoijax.errors import UserError
 from hoijax.fields.guidance import ViewCameras
 from hoijax.rendering import RayScene, RenderMesh
 
-__all__ = ["HUMAN", "OBJECT", "KnownScene", "Prompts", "known_pictures"]
+__all__ = ["HUMAN", "OBJECT", "KnownScene", "Prompts", "known_pictures", "known_skeletons"]
 
 HUMAN, OBJECT = 1, 2
 """Instance numbers in masks; 0 is the background."""
@@ -150,3 +150,32 @@ def _cast(scene: RayScene, intrinsics: ndarray, T_world_camera: ndarray, size: t
     T = np.asarray(T_world_camera, np.float32)
     rays = np.einsum("hwi,ji->hwj", camera.ray_directions(), T[:3, :3]).reshape(-1, 3)
     return scene.intersect(np.broadcast_to(T[:3, 3], rays.shape), rays)
+
+
+def known_skeletons(
+    scene: KnownScene, *, pixel_noise: float = 1.0, seed: int = 0, visible: float = 0.06
+):
+    """Skeleton detector of the closed form: (images (N, H, W, 3), cameras) -> keypoints (N, 18, 3).
+
+    Where the true joints project, with noise (pixels of a 128-pixel picture), but only what the pictures
+    show: a keypoint over bare background (colours within `visible`) is not detected.
+    """
+
+    def detect(images: Float[ndarray, "N H W 3"], cameras: ViewCameras) -> Float[ndarray, "N 18 3"]:
+        rng = np.random.default_rng((seed, 18))
+        height, width = images.shape[1:3]
+        found = np.zeros((len(images), 18, 3), np.float32)
+        views = zip(images, cameras.intrinsics, cameras.Ts_world_camera, strict=True)
+        for i, (image, K, T) in enumerate(views):
+            local = (scene.keypoints_world - T[:3, 3]) @ T[:3, :3]
+            pixel = local @ K.T
+            pixel = pixel[:, :2] / pixel[:, 2:]
+            pixel = pixel + rng.normal(0.0, pixel_noise * height / 128.0, pixel.shape)
+            column = np.clip(pixel[:, 0], 0, width - 1).astype(int)
+            row = np.clip(pixel[:, 1], 0, height - 1).astype(int)
+            border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+            shown = np.abs(image[row, column] - np.median(border, axis=0)).max(axis=1) > visible
+            found[i] = np.column_stack([pixel, shown])
+        return found
+
+    return detect
