@@ -48,6 +48,7 @@ from hoijax.methods.anchor_terms import (
     PENETRATION_TERMS,
     anchor_problem,
     anchor_table,
+    check_weights,
     weights_of,
 )
 from hoijax.methods.body_start import start_bodies
@@ -64,6 +65,7 @@ from hoijax.solver.neighbours import empty_neighbours
 from hoijax.solver.optimise import Schedule, Solution, optimise
 from hoijax.staging import build_scene, observed_objects, stage_contacts
 
+__all__ = ["check_weights", "solve_bundle"]
 Log = Callable[[str], None]
 
 
