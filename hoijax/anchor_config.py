@@ -51,6 +51,9 @@ class AnchorSettings:
     search: SearchSettings = field(default_factory=SearchSettings)
     grid_resolution: int = 48
     palm_contact: bool = True
+    picture_width: int = 0
+    """Pixels across the small pictures that body and objects are drawn into and compared with what was
+    seen (the paper's L_reg on frames); 0: no such terms. 96 costs about as much as everything else."""
     optimise_hands: bool = False
     """Fingers are unknowns too (55 joints instead of 22)."""
 

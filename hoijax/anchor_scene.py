@@ -16,8 +16,10 @@ from hoijax.bodies.body_field import BodyField
 from hoijax.bodies.keypoints import openpose18_from
 from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.frames import transform_points
+from hoijax.mesh_renderer import Picture, SurfaceSamples, render
+from hoijax.objects.articulated import rotation_about
 from hoijax.rigid import to_world
-from hoijax.rotations import rotation_6d_to_matrix
+from hoijax.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.scene import Neighbours, PosedScene, Scene, Unknowns, pose_scene
 
 FACE_COUNT = 5
@@ -55,6 +57,48 @@ class SeenPeople:
 
 
 @flax.struct.dataclass
+class ObjectJoints:
+    """Joints between objects, D of them, parents before children; see `hoijax.objects.articulated`.
+
+    A child object has no pose of its own: its parent's and the joint's value give it.
+    """
+
+    Ts_parent_joint: Float[Array, "D 4 4"]
+    axes: Float[Array, "D 3"]
+    lower: Float[Array, " D"]
+    upper: Float[Array, " D"]
+    parents: tuple[int, ...] = flax.struct.field(pytree_node=False)
+    children: tuple[int, ...] = flax.struct.field(pytree_node=False)
+    slides: tuple[bool, ...] = flax.struct.field(pytree_node=False)
+
+
+@flax.struct.dataclass
+class SeenFrames:
+    """Small pictures of every frame, and the coarse meshes that are drawn to be like them.
+
+    Channels: one per instance (people, then objects) that is 1 where it is seen, then the colours red,
+    green, blue in 0 to 1, where there is a video.
+    """
+
+    samples: SurfaceSamples
+    """On the drawn vertices: of all people, one after the other, then of all objects."""
+    object_vertices: Float[Array, "n 3"]
+    """Centred frame of their object."""
+    vertex_object: Int[Array, " n"]
+    Ts_world_camera: Float[Array, "T 4 4"]
+    intrinsics: Float[Array, "T 3 3"]
+    """In pixels of the small pictures."""
+    target: Float[Array, "T h w C"]
+    channel_weights: Float[Array, "T C"]
+    """0 where an instance was missed in a frame."""
+    depth: Float[Array, "T h w"]
+    """Mean depth of the seen points in a pixel, metres."""
+    depth_mask: Bool[Array, "T h w"]
+    skin_count: int = flax.struct.field(pytree_node=False)
+    """Drawn vertices of a person: the last ones of AnchorScene.people."""
+
+
+@flax.struct.dataclass
 class AnchorScene:
     """Constants of one problem."""
 
@@ -71,6 +115,10 @@ class AnchorScene:
     pairs: ContactPairs
     seen: SeenPeople
     fps: Float[Array, ""]
+    frames: SeenFrames | None = None
+    """None: nothing is drawn."""
+    joints: ObjectJoints | None = None
+    """None: all objects are free."""
 
 
 @flax.struct.dataclass
@@ -81,6 +129,9 @@ class AnchorUnknowns:
     body_translation: Float[Array, "P T 3"]
     object_rotation_6d: Float[Array, "O T 6"]
     object_translation: Float[Array, "O T 3"]
+    """Rows of objects that hang on a joint are not used."""
+    joint_values: Float[Array, "D T"] | None = None
+    """Radians or metres; None in a scene without joints."""
 
 
 @flax.struct.dataclass
@@ -105,6 +156,11 @@ class AnchorPosed:
     Ts_world_joint: Float[Array, "P T 55 4 4"]
     keypoints_world: Float[Array, "P T 18 3"]
     neighbours: AnchorNeighbours
+    drawn_vertices: Float[Array, "T v 3"] | None = None
+    """Vertices of the coarse meshes in the world, where the scene has `frames`."""
+    picture: Picture | None = None
+    """The drawn frames, (T, h, w)."""
+    joint_values: Float[Array, "D T"] | None = None
 
     @property
     def vertices_world(self) -> Float[Array, "P T V 3"]:
@@ -139,9 +195,44 @@ class AnchorPosed:
         return body, moved + self.objects.translations[pairs.object]
 
 
-def object_unknowns(unknowns: AnchorUnknowns) -> Unknowns:
-    """The objects' share of the unknowns."""
-    return Unknowns(unknowns.object_rotation_6d, unknowns.object_translation)
+def object_unknowns(scene: AnchorScene, unknowns: AnchorUnknowns) -> Unknowns:
+    """Poses of all objects, with those that hang on joints where their joints put them."""
+    own = Unknowns(unknowns.object_rotation_6d, unknowns.object_translation)
+    if scene.joints is None or unknowns.joint_values is None:
+        return own
+    return jointed(scene.joints, scene.objects.objects.centres, own, unknowns.joint_values)
+
+
+def jointed(
+    joints: ObjectJoints,
+    centres: Float[Array, "O 3"],
+    free: Unknowns,
+    values: Float[Array, "D T"],
+) -> Unknowns:
+    """Poses (centred frames) with the children of joints moved to where their parents hold them."""
+    rotations = list(rotation_6d_to_matrix(free.rotation_6d))
+    shifts = list(free.translation)
+    for d, (parent, child) in enumerate(zip(joints.parents, joints.children, strict=True)):
+        origin, turn = joints.Ts_parent_joint[d, :3, 3], joints.Ts_parent_joint[d, :3, :3]
+        axis, value = joints.axes[d], values[d]
+        if joints.slides[d]:
+            moved, local = turn, _rotated(turn, value[:, None] * axis)
+        else:
+            about = jax.vmap(rotation_about, in_axes=(None, 0))(axis, value)
+            moved, local = _product(turn, about), jnp.zeros(3)
+        rotations[child] = _product(rotations[parent], moved)
+        at = origin + local - centres[parent] + _rotated(moved, centres[child])
+        shifts[child] = _rotated(rotations[parent], at) + shifts[parent]
+    return Unknowns(matrix_to_rotation_6d(jnp.stack(rotations)), jnp.stack(shifts))
+
+
+def _rotated(rotation: Float[Array, "*a 3 3"], point: Float[Array, "*b 3"]) -> Array:
+    return jnp.sum(rotation * point[..., None, :], axis=-1)
+
+
+def _product(a: Float[Array, "*a 3 3"], b: Float[Array, "*b 3 3"]) -> Array:
+    """By multiply and sum: exact float32 on every device."""
+    return jnp.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
 def local_rotations(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array, "P T 55 3 3"]:
@@ -159,7 +250,9 @@ def pose_anchor(
         jax.vmap(person.pose_matrices)(rotations[p], unknowns.body_translation[p])
         for p, person in enumerate(scene.people)
     ]
-    vertices = jnp.stack([jnp.asarray(body.vertices_world) for body in posed])
+    skin = jnp.stack([jnp.asarray(body.vertices_world) for body in posed])
+    drawn = 0 if scene.frames is None else scene.frames.skin_count
+    vertices, drawn_skin = jnp.split(skin, [skin.shape[2] - drawn], axis=2)
     keypoints = jnp.stack(
         [
             jax.vmap(openpose18_from)(body.joints_world, body.vertices_world[:, :FACE_COUNT])
@@ -167,8 +260,10 @@ def pose_anchor(
         ]
     )
     objects = pose_scene(
-        with_bodies(scene, vertices), object_unknowns(unknowns), neighbours.objects
+        with_bodies(scene, vertices), object_unknowns(scene, unknowns), neighbours.objects
     )
+    frames = scene.frames
+    corners = None if frames is None else drawn_vertices(frames, drawn_skin, objects)
     return AnchorPosed(
         scene,
         objects,
@@ -176,6 +271,28 @@ def pose_anchor(
         jnp.stack([jnp.asarray(body.Ts_world_joint) for body in posed]),
         keypoints,
         neighbours,
+        corners,
+        None if frames is None or corners is None else draw(frames, corners),
+        unknowns.joint_values,
+    )
+
+
+def drawn_vertices(
+    frames: SeenFrames, skin: Float[Array, "P T s 3"], objects: PosedScene
+) -> Float[Array, "T v 3"]:
+    """World vertices of the coarse meshes: people, then objects."""
+    rotation = objects.rotations[frames.vertex_object]
+    turned = jnp.sum(rotation * frames.object_vertices[:, None, None, :], axis=-1)
+    things = turned + objects.translations[frames.vertex_object]
+    people = jnp.moveaxis(skin, 1, 0).reshape(skin.shape[1], -1, 3)
+    return jnp.concatenate([people, jnp.swapaxes(things, 0, 1)], axis=1)
+
+
+def draw(frames: SeenFrames, vertices: Float[Array, "T v 3"]) -> Picture:
+    """The posed scene in every frame's small picture."""
+    height, width = frames.depth.shape[1:]
+    return jax.vmap(lambda v, k, T: render(frames.samples, v, k, T, (height, width)))(
+        vertices, frames.intrinsics, frames.Ts_world_camera
     )
 
 

@@ -12,7 +12,8 @@ from numpy import ndarray
 
 from hoijax.affordance import BODY_PARTS
 from hoijax.anchor_config import AnchorSettings
-from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, SeenPeople
+from hoijax.anchor_frames import drawn_skin, stage_frames
+from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, ObjectJoints, SeenPeople
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
@@ -24,6 +25,7 @@ from hoijax.contact_table import ContactKind, ContactTable
 from hoijax.errors import UserError
 from hoijax.frames import invert_rigid
 from hoijax.losses.lookup import pack_corners
+from hoijax.objects.articulated import PRISMATIC, Joint
 from hoijax.observations import Observations
 from hoijax.result import load_result
 from hoijax.rotations import axis_angle_to_matrix
@@ -252,11 +254,17 @@ def stage_anchor(
     subset = skin_subset(body, fields[0], settings.pairs.candidates)
     rows = int(objects.edges.source.shape[0])
     vertices, person, of_body = edge_ends(table, subset, rows, settings.contact_points)
+    posed, frames = subset.indices, None
+    if settings.picture_width:
+        drawn, faces = drawn_skin(shaped[0])
+        posed = np.concatenate([posed, drawn])
+        skin = [(np.asarray(one.vertices_rest)[drawn], faces) for one in shaped]
+        frames = stage_frames(o, bundle.assets, skin, Ts_world_pointmap, settings.picture_width)
     scene = AnchorScene(
         objects=objects.replace(  # pyright: ignore[reportAttributeAccessIssue]
             body_vertices_world=objects.body_vertices_world[:, :, subset.indices]
         ),
-        people=tuple(person.subset(subset.indices) for person in shaped),
+        people=tuple(one.subset(posed) for one in shaped),
         fields=fields,
         fixed_rotations=axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32)),
         edge_vertices=jnp.asarray(vertices),
@@ -265,8 +273,25 @@ def stage_anchor(
         pairs=no_pairs(settings.pairs.object_points),
         seen=seen_people(o, Ts_world_pointmap, settings.points),
         fps=jnp.asarray(float(bundle.fps), jnp.float32),
+        frames=frames,
+        joints=object_joints(bundle.joints),
     )
     return scene, subset
+
+
+def object_joints(joints: tuple[Joint, ...]) -> ObjectJoints | None:
+    """The bundle's joints as arrays; None without any."""
+    if not joints:
+        return None
+    return ObjectJoints(
+        Ts_parent_joint=jnp.asarray(np.stack([j.T_parent_joint for j in joints]), jnp.float32),
+        axes=jnp.asarray(np.stack([j.axis for j in joints]), jnp.float32),
+        lower=jnp.asarray([j.lower for j in joints], jnp.float32),
+        upper=jnp.asarray([j.upper for j in joints], jnp.float32),
+        parents=tuple(j.parent for j in joints),
+        children=tuple(j.child for j in joints),
+        slides=tuple(j.kind == PRISMATIC for j in joints),
+    )
 
 
 def no_pairs(count: int) -> ContactPairs:

@@ -34,6 +34,7 @@ from hoijax.bundle_reading import (
 )
 from hoijax.errors import UserError
 from hoijax.npz import npz_bytes
+from hoijax.objects.articulated import joint_rows
 from hoijax.objects.asset import Asset, save_asset
 from hoijax.observations import Observations
 from hoijax.schema_errors import count_of, numbered
@@ -85,6 +86,7 @@ def write_bundle(
             for person, body in zip(bundle.affordance.people, bundle.bodies, strict=True)
         ],
         "objects": objects,
+        **({"joints": joint_rows(bundle.joints, bundle.assets)} if bundle.joints else {}),
         "provenance": {key: p.model_dump(mode="json") for key, p in bundle.provenance.items()},
         "sha256": {name: digest(files[name]) for name in sorted(files)},
     }

@@ -65,6 +65,25 @@ class ManifestObject(_Frozen):
     """Proposed turns about the world's vertical axis, in degrees, best first: starts of a solve."""
 
 
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Row = Annotated[tuple[_Number, _Number, _Number, _Number], _Tuple]
+
+
+class ManifestJoint(_Frozen):
+    """How an object hangs on another one, as in URDF: it turns about, or slides along, an axis."""
+
+    name: _Name
+    kind: Literal["revolute", "prismatic", "fixed"]
+    parent: _Name
+    child: _Name
+    """Names of objects; the child's mesh frame is the joint's frame after the motion."""
+    T_parent_joint: Annotated[tuple[_Row, _Row, _Row, _Row], _Tuple]
+    axis: Annotated[tuple[_Number, _Number, _Number], _Tuple]
+    lower: _Number | None = None
+    upper: _Number | None = None
+    """Radians or metres; None where there is no limit."""
+
+
 class Manifest(_Frozen):
     """bundle.json."""
 
@@ -77,6 +96,7 @@ class Manifest(_Frozen):
     """Height, width in pixels."""
     people: Annotated[tuple[ManifestPerson, ...], _Tuple, Field(min_length=1)]
     objects: Annotated[tuple[ManifestObject, ...], _Tuple, Field(min_length=1)]
+    joints: Annotated[tuple[ManifestJoint, ...], _Tuple] = ()
     provenance: dict[str, Provenance]
     sha256: dict[str, _Digest]
     """Of every other file of the bundle, by its path inside."""

@@ -31,6 +31,7 @@ from hoijax.bundle_format import (
 )
 from hoijax.errors import UserError
 from hoijax.npz import read_npz
+from hoijax.objects.articulated import Joint, joints_between
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from hoijax.observations import Observations
 from hoijax.schema_errors import parse_json, validation_problems
@@ -61,6 +62,8 @@ class Bundle:
     proposed_yaws: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     """Likely turns of objects about the world's y axis, by name, in degrees, best first: further
     starts of a solve. An object without any is found by the search alone."""
+    joints: tuple[Joint, ...] = ()
+    """Joints between objects (indices into `assets`), parents first: links of articulated objects."""
 
     @property
     def frame_count(self) -> int:
@@ -188,7 +191,8 @@ def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None
             assets.append(asset)
     graph, graph_errors = _read_graph(contents, manifest)
     observations, array_errors = _read_observations(contents, manifest)
-    problems += graph_errors + array_errors
+    joints, joint_errors = _read_joints(manifest)
+    problems += graph_errors + array_errors + joint_errors
     if problems or graph is None or observations is None:
         return None, problems
     bundle = Bundle(
@@ -200,8 +204,23 @@ def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None
         observations,
         manifest.provenance,
         {node.name: node.yaws for node in manifest.objects if node.yaws},
+        joints,
     )
     return bundle, []
+
+
+def _read_joints(manifest: Manifest) -> tuple[tuple[Joint, ...], list[str]]:
+    rows, problems = [], []
+    for joint in manifest.joints:
+        T = np.array(joint.T_parent_joint)
+        where = f"{MANIFEST}: key 'joints': T_parent_joint of '{joint.name}'"
+        problems += rigid_problems(T[None].astype(np.float32), where)
+        lower = -np.inf if joint.lower is None else joint.lower
+        upper = np.inf if joint.upper is None else joint.upper
+        axis = np.array(joint.axis)
+        rows.append((joint.name, joint.kind, joint.parent, joint.child, T, axis, (lower, upper)))
+    joints, wrong = joints_between([node.name for node in manifest.objects], rows)
+    return joints, problems + [f"{MANIFEST}: key 'joints': {problem}" for problem in wrong]
 
 
 def _read_graph(

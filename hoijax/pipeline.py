@@ -323,6 +323,17 @@ def solve_to_folder(
     return result, rows
 
 
+def save_to_folder(result: Result, out: str | Path, log: Log = _silent) -> None:
+    """A result to a whole result folder: arrays, metrics, exports and preview.
+
+    Raises UserError where `out` holds something else.
+    """
+    check_output(out)
+    truth = find_truth(result, Path(out))
+    with output_folder(out) as folder:
+        _write_all(result, folder, truth, log)
+
+
 def _write_all(
     result: Result, folder: Path, truth: Truth | None, log: Log
 ) -> list[dict[str, float]]:

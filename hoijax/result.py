@@ -13,6 +13,7 @@ from hoijax.affordance import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.frames import compose_rigid
 from hoijax.npz import npz_bytes, read_npz
+from hoijax.objects.articulated import Joint, joint_rows, joints_between
 from hoijax.objects.asset import Asset, load_asset, save_asset
 
 RESULT_VERSION = 1
@@ -47,6 +48,10 @@ class Result:
     candidate_body_rotations: Float[ndarray, "C P T 55 3"] | None = None
     """Bodies of every candidate, where the method moves bodies; else all share the winner's."""
     candidate_body_translations: Float[ndarray, "C P T 3"] | None = None
+    joint_values: Float[ndarray, "K D T"] | None = None
+    """Radians or metres of the joints between objects, where the method solved for them."""
+    joints: tuple[Joint, ...] = ()
+    """Between objects, by index: the links of articulated objects."""
     run: dict = field(default_factory=dict)
     """Settings, versions, device, times, bundle hash: what run.json holds."""
 
@@ -75,11 +80,21 @@ class Result:
         return int(self.body_translations.shape[1])
 
 
-_OPTIONAL = ("candidate_body_rotations", "candidate_body_translations")
+_OPTIONAL = ("candidate_body_rotations", "candidate_body_translations", "joint_values")
 
 
 def _array_names() -> list[str]:
-    plain = {"prompt", "fps", "affordance", "assets", "body_name", "labels", "term_names", "run"}
+    plain = {
+        "prompt",
+        "fps",
+        "affordance",
+        "assets",
+        "body_name",
+        "labels",
+        "term_names",
+        "run",
+        "joints",
+    }
     plain |= set(_OPTIONAL)
     return [f.name for f in dataclasses.fields(Result) if f.name not in plain]
 
@@ -100,6 +115,7 @@ def save_result(result: Result, folder: str | Path) -> Path:
         "fps": result.fps,
         "body": result.body_name,
         "objects": [asset.name for asset in result.assets],
+        **({"joints": joint_rows(result.joints, result.assets)} if result.joints else {}),
         "labels": list(result.labels),
         "term_names": list(result.term_names),
         "winner": result.winner,
@@ -135,12 +151,33 @@ def load_result(folder: str | Path) -> Result:
             body_name=str(header["body"]),
             labels=tuple(header["labels"]),
             term_names=tuple(header["term_names"]),
+            joints=_read_joints(header.get("joints", []), names),
             run=header,
             **arrays,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise UserError(f"the result in '{folder}' is damaged: {reason}. Solve again.") from error
+
+
+def _read_joints(rows: list[dict], names: list[str]) -> tuple[Joint, ...]:
+    """Joints of run.json. Raises ValueError where they are none."""
+    raw = [
+        (
+            str(row["name"]),
+            str(row["kind"]),
+            str(row["parent"]),
+            str(row["child"]),
+            np.array(row["T_parent_joint"], np.float64).reshape(4, 4),
+            np.array(row["axis"], np.float64).reshape(3),
+            (float(row.get("lower", -np.inf)), float(row.get("upper", np.inf))),
+        )
+        for row in rows
+    ]
+    joints, problems = joints_between(names, raw)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return joints
 
 
 def _check_sizes(arrays: dict[str, ndarray], labels: int, objects: int) -> None:

@@ -152,15 +152,10 @@ def observed_objects(
 
 def posed_bodies(body: SkinnedBody, observations: Observations) -> Float[Array, "P T V 3"]:
     """Skin vertices of every person in every frame, in the world."""
-
-    def vertices(betas, rest_joints, rotations, translations):
-        shaped = body.shape(betas).with_rest_joints(rest_joints)
-        return jax.vmap(lambda r, t: shaped.pose(r, t).vertices_world)(rotations, translations)
-
-    run = jax.jit(vertices)
     return jnp.stack(
         [
-            run(
+            _posed_body(
+                jax.tree.map(jnp.asarray, body),
                 jnp.asarray(observations.body_betas[p]),
                 jnp.asarray(observations.body_rest_joints[p]),
                 jnp.asarray(observations.body_rotations[p]),
@@ -169,6 +164,14 @@ def posed_bodies(body: SkinnedBody, observations: Observations) -> Float[Array, 
             for p in range(observations.person_count)
         ]
     )
+
+
+@jax.jit
+def _posed_body(
+    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
+) -> Float[Array, "T V 3"]:
+    shaped = body.shape(betas).with_rest_joints(rest_joints)
+    return jax.vmap(lambda r, t: shaped.pose(r, t).vertices_world)(rotations, translations)
 
 
 def contact_edges(

@@ -27,7 +27,7 @@ from hoijax.anchor_pipeline import AnchorOptions
 from hoijax.bodies import load_body
 from hoijax.bundle import read_bundle, read_truth, write_bundle
 from hoijax.evaluation import Evaluator
-from hoijax.methods import anchor_motion
+from hoijax.methods import anchor_terms
 from hoijax.result import save_result
 from hoijax.runtime import describe_device, enable_compilation_cache
 
@@ -53,9 +53,9 @@ ANCHOR_COLUMNS = (
 )
 ANCHOR_ABLATIONS: dict[str, tuple[str, ...]] = {
     "whole": (),
-    "without body keypoints": anchor_motion.BODY_EVIDENCE,
-    "without contact": anchor_motion.CONTACT_TERMS,
-    "without penetration": anchor_motion.PENETRATION_TERMS,
+    "without body keypoints": anchor_terms.BODY_EVIDENCE,
+    "without contact": anchor_terms.CONTACT_TERMS,
+    "without penetration": anchor_terms.PENETRATION_TERMS,
 }
 WRISTS = (4, 7)  # of OPENPOSE_18
 NEAR_BEST = 1.2  # the winner is all right within 20 % of the best candidate by true error

@@ -11,12 +11,16 @@ from hoijax.anchor_scene import (
     AnchorScene,
     AnchorUnknowns,
     ContactPairs,
+    ObjectJoints,
+    SeenFrames,
     SeenPeople,
 )
 from hoijax.bodies import load_body
 from hoijax.bodies.body_field import build_body_field
+from hoijax.bodies.low_poly import low_poly
 from hoijax.frames import compose_rigid, invert_rigid, look_at
 from hoijax.losses.lookup import pack_corners
+from hoijax.mesh_renderer import join_samples, sample_mesh
 from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 
 SAMPLES, SKIN, JOINTS, SEEN, PAIRS, ACTIVE = 24, 60, 22, 20, 8, 12
@@ -45,6 +49,62 @@ def seen_people(rng, vertices: np.ndarray) -> SeenPeople:
     )
 
 
+T_WORLD_CAMERA = look_at(np.array([0.3, 1.2, 3.5]), np.array([0.0, 0.8, 0.0]))
+
+
+def seen_frames(rng, body) -> tuple[np.ndarray, SeenFrames]:
+    """Drawn skin vertices, and pictures of 20 x 16 random pixels; every object is drawn as a box."""
+    import trimesh
+
+    drawn, faces = low_poly(np.asarray(body.template), np.asarray(body.faces), 0.08)
+    crate = trimesh.creation.box((0.3, 0.4, 0.25))
+    meshes = [(np.asarray(body.template)[drawn], faces)] * PEOPLE
+    meshes += [
+        (np.asarray(crate.vertices, np.float32), np.asarray(crate.faces, np.int32))
+    ] * OBJECTS
+    count, size = PEOPLE + OBJECTS, (16, 20)
+    features = [
+        np.concatenate([np.eye(count)[i], rng.uniform(0, 1, 3)]).astype(np.float32)
+        for i in range(count)
+    ]
+    samples = [
+        sample_mesh(v, f, np.tile(paint, (len(f), 1)), 0.08)
+        for (v, f), paint in zip(meshes, features, strict=True)
+    ]
+    joined = join_samples(samples, [len(v) for v, _ in meshes])
+    focal = 20.0
+    intrinsics = np.array([[focal, 0, 10.0], [0, focal, 8.0], [0, 0, 1]], np.float32)
+    weights = np.ones((FRAMES, count + 3), np.float32)
+    weights[1, 0] = 0.0  # person 0 was missed in frame 1
+    frames = SeenFrames(
+        samples=jax.tree.map(jnp.asarray, joined),
+        object_vertices=jnp.asarray(np.tile(meshes[-1][0], (OBJECTS, 1)), jnp.float32),
+        vertex_object=jnp.asarray(np.repeat(np.arange(OBJECTS), 8), jnp.int32),
+        Ts_world_camera=jnp.asarray(np.tile(T_WORLD_CAMERA, (FRAMES, 1, 1)), jnp.float32),
+        intrinsics=jnp.asarray(np.tile(intrinsics, (FRAMES, 1, 1))),
+        target=jnp.asarray(rng.uniform(0, 1, (FRAMES, *size, count + 3)), jnp.float32),
+        channel_weights=jnp.asarray(weights),
+        depth=jnp.asarray(rng.uniform(3.2, 3.7, (FRAMES, *size)), jnp.float32),
+        depth_mask=jnp.asarray(rng.random((FRAMES, *size)) < 0.7),
+        skin_count=len(drawn),
+    )
+    return drawn, frames
+
+
+def object_joints() -> ObjectJoints:
+    """Object 1 turns about an axis of object 0."""
+    T = compose_rigid(np.eye(3), np.array([0.1, 0.2, 0.0]))
+    return ObjectJoints(
+        jnp.asarray(T[None]),
+        jnp.asarray([[0.0, 0.6, 0.8]]),
+        jnp.asarray([-0.2]),
+        jnp.asarray([0.5]),
+        parents=(0,),
+        children=(1,),
+        slides=(False,),
+    )
+
+
 def make_anchor(seed: int = 0, pose_scale: float = 0.3):
     """(scene, unknowns, neighbours); pose_scale 0 stands in the rest pose."""
     rng = np.random.default_rng(seed)
@@ -64,7 +124,8 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
             rng.integers(0, count, SKIN),
         ]
     )
-    person = shaped.subset(indices)
+    drawn, frames = seen_frames(np.random.default_rng([seed, 1]), body)
+    person = shaped.subset(np.concatenate([indices, drawn]))
     pose = pose_scale * rng.normal(size=(PEOPLE, FRAMES, 55, 3))
     matrices = axis_angle_to_matrix(jnp.asarray(pose, jnp.float32))
     place = rng.normal(size=(PEOPLE, FRAMES, 3)) * [0.2, 0.03, 0.2] - [0.0, 0.05, 0.0]
@@ -86,12 +147,15 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
         ),
         seen=seen_people(rng, np.asarray(posed_vertices(person, matrices, place))),
         fps=jnp.asarray(12.0),
+        frames=frames,
+        joints=object_joints(),
     )
     unknowns = AnchorUnknowns(
         matrix_to_rotation_6d(matrices[:, :, :JOINTS]),
         jnp.asarray(place, jnp.float32),
         made.unknowns.rotation_6d,
         made.unknowns.translation,
+        jnp.asarray(rng.uniform(-0.5, 0.8, (1, FRAMES)), jnp.float32),
     )
     vertices = len(indices)
     objects = made.neighbours.replace(

@@ -14,7 +14,7 @@ from hoijax.anchor_staging import BodyMotions, StaticScene, load_static, without
 from hoijax.bodies import load_body
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
-from hoijax.methods import anchor_motion
+from hoijax.methods import anchor_motion, anchor_terms
 from hoijax.methods.body_start import repeated, start_bodies
 from hoijax.result import load_result, save_result
 
@@ -152,7 +152,7 @@ def test_a_still_is_repeated():
 
 def test_unknown_weights_starts_and_counts_are_refused():
     with pytest.raises(UserError, match="unknown loss terms"):
-        anchor_motion.check_weights({"elbow_grease": 1.0})
+        anchor_terms.check_weights({"elbow_grease": 1.0})
     with pytest.raises(UserError, match="Known: fit, estimate, static"):
         check_body_start("guess", has_static=False)
     with pytest.raises(UserError, match="needs a static scene"):
@@ -220,5 +220,5 @@ def _still_result(bundle):
 
 def test_the_problem_compiles_once():
     """Problems compare by value: two solves of one shape share a program."""
-    assert anchor_motion.anchor_problem() == anchor_motion.anchor_problem()
-    assert hash(anchor_motion.anchor_problem()) == hash(anchor_motion.anchor_problem())
+    assert anchor_terms.anchor_problem(anchor_terms.TERMS) == anchor_terms.anchor_problem(anchor_terms.TERMS)
+    assert hash(anchor_terms.anchor_problem(anchor_terms.TERMS)) == hash(anchor_terms.anchor_problem(anchor_terms.TERMS))

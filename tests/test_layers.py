@@ -20,6 +20,7 @@ LAYERS = {
     "hoijax.manifest": "base",
     "hoijax.npz": "base",
     "hoijax.output_folder": "base",
+    "hoijax.progress": "base",
     "hoijax.working": "base",
     # A: mathematics and schemas
     "hoijax.affordance": "A",
@@ -37,6 +38,7 @@ LAYERS = {
     "hoijax.bundle_reading": "B",
     "hoijax.camera": "B",
     "hoijax.camera_motion": "B",
+    "hoijax.compose_config": "B",  # builds on the settings of hoijax.fields
     "hoijax.contact_table": "B",
     "hoijax.fields": "B",
     "hoijax.mesh_renderer": "B",
@@ -46,6 +48,7 @@ LAYERS = {
     "hoijax.shading": "B",
     # C: the scene
     "hoijax.anchor_config": "B",  # builds on hoijax.config
+    "hoijax.anchor_frames": "C",
     "hoijax.anchor_scene": "C",
     "hoijax.anchor_staging": "C",
     "hoijax.curvature": "C",
@@ -62,6 +65,7 @@ LAYERS = {
     "hoijax": "E",  # the names users import, found lazily
     "hoijax.ablation": "E",
     "hoijax.anchor_pipeline": "E",
+    "hoijax.batch_scenes": "E",
     "hoijax.cli": "E",
     "hoijax.doctor": "E",
     "hoijax.export": "E",

@@ -25,6 +25,7 @@ from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
 from hoijax.methods.hoi_page import object_problem
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Neighbours, Unknowns, pose_scene
+from hoijax.solver.align import _nearest
 from hoijax.solver.neighbours import empty_neighbours, refresh_pixels, refresh_vertices
 from hoijax.solver.optimise import ResultCode, Schedule, Solution, optimise
 
@@ -299,3 +300,12 @@ def test_a_refresh_chooses_only_what_it_is_for(made):
     vertices = jax.jit(refresh_vertices)(made.scene, made.unknowns, made.neighbours)
     np.testing.assert_array_equal(vertices.nearest_sample, made.neighbours.nearest_sample)
     np.testing.assert_array_equal(vertices.contact_state, made.neighbours.contact_state)
+
+
+@pytest.mark.parametrize(("queries", "targets", "axes"), [(5, 7, 3), (9, 100, 2)])
+def test_the_nearest_vertex_of_a_point_map_by_brute_force(rng, queries, targets, axes):
+    q = rng.normal(size=(3, queries, axes)).astype(np.float32)
+    t = rng.normal(size=(3, targets, axes)).astype(np.float32)
+    t[:, -1] = t[:, 1]  # equally near: the first counts
+    expected = ((q[:, :, None] - t[:, None]) ** 2).sum(-1).argmin(-1)
+    np.testing.assert_array_equal(_nearest(jnp.asarray(q), jnp.asarray(t)), expected)

@@ -22,6 +22,7 @@ from hoijax.viewer.motion import (
     contact_patch,
     only_candidate,
 )
+from hoijax.viewer.pictures import find_bundle
 from hoijax.viewer.resolving import Edits, Resolver, with_key_poses
 
 pytest.importorskip("viser", reason='needs viser: pip install "hoijax[viewer]"')
@@ -156,47 +157,67 @@ def test_observed_points_lie_on_the_object(viewer):
 
 
 def test_the_why_names_every_edge_and_term(viewer):
-    click(viewer.terms_button)
+    click(viewer.why.terms_button)
     for label in viewer.motion.edge_labels:
-        assert label in viewer.edge_html.content
-    assert viewer.frame_terms.shape == (INITS, len(viewer.result.term_names), FRAMES)
+        assert label in viewer.why.edge_html.content
+    assert viewer.why.frame_terms.shape == (INITS, len(viewer.result.term_names), FRAMES)
     # Neighbours are chosen anew, so that the loss is nearly, not exactly, the solver's.
-    total = viewer.frame_terms.mean(axis=2).sum(axis=1)
+    total = viewer.why.frame_terms.mean(axis=2).sum(axis=1)
     np.testing.assert_allclose(total, viewer.result.losses, rtol=0.1)
-    assert "object points" in viewer.terms_html.content
-    assert len(viewer.curve_plot.data) == 1 + len(viewer.result.term_names)
+    assert "object points" in viewer.why.terms_html.content
+    assert viewer.why.curves_html.content.count("<polyline") == len(viewer.result.term_names)
 
 
-def test_edit_and_solve_again(viewer, folder):
+def test_edit_and_solve_again(viewer, folder, tmp_path):
     """A dragged box stays nearer to where it was put; an edge that is off costs nothing."""
     viewer.choose(viewer.result.winner)
     before = viewer.result
     frame, winner = 6, before.winner
     viewer.frame_slider.value = frame
-    click(viewer.drag_button)
-    start = np.array(viewer.gizmo.position)
-    viewer.gizmo.position = start + np.array([0.0, 0.1, 0.0])
-    viewer.drag_to(0, frame)
-    viewer.edge_boxes[0].value = False
-    viewer.weight_sliders["contact"].value = -1.0
-    edits = viewer.edits()
+    click(viewer.edit.drag_button)
+    start = np.array(viewer.edit.gizmo.position)
+    viewer.edit.gizmo.position = start + np.array([0.0, 0.1, 0.0])
+    viewer.edit.drag_to(0, frame)
+    viewer.edit.edge_boxes[0].value = False
+    viewer.edit.weight_sliders["contact"].value = -1.0
+    edits = viewer.edit.edits()
     assert edits.groups_off == {0}
     assert edits.factors == {"contact": pytest.approx(0.1)}
     T = edits.key_poses[(0, frame)]
     centre = T[:3, :3] @ before.assets[0].centre + T[:3, 3]
     np.testing.assert_allclose(centre, start + np.array([0, 0.1, 0]), atol=1e-5)
-    click(viewer.solve_button)
-    assert viewer.status.content.startswith("Solved in"), viewer.status.content
+    click(viewer.edit.solve_button)
+    assert viewer.edit.status.content.startswith("Solved in"), viewer.edit.status.content
     after = viewer.result
     rise = (after.object_translations - before.object_translations)[winner, 0, :, 1]
     assert rise[frame] > 0.02
     assert rise[frame] > rise[0] + 0.01
     contact = after.term_names.index("contact")
-    if len(viewer.edge_boxes) == 1:
-        assert viewer.frame_terms[:, contact].max() == 0.0
+    if len(viewer.edit.edge_boxes) == 1:
+        assert viewer.why.frame_terms[:, contact].max() == 0.0
     np.testing.assert_array_equal(load_result(folder).losses, before.losses)  # on disk as it was
-    click(viewer.clear_button)
-    assert not viewer.edits().key_poses
+    saved_as_a_result(viewer, folder, tmp_path / "edited")
+    click(viewer.edit.clear_button)
+    assert not viewer.edit.edits().key_poses
+
+
+def saved_as_a_result(viewer, folder, out) -> None:
+    """What is shown goes to a folder of its own, with the edits; never over the result in view."""
+    viewer.edit.folder_text.value = str(folder)
+    click(viewer.edit.save_button)
+    assert "another folder" in viewer.edit.status.content
+    viewer.edit.folder_text.value = str(out)
+    with mock.patch("hoijax.pipeline.DEFAULT_FORMATS", ("amass",)):
+        click(viewer.edit.save_button)
+    assert str(out) in viewer.edit.status.content
+    saved = load_result(out)
+    np.testing.assert_array_equal(saved.object_translations, viewer.result.object_translations)
+    assert saved.run["edits"]["weight_factors"] == {"contact": pytest.approx(0.1)}
+    assert saved.run["edits"]["key_poses"][0]["frame"] == 6
+    assert len(saved.run["edits"]["edges_off"]) >= 1
+    weights = saved.run["weights"]["contact"]
+    assert weights == pytest.approx([0.1 * float(w) for w in viewer.edit.resolver.weights["contact"]])
+    assert find_bundle(saved, out) is not None
 
 
 def test_a_result_of_another_method_cannot_be_solved_again(folder):
@@ -331,6 +352,30 @@ def test_the_static_page_plays_in_chromium(page, tmp_path):
     assert seen.requests == []
 
 
+@pytest.mark.skipif(not headless_browser.can_run(), reason=headless_browser.WHY_NOT)
+def test_the_tabs_live_in_chromium(viewer, tmp_path):
+    """Clicked as a person would: nothing breaks the page, the strips are drawn, solving goes on."""
+
+    def scene_is_there(png: bytes) -> bool:
+        body, box = body_and_object(png)
+        return len(body) > 2000 and len(box) > 500
+
+    viewer.choose(viewer.result.winner)
+    with headless_browser.browser(viewer.url, tmp_path, (1280, 860)) as page:
+        page.wait(scene_is_there)
+        page.click("Why")
+        page.click("Measure terms by frame")
+        page.until("document.querySelectorAll('svg rect title').length > 100")
+        page.until("document.querySelectorAll('svg polyline').length > 5")
+        page.click("Edit")
+        page.click("Solve again")
+        page.until("document.body.innerText.includes('Solved in')", 120)
+        png = page.wait(scene_is_there)  # the page once went white here
+        assert scene_is_there(png)
+        assert page.errors == []
+        assert page.outside == []
+
+
 def test_a_missing_result_is_named(tmp_path):
     ran = run("view", tmp_path / "nothing")
     assert ran.code == 2
@@ -376,9 +421,9 @@ def test_without_its_bundle_a_result_still_plays(folder, tmp_path):
         shown = open_viewer(alone, port=0)
     try:
         assert shown.observed is None
-        assert shown.solve_button.disabled
+        assert shown.edit.solve_button.disabled
         shown.frame_slider.value = 2
-        shown.solve_again()  # pressed all the same: says so, and nothing breaks
-        assert "Needs the bundle" in shown.status.content
+        shown.edit.solve_again()  # pressed all the same: says so, and nothing breaks
+        assert "Needs the bundle" in shown.edit.status.content
     finally:
         shown.server.stop()

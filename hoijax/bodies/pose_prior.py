@@ -89,6 +89,14 @@ def standing_reference() -> np.ndarray:
     return mirror_right(pose)
 
 
+def canonical_pose() -> np.ndarray:
+    """(55, 3) standing with the arms half raised: no part of the body hides or touches another."""
+    pose = np.zeros((55, 3), np.float32)
+    pose[:BODY_JOINT_COUNT] = standing_reference()
+    pose[16, 2], pose[17, 2] = -0.7, 0.7
+    return pose
+
+
 def seated_reference() -> np.ndarray:
     """(22, 3) upright sitting: thighs level, shins down."""
     pose = standing_reference()

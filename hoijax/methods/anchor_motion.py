@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from hoijax.anchor_config import AnchorSettings, check_body_start
+from hoijax.anchor_frames import seen_depth, with_colours
 from hoijax.anchor_scene import (
     AnchorNeighbours,
     AnchorPosed,
     AnchorScene,
     AnchorUnknowns,
-    local_rotations,
     object_unknowns,
     pose_anchor,
 )
@@ -38,136 +38,39 @@ from hoijax.anchor_staging import (
     without_broken_numbers,
 )
 from hoijax.bodies import load_body
-from hoijax.bodies.motion_terms import nearest_vertices
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle import Bundle
-from hoijax.errors import UserError
-from hoijax.frames import compose_rigid
-from hoijax.losses import contact, fit, penetration, smoothness
-from hoijax.losses.body import (
-    body_ground,
-    body_mask,
-    body_points,
-    body_smoothness,
-    foot_slip,
-    object_in_body,
-    self_penetration,
+from hoijax.losses.term import LossTerm
+from hoijax.methods.anchor_results import asset_poses, candidate, motions_of, to_result, winner_of
+from hoijax.methods.anchor_terms import (
+    ACTIVE_SAMPLES,
+    PENETRATION_TERMS,
+    anchor_problem,
+    anchor_table,
+    check_weights,
+    weights_of,
 )
-from hoijax.losses.keypoints import body_keypoints, contact_keypoints
-from hoijax.losses.pose_prior import joint_limits, pose_prior
-from hoijax.losses.term import LossFunction, LossTerm, default_weights
 from hoijax.methods.body_start import start_bodies
 from hoijax.methods.contact_pairs import stage_pairs
-from hoijax.methods.contact_states import contact_states
+from hoijax.methods.contact_states import always_touching, contact_states
+from hoijax.methods.hoi_page import find_starts
+from hoijax.methods.joint_start import start_joints
 from hoijax.methods.point_maps import align
-from hoijax.objects.symmetry import find_symmetries
 from hoijax.result import Result
-from hoijax.rotations import (
-    axis_angle_to_matrix,
-    matrix_to_axis_angle,
-    matrix_to_rotation_6d,
-    rotation_6d_to_matrix,
-)
+from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.scene import Scene
-from hoijax.solver.initialise import Starts, search_starts
-from hoijax.solver.neighbours import empty_neighbours, refresh_vertices
-from hoijax.solver.optimise import Problem, Schedule, Solution, optimise
+from hoijax.solver.initialise import Starts
+from hoijax.solver.neighbours import empty_neighbours
+from hoijax.solver.optimise import Schedule, Solution, optimise
 from hoijax.staging import build_scene, observed_objects, stage_contacts
 
+__all__ = ["check_weights", "solve_bundle"]
 Log = Callable[[str], None]
-ACTIVE_SAMPLES = 48
-CANDIDATE_SAMPLES = 384
 
 
 def _silent(_: str) -> None:
     pass
-
-
-def of_objects(function: LossFunction) -> LossFunction:
-    """A term written for objects among fixed bodies, on bodies that move."""
-
-    def term(posed: AnchorPosed):
-        return function(posed.objects)
-
-    term.__name__ = function.__name__
-    return term
-
-
-TERMS = (
-    LossTerm.constant("body_keypoints", body_keypoints, 2e3),
-    LossTerm.constant("body_points", body_points, 2e2),
-    LossTerm.constant("body_mask", body_mask, 5e-3),
-    LossTerm.constant("joint_limits", joint_limits, 7.0),
-    LossTerm.constant("pose_prior", pose_prior, 1.5e-2),
-    LossTerm.constant("body_smoothness", body_smoothness, 2.6e-4),
-    LossTerm("foot_slip", foot_slip, 5e2, 5e3),
-    LossTerm.constant("body_ground", body_ground, 1.7e2),
-    LossTerm.constant("object_points", of_objects(fit.robust_object_points), 1e3),
-    LossTerm.constant("part_points", of_objects(fit.robust_part_points), 3e2),
-    LossTerm.constant("model_mask", of_objects(fit.model_mask), 2e-2),
-    LossTerm.constant("translation_smoothness", of_objects(smoothness.translation_smoothness), 3e3),
-    LossTerm.constant("rotation_smoothness", of_objects(smoothness.rotation_smoothness), 1e2),
-    LossTerm.constant("ground", of_objects(penetration.ground), 1e2),
-    LossTerm.constant("object_penetration", of_objects(penetration.object_penetration), 10.0),
-    LossTerm("penetration", of_objects(penetration.penetration), 0.0, 300.0),
-    LossTerm("object_in_body", object_in_body, 0.0, 100.0),
-    LossTerm("self_penetration", self_penetration, 0.0, 100.0),
-    LossTerm.constant("contact_keypoints", contact_keypoints, 15.0),
-    LossTerm.constant("contact", of_objects(contact.contact), 8.0),
-    LossTerm("contact_drift", of_objects(contact.contact_drift), 1.0, 1e1),
-)
-CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
-PENETRATION_TERMS = ("penetration", "object_in_body", "self_penetration")
-BODY_EVIDENCE = ("body_keypoints", "body_points", "body_mask")
-
-
-def refresh_anchor(
-    scene: AnchorScene, unknowns: AnchorUnknowns, neighbours: AnchorNeighbours, rarely: Array
-) -> AnchorNeighbours:
-    """Nearest skin of seen points always; what may penetrate only when `rarely`."""
-    posed = pose_anchor(scene, unknowns, neighbours)
-    nearest = jnp.stack(
-        [
-            nearest_vertices(scene.seen.points_world[p], posed.vertices_world[p])
-            for p in range(len(scene.people))
-        ]
-    )
-    neighbours = dataclasses.replace(neighbours, nearest_vertex=nearest)
-
-    def again(n: AnchorNeighbours) -> AnchorNeighbours:
-        objects = refresh_vertices(posed.objects.scene, object_unknowns(unknowns), n.objects)
-        return dataclasses.replace(n, objects=objects, active_samples=_active_samples(posed))
-
-    return jax.lax.cond(rarely, again, lambda n: n, neighbours)
-
-
-def _active_samples(posed: AnchorPosed) -> Array:
-    """The object samples with the smallest distance to each body. (O, P, T, A)"""
-    o, p, t, active = posed.neighbours.active_samples.shape
-    index = jnp.broadcast_to(jnp.arange(CANDIDATE_SAMPLES), (o, p, t, CANDIDATE_SAMPLES))
-    points = posed.sample_points(index)
-    chosen = []
-    for person, field in enumerate(posed.scene.fields):
-        look_up = jax.vmap(jax.vmap(field.distance), in_axes=(0, None))
-        distance = look_up(points[:, person], posed.Ts_world_joint[person])
-        chosen.append(jax.lax.top_k(-distance, active)[1].astype(jnp.int32))
-    return jnp.stack(chosen, axis=1)
-
-
-def anchor_problem(terms: Sequence[LossTerm] = ()) -> Problem:
-    """Bodies and objects under TERMS and the user's own, for `optimise`."""
-    return Problem((*TERMS, *terms), pose_anchor, refresh_anchor)
-
-
-def check_weights(
-    weights: Mapping[str, float | tuple[float, float]] | None, terms: Sequence[LossTerm] = ()
-) -> None:
-    """Refuse weights of terms that do not exist. Raises UserError naming the known ones."""
-    try:
-        default_weights((*TERMS, *terms), weights)
-    except KeyError as error:
-        raise UserError(str(error.args[0])) from error
 
 
 @dataclass
@@ -179,6 +82,7 @@ class _Stage:
     settings: AnchorSettings
     weights: Mapping[str, float | tuple[float, float]]
     terms: tuple[LossTerm, ...]
+    video: UInt8[np.ndarray, "T H W 3"] | None
     log: Log
     times: dict[str, float]
     begun: float
@@ -197,19 +101,20 @@ def solve_bundle(
     static: StaticScene | None = None,
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     terms: Sequence[LossTerm] = (),
+    video: UInt8[np.ndarray, "T H W 3"] | None = None,
     log: Log = _silent,
 ) -> Result:
     """Body and object motion of one bundle.
 
     static: the still whose contacts hold (first frame of a composed scene); without one they are read
     off the first pass. terms: further loss terms over AnchorPosed. weights: overrides by term name.
+    video: the clip, whose colours count where pictures are drawn (settings.picture_width).
     """
     check_body_start(settings.body_start, static is not None)
     bundle = without_broken_numbers(bundle)
     body = load_body(bundle.body)
-    stage = _Stage(
-        bundle, body, settings, dict(weights or {}), tuple(terms), log, {}, time.perf_counter()
-    )
+    given = dict(weights or {}), tuple(terms), video, log
+    stage = _Stage(bundle, body, settings, *given, {}, time.perf_counter())
     motions = start_bodies(bundle, body, settings.body_start, static)
     stage.lap("body start")
     full = pose_full(body, bundle.observations, motions)
@@ -224,28 +129,40 @@ def solve_bundle(
         full,
         object_settings(settings),
     )
-    symmetries = [find_symmetries(asset) for asset in bundle.assets]
-    starts = search_starts(objects, symmetries, settings.inits, settings.search)
+    starts = find_starts(objects, bundle, object_settings(settings))
+    starts, values = start_joints(objects, bundle, starts)
     stage.lap("object starts")
     table = stage_contacts(bundle.affordance, bundle.assets)
     scene, subset = stage_anchor(bundle, body, objects, table, motions, Ts_world_pointmap, settings)
-    always = np.zeros(objects.edges.mask.shape[0], bool)
-    always[table.group[table.is_continuous]] = True
+    always = always_touching(bundle, objects)
     states = contact_states(objects, starts.unknowns, always, object_settings(settings))
     stage.lap("scene")
-    initial = _initial(scene, motions, starts, settings)
+    initial = _initial(motions, starts, values, settings)
     tracked = _descend(stage, scene, initial, states, tracking=True)
     stage.lap("track")
     scene, Ts_world_pointmap = _settle(stage, scene, tracked, Ts_world_pointmap)
     states = _states_again(stage, scene, tracked, always)
     scene = _with_pairs(stage, scene, subset, tracked, states, static)
+    scene = _with_video(stage, scene, tracked)
     solution = _descend(stage, scene, tracked.unknowns, states, tracking=False)
     stage.lap("anchor")
-    return _to_result(stage, scene, starts, states, solution, Ts_world_pointmap)
+    result = to_result(bundle, scene, solution, states, Ts_world_pointmap)
+    names = tuple(term.name for term in _table(stage, scene))
+    return dataclasses.replace(
+        result, labels=starts.labels, term_names=names, run={"seconds": stage.times}
+    )
+
+
+def _table(stage: _Stage, scene: AnchorScene) -> tuple[LossTerm, ...]:
+    drawn, jointed = scene.frames is not None, scene.joints is not None
+    return anchor_table(drawn=drawn, jointed=jointed, terms=stage.terms)
 
 
 def _initial(
-    scene: AnchorScene, motions: BodyMotions, starts: Starts, settings: AnchorSettings
+    motions: BodyMotions,
+    starts: Starts,
+    values: Float[np.ndarray, "K D T"] | None,
+    settings: AnchorSettings,
 ) -> AnchorUnknowns:
     """K starts: the same bodies, the objects' different trajectories."""
     count = len(starts.labels)
@@ -258,6 +175,7 @@ def _initial(
         jnp.broadcast_to(place, (count, *place.shape)),
         starts.unknowns.rotation_6d,
         starts.unknowns.translation,
+        None if values is None else jnp.asarray(values, jnp.float32),
     )
 
 
@@ -284,14 +202,14 @@ def _descend(
     tracking: bool,
 ) -> Solution:
     """One pass over all candidates; while tracking, penetration waits and contact is gentle."""
-    settings = stage.settings
-    weights = default_weights((*TERMS, *stage.terms), stage.weights)
+    settings, table = stage.settings, _table(stage, scene)
+    weights = weights_of(table, stage.weights)
     if tracking:
         for name in PENETRATION_TERMS:
             weights[name] = jnp.zeros(2)
     rate = settings.learning_rate * (2.0 if tracking else 1.0)
     solution = optimise(
-        anchor_problem(stage.terms),
+        anchor_problem(table),
         scene,
         initial,
         _neighbours(scene, states),
@@ -303,25 +221,11 @@ def _descend(
     return jax.block_until_ready(solution)
 
 
-def _winner(solution: Solution) -> int:
-    losses = np.asarray(solution.losses)
-    return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-
-
-def _motions(scene: AnchorScene, unknowns: AnchorUnknowns) -> BodyMotions:
-    local = matrix_to_axis_angle(local_rotations(scene, unknowns))
-    return BodyMotions(np.asarray(local), np.asarray(unknowns.body_translation))
-
-
-def _of(solution: Solution, index: int) -> AnchorUnknowns:
-    return jax.tree.map(lambda x: x[index], solution.unknowns)
-
-
 def _settle(
     stage: _Stage, scene: AnchorScene, tracked: Solution, before: np.ndarray
 ) -> tuple[AnchorScene, np.ndarray]:
     """Align the point maps again, to the tracked bodies; bodies that broke leave them as they were."""
-    motions = _motions(scene, _of(tracked, _winner(tracked)))
+    motions = motions_of(scene, candidate(tracked, winner_of(tracked)))
     if not np.isfinite(motions.translations).all():
         return scene, before
     o, settings = stage.bundle.observations, stage.settings
@@ -336,7 +240,14 @@ def _settle(
     )
     objects = dataclasses.replace(scene.objects, observed=seen, cameras=cameras)
     people = seen_people(o, Ts_world_pointmap, settings.points)
-    return dataclasses.replace(scene, objects=objects, seen=people), Ts_world_pointmap
+    frames = scene.frames
+    if frames is not None:
+        height, width = frames.depth.shape[1:]
+        Ts_world_camera = np.asarray(frames.Ts_world_camera)
+        depth, mask = seen_depth(o, Ts_world_pointmap, Ts_world_camera, (height, width))
+        frames = dataclasses.replace(frames, depth=jnp.asarray(depth), depth_mask=jnp.asarray(mask))
+    scene = dataclasses.replace(scene, objects=objects, seen=people, frames=frames)
+    return scene, Ts_world_pointmap
 
 
 def _states_again(
@@ -345,19 +256,30 @@ def _states_again(
     """Contact states from where the tracked bodies and objects are."""
     out = []
     for k in range(len(tracked.losses)):
-        unknowns = _of(tracked, k)
+        unknowns = candidate(tracked, k)
         here = _posed_scene(scene, unknowns)
-        one = jax.tree.map(lambda x: x[None], object_unknowns(unknowns))
+        one = jax.tree.map(lambda x: x[None], object_unknowns(scene, unknowns))
         out.append(contact_states(here, one, always, object_settings(stage.settings))[0])
     return np.stack(out)
 
 
 @jax.jit
 def _posed_scene(scene: AnchorScene, unknowns: AnchorUnknowns) -> Scene:
+    return _posed(scene, unknowns).objects.scene
+
+
+def _posed(scene: AnchorScene, unknowns: AnchorUnknowns) -> AnchorPosed:
     zero = empty_neighbours(scene.objects)
     nothing = jnp.zeros((scene.objects.object_count, len(scene.people), 1, 1), jnp.int32)
-    posed = pose_anchor(scene, unknowns, AnchorNeighbours(zero, nothing[0], nothing))
-    return posed.objects.scene
+    return pose_anchor(scene, unknowns, AnchorNeighbours(zero, nothing[0], nothing))
+
+
+def _with_video(stage: _Stage, scene: AnchorScene, tracked: Solution) -> AnchorScene:
+    """Meshes painted from the clip, as they were tracked."""
+    if scene.frames is None or stage.video is None:
+        return scene
+    posed = jax.jit(_posed)(scene, candidate(tracked, winner_of(tracked)))
+    return dataclasses.replace(scene, frames=with_colours(scene.frames, posed, stage.video))
 
 
 def _with_pairs(
@@ -369,15 +291,15 @@ def _with_pairs(
     static: StaticScene | None,
 ) -> AnchorScene:
     """Contact keypoints of the static scene, or of the tracked frame with most contact."""
-    k = _winner(tracked)
+    k = winner_of(tracked)
     if static is None:
-        unknowns = _of(tracked, k)
-        motions = _motions(scene, unknowns)
+        unknowns = candidate(tracked, k)
+        motions = motions_of(scene, unknowns)
         frame = int(np.argmax(states[k][np.asarray(scene.objects.edges.mask)].sum(axis=0)))
         static = StaticScene(
             motions.rotations[:, frame],
             motions.translations[:, frame],
-            _asset_poses(scene, unknowns)[:, frame],
+            asset_poses(scene, unknowns)[:, frame],
         )
     table = stage_contacts(stage.bundle.affordance, stage.bundle.assets)
     pairs, count = stage_pairs(
@@ -391,51 +313,3 @@ def _with_pairs(
             stacklevel=2,
         )
     return dataclasses.replace(scene, pairs=pairs)
-
-
-def _asset_poses(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[np.ndarray, "O T 4 4"]:
-    """T_world_asset of every object."""
-    rotations = np.asarray(rotation_6d_to_matrix(unknowns.object_rotation_6d))
-    centres = np.asarray(scene.objects.objects.centres)[:, None, :, None]
-    shifted = np.asarray(unknowns.object_translation) - (rotations @ centres)[..., 0]
-    return compose_rigid(rotations, shifted)
-
-
-def _to_result(
-    stage: _Stage,
-    scene: AnchorScene,
-    starts: Starts,
-    states: np.ndarray,
-    solution: Solution,
-    Ts_world_pointmap: np.ndarray,
-) -> Result:
-    count = len(solution.losses)
-    poses = np.stack([_asset_poses(scene, _of(solution, k)) for k in range(count)])
-    bodies = [_motions(scene, _of(solution, k)) for k in range(count)]
-    best, o, bundle = bodies[_winner(solution)], stage.bundle.observations, stage.bundle
-    edges = np.flatnonzero(np.asarray(scene.objects.edges.mask))
-    return Result(
-        prompt=bundle.prompt,
-        fps=bundle.fps,
-        affordance=bundle.affordance,
-        assets=bundle.assets,
-        body_name=bundle.body,
-        body_rotations=best.rotations,
-        body_translations=best.translations,
-        body_betas=o.body_betas,
-        body_rest_joints=o.body_rest_joints,
-        object_rotations=poses[..., :3, :3],
-        object_translations=poses[..., :3, 3],
-        losses=np.asarray(solution.losses),
-        initial_losses=np.asarray(solution.initial_losses),
-        codes=np.asarray(solution.codes),
-        labels=starts.labels,
-        term_names=tuple(term.name for term in (*TERMS, *stage.terms)),
-        reports=np.asarray(solution.reports),
-        history=np.asarray(solution.history),
-        contact=states[:, edges] > 0.5,
-        Ts_world_pointmap=Ts_world_pointmap,
-        run={"seconds": stage.times},
-        candidate_body_rotations=np.stack([b.rotations for b in bodies]),
-        candidate_body_translations=np.stack([b.translations for b in bodies]),
-    )

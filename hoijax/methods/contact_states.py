@@ -5,10 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from hoijax.bundle import Bundle
 from hoijax.config import SolveSettings
 from hoijax.losses.contact import edge_distances
 from hoijax.scene import Scene, Unknowns, pose_scene
 from hoijax.solver.neighbours import empty_neighbours
+from hoijax.staging import stage_contacts
+
+
+def always_touching(bundle: Bundle, scene: Scene) -> Bool[np.ndarray, " E"]:
+    """Edges that the bundle's graph says are in contact throughout."""
+    table = stage_contacts(bundle.affordance, bundle.assets)
+    always = np.zeros(scene.edges.mask.shape[0], bool)
+    always[table.group[table.is_continuous]] = True
+    return always
 
 
 @jax.jit

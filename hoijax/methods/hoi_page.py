@@ -14,7 +14,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from hoijax.bundle import Bundle
 from hoijax.config import SolveSettings
@@ -32,7 +32,7 @@ from hoijax.losses.fit import (
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, Weights, default_weights
-from hoijax.methods.contact_states import contact_states
+from hoijax.methods.contact_states import always_touching, contact_states
 from hoijax.methods.object_curvature import with_curvature
 from hoijax.methods.point_maps import align
 from hoijax.objects.symmetry import find_symmetries
@@ -152,7 +152,7 @@ def stage(bundle: Bundle, settings: SolveSettings, done: Callable[[str], None] =
     done("scene")
     starts = find_starts(scene, bundle, settings)
     done("starts")
-    states = contact_states(scene, starts.unknowns, _always(bundle, scene), settings)
+    states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     return Staged(scene, starts, states, Ts_world_pointmap)
 
 
@@ -161,15 +161,6 @@ def posed_bodies_of(bundle: Bundle) -> Float[Array, "P T V 3"]:
     from hoijax.bodies import load_body
 
     return posed_bodies(load_body(bundle.body), bundle.observations)
-
-
-def _always(bundle: Bundle, scene: Scene) -> Bool[np.ndarray, " E"]:
-    from hoijax.staging import stage_contacts
-
-    table = stage_contacts(bundle.affordance, bundle.assets)
-    always = np.zeros(scene.edges.mask.shape[0], bool)
-    always[table.group[table.is_continuous]] = True
-    return always
 
 
 def object_problem(terms: Sequence[LossTerm]) -> Problem:

@@ -8,9 +8,10 @@ rigid object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import flax.struct
 import jax.numpy as jnp
@@ -127,7 +128,7 @@ def pose_links(
         if slot >= 0 and tree.slides[link]:
             T = T.at[:3, 3].add(jnp.sum(T[:3, :3] * (values[slot] * axes[link]), axis=1))
         elif slot >= 0:
-            turn = _rotation_about(axes[link], values[slot])
+            turn = rotation_about(axes[link], values[slot])
             T = T.at[:3, :3].set(_product(T[:3, :3], turn))
         posed.append(T)
     return jnp.stack(posed)
@@ -142,7 +143,7 @@ def _compose(T_a_b: Array, T_b_c: Array) -> Array:
     return _product(T_a_b, T_b_c)
 
 
-def _rotation_about(axis: Float[Array, " 3"], angle: Float[Array, ""]) -> Float[Array, "3 3"]:
+def rotation_about(axis: Float[Array, " 3"], angle: Float[Array, ""]) -> Float[Array, "3 3"]:
     """Rodrigues' formula for a unit axis; smooth in the angle everywhere."""
     x, y, z = axis[0], axis[1], axis[2]
     zero = jnp.zeros_like(x)
@@ -230,7 +231,7 @@ def assemble(
     upside down or not finite.
     """
     where = where or f"articulated object '{name}'"
-    problems = _problems(links, joints)
+    problems = joint_problems(links, joints)
     children = [joint[3] for joint in joints]
     roots = [link for link in links if link not in children]
     if not problems and len(roots) != 1:
@@ -267,7 +268,49 @@ def assemble(
     return ArticulatedAsset(name, tuple(order), tuple(links[o] for o in order), tuple(made), T)
 
 
-def _problems(links: Mapping[str, Asset | None], joints: list) -> list[str]:
+def joints_between(names: Sequence[str], rows: list) -> tuple[tuple[Joint, ...], list[str]]:
+    """Joints among named objects, parents first, and every problem; rows as for `assemble`.
+
+    Unlike the links of one asset the objects may be several trees, or free.
+    """
+    problems = joint_problems(dict.fromkeys(names), rows)
+    made: list[Joint] = []
+    left = [] if problems else list(rows)
+    while left:
+        hanging = {row[3] for row in left}
+        ready = [row for row in left if row[2] not in hanging]
+        if not ready:
+            problems.append(f"objects {', '.join(sorted(hanging))} hang on each other in a loop")
+            break
+        for label, kind, parent, child, T, axis, (lower, upper) in ready:
+            unit = np.asarray(axis, np.float64) / max(float(np.linalg.norm(axis)), 1e-12)
+            place = names.index(parent), names.index(child)
+            made.append(Joint(label, kind, *place, T, unit, float(lower), float(upper)))
+        done = {row[3] for row in ready}
+        left = [row for row in left if row[3] not in done]
+    return tuple(made), problems
+
+
+def joint_rows(joints: Sequence[Joint], assets: Sequence[Asset]) -> list[dict[str, Any]]:
+    """Joints between objects as bundle.json, run.json and glb files hold them."""
+    rows = []
+    for joint in joints:
+        limits = {"lower": joint.lower, "upper": joint.upper}
+        rows.append(
+            {
+                "name": joint.name,
+                "kind": joint.kind,
+                "parent": assets[joint.parent].name,
+                "child": assets[joint.child].name,
+                "T_parent_joint": np.asarray(joint.T_parent_joint, np.float64).tolist(),
+                "axis": np.asarray(joint.axis, np.float64).tolist(),
+                **{key: value for key, value in limits.items() if np.isfinite(value)},
+            }
+        )
+    return rows
+
+
+def joint_problems(links: Mapping[str, Any], joints: list) -> list[str]:
     """What is wrong with single joints."""
     problems = []
     seen_names: set[str] = set()

@@ -6,7 +6,7 @@ every frame at once, and dynamic programming over time to K distinct trajectorie
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -115,10 +115,20 @@ def _evidence(scene: Scene, o: int, points: int) -> FrameEvidence:
     )
 
 
+Hypotheses = tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[ndarray, "T H"]]
+Search = Callable[[Scene, int, SearchSettings], Hypotheses]
+
+
 def search_object(
-    scene: Scene, o: int, settings: SearchSettings
-) -> tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[ndarray, "T H"]]:
-    """Pose hypotheses of object `o` in every frame, with costs (inf where not detected)."""
+    scene: Scene,
+    o: int,
+    settings: SearchSettings,
+    centres: Float[ndarray, "T 3"] | None = None,
+) -> Hypotheses:
+    """Pose hypotheses of object `o` in every frame, with costs (inf where not detected).
+
+    centres: where to search in each frame; the observed ones by default.
+    """
     objects = scene.objects
     thing = SearchObject(
         DistanceGrids(scene.grids.corners, scene.grids.lower[o], scene.grids.spacing[o]),
@@ -131,8 +141,8 @@ def search_object(
     frames, hypotheses = scene.frame_count, settings.rotations
     start = super_fibonacci_rotations(hypotheses)
     rotations = jnp.asarray(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
-    centres = observed_centres(scene)[o]
-    translations = jnp.asarray(np.broadcast_to(centres[:, None], (frames, hypotheses, 3)))
+    middle = observed_centres(scene)[o] if centres is None else centres
+    translations = jnp.asarray(np.broadcast_to(middle[:, None], (frames, hypotheses, 3)))
     coarse = _evidence(scene, o, settings.coarse_points)
     found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
     kept = _keep_best(jax.device_get(found), settings.keep)
@@ -186,17 +196,19 @@ def search_starts(
     count: int,
     settings: SearchSettings | None = None,
     costs: PathCosts | None = None,
+    search: Search = search_object,
 ) -> Starts:
     """K distinct best trajectories of every object; candidate k takes track k of each object.
 
     Tracks are the best paths; one that flips between near-symmetric twins stands behind its
     continuous variants (`solver.unfold`).
     symmetries: per object (S, 3, 3), rotations about the centre that change nothing.
+    search: what finds the hypotheses of an object.
     """
     settings = settings or SearchSettings()
     rotation_6d, translation = [], []
     for o in range(scene.object_count):
-        rotations, translations, unary = search_object(scene, o, settings)
+        rotations, translations, unary = search(scene, o, settings)
         paths, _ = best_paths(
             rotations, translations, unary, count=count, symmetries=symmetries[o], costs=costs
         )

@@ -31,7 +31,7 @@ def open_viewer(folder: str | Path, *, host: str = HOST, port: int = PORT) -> "V
     from hoijax.viewer.pictures import find_bundle
 
     try:
-        return Viewer(server, result, find_bundle(result, Path(folder)))
+        return Viewer(server, result, find_bundle(result, Path(folder)), Path(folder))
     except BaseException:
         server.stop()
         raise

@@ -6,12 +6,12 @@ Nothing that changes shapes is edited, so the program that `hoijax solve` compil
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bundle import Bundle
@@ -21,11 +21,11 @@ from hoijax.losses.term import LossTerm, Weights, default_weights
 from hoijax.methods.hoi_page import TERMS, descend, object_problem, posed_bodies_of
 from hoijax.result import Result
 from hoijax.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
-from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.scene import Scene, Unknowns
+from hoijax.solver.frame_terms import frame_terms
 from hoijax.solver.initialise import Starts
-from hoijax.solver.neighbours import empty_neighbours
-from hoijax.solver.optimise import Problem
 from hoijax.staging import build_scene
+from hoijax.viewer.motion import edge_groups, edge_labels
 
 REACH = 3
 """Frames to either side that go along with a dragged pose, less and less."""
@@ -80,16 +80,20 @@ class Resolver:
     def final_weights(self) -> Float[ndarray, " n"]:
         return np.array([float(self.weights[term.name][1]) for term in self.terms], np.float32)
 
+    def edited_weights(self, edits: Edits) -> dict[str, tuple[float, float]]:
+        """Start and end weight of every term under the edits."""
+        factors = {name: edits.factors.get(name, 1.0) for name in self.weights}
+        return {
+            name: (float(pair[0]) * factors[name], float(pair[1]) * factors[name])
+            for name, pair in self.weights.items()
+        }
+
     def solve(self, result: Result, edits: Edits) -> Result:
         """All candidates of `result` from where they stand, under the edits."""
         moved = with_key_poses(result, edits)
         scene = self._edited_scene(edits)
         states = self._states(moved, edits)
-        overrides = {
-            name: (float(pair[0]) * factor, float(pair[1]) * factor)
-            for name, pair in self.weights.items()
-            for factor in [edits.factors.get(name, 1.0)]
-        }
+        overrides = self.edited_weights(edits)
         starts = Starts(self._unknowns(moved), tuple(result.labels))
         solution = descend(scene, starts, states, self.terms, self.settings, overrides)
         rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
@@ -112,7 +116,7 @@ class Resolver:
         """Weighted loss of every term in every frame; their mean over frames is the term's loss."""
         edits = edits or Edits()
         states = jnp.asarray(self._states(result, edits))
-        values = _frame_terms(
+        values = frame_terms(
             object_problem(self.terms), self._edited_scene(edits), self._unknowns(result), states
         )
         factors = np.array([edits.factors.get(term.name, 1.0) for term in self.terms], np.float32)
@@ -171,6 +175,26 @@ class Resolver:
         return dataclasses.replace(scene, observed=observed)
 
 
+def recorded(result: Result, resolver: Resolver, edits: Edits, bundle: Path) -> Result:
+    """The result with its edits in what becomes run.json; `bundle` is where the observations lie."""
+    labels = edge_labels(result)
+    groups = edge_groups(result)
+    run = {
+        **result.run,
+        "bundle": str(bundle.absolute()),
+        "weights": {name: list(pair) for name, pair in resolver.edited_weights(edits).items()},
+        "edits": {
+            "edges_off": [labels[e] for e in np.flatnonzero(np.isin(groups, [*edits.groups_off]))],
+            "weight_factors": dict(edits.factors),
+            "key_poses": [
+                {"object": result.assets[o].name, "frame": t, "T_world_object": T.tolist()}
+                for (o, t), T in sorted(edits.key_poses.items())
+            ],
+        },
+    }
+    return dataclasses.replace(result, run=run)
+
+
 def settings_of(result: Result) -> SolveSettings:
     """The settings a result was solved with. Raises UserError where they cannot be read."""
     try:
@@ -217,35 +241,6 @@ def _exp(axes: Float[ndarray, "K 3"]) -> Float[ndarray, "K 3 3"]:
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_rotvec(axes).as_matrix()
-
-
-def _frame_terms(
-    problem: Problem, scene: Scene, unknowns: Unknowns, states: Float[Array, "K E T"]
-) -> Float[Array, "K n T"]:
-    """Unweighted terms, summed over their entities, frame by frame."""
-    return _frame_terms_jit(problem, scene, unknowns, states, empty_neighbours(scene))
-
-
-@jax.jit(static_argnums=0)
-def _frame_terms_jit(
-    problem: Problem,
-    scene: Scene,
-    unknowns: Unknowns,
-    states: Float[Array, "K E T"],
-    empty: Neighbours,
-) -> Float[Array, "K n T"]:
-    def one(unknowns: Unknowns, state: Array) -> Array:
-        near = dataclasses.replace(empty, contact_state=state)
-        near = problem.refresh(scene, unknowns, near, jnp.asarray(True))
-        posed = pose_scene(scene, unknowns, near)
-        rows = []
-        for term in problem.terms:
-            values, mask = term.function(posed)
-            kept = jnp.where(mask, values, 0.0)
-            rows.append(jnp.sum(kept.reshape(-1, kept.shape[-1]), axis=0))
-        return jnp.stack(rows)
-
-    return jax.vmap(one)(unknowns, states)
 
 
 def final_weights(result: Result) -> Float[ndarray, " n"]:

@@ -115,6 +115,15 @@ class CandidateStage:
             cast_shadow=False,
         )
 
+    def change(self, motion: CandidateMotion) -> None:
+        """Take another motion of the same people and objects."""
+        for patch in self.patches:
+            if patch is not None:
+                patch.remove()
+        self.motion, self.frame = motion, -1
+        name = self.root.name.strip("/")
+        self.patches = [self._add_patch(name, t) for t in range(motion.clip.frame_count)]
+
     def show(self, frame: int) -> None:
         """Move everything to a frame."""
         motion = self.motion
@@ -148,9 +157,6 @@ class CandidateStage:
         """Shift the whole candidate sideways by `x` metres; show or hide it."""
         self.root.position = (x, 0.0, 0.0)
         self.root.visible = visible
-
-    def remove(self) -> None:
-        self.root.remove()
 
 
 class ObservedStage:

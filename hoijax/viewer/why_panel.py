@@ -1,0 +1,72 @@
+"""The tab "Why": every edge of the graph met or violated, and where each term's loss comes from."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hoijax.viewer import charts
+from hoijax.viewer.resolving import final_weights
+
+if TYPE_CHECKING:
+    from hoijax.viewer.controls import Viewer
+
+
+class WhyPanel:
+    """Strips of the candidate in view; `draw` follows the frame, `draw_curves` the candidate."""
+
+    def __init__(self, viewer: "Viewer", gui: Any) -> None:
+        self.viewer = viewer
+        self.frame_terms: np.ndarray | None = None
+        gui.add_markdown("**Contacts of the graph**")
+        self.edge_html = gui.add_html("")
+        gui.add_markdown("**Loss by term and frame** (weighted)")
+        self.terms_html = gui.add_html("")
+        self.terms_button = gui.add_button("Measure terms by frame", disabled=not viewer.found)
+        self.terms_button.on_click(lambda _: self.measure_terms())
+        self.status = gui.add_markdown("")
+        gui.add_markdown("**Loss by term and step** (weighted)")
+        self.curves_html = gui.add_html("")
+        self.draw_curves()
+
+    def draw(self) -> None:
+        """The strips of the candidate and frame in view."""
+        viewer = self.viewer
+        motion = viewer.motion
+        self.edge_html.content = _inset(
+            charts.edge_strip(
+                motion.edge_labels,
+                motion.edge_expected,
+                motion.edge_met,
+                motion.edge_distances,
+                viewer.frame,
+            )
+        )
+        if self.frame_terms is not None:
+            self.terms_html.content = _inset(
+                charts.term_strip(
+                    viewer.result.term_names, self.frame_terms[viewer.candidate], viewer.frame
+                )
+            )
+
+    def draw_curves(self) -> None:
+        """Weighted terms over the steps of the candidate in view."""
+        result = self.viewer.result
+        history = result.history[self.viewer.candidate]
+        curves = charts.weighted_history(history, final_weights(result))
+        self.curves_html.content = _inset(charts.loss_curves(result.term_names, curves))
+
+    def measure_terms(self) -> None:
+        """Every term in every frame, under the edits as they are set."""
+        viewer = self.viewer
+        with viewer.lock:
+            self.status.content = "Measuring ..."
+            resolver = viewer.edit.resolver_or_say()
+            if resolver is not None:
+                self.frame_terms = resolver.frame_terms(viewer.result, viewer.edit.edits())
+                self.draw()
+            self.status.content = viewer.edit.status.content if resolver is None else ""
+
+
+def _inset(content: str) -> str:
+    """Off the panel's edge, as viser's own controls are."""
+    return f'<div style="padding:0 12px">{content}</div>'

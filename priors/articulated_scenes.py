@@ -1,0 +1,143 @@
+"""Made scenes of objects with joints: a person acts with the root link, and the joints move by themselves.
+
+The links of an articulated object are objects of the scene, each with its own mask and points, as a
+segmenter that is asked for "laptop" and "laptop lid" would give them; the bundle's joints tie them.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hoijax.affordance import AffordanceObject, PartAffordanceGraph
+from hoijax.bundle import Bundle, Provenance, Truth
+from hoijax.errors import UserError
+from hoijax.objects.articulated import FIXED, PRISMATIC, ArticulatedAsset, Joint, pose_links
+from hoijax.objects.asset import Asset
+from priors.choreographer import choreograph
+from priors.observation_noise import NoiseModel
+from priors.offline import BODY, make_script
+from priors.posed_truth import BodyMotion, rendered_truth
+from priors.rendered_observations import observe_with_truth
+
+PERIODS = (0.6, 1.2)
+"""How often a joint goes from one end of its range to the other in a clip, least and most."""
+USED_RANGE = 0.8
+"""Share of a joint's range that it moves through."""
+FREE_TURN, FREE_SLIDE = 1.0, 0.2
+"""Range of joints without limits, to both sides: radians, metres."""
+
+
+def scene_objects(asset: ArticulatedAsset) -> tuple[tuple[Asset, ...], tuple[Joint, ...]]:
+    """Links with a surface as assets, and the joints between them by index.
+
+    The root keeps the object's name, the others add the link's. Raises UserError for links without a
+    surface: there is nothing to see of them.
+    """
+    empty = [n for n, link in zip(asset.link_names, asset.links, strict=True) if link is None]
+    if empty:
+        raise UserError(
+            f"articulated object '{asset.name}': links {', '.join(empty)} have no surface; in a made "
+            "scene every link must be seen. Merge them with their neighbours."
+        )
+    names = [asset.name, *(f"{asset.name} {name}" for name in asset.link_names[1:])]
+    links = [link for link in asset.links if link is not None]
+    objects = tuple(
+        dataclasses.replace(link, name=name) for link, name in zip(links, names, strict=True)
+    )
+    return objects, asset.joints
+
+
+def joint_motion(joints: tuple[Joint, ...], frames: int, seed: int) -> Float[ndarray, "D T"]:
+    """Seeded smooth values within the limits of every joint; zero for fixed ones."""
+    rng = np.random.default_rng([seed, 23])
+    values = np.zeros((len(joints), frames), np.float32)
+    for d, joint in enumerate(joints):
+        phase, rate = rng.uniform(0, 1), rng.uniform(*PERIODS)
+        if joint.kind == FIXED:
+            continue
+        free = FREE_SLIDE if joint.kind == PRISMATIC else FREE_TURN
+        low = joint.lower if np.isfinite(joint.lower) else -free
+        high = joint.upper if np.isfinite(joint.upper) else free
+        wave = 0.5 - 0.5 * np.cos(np.pi * (rate * np.linspace(0, 1, frames) + phase))
+        values[d] = low + (high - low) * (0.5 + USED_RANGE * (wave - 0.5))
+    return values
+
+
+def observe_articulated(
+    text: str,
+    asset: ArticulatedAsset,
+    *,
+    values: Float[ndarray, "D T"] | None = None,
+    frames: int = 49,
+    seed: int = 0,
+    noise: NoiseModel | None = None,
+) -> tuple[Bundle, Truth, Float[ndarray, "D T"]]:
+    """Observations of a choreographed scene, the truth, and the true joint values.
+
+    values: of every joint in every frame (radians or metres); seeded ones within the limits otherwise.
+    The sentence is about the object; the person touches its root link.
+    """
+    noise = noise or NoiseModel()
+    objects, joints = scene_objects(asset)
+    if values is None:
+        values = joint_motion(joints, frames, seed)
+    script = make_script(text, objects[:1])
+    scene = choreograph(script, objects[:1], frames=frames, seed=seed)
+    Ts_world_object = _link_poses(asset, joints, values, scene.Ts_world_object[0])
+    motion = BodyMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
+    truth = rendered_truth(
+        BODY,
+        motion,
+        objects,
+        Ts_world_object,
+        scene.contact,
+        view=(scene.camera, scene.T_world_camera),
+    )
+    rendered = observe_with_truth(truth, noise, seed)
+    settings = {"text": text, "frames": frames, **dataclasses.asdict(noise)}
+    provenance = Provenance(
+        model="priors.articulated_scenes", revision="1", settings=settings, seed=seed
+    )
+    bundle = Bundle(
+        prompt=text,
+        fps=scene.fps,
+        affordance=_with_links(script.graph, objects),
+        assets=objects,
+        bodies=(BODY,) * len(script.graph.people),
+        observations=rendered.observations,
+        provenance={"*": provenance},
+        joints=joints,
+    )
+    return bundle, rendered.truth, values
+
+
+def _link_poses(
+    asset: ArticulatedAsset,
+    joints: tuple[Joint, ...],
+    values: Float[ndarray, "D T"],
+    Ts_world_root: Float[ndarray, "T 4 4"],
+) -> Float[ndarray, "L T 4 4"]:
+    """T_world_link of all links; the choreographed object is the root link itself."""
+    tree = dataclasses.replace(asset, T_asset_root=np.eye(4)).tree()
+    moving = np.array([joint.kind != FIXED for joint in joints])
+    posed = jax.vmap(lambda v, T: pose_links(tree, v, T))(
+        values[moving].T.astype(np.float32), Ts_world_root.astype(np.float32)
+    )
+    return np.moveaxis(np.asarray(posed), 1, 0)
+
+
+def _with_links(graph: PartAffordanceGraph, objects: tuple[Asset, ...]) -> PartAffordanceGraph:
+    """The graph with the other links as objects that nobody need touch."""
+    nodes = tuple(
+        AffordanceObject(
+            name=link.name,
+            parts=link.part_names or ("surface",),
+            is_translational=True,
+            is_rotational=True,
+        )
+        for link in objects[1:]
+    )
+    return graph.model_copy(update={"objects": (*graph.objects, *nodes)})
