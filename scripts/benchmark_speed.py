@@ -76,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of 100 hoijax steps")
     parser.add_argument("--bundle", help="also time every stage of solving this bundle")
     parser.add_argument("--json", type=Path, help="write rows and summary here")
+    parser.add_argument("--against", type=Path, help="earlier --json: compare ratios with it")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.quick:
@@ -273,6 +274,16 @@ def print_tables(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
         console.print(f"{key}: {value:.3g}" if isinstance(value, float) else f"{key}: {value}")
 
 
+def print_comparison(summary: dict[str, Any], earlier: Path) -> None:
+    """Each ratio beside that of an earlier run: ratios survive another machine, seconds do not."""
+    before = json.loads(earlier.read_text())["summary"]
+    print(f"against {earlier} ({before.get('device')}):")
+    for key, now in summary.items():
+        then = before.get(key)
+        if key.startswith(("ratio_", "cpu_ratio_")) and now and then:
+            print(f"  {key}: {now:.3g}, was {then:.3g} ({now / then:.2f} of it)")
+
+
 def main() -> None:
     arguments = parse_arguments()
     if arguments.alone:
@@ -295,6 +306,8 @@ def main() -> None:
     if arguments.bundle:
         summary["stage_seconds"] = time_stages(arguments.bundle, arguments.inits)
     print_tables(rows, summary)
+    if arguments.against:
+        print_comparison(summary, arguments.against)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps({"rows": rows, "summary": summary}, indent=2) + "\n")
