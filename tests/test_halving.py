@@ -28,7 +28,7 @@ TERMS = (
 )
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 16, 64, 1000])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 16, 64, 1000, 2048])
 @pytest.mark.parametrize("rounds", [1, 4, 12])
 def test_every_candidate_has_its_rounds_in_order_and_the_first_rungs_are_whole(count, rounds):
     rungs = halving_rungs(count, rounds)
@@ -46,7 +46,7 @@ def test_every_candidate_has_its_rounds_in_order_and_the_first_rungs_are_whole(c
 
 
 def test_halving_does_half_the_work_or_less():
-    for count in (6, 16, 64, 1024):
+    for count in (6, 16, 64, 1024):  # the last: more finalists than lanes
         work = work_list(count, 12, halving_rungs(count, 12))
         assert work.ranks.size <= 0.5 * count * 12
 

@@ -28,7 +28,7 @@ def content_key(asset: Asset) -> bytes:
         asset.sample_parts,
     ):
         digest.update(f"{array.shape}{array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     digest.update(str(len(asset.part_names)).encode())
     return digest.digest()
 

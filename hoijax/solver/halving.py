@@ -19,6 +19,8 @@ SCHEDULE = ((1 / 6, 1 / 2), (1 / 3, 1 / 4), (7 / 12, 1 / 8))
 """(share of the rounds done, share of the candidates that go on)."""
 LEAST_LANES = 2
 """Candidates a program moves at once, where there are as many: one alone costs almost as much."""
+MOST_LANES = 64
+"""Candidates a program moves at once at most: enough for a large GPU, and memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,12 @@ def halving_rungs(count: int, rounds: int) -> tuple[Rung, ...]:
 def work_list(count: int, rounds: int, rungs: tuple[Rung, ...]) -> WorkList:
     """Rounds of all candidates up to the first rung, of those that go on up to the second, ...
 
-    Lanes are as many as finalists; where a rung's number is no multiple of that, a few more go on.
+    Lanes are as many as finalists, up to MOST_LANES; where a rung's number is no multiple of that, a
+    few more go on.
     """
-    lanes = min((kept for _, kept in rungs), default=count)
+    lanes = min(min((kept for _, kept in rungs), default=count), MOST_LANES)
     ranks, indices, is_new = [], [], []
-    begin, going = 0, count
+    begin, going, finalists = 0, count, count
     for end, kept in (*rungs, (rounds, 0)):
         for index in range(begin, end):
             for first in range(0, going, lanes):
@@ -66,6 +69,5 @@ def work_list(count: int, rounds: int, rungs: tuple[Rung, ...]) -> WorkList:
                 ranks.append(np.minimum(np.arange(first, first + lanes), going - 1))
                 indices.append(index)
                 is_new.append(index == begin and first == 0 and begin > 0)
-        begin, going = end, min(math.ceil(kept / lanes) * lanes, count)
-    finalists = lanes if rungs else count
+        begin, finalists, going = end, going, min(math.ceil(kept / lanes) * lanes, count)
     return WorkList(np.stack(ranks), np.array(indices), np.array(is_new), finalists)
