@@ -6,7 +6,6 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
-from hoijax.objects.distance_grid import build_distance_grids
 from hoijax.objects.symmetry import continuous_axes, find_symmetries, symmetric_angle_degrees
 
 
