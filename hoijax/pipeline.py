@@ -20,11 +20,15 @@ from hoijax.evaluation import Evaluator
 from hoijax.export import clip_from_result
 from hoijax.export.formats import ExportOptions, check_formats, write_formats
 from hoijax.losses.term import LossTerm
+from hoijax.memory import chosen_window
 from hoijax.methods import anchor_motion, hoi_page
+from hoijax.methods.long_clips import check_windows, solve_long_bundle
+from hoijax.methods.windows import windows_of
 from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
 from hoijax.output_folder import added_files, check_output, output_folder
+from hoijax.progress import finished
 from hoijax.result import Result, load_result, save_result
-from hoijax.runtime import describe_device, enable_compilation_cache, versions
+from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
 
 METHODS = ("hoi-page", "anchor-motion")
 SOLVE_OF_METHOD = {"hoi-page": "hoi-page", "anchorhoi": "anchor-motion"}
@@ -48,6 +52,7 @@ def solve(
     optimizer: str | None = None,
     steps: int | None = None,
     seed: int = 0,
+    window: int | None = None,
     terms: Sequence[LossTerm] = (),
     anchor: AnchorOptions | None = None,
     log: Log = _silent,
@@ -59,6 +64,8 @@ def solve(
     bundle: a Bundle or the path of one. preset: "default" (ours) or "hoi-page" (published).
     weights: by term name, a number or (start, end). inits, optimizer ("lm" or "adam"), steps:
     override the preset.
+    window: frames of the overlapping windows that a long clip is solved in; by default as many as
+    fit the memory, the whole clip if it can be (`hoijax.memory`).
     terms: your own loss terms, see docs/your-own-loss.md.
     Raises UserError for bad input, before anything is traced.
     """
@@ -67,6 +74,13 @@ def solve(
     settings = checked_settings(
         method, preset=preset, weights=weights, terms=terms, anchor=anchor, **chosen
     )
+    if window is not None:
+        if isinstance(settings, AnchorSettings):
+            raise UserError(
+                "--window is for the method hoi-page: anchor-motion solves whole clips."
+            )
+        check_windows(settings)
+        windows_of(window + 1, window)
     source: dict[str, str] = {}
     if not isinstance(bundle, Bundle):
         path = Path(bundle)
@@ -78,7 +92,11 @@ def solve(
     if isinstance(settings, AnchorSettings):
         result = solve_anchor(bundle, settings, anchor, **given)
     else:
-        result = hoi_page.solve_bundle(bundle, settings, **given)
+        window = chosen_window(bundle, settings, window, log)
+        if window < bundle.frame_count:
+            result = solve_long_bundle(bundle, settings, window, **given)
+        else:
+            result = hoi_page.solve_bundle(bundle, settings, **given)
     run = {
         **source,
         **result.run,
@@ -86,6 +104,7 @@ def solve(
         "settings": dataclasses.asdict(settings),
         "weights": dict(weights or {}),
         "device": describe_device(),
+        "peak_memory_gb": peak_memory_gb(),
         "versions": versions(),
     }
     return dataclasses.replace(result, run=run)
@@ -279,7 +298,7 @@ def generate(
         bundle, video = observe_by_models(
             text, assets, stage_options, frames=frames, seed=seed, log=log
         )
-    log(f"observe: {time.perf_counter() - begun:.1f} s")
+    finished(log, "observe", time.perf_counter() - begun)
     chosen = {"method": SOLVE_OF_METHOD[method], "preset": preset, "inits": inits, "seed": seed}
     result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
@@ -342,10 +361,10 @@ def _write_all(
     evaluator = Evaluator(result, load_body(result.body_name), truth)
     rows = [evaluator.measure(k) for k in range(len(result.losses))]
     _write_metrics(result, rows, folder)
-    log(f"metrics: {time.perf_counter() - begun:.1f} s")
+    finished(log, "metrics", time.perf_counter() - begun)
     begun = time.perf_counter()
     export(result, folder, DEFAULT_FORMATS)
-    log(f"exports: {time.perf_counter() - begun:.1f} s")
+    finished(log, "exports", time.perf_counter() - begun)
     return rows
 
 

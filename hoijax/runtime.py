@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def describe_device() -> str:
     if device.platform == "cpu":
         return f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
     return f"{device.platform} ({device.device_kind}, {jax.device_count()} devices)"
+
+
+def peak_memory_gb() -> float | None:
+    """The most memory this process has held so far; of the host, where a device has its own."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (1e9 if sys.platform == "darwin" else 1e6), 3)
 
 
 def versions() -> dict[str, str]:

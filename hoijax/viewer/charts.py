@@ -117,8 +117,9 @@ def _legend(entries: Sequence[tuple[str, str]], note: str) -> str:
 def weighted_history(
     history: Float[ndarray, "steps n"], weights: Float[ndarray, " n"]
 ) -> Float[ndarray, "steps n"]:
-    """Weighted terms over the steps, never below 1e-8 so that a logarithm can be drawn."""
-    return np.maximum(np.nan_to_num(history * weights), 1e-8)
+    """Weighted terms over the steps that were taken, never below 1e-8: a logarithm can be drawn."""
+    taken = history[~np.isnan(history).all(axis=-1)]  # a candidate that was stopped early has fewer
+    return np.maximum(np.nan_to_num(taken * weights), 1e-8)
 
 
 def loss_curves(names: Sequence[str], curves: Float[ndarray, "steps n"]) -> str:

@@ -1,0 +1,28 @@
+"""Options that every command has."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+Text = tyro.conf.Positional[str]
+Folder = tyro.conf.Positional[Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFlags:
+    """Who reads what a command says."""
+
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print nothing but errors and warnings."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object at the end, and nothing else, on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackFlags:
+    """Where else a run is recorded."""
+
+    track: str | None = None
+    """Also record the run with "wandb" or "tensorboard"; nothing is sent anywhere by default."""

@@ -1,0 +1,229 @@
+"""`hoijax generate | observe | solve`: what makes bundles and results."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from hoijax.commands.flags import OutputFlags, Text, TrackFlags
+from hoijax.commands.results import say_result
+from hoijax.console import Talk
+from hoijax.errors import UserError
+from hoijax.prior_flags import PriorFlags
+from hoijax.tracking import open_tracker
+
+
+@dataclass(frozen=True)
+class Generate(PriorFlags, TrackFlags, OutputFlags):
+    """Sentence and object meshes to a 4D interaction; without any model weights, or with them."""
+
+    text: Text
+    """What happens, in English: "a person lifts a barbell from the ground with both hands"."""
+    objects: tuple[str, ...]
+    """Mesh files (glb, obj, ply, stl), or procedural objects: barbell, box, chair, broom,
+    suitcase, skateboard, table, ball."""
+    out: Path
+    """Result folder to write."""
+    prior: Literal["rules", "diffusion"] = "rules"
+    """rules (no weights) or diffusion (an image, a video and what models see in it)."""
+    frames: int = 49
+    """Length of the clip; at 12 frames a second without weights."""
+    scale: float = 1.0
+    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
+    seed: int = 0
+    """The same seed gives the same result."""
+    method: Literal["hoi-page", "anchorhoi"] = "hoi-page"
+    """hoi-page moves the objects among estimated bodies; anchorhoi moves bodies and objects."""
+    preset: str = "default"
+    """"default" (ours) or "hoi-page" (published settings)."""
+    inits: int | None = None
+    """Candidate trajectories optimised at once; as many as the preset says by default."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.affordance import PartAffordanceGraph
+        from hoijax.pipeline import generate
+
+        tracker = open_tracker(self.track)
+        rules = self.prior == "rules"
+        graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
+        result, rows = generate(
+            self.text,
+            self.objects,
+            self.out,
+            graph=graph,
+            frames=self.frames,
+            scale=self.scale,
+            seed=self.seed,
+            method=self.method,
+            preset=self.preset,
+            inits=self.inits,
+            stage_options=None if rules else self.stage_options(),
+            log=talk.log,
+        )
+        say_result(talk, result, rows, self.out)
+        if tracker is not None:
+            tracker(result, rows, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observe(PriorFlags, OutputFlags):
+    """Sentence and object meshes to an observation bundle; or many of them, from a file."""
+
+    text: tyro.conf.Positional[str | None] = None
+    """What happens, in English. Not with --prompts."""
+    objects: tuple[str, ...] = ()
+    """Mesh files (glb, obj, ply, stl), or procedural objects."""
+    out: Path
+    """Bundle folder (or .zip) to write; with --prompts the folder of all bundles."""
+    prior: Literal["rules", "diffusion"] = "diffusion"
+    """diffusion (an image, a video and what models see in it) or rules (no weights)."""
+    prompts: Path | None = None
+    """A jsonl file of scenes: {"text": ..., "objects": [...]} and more, one a line."""
+    frames: int = 49
+    """Length of the clip."""
+    scale: float = 1.0
+    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
+    seed: int = 0
+    """The same seed gives the same result on the same machine."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.pipeline import observe_prompts, observe_to_folder
+
+        numbers = {"frames": self.frames, "scale": self.scale, "seed": self.seed}
+        options = self.stage_options()
+        if self.prompts is not None:
+            if self.text is not None or self.objects or self.prior == "rules":
+                raise UserError(
+                    "--prompts brings texts and objects, and uses models: leave TEXT, --objects and "
+                    "--prior rules away."
+                )
+            done, failed = observe_prompts(self.prompts, self.out, options, **numbers, log=talk.log)
+            talk.say(f"{done} bundles in {self.out}, {len(failed)} failures")
+            talk.add(out=self.out, done=done, failed=failed)
+            for name, message in failed.items():
+                talk.say(f"  {name}: {message}")
+            if failed:
+                raise UserError(f"{len(failed)} scenes failed; the same command tries them again.")
+            return
+        if self.text is None:
+            raise UserError('say what happens: hoijax observe "a person ..." --objects ...')
+        path = observe_to_folder(
+            self.text, self.objects, self.out, options, prior=self.prior, **numbers, log=talk.log
+        )
+        talk.say(f"wrote {path}")
+        talk.add(files=[path])
+
+
+@dataclass(frozen=True)
+class Solve(TrackFlags, OutputFlags):
+    """Any observation bundle to object trajectories; or many of them, finishing what is missing."""
+
+    bundle: tyro.conf.Positional[tuple[Path, ...]]
+    """Bundle folder or zip; or many: folders of bundles, globs in quotes, several paths. Many may be
+    solved by any number of processes on one shared --out, see docs/cluster.md."""
+    out: Path
+    """Result folder to write; with many bundles the folder of all results."""
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Many bundles: solve all of them again where --out holds results of other settings."""
+    method: str = "hoi-page"
+    """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
+    static: Path | None = None
+    """anchor-motion: result folder with the still whose contacts hold."""
+    static_frame: int = 0
+    """anchor-motion: frame of --static."""
+    body_start: str = "fit"
+    """anchor-motion: "fit" (to keypoints and point maps), "estimate" (the bundle's) or "static"."""
+    hands: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """anchor-motion: fingers are optimised too."""
+    pictures: int = 0
+    """anchor-motion: pixels across the small pictures that body and objects are drawn into and compared
+    with what was seen (96 is cheap); 0: none."""
+    video: Path | None = None
+    """anchor-motion: the clip, whose colours the drawn pictures are compared with too."""
+    vposer: Path | None = None
+    """anchor-motion: VPoser weights as an npz, as the pose prior (docs/anchor-motion.md)."""
+    preset: str = "default"
+    """"default" (ours) or "hoi-page" (published settings); hoi-page only."""
+    inits: int | None = None
+    """Candidate trajectories optimised at once; as many as the preset says by default."""
+    optimizer: str | None = None
+    """"lm" (Levenberg-Marquardt) or "adam"; as the preset says by default."""
+    steps: int | None = None
+    """Optimisation steps; as many as the preset says by default."""
+    window: int | None = None
+    """Frames of the overlapping windows that a long clip is solved in; by default as many as the
+    memory allows, the whole clip if it can be."""
+    seed: int = 0
+    """The same seed gives the same result on the same machine."""
+    weights: str = ""
+    """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.anchor_pipeline import AnchorOptions
+        from hoijax.many_scenes import is_many, solve_many
+        from hoijax.pipeline import solve_to_folder
+
+        if not self.bundle:
+            raise UserError("say what to solve: hoijax solve BUNDLE --out RESULT")
+        options: dict[str, Any] = {
+            "method": self.method,
+            "preset": self.preset,
+            "weights": parse_weights(self.weights),
+            "inits": self.inits,
+            "optimizer": self.optimizer,
+            "steps": self.steps,
+            "seed": self.seed,
+            "anchor": AnchorOptions(
+                self.static,
+                self.static_frame,
+                self.body_start,
+                hands=self.hands,
+                pictures=self.pictures,
+                video=self.video,
+                vposer=self.vposer,
+            ),
+        }
+        tracker = open_tracker(self.track)
+        if is_many(self.bundle):
+            if self.window is not None or tracker is not None:
+                raise UserError("--window and --track are for one bundle at a time.")
+            found = solve_many(self.bundle, self.out, force=self.force, log=talk.log, **options)
+            _say_standing(talk, found, self.out)
+            return
+        result, rows = solve_to_folder(
+            self.bundle[0], self.out, window=self.window, log=talk.log, **options
+        )
+        say_result(talk, result, rows, self.out)
+        if tracker is not None:
+            tracker(result, rows, self.out)
+
+
+def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
+    """ "contact=100 penetration=0:10" to {"contact": 100.0, "penetration": (0.0, 10.0)}."""
+    weights: dict[str, float | tuple[float, float]] = {}
+    for item in text.replace(",", " ").split():
+        name, equals, value = item.partition("=")
+        try:
+            numbers = [float(number) for number in value.split(":")]
+        except ValueError:
+            numbers = []
+        if not equals or len(numbers) not in (1, 2):
+            raise UserError(
+                f"--weights: cannot read '{item}'. Write name=number or name=start:end, "
+                'such as "contact=100 penetration=0:10".'
+            )
+        weights[name] = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    return weights
+
+
+def _say_standing(talk: Talk, found, out: Path) -> None:
+    """How many scenes there are; a failure ends the command with exit code 2."""
+    talk.say(f"{found.done} of {found.total} scenes done in {out}; see summary.csv there")
+    talk.add(out=out, done=found.done, total=found.total, elsewhere=found.elsewhere)
+    if found.elsewhere:
+        talk.say(f"{found.elsewhere} are being solved by other processes")
+    for name, message in found.failed.items():
+        talk.say(f"  {name}: {message}")
+    if found.failed:
+        raise UserError(f"{len(found.failed)} scenes failed; the same command tries them again.")
