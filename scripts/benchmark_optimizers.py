@@ -12,7 +12,9 @@ import dataclasses
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,17 @@ import numpy as np
 import tyro
 from benchmark_quality import COLUMNS, FLOOR_CM, NEAR_BEST, captured_bundles, made_bundles
 from benchmark_quality import Options as QualityOptions
+from lbfgs_baseline import descend_lbfgs
 from rich.console import Console
 from rich.table import Table
 
 from hoijax.bodies import load_body
 from hoijax.bundle import Bundle, Truth, read_bundle, read_truth
-from hoijax.config import SolveSettings, preset_settings, with_optimizer
+from hoijax.config import preset_settings, with_optimizer
 from hoijax.evaluation import Evaluator
 from hoijax.methods import hoi_page
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
+from hoijax.solver.optimise import Solution
 
 SAME = 1.01
 """A winner is as good as the best contestant's when its loss is at most this much higher."""
@@ -40,8 +44,15 @@ class Options:
 
     scenes: str = "made"
     """"made", "omomo", or a folder of bundles with truth."""
-    contestants: tuple[str, ...] = ("adam:600", "adam:300", "lm:36", "lm:18", "lm:36:halving")
-    """Optimiser and steps; with "halving" only the best candidates go on."""
+    contestants: tuple[str, ...] = (
+        "adam:600",
+        "adam:300",
+        "lm:36",
+        "lm:18",
+        "lm:36:halving",
+        "lbfgs:150",
+    )
+    """Optimiser (adam, lm, or lbfgs of optax) and steps; with "halving" only the best candidates go on."""
     only: str = ""
     """Only scenes whose name contains this."""
     quick: bool = False
@@ -54,12 +65,17 @@ def compare(path: Path, contestants: tuple[str, ...]) -> list[dict[str, Any]]:
     settings = preset_settings("default")
     staged = hoi_page.stage(bundle, settings)
     rows = []
+    table = hoi_page.TERMS["default"]
     for contestant in contestants:
         name, steps, *halving = contestant.split(":")
-        chosen = dataclasses.replace(
-            with_optimizer(settings, name), steps=int(steps), halving=bool(halving)
-        )
-        rows.append(run(path.name, contestant, bundle, truth, staged, chosen))
+        if name == "lbfgs":
+            solve = partial(descend_lbfgs, staged, table, int(steps))
+        else:
+            chosen = with_optimizer(settings, name)
+            chosen = dataclasses.replace(chosen, steps=int(steps), halving=bool(halving))
+            given = staged.scene, staged.starts, staged.states, table, chosen
+            solve = partial(hoi_page.descend, *given)
+        rows.append(run(path.name, contestant, bundle, truth, staged, solve))
     return rows
 
 
@@ -69,13 +85,13 @@ def run(
     bundle: Bundle,
     truth: Truth,
     staged: hoi_page.Staged,
-    settings: SolveSettings,
+    solve: Callable[[], Solution],
 ) -> dict[str, Any]:
     """One contestant on one staged scene."""
     table, seconds = hoi_page.TERMS["default"], 0.0
     for _ in range(2):
         begun = time.perf_counter()
-        solution = hoi_page.descend(staged.scene, staged.starts, staged.states, table, settings)
+        solution = solve()
         seconds = time.perf_counter() - begun
     result = hoi_page.to_result(bundle, staged, solution, table, {})
     evaluator = Evaluator(result, load_body(bundle.body), truth)
