@@ -53,9 +53,13 @@ class AnchorSettings:
     palm_contact: bool = True
     picture_width: int = 0
     """Pixels across the small pictures that body and objects are drawn into and compared with what was
-    seen (the paper's L_reg on frames); 0: no such terms. 96 costs about as much as everything else."""
+    seen (the paper's L_reg on frames); 0: no such terms."""
+    picture_every: int = 4
+    """Every so many frames are drawn; smoothness carries what they say to the others."""
     optimise_hands: bool = False
     """Fingers are unknowns too (55 joints instead of 22)."""
+    vposer: str | None = None
+    """Path of VPoser weights (npz), which then are the pose prior."""
 
 
 def check_body_start(name: str, has_static: bool) -> None:

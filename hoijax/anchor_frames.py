@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 from numpy import ndarray
 
+from hoijax.anchor_config import AnchorSettings
 from hoijax.anchor_scene import AnchorPosed, SeenFrames
 from hoijax.bodies.low_poly import low_poly
 from hoijax.bodies.skinned_body import ShapedBody
@@ -18,7 +19,7 @@ from hoijax.mesh_renderer import join_samples, sample_mesh
 from hoijax.objects.asset import Asset
 from hoijax.observations import Observations
 
-CELL = 0.05
+CELL = 0.06
 """Metres between the vertices of the drawn skin, and between the drawn points of everything."""
 VISIBLE_SLACK = 0.06
 """Metres a point may lie behind the drawn surface of its pixel and be painted from it."""
@@ -34,13 +35,14 @@ def stage_frames(
     assets: tuple[Asset, ...],
     skin: list[tuple[Float[ndarray, "s 3"], Int[ndarray, "f 3"]]],
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
-    width: int,
+    settings: AnchorSettings,
 ) -> SeenFrames:
     """Everything of SeenFrames, without colours. skin: coarse rest mesh of every person."""
-    o = observations
+    o, width = observations, settings.picture_width
+    chosen = np.arange(0, o.frame_count, settings.picture_every)
     people, objects = o.person_count, o.object_count
     step = max(o.image_size[1] // width, 1)
-    masks = _shrunk(o.instance_ids, people + objects, step)
+    masks = _shrunk(o.instance_ids[chosen], people + objects, step)
     samples, counts = [], []
     for i, (vertices, faces) in enumerate(skin):
         samples.append(
@@ -59,21 +61,22 @@ def stage_frames(
         points.append(vertices[used])
         owners.append(np.full(len(used), i, np.int32))
     Ts_world_camera = settle_camera(np.asarray(o.Ts_world_camera)).astype(np.float32)
-    intrinsics = np.array(o.intrinsics, np.float32)
+    intrinsics = np.array(o.intrinsics, np.float32)[chosen]
     intrinsics[:, :2] /= step
     depth, depth_mask = seen_depth(o, Ts_world_pointmap, Ts_world_camera, masks.shape[1:3])
     found = masks.sum(axis=(1, 2)) > 0.0
-    found[:, people:] &= np.asarray(o.object_detected).T
+    found[:, people:] &= np.asarray(o.object_detected).T[chosen]
     return SeenFrames(
         samples=jax.tree.map(jnp.asarray, join_samples(samples, counts)),
         object_vertices=jnp.asarray(np.concatenate(points), jnp.float32),
         vertex_object=jnp.asarray(np.concatenate(owners)),
-        Ts_world_camera=jnp.asarray(Ts_world_camera),
+        chosen=jnp.asarray(chosen, jnp.int32),
+        Ts_world_camera=jnp.asarray(Ts_world_camera[chosen]),
         intrinsics=jnp.asarray(intrinsics),
         target=jnp.asarray(masks),
         channel_weights=jnp.asarray(found, jnp.float32),
-        depth=jnp.asarray(depth),
-        depth_mask=jnp.asarray(depth_mask),
+        depth=jnp.asarray(depth[chosen]),
+        depth_mask=jnp.asarray(depth_mask[chosen]),
         skin_count=counts[0],
     )
 
@@ -124,7 +127,7 @@ def with_colours(
     are never seen take the mean of their instance. (The paper's avatar has learned colours instead.)
     """
     t, h, w = frames.depth.shape
-    small = _resized(video, h, w)
+    small = _resized(video[np.asarray(frames.chosen)], h, w)
     instances = frames.target.shape[-1]
     seen, colour = _seen_colours(frames, posed, jnp.asarray(small))
     weight = np.asarray(seen.sum(axis=0))[:, None]
@@ -184,4 +187,17 @@ def _seen_colours(
         picture.depth,
         picture.features[..., : samples.features.shape[-1]],
         small,
+    )
+
+
+def with_depth(
+    frames: SeenFrames, observations: Observations, Ts_world_pointmap: Float[ndarray, "T 4 4"]
+) -> SeenFrames:
+    """The pictures with depths of point maps that were aligned again."""
+    cameras = settle_camera(np.asarray(observations.Ts_world_camera)).astype(np.float32)
+    height, width = frames.depth.shape[1:]
+    depth, mask = seen_depth(observations, Ts_world_pointmap, cameras, (height, width))
+    chosen = np.asarray(frames.chosen)
+    return dataclasses.replace(
+        frames, depth=jnp.asarray(depth[chosen]), depth_mask=jnp.asarray(mask[chosen])
     )

@@ -4,8 +4,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from hoijax.anchor_config import AnchorSettings, check_body_start
 from hoijax.anchor_staging import load_static
+from hoijax.bodies.vposer import load_vposer
 from hoijax.bundle import Bundle
 from hoijax.errors import UserError
 from hoijax.losses.term import LossTerm
@@ -24,6 +27,12 @@ class AnchorOptions:
     """See AnchorSettings.body_start."""
     hands: bool = False
     """Optimise fingers too."""
+    pictures: int = 0
+    """Width of the small pictures that body and objects are drawn into; 0: none."""
+    video: str | Path | None = None
+    """The clip, as long as the bundle: its colours count too. Needs pictures."""
+    vposer: str | Path | None = None
+    """VPoser weights (npz) as the pose prior."""
 
 
 def anchor_settings(
@@ -34,6 +43,12 @@ def anchor_settings(
         if value is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, got {value}.")
     check_body_start(options.body_start, options.static is not None)
+    if options.pictures and not 16 <= options.pictures <= 512:
+        raise UserError(f"--pictures is a width from 16 to 512 pixels, got {options.pictures}.")
+    if options.video is not None and not options.pictures:
+        raise UserError("--video is compared with drawn pictures: give --pictures 96 too.")
+    if options.vposer is not None:
+        load_vposer(options.vposer)
     given = {"inits": inits, "steps": steps, "track_steps": steps}
     chosen = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(
@@ -41,6 +56,8 @@ def anchor_settings(
         seed=seed,
         body_start=options.body_start,
         optimise_hands=options.hands,
+        picture_width=options.pictures,
+        vposer=None if options.vposer is None else str(options.vposer),
         **chosen,
     )
 
@@ -59,5 +76,21 @@ def solve_anchor(
     if options.static is not None:
         static = load_static(options.static, bundle, options.static_frame)
     return anchor_motion.solve_bundle(
-        bundle, settings, static=static, weights=weights, terms=terms, log=log
+        bundle,
+        settings,
+        static=static,
+        weights=weights,
+        terms=terms,
+        video=None if options.video is None else _clip(Path(options.video), bundle.frame_count),
+        log=log,
     )
+
+
+def _clip(path: Path, frames: int) -> np.ndarray:
+    """Frames of the clip. Raises UserError where it cannot be read or is too short."""
+    from hoijax.viewer.pictures import read_video  # needs ffmpeg: only where it is asked for
+
+    video = read_video(path, frames) if path.is_file() else None
+    if video is None:
+        raise UserError(f"--video '{path}' is no readable clip of {frames} frames or more.")
+    return video

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from hoijax.bodies.body_field import BodyField
 from hoijax.bodies.keypoints import openpose18_from
 from hoijax.bodies.skinned_body import ShapedBody
+from hoijax.bodies.vposer import VPoser
 from hoijax.frames import transform_points
 from hoijax.mesh_renderer import Picture, SurfaceSamples, render
 from hoijax.objects.articulated import rotation_about
@@ -74,7 +75,7 @@ class ObjectJoints:
 
 @flax.struct.dataclass
 class SeenFrames:
-    """Small pictures of every frame, and the coarse meshes that are drawn to be like them.
+    """Small pictures of some frames, and the coarse meshes that are drawn to be like them.
 
     Channels: one per instance (people, then objects) that is 1 where it is seen, then the colours red,
     green, blue in 0 to 1, where there is a video.
@@ -85,6 +86,8 @@ class SeenFrames:
     object_vertices: Float[Array, "n 3"]
     """Centred frame of their object."""
     vertex_object: Int[Array, " n"]
+    chosen: Int[Array, " T"]
+    """Frames of the clip that have a picture; T is their number here."""
     Ts_world_camera: Float[Array, "T 4 4"]
     intrinsics: Float[Array, "T 3 3"]
     """In pixels of the small pictures."""
@@ -119,6 +122,8 @@ class AnchorScene:
     """None: nothing is drawn."""
     joints: ObjectJoints | None = None
     """None: all objects are free."""
+    pose_model: VPoser | None = None
+    """Takes the place of the mixture of Gaussians in the pose prior."""
 
 
 @flax.struct.dataclass
@@ -156,10 +161,10 @@ class AnchorPosed:
     Ts_world_joint: Float[Array, "P T 55 4 4"]
     keypoints_world: Float[Array, "P T 18 3"]
     neighbours: AnchorNeighbours
-    drawn_vertices: Float[Array, "T v 3"] | None = None
-    """Vertices of the coarse meshes in the world, where the scene has `frames`."""
+    drawn_vertices: Float[Array, "F v 3"] | None = None
+    """Vertices of the coarse meshes in the world, in the chosen of `scene.frames`."""
     picture: Picture | None = None
-    """The drawn frames, (T, h, w)."""
+    """Those frames, drawn, (T, h, w)."""
     joint_values: Float[Array, "D T"] | None = None
 
     @property
@@ -278,13 +283,14 @@ def pose_anchor(
 
 
 def drawn_vertices(
-    frames: SeenFrames, skin: Float[Array, "P T s 3"], objects: PosedScene
+    frames: SeenFrames, skin: Float[Array, "P F s 3"], objects: PosedScene
 ) -> Float[Array, "T v 3"]:
-    """World vertices of the coarse meshes: people, then objects."""
-    rotation = objects.rotations[frames.vertex_object]
+    """World vertices of the coarse meshes in the chosen frames: people, then objects."""
+    rotation = objects.rotations[:, frames.chosen][frames.vertex_object]
     turned = jnp.sum(rotation * frames.object_vertices[:, None, None, :], axis=-1)
-    things = turned + objects.translations[frames.vertex_object]
-    people = jnp.moveaxis(skin, 1, 0).reshape(skin.shape[1], -1, 3)
+    things = turned + objects.translations[:, frames.chosen][frames.vertex_object]
+    people = jnp.moveaxis(skin[:, frames.chosen], 1, 0)
+    people = people.reshape(people.shape[0], -1, 3)
     return jnp.concatenate([people, jnp.swapaxes(things, 0, 1)], axis=1)
 
 

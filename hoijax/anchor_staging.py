@@ -18,6 +18,7 @@ from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
 from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bodies.vposer import load_vposer
 from hoijax.bundle import Bundle
 from hoijax.camera_motion import settle_camera
 from hoijax.config import SolveSettings
@@ -259,7 +260,7 @@ def stage_anchor(
         drawn, faces = drawn_skin(shaped[0])
         posed = np.concatenate([posed, drawn])
         skin = [(np.asarray(one.vertices_rest)[drawn], faces) for one in shaped]
-        frames = stage_frames(o, bundle.assets, skin, Ts_world_pointmap, settings.picture_width)
+        frames = stage_frames(o, bundle.assets, skin, Ts_world_pointmap, settings)
     scene = AnchorScene(
         objects=objects.replace(  # pyright: ignore[reportAttributeAccessIssue]
             body_vertices_world=objects.body_vertices_world[:, :, subset.indices]
@@ -275,6 +276,7 @@ def stage_anchor(
         fps=jnp.asarray(float(bundle.fps), jnp.float32),
         frames=frames,
         joints=object_joints(bundle.joints),
+        pose_model=None if settings.vposer is None else load_vposer(settings.vposer),
     )
     return scene, subset
 

@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | observe | solve | evaluate | export | view | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | solve | compose | evaluate | export | view | ablate | doctor | bundle check`."""
 
 import signal
 import sys
@@ -8,15 +8,18 @@ from typing import Annotated
 
 import tyro
 
+from hoijax.commands.composing import Compose
 from hoijax.commands.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.commands.solving import Generate, Observe, Solve
 from hoijax.console import Talk
 from hoijax.errors import UserError
 
+DESCRIPTION = "4D human-object interaction from a sentence and object meshes."
 COMMANDS = {
     "generate": Generate,
     "observe": Observe,
     "solve": Solve,
+    "compose": Compose,
     "evaluate": Evaluate,
     "export": Export,
     "view": View,
@@ -28,6 +31,7 @@ Command = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Observe, tyro.conf.subcommand("observe")]
     | Annotated[Solve, tyro.conf.subcommand("solve")]
+    | Annotated[Compose, tyro.conf.subcommand("compose")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[View, tyro.conf.subcommand("view")]
@@ -46,7 +50,7 @@ def main() -> None:
     if threading.current_thread() is threading.main_thread():
         # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
         signal.signal(signal.SIGTERM, _terminate)
-    command = tyro.cli(Command, prog="hoijax", description=__doc__)
+    command = tyro.cli(Command, prog="hoijax", description=DESCRIPTION)
     (name,) = (name for name, kind in COMMANDS.items() if type(command) is kind)
     talk = Talk(name, quiet=command.quiet, as_json=command.json)
     warnings.showwarning = lambda message, *_: talk.warn(str(message))

@@ -48,8 +48,8 @@ class ComposeSettings:
     preview_every: int = 50
     checkpoint_every: int = 100
     mesh_resolution: int = 96
-    mesh_density: float = 20.0
-    """Per metre, at the surface of the extracted mesh: half the light gets through 3.5 cm."""
+    mesh_densities: tuple[float, ...] = (3.0, 6.0, 10.0, 15.0, 22.0, 32.0)
+    """Per metre: levels tried for the extracted mesh; at 20 half the light gets through 3.5 cm."""
     radiance: FieldSettings = field(default_factory=FieldSettings)
     orbit: OrbitSettings = field(default_factory=OrbitSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)

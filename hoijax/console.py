@@ -1,5 +1,6 @@
 """What commands say: tables and lines for people, progress with the time left, one JSON object for machines."""
 
+import contextlib
 import json
 import sys
 import time
@@ -181,4 +182,5 @@ def _record(command: str, stages: dict[str, float]) -> None:
         partial.write_text(json.dumps(_recorded() | {command: stages}))
         partial.replace(path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -92,7 +92,11 @@ def body_files() -> list[str]:
         base = Path(folder).expanduser()
         below = [base, base / "smplx", base / "smplh"] if base.is_dir() else []
         for path in sorted(p for f in below if f.is_dir() for p in f.iterdir()):
-            if path.resolve() not in seen and path.stem.upper().startswith(("SMPLX", "SMPLH")):
+            if (
+                path.is_file()
+                and path.resolve() not in seen
+                and path.stem.upper().startswith(("SMPLX", "SMPLH"))
+            ):
                 seen.add(path.resolve())
                 told.append(f"{path} ({_body_verdict(path)})")
     return told

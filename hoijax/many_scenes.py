@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from hoijax.ablation import find_bundles
+from hoijax.batch_scenes import SceneBatch, summary_of, thread_count
 from hoijax.bundle import bundle_hash
 from hoijax.bundle_files import MANIFEST as BUNDLE_MANIFEST
+from hoijax.config import SolveSettings
 from hoijax.errors import UserError
+from hoijax.export.formats import check_formats
 from hoijax.manifest import Item, Manifest, write_json
 from hoijax.output_folder import RESULT_MARKER, added_files
 from hoijax.pipeline import checked_settings, solve_to_folder
-from hoijax.runtime import versions
-from hoijax.solver.optimise import ResultCode
-from hoijax.working import Standing, standing, work_through
+from hoijax.runtime import enable_compilation_cache, versions
+from hoijax.workers import run_workers, useful_workers
+from hoijax.working import Standing, standing, work_in_groups, work_through
 
 SUMMARY = "summary"
 Log = Callable[[str], None]
@@ -106,55 +109,93 @@ def _scene_name(root: Path, bundle: Path) -> str:
     return name[:-4] if name.lower().endswith(".zip") else name
 
 
+FORMATS_OF_MANY = ("amass", "glb")
+"""A preview takes longer than solving a small scene: with many, it is made where it is asked for."""
+
+
 def solve_many(
     bundles: Sequence[str | Path],
     out: str | Path,
     *,
     force: bool = False,
+    formats: Sequence[str] | None = None,
+    workers: int | None = None,
     log: Log = _silent,
     **options: Any,
 ) -> Standing:
     """Solve many bundles into `out/SCENE/`, those that are not done yet; options as in `solve`.
 
     Any number of processes may do this on one shared folder. A scene that fails is recorded and
-    stops nothing. Afterwards `summary.json` and `summary.csv` tell of all scenes. Raises UserError,
-    before work starts, for bad options, for no bundles, and for a folder of other settings.
+    stops nothing. Scenes of `hoi-page` go through the batch program (`batch_scenes`). Afterwards
+    `summary.json` and `summary.csv` tell of all scenes. formats: exports, `FORMATS_OF_MANY` where not
+    given. workers: processes on this machine; where not given, one, or on CPU as many as cores and
+    scenes are worth. Raises UserError, before work starts, for bad options, for no bundles, and for a
+    folder of other settings.
     """
     settings = checked_settings(**options)
-    scenes = find_scenes(bundles)
+    formats = tuple(FORMATS_OF_MANY if formats is None else formats)
+    check_formats(formats)
+    items = scene_items(bundles, out)
     out = Path(out).absolute()
+    with Manifest.open(out, items, depends_on(settings, formats, options), force=force) as manifest:
+        log(f"{len(items)} scenes, {manifest.count_settled()} of them done before")
+        enable_compilation_cache()
+        count = (
+            useful_workers(len(items) - manifest.count_settled()) if workers is None else workers
+        )
+        if count > 1:
+            given = {"force": False, "formats": formats, **options}
+            run_workers(count, [str(b) for b in bundles], out, given, log)
+        if isinstance(settings, SolveSettings):
+            batch = SceneBatch(
+                settings,
+                options.get("weights"),
+                tuple(options.get("terms", ())),
+                out,
+                formats,
+                log,
+            )
+            found = work_in_groups(manifest, batch.work(), thread_count(), log)
+        else:
+            found = work_through(manifest, _one_by_one(out, formats, options), log)
+        write_summary(manifest)
+    return found
+
+
+def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:
+    """What is to be solved. Raises UserError for no bundles, and for those below `out`."""
+    out = Path(out).absolute()
+    scenes = find_scenes(bundles)
     for bundle in scenes.values():
         if bundle.absolute().is_relative_to(out):
             raise UserError(f"--out '{out}' holds the bundle '{bundle}'. Give another folder.")
+    return [Item(name, str(bundle), _key(bundle)) for name, bundle in scenes.items()]
+
+
+def depends_on(settings: Any, formats: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that results depend on, for the manifest."""
     told = {name: value for name, value in options.items() if value is not None and name != "terms"}
     if (anchor := told.get("anchor")) is not None:
         told["anchor"] = dataclasses.asdict(anchor)
     told["terms"] = [term.name for term in options.get("terms", ())]
-    depends_on = {
+    return {
         "hoijax": versions()["hoijax"],
         "options": told,
+        "formats": list(formats),
         "settings": dataclasses.asdict(settings),
     }
-    items = [Item(name, str(bundle), _key(bundle)) for name, bundle in scenes.items()]
+
+
+def _one_by_one(out: Path, formats: Sequence[str], options: Mapping[str, Any]) -> Callable:
+    """For methods that the batch program does not know."""
 
     def act(item: Item, confirm: Callable[[], None]) -> Mapping[str, Any]:
-        result, rows = solve_to_folder(item.source, out / item.id, confirm=confirm, **options)
-        winner = result.winner
-        return {
-            "loss": float(result.losses[winner]),
-            "start": result.labels[winner],
-            "code": ResultCode(int(result.codes[winner])).name.lower(),
-            "frames": result.frame_count,
-            "seconds": sum(result.run.get("seconds", {}).values()),
-            **rows[winner],
-        }
+        result, rows = solve_to_folder(
+            item.source, out / item.id, confirm=confirm, formats=formats, **options
+        )
+        return summary_of(result, rows)
 
-    with Manifest.open(out, items, depends_on, force=force) as manifest:
-        before = manifest.count_settled()
-        log(f"{len(items)} scenes, {before} of them done before")
-        found = work_through(manifest, act, log)
-        write_summary(manifest)
-    return found
+    return act
 
 
 def _key(bundle: Path) -> str:

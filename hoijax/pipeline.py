@@ -21,9 +21,10 @@ from hoijax.export import clip_from_result
 from hoijax.export.formats import ExportOptions, check_formats, write_formats
 from hoijax.losses.term import LossTerm
 from hoijax.memory import chosen_window
-from hoijax.methods import anchor_motion, hoi_page
+from hoijax.methods import anchor_terms, hoi_page
 from hoijax.methods.long_clips import check_windows, solve_long_bundle
 from hoijax.methods.windows import windows_of
+from hoijax.objects.articulated import is_articulated, load_articulated
 from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
 from hoijax.output_folder import added_files, check_output, output_folder
 from hoijax.progress import finished
@@ -127,7 +128,7 @@ def checked_settings(
     steps, seed = numbers.get("steps"), numbers.get("seed", 0)
     if method == "anchor-motion":
         settings = anchor_settings(anchor or AnchorOptions(), inits, steps, seed)
-        anchor_motion.check_weights(weights, terms)
+        anchor_terms.check_weights(weights, terms)
         return settings
     settings = _settings(preset, inits, steps, seed, optimizer)
     hoi_page.check_weights(settings, weights, terms)
@@ -179,6 +180,29 @@ def observe(
     return observe_text(text, objects, graph=graph, frames=frames, seed=seed)
 
 
+def observe_articulated(
+    text: str,
+    objects: Sequence[str | Path],
+    *,
+    frames: int = 49,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> tuple[Bundle, Truth]:
+    """As `observe`, for one object with joints (a URDF file or a shipped one): its links are objects.
+
+    Raises UserError for further objects or a scale: made scenes have one such object, as it is.
+    """
+    from priors import articulated_scenes
+
+    if len(objects) != 1 or scale != 1.0:
+        raise UserError(
+            f"a made scene has one object with joints, as large as its file says; got "
+            f"{', '.join(map(str, objects))} and --scale {scale}."
+        )
+    thing = load_articulated(objects[0], samples=4096)
+    return articulated_scenes.observe_articulated(text, thing, frames=frames, seed=seed)[:2]
+
+
 def observe_by_models(
     text: str,
     objects: Sequence[Asset],
@@ -221,6 +245,10 @@ def observe_to_folder(
 ) -> Path:
     """Sentence and meshes to an observation bundle on disk (`hoijax observe`)."""
     check_bundle_target(Path(out))
+    if prior == "rules" and any(map(is_articulated, objects)):
+        enable_compilation_cache()
+        bundle, truth = observe_articulated(text, objects, frames=frames, scale=scale, seed=seed)
+        return write_bundle(out, bundle, truth)
     assets = _load_to_act_with(objects, scale)
     enable_compilation_cache()
     if prior == "rules":
@@ -289,10 +317,13 @@ def generate(
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
-    assets = _load_to_act_with(objects, scale)
+    jointed = stage_options is None and any(map(is_articulated, objects))
+    assets = () if jointed else _load_to_act_with(objects, scale)
     begun = time.perf_counter()
     truth, video = None, None
-    if stage_options is None:
+    if jointed:
+        bundle, truth = observe_articulated(text, objects, frames=frames, scale=scale, seed=seed)
+    elif stage_options is None:
         bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
     else:
         bundle, video = observe_by_models(
@@ -325,36 +356,48 @@ def solve_to_folder(
     *,
     log: Log = _silent,
     confirm: Callable[[], None] = lambda: None,
+    formats: Sequence[str] | None = None,
     **options,
 ) -> tuple[Result, list[dict[str, float]]]:
     """`solve`, then the whole result folder: metrics, exports and preview.
 
     confirm: called just before the folder takes its place; what it raises keeps it from that.
+    formats: what is exported; `DEFAULT_FORMATS` where not given.
     """
     check_output(out)
     if Path(bundle).absolute().is_relative_to(Path(out).absolute()):
         raise UserError(f"--out '{out}' holds the bundle itself. Give another folder.")
+    check_formats(formats or DEFAULT_FORMATS)
     result = solve(bundle, log=log, **options)
-    truth = find_truth(result, Path(out))
-    with output_folder(out) as folder:
-        rows = _write_all(result, folder, truth, log)
-        confirm()
-    return result, rows
+    return result, save_to_folder(result, out, log, confirm=confirm, formats=formats)
 
 
-def save_to_folder(result: Result, out: str | Path, log: Log = _silent) -> None:
-    """A result to a whole result folder: arrays, metrics, exports and preview.
+def save_to_folder(
+    result: Result,
+    out: str | Path,
+    log: Log = _silent,
+    *,
+    confirm: Callable[[], None] = lambda: None,
+    formats: Sequence[str] | None = None,
+) -> list[dict[str, float]]:
+    """A result to a whole result folder: arrays, metrics, exports and preview; all metrics.
 
-    Raises UserError where `out` holds something else.
+    confirm, formats: as in `solve_to_folder`. Raises UserError where `out` holds something else.
     """
     check_output(out)
     truth = find_truth(result, Path(out))
     with output_folder(out) as folder:
-        _write_all(result, folder, truth, log)
+        rows = _write_all(result, folder, truth, log, formats)
+        confirm()
+    return rows
 
 
 def _write_all(
-    result: Result, folder: Path, truth: Truth | None, log: Log
+    result: Result,
+    folder: Path,
+    truth: Truth | None,
+    log: Log,
+    formats: Sequence[str] | None = None,
 ) -> list[dict[str, float]]:
     begun = time.perf_counter()
     save_result(result, folder)
@@ -363,7 +406,7 @@ def _write_all(
     _write_metrics(result, rows, folder)
     finished(log, "metrics", time.perf_counter() - begun)
     begun = time.perf_counter()
-    export(result, folder, DEFAULT_FORMATS)
+    export(result, folder, formats or DEFAULT_FORMATS)
     finished(log, "exports", time.perf_counter() - begun)
     return rows
 

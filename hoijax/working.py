@@ -1,9 +1,12 @@
-"""Working through a manifest: item by item, a failure ends nothing else, progress in one line."""
+"""Working through a manifest: item by item or in groups, a failure ends nothing else."""
 
 import errno
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from hoijax.claims import Claim
@@ -69,22 +72,164 @@ def work_through(
     return standing(manifest)
 
 
+Taken = tuple[Item, Claim]
+
+
+@dataclass(frozen=True)
+class GroupWork:
+    """How items are done many at a time; the first and the last run in threads, side by side."""
+
+    prepare: Callable[[Item], Any]
+    """What one item needs before its group is solved."""
+    solve: Callable[[Sequence[Any]], Sequence[Any]]
+    """Everything that was prepared to as many solutions."""
+    finish: Callable[[Item, Any, Any, Callable[[], None]], Mapping[str, Any]]
+    """(item, prepared, solution, confirm) -> row; calls `confirm` just before results appear."""
+    size: Callable[[], int]
+    """Items of a group; asked before every group."""
+
+
+SHARE_OF_OPEN = 8
+"""A group takes at most this part of what is open, so that processes that come later find work."""
+
+
+@dataclass
+class _Groups:
+    """Takes items of a manifest by groups, the next one while the last is still being solved."""
+
+    manifest: Manifest
+    work: GroupWork
+    pool: ThreadPoolExecutor
+    log: Log
+    at_start: int | None = None
+    begun: float = field(default_factory=time.perf_counter)
+    alone: deque[Taken] = field(default_factory=deque)
+    """Items over which a process died: solved by themselves, so that no other pays for them."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> list[tuple[Taken, Future]]:
+        """Claim the next group and begin to prepare it; empty where nothing is left to take."""
+        group = [self.alone.popleft()] if self.alone else self._claim()
+        if group and self.at_start is None:
+            self.at_start = self.manifest.count_settled()
+        return [(taken, self.pool.submit(self.work.prepare, taken[0])) for taken in group]
+
+    def _claim(self) -> list[Taken]:
+        group: list[Taken] = []
+        left = len(self.manifest.items) - self.manifest.count_settled()
+        size = min(self.work.size(), max(-(-left // SHARE_OF_OPEN), 1))
+        for item in self.manifest.items:
+            with writing(self.manifest.out):
+                claim = self.manifest.take(item)
+            if claim is None:
+                continue
+            if claim.attempt:
+                self.alone.append((item, claim))
+            else:
+                group.append((item, claim))
+            if len(group) == size:
+                break
+        return group or ([self.alone.popleft()] if self.alone else [])
+
+    def solve(self, group: Sequence[tuple[Taken, Future]]) -> list[Future]:
+        """Solve a group; its results are written in threads."""
+        ready: list[tuple[Taken, Any]] = []
+        for taken, prepared in group:
+            try:
+                ready.append((taken, prepared.result()))
+            except Exception as error:
+                self._end(taken, error)
+        if not ready:
+            return []
+        try:
+            solutions = self.work.solve([prepared for _, prepared in ready])
+        except Exception as error:
+            if len(ready) == 1:
+                self._end(ready[0][0], error)
+                return []
+            self.log(f"a group of {len(ready)} failed ({describe(error)}): one by one")
+            return [future for one in ready for future in self._solve_one(*one)]
+        return [
+            self.pool.submit(self._finish, taken, prepared, solution)
+            for (taken, prepared), solution in zip(ready, solutions, strict=True)
+        ]
+
+    def _solve_one(self, taken: Taken, prepared: Any) -> list[Future]:
+        try:
+            (solution,) = self.work.solve([prepared])
+        except Exception as error:
+            self._end(taken, error)
+            return []
+        return [self.pool.submit(self._finish, taken, prepared, solution)]
+
+    def _finish(self, taken: Taken, prepared: Any, solution: Any) -> None:
+        def act(item: Item, confirm: Callable[[], None]) -> Mapping[str, Any]:
+            return self.work.finish(item, prepared, solution, confirm)
+
+        _do(self.manifest, *taken, act, self.log)
+        self._progress()
+
+    def _end(self, taken: Taken, error: Exception) -> None:
+        _failed(self.manifest, *taken, error, self.log)
+        self._progress()
+
+    def _progress(self) -> None:
+        with self.lock:
+            seconds = time.perf_counter() - self.begun
+            self.log(_progress(self.manifest, self.at_start or 0, seconds))
+
+
+def work_in_groups(
+    manifest: Manifest,
+    work: GroupWork,
+    threads: int,
+    log: Log = lambda message: None,
+) -> Standing:
+    """As `work_through`, with items solved in groups: one group is solved while the next is prepared
+    and the last one's results are written."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="scenes")
+    try:
+        groups = _Groups(manifest, work, pool, log)
+        writing_now: list[Future] = []
+        group = groups.take()
+        while group:
+            following = groups.take()
+            written = groups.solve(group)
+            for future in writing_now:
+                future.result()
+            writing_now = written
+            if not following:  # the last ones are written; a process may have died meanwhile
+                for future in writing_now:
+                    future.result()
+                writing_now, following = [], groups.take()
+            group = following
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return standing(manifest)
+
+
 def _do(manifest: Manifest, item: Item, claim: Claim, act: Callable, log: Log) -> None:
     try:
         row = act(item, lambda: manifest.check(claim))
         manifest.finish(item, claim, row)
-    except Superseded:
+    except Exception as error:
+        _failed(manifest, item, claim, error, log)
+
+
+def _failed(manifest: Manifest, item: Item, claim: Claim, error: Exception, log: Log) -> None:
+    """Record why an item has no result. Raises UserError where nothing more can be written."""
+    if isinstance(error, Superseded):
         manifest.claims.release(claim)
         log(f"{item.id}: another process took it over, after this one seemed dead")
-    except Exception as error:
-        if is_fatal(error):
-            manifest.claims.release(claim)
-            raise UserError(
-                f"{describe(error)}\nStopped at {item.id}; the same command goes on from there."
-            ) from error
-        with writing(manifest.out):
-            manifest.fail(item, claim, describe(error))
-        log(f"{item.id}: failed: {describe(error)}")
+        return
+    if is_fatal(error):
+        manifest.claims.release(claim)
+        raise UserError(
+            f"{describe(error)}\nStopped at {item.id}; the same command goes on from there."
+        ) from error
+    with writing(manifest.out):
+        manifest.fail(item, claim, describe(error))
+    log(f"{item.id}: failed: {describe(error)}")
 
 
 def standing(manifest: Manifest) -> Standing:

@@ -80,6 +80,7 @@ def seen_frames(rng, body) -> tuple[np.ndarray, SeenFrames]:
         samples=jax.tree.map(jnp.asarray, joined),
         object_vertices=jnp.asarray(np.tile(meshes[-1][0], (OBJECTS, 1)), jnp.float32),
         vertex_object=jnp.asarray(np.repeat(np.arange(OBJECTS), 8), jnp.int32),
+        chosen=jnp.arange(FRAMES),
         Ts_world_camera=jnp.asarray(np.tile(T_WORLD_CAMERA, (FRAMES, 1, 1)), jnp.float32),
         intrinsics=jnp.asarray(np.tile(intrinsics, (FRAMES, 1, 1))),
         target=jnp.asarray(rng.uniform(0, 1, (FRAMES, *size, count + 3)), jnp.float32),

@@ -33,7 +33,7 @@ from hoijax.losses.body import (
     self_penetration,
 )
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
-from hoijax.losses.pose_prior import joint_limits, pose_prior
+from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import (
     DEPTH_RHO,
     rendered_colours,
@@ -59,6 +59,7 @@ FUNCTIONS = (
     rendered_colours,
     rendered_depth,
     object_penetration,
+    finger_prior,
     *(term.function for term in JOINT_TERMS),
 )
 KINKED = (
@@ -296,7 +297,13 @@ def twin_object_bend(_, posed, __):
     return np.pad(np.diff(values, 2, axis=1) ** 2, ((0, 0), (1, 1))), mask
 
 
+def twin_fingers(scene, posed, _):
+    """Fingers do not move in this scene but by hand: see the test below."""
+    return np.zeros((PEOPLE, FRAMES)), np.ones((PEOPLE, FRAMES), bool)
+
+
 TWINS = {
+    "finger_prior": twin_fingers,
     "rendered_masks": twin_rendered_masks,
     "rendered_colours": twin_rendered_colours,
     "rendered_depth": twin_rendered_depth,
@@ -321,7 +328,7 @@ def test_every_term_of_the_method_has_a_twin():
     from hoijax.methods.hoi_page import TERMS as OBJECT_TERMS
 
     own = {term.function.__name__ for table in OBJECT_TERMS.values() for term in table}
-    names = {term.function.__name__ for term in anchor_table(drawn=True, jointed=True)}
+    names = {term.function.__name__ for term in anchor_table(drawn=True, jointed=True, hands=True)}
     assert names - own == set(TWINS) - {"object_penetration"}
 
 
@@ -373,6 +380,25 @@ def test_gradients_equal_differences(case, group):
         away = np.sort(np.abs(found[:, i] - expected[:, i]))
         away = np.linalg.norm(away[:-1] if name in KINKED else away)
         assert away <= margin * scale, (name, found[:, i], expected[:, i])
+
+
+def test_fingers_are_drawn_to_where_they_started(rng):
+    """Turned by known small angles, the prior is the sum of their squares, and its slope twice them."""
+    scene, unknowns, neighbours = make_anchor(pose_scale=0.2)
+    posed = jax.jit(pose_anchor)(scene, unknowns, neighbours)
+    angles = 0.05 * rng.normal(size=(PEOPLE, FRAMES, 30)).astype(np.float32)
+    axes = rng.normal(size=(*angles.shape, 3))
+    axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
+
+    def total(scale):
+        turn = Rotation.from_rotvec((axes * angles[..., None] * scale).reshape(-1, 3)).as_matrix()
+        rotations = np.array(scene.fixed_rotations, np.float64)
+        rotations[:, :, 25:] = rotations[:, :, 25:] @ turn.reshape(PEOPLE, FRAMES, 30, 3, 3)
+        moved = dataclasses.replace(posed, rotations=jnp.asarray(rotations, jnp.float32))
+        return np.asarray(finger_prior(moved)[0], np.float64)
+
+    np.testing.assert_allclose(total(1.0), (angles**2).sum(-1), rtol=0.01)
+    np.testing.assert_allclose(total(2.0), 4.0 * total(1.0), rtol=0.02)
 
 
 def test_gradient_of_feet_that_stand_equals_differences(rng):

@@ -10,7 +10,6 @@ import pytest
 from small_scene import INITS, generated, run, tree
 
 import hoijax.many_scenes
-import hoijax.pipeline
 from hoijax.errors import UserError
 from hoijax.many_scenes import find_scenes, is_many, solve_many
 from hoijax.result import load_result
@@ -35,10 +34,7 @@ def bundles(bundle, tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_truncated_bundle_among_good_ones(bundles, bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        hoijax.pipeline, "DEFAULT_FORMATS", ("amass",)
-    )  # previews take the most time here
+def test_a_truncated_bundle_among_good_ones(bundles, bundle, tmp_path):
     out = tmp_path / "results"
     ran = run("solve", bundles, *OPTIONS, "--out", out)
     assert ran.code == 2
@@ -49,7 +45,9 @@ def test_a_truncated_bundle_among_good_ones(bundles, bundle, tmp_path, monkeypat
     first, third = load_result(out / "first"), load_result(out / "third")
     alone = load_result(bundle.parent)
     for result in (first, third):
-        np.testing.assert_array_equal(result.object_translations, alone.object_translations)
+        # Another program than the one for a single scene: equal to rounding.
+        np.testing.assert_allclose(result.object_translations, alone.object_translations, atol=1e-4)
+        np.testing.assert_allclose(result.losses, alone.losses, rtol=1e-3)
     assert not (out / "second").exists()
     rows = {
         row["scene"]: row for row in csv.DictReader((out / "summary.csv").read_text().splitlines())
@@ -105,7 +103,7 @@ def test_names_of_scenes(bundle, tmp_path):
     ],
 )
 def test_bad_options_are_refused_before_work(bundles, tmp_path, options, says, monkeypatch):
-    monkeypatch.setattr(hoijax.many_scenes, "solve_to_folder", lambda *_, **__: pytest.fail("ran"))
+    monkeypatch.setattr(hoijax.many_scenes, "SceneBatch", lambda *_, **__: pytest.fail("ran"))
     with pytest.raises(UserError, match=says):
         solve_many([bundles], tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()

@@ -55,7 +55,7 @@ class Export(OutputFlags):
 
 @dataclass(frozen=True)
 class Ablate(OutputFlags):
-    """Solve bundles with parts of the method switched off, and print the paper's table."""
+    """Solve bundles with parts of the method off: the paper's table; or a sweep."""
 
     bundles: Folder
     """A bundle, or a folder of bundles or result folders."""
@@ -66,6 +66,7 @@ class Ablate(OutputFlags):
     steps: int | None = None
     """Optimisation steps; as many as the preset says by default."""
     seed: int = 0
+    """The same seed gives the same rows on the same machine."""
     weights: str | None = None
     """Sweep loss weights instead: every combination of "contact=0,1e2,1e3 penetration=0,10"."""
     out: Path | None = None
@@ -113,7 +114,7 @@ class Ablate(OutputFlags):
 
 @dataclass(frozen=True)
 class View(OutputFlags):
-    """A result in the browser: play, compare, ask why, edit and solve again; or as one html file."""
+    """A result in the browser: play, compare, ask why, edit; or as one html file."""
 
     result: Folder
     """Result folder."""
@@ -167,7 +168,7 @@ class Doctor(OutputFlags):
 
 @dataclass(frozen=True)
 class BundleCommand(OutputFlags):
-    """Check an observation bundle file by file and array by array; every problem is listed."""
+    """Check an observation bundle array by array; every problem is listed."""
 
     action: tyro.conf.Positional[Literal["check"]]
     path: Folder

@@ -16,7 +16,7 @@ from hoijax.tracking import open_tracker
 
 @dataclass(frozen=True)
 class Generate(PriorFlags, TrackFlags, OutputFlags):
-    """Sentence and object meshes to a 4D interaction; without any model weights, or with them."""
+    """Sentence and object meshes to a 4D interaction, without model weights or with."""
 
     text: Text
     """What happens, in English: "a person lifts a barbell from the ground with both hands"."""
@@ -68,7 +68,7 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
 
 @dataclass(frozen=True, kw_only=True)
 class Observe(PriorFlags, OutputFlags):
-    """Sentence and object meshes to an observation bundle; or many of them, from a file."""
+    """Sentence and object meshes to an observation bundle; or many, from a file."""
 
     text: tyro.conf.Positional[str | None] = None
     """What happens, in English. Not with --prompts."""
@@ -117,7 +117,7 @@ class Observe(PriorFlags, OutputFlags):
 
 @dataclass(frozen=True)
 class Solve(TrackFlags, OutputFlags):
-    """Any observation bundle to object trajectories; or many of them, finishing what is missing."""
+    """Observation bundles to object trajectories; of many, those not done yet."""
 
     bundle: tyro.conf.Positional[tuple[Path, ...]]
     """Bundle folder or zip; or many: folders of bundles, globs in quotes, several paths. Many may be
@@ -126,6 +126,10 @@ class Solve(TrackFlags, OutputFlags):
     """Result folder to write; with many bundles the folder of all results."""
     force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Many bundles: solve all of them again where --out holds results of other settings."""
+    formats: str | None = None
+    """Exports of every result, comma-separated; "amass,glb,mp4", and "amass,glb" with many bundles."""
+    workers: int | None = None
+    """Many bundles: processes on this machine; one, or on CPU as many as cores are worth."""
     method: str = "hoi-page"
     """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
     static: Path | None = None
@@ -184,11 +188,16 @@ class Solve(TrackFlags, OutputFlags):
                 vposer=self.vposer,
             ),
         }
+        if self.formats is not None:
+            options["formats"] = [name.strip() for name in self.formats.split(",")]
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"--workers must be at least 1, got {self.workers}.")
         tracker = open_tracker(self.track)
         if is_many(self.bundle):
             if self.window is not None or tracker is not None:
                 raise UserError("--window and --track are for one bundle at a time.")
-            found = solve_many(self.bundle, self.out, force=self.force, log=talk.log, **options)
+            many: dict[str, Any] = {"force": self.force, "workers": self.workers}
+            found = solve_many(self.bundle, self.out, log=talk.log, **many, **options)
             _say_standing(talk, found, self.out)
             return
         result, rows = solve_to_folder(

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from hoijax.bodies.skinned_body import JOINT_PARENTS, ShapedBody, SkinnedBody, as_numpy
+from hoijax.objects.articulated import Joint
 from hoijax.objects.asset import Asset
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Clip:
     people: tuple[PersonClip, ...]
     assets: tuple[Asset, ...]
     Ts_world_object: Float[ndarray, "O T 4 4"]
+    joints: tuple[Joint, ...] = ()
+    """Joints between objects, by index: links of articulated objects."""
+    joint_values: Float[ndarray, "D T"] | None = None
+    """Radians or metres."""
 
     @property
     def frame_count(self) -> int:
@@ -120,7 +125,9 @@ def clip_from_result(result: "Result", body: SkinnedBody) -> Clip:
         )
         for p in range(len(result.body_betas))
     ]
-    return Clip(result.fps, tuple(people), result.assets, result.Ts_world_object)
+    values = None if result.joint_values is None else result.joint_values[result.winner]
+    joints = (result.joints, values)
+    return Clip(result.fps, tuple(people), result.assets, result.Ts_world_object, *joints)
 
 
 def turn_world(
@@ -162,7 +169,8 @@ def turned_clip(clip: Clip, rotation: Float[ndarray, "3 3"]) -> Clip:
     T_turned_world = np.eye(4)
     T_turned_world[:3, :3] = rotation
     poses = (T_turned_world @ clip.Ts_world_object.astype(np.float64)).astype(np.float32)
-    return Clip(clip.fps, tuple(person(who) for who in clip.people), clip.assets, poses)
+    people = tuple(person(who) for who in clip.people)
+    return dataclasses.replace(clip, people=people, Ts_world_object=poses)
 
 
 def part_colors(asset: Asset, index: int) -> Float[ndarray, "Q 3"]:

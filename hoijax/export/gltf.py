@@ -31,6 +31,7 @@ from scipy.spatial.transform import Rotation
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.export.clip import PERSON_COLORS, Clip, PersonClip, face_part_runs, part_colors
 from hoijax.export.gltf_buffer import GltfBuffer
+from hoijax.objects.articulated import joint_rows
 from hoijax.rendering import corner_normals
 
 INFLUENCES = 4  # joints per vertex, what every glTF reader takes
@@ -119,11 +120,22 @@ class _Writer:
             )
             primitives.append(self._primitive(attributes, faces, name, colors[part]))
         self.meshes.append(Mesh(name=asset.name, primitives=primitives))
-        self.nodes.append(Node(name=asset.name, mesh=len(self.meshes) - 1))
+        node = Node(name=asset.name, mesh=len(self.meshes) - 1)
+        node.extras = self._joint_extras(index)
+        self.nodes.append(node)
         self.roots.append(len(self.nodes) - 1)
         poses = self.clip.Ts_world_object[index].astype(np.float64)
         self._rotate(len(self.nodes) - 1, Rotation.from_matrix(poses[:, :3, :3]).as_rotvec())
         self._move(len(self.nodes) - 1, poses[:, :3, 3])
+
+    def _joint_extras(self, index: int) -> dict:
+        """The joint that an object hangs on, with its value in every frame; empty for free objects."""
+        clip = self.clip
+        for d, joint in enumerate(clip.joints):
+            if joint.child == index and clip.joint_values is not None:
+                values = [round(float(value), 6) for value in clip.joint_values[d]]
+                return {"joint": {**joint_rows([joint], clip.assets)[0], "values": values}}
+        return {}
 
     def finish(self) -> GLTF2:
         """The file, with its buffer."""

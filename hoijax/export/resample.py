@@ -97,7 +97,11 @@ def _mapped(clip: Clip, places, rotations, fps: float) -> Clip:
     turned = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix()
     turned = turned.reshape(len(vectors), count, 3, 3)
     poses = compose_rigid(turned, places(matrices[..., :3, 3])).swapaxes(0, 1)
-    return Clip(fps, people, clip.assets, np.ascontiguousarray(poses))
+    values = clip.joint_values
+    if values is not None:
+        values = places(values.T.astype(np.float64)).T.astype(np.float32)
+    moved = np.ascontiguousarray(poses)
+    return Clip(fps, people, clip.assets, moved, clip.joints, values)
 
 
 def resampled_times(frames: int, fps: float, target_fps: float) -> Float[ndarray, "U"]:

@@ -59,14 +59,27 @@ def orbit_cameras(
 
 
 def random_cameras(
-    settings: OrbitSettings, count: int, size: tuple[int, int], seed: int, step: int
+    settings: OrbitSettings,
+    count: int,
+    size: tuple[int, int],
+    seed: int,
+    step: int,
+    group: int = 1,
 ) -> ViewCameras:
-    """`count` cameras of one step, spread over the circle; the same seed and step give the same ones."""
+    """`count` cameras of one step; the same seed and step give the same ones.
+
+    group: so many follow each other at one elevation and distance, evenly around the subject, as
+    multi-view models were trained.
+    """
     rng = np.random.default_rng((seed, step))
-    azimuths = (rng.random() + (np.arange(count) + 0.2 * rng.random(count)) / count) * 360.0
+    groups = -(-count // group)
     low, high = np.sin(np.radians(settings.elevations))
-    elevations = np.degrees(np.arcsin(rng.uniform(low, high, count)))
-    away = 1.0 + settings.distance_spread * rng.uniform(-1.0, 1.0, count)
+    # Groups are spread over the circle, each with a random turn.
+    first = (rng.random() + (np.arange(groups) + 0.2 * rng.random(groups)) / groups) * 360.0
+    elevations = np.degrees(np.arcsin(rng.uniform(low, high, groups)))
+    away = 1.0 + settings.distance_spread * rng.uniform(-1.0, 1.0, groups)
+    azimuths = (first[:, None] + np.arange(group) * 360.0 / group).reshape(-1)[:count]
+    elevations, away = (np.repeat(x, group)[:count] for x in (elevations, away))
     return orbit_cameras(settings, azimuths, elevations, size, settings.distance * away)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from hoijax.camera import PinholeCamera
@@ -17,7 +17,15 @@ from hoijax.errors import UserError
 from hoijax.fields.guidance import ViewCameras
 from hoijax.rendering import RayScene, RenderMesh
 
-__all__ = ["HUMAN", "OBJECT", "KnownScene", "Prompts", "known_pictures", "known_skeletons"]
+__all__ = [
+    "HUMAN",
+    "OBJECT",
+    "KnownScene",
+    "Prompts",
+    "known_pictures",
+    "known_skeletons",
+    "silhouettes",
+]
 
 HUMAN, OBJECT = 1, 2
 """Instance numbers in masks; 0 is the background."""
@@ -130,6 +138,19 @@ def picture(
     facing = np.maximum(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0.0)
     color[seen] = scene.colors[hits.face_ids[seen]] * (AMBIENT + KEY * facing)[:, None]
     return color.reshape(size[0], n, size[1], n, 3).mean(axis=(1, 3))
+
+
+def silhouettes(
+    meshes: Sequence[RenderMesh], cameras: ViewCameras, size: tuple[int, int]
+) -> Bool[ndarray, "N H W"]:
+    """Pixels whose centre shows any of the meshes."""
+    scene = RayScene(meshes)
+    return np.stack(
+        [
+            _hit_instances(scene, K, T, size) > 0
+            for K, T in zip(cameras.intrinsics, cameras.Ts_world_camera, strict=True)
+        ]
+    )
 
 
 def _hit_instances(scene, intrinsics, T_world_camera, size) -> ndarray:

@@ -1,5 +1,7 @@
 """From a field to a coloured, closed mesh: marching cubes (Lorensen and Cline 1987) on the host."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from jaxtyping import Float, Int
 from hoijax.errors import UserError
 from hoijax.fields.composition import Entity, values_at
 
-__all__ = ["density_grid", "extract_surface", "surface_of_grid"]
+__all__ = ["density_grid", "extract_surface", "place_on_field", "surface_of_grid"]
 
 CHUNK = 1 << 17
 SMALL_PART = 0.02  # of the largest piece's volume: specks in the air
@@ -45,19 +47,20 @@ def surface_of_grid(
     import igl
     from scipy import ndimage
 
-    solid = density > level
+    solid: np.ndarray = density > level
     if not solid.any() or solid.mean() > 0.9:
         state = "empty" if not solid.any() else "full"
         raise UserError(
             f"the field is {state} at a density of {level:g} per metre: there is no surface to mesh. "
             "Distil it for longer, or with another --seed."
         )
-    labels, count = ndimage.label(solid, np.ones((3, 3, 3)))
+    found: Any = ndimage.label(solid, np.ones((3, 3, 3)))
+    labels, count = found
     sizes = ndimage.sum_labels(solid, labels, np.arange(1, count + 1))
-    kept = np.isin(labels, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
-    filled = ndimage.binary_fill_holes(kept)
+    kept: Any = np.isin(labels, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
+    filled = np.asarray(ndimage.binary_fill_holes(kept))
     values = np.where(solid & ~kept, 0.0, density)
-    inside = ndimage.binary_erosion(filled) & ~kept
+    inside = np.asarray(ndimage.binary_erosion(filled)) & ~kept
     values = np.where(inside, np.maximum(values, 2.0 * level), values)
     values = np.pad(np.minimum(values, 4.0 * level), 1)
     n = values.shape[0]
@@ -84,15 +87,22 @@ def _outward(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
     return vertices.astype(np.float32), faces.astype(np.int32)
 
 
+def place_on_field(
+    entity: Entity, vertices: Float[np.ndarray, "V 3"], axis: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "V 3"]:
+    """Vertices in grid steps of `density_grid` to the field's frame, metres."""
+    centre = np.asarray(entity.settings.centre, np.float32)
+    places = vertices * (axis[1] - axis[0]) - 1.0
+    return (centre + entity.settings.half_side * places).astype(np.float32)
+
+
 def extract_surface(
     entity: Entity, *, resolution: int, level: float
 ) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "V 3"]]:
     """Vertices (field's frame, metres), faces and vertex colours (linear RGB) of a field's surface."""
     density, axis = density_grid(entity, resolution)
     vertices, faces = surface_of_grid(density, level)
-    step = axis[1] - axis[0]
-    centre = np.asarray(entity.settings.centre, np.float32)
-    points = centre + entity.settings.half_side * (vertices * step - 1.0)
+    points = place_on_field(entity, vertices, axis)
     padded = np.pad(points, ((0, -len(points) % 8192), (0, 0))).astype(np.float32)
     read = jax.jit(lambda e, p: values_at(e, p).color)
     color = np.concatenate(

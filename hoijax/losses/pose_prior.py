@@ -1,4 +1,4 @@
-"""A body poses as people do: joint limits and a mixture of Gaussians (in place of VPoser)."""
+"""A body poses as people do: joint limits, and a mixture of Gaussians or the user's VPoser."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -7,6 +7,7 @@ from hoijax.anchor_scene import AnchorPosed
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT, limit_excess, pose_energy
 from hoijax.rotations import matrix_to_axis_angle
 
+FIRST_FINGER = 25
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 
@@ -22,6 +23,18 @@ def joint_limits(posed: AnchorPosed) -> tuple[Values, Mask]:
 
 
 def pose_prior(posed: AnchorPosed) -> tuple[Values, Mask]:
-    """Negative logarithm of the mixture of reference poses. (P, T)"""
-    values = pose_energy(_poses(posed))
+    """Negative logarithm of the mixture of reference poses, or of VPoser where the scene has it. (P, T)"""
+    model = posed.scene.pose_model
+    values = (pose_energy if model is None else model.energy)(_poses(posed))
+    return values, jnp.ones_like(values, dtype=bool)
+
+
+def finger_prior(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Squared turn of the finger joints from where they started, summed over joints. (P, T)
+
+    Half the squared difference of the matrices: the squared angle to fourth order, smooth at half a
+    turn. Fingers are no keypoints; contact and penetration move them from their start.
+    """
+    away = (posed.rotations - posed.scene.fixed_rotations)[:, :, FIRST_FINGER:]
+    values = 0.5 * jnp.sum(away**2, axis=(-1, -2, -3))
     return values, jnp.ones_like(values, dtype=bool)

@@ -1,6 +1,7 @@
 """Drawn frames against seen ones (AnchorHOI L_reg): who is where, in which colour, how far away.
 
-All read `AnchorPosed.picture`, which is drawn once a step. Without pictures they cost nothing.
+All read `AnchorPosed.picture`, which is drawn once a step; T are its frames. Without pictures they cost
+nothing.
 """
 
 import jax.numpy as jnp

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from hoijax.anchor_config import AnchorSettings, check_body_start
-from hoijax.anchor_frames import seen_depth, with_colours
+from hoijax.anchor_frames import with_colours, with_depth
 from hoijax.anchor_scene import (
     AnchorNeighbours,
     AnchorPosed,
@@ -155,7 +155,8 @@ def solve_bundle(
 
 def _table(stage: _Stage, scene: AnchorScene) -> tuple[LossTerm, ...]:
     drawn, jointed = scene.frames is not None, scene.joints is not None
-    return anchor_table(drawn=drawn, jointed=jointed, terms=stage.terms)
+    hands = stage.settings.optimise_hands
+    return anchor_table(drawn=drawn, jointed=jointed, hands=hands, terms=stage.terms)
 
 
 def _initial(
@@ -242,10 +243,7 @@ def _settle(
     people = seen_people(o, Ts_world_pointmap, settings.points)
     frames = scene.frames
     if frames is not None:
-        height, width = frames.depth.shape[1:]
-        Ts_world_camera = np.asarray(frames.Ts_world_camera)
-        depth, mask = seen_depth(o, Ts_world_pointmap, Ts_world_camera, (height, width))
-        frames = dataclasses.replace(frames, depth=jnp.asarray(depth), depth_mask=jnp.asarray(mask))
+        frames = with_depth(frames, o, Ts_world_pointmap)
     scene = dataclasses.replace(scene, objects=objects, seen=people, frames=frames)
     return scene, Ts_world_pointmap
 

@@ -28,7 +28,7 @@ from hoijax.losses.body import (
     self_penetration,
 )
 from hoijax.losses.keypoints import body_keypoints, contact_keypoints
-from hoijax.losses.pose_prior import joint_limits, pose_prior
+from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import rendered_colours, rendered_depth, rendered_masks
 from hoijax.losses.term import LossFunction, LossTerm, Weights, default_weights
 from hoijax.objects.articulated import PosedArticulation
@@ -111,6 +111,8 @@ JOINT_TERMS = (
     LossTerm.constant("object_joint_smoothness", of_joints(articulation.joint_smoothness), 1e2),
 )
 """Added to TERMS where objects hang on joints."""
+HAND_TERMS = (LossTerm.constant("finger_prior", finger_prior, 0.3),)
+"""Added to TERMS where fingers are unknowns."""
 CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
 PENETRATION_TERMS = ("penetration", "object_in_body", "self_penetration")
 BODY_EVIDENCE = ("body_keypoints", "body_points", "body_mask")
@@ -150,10 +152,16 @@ def _active_samples(posed: AnchorPosed) -> Array:
 
 
 def anchor_table(
-    *, drawn: bool, jointed: bool, terms: Sequence[LossTerm] = ()
+    *, drawn: bool, jointed: bool, hands: bool, terms: Sequence[LossTerm] = ()
 ) -> tuple[LossTerm, ...]:
     """The terms of a scene, the user's own last."""
-    return (*TERMS, *(RENDERED_TERMS * drawn), *(JOINT_TERMS * jointed), *terms)
+    return (
+        *TERMS,
+        *(RENDERED_TERMS * drawn),
+        *(JOINT_TERMS * jointed),
+        *(HAND_TERMS * hands),
+        *terms,
+    )
 
 
 def anchor_problem(table: Sequence[LossTerm]) -> Problem:
@@ -166,7 +174,7 @@ def check_weights(
 ) -> None:
     """Refuse weights of terms that do not exist. Raises UserError naming the known ones."""
     try:
-        default_weights(anchor_table(drawn=True, jointed=True, terms=terms), weights)
+        default_weights(anchor_table(drawn=True, jointed=True, hands=True, terms=terms), weights)
     except KeyError as error:
         raise UserError(str(error.args[0])) from error
 

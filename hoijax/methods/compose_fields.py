@@ -193,14 +193,14 @@ def _features(
     own = mask == part
     # Behind another part nothing is known: there the rays end, instead of asking for emptiness.
     stop = np.where(other & (opacity > 0.3), depth + SURFACE_MARGIN, np.inf)
-    features = _Features(
-        origins=origins,
-        directions=directions,
-        color=np.where(own[:, None], np.maximum(color, 0.0), 0.0),
-        opacity=np.where(own, opacity, 0.0),
-        stop=stop.astype(np.float32),
+    rows = (
+        origins,
+        directions,
+        np.where(own[:, None], np.maximum(color, 0.0), 0.0),
+        np.where(own, opacity, 0.0),
+        stop,
     )
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), features)
+    return _Features(*(jnp.asarray(row, jnp.float32) for row in rows))
 
 
 def align_part(

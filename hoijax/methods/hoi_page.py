@@ -6,7 +6,6 @@ object-object penetration, and drops the 2D chamfer that the mask term makes red
 """
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +34,7 @@ from hoijax.methods.contact_states import always_touching, contact_states
 from hoijax.methods.object_curvature import with_curvature
 from hoijax.methods.point_maps import align
 from hoijax.objects.symmetry import find_symmetries
+from hoijax.progress import Stopwatch
 from hoijax.result import Result
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
@@ -115,7 +115,7 @@ def solve_bundle(
     """
     table = (*TERMS[settings.preset], *terms)
     times: dict[str, float] = {}
-    clock = _Stopwatch(times, log)
+    clock = Stopwatch(times, log)
     staged = stage(bundle, settings, clock.lap)
     solution = descend(staged.scene, staged.starts, staged.states, table, settings, weights)
     clock.lap("optimise")
@@ -224,19 +224,6 @@ def descent(
         )
 
     return adam
-
-
-class _Stopwatch:
-    """Wall time of each stage, logged as it ends."""
-
-    def __init__(self, times: dict[str, float], log: Log):
-        self.times, self.log, self.start = times, log, time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.times[name] = round(now - self.start, 3)
-        self.start = now
-        self.log(f"{name}: {self.times[name]:.1f} s")
 
 
 def to_result(

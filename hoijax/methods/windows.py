@@ -187,5 +187,7 @@ class Poses:
 
     @staticmethod
     def of(unknowns: Unknowns) -> "Poses":
-        rotations = np.asarray(rotation_6d_to_matrix(unknowns.rotation_6d), np.float64)
-        return Poses(rotations, np.asarray(unknowns.translation, np.float64))
+        rotations = rotation_6d_to_matrix(jnp.asarray(unknowns.rotation_6d))
+        return Poses(
+            np.asarray(rotations, np.float64), np.asarray(unknowns.translation, np.float64)
+        )

@@ -217,6 +217,16 @@ def load_articulated(spec: str | Path, *, samples: int = 2048) -> ArticulatedAss
     return read_urdf(path, samples=samples)
 
 
+def is_articulated(spec: str | Path) -> bool:
+    """Whether a spec of --objects names an object with joints: a URDF file, or a shipped one."""
+    from hoijax.objects.articulated_shapes import ARTICULATED_OBJECTS
+
+    path = Path(spec)
+    if path.is_file():
+        return path.suffix.lower() in (".urdf", ".xml")
+    return str(spec) in ARTICULATED_OBJECTS or path.suffix.lower() == ".urdf"
+
+
 def assemble(
     name: str,
     links: Mapping[str, Asset | None],

@@ -65,10 +65,15 @@ def free_memory(device: Any) -> int:
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    return available_memory() // jax.local_device_count()
+
+
+def available_memory() -> int:
+    """Bytes that this machine has left."""
     table = Path("/proc/meminfo")
     for line in table.read_text().splitlines() if table.exists() else ():
         if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024 // jax.local_device_count()
+            return int(line.split()[1]) * 1024
     return 2**31
 
 

@@ -1,0 +1,203 @@
+"""Clips by overlapping windows: the same frames, no seams, and what the windows share."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from small_scene import as_users_run
+
+from hoijax.config import preset_settings
+from hoijax.errors import UserError
+from hoijax.memory import chosen_window, descent_bytes, most_candidates
+from hoijax.methods.hoi_page import DEFAULT_TERMS
+from hoijax.methods.long_clips import solve_long_bundle
+from hoijax.methods.windows import (
+    Poses,
+    blend_rotations,
+    fade,
+    join_similarities,
+    observations_between,
+    windows_of,
+)
+from hoijax.objects.asset import load_asset
+from hoijax.pipeline import observe, solve
+from hoijax.solver.newton import optimise_newton
+
+FRAMES, WINDOW = 40, 16
+
+
+@pytest.mark.parametrize(("frames", "window"), [(300, 49), (40, 16), (17, 16), (49, 49), (9, 8)])
+def test_windows_cover_every_frame_and_share_a_quarter(frames, window):
+    windows = windows_of(frames, window)
+    assert all(b - a == min(window, frames) for a, b in windows.spans)
+    owned = [t for a, b in windows.owned for t in range(a, b)]
+    assert owned == list(range(frames))
+    for (a, b), (begin, end) in zip(windows.owned, windows.spans, strict=True):
+        assert begin <= a < b <= end
+    shared = [p[1] - n[0] for p, n in zip(windows.spans[:-1], windows.spans[1:], strict=True)]
+    assert all(s >= window // 4 for s in shared)
+    # No window without need: with one less, neighbours could not share that much.
+    fewer = len(windows.spans) - 1
+    assert fewer == 0 or fewer * window - (fewer - 1) * (window // 4) < frames
+
+
+def test_windows_that_are_too_short_are_refused():
+    with pytest.raises(UserError, match="at least 8"):
+        windows_of(300, 4)
+
+
+def test_a_joint_turns_along_the_shorter_way_and_ends_where_both_do():
+    rng = np.random.default_rng(0)
+    a = Rotation.random(6, rng=rng).as_matrix()
+    b = a @ Rotation.from_rotvec([0.0, 0.3, 0.0]).as_matrix()
+    share = fade(6)
+    assert (np.diff(share) > 0).all()
+    np.testing.assert_allclose(share + share[::-1], 1.0)
+    mixed = blend_rotations(a, b, share)
+    turned = Rotation.from_matrix(np.swapaxes(a, 1, 2) @ mixed).magnitude()
+    np.testing.assert_allclose(turned, 0.3 * share, atol=1e-6)
+
+
+def test_similarities_pass_smoothly():
+    windows = windows_of(20, 12)
+    pieces = [np.tile(np.eye(4), (12, 1, 1)) for _ in windows.spans]
+    pieces[1][:, :3, :3] *= 1.1
+    pieces[1][:, 0, 3] = 0.2
+    joined = join_similarities(windows, pieces)
+    assert joined.shape == (20, 4, 4)
+    assert np.abs(np.diff(joined, axis=0)).max() < 0.1
+    np.testing.assert_allclose(joined[[0, -1], 0, 3], [0.0, 0.2], atol=1e-6)
+    np.testing.assert_allclose(joined[[0, -1], 1, 1], [1.0, 1.1], atol=1e-6)
+
+
+def test_a_window_goes_on_from_the_twin_that_the_last_one_chose():
+    """The track turned half way round in the object's own frame, as the solved frames are."""
+    frames = np.arange(10)
+    spin = Rotation.from_rotvec(np.outer(0.1 * frames, [0, 1, 0])).as_matrix()
+    half = Rotation.from_rotvec([0, 0, np.pi]).as_matrix()
+    track = Poses(spin[None, None], np.zeros((1, 1, 10, 3)))
+    solved = Poses((spin[:6] @ half)[None, None], np.ones((1, 1, 6, 3)))
+    start = solved.go_on((4, 10), track)
+    np.testing.assert_allclose(start.rotations[0, 0], spin[4:] @ half, atol=1e-12)
+    np.testing.assert_allclose(start.translations[0, 0, :, 0], [1, 1, 0, 0, 0, 0])
+
+
+@pytest.fixture(scope="module")
+def scene():
+    with as_users_run():
+        box = load_asset("box")
+        return observe("a person carries a box with both hands", (box,), frames=FRAMES, seed=3)
+
+
+@pytest.fixture(scope="module")
+def solved(scene):
+    bundle, _ = scene
+    settings = dataclasses.replace(preset_settings("default"), inits=2, steps=18)
+    with as_users_run():
+        before = optimise_newton._cache_size()
+        result = solve_long_bundle(bundle, settings, WINDOW)
+    result.run["programs"] = optimise_newton._cache_size() - before
+    return result
+
+
+@pytest.mark.slow
+def test_seams_do_not_jump_and_the_truth_is_met(scene, solved):
+    _, truth = scene
+    windows = windows_of(FRAMES, WINDOW)
+    assert [tuple(span) for span in solved.run["windows"]["spans"]] == list(windows.spans)
+    assert len(solved.run["windows"]["seams"]) == len(windows.spans) - 1
+    found, true = solved.Ts_world_object[0], truth.Ts_world_object[0]
+    assert found.shape == (FRAMES, 4, 4)
+    bend = np.linalg.norm(np.diff(found[:, :3, 3], n=2, axis=0), axis=1)
+    true_bend = np.linalg.norm(np.diff(true[:, :3, 3], n=2, axis=0), axis=1)
+    for begin, end in zip(
+        [s[0] for s in windows.spans[1:]], [s[1] for s in windows.spans[:-1]], strict=True
+    ):
+        near = slice(max(begin - 3, 0), end + 1)
+        # A jump of 1 cm between two frames would bend by 1 cm more than the motion itself does.
+        assert (bend[near] - true_bend[near]).max() < 0.01
+    turn = Rotation.from_matrix(np.swapaxes(found[:-1, :3, :3], 1, 2) @ found[1:, :3, :3])
+    assert np.degrees(turn.magnitude()).max() < 12.0
+    error = np.linalg.norm(found[:, :3, 3] - true[:, :3, 3], axis=1)
+    assert np.median(error) < 0.04
+
+
+@pytest.mark.slow
+def test_losses_are_those_of_the_joined_trajectory(solved):
+    weights = np.array([term.end for term in DEFAULT_TERMS])
+    np.testing.assert_allclose(solved.losses, solved.reports @ weights, rtol=1e-4)
+    assert (solved.losses < solved.initial_losses).all()
+    assert solved.history.shape[0] == len(solved.losses)
+
+
+@pytest.mark.slow
+def test_windows_share_one_program(solved):
+    assert solved.run["programs"] == 1
+
+
+# --- memory ---
+
+
+def test_memory_of_the_descent_is_what_the_compiler_says(scene):
+    """XLA's own account of a small descent, against the line that was fitted to larger ones."""
+    from hoijax.losses.term import default_weights
+    from hoijax.methods.hoi_page import first_neighbours, object_problem, posed_bodies_of
+    from hoijax.methods.object_curvature import with_curvature
+    from hoijax.methods.windows import scene_between
+    from hoijax.solver.initialise import yaw_starts
+    from hoijax.staging import build_scene
+
+    bundle, _ = scene
+    settings = preset_settings("default")
+    o = observations_between(bundle.observations, (0, WINDOW))
+    with as_users_run():
+        bodies = posed_bodies_of(dataclasses.replace(bundle, observations=o))
+        still = np.tile(np.eye(4, dtype=np.float32), (WINDOW, 1, 1))
+        built = build_scene(
+            bundle.affordance, bundle.assets, o, bundle.body, still, bodies, settings
+        )
+        built = scene_between(built, (0, WINDOW))
+        starts = yaw_starts(built, 2, 0).unknowns
+        states = np.ones((2, built.edges.mask.shape[0], WINDOW), np.float32)
+        compiled = optimise_newton.lower(
+            object_problem(with_curvature(DEFAULT_TERMS)),
+            built,
+            starts,
+            first_neighbours(built, states),
+            default_weights(DEFAULT_TERMS, None),
+            rounds=6,
+            steps=3,
+        ).compile()
+    found = compiled.memory_analysis()
+    if found is None:
+        pytest.skip("this backend keeps no account of memory")
+    expected = descent_bytes(2, WINDOW) - descent_bytes(0, WINDOW)
+    assert 0.7 < found.temp_size_in_bytes / expected < 1.4
+
+
+def test_what_fits_decides_the_window(scene, monkeypatch):
+    bundle, _ = scene
+    settings = preset_settings("default")
+    said: list[str] = []
+    assert chosen_window(bundle, settings, 12, said.append) == 12
+    assert chosen_window(bundle, settings, 99, said.append) == FRAMES
+    monkeypatch.setattr("hoijax.memory.free_bytes", lambda: 10**12)
+    assert chosen_window(bundle, settings, None, said.append) == FRAMES
+    assert said == []
+    monkeypatch.setattr("hoijax.memory.free_bytes", lambda: 2 * 10**8)
+    assert 8 <= chosen_window(bundle, settings, None, said.append) < FRAMES
+    assert "windows of 24 frames" in said[0]
+    fits = most_candidates(10**10)
+    assert descent_bytes(fits, 49) <= 0.6 * 10**10 < descent_bytes(2 * fits, 49)
+    assert most_candidates(10**7) == 0
+
+
+def test_windows_are_refused_before_work(scene):
+    bundle, _ = scene
+    with pytest.raises(UserError, match="at least 8"):
+        solve(bundle, window=3)
+    with pytest.raises(UserError, match="best frame"):
+        solve(bundle, window=16, preset="hoi-page")
+    with pytest.raises(UserError, match="whole clips"):
+        solve(bundle, window=16, method="anchor-motion")
