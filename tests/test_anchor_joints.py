@@ -1,0 +1,188 @@
+"""Objects with joints: posed against the tree, kept in bundles, solved by command, written to results."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from small_scene import as_users_run, run
+
+import hoijax.pipeline
+from hoijax.anchor_config import AnchorSettings
+from hoijax.anchor_scene import ObjectJoints, jointed
+from hoijax.anchor_staging import object_joints
+from hoijax.bundle import read_bundle, read_truth, write_bundle
+from hoijax.errors import UserError
+from hoijax.objects.articulated import is_articulated, joints_between, load_articulated, pose_links
+from hoijax.result import load_result
+from hoijax.rotations import rotation_6d_to_matrix
+from hoijax.scene import Unknowns
+from priors.articulated_scenes import joint_motion, observe_articulated, scene_objects
+
+FRAMES = 12
+SMALL = AnchorSettings(
+    inits=1,
+    body_start="estimate",
+    track_steps=100,
+    steps=100,
+    refresh_every=20,
+    points=96,
+    grid_resolution=24,
+)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """(bundle, truth, true angles) of a laptop that is carried while its lid moves."""
+    with as_users_run():
+        return observe_articulated(
+            "a person carries a laptop with both hands",
+            load_articulated("laptop"),
+            frames=FRAMES,
+            seed=1,
+        )
+
+
+@pytest.fixture(scope="module")
+def folder(made, tmp_path_factory):
+    """The bundle, solved by the command a user types, with small settings."""
+    place = tmp_path_factory.mktemp("joints")
+    write_bundle(place / "bundle", made[0], made[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hoijax.pipeline, "anchor_settings", lambda *_: SMALL)
+        ran = run("solve", place / "bundle", "--method", "anchor-motion", "--out", place / "out")
+    assert ran.code == 0, ran.err
+    return place / "out"
+
+
+def lid_angles(Ts_world_object) -> np.ndarray:
+    """Opening of the lid from the poses of both links alone: the turn between them."""
+    base, lid = (Rotation.from_matrix(T[:, :3, :3]) for T in Ts_world_object)
+    return (base.inv() * lid).magnitude()
+
+
+@pytest.mark.slow
+def test_a_lid_is_found_within_ten_degrees(made, folder):
+    """Truth read off the poses of the links, not off the values that made them."""
+    result, truth = load_result(folder), made[1]
+    expected = lid_angles(truth.Ts_world_object)
+    np.testing.assert_allclose(expected, made[2][0], atol=1e-3)
+    assert result.joint_values is not None
+    error = np.degrees(np.abs(result.joint_values[result.winner, 0] - expected))
+    assert np.median(error) < 10.0, error
+    apart = np.abs(lid_angles(result.Ts_world_object) - result.joint_values[result.winner, 0])
+    assert apart.max() < 1e-2  # the poses written are those of the joint
+
+
+@pytest.mark.slow
+def test_results_and_exports_carry_joint_values(folder):
+    import pygltflib
+
+    result = load_result(folder)
+    assert result.joint_values is not None
+    assert result.joint_values.shape == (1, 1, FRAMES)
+    assert [joint.name for joint in result.joints] == ["hinge"]
+    header = json.loads((folder / "run.json").read_text())
+    assert header["joints"][0]["child"] == "laptop lid"
+    nodes = {n.name: n for n in pygltflib.GLTF2().load(str(folder / "scene.glb")).nodes}
+    joint = nodes["laptop lid"].extras["joint"]
+    np.testing.assert_allclose(joint["values"], result.joint_values[0, 0], atol=1e-5)
+    assert joint["parent"] == "laptop"
+    assert not nodes["laptop"].extras
+
+
+def test_jointed_poses_equal_the_tree(rng):
+    """A chain of a sliding and a turning joint, centres away from origins, against `pose_links`."""
+    drawer = load_articulated("drawer", samples=64)
+    joint = drawer.joints[0]
+    T = np.eye(4)
+    T[:3, :3] = Rotation.random(random_state=3).as_matrix()
+    T[:3, 3] = 0.3, -0.1, 0.2
+    axis = np.array([0.48, 0.6, 0.64])
+    second = dataclasses.replace(
+        joint, name="flap", kind="revolute", parent=1, child=2, T_parent_joint=T, axis=axis
+    )
+    asset = dataclasses.replace(
+        drawer,
+        link_names=(*drawer.link_names, "flap"),
+        links=(*drawer.links, drawer.links[1]),
+        joints=(joint, second),
+    )
+    joints = object_joints(asset.joints)
+    assert isinstance(joints, ObjectJoints)
+    values = rng.uniform(-1, 1, (2, 4)).astype(np.float32)
+    centres = rng.normal(size=(3, 3)).astype(np.float32)
+    rotation = Rotation.random(4, random_state=5).as_matrix()
+    shift = rng.normal(size=(4, 3))
+    T_world_root = np.tile(np.eye(4), (4, 1, 1))
+    T_world_root[:, :3, :3], T_world_root[:, :3, 3] = rotation, shift
+    expected = jax.vmap(lambda v, P: pose_links(asset.tree(), v, P))(
+        jnp.asarray(values.T), jnp.asarray(T_world_root, jnp.float32)
+    )
+    six = np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1)
+    free = Unknowns(
+        jnp.asarray(np.stack([six, six[::-1], six]), jnp.float32),
+        jnp.asarray(np.stack([shift + rotation @ centres[0], shift, shift]), jnp.float32),
+    )
+    posed = jointed(joints, jnp.asarray(centres), free, jnp.asarray(values))
+    found = np.asarray(rotation_6d_to_matrix(posed.rotation_6d))
+    np.testing.assert_allclose(found, np.moveaxis(expected[..., :3, :3], 1, 0), atol=1e-5)
+    origins = np.asarray(posed.translation) - np.einsum("otij,oj->oti", found, centres)
+    np.testing.assert_allclose(origins, np.moveaxis(expected[..., :3, 3], 1, 0), atol=1e-5)
+
+
+def test_bundles_keep_joints_and_refuse_wrong_ones(made, tmp_path):
+    bundle, truth, _ = made
+    path = write_bundle(tmp_path / "bundle", bundle, truth)
+    (joint,), (kept,) = bundle.joints, read_bundle(path).joints
+    assert (kept.name, kept.kind, kept.parent, kept.child) == ("hinge", "revolute", 0, 1)
+    np.testing.assert_allclose(kept.T_parent_joint, joint.T_parent_joint)
+    assert (kept.lower, kept.upper) == (joint.lower, joint.upper)
+    assert read_truth(path).Ts_world_object.shape[0] == 2
+    manifest = json.loads((path / "bundle.json").read_text())
+    cases = {
+        "names link 'keyboard', which is not there": {"parent": "keyboard"},
+        "axis of length zero": {"axis": [0.0, 0.0, 0.0]},
+        "limits 2.0 to 1.0": {"lower": 2.0, "upper": 1.0},
+        "hang on each other in a loop": {"parent": "laptop lid"},
+        "T_parent_joint of 'hinge'": {"T_parent_joint": (2.0 * np.eye(4)).tolist()},
+    }
+    for message, change in cases.items():
+        broken = manifest | {"joints": [manifest["joints"][0] | change]}
+        (path / "bundle.json").write_text(json.dumps(broken))
+        with pytest.raises(UserError, match=message):
+            read_bundle(path)
+
+
+def test_joints_are_ordered_from_the_root(rng):
+    T, axis, limits = np.eye(4), np.array([1.0, 0, 0]), (0.0, 1.0)
+    rows = [
+        ("b", "revolute", "arm", "hand", T, axis, limits),
+        ("a", "revolute", "body", "arm", T, axis, limits),
+    ]
+    joints, problems = joints_between(["hand", "arm", "body"], rows)
+    assert not problems
+    assert [(j.parent, j.child) for j in joints] == [(2, 1), (1, 0)]
+
+
+def test_made_motion_stays_within_limits():
+    objects, joints = scene_objects(load_articulated("drawer", samples=64))
+    assert [o.name for o in objects] == ["drawer", "drawer drawer"]
+    values = joint_motion(joints, 40, 3)
+    assert values.min() >= joints[0].lower
+    assert values.max() <= joints[0].upper
+    assert np.ptp(values) > 0.1
+
+
+def test_which_objects_have_joints(tmp_path):
+    (tmp_path / "thing.urdf").write_text("<robot/>")
+    assert is_articulated("laptop")
+    assert is_articulated(tmp_path / "thing.urdf")
+    assert not is_articulated("box")
+    ran = run("observe", "a person carries a laptop", "--objects", "laptop", "box", "--prior",
+              "rules", "--out", tmp_path / "no")  # fmt: skip
+    assert ran.code == 2
+    assert "one object with joints" in ran.err
