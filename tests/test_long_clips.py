@@ -24,7 +24,8 @@ from hoijax.objects.asset import load_asset
 from hoijax.pipeline import observe, solve
 from hoijax.solver.newton import optimise_newton
 
-FRAMES, WINDOW = 40, 16
+# The window is as long as the small scene of other tests: they share compiled programs.
+FRAMES, WINDOW = 28, 12
 
 
 @pytest.mark.parametrize(("frames", "window"), [(300, 49), (40, 16), (17, 16), (49, 49), (9, 8)])
@@ -93,7 +94,7 @@ def scene():
 @pytest.fixture(scope="module")
 def solved(scene):
     bundle, _ = scene
-    settings = dataclasses.replace(preset_settings("default"), inits=2, steps=18)
+    settings = dataclasses.replace(preset_settings("default"), inits=2)
     with as_users_run():
         before = optimise_newton._cache_size()
         result = solve_long_bundle(bundle, settings, WINDOW)
@@ -133,7 +134,7 @@ def test_losses_are_those_of_the_joined_trajectory(solved):
 
 @pytest.mark.slow
 def test_windows_share_one_program(solved):
-    assert solved.run["programs"] == 1
+    assert solved.run["programs"] <= 1
 
 
 # --- memory ---
@@ -166,7 +167,7 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
             starts,
             first_neighbours(built, states),
             default_weights(DEFAULT_TERMS, None),
-            rounds=6,
+            rounds=12,
             steps=3,
         ).compile()
     found = compiled.memory_analysis()
@@ -185,7 +186,7 @@ def test_what_fits_decides_the_window(scene, monkeypatch):
     monkeypatch.setattr("hoijax.memory.free_bytes", lambda: 10**12)
     assert chosen_window(bundle, settings, None, said.append) == FRAMES
     assert said == []
-    monkeypatch.setattr("hoijax.memory.free_bytes", lambda: 2 * 10**8)
+    monkeypatch.setattr("hoijax.memory.free_bytes", lambda: 10**8)
     assert 8 <= chosen_window(bundle, settings, None, said.append) < FRAMES
     assert "windows of 24 frames" in said[0]
     fits = most_candidates(10**10)
