@@ -52,6 +52,7 @@ def solve(
     inits: int | None = None,
     optimizer: str | None = None,
     steps: int | None = None,
+    halving: bool = True,
     seed: int = 0,
     window: int | None = None,
     terms: Sequence[LossTerm] = (),
@@ -64,14 +65,15 @@ def solve(
 
     bundle: a Bundle or the path of one. preset: "default" (ours) or "hoi-page" (published).
     weights: by term name, a number or (start, end). inits, optimizer ("lm" or "adam"), steps:
-    override the preset.
+    override the preset. halving: with "lm", only the best candidates go on after a few rounds.
     window: frames of the overlapping windows that a long clip is solved in; by default as many as
     fit the memory, the whole clip if it can be (`hoijax.memory`).
     terms: your own loss terms, see docs/your-own-loss.md.
     Raises UserError for bad input, before anything is traced.
     """
     anchor = anchor or AnchorOptions()
-    chosen = {"inits": inits, "optimizer": optimizer, "steps": steps, "seed": seed}
+    chosen: dict[str, Any] = {"inits": inits, "optimizer": optimizer, "steps": steps, "seed": seed}
+    chosen["halving"] = halving
     settings = checked_settings(
         method, preset=preset, weights=weights, terms=terms, anchor=anchor, **chosen
     )
@@ -122,7 +124,7 @@ def checked_settings(
     optimizer: str | None = None,
     **numbers: Any,
 ) -> SolveSettings | AnchorSettings:
-    """What `solve` would use for these options (`numbers`: steps, seed), or its UserError."""
+    """What `solve` would use for these options (`numbers`: steps, seed, halving), or its UserError."""
     if method not in METHODS:
         raise UserError(f"no method '{method}'. Known methods: {', '.join(METHODS)}.")
     steps, seed = numbers.get("steps"), numbers.get("seed", 0)
@@ -131,6 +133,7 @@ def checked_settings(
         anchor_terms.check_weights(weights, terms)
         return settings
     settings = _settings(preset, inits, steps, seed, optimizer)
+    settings = dataclasses.replace(settings, halving=numbers.get("halving", True))
     hoi_page.check_weights(settings, weights, terms)
     return settings
 

@@ -155,6 +155,8 @@ class Solve(TrackFlags, OutputFlags):
     """"lm" (Levenberg-Marquardt) or "adam"; as the preset says by default."""
     steps: int | None = None
     """Optimisation steps; as many as the preset says by default."""
+    halving: bool = True
+    """lm: after a few rounds only the candidates that look best go on (half the time and less)."""
     window: int | None = None
     """Frames of the overlapping windows that a long clip is solved in; by default as many as the
     memory allows, the whole clip if it can be."""
@@ -177,6 +179,7 @@ class Solve(TrackFlags, OutputFlags):
             "inits": self.inits,
             "optimizer": self.optimizer,
             "steps": self.steps,
+            "halving": self.halving,
             "seed": self.seed,
             "anchor": AnchorOptions(
                 self.static,

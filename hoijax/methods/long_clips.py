@@ -76,6 +76,8 @@ def solve_long_bundle(
     Raises UserError for a window that is too short, or a preset that windows cannot serve.
     """
     check_windows(settings)
+    # A candidate must come through every window: one that stops in the second is no winner.
+    settings = dataclasses.replace(settings, halving=False)
     windows = windows_of(bundle.observations.frame_count, window)
     table = (*TERMS[settings.preset], *terms)
     times: dict[str, float] = {}
