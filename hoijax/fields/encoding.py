@@ -50,7 +50,7 @@ class DenseGridEncoding(nn.Module):
     """Standard deviation that values start with."""
 
     @nn.compact
-    def __call__(self, points_unit: Float[Array, "n 3"]) -> Float[Array, "n levels*F"]:
+    def __call__(self, points_unit: Float[Array, "n 3"]) -> Float[Array, "n features"]:
         levels = []
         for level, resolution in enumerate(self.resolutions):
             shape = (resolution**3, self.features)

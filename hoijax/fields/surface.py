@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hoijax.errors import UserError
 from hoijax.fields.composition import Entity, values_at
@@ -13,6 +13,8 @@ from hoijax.fields.composition import Entity, values_at
 __all__ = ["density_grid", "extract_surface", "place_on_field", "surface_of_grid"]
 
 CHUNK = 1 << 17
+GAP = 2  # cells
+SMOOTHING = 0.7  # cells
 SMALL_PART = 0.02  # of the largest piece's volume: specks in the air
 
 
@@ -58,19 +60,35 @@ def surface_of_grid(
     labels, count = found
     sizes = ndimage.sum_labels(solid, labels, np.arange(1, count + 1))
     kept: Any = np.isin(labels, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
-    filled = np.asarray(ndimage.binary_fill_holes(kept))
     values = np.where(solid & ~kept, 0.0, density)
-    inside = np.asarray(ndimage.binary_erosion(filled)) & ~kept
-    values = np.where(inside, np.maximum(values, 2.0 * level), values)
-    values = np.pad(np.minimum(values, 4.0 * level), 1)
+    values = np.where(_bulk(kept) & ~kept, np.maximum(values, 2.0 * level), values)
+    values = np.pad(np.minimum(values, 4.0 * level), 2)
+    values = np.asarray(ndimage.gaussian_filter(values, SMOOTHING))
     n = values.shape[0]
-    place = np.arange(n, dtype=np.float64) - 1.0
+    place = np.arange(n, dtype=np.float64) - 2.0
     corners = np.stack(np.meshgrid(place, place, place, indexing="ij"), axis=-1)
     # igl runs x fastest; its inside is below the level.
     flat = (level - values).transpose(2, 1, 0).reshape(-1).astype(np.float64)
     where = np.ascontiguousarray(corners.transpose(2, 1, 0, 3).reshape(-1, 3))
     vertices, faces, _ = igl.marching_cubes(np.ascontiguousarray(flat), where, n, n, n, 0.0)
     return _outward(np.asarray(vertices), np.asarray(faces))
+
+
+def _bulk(kept: Bool[np.ndarray, "n n n"]) -> Bool[np.ndarray, "n n n"]:
+    """The inside of whatever is thick: a field is a shell with pinholes, for light never gets further.
+
+    Gaps are closed, hollows filled, and of that only what is at least GAP cells thick on all sides is taken,
+    so that films across real openings go again.
+    """
+    from scipy import ndimage
+
+    wide = np.pad(kept, 2 * GAP)
+    closed: Any = ndimage.binary_closing(wide, iterations=GAP)
+    filled: Any = ndimage.binary_fill_holes(closed)
+    thick: Any = ndimage.binary_opening(filled, iterations=GAP)
+    inside: Any = ndimage.binary_erosion(thick)
+    cut = slice(2 * GAP, -2 * GAP)
+    return inside[cut, cut, cut]
 
 
 def _outward(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,8 @@ __all__ = ["FieldRender", "MeshLayer", "align_part", "check_field", "render_view
 
 ALIGN_RAYS = 4096
 SURFACE_MARGIN = 0.03  # metres behind what is seen that still belongs to it
+EMPTY_WEIGHT, EMPTY_POINTS, EMPTY_LENGTH = 6e-3, 2048, 0.03
+"""A part is empty wherever no ray says otherwise: price of the opacity of so many metres, at random points."""
 PREVIEW_ELEVATIONS = (10.0,)
 
 
@@ -217,9 +219,11 @@ def align_part(
     """
     features = _features(coarse, cameras, masks, part, settings)
     share = ALIGN_RAYS / settings.size**2
+    cells, cell = _occupied_cells(coarse)
     return _align(
         coarse,
         features,
+        (jnp.asarray(cells), jnp.asarray(cell)),
         jax.random.key(settings.seed + part),
         steps=settings.anchor_steps,
         rate=settings.learning_rate,
@@ -228,18 +232,31 @@ def align_part(
     )
 
 
+def _occupied_cells(entity: Entity) -> tuple[Float[np.ndarray, "n 3"], np.float32]:
+    """Lower corners of occupied cells (field's frame), repeated to a few sizes, and a cell's edge (host)."""
+    occupied = np.asarray(entity.occupancy.occupied)
+    cell = np.float32(2.0 * entity.settings.half_side / occupied.shape[0])
+    corners = np.argwhere(occupied if occupied.any() else ~occupied).astype(np.float32)
+    size = 1 << max(len(corners) - 1, 1).bit_length()  # few shapes, few programs
+    corners = np.resize(corners, (size, 3))
+    low = np.asarray(entity.settings.centre, np.float32) - entity.settings.half_side
+    return (low + cell * corners).astype(np.float32), cell
+
+
 @partial(jax.jit, static_argnames=("steps", "rate", "samples", "budget"))
-def _align(coarse, features, key, *, steps, rate, samples, budget):
+def _align(coarse, features, occupied, key, *, steps, rate, samples, budget):
+    cells, cell = occupied
     adam = optax.adam(optax.cosine_decay_schedule(rate, steps, 0.1), b2=0.99, eps=1e-12)
     count = features.origins.shape[0]
 
     def loss(params, index, key):
         rays = jax.tree.map(lambda x: x[index], features)
-        key_behind, key_render = jax.random.split(key)
+        key_behind, key_render, key_cells, key_place = jax.random.split(key, 4)
+        entity = coarse.replace(params=params)
         behind = jax.random.uniform(key_behind, (index.shape[0], 3))
         wanted = rays.color + (1.0 - rays.opacity)[:, None] * behind
-        rendered, by = render_rays(
-            entities=(coarse.replace(params=params),),
+        rendered, _ = render_rays(
+            entities=(entity,),
             origins=rays.origins,
             directions=rays.directions,
             key=key_render,
@@ -248,7 +265,10 @@ def _align(coarse, features, key, *, steps, rate, samples, budget):
             stop=rays.stop,
             behind=behind,
         )
-        return jnp.mean((rendered.color - wanted) ** 2) + 1e-4 * by.opacity
+        points = cells[jax.random.randint(key_cells, (EMPTY_POINTS,), 0, cells.shape[0])]
+        points = points + cell * jax.random.uniform(key_place, points.shape)
+        unseen = jnp.mean(-jnp.expm1(-EMPTY_LENGTH * values_at(entity, points).density))
+        return jnp.mean((rendered.color - wanted) ** 2) + EMPTY_WEIGHT * unseen
 
     def descend(carry, number):
         params, moments = carry
