@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
@@ -42,11 +43,13 @@ def remember(
 
     def decorate(function: Callable[Concatenate[Asset, Given], Found]):
         kept: OrderedDict[tuple, Found] = OrderedDict()
-        lock = Lock()
+        lock, signature = Lock(), inspect.signature(function)
 
         @functools.wraps(function)
         def remembering(asset: Asset, *args: Given.args, **options: Given.kwargs) -> Found:
-            key = (content_key(asset), args, tuple(sorted(options.items())))
+            given = signature.bind(asset, *args, **options)
+            given.apply_defaults()
+            key = (content_key(asset), *list(given.arguments.values())[1:])
             with lock:
                 if key in kept:
                     kept.move_to_end(key)
