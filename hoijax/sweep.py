@@ -1,18 +1,14 @@
-"""A sweep of loss weights over many scenes: full factorial, one compiled program a bucket of scenes.
+"""A sweep over many scenes: any design of weights and rates, one compiled program a bucket of scenes.
 
-All designs of a scene start from the same candidates, so a row differs from its neighbour by the
-weights alone. Terms are reported without their weights, so that rows compare.
+All designs of a scene start from the same candidates, so a row differs from its neighbour by what was
+varied alone. Terms are reported without their weights, so that rows compare.
 """
 
-import csv
 import dataclasses
-import difflib
-import io
-import itertools
 import json
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +20,39 @@ from hoijax.ablation import COLUMNS, find_bundles, find_truth
 from hoijax.bodies import load_body
 from hoijax.bundle import Bundle, bundle_hash, read_bundle
 from hoijax.config import SolveSettings
+from hoijax.designs import (
+    Design,
+    factor_names,
+    make_designs,
+    overrides_of,
+    parse_factors,
+    rates_of,
+)
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
-from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page import TERMS, Staged, descent, first_neighbours, stage, to_result
+from hoijax.losses.term import LossTerm, default_weights
+from hoijax.methods.hoi_page import (
+    TERMS,
+    Staged,
+    descent,
+    first_neighbours,
+    object_problem,
+    stage,
+    to_result,
+)
 from hoijax.output_folder import check_output, output_folder
 from hoijax.pipeline import checked_settings
+from hoijax.result import Result
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.solver.batch import BatchSolver, Job
-from hoijax.solver.optimise import Solution
+from hoijax.solver.optimise import Schedule, Solution, optimise
+from hoijax.sweep_page import Picture, page_html, pareto_png, shown_rows, thumbnail
+from hoijax.sweep_tables import cells as cells  # what the terminal shows
+from hoijax.sweep_tables import csv_text, latex, markdown, mean_row
 
-Ramp = tuple[float, float]
-Design = dict[str, Ramp]
+METRICS = COLUMNS | {"penetration cm": "penetration_mean_cm"}
+"""Columns of a sweep's tables: those of the ablation, and how deep people are in objects."""
+
 Row = dict[str, Any]
 Log = Callable[[str], None]
 
@@ -44,206 +61,207 @@ def _silent(_: str) -> None:
     pass
 
 
-def parse_factors(text: str, known: Sequence[str]) -> dict[str, list[Ramp]]:
-    """ "contact=0,1e2 penetration=0:10,5" to the values of each weight, as (start, end).
+@dataclass(frozen=True)
+class SweepPlan:
+    """What `sweep` is asked for: `weights` as in `designs.parse_factors`, the rest by name."""
 
-    Raises UserError for what cannot be read, and for unknown names with the nearest known one.
-    """
-    factors: dict[str, list[Ramp]] = {}
-    for item in text.split():
-        name, equals, values = item.partition("=")
-        try:
-            ramps = [[float(end) for end in value.split(":")] for value in values.split(",")]
-        except ValueError:
-            ramps = [[]]
-        sound = all(len(ramp) in (1, 2) and all(map(math.isfinite, ramp)) for ramp in ramps)
-        if not equals or not sound or name in factors:
-            raise UserError(
-                f"--weights: cannot read '{item}'. Write every name once, with its values: "
-                '"contact=0,1e2,1e3 penetration=0,0:10" (a:b ramps from a to b).'
-            )
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.0)
-            raise UserError(
-                f"--weights: no loss term '{name}'. Did you mean '{near[0]}'? "
-                f"Known: {', '.join(known)}."
-            )
-        factors[name] = [(ramp[0], ramp[-1]) for ramp in ramps]
-    if not factors:
-        raise UserError('--weights names no weight. Write such as "contact=0,1e2,1e3".')
-    return factors
+    weights: str
+    design: str = "full"
+    """"full", "random" or "sobol"."""
+    samples: int | None = None
+    """Designs to draw, where not "full"."""
+    seeds: int = 1
+    """Seeds that every scene is staged with, from `seed` on."""
 
 
-def full_factorial(factors: Mapping[str, Sequence[Ramp]]) -> list[Design]:
-    """Every combination of the values; the last name changes fastest."""
-    return [
-        dict(zip(factors, chosen, strict=True)) for chosen in itertools.product(*factors.values())
-    ]
+@dataclass(frozen=True)
+class _Case:
+    """One scene with one seed."""
+
+    path: Path
+    seed: int
+    bundle: Bundle
+    staged: Staged
+
+    @property
+    def job(self) -> Job:
+        scene = self.staged.scene
+        return Job(scene, self.staged.starts.unknowns, first_neighbours(scene, self.staged.states))
 
 
 def sweep(
     bundles: Path,
-    weights: str,
+    plan: SweepPlan | str,
     *,
-    preset: str = "default",
-    inits: int | None = None,
-    steps: int | None = None,
-    seed: int = 0,
     out: Path | None = None,
     log: Log = _silent,
+    **options: Any,
 ) -> list[Row]:
-    """One row for every combination of weights: means over the bundles (`hoijax ablate --weights`).
+    """One row for every design: means over bundles and seeds (`hoijax ablate --weights`).
 
-    A row holds the weights, each term's unweighted value at the winner, the metrics of `ablate`, and
-    the half width of their 95 % confidence interval over bundles ("... +-"). out: a folder that gets
-    `table.csv`, `table.md`, `table.tex`, `scenes.csv` and `run.json`.
-    Raises UserError for bad options before any work.
+    A row holds what was varied, each term's unweighted value at the winner, the metrics of `ablate`,
+    and the half width of their 95 % confidence interval ("... +-"). options: preset, inits, optimizer,
+    steps, seed. out: a folder that gets tables (CSV, Markdown, LaTeX), `index.html` with plots and
+    pictures, results of what is shown there, and `run.json`. Raises UserError before any work.
     """
-    settings = checked_settings(preset=preset, inits=inits, steps=steps, seed=seed)
+    plan = SweepPlan(plan) if isinstance(plan, str) else plan
+    settings = checked_settings(**options)
     assert isinstance(settings, SolveSettings)
-    table = TERMS[preset]
-    designs = full_factorial(parse_factors(weights, [term.name for term in table]))
+    table = TERMS[settings.preset]
+    factors = parse_factors(plan.weights, factor_names(table, settings))
+    designs = make_designs(factors, plan.design, plan.samples, settings.seed)
+    if plan.seeds < 1:
+        raise UserError(f"--seeds must be at least 1, got {plan.seeds}.")
     paths = find_bundles(Path(bundles))
     if out is not None:
         check_output(out)
     enable_compilation_cache()
-    scenes = [read_bundle(path) for path in paths]
-    log(f"{len(designs)} designs x {len(scenes)} scenes x {settings.inits} candidates")
-    staged = [stage(bundle, settings) for bundle in scenes]
     begun = time.perf_counter()
-    solver = BatchSolver(descent(table, settings), log=log)
-    jobs = [Job(s.scene, s.starts.unknowns, first_neighbours(s.scene, s.states)) for s in staged]
-    stacked = [default_weights(table, design) for design in designs]
-    solutions = solver.run(jobs, jax.tree.map(lambda *xs: np.stack(xs), *stacked))
+    cases = _stage_all(paths, settings, plan.seeds)
+    log(f"{len(designs)} designs x {len(cases)} scenes and seeds x {settings.inits} candidates")
+    solver = BatchSolver(sweep_solver(table, settings), log=log)
+    solutions = solver.run([case.job for case in cases], stacked_settings(designs, table, settings))
     seconds = time.perf_counter() - begun
     log(f"solved in {seconds:.1f} s, {len(solver.compiled)} compiled programs")
-    singles: list[Row] = []
-    for path, bundle, ready, solution in zip(paths, scenes, staged, solutions, strict=True):
-        singles += _measure(path, bundle, ready, solution, designs, preset)
-    rows = [_mean_row(design, singles) for design in designs]
+    singles, results = _measure_all(cases, solutions, designs, table)
+    rows = [
+        mean_row([s for s in singles if s["design"] == w], labels_of(design))
+        for w, design in enumerate(designs)
+    ]
     if out is not None:
         run = {
             "settings": dataclasses.asdict(settings),
-            "weights": weights,
+            "plan": dataclasses.asdict(plan),
             "bundles": {str(path): bundle_hash(path) for path in paths},
             "seconds": round(seconds, 3),
             "programs": len(solver.compiled),
             "device": describe_device(),
             "versions": versions(),
         }
-        write_tables(Path(out), rows, singles, run)
+        _write(Path(out), rows, singles, run, results, log)
     return rows
 
 
-def _measure(
-    path: Path,
-    bundle: Bundle,
-    staged: Staged,
-    solution: Solution,
-    designs: Sequence[Design],
-    preset: str,
-) -> list[Row]:
-    """A row for every design of one scene."""
-    rows, evaluator, table = [], None, TERMS[preset]
-    for w, design in enumerate(designs):
-        own = jax.tree.map(lambda x, w=w: jnp.asarray(x[w]), solution)
-        result = to_result(bundle, staged, own, table, {})
-        if evaluator is None:
-            evaluator = Evaluator(result, load_body(bundle.body), find_truth(path))
-        evaluator.result = result  # other poses of the same objects beside the same bodies
-        values = evaluator.measure(result.winner)
-        terms = result.reports[result.winner]
-        rows.append(
-            {
-                "bundle": str(path),
-                **_weights_of(design),
-                "loss": float(result.losses[result.winner]),
-                **{term.name: float(x) for term, x in zip(table, terms, strict=True)},
-                **{column: float(values[metric]) for column, metric in COLUMNS.items()},
-            }
+def _stage_all(paths: Sequence[Path], settings: SolveSettings, seeds: int) -> list[_Case]:
+    cases = []
+    for path in paths:
+        bundle = read_bundle(path)
+        for seed in range(settings.seed, settings.seed + seeds):
+            staged = stage(bundle, dataclasses.replace(settings, seed=seed))
+            cases.append(_Case(path, seed, bundle, staged))
+    return cases
+
+
+def sweep_solver(table: Sequence[LossTerm], settings: SolveSettings) -> Callable[..., Solution]:
+    """(scene, initial, neighbours, {"weights", "rates"}) -> Solution; all numbers are traced."""
+    if settings.optimizer != "adam":
+        newton = descent(table, settings)
+        return lambda scene, initial, neighbours, own: newton(
+            scene, initial, neighbours, own["weights"]
         )
-    return rows
+    problem = object_problem(table)
+
+    def adam(scene: Any, initial: Any, neighbours: Any, own: Any) -> Solution:
+        return optimise(
+            problem,
+            scene,
+            initial,
+            neighbours,
+            own["weights"],
+            Schedule(own["rates"][0], own["rates"][1]),
+            steps=settings.steps,
+            refresh_every=settings.refresh_every,
+        )
+
+    return adam
 
 
-def _weights_of(design: Design) -> dict[str, str]:
+def stacked_settings(
+    designs: Sequence[Design], table: Sequence[LossTerm], settings: SolveSettings
+) -> dict[str, Any]:
+    """What `sweep_solver` reads, with a leading axis over designs."""
+    each = [
+        {
+            "weights": default_weights(table, overrides_of(design, table)),
+            "rates": rates_of(design, settings),
+        }
+        for design in designs
+    ]
+    return jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *each)
+
+
+def _measure_all(
+    cases: Sequence[_Case],
+    solutions: Sequence[Solution],
+    designs: Sequence[Design],
+    table: Sequence[LossTerm],
+) -> tuple[list[Row], Callable[[int], Result]]:
+    """A row for every case and design; and how to get the result of a design for the first case."""
+    singles: list[Row] = []
+    for case, solution in zip(cases, solutions, strict=True):
+        evaluator = None
+        for w, design in enumerate(designs):
+            result = _result(case, solution, w, table)
+            if evaluator is None:
+                evaluator = Evaluator(result, load_body(case.bundle.body), find_truth(case.path))
+            evaluator.result = result  # other poses of the same objects beside the same bodies
+            values = evaluator.measure(result.winner)
+            terms = zip(table, result.reports[result.winner], strict=True)
+            singles.append(
+                {
+                    "bundle": str(case.path),
+                    "seed": case.seed,
+                    "design": w,
+                    **labels_of(design),
+                    "loss": float(result.losses[result.winner]),
+                    **{term.name: float(x) for term, x in terms},
+                    **{column: float(values[metric]) for column, metric in METRICS.items()},
+                }
+            )
+    return singles, lambda w: _result(cases[0], solutions[0], w, table)
+
+
+def _result(case: _Case, solution: Solution, w: int, table: Sequence[LossTerm]) -> Result:
+    own = jax.tree.map(lambda x: jnp.asarray(x[w]), solution)
+    return to_result(case.bundle, case.staged, own, table, {})
+
+
+def labels_of(design: Design) -> dict[str, str]:
+    """What was varied, as columns of a table."""
     return {
         f"w({name})": f"{start:g}" if start == end else f"{start:g}:{end:g}"
         for name, (start, end) in design.items()
     }
 
 
-def _mean_row(design: Design, singles: Sequence[Row]) -> Row:
-    weights = _weights_of(design)
-    own = [row for row in singles if all(row[name] == text for name, text in weights.items())]
-    row: Row = dict(weights)
-    for column in own[0]:
-        if column in ("bundle", *weights):
-            continue
-        values = np.array([single[column] for single in own])
-        row[column] = float(values.mean())
-        spread = (
-            _t95(len(values)) * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0
-        )
-        row[f"{column} +-"] = float(spread)
-    return row
-
-
-def _t95(count: int) -> float:
-    """Student's t that holds 95 % with `count` values."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, count - 1))
-
-
-def write_tables(out: Path, rows: list[Row], singles: list[Row], run: Mapping[str, Any]) -> None:
+def _write(
+    out: Path,
+    rows: list[Row],
+    singles: list[Row],
+    run: dict[str, Any],
+    results: Callable[[int], Result],
+    log: Log,
+) -> None:
     """All files of a sweep, or none."""
+    from hoijax.result import save_result
+
     with output_folder(out) as folder:
-        (folder / "table.csv").write_text(_csv(rows))
-        (folder / "scenes.csv").write_text(_csv(singles))
+        (folder / "table.csv").write_text(csv_text(rows))
+        (folder / "scenes.csv").write_text(csv_text(singles))
         (folder / "table.md").write_text(markdown(rows))
         (folder / "table.tex").write_text(latex(rows))
         (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n")
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
-def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows for people: means with their confidence where there is one."""
-    columns = [name for name in rows[0] if not name.endswith(" +-")]
-    body = []
-    for row in rows:
-        line = []
-        for name in columns:
-            value, spread = row[name], row.get(f"{name} +-", 0.0)
-            text = value if isinstance(value, str) else f"{value:.4g}"
-            line.append(f"{text} \u00b1 {spread:.2g}" if spread else text)
-        body.append(line)
-    return columns, body
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """The table for a page."""
-    columns, body = cells(rows)
-    lines = [columns, ["---"] * len(columns), *body]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def latex(rows: Sequence[Row]) -> str:
-    """The table for a paper (booktabs)."""
-    columns, body = cells(rows)
-
-    def line(texts: Sequence[str]) -> str:
-        plain = (text.replace("_", r"\_").replace("%", r"\%") for text in texts)
-        return " & ".join(text.replace("\u00b1", r"$\pm$") for text in plain) + r" \\" + "\n"
-
-    inner = line(columns) + "\\midrule\n" + "".join(map(line, body))
-    return (
-        f"\\begin{{tabular}}{{{'r' * len(columns)}}}\n\\toprule\n{inner}"
-        "\\bottomrule\n\\end{tabular}\n"
-    )
+        pictures: dict[int, Picture] = {}
+        view = None
+        for w in shown_rows(rows):
+            result = dataclasses.replace(results(w), run={"settings": run["settings"]})
+            name = f"results/design-{w + 1:03d}"
+            (folder / name).mkdir(parents=True)
+            save_result(result, folder / name)
+            png, view = thumbnail(result, view)
+            pictures[w] = Picture(png, name)
+        (folder / "index.html").write_text(page_html(rows, pictures, run))
+        try:
+            (folder / "pareto.png").write_bytes(pareto_png(rows))
+        except UserError as error:
+            log(str(error))

@@ -80,7 +80,10 @@ LAYERS = {
     "hoijax.pipeline": "E",
     "hoijax.prior_flags": "E",
     "hoijax.runtime": "E",
+    "hoijax.designs": "E",
     "hoijax.sweep": "E",
+    "hoijax.sweep_page": "E",
+    "hoijax.sweep_tables": "E",
     "hoijax.viewer": "E",
     "hoijax.workers": "E",
 }

@@ -68,9 +68,18 @@ class Ablate(OutputFlags):
     seed: int = 0
     """The same seed gives the same rows on the same machine."""
     weights: str | None = None
-    """Sweep loss weights instead: every combination of "contact=0,1e2,1e3 penetration=0,10"."""
+    """Sweep loss weights instead: every combination of "contact=0,1e2,1e3 penetration=0,10"; with
+    --design also ranges, "contact=1..1e3"; NAME.start, NAME.end, and learning_rate with adam."""
+    design: str = "full"
+    """With --weights: "full" (every combination), "random" or "sobol"."""
+    samples: int | None = None
+    """With --design random or sobol: how many combinations."""
+    seeds: int = 1
+    """With --weights: how many seeds, from --seed on."""
+    optimizer: str | None = None
+    """With --weights: "lm" or "adam"; as the preset says by default."""
     out: Path | None = None
-    """Write the rows as JSON here; with --weights a folder (CSV, Markdown, LaTeX)."""
+    """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
 
     def run(self, talk: Talk) -> None:
         from hoijax.ablation import ablate
@@ -95,17 +104,16 @@ class Ablate(OutputFlags):
             talk.say(f"wrote {self.out}")
 
     def _sweep(self, talk: Talk, weights: str) -> None:
-        from hoijax.ablation import COLUMNS
-        from hoijax.sweep import cells, sweep
+        from hoijax.sweep import METRICS, SweepPlan, cells, sweep
 
-        numbers = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
-        rows = sweep(
-            self.bundles, weights, preset=self.preset, out=self.out, log=talk.log, **numbers
-        )
+        options = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
+        options |= {"preset": self.preset, "optimizer": self.optimizer}
+        plan = SweepPlan(weights, self.design, self.samples, self.seeds)
+        rows = sweep(self.bundles, plan, out=self.out, log=talk.log, **options)
         columns, lines = cells(rows)
         # Every term as well would need a very wide terminal; the files have them.
         shown = [i for i, name in enumerate(columns) if name.startswith("w(") or name == "loss"]
-        shown += range(len(columns) - len(COLUMNS), len(columns))
+        shown += range(len(columns) - len(METRICS), len(columns))
         talk.table([columns[i] for i in shown], [[line[i] for i in shown] for line in lines])
         talk.add(columns=columns, rows=lines)
         if self.out:
