@@ -90,6 +90,9 @@ def pareto_png(rows: Sequence[Row]) -> bytes:
     axes.set(xlabel=f"{COST} (less is better)", ylabel=f"{GAIN} (more is better)")
     axes.grid(color="#eceff3", lw=0.6)
     axes.set_axisbelow(True)
+    low, high = min(y), max(y)
+    room = 0.08 * (high - low) or 0.05  # wide intervals of few scenes may leave the picture
+    axes.set_ylim(low - room, high + room)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
@@ -200,8 +203,7 @@ function plot(id,xi,yi,front){const svg=document.getElementById(id);svg.replaceC
  const W=430,H=300,L=58,R=12,T=12,B=40;
  const rows=D.values.map((v,i)=>i).filter(i=>D.values[i][xi]!==null&&D.values[i][yi]!==null);
  if(!rows.length)return;
- const[xl,xh]=extent(rows.map(i=>D.values[i][xi])),[yl,yh]=extent(rows.flatMap(i=>
-  [D.values[i][yi]-D.spreads[i][yi],D.values[i][yi]+D.spreads[i][yi]]));
+ const[xl,xh]=extent(rows.map(i=>D.values[i][xi])),[yl,yh]=extent(rows.map(i=>D.values[i][yi]));
  const X=v=>L+(v-xl)/(xh-xl)*(W-L-R),Y=v=>H-B-(v-yl)/(yh-yl)*(H-T-B);
  for(const t of ticks(xl,xh)){el("line",{x1:X(t),x2:X(t),y1:T,y2:H-B,stroke:"#eef1f4"},svg);
   el("text",{x:X(t),y:H-B+15,"text-anchor":"middle","font-size":10,fill:"#5b6675"},svg,t)}
@@ -213,7 +215,7 @@ function plot(id,xi,yi,front){const svg=document.getElementById(id);svg.replaceC
  if(front)el("polyline",{points:D.front.map(i=>X(D.values[i][xi])+","+Y(D.values[i][yi])).join(" "),
   fill:"none",stroke:"#c2410c","stroke-width":1.5},svg);
  for(const i of rows){const v=D.values[i],s=D.spreads[i][yi];
-  if(s)el("line",{x1:X(v[xi]),x2:X(v[xi]),y1:Y(v[yi]-s),y2:Y(v[yi]+s),stroke:"#c9d1db"},svg);
+  if(s)el("line",{x1:X(v[xi]),x2:X(v[xi]),y1:Math.min(Y(v[yi]-s),H-B),y2:Math.max(Y(v[yi]+s),T),stroke:"#c9d1db"},svg);
   const c=el("circle",{cx:X(v[xi]),cy:Y(v[yi]),r:4.5,fill:D.front.includes(i)?"#c2410c":"#7a8aa0",
    "data-row":i},svg);
   el("title",{},c,"design "+(i+1)+": "+D.columns[xi]+" "+v[xi].toPrecision(4)+", "+D.columns[yi]+" "+v[yi].toPrecision(4));
