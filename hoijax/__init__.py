@@ -24,7 +24,7 @@ _HOME = {
     "UserError": "hoijax.errors",
     "check_bundle": "hoijax.bundle",
     "evaluate": "hoijax.pipeline",
-    "export": "hoijax.pipeline",
+    "export": "hoijax.export",
     "generate": "hoijax.pipeline",
     "load_objects": "hoijax.pipeline",
     "load_result": "hoijax.result",
@@ -58,7 +58,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'hoijax' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    home = import_module(_HOME[name])
+    # The package of exporters is what `hoijax.export` is after its import: it can be called itself.
+    value = home if home.__name__ == f"hoijax.{name}" else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -1,19 +1,25 @@
 """What the pages say must be what the program does."""
 
+import ast
 import dataclasses
+import importlib
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
-from small_scene import run
+import tyro
+from small_scene import INITS, copy_of, generated, run
 
 from hoijax import cli
+from hoijax.methods import anchor_terms, hoi_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 sys.path.append(str(ROOT / "scripts"))
+import api_reference  # noqa: E402
 import method_table  # noqa: E402
 
 
@@ -33,11 +39,38 @@ def test_the_tables_of_the_method_are_those_of_the_code():
     assert text == method_table.updated(text), "run `python scripts/method_table.py`"
 
 
+def anchors_of(page: Path) -> set[str]:
+    """What the headings of a page can be linked by, as GitHub makes it of them."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").lower()
+        anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        same = sum(re.sub(r"-\d+$", "", other) == anchor for other in found)
+        found.append(f"{anchor}-{same}" if same else anchor)
+    return set(found)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors_of(linked), target
+
+
+def test_anchors_are_made_as_on_github(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A `b-c`, d!\n## [x](y)\n## x\n")
+    assert anchors_of(page) == {"a-b-c-d", "x", "x-1"}
+
+
+def test_every_page_is_reached_from_the_readme():
+    linked = set(re.findall(r"\]\(docs/([\w-]+\.md)", (ROOT / "README.md").read_text()))
+    assert linked == {page.name for page in PAGES[1:]}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -46,17 +79,121 @@ def test_files_named_in_the_text_exist(page):
         assert (ROOT / name).exists(), name
 
 
-COMMANDS = {
-    "generate": cli.Generate,
-    "observe": cli.Observe,
-    "solve": cli.Solve,
-    "evaluate": cli.Evaluate,
-    "export": cli.Export,
-    "ablate": cli.Ablate,
-    "view": cli.View,
-    "bundle": cli.BundleCommand,
-    "doctor": cli.Doctor,
-}
+# ---- pages about the code
+
+
+def test_the_api_reference_has_every_public_name():
+    text = api_reference.PAGE.read_text()
+    written = set(re.findall(r"^#### `([\w.]+)`$", text, re.MULTILINE))
+    assert written == api_reference.names(), "run `python scripts/api_reference.py`"
+
+
+def test_the_api_reference_is_written_from_docstrings():
+    text = api_reference.page()
+    assert "Turn an observation bundle into object trajectories" in text
+    node = ast.parse("def f(self, a: int = 1, *, b: str) -> list[int]: ...").body[0]
+    assert isinstance(node, ast.FunctionDef)
+    assert api_reference.signature(node, True) == "f(a: int=1, *, b: str) -> list[int]"
+
+
+def test_the_page_of_losses_has_every_term_with_its_function():
+    text = (ROOT / "docs" / "losses.md").read_text()
+    cells = r"^\| `(\w+)`[^|]*\|([^|]+)\|[^|]+\| \[`(\w+)`\]\((.+)\) \|$"
+    rows = re.findall(cells, text, re.MULTILINE)
+    objects = {
+        (term.name, term.function.__name__, term.function.__module__.rpartition(".")[2])
+        for table in hoi_page.TERMS.values()
+        for term in table
+    }
+    tables = [anchor_terms.TERMS, anchor_terms.RENDERED_TERMS]
+    tables += [anchor_terms.JOINT_TERMS, anchor_terms.HAND_TERMS]
+    every = {name for name, _, _ in objects} | {term.name for t in tables for term in t}
+    assert {name for name, _, _, _ in rows} == every
+    assert objects <= {(name, function, Path(link).stem) for name, _, function, link in rows}
+    for _, formula, function, link in rows:
+        assert len(formula) > 20
+        assert f"def {function}(" in (ROOT / "docs" / link).read_text()
+
+
+def test_the_call_on_the_first_level_is_there_whatever_was_imported():
+    import hoijax
+
+    importlib.import_module("hoijax.export.clip")
+    assert callable(hoijax.export)
+    for name in hoijax.__all__:
+        assert callable(getattr(hoijax, name)), name
+
+
+# ---- commands on the pages
+
+
+def commands_on(page: Path) -> list[str]:
+    """`hoijax ...` of blocks and of the text, without what stands for anything."""
+    text = re.sub(r"```(?!bash|sh|\n).*?```", "", page.read_text(), flags=re.DOTALL)
+    found = re.findall(r"(?:^|[`&] ?|srun |^ {4})(hoijax [^`\n]+)", text, re.MULTILINE)
+    lines = [re.sub(r"\s+#.*$|\[--[^\]]*\]", "", line).strip() for line in found]
+    lines = [line for line in lines if "..." not in line and "|" not in line]
+    return [line for line in lines if line.split()[1] in cli.COMMANDS]
+
+
+ON_PAGES = sorted({command for page in PAGES for command in commands_on(page)})
+
+
+def test_there_are_commands_on_the_pages():
+    assert len(ON_PAGES) > 15
+    assert any(command.startswith("hoijax generate") for command in ON_PAGES)
+
+
+@pytest.mark.parametrize("command", [c for c in ON_PAGES if " --" in c])
+def test_commands_on_the_pages_are_understood(command):
+    """Every option is one that the program has, with a value of its kind."""
+    words = shlex.split(command)[1:]
+    fields = {f.name.rstrip("_").replace("_", "-") for f in dataclasses.fields(COMMANDS[words[0]])}
+    options = [word[2:] for word in words if word.startswith("--")]
+    assert set(options) <= fields
+    required = {"generate": {"objects", "out"}, "observe": {"out"}, "solve": {"out"}}
+    complete = required.get(words[0], set()) <= set(options)
+    has_value = all(not w.startswith("--") for w in words[-1:]) or words[-1] in FLAGS
+    if complete and has_value and len(words) > 1 and not words[1].startswith("--"):
+        parsed = tyro.cli(cli.Command, args=words)
+        assert type(parsed) is COMMANDS[words[0]]
+
+
+FLAGS = {"--json", "--quiet", "--force"}
+RUNS = ("evaluate", "export", "view", "bundle", "doctor", "solve")
+
+
+@pytest.mark.slow
+def test_commands_on_the_pages_run(tmp_path, tmp_path_factory, monkeypatch):
+    """Those that need no model and end by themselves, on the small scene, in an empty folder.
+
+    `generate` of the README is what CI starts with; others solve for minutes and have their own tests.
+    """
+    made = generated(tmp_path_factory)[0]
+    monkeypatch.chdir(tmp_path)
+    for name in ("RESULT", "DIR", "FOLDER", "results/box"):
+        copy_of(made, tmp_path / name)
+    copy_of(made / "bundle", tmp_path / "bundles" / "box")
+    done = []
+    for command in ON_PAGES:
+        words = shlex.split(command)[1:]
+        serves = words[0] == "view" and "--save" not in words
+        if words[0] not in RUNS or serves or (words[0] == "solve" and words[1] != "bundles/"):
+            continue
+        if words[0] != "doctor" and (len(words) < 2 or words[1].startswith("--")):
+            continue
+        if words[0] == "bundle":
+            words[2:] = ["bundles/box"]
+        words = ["amass" if word == "FORMATS" else word for word in words]
+        if words[0] == "solve":
+            words = ["solve", "bundles/", "--out", "solved", "--inits", str(INITS), "--quiet"]
+        ran = run(*words)
+        assert ran.code == 0, (command, ran.err)
+        done.append(words[0])
+    assert set(done) == set(RUNS)
+
+
+COMMANDS = cli.COMMANDS
 
 
 def described_options(command: str) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 import ast
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_scene import as_users_run, generated
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -24,27 +26,82 @@ def test_notebooks_are_kept_without_outputs(path):
         ast.parse(source, filename=f"{path.name}, code cell {number}")
 
 
-@pytest.mark.slow
-def test_reading_a_bundle(monkeypatch, tmp_path):
-    """The cells run in order; the pictures go to files and are not empty."""
+@pytest.fixture
+def executed(monkeypatch, tmp_path, tmp_path_factory):
+    """Runs a notebook's cells in order; its pictures go to files and must not be empty.
+
+    Gives the names it leaves, and how many pictures there were.
+    """
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    (path,) = [path for path in NOTEBOOKS if path.stem == "reading_a_bundle"]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    names: dict = {"__name__": "__main__"}
-    for number, source in enumerate(cells(path)):
-        exec(compile(source, f"{path.name}, code cell {number}", "exec"), names)
-    numbers = plt.get_fignums()
-    assert len(numbers) == 5
-    for number in numbers:
-        figure = plt.figure(number)
-        file = tmp_path / f"figure_{number}.png"
-        figure.savefig(file)
-        pixels = plt.imread(file)
-        assert pixels.std() > 0.02, figure.axes[0].get_title()
-    plt.close("all")
+    monkeypatch.chdir(tmp_path)
+
+    def execute(stem: str, shared: bool = False) -> tuple[dict, int]:
+        if shared:
+            monkeypatch.setenv("HOIJAX_RESULT", str(generated(tmp_path_factory)[0]))
+        (path,) = [path for path in NOTEBOOKS if path.stem == stem]
+        names: dict = {"__name__": "__main__"}
+        with as_users_run(), warnings.catch_warnings():
+            # Axes of matplotlib warn of fonts and layouts; pictures are looked at below.
+            warnings.simplefilter("ignore", UserWarning)
+            for number, source in enumerate(cells(path)):
+                exec(compile(source, f"{path.name}, code cell {number}", "exec"), names)
+        numbers = plt.get_fignums()
+        for number in numbers:
+            figure = plt.figure(number)
+            file = tmp_path / f"figure_{number}.png"
+            figure.savefig(file)
+            assert plt.imread(file).std() > 0.02, figure.axes[0].get_title()
+        plt.close("all")
+        return names, len(numbers)
+
+    return execute
+
+
+@pytest.mark.slow
+def test_first_interaction(executed, capsys):
+    names, pictures = executed("first_interaction", shared=True)
+    assert pictures == 3
+    assert "noncollision" in names["metrics"]
+    assert "* path" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_your_mesh_and_pag(executed, capsys):
+    names, pictures = executed("your_mesh_and_pag")
+    assert pictures == 2
+    assert names["bucket"].part_names == ("body", "handle")
+    assert "lid" in capsys.readouterr().out  # the mistake in the graph is named
+    assert np.median(names["error"]) < 0.08
+
+
+@pytest.mark.slow
+def test_loss_weight_ablation(executed):
+    names, pictures = executed("loss_weight_ablation", shared=True)
+    assert pictures == 2
+    losses = [row["penetration_mean_cm"] for row in names["rows"]]
+    assert len(set(losses)) > 1  # the weight does something
+    mean = names["weighted"].mean(axis=1).sum()
+    assert mean == pytest.approx(float(names["solution"].losses[0]), rel=0.1)
+
+
+@pytest.mark.slow
+def test_result_to_robot(executed):
+    pytest.importorskip("mujoco")
+    names, pictures = executed("result_to_robot", shared=True)
+    assert pictures == 2
+    assert names["rows"].shape[1] == 591
+    assert np.abs(names["places"] - names["ours"]).max() < 1e-3
+
+
+@pytest.mark.slow
+def test_reading_a_bundle(executed):
+    """What is drawn and what was seen are the same scene."""
+    names, pictures = executed("reading_a_bundle")
+    assert pictures == 5
     seen, shown = names["seen"], names["SHOWN"]
     drawn_person = (names["frame"] != 0).any()
     assert drawn_person

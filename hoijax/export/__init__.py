@@ -1,4 +1,12 @@
-"""Results for other programs: docs/exports.md describes every format; resampling, trimming, looping."""
+"""Results for other programs: docs/exports.md describes every format; resampling, trimming, looping.
+
+The package can be called: `hoijax.export(result, folder, ["glb"])` is `hoijax.pipeline.export`, whether
+or not something imported the package, which has the same name, before.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
 
 from hoijax.export.amass import AmassMotion, load_amass, save_amass
 from hoijax.export.bvh import save_bvh
@@ -34,3 +42,13 @@ __all__ = [
     "trim_clip",
     "turned_clip",
 ]
+
+
+class _CallablePackage(ModuleType):
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        from hoijax.pipeline import export
+
+        return export(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallablePackage
