@@ -9,6 +9,7 @@ import dataclasses
 import glob
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hoijax.export.formats import check_formats
 from hoijax.manifest import Item, Manifest, write_json
 from hoijax.output_folder import RESULT_MARKER, added_files
 from hoijax.pipeline import checked_settings, solve_to_folder
+from hoijax.ray_scenes import check_ray, run_tasks
 from hoijax.runtime import enable_compilation_cache, versions
 from hoijax.workers import run_workers, useful_workers
 from hoijax.working import Standing, standing, work_in_groups, work_through
@@ -120,6 +122,7 @@ def solve_many(
     force: bool = False,
     formats: Sequence[str] | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     log: Log = _silent,
     **options: Any,
 ) -> Standing:
@@ -129,37 +132,63 @@ def solve_many(
     stops nothing. Scenes of `hoi-page` go through the batch program (`batch_scenes`). Afterwards
     `summary.json` and `summary.csv` tell of all scenes. formats: exports, `FORMATS_OF_MANY` where not
     given. workers: processes on this machine; where not given, one, or on CPU as many as cores and
-    scenes are worth. Raises UserError, before work starts, for bad options, for no bundles, and for a
-    folder of other settings.
+    scenes are worth. cluster: "ray" solves by Ray tasks. Raises UserError, before work starts, for bad
+    options, for no bundles, for a cluster that does not answer, and for a folder of other settings.
     """
     settings = checked_settings(**options)
+    if cluster not in (None, "ray"):
+        raise UserError(f"--cluster: no cluster '{cluster}'. Known: ray.")
     formats = tuple(FORMATS_OF_MANY if formats is None else formats)
     check_formats(formats)
     items = scene_items(bundles, out)
+    if cluster:
+        check_ray()
     out = Path(out).absolute()
-    with Manifest.open(out, items, depends_on(settings, formats, options), force=force) as manifest:
-        log(f"{len(items)} scenes, {manifest.count_settled()} of them done before")
-        enable_compilation_cache()
-        count = (
-            useful_workers(len(items) - manifest.count_settled()) if workers is None else workers
-        )
-        if count > 1:
-            given = {"force": False, "formats": formats, **options}
-            run_workers(count, [str(b) for b in bundles], out, given, log)
-        if isinstance(settings, SolveSettings):
-            batch = SceneBatch(
-                settings,
-                options.get("weights"),
-                tuple(options.get("terms", ())),
-                out,
-                formats,
-                log,
-            )
-            found = work_in_groups(manifest, batch.work(), thread_count(), log)
-        else:
-            found = work_through(manifest, _one_by_one(out, formats, options), log)
+    told = depends_on(settings, formats, options)
+    with Manifest.open(out, items, told, force=force) as manifest:
+        open_items = [item for item in manifest.items if not manifest.settled(item)]
+        log(f"{len(items)} scenes, {len(items) - len(open_items)} of them done before")
+        if cluster and open_items:
+            share = partial(solve_share, items=items, out=str(out), formats=formats, **options)
+            run_tasks(share, [item.id for item in open_items], log)
+        elif open_items:
+            enable_compilation_cache()
+            count = workers or useful_workers(len(open_items))
+            if count > 1:
+                given = {"formats": formats, **options}
+                run_workers(count, [str(b) for b in bundles], out, given, log)
+        found = _work(manifest, settings, formats, options, log)
         write_summary(manifest)
     return found
+
+
+def solve_share(
+    names: Sequence[str], items: Sequence[Item], out: str, formats: Sequence[str], **options: Any
+) -> tuple[int, int]:
+    """Some scenes of a manifest that is there already: how many are done, how many failed."""
+    own = [item for item in items if item.id in set(names)]
+    settings = checked_settings(**options)
+    with Manifest.open(out, own, depends_on(settings, formats, options)) as manifest:
+        found = _work(manifest, settings, tuple(formats), options, print)
+    return found.done, len(found.failed)
+
+
+def _work(
+    manifest: Manifest,
+    settings: Any,
+    formats: tuple[str, ...],
+    options: Mapping[str, Any],
+    log: Log,
+) -> Standing:
+    """Do in this process what nobody else does."""
+    if all(manifest.settled(item) for item in manifest.items):
+        return standing(manifest)  # without starting a device
+    enable_compilation_cache()
+    if not isinstance(settings, SolveSettings):
+        return work_through(manifest, _one_by_one(manifest.out, formats, options), log)
+    terms = tuple(options.get("terms", ()))
+    batch = SceneBatch(settings, options.get("weights"), terms, manifest.out, formats, log)
+    return work_in_groups(manifest, batch.work(), thread_count(), log)
 
 
 def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:

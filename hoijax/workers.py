@@ -11,7 +11,7 @@ from typing import Any
 
 Log = Callable[[str], None]
 MOST_WORKERS = 16
-SCENES_A_WORKER = 8
+SCENES_A_WORKER = 16
 """Fewer are not worth the seconds in which a process imports JAX and traces its programs."""
 MEMORY_OF_A_WORKER = 3 * 2**30
 

@@ -27,7 +27,18 @@ def note(log: Path, line: str) -> None:
         stream.write(line + "\n")
 
 
+def share(names, out: Path, log: Path, count: int, seconds: float) -> tuple[int, int]:
+    """Some of the items, as a task of a cluster does them: (done, failed)."""
+    own = [item for item in items(count) if item.id in names]
+    found = _work(out, log, own, seconds)
+    return found.done, len(found.failed)
+
+
 def main(out: Path, log: Path, count: int, seconds: float) -> None:
+    _work(out, log, items(count), seconds)
+
+
+def _work(out: Path, log: Path, own: list[Item], seconds: float):
     def act(item: Item, confirm):
         with output_folder(out / item.id) as folder:
             (folder / "first.txt").write_text(content(item))
@@ -37,9 +48,9 @@ def main(out: Path, log: Path, count: int, seconds: float) -> None:
             note(log, f"{item.id} {os.getpid()}")
         return {"length": len(content(item))}
 
-    with Manifest.open(out, items(count), {"seconds": "any"}) as manifest:
+    with Manifest.open(out, own, {"seconds": "any"}) as manifest:
         note(log, "up")
-        work_through(manifest, act)
+        return work_through(manifest, act)
 
 
 if __name__ == "__main__":

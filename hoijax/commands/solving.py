@@ -130,6 +130,8 @@ class Solve(TrackFlags, OutputFlags):
     """Exports of every result, comma-separated; "amass,glb,mp4", and "amass,glb" with many bundles."""
     workers: int | None = None
     """Many bundles: processes on this machine; one, or on CPU as many as cores are worth."""
+    cluster: str | None = None
+    """Many bundles: "ray" solves by Ray tasks, on the cluster of $RAY_ADDRESS or on this machine."""
     method: str = "hoi-page"
     """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
     static: Path | None = None
@@ -199,7 +201,11 @@ class Solve(TrackFlags, OutputFlags):
         if is_many(self.bundle):
             if self.window is not None or tracker is not None:
                 raise UserError("--window and --track are for one bundle at a time.")
-            many: dict[str, Any] = {"force": self.force, "workers": self.workers}
+            many: dict[str, Any] = {
+                "force": self.force,
+                "workers": self.workers,
+                "cluster": self.cluster,
+            }
             found = solve_many(self.bundle, self.out, log=talk.log, **many, **options)
             _say_standing(talk, found, self.out)
             return

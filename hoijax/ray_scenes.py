@@ -1,0 +1,107 @@
+"""Many scenes on a Ray cluster (`hoijax solve DIR/ --cluster ray`, extra `cluster`).
+
+A task is told which scenes, not what is in them: paths travel, arrays do not, so every node must see
+the same folders. A task works on the same manifest as any other process, so what it shares with
+runners outside Ray, and what a dead task leaves, is settled there; Ray starts lost tasks again.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hoijax.errors import UserError
+
+Log = Callable[[str], None]
+Share = Callable[[Sequence[str]], tuple[int, int]]
+SCENES_OF_A_TASK = 8
+RETRIES = 10
+"""Times Ray starts a task again whose worker or node was lost."""
+CONNECT_SECONDS = 15.0
+
+
+def check_ray() -> None:
+    """Raises UserError where Ray is not installed, or where the named cluster does not answer."""
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("--cluster ray needs Ray: pip install 'hoijax[cluster]'.")
+    address = os.environ.get("RAY_ADDRESS")
+    if address and address not in ("auto", "local"):
+        _check_address(address)
+
+
+def _check_address(address: str) -> None:
+    import socket
+
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise UserError(f"RAY_ADDRESS is '{address}'. Write host:port, ray://host:port or local.")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}). Start one (ray start "
+            "--head), correct the address, or unset RAY_ADDRESS to use this machine."
+        ) from error
+
+
+def connect(log: Log) -> bool:
+    """Join the cluster of $RAY_ADDRESS, or start Ray on this machine; whether it was started here."""
+    import ray
+
+    if ray.is_initialized():
+        return False
+    address = os.environ.get("RAY_ADDRESS")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
+    try:
+        ray.init(address=address or "local", **quiet)
+    except Exception as error:
+        raise UserError(
+            f"Ray does not start or answer ({type(error).__name__}: {error}). Check RAY_ADDRESS."
+        ) from error
+    log(f"Ray: {'cluster at ' + address if address else 'this machine'}, {ray.cluster_resources()}")
+    return True
+
+
+def resources_of_a_task(cluster: Mapping[str, float]) -> dict[str, Any]:
+    """What one task asks for: a GPU, the four chips of a TPU host, or a core."""
+    if cluster.get("GPU", 0) >= 1:
+        return {"num_gpus": 1, "num_cpus": 1}
+    if cluster.get("TPU", 0) >= 1:
+        return {"resources": {"TPU": min(4.0, cluster["TPU"])}, "num_cpus": 1}
+    return {"num_cpus": 1}
+
+
+def run_tasks(share: Share, names: Sequence[str], log: Log) -> None:
+    """Do items by Ray tasks; returns when all tasks have ended.
+
+    share: does the items it is given, under a manifest, and returns (done, failed); it is pickled, so
+    it names modules and paths and holds no arrays. What is still missing afterwards (of a task that
+    died more often than Ray tries) is the caller's.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    started = connect(log)
+    try:
+        cluster = ray.cluster_resources()
+        asked = resources_of_a_task(cluster)
+        slots = max(int(cluster.get("CPU", 1)), 1)
+        size = max(min(SCENES_OF_A_TASK, -(-len(names) // slots)), 1)
+        task = ray.remote(**asked, max_retries=RETRIES)(_do_share)
+        shares = [list(names[i : i + size]) for i in range(0, len(names), size)]
+        log(f"{len(shares)} tasks of up to {size} scenes, each with {asked}")
+        waiting = [task.remote(share, own) for own in shares]
+        while waiting:
+            (reference,), waiting = ray.wait(waiting, num_returns=1)
+            try:
+                done, failed = ray.get(reference)
+                log(f"task ended: {done} done, {failed} failed; {len(waiting)} tasks left")
+            except RayError as error:
+                log(f"a task was lost: {type(error).__name__}: {str(error).splitlines()[-1]}")
+    finally:
+        if started:
+            ray.shutdown()  # ends what still runs
+
+
+def _do_share(share: Share, names: list[str]) -> tuple[int, int]:
+    return share(names)

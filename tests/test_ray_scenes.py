@@ -1,0 +1,99 @@
+"""Scenes on Ray: an embedded one whose workers are killed, resources, clusters that do not answer."""
+
+import os
+import random
+import signal
+import time
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+
+import manifest_worker
+import pytest
+from small_scene import run, tree
+
+from hoijax import ray_scenes
+from hoijax.errors import UserError
+from hoijax.manifest import TEMPORARY, Manifest
+
+COUNT, KILLS = 40, 10
+
+
+def killer(log: Path, killed: list[int], stop: list[bool]) -> None:
+    """Ends the worker that wrote last, ten times at random points."""
+    chance = random.Random(0)
+    while len(killed) < KILLS and not stop:
+        time.sleep(chance.uniform(0.05, 0.4))
+        lines = log.read_text().split("\n") if log.exists() else []
+        pids = [int(line.split()[1]) for line in lines if line.startswith("scene-")]
+        if pids and pids[-1] not in killed:
+            try:
+                os.kill(pids[-1], signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            killed.append(pids[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_killed_workers_lose_nothing_and_do_nothing_twice(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import manifest_worker
+    out, log = tmp_path / "out", tmp_path / "log"
+    killed: list[int] = []
+    stop: list[bool] = []
+    share = partial(manifest_worker.share, out=out, log=log, count=COUNT, seconds=0.15)
+    thread = Thread(target=killer, args=(log, killed, stop))
+    thread.start()
+    said: list[str] = []
+    ray_scenes.run_tasks(share, [item.id for item in manifest_worker.items(COUNT)], said.append)
+    stop.append(True)
+    thread.join()
+    assert len(killed) >= 3, "no worker was killed"
+    manifest_worker.main(out, log, COUNT, 0.0)  # what a lost task may have left
+    with Manifest.open(out, manifest_worker.items(COUNT), {"seconds": "any"}) as manifest:
+        assert all(manifest.done(item) is not None for item in manifest.items)
+    undisturbed = tmp_path / "undisturbed"
+    manifest_worker.main(undisturbed, tmp_path / "log2", COUNT, 0.0)
+
+    def results(folder: Path):
+        names = tree(folder).items()
+        return {n: data for n, data in names if not TEMPORARY.fullmatch(n.rpartition("/")[2])}
+
+    assert results(out) == results(undisturbed)
+    assert any("num_cpus" in line for line in said)
+
+
+def test_a_task_asks_for_what_the_cluster_has():
+    asked = ray_scenes.resources_of_a_task
+    assert asked({"CPU": 8.0, "GPU": 2.0}) == {"num_gpus": 1, "num_cpus": 1}
+    assert asked({"CPU": 8.0, "TPU": 8.0}) == {"resources": {"TPU": 4.0}, "num_cpus": 1}
+    assert asked({"CPU": 8.0}) == {"num_cpus": 1}
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [("127.0.0.1:1", "no Ray cluster answers"), ("nonsense", "host:port")],
+)
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_a_cluster_that_does_not_answer_is_told_before_work(monkeypatch, address, says):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=says):
+        ray_scenes.check_ray()
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(ray_scenes.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"hoijax\[cluster\]"):
+        ray_scenes.check_ray()
+
+
+def test_an_unknown_cluster_is_refused(tmp_path):
+    (tmp_path / "bundles").mkdir()
+    ran = run(
+        "solve", tmp_path / "bundles", tmp_path, "--out", tmp_path / "o", "--cluster", "slurm"
+    )
+    assert ran.code == 2
+    assert "no cluster 'slurm'" in ran.err
+    assert not (tmp_path / "o").exists()
