@@ -159,7 +159,9 @@ def _at_side(performance: Performance, action: Action, hand: int, raised: np.nda
     hanging = track.person.shoulder_height - track.person.arm_length - 0.1
     yaws = (0.0, 1.0) if sideways else (0.5, 1.5)
     take = take_of(performance, person, action, Wish(longest=hanging - 0.1), yaws)
-    half = near_extent(asset, euler_matrix(*np.array([0.5 * np.pi, 0, 0])) @ take.rotation, 10.0)
+    half = near_extent(
+        asset, euler_matrix(*np.array([[0.5 * np.pi], [0.0], [0.0]]))[0] @ take.rotation, 10.0
+    )
     side = 1.0 if hand == 0 else -1.0
     grip = np.array([side * max(0.25, half + 0.17), 0.0, 0.02])
     rest = -lowest_point(performance, action.object, take.rotation)

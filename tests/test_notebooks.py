@@ -38,6 +38,7 @@ def executed(monkeypatch, tmp_path, tmp_path_factory):
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    plt.close("all")
 
     def execute(stem: str, shared: bool = False) -> tuple[dict, int]:
         if shared:
@@ -73,7 +74,7 @@ def test_first_interaction(executed, capsys):
 def test_your_mesh_and_pag(executed, capsys):
     names, pictures = executed("your_mesh_and_pag")
     assert pictures == 2
-    assert names["bucket"].part_names == ("body", "handle")
+    assert set(names["bucket"].part_names) == {"body", "handle"}
     assert "lid" in capsys.readouterr().out  # the mistake in the graph is named
     assert np.median(names["error"]) < 0.08
 
