@@ -22,6 +22,7 @@ from hoijax.evaluation import Evaluator
 from hoijax.methods.hoi_page import TERMS
 from hoijax.output_folder import added_files
 from hoijax.pipeline import solve
+from hoijax.progress import counted
 from hoijax.result import Result
 
 COLUMNS = {
@@ -107,6 +108,7 @@ def ablate(
             singles.append({"bundle": str(path), "configuration": configuration.name, **values})
             numbers = ", ".join(f"{name} {values[key]:.4g}" for name, key in COLUMNS.items())
             log(f"{path}: {configuration.name}: {numbers} ({time.perf_counter() - begun:.0f} s)")
+            counted(log, "ablation", len(singles), len(paths) * len(CONFIGURATIONS))
     rows = [_mean_row(configuration.name, singles) for configuration in CONFIGURATIONS]
     if out is not None:
         _write_json(Path(out), preset, paths, rows, singles)

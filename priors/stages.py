@@ -14,6 +14,7 @@ from hoijax.bundle_format import Provenance
 from hoijax.bundle_reading import Bundle
 from hoijax.errors import UserError
 from hoijax.observations import Observations
+from hoijax.progress import finished
 from priors import stage_work as work
 from priors.interfaces import Video
 from priors.settings import ObserveSettings, Request
@@ -226,8 +227,10 @@ class Run:
                 replace=again,
             )
             self._entries[stage.name], digest = entry, entry.digest
-            how = "from your file" if given else f"{entry.seconds:.1f} s"
-            self.log(f"{stage.name}: {how}")
+            if given:
+                self.log(f"{stage.name}: from your file")
+            else:
+                finished(self.log, stage.name, entry.seconds)
         else:
             self.log(f"{stage.name}: found in the cache")
         self._keys[stage.name], self.digests[stage.name] = key, digest
