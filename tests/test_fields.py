@@ -44,11 +44,12 @@ def test_trilinear_gradients_are_finite_differences(rng):
     points = jnp.asarray(0.1 + 0.35 * rng.random((6, 3)), jnp.float32)  # off the cells' borders
     pull = jnp.asarray(rng.standard_normal((6, 2)), jnp.float32)
 
+    @jax.jit
     def total(table, points):
         return jnp.sum(pull * trilinear(table=table, points_unit=points, resolution=3))
 
     for argument in (0, 1):
-        slope = jax.grad(total, argnums=argument)(table, points)
+        slope = jax.jit(jax.grad(total, argnums=argument))(table, points)
         way = jnp.asarray(rng.standard_normal(slope.shape), jnp.float32)
         ends = []
         for sign in (1, -1):
@@ -170,6 +171,7 @@ def test_compositing_gradients_are_finite_differences(rng):
     depths, deltas = sample_depths(near=jnp.ones(3), far=jnp.full(3, 2.0), count=12, key=None)
     pull = jnp.asarray(rng.standard_normal((3, 3)), jnp.float32)
 
+    @jax.jit
     def total(density, color):
         rendered, weights = composite(
             density=density, color=color, depths=depths, deltas=deltas, background=jnp.ones((3, 3))
@@ -179,7 +181,7 @@ def test_compositing_gradients_are_finite_differences(rng):
         return jnp.sum(pull * rendered.color) + jnp.sum(rendered.depth) + spread + solid
 
     for argument, at in ((0, density), (1, color)):
-        slope = jax.grad(total, argnums=argument)(density, color)
+        slope = jax.jit(jax.grad(total, argnums=argument))(density, color)
         way = jnp.asarray(rng.standard_normal(at.shape), jnp.float32)
         ends = []
         for sign in (1, -1):
@@ -349,23 +351,20 @@ def test_samples_are_left_out_only_where_the_field_is_thin(entity, draw, rays):
     np.testing.assert_allclose(draw((none,), *rays, jnp.asarray(NO_STOP)).opacity, 0.0, atol=1e-6)
 
 
-def test_a_small_budget_is_right_in_the_mean(entity, rays):
+def test_a_small_budget_is_right_in_the_mean(entity, draw, rays):
     origins, directions = rays
 
     @jax.jit
-    def thickness(key, budget_share):
+    def thickness(key):
         rendered, by = render_rays(
             entities=(entity,), origins=origins, directions=directions, key=key, samples=40,
             budget=300, jitter=False,
         )  # fmt: skip
         return -jnp.log1p(-jnp.minimum(rendered.opacity, 0.9999)), by.share
 
-    drawn = [thickness(jax.random.key(i), 0.0) for i in range(60)]
+    drawn = [thickness(key) for key in jax.random.split(jax.random.key(0), 60)]
     assert all(float(share) < 1.0 for _, share in drawn)
-    whole, _ = render_rays(
-        entities=(entity,), origins=origins, directions=directions, key=jax.random.key(0),
-        samples=40, budget=4000, jitter=False,
-    )  # fmt: skip
+    whole = draw((entity,), *rays, jnp.asarray(NO_STOP))
     exact = -np.log1p(-np.minimum(np.asarray(whole.opacity), 0.9999))
     mean = np.mean([np.asarray(t) for t, _ in drawn], axis=0)
     clear = exact < 3.0

@@ -7,7 +7,7 @@ and the noise that a perfect network would see is (x_t - alpha mean) / sigma.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from hoijax.fields.noise import NoiseSettings, alpha_sigma, draw_levels, score_w
 __all__ = ["ClosedFormGuidance", "PictureSet", "closed_form_gradient", "denoised"]
 
 
+@runtime_checkable
 class PictureSet(Protocol):
     """M pictures of what each prompt says, as each camera would see it."""
 

@@ -7,7 +7,7 @@ order and continues where an earlier run ended.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,7 @@ SCENE_PROMPT_SHARE = 2
 """Of the object's steps every second shows the composed scene."""
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """Which pixels of pictures show the person (HUMAN) and which the object (OBJECT)."""
 
@@ -58,6 +59,7 @@ class Segmenter(Protocol):
     ) -> Int[ndarray, "N H W"]: ...
 
 
+@runtime_checkable
 class SkeletonDetector(Protocol):
     """OpenPose-18 keypoints of the one person in pictures: u, v, confidence."""
 

@@ -206,7 +206,8 @@ def _energy(unknowns, log_scale, person, seen, rho, known_scale) -> Float[Array,
     """Negative log-likelihood of one pose: eq. 2, joint limits, pose prior, size."""
     posed = pose_motion(person, unknowns)
     keypoints = openpose18_from(posed.joints_world[0], posed.vertices_world[0, :FACE_COUNT])  # pyright: ignore
-    in_camera = transform_points(seen.Ts_camera_world, keypoints)
+    everywhere = jnp.broadcast_to(keypoints, (seen.keypoints.shape[0], *keypoints.shape))
+    in_camera = transform_points(seen.Ts_camera_world, everywhere)
     squared = normalised_residuals(in_camera, seen.intrinsics, seen.keypoints)
     views = 18.0 * keypoint_energy(squared, seen.keypoints[..., 2], rho) / SIGMA**2
     pose = jnp.concatenate([jnp.zeros((1, 3)), unknowns.joints[0]])

@@ -220,7 +220,7 @@ def align_part(
     features = _features(coarse, cameras, masks, part, settings)
     share = ALIGN_RAYS / settings.size**2
     cells, cell = _occupied_cells(coarse)
-    return _align(
+    entity, losses = _align(
         coarse,
         features,
         (jnp.asarray(cells), jnp.asarray(cell)),
@@ -230,6 +230,7 @@ def align_part(
         samples=settings.samples,
         budget=int(max(share, 1.0) * settings.budget),
     )
+    return entity, np.asarray(losses)
 
 
 def _occupied_cells(entity: Entity) -> tuple[Float[np.ndarray, "n 3"], np.float32]:

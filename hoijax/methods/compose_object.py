@@ -69,7 +69,7 @@ def _start_rotations() -> list[ndarray]:
     from scipy.spatial.transform import Rotation
 
     tilts = Rotation.from_euler("xz", [[0, 0], [90, 0], [-90, 0], [0, 90], [0, -90], [180, 0]], degrees=True)  # fmt: skip
-    yaws = Rotation.from_euler("y", np.arange(YAWS) * 360.0 / YAWS, degrees=True)
+    yaws = Rotation.from_euler("y", np.arange(YAWS)[:, None] * 360.0 / YAWS, degrees=True)
     return [(yaw * tilt).as_matrix() for tilt in tilts for yaw in yaws]
 
 
