@@ -54,7 +54,7 @@ class AnchorSettings:
     picture_width: int = 0
     """Pixels across the small pictures that body and objects are drawn into and compared with what was
     seen (the paper's L_reg on frames); 0: no such terms."""
-    picture_every: int = 4
+    picture_every: int = 5
     """Every so many frames are drawn; smoothness carries what they say to the others."""
     optimise_hands: bool = False
     """Fingers are unknowns too (55 joints instead of 22)."""

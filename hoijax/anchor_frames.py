@@ -19,7 +19,7 @@ from hoijax.mesh_renderer import join_samples, sample_mesh
 from hoijax.objects.asset import Asset
 from hoijax.observations import Observations
 
-CELL = 0.06
+CELL = 0.05
 """Metres between the vertices of the drawn skin, and between the drawn points of everything."""
 VISIBLE_SLACK = 0.06
 """Metres a point may lie behind the drawn surface of its pixel and be painted from it."""

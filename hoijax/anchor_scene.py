@@ -18,9 +18,9 @@ from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.bodies.vposer import VPoser
 from hoijax.frames import transform_points
 from hoijax.mesh_renderer import Picture, SurfaceSamples, render
-from hoijax.objects.articulated import rotation_about
+from hoijax.object_joints import ObjectJoints, jointed
 from hoijax.rigid import to_world
-from hoijax.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
+from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Neighbours, PosedScene, Scene, Unknowns, pose_scene
 
 FACE_COUNT = 5
@@ -55,22 +55,6 @@ class SeenPeople:
     detected: Bool[Array, "P T"]
     mask_distance: Float[Array, "P T h w 4"]
     """Pixels to the person's mask or an occluder, as `ObservedObjects.mask_distance`."""
-
-
-@flax.struct.dataclass
-class ObjectJoints:
-    """Joints between objects, D of them, parents before children; see `hoijax.objects.articulated`.
-
-    A child object has no pose of its own: its parent's and the joint's value give it.
-    """
-
-    Ts_parent_joint: Float[Array, "D 4 4"]
-    axes: Float[Array, "D 3"]
-    lower: Float[Array, " D"]
-    upper: Float[Array, " D"]
-    parents: tuple[int, ...] = flax.struct.field(pytree_node=False)
-    children: tuple[int, ...] = flax.struct.field(pytree_node=False)
-    slides: tuple[bool, ...] = flax.struct.field(pytree_node=False)
 
 
 @flax.struct.dataclass
@@ -206,38 +190,6 @@ def object_unknowns(scene: AnchorScene, unknowns: AnchorUnknowns) -> Unknowns:
     if scene.joints is None or unknowns.joint_values is None:
         return own
     return jointed(scene.joints, scene.objects.objects.centres, own, unknowns.joint_values)
-
-
-def jointed(
-    joints: ObjectJoints,
-    centres: Float[Array, "O 3"],
-    free: Unknowns,
-    values: Float[Array, "D T"],
-) -> Unknowns:
-    """Poses (centred frames) with the children of joints moved to where their parents hold them."""
-    rotations = list(rotation_6d_to_matrix(free.rotation_6d))
-    shifts = list(free.translation)
-    for d, (parent, child) in enumerate(zip(joints.parents, joints.children, strict=True)):
-        origin, turn = joints.Ts_parent_joint[d, :3, 3], joints.Ts_parent_joint[d, :3, :3]
-        axis, value = joints.axes[d], values[d]
-        if joints.slides[d]:
-            moved, local = turn, _rotated(turn, value[:, None] * axis)
-        else:
-            about = jax.vmap(rotation_about, in_axes=(None, 0))(axis, value)
-            moved, local = _product(turn, about), jnp.zeros(3)
-        rotations[child] = _product(rotations[parent], moved)
-        at = origin + local - centres[parent] + _rotated(moved, centres[child])
-        shifts[child] = _rotated(rotations[parent], at) + shifts[parent]
-    return Unknowns(matrix_to_rotation_6d(jnp.stack(rotations)), jnp.stack(shifts))
-
-
-def _rotated(rotation: Float[Array, "*a 3 3"], point: Float[Array, "*b 3"]) -> Array:
-    return jnp.sum(rotation * point[..., None, :], axis=-1)
-
-
-def _product(a: Float[Array, "*a 3 3"], b: Float[Array, "*b 3 3"]) -> Array:
-    """By multiply and sum: exact float32 on every device."""
-    return jnp.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
 def local_rotations(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array, "P T 55 3 3"]:

@@ -13,7 +13,7 @@ from numpy import ndarray
 from hoijax.affordance import BODY_PARTS
 from hoijax.anchor_config import AnchorSettings
 from hoijax.anchor_frames import drawn_skin, stage_frames
-from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, ObjectJoints, SeenPeople
+from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, SeenPeople
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
@@ -26,7 +26,7 @@ from hoijax.contact_table import ContactKind, ContactTable
 from hoijax.errors import UserError
 from hoijax.frames import invert_rigid
 from hoijax.losses.lookup import pack_corners
-from hoijax.objects.articulated import PRISMATIC, Joint
+from hoijax.object_joints import object_joints
 from hoijax.observations import Observations
 from hoijax.result import load_result
 from hoijax.rotations import axis_angle_to_matrix
@@ -279,21 +279,6 @@ def stage_anchor(
         pose_model=None if settings.vposer is None else load_vposer(settings.vposer),
     )
     return scene, subset
-
-
-def object_joints(joints: tuple[Joint, ...]) -> ObjectJoints | None:
-    """The bundle's joints as arrays; None without any."""
-    if not joints:
-        return None
-    return ObjectJoints(
-        Ts_parent_joint=jnp.asarray(np.stack([j.T_parent_joint for j in joints]), jnp.float32),
-        axes=jnp.asarray(np.stack([j.axis for j in joints]), jnp.float32),
-        lower=jnp.asarray([j.lower for j in joints], jnp.float32),
-        upper=jnp.asarray([j.upper for j in joints], jnp.float32),
-        parents=tuple(j.parent for j in joints),
-        children=tuple(j.child for j in joints),
-        slides=tuple(j.kind == PRISMATIC for j in joints),
-    )
 
 
 def no_pairs(count: int) -> ContactPairs:

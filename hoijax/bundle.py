@@ -34,8 +34,8 @@ from hoijax.bundle_reading import (
 )
 from hoijax.errors import UserError
 from hoijax.npz import npz_bytes
-from hoijax.objects.articulated import joint_rows
 from hoijax.objects.asset import Asset, save_asset
+from hoijax.objects.joints import joint_rows
 from hoijax.observations import Observations
 from hoijax.schema_errors import count_of, numbered
 

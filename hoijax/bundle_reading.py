@@ -31,8 +31,8 @@ from hoijax.bundle_format import (
 )
 from hoijax.errors import UserError
 from hoijax.npz import read_npz
-from hoijax.objects.articulated import Joint, joints_between
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
+from hoijax.objects.joints import Joint, joints_between
 from hoijax.observations import Observations
 from hoijax.schema_errors import parse_json, validation_problems
 

@@ -13,8 +13,8 @@ from hoijax.affordance import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.frames import compose_rigid
 from hoijax.npz import npz_bytes, read_npz
-from hoijax.objects.articulated import Joint, joint_rows, joints_between
 from hoijax.objects.asset import Asset, load_asset, save_asset
+from hoijax.objects.joints import Joint, joint_rows, joints_between
 
 RESULT_VERSION = 1
 

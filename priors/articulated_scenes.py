@@ -14,8 +14,9 @@ from numpy import ndarray
 from hoijax.affordance import AffordanceObject, PartAffordanceGraph
 from hoijax.bundle import Bundle, Provenance, Truth
 from hoijax.errors import UserError
-from hoijax.objects.articulated import FIXED, PRISMATIC, ArticulatedAsset, Joint, pose_links
+from hoijax.objects.articulated import ArticulatedAsset, pose_links
 from hoijax.objects.asset import Asset
+from hoijax.objects.joints import FIXED, PRISMATIC, Joint
 from priors.choreographer import choreograph
 from priors.observation_noise import NoiseModel
 from priors.offline import BODY, make_script

@@ -11,7 +11,6 @@ from hoijax.anchor_scene import (
     AnchorScene,
     AnchorUnknowns,
     ContactPairs,
-    ObjectJoints,
     SeenFrames,
     SeenPeople,
 )
@@ -21,6 +20,7 @@ from hoijax.bodies.low_poly import low_poly
 from hoijax.frames import compose_rigid, invert_rigid, look_at
 from hoijax.losses.lookup import pack_corners
 from hoijax.mesh_renderer import join_samples, sample_mesh
+from hoijax.object_joints import ObjectJoints
 from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 
 SAMPLES, SKIN, JOINTS, SEEN, PAIRS, ACTIVE = 24, 60, 22, 20, 8, 12

@@ -36,7 +36,8 @@ def network():
         nn.LeakyReLU(), nn.Linear(HIDDEN, 126),
     )  # fmt: skip
     encoder(torch.randn(64, 63))  # gives the batch norms statistics
-    encoder.eval(), decoder.eval()
+    encoder.eval()
+    decoder.eval()
     state = {f"vp_model.encoder_net.{k}": v.numpy() for k, v in encoder.state_dict().items()}
     state |= {f"vp_model.decoder_net.{k}": v.numpy() for k, v in decoder.state_dict().items()}
     return encoder, decoder, state

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from hoijax.bodies.skinned_body import JOINT_PARENTS, ShapedBody, SkinnedBody, as_numpy
-from hoijax.objects.articulated import Joint
 from hoijax.objects.asset import Asset
+from hoijax.objects.joints import Joint
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree

@@ -31,7 +31,7 @@ from scipy.spatial.transform import Rotation
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.export.clip import PERSON_COLORS, Clip, PersonClip, face_part_runs, part_colors
 from hoijax.export.gltf_buffer import GltfBuffer
-from hoijax.objects.articulated import joint_rows
+from hoijax.objects.joints import joint_rows
 from hoijax.rendering import corner_normals
 
 INFLUENCES = 4  # joints per vertex, what every glTF reader takes

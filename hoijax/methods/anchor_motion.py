@@ -54,7 +54,6 @@ from hoijax.methods.anchor_terms import (
 from hoijax.methods.body_start import start_bodies
 from hoijax.methods.contact_pairs import stage_pairs
 from hoijax.methods.contact_states import always_touching, contact_states
-from hoijax.methods.hoi_page import find_starts
 from hoijax.methods.joint_start import start_joints
 from hoijax.methods.point_maps import align
 from hoijax.result import Result
@@ -65,7 +64,7 @@ from hoijax.solver.neighbours import empty_neighbours
 from hoijax.solver.optimise import Schedule, Solution, optimise
 from hoijax.staging import build_scene, observed_objects, stage_contacts
 
-__all__ = ["check_weights", "solve_bundle"]
+__all__ = ["check_weights", "first_neighbours", "first_unknowns", "solve_bundle"]
 Log = Callable[[str], None]
 
 
@@ -129,15 +128,14 @@ def solve_bundle(
         full,
         object_settings(settings),
     )
-    starts = find_starts(objects, bundle, object_settings(settings))
-    starts, values = start_joints(objects, bundle, starts)
+    starts, values = start_joints(objects, bundle, object_settings(settings))
     stage.lap("object starts")
     table = stage_contacts(bundle.affordance, bundle.assets)
     scene, subset = stage_anchor(bundle, body, objects, table, motions, Ts_world_pointmap, settings)
     always = always_touching(bundle, objects)
     states = contact_states(objects, starts.unknowns, always, object_settings(settings))
     stage.lap("scene")
-    initial = _initial(motions, starts, values, settings)
+    initial = first_unknowns(motions, starts, values, settings)
     tracked = _descend(stage, scene, initial, states, tracking=True)
     stage.lap("track")
     scene, Ts_world_pointmap = _settle(stage, scene, tracked, Ts_world_pointmap)
@@ -159,7 +157,7 @@ def _table(stage: _Stage, scene: AnchorScene) -> tuple[LossTerm, ...]:
     return anchor_table(drawn=drawn, jointed=jointed, hands=hands, terms=stage.terms)
 
 
-def _initial(
+def first_unknowns(
     motions: BodyMotions,
     starts: Starts,
     values: Float[np.ndarray, "K D T"] | None,
@@ -180,7 +178,8 @@ def _initial(
     )
 
 
-def _neighbours(scene: AnchorScene, states: Float[np.ndarray, "K E T"]) -> AnchorNeighbours:
+def first_neighbours(scene: AnchorScene, states: Float[np.ndarray, "K E T"]) -> AnchorNeighbours:
+    """Neighbours of all K candidates before anything was chosen, with their contact states."""
     p, t, m, _ = scene.seen.points_world.shape
     o, count = scene.objects.object_count, len(states)
     active = min(ACTIVE_SAMPLES, scene.objects.objects.samples.shape[1])
@@ -213,7 +212,7 @@ def _descend(
         anchor_problem(table),
         scene,
         initial,
-        _neighbours(scene, states),
+        first_neighbours(scene, states),
         weights,
         Schedule(jnp.asarray(rate), jnp.asarray(settings.final_learning_rate)),
         steps=settings.track_steps if tracking else settings.steps,

@@ -1,95 +1,178 @@
-"""Where joint values start: the best path over a grid of values, given where the parent seems to be.
+"""Where joint values start: the best path over a grid of values, given where one link seems to be.
 
-The search finds every object alone. A parent of symmetric shape (the base of a laptop) is found up to
-its symmetry; its children tell which of the poses it is.
+The search finds every object alone, and those of symmetric shape (the base of a laptop, its lid) only up
+to their symmetry. Here every link of a tree is trusted in turn, in each of its symmetric poses; the other
+links follow from it joint by joint, and the start under which all of them fit what was seen is kept.
 """
 
-from functools import partial
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hoijax.anchor_scene import ObjectJoints, jointed
-from hoijax.anchor_staging import object_joints
 from hoijax.bundle import Bundle
+from hoijax.camera import project
+from hoijax.config import SolveSettings
+from hoijax.frames import compose_rigid
+from hoijax.losses.lookup import bilinear
+from hoijax.methods.hoi_page import find_starts
 from hoijax.numerics import geman_mcclure
+from hoijax.object_joints import ObjectJoints, joint_transforms, jointed, object_joints
+from hoijax.objects.asset import Asset
 from hoijax.objects.symmetry import find_symmetries
+from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import WHOLE_UNSIGNED, Scene, Unknowns
-from hoijax.solver.initialise import Starts
+from hoijax.solver.initialise import Starts, fill_gaps, search_object
+from hoijax.solver.paths import best_paths
 
-GRID = 25
+PATHS = 4
+"""Paths of each link that are tried."""
+COST_SCALE = 1e3
+"""Of squared metres beside the costs of `PathCosts`: the weight of seen points in the method."""
+GRID = 31
 """Values tried of a joint."""
-POINTS = 128
+POINTS, SAMPLES = 128, 96
 FREE_TURN, FREE_SLIDE = np.pi, 0.5
 """Range of a joint without limits, to both sides: radians, metres."""
 POINT_RHO = 0.10  # metres; a seen point further from its link than this says little
-STEP_COST = 2e-4
-"""Of moving on by one value of the grid from frame to frame, squared; a point 14 mm off costs as much."""
+MASK_RHO = 8.0  # pixels; a sample further outside the mask than this says little
+MASK_SHARE = 2e-5
+"""Of a squared pixel beside a squared metre: as in the terms of the method."""
+STEP_COST = 5e-5
+"""Of moving on by one value of the grid from frame to frame, squared; a point 7 mm off costs as much."""
+NEW_TURN, NEW_SLIDE = 0.35, 0.08
+"""Radians and metres from which on two starts are different ones."""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One way to place a tree: costs of the frames, joint values by joint, T_world_asset by link."""
+
+    costs: Float[np.ndarray, " T"]
+    values: dict[int, Float[np.ndarray, " T"]]
+    poses: dict[int, Float[np.ndarray, "T 4 4"]]
 
 
 def start_joints(
-    scene: Scene, bundle: Bundle, starts: Starts
+    scene: Scene, bundle: Bundle, settings: SolveSettings
 ) -> tuple[Starts, Float[np.ndarray, "K D T"] | None]:
-    """The starts with children of joints where joints allow, and the joint values. None: no joints."""
+    """Starts of all objects, those on joints where joints allow, and joint values. None: no joints.
+
+    A link that looks alike from several sides is told apart by the others: its paths are searched anew,
+    by how well all links fit.
+    """
     joints = object_joints(bundle.joints)
     if joints is None:
-        return starts, None
-    roots = sorted(set(joints.parents) - set(joints.children))
-    turns = {root: find_symmetries(bundle.assets[root]) for root in roots}
-    made, values = [], []
-    for k in range(len(starts.labels)):
-        free = jax.tree.map(lambda x, k=k: x[k], starts.unknowns)
-        found = _of_candidate(scene, joints, free, turns)
-        made.append(found[0])
-        values.append(found[1])
-    unknowns = jax.tree.map(lambda *x: jnp.stack(x), *made)
-    return Starts(unknowns, starts.labels), np.stack(values)
+        return find_starts(scene, bundle, settings), None
+    starts = find_starts(scene, bundle, settings)
+    count = len(starts.labels)
+    rotations = np.array(rotation_6d_to_matrix(starts.unknowns.rotation_6d))
+    shifts = np.array(starts.unknowns.translation)
+    values = np.zeros((count, len(joints.parents), scene.frame_count), np.float32)
+    for tree in _trees(joints):
+        fits = [
+            _fit_tree(scene, joints, anchor, T)
+            for anchor in sorted(tree)
+            for T in _anchor_paths(scene, joints, anchor, bundle.assets[anchor], settings)
+        ]
+        for k, fit in enumerate(_distinct(fits, count)):
+            for d, own in fit.values.items():
+                values[k, d] = own
+            for link, T in fit.poses.items():
+                rotations[k, link] = T[:, :3, :3]
+                centre = np.asarray(scene.objects.centres[link])
+                shifts[k, link] = T[:, :3, 3] + T[:, :3, :3] @ centre
+    six = np.concatenate([rotations[..., 0], rotations[..., 1]], axis=-1)
+    free = Unknowns(jnp.asarray(six), jnp.asarray(shifts))
+    posed = jax.vmap(lambda u, v: jointed(joints, scene.objects.centres, u, v))
+    return Starts(posed(free, jnp.asarray(values)), starts.labels), values
 
 
-def _of_candidate(
-    scene: Scene, joints: ObjectJoints, free: Unknowns, turns: dict[int, np.ndarray]
-) -> tuple[Unknowns, Float[np.ndarray, "D T"]]:
-    """Tree by tree: the symmetric variant of the root under which all its links fit best."""
-    values = np.zeros((len(joints.parents), scene.frame_count), np.float32)
-    for root, symmetries in turns.items():
-        tried = []
-        for turn in symmetries:
-            variant = _turned(free, root, jnp.asarray(turn, jnp.float32))
-            cost, own = _fit_tree(scene, joints, variant, root, values)
-            tried.append((cost, own, variant))
-        _, values, free = min(tried, key=lambda t: t[0])
-    centres = scene.objects.centres
-    return jointed(joints, centres, free, jnp.asarray(values)), values
+def _anchor_paths(
+    scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SolveSettings
+) -> list[Float[np.ndarray, "T 4 4"]]:
+    """Paths of one link through what the search found in each frame, chosen by how all links fit."""
+    found = search_object(scene, anchor, settings.search)
+    turns, seen = find_symmetries(asset), np.isfinite(found[2]).any(axis=1)
+    rotation = np.einsum("thij,sjk->thsik", found[0], turns).astype(np.float32)
+    rotation = rotation.reshape(len(seen), -1, 3, 3)
+    centre = np.repeat(found[1], len(turns), axis=1).astype(np.float32)
+    shift = centre - rotation @ asset.centre
+    costs = [
+        _fit_tree(scene, joints, anchor, compose_rigid(rotation[:, h], shift[:, h]), smooth=False)
+        for h in range(rotation.shape[1])
+    ]
+    unary = COST_SCALE * np.stack([fit.costs for fit in costs], axis=1)
+    unary = np.where(np.isfinite(np.repeat(found[2], len(turns), axis=1)), unary, np.inf)
+    one = np.eye(3)[None]
+    paths, _ = best_paths(rotation, centre, unary, count=PATHS, symmetries=one)
+    frames, out = np.arange(len(seen)), []
+    for path in paths:
+        turned, moved = fill_gaps(rotation[frames, path], centre[frames, path], seen, one)
+        turned = np.asarray(turned, np.float32)
+        out.append(compose_rigid(turned, moved - turned @ asset.centre))
+    return out
 
 
-def _turned(free: Unknowns, index: int, turn: Float[Array, "3 3"]) -> Unknowns:
-    """Object `index` turned in its own centred frame in all frames."""
-    six = free.rotation_6d[index].reshape(-1, 2, 3)
-    third = jnp.cross(six[:, 0], six[:, 1])
-    columns = jnp.concatenate(
-        [six, third[:, None]], axis=1
-    )  # rows here are columns of the rotation
-    turned = jnp.einsum("tjc,jk->tkc", columns, turn)[:, :2].reshape(-1, 6)
-    return free.replace(rotation_6d=free.rotation_6d.at[index].set(turned))  # pyright: ignore[reportAttributeAccessIssue]
+def _distinct(fits: list[_Fit], count: int) -> list[_Fit]:
+    """The best fits that differ from better ones; where there are too few, the best again."""
+    chosen: list[_Fit] = []
+    for fit in sorted(fits, key=lambda f: f.costs.mean()):
+        if len(chosen) < count and all(_apart(fit, other) for other in chosen):
+            chosen.append(fit)
+    return [chosen[k % len(chosen)] for k in range(count)]
+
+
+def _apart(a: _Fit, b: _Fit) -> bool:
+    """Whether some link is turned by NEW_TURN or moved by NEW_SLIDE in the middle of the frames."""
+    for link, T in a.poses.items():
+        turn = np.einsum("tji,tjk->tik", T[:, :3, :3], b.poses[link][:, :3, :3])
+        cosine = 0.5 * (np.trace(turn, axis1=1, axis2=2) - 1.0)
+        angle = np.median(np.arccos(np.clip(cosine, -1.0, 1.0)))
+        moved = np.median(np.linalg.norm(T[:, :3, 3] - b.poses[link][:, :3, 3], axis=-1))
+        if angle > NEW_TURN or moved > NEW_SLIDE:
+            return True
+    return False
+
+
+def _trees(joints: ObjectJoints) -> list[set[int]]:
+    """Links that hang together, tree by tree."""
+    trees: list[set[int]] = []
+    for pair in zip(joints.parents, joints.children, strict=True):
+        touched = [tree for tree in trees if tree & set(pair)]
+        trees = [tree for tree in trees if tree not in touched]
+        trees.append(set(pair).union(*touched))
+    return trees
 
 
 def _fit_tree(
-    scene: Scene, joints: ObjectJoints, free: Unknowns, root: int, values: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """Mean cost of all links of one tree at its best joint values, and all values with those set."""
-    values, members, total = values.copy(), {root}, 0.0
-    for d, (parent, child) in enumerate(zip(joints.parents, joints.children, strict=True)):
-        if parent not in members:
-            continue
-        members.add(child)
+    scene: Scene,
+    joints: ObjectJoints,
+    anchor: int,
+    Ts_world_anchor: Float[np.ndarray, "T 4 4"],
+    *,
+    smooth: bool = True,
+) -> _Fit:
+    """The other links of a tree where they fit best, given one of them; smooth: along the frames."""
+    values: dict[int, np.ndarray] = {}
+    poses = {anchor: Ts_world_anchor}
+    total = np.asarray(_costs(scene, Ts_world_anchor, np.eye(4, dtype=np.float32)[None], anchor))
+    total = total[:, 0]
+    pairs = list(zip(joints.parents, joints.children, strict=True))
+    while ready := [d for d, pair in enumerate(pairs) if len(poses.keys() & set(pair)) == 1]:
+        d, (parent, child) = ready[0], pairs[ready[0]]
+        known, other = (parent, child) if parent in poses else (child, parent)
         grid = _grid(joints, d)
-        cost = np.asarray(_costs(scene, joints, free, jnp.asarray(values), jnp.asarray(grid), d))
-        path = _best_path(cost)
+        step = np.asarray(joint_transforms(joints, d, jnp.asarray(grid)))
+        step = step if known == parent else np.linalg.inv(step).astype(np.float32)
+        cost = np.asarray(_costs(scene, poses[known], step, other))
+        path = _best_path(cost) if smooth else cost.argmin(axis=1)
         values[d] = grid[path]
-        total += float(cost[np.arange(len(path)), path].mean())
-    return total, values
+        poses[other] = poses[known] @ step[path]
+        total = total + cost[np.arange(len(path)), path]
+    return _Fit(total, values, poses)
 
 
 def _grid(joints: ObjectJoints, d: int) -> Float[np.ndarray, " n"]:
@@ -99,33 +182,35 @@ def _grid(joints: ObjectJoints, d: int) -> Float[np.ndarray, " n"]:
     return np.linspace(low, high, GRID).astype(np.float32)
 
 
-@partial(jax.jit, static_argnames=("d",))
+@jax.jit
 def _costs(
     scene: Scene,
-    joints: ObjectJoints,
-    free: Unknowns,
-    values: Float[Array, "D T"],
-    grid: Float[Array, " n"],
-    d: int,
+    Ts_world_known: Float[Array, "T 4 4"] | Float[np.ndarray, "T 4 4"],
+    Ts_known_link: Float[Array, "n 4 4"] | Float[np.ndarray, "n 4 4"],
+    link: Array | int,
 ) -> Float[Array, "T n"]:
-    """Robust squared distance of a link's seen points to it, for every value of its joint."""
-    child, seen = joints.children[d], scene.observed
-    points, mask = seen.points_world[child, :, :POINTS], seen.point_mask[child, :, :POINTS]
-    centre = scene.objects.centres[child]
-    row = scene.objects.first_grid[child] + WHOLE_UNSIGNED
+    """How badly a link fits what was seen of it, for every pose it may have beside a known link."""
+    seen, link = scene.observed, jnp.asarray(link)
+    points, mask = seen.points_world[link, :, :POINTS], seen.point_mask[link, :, :POINTS]
+    samples = scene.objects.samples[link, :SAMPLES] + scene.objects.centres[link]
+    row = scene.objects.first_grid[link] + WHOLE_UNSIGNED
+    count = jnp.maximum(jnp.sum(mask, axis=-1, dtype=jnp.float32), 1.0)
+    cameras = scene.cameras
 
-    def of_value(value: Array) -> Array:
-        posed = jointed(joints, scene.objects.centres, free, values.at[d].set(value))
-        six = posed.rotation_6d[child].reshape(-1, 2, 3)
-        columns = jnp.concatenate([six, jnp.cross(six[:, 0], six[:, 1])[:, None]], axis=1)
-        away = points - posed.translation[child][:, None]
-        local = jnp.einsum("tnc,tkc->tnk", away, columns) + centre
-        distance = scene.distance(local, jnp.broadcast_to(row, ()), jnp.asarray(child))
-        cost = jnp.where(mask, geman_mcclure(distance**2, POINT_RHO), 0.0)
-        count = jnp.maximum(jnp.sum(mask, axis=-1, dtype=jnp.float32), 1.0)
-        return jnp.where(seen.detected[child], jnp.sum(cost, axis=-1) / count, 0.0)
+    def of_step(step: Array) -> Array:
+        T = jnp.einsum("tij,jk->tik", jnp.asarray(Ts_world_known), step)
+        away = points - T[:, None, :3, 3]
+        local = jnp.einsum("tnj,tjk->tnk", away, T[:, :3, :3])
+        distance = scene.distance(local, row, link)
+        near = jnp.where(mask, geman_mcclure(distance**2, POINT_RHO), 0.0)
+        T_camera = jnp.einsum("tij,tjk->tik", cameras.Ts_pointmap_world, T)
+        posed = jnp.einsum("sj,tij->tsi", samples, T_camera[:, :3, :3]) + T_camera[:, None, :3, 3]
+        pixels = project(posed, cameras.intrinsics) / cameras.cell_size - 0.5
+        beside = geman_mcclure(jax.vmap(bilinear)(seen.mask_distance[link], pixels) ** 2, MASK_RHO)
+        cost = jnp.sum(near, axis=-1) / count + MASK_SHARE * jnp.mean(beside, axis=-1)
+        return jnp.where(seen.detected[link], cost, 0.0)
 
-    return jnp.swapaxes(jax.lax.map(of_value, grid), 0, 1)
+    return jnp.swapaxes(jax.lax.map(of_step, jnp.asarray(Ts_known_link)), 0, 1)
 
 
 def _best_path(cost: Float[np.ndarray, "T n"]) -> np.ndarray:

@@ -13,8 +13,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hoijax.errors import UserError
-from hoijax.objects.articulated import FIXED, ArticulatedAsset, assemble
+from hoijax.objects.articulated import ArticulatedAsset, assemble
 from hoijax.objects.asset import Asset, asset_from_arrays
+from hoijax.objects.joints import FIXED
 from hoijax.objects.mesh_files import orient_outward
 
 ROOT = "root"

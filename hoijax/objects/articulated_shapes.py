@@ -1,16 +1,12 @@
-"""Articulated objects made by code: scissors, laptop, drawer, door. Metres, y up, resting on y = 0."""
+"""Articulated objects made by code: scissors, laptop, drawer, door, chest. Metres, y up, resting on y = 0."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from hoijax.objects.articulated import (
-    PRISMATIC,
-    REVOLUTE,
-    ArticulatedAsset,
-    assemble,
-)
+from hoijax.objects.articulated import ArticulatedAsset, assemble
 from hoijax.objects.asset import Asset, asset_from_arrays
+from hoijax.objects.joints import PRISMATIC, REVOLUTE
 from hoijax.objects.lofting import beam, slab, tube
 from hoijax.objects.procedural import join_pieces
 
@@ -119,6 +115,25 @@ def door(samples: int) -> ArticulatedAsset:
     return assemble("door", links, [swing])
 
 
+def chest(samples: int) -> ArticulatedAsset:
+    """A chest of 44 x 26 x 32 cm; its lid lies flat at 0 and stands upright at 90 degrees."""
+    box = []
+    for size, centre in (
+        ((0.44, 0.015, 0.32), (0.0, 0.0075, 0.0)),
+        ((0.015, 0.225, 0.32), (-0.2125, 0.1275, 0.0)),
+        ((0.015, 0.225, 0.32), (0.2125, 0.1275, 0.0)),
+        ((0.41, 0.225, 0.015), (0.0, 0.1275, -0.1525)),
+        ((0.41, 0.225, 0.015), (0.0, 0.1275, 0.1525)),
+    ):
+        box += slab(size, centre, 0.003, "sides")
+    top = slab((0.44, 0.02, 0.32), (0.0, 0.01, 0.16), 0.004, "lid")
+    top += slab((0.06, 0.03, 0.015), (0.0, 0.0, 0.3275), 0.003, "latch")
+    links = {"box": _link("box", box, samples), "lid": _link("lid", top, samples)}
+    hinge = _at(0.0, 0.24, -0.16)
+    opens = ("hinge", REVOLUTE, "box", "lid", hinge, np.array([-1.0, 0.0, 0.0]), (0.0, 1.9))
+    return assemble("chest", links, [opens])
+
+
 ARTICULATED_OBJECTS: dict[str, Callable[[int], ArticulatedAsset]] = {
-    make.__name__: make for make in (scissors, laptop, drawer, door)
+    make.__name__: make for make in (scissors, laptop, drawer, door, chest)
 }

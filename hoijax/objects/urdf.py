@@ -12,8 +12,9 @@ import numpy as np
 
 from hoijax.errors import UserError
 from hoijax.frames import Z_UP_FROM_Y_UP
-from hoijax.objects.articulated import FIXED, KINDS, REVOLUTE, ArticulatedAsset, assemble
+from hoijax.objects.articulated import ArticulatedAsset, assemble
 from hoijax.objects.asset import Asset, asset_from_arrays, check_mesh
+from hoijax.objects.joints import FIXED, KINDS, REVOLUTE
 from hoijax.objects.mesh_files import orient_outward, read_mesh
 
 LARGEST_FILE = 8 * 2**20

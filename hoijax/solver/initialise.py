@@ -215,7 +215,7 @@ def search_starts(
         frames = np.arange(scene.frame_count)
         seen = np.asarray(np.isfinite(unary).any(axis=1))
         found = [
-            _fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
+            fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths
         ]
         tracks = _with_continuous(found, symmetries[o])
@@ -248,8 +248,8 @@ def _with_continuous(tracks: list[Track], symmetries: Float[ndarray, "S 3 3"]) -
     return continuous + flipping
 
 
-def _fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetries: ndarray):
-    """Unwrap symmetric flips between frames, then slerp through frames without detection."""
+def fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetries: ndarray):
+    """Unwrap symmetric flips between frames of one path, then slerp through frames without detection."""
     rotations = rotations.copy()
     valid = np.flatnonzero(seen)
     for a, b in itertools.pairwise(valid):
