@@ -164,6 +164,7 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>hoijax sweep</title>
 <meta name="viewport" content="width=device-width">
 <style>
+html{overflow-anchor:none}
 body{font:14px/1.45 system-ui,sans-serif;margin:24px;color:#1f2733;background:#fff}
 h1{font-size:20px;margin:0 0 2px}p{margin:0 0 16px;color:#5b6675}
 .plots{display:flex;flex-wrap:wrap;gap:24px;margin-bottom:20px}

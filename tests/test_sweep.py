@@ -1,57 +1,24 @@
-"""Sweeps of weights: designs, tables, and the same numbers as solving one by one."""
+"""Sweeps: the same numbers as solving one by one, one program, files, and a page in a browser."""
 
 import csv
+import dataclasses
 import json
 import shutil
 
+import headless_browser
+import jax
+import numpy as np
 import pytest
 from small_scene import INITS, as_users_run, generated, run
+from test_batch import TERMS, make_jobs
 
 import hoijax.sweep
-from hoijax.errors import UserError
+from hoijax.config import preset_settings
+from hoijax.designs import make_designs, parse_factors
 from hoijax.result import load_result
-from hoijax.sweep import _mean_row, full_factorial, latex, markdown, parse_factors, sweep
-
-KNOWN = ("contact", "penetration", "object_points")
-
-
-def test_full_factorial_of_values_and_ramps():
-    designs = full_factorial(parse_factors("contact=0,1e2 penetration=0:10,5,7", KNOWN))
-    assert len(designs) == 6
-    assert designs[0] == {"contact": (0.0, 0.0), "penetration": (0.0, 10.0)}
-    assert designs[4] == {"contact": (100.0, 100.0), "penetration": (5.0, 5.0)}
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("contcat=1", r"no loss term 'contcat'. Did you mean 'contact'\?"),
-        ("contact", "cannot read 'contact'"),
-        ("contact=", "cannot read"),
-        ("contact=1,x", "cannot read"),
-        ("contact=1:2:3", "cannot read"),
-        ("contact=nan", "cannot read"),
-        ("contact=1 contact=2", "cannot read"),
-        ("", "names no weight"),
-    ],
-)
-def test_what_cannot_be_swept_is_refused(text, says):
-    with pytest.raises(UserError, match=says):
-        parse_factors(text, KNOWN)
-
-
-def test_means_and_confidence_intervals_over_scenes():
-    design = {"contact": (1.0, 1.0)}
-    singles = [{"bundle": str(i), "w(contact)": "1", "loss": x} for i, x in enumerate((1.0, 3.0))]
-    other = {"bundle": "0", "w(contact)": "2", "loss": 100.0}
-    row = _mean_row(design, [*singles, other])
-    assert row["loss"] == 2.0
-    assert row["loss +-"] == pytest.approx(12.706, rel=1e-3)  # t(1 degree of freedom) * 1
-    assert markdown([row]) == "| w(contact) | loss |\n| --- | --- |\n| 1 | 2 ± 13 |\n"
-    assert latex([{"w(a_b)": "1", "x": 0.5}]) == (
-        "\\begin{tabular}{rr}\n\\toprule\nw(a\\_b) & x \\\\\n\\midrule\n1 & 0.5 \\\\\n"
-        "\\bottomrule\n\\end{tabular}\n"
-    )
+from hoijax.solver.batch import BatchSolver
+from hoijax.sweep import stacked_settings, sweep, sweep_solver
+from hoijax.sweep_page import Picture, page_html, shown_rows
 
 
 @pytest.mark.slow
@@ -78,16 +45,103 @@ def test_a_sweep_gives_what_solving_gives_and_compiles_once(tmp_path_factory, tm
     assert json.loads((out / "run.json").read_text())["programs"] == 1
     assert {p.name for p in out.iterdir()} == {
         "table.csv", "table.md", "table.tex", "scenes.csv", "run.json",
+        "index.html", "pareto.png", "results",
     }  # fmt: skip
+    linked = load_result(out / "results" / "design-001")
+    assert float(linked.losses.min()) == pytest.approx(first["loss"], rel=1e-5)
+    assert (out / "index.html").read_text().count("data:image/png") == 2
+
+
+@pytest.mark.slow
+def test_rates_and_schedule_ends_are_traced():
+    settings = preset_settings("default")
+    settings = dataclasses.replace(settings, optimizer="adam", steps=2)
+    known = [*(term.name for term in TERMS), "contact.end", "learning_rate"]
+    traces = []
+    solve = sweep_solver(TERMS, settings)
+    solver = BatchSolver(lambda *given: traces.append(1) or solve(*given))
+    jobs = make_jobs(1)
+    losses = []
+    for text in ("contact.end=1..9 learning_rate=0.01,0.1", "contact.end=5..70 learning_rate=0,2"):
+        designs = make_designs(parse_factors(text, known), "sobol", 4)
+        (solution,) = solver.run(jobs, stacked_settings(designs, TERMS, settings))
+        assert solution.losses.shape[0] == 4
+        losses.append(solution.losses)
+    assert (len(solver.compiled), len(traces)) == (1, 1)
+    assert np.isfinite(losses).all()
+    assert not np.allclose(*losses)
+    moved = jax.tree.map(lambda x: x[0], solution.unknowns.translation)
+    assert np.isfinite(moved).all()
 
 
 def test_the_command_refuses_before_work(tmp_path_factory, tmp_path, monkeypatch):
     bundle = generated(tmp_path_factory)[0] / "bundle"
     monkeypatch.setattr(hoijax.sweep, "stage", lambda *_, **__: pytest.fail("worked"))
-    ran = run("ablate", bundle, "--preset", "default", "--weights", "contcat=1,2")
-    assert ran.code == 2
-    assert "contact" in ran.err
+    for options, says in (
+        (("--weights", "contcat=1,2"), "contact"),
+        (("--weights", "contact=1..2"), "is a range"),
+        (("--weights", "contact=1,2", "--seeds", "0"), "--seeds"),
+        (("--weights", "contact=1..2", "--design", "sobol"), "--samples"),
+    ):
+        ran = run("ablate", bundle, "--preset", "default", *options)
+        assert ran.code == 2
+        assert says in ran.err
     ran = run("ablate", tmp_path, "--preset", "default", "--weights", "contact=1,2")
     assert ran.code == 2
     assert "no bundle" in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+def made_rows(count: int) -> list[dict]:
+    rng = np.random.default_rng(1)
+    return [
+        {
+            "w(contact)": f"{w:g}" if w % 2 else f"0:{w:g}",
+            "loss": float(rng.random()),
+            "loss +-": 0.1,
+            "edge contact@5cm": float(rng.random()),
+            "edge contact@5cm +-": 0.05,
+            "penetration cm": float(rng.random()),
+        }
+        for w in range(count)
+    ]
+
+
+def test_a_page_shows_what_it_is_given_and_runs_nothing_of_it():
+    rows = made_rows(3)
+    rows[0]["w(contact)"] = "</script><script>alert(1)</script>"
+    page = page_html(rows, {1: Picture(b"png", 'results/"x"')}, {"device": "<b>cpu</b>"})
+    assert "<script>alert" not in page
+    assert "<b>cpu" not in page
+    assert "results/&quot;x&quot;/" in page
+    assert shown_rows(rows) == [0, 1, 2]
+    assert len(shown_rows(made_rows(100))) == 24
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not headless_browser.can_run(), reason=headless_browser.WHY_NOT)
+def test_the_page_sorts_and_draws_in_a_browser(tmp_path):
+    pytest.importorskip("websockets")
+    rows = made_rows(12)
+    page = tmp_path / "index.html"
+    page.write_text(page_html(rows, {}, {"seconds": 1.0}))
+    with headless_browser.browser(page.as_uri(), tmp_path / "chromium") as shown:
+        shown.until("document.querySelectorAll('#pareto circle').length == 12")
+        assert shown.run("document.querySelectorAll('#effect circle').length") == 12
+        first = "document.querySelector('tbody tr').dataset.row"
+        by_loss = sorted(range(12), key=lambda w: rows[w]["loss"])
+        shown.click("loss", "th")
+        assert shown.run(first) == str(by_loss[0])
+        shown.click("loss", "th")
+        assert shown.run(first) == str(by_loss[-1])
+        from PIL import Image
+
+        shown.run("window.scrollTo(0, 0)")  # the table of the last look may have been scrolled to
+        (tmp_path / "page.png").write_bytes(shown.look())
+        picture = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).reshape(-1, 3)
+        orange = (np.abs(picture.astype(int) - [194, 65, 12]).max(axis=1) < 12).sum()
+        assert orange > 60, "the Pareto front is drawn"
+        shown.run("document.querySelector('#pareto circle').dispatchEvent(new Event('click'))")
+        assert shown.run("document.querySelectorAll('tr.lit').length") == 1
+        assert shown.errors == []
+        assert shown.outside == []
