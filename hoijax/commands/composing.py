@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from hoijax.commands.flags import OutputFlags, Text
 from hoijax.console import Talk
@@ -11,7 +13,7 @@ from hoijax.errors import UserError
 
 @dataclass(frozen=True)
 class Compose(OutputFlags):
-    """Sentence to a static scene: a posed avatar and an object, by score distillation (AnchorHOI)."""
+    """Sentence to a still of a person and an object, by score distillation."""
 
     text: Text
     """One person, what they do, one object: "a man sitting on a sofa"."""
@@ -34,7 +36,7 @@ class Compose(OutputFlags):
     segmenter, keypoints."""
     keypoints: str | None = None
     """Model that finds skeletons in renders: vitpose or blazepose. Closed-form: the projected truth."""
-    restart: bool = False
+    restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew where an interrupted run of this --out left checkpoints."""
 
     def run(self, talk: Talk) -> None:
