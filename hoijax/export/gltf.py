@@ -7,7 +7,7 @@ blend skinning only: pose correctives (SMPL-X) have no place in glTF and are lef
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 from pygltflib import (
     GLTF2,
@@ -31,10 +31,10 @@ from scipy.spatial.transform import Rotation
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.export.clip import PERSON_COLORS, Clip, PersonClip, face_part_runs, part_colors
 from hoijax.export.gltf_buffer import GltfBuffer
+from hoijax.export.influences import fitted_influences
 from hoijax.objects.joints import joint_rows
 from hoijax.rendering import corner_normals
 
-INFLUENCES = 4  # joints per vertex, what every glTF reader takes
 STILL = 1e-6  # radians or metres; what moves less gets no animation channel
 
 
@@ -158,9 +158,7 @@ class _Writer:
     def _add_body_mesh(self, person: PersonClip, index: int) -> int:
         shaped = person.shaped
         vertices = np.asarray(shaped.vertices_rest, np.float32)
-        joints, weights = strongest_influences(
-            np.asarray(shaped.skin_indices), np.asarray(shaped.skin_weights)
-        )
+        joints, weights = fitted_influences(person)
         faces = np.asarray(shaped.faces)
         attributes = Attributes(
             POSITION=self.buffer.add_vertices(vertices, bounds=True),
@@ -211,19 +209,6 @@ class _Writer:
         samplers.append(AnimationSampler(input=self.times, output=output, interpolation="LINEAR"))
         target = AnimationChannelTarget(node=node, path=path)
         self.animation.channels.append(AnimationChannel(sampler=len(samplers) - 1, target=target))
-
-
-def strongest_influences(
-    skin_indices: Int[ndarray, "V k"], skin_weights: Float[ndarray, "V k"]
-) -> tuple[Int[ndarray, "V 4"], Float[ndarray, "V 4"]]:
-    """The four strongest joints of every vertex, weights renormalised; joint 0 where weightless."""
-    missing = max(INFLUENCES - skin_indices.shape[1], 0)
-    indices = np.pad(skin_indices, ((0, 0), (0, missing)))
-    weights = np.pad(skin_weights, ((0, 0), (0, missing)))
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
-    indices, weights = np.take_along_axis(indices, order, 1), np.take_along_axis(weights, order, 1)
-    weights = weights / weights.sum(axis=1, keepdims=True)
-    return np.where(weights > 0, indices, 0).astype(np.int32), weights.astype(np.float32)
 
 
 def _vertex_normals(vertices: ndarray, faces: ndarray) -> Float[ndarray, "V 3"]:

@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.export.clip import OBJECT_COLORS, PERSON_COLORS, face_part_runs, part_colors
 from hoijax.export.gltf_buffer import GltfBuffer
+from hoijax.export.influences import fitted_influences
 from hoijax.result import Result
 from hoijax.viewer.motion import CandidateMotion, contact_patch
 from hoijax.viewer.pictures import (
@@ -57,11 +58,13 @@ class CandidateStage:
         self.patches = [self._add_patch(name, t) for t in range(motion.clip.frame_count)]
 
     def _add_body(self, name: str, index: int) -> Any:
-        shaped = self.motion.clip.people[index].shaped
+        person = self.motion.clip.people[index]
+        shaped = person.shaped
         rest = np.asarray(shaped.joints_rest)
         weights = np.zeros((len(shaped.vertices_rest), len(rest)), np.float32)
-        rows = np.arange(len(weights))[:, None]
-        np.add.at(weights, (rows, np.asarray(shaped.skin_indices)), np.asarray(shaped.skin_weights))
+        # viser's client takes four joints a vertex, as browsers do: better ours than its choice.
+        joints, shares = fitted_influences(person)
+        np.add.at(weights, (np.arange(len(weights))[:, None], joints), shares)
         return self.scene.add_mesh_skinned(
             f"/{name}/person_{index + 1}",
             np.asarray(shaped.vertices_rest),
