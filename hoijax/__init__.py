@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from hoijax.bundle import Bundle, check_bundle, read_bundle, write_bundle
     from hoijax.errors import UserError
     from hoijax.losses.term import LossTerm
-    from hoijax.pipeline import evaluate, export, generate, load_objects, observe, solve
+    from hoijax.observing import load_objects, observe
+    from hoijax.pipeline import evaluate, export, generate, solve
     from hoijax.result import Result, load_result, save_result
     from hoijax.scene import PosedScene
 
@@ -26,9 +27,9 @@ _HOME = {
     "evaluate": "hoijax.pipeline",
     "export": "hoijax.export",
     "generate": "hoijax.pipeline",
-    "load_objects": "hoijax.pipeline",
+    "load_objects": "hoijax.observing",
     "load_result": "hoijax.result",
-    "observe": "hoijax.pipeline",
+    "observe": "hoijax.observing",
     "read_bundle": "hoijax.bundle",
     "save_result": "hoijax.result",
     "solve": "hoijax.pipeline",

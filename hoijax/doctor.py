@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from hoijax.pipeline import prior_report
+from hoijax.observing import prior_report
 from hoijax.runtime import cache_folder, describe_device, enable_compilation_cache, versions
 
 EXTRAS = {"viewer": "viser", "cluster": "ray", "export": "pxr", "notebooks": "matplotlib"}

@@ -75,7 +75,7 @@ class PriorFlags:
     """Folder of stored stage results; $HOIJAX_PRIORS_CACHE or ~/.cache/hoijax/priors by default."""
 
     def stage_options(self) -> dict[str, Any]:
-        """Everything here in the words of `hoijax.pipeline.observe_by_models`."""
+        """Everything here in the words of `hoijax.observing.observe_by_models`."""
         chosen = {role: getattr(self, role) for role in ROLES}
         names: Mapping[str, str] = {
             role.removesuffix("_model"): name for role, name in chosen.items() if name is not None

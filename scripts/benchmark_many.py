@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hoijax.many_scenes import FORMATS_OF_MANY, find_scenes, solve_many
-from hoijax.pipeline import DEFAULT_FORMATS, load_objects, observe, solve_to_folder
+from hoijax.observing import load_objects, observe
+from hoijax.pipeline import DEFAULT_FORMATS, solve_to_folder
 from hoijax.runtime import describe_device, enable_compilation_cache
 
 KINDS = {

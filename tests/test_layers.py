@@ -78,6 +78,7 @@ LAYERS = {
     "hoijax.many_scenes": "E",
     "hoijax.memory": "E",
     "hoijax.tracking": "E",
+    "hoijax.observing": "E",
     "hoijax.pipeline": "E",
     "hoijax.ray_scenes": "E",
     "hoijax.prior_flags": "E",
@@ -209,7 +210,7 @@ def test_losses_do_not_know_each_other():
     assert not broken, "\n".join(broken)
 
 
-PIPELINES = {"hoijax.pipeline", "hoijax.compose_pipeline"}
+PIPELINES = {"hoijax.observing", "hoijax.compose_pipeline"}
 
 
 def test_only_the_pipelines_import_priors_and_lazily():

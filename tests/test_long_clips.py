@@ -21,7 +21,8 @@ from hoijax.methods.windows import (
     windows_of,
 )
 from hoijax.objects.asset import load_asset
-from hoijax.pipeline import observe, solve
+from hoijax.observing import observe
+from hoijax.pipeline import solve
 from hoijax.solver.newton import optimise_newton
 
 # The window is as long as the small scene of other tests: they share compiled programs.

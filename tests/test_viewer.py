@@ -216,7 +216,9 @@ def saved_as_a_result(viewer, folder, out) -> None:
     assert saved.run["edits"]["key_poses"][0]["frame"] == 6
     assert len(saved.run["edits"]["edges_off"]) >= 1
     weights = saved.run["weights"]["contact"]
-    assert weights == pytest.approx([0.1 * float(w) for w in viewer.edit.resolver.weights["contact"]])
+    assert weights == pytest.approx(
+        [0.1 * float(w) for w in viewer.edit.resolver.weights["contact"]]
+    )
     assert find_bundle(saved, out) is not None
 
 

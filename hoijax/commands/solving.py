@@ -88,7 +88,7 @@ class Observe(PriorFlags, OutputFlags):
     """The same seed gives the same result on the same machine."""
 
     def run(self, talk: Talk) -> None:
-        from hoijax.pipeline import observe_prompts, observe_to_folder
+        from hoijax.observing import observe_prompts, observe_to_folder
 
         numbers = {"frames": self.frames, "scale": self.scale, "seed": self.seed}
         options = self.stage_options()
