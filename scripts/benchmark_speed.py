@@ -77,6 +77,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bundle", help="also time every stage of solving this bundle")
     parser.add_argument("--json", type=Path, help="write rows and summary here")
     parser.add_argument("--against", type=Path, help="earlier --json: compare ratios with it")
+    parser.add_argument(
+        "--anchor", action="store_true", help="anchor motion by frames and candidates, only"
+    )
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.quick:
@@ -288,6 +291,11 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.alone:
         run_alone(arguments)
+        return
+    if arguments.anchor:
+        import benchmark_anchor_speed as anchor
+
+        anchor.main(anchor.Options(json=arguments.json))
         return
     alone = measure_alone(arguments)
     from speed_problem import ProblemSize, build_problem
