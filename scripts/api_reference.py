@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
 SECTIONS = {
-    "What commands do": ("pipeline", "ablation", "sweep", "many_scenes", "doctor"),
+    "What commands do": ("pipeline", "observing", "ablation", "sweep", "many_scenes", "doctor"),
     "Bundles and results": ("bundle", "observations", "result", "affordance", "errors"),
     "Bodies": ("bodies", "bodies.skinned_body", "bodies.anny", "bodies.smplx", "bodies.parts"),
     "Objects": ("objects.asset", "objects.procedural", "objects.distance_grid", "objects.symmetry"),
