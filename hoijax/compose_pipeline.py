@@ -230,8 +230,10 @@ def generate_composed(
     still = out.absolute().with_name(out.name + "_still")
     if not (still / "run.json").is_file():
         compose_to_folder(text, still, options, log=log)
-    assets = load_result(still).assets
-    bundle, truth = observe(text, assets, frames=frames, seed=options.seed)
+    made = load_result(still)
+    if made.prompt != text:
+        raise UserError(f"'{still}' is a still of {made.prompt!r}. Give another --out.")
+    bundle, truth = observe(text, made.assets, frames=frames, seed=options.seed)
     anchor = AnchorOptions(static=still)
     result = solve(
         bundle, method="anchor-motion", anchor=anchor, inits=inits, seed=options.seed, log=log

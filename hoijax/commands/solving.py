@@ -14,15 +14,15 @@ from hoijax.prior_flags import PriorFlags
 from hoijax.tracking import open_tracker
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Generate(PriorFlags, TrackFlags, OutputFlags):
     """Sentence and object meshes to a 4D interaction, without model weights or with."""
 
     text: Text
     """What happens, in English: "a person lifts a barbell from the ground with both hands"."""
-    objects: tuple[str, ...]
+    objects: tuple[str, ...] = ()
     """Mesh files (glb, obj, ply, stl), or procedural objects: barbell, box, chair, broom,
-    suitcase, skateboard, table, ball."""
+    suitcase, skateboard, table, ball. With anchorhoi and none, a still is composed first."""
     out: Path
     """Result folder to write."""
     prior: Literal["rules", "diffusion"] = "rules"
@@ -46,6 +46,14 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
 
         tracker = open_tracker(self.track)
         rules = self.prior == "rules"
+        if self.method == "anchorhoi" and rules and not self.objects:
+            from hoijax.compose_pipeline import ComposeOptions, generate_composed
+
+            options = ComposeOptions(guidance="closed-form", seed=self.seed, pag=self.pag)
+            numbers = {"frames": self.frames, "inits": self.inits}
+            result, rows = generate_composed(self.text, self.out, options, **numbers, log=talk.log)
+            say_result(talk, result, rows, self.out)
+            return
         graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
         result, rows = generate(
             self.text,
