@@ -140,6 +140,8 @@ class Solve(TrackFlags, OutputFlags):
     """Many bundles: processes on this machine; one, or on CPU as many as cores are worth."""
     cluster: str | None = None
     """Many bundles: "ray" solves by Ray tasks, on the cluster of $RAY_ADDRESS or on this machine."""
+    distributed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Many bundles: one of the processes of a TPU slice or multi-node job, over one global mesh."""
     method: str = "hoi-page"
     """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
     static: Path | None = None
@@ -213,6 +215,7 @@ class Solve(TrackFlags, OutputFlags):
                 "force": self.force,
                 "workers": self.workers,
                 "cluster": self.cluster,
+                "distributed": self.distributed,
             }
             found = solve_many(self.bundle, self.out, log=talk.log, **many, **options)
             _say_standing(talk, found, self.out)
