@@ -165,11 +165,16 @@ class SceneBatch:
             found = iter(self.solver.run(jobs, self.stacked))
             each = (time.perf_counter() - begun) / max(len(jobs), 1)
             return [
-                Solved(jax.tree.map(lambda x: jnp.asarray(x[0]), next(found)), each, len(jobs))
+                Solved(self.first_weights(next(found)), each, len(jobs))
                 if ready.job is not None
                 else Solved(self._in_windows(ready))
                 for ready in group
             ]
+
+    @staticmethod
+    def first_weights(solution: Solution) -> Solution:
+        """The solution under the only weights there are, on the device."""
+        return jax.tree.map(lambda x: jnp.asarray(x[0]), solution)
 
     def _in_windows(self, ready: Ready) -> Result:
         given = self.settings

@@ -7,37 +7,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
-from hoijax.camera import PinholeCamera
 from hoijax.compose_config import ComposeSettings, compose_preset
-from hoijax.compose_metrics import compare
+from hoijax.compose_output import BODY, StaticScene, assemble, write_composition
 from hoijax.errors import UserError
-from hoijax.fields.cameras import ring_cameras
-from hoijax.fields.checkpoints import DONE, Checkpoints
-from hoijax.fields.composition import Entity
-from hoijax.fields.known_scene import HUMAN, OBJECT, silhouettes
-from hoijax.fields.surface import density_grid, extract_surface, place_on_field, surface_of_grid
-from hoijax.methods.compose import Composer, Composition, Hooks, Observers, posed_avatar
-from hoijax.methods.compose_fields import render_views
-from hoijax.methods.compose_object import place_mesh
+from hoijax.fields.checkpoints import Checkpoints
+from hoijax.methods.compose import Composer, Composition, Hooks, Observers
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from hoijax.output_folder import check_output, output_folder
-from hoijax.rendering import RenderMesh, cast
-from hoijax.result import Result, save_result
-from hoijax.runtime import describe_device, enable_compilation_cache, versions
-from hoijax.shading import shade
+from hoijax.result import Result
+from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
 
-__all__ = ["ComposeOptions", "StaticScene", "compose", "compose_to_folder"]
+__all__ = ["ComposeOptions", "StaticScene", "compose", "compose_to_folder", "generate_composed"]
 
-BODY = "anny"
-TURNTABLE_FRAMES, TURNTABLE_FPS, TURNTABLE_SIZE = 48, 12.0, 288
 Log = Callable[[str], None]
 
 
@@ -80,18 +68,6 @@ class ComposeOptions:
         return settings.check()
 
 
-@dataclass(frozen=True)
-class StaticScene:
-    """What a composition is to the outside: metres, y up, ground at y = 0."""
-
-    result: Result
-    human: RenderMesh
-    object: RenderMesh
-    avatar: dict[str, ndarray]
-    """betas, offsets, colors (linear RGB), scale, rotations, translation."""
-    metrics: dict[str, float]
-
-
 def compose(
     text: str,
     options: ComposeOptions | None = None,
@@ -131,6 +107,7 @@ def compose(
         "models": dict(priors.models),
         "seconds": composition.seconds,
         "skipped_steps": composition.skipped,
+        "peak_memory_gb": peak_memory_gb(),
         "device": describe_device(),
         "versions": versions(),
     }
@@ -142,123 +119,6 @@ def _placeholder(name: str) -> Asset:
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     return asset_from_arrays(name, corners, faces, samples=16)
-
-
-def assemble(
-    composition: Composition, settings: ComposeSettings, priors: Any, asset: Asset | None
-) -> StaticScene:
-    """Body, object and numbers of a finished composition, in metres.
-
-    With a mesh of the user's, the mesh keeps its size and the world is scaled to it.
-    """
-    level = surface_level(composition.object, settings)
-    vertices, faces, colors = extract_surface(
-        composition.object, resolution=settings.mesh_resolution, level=level
-    )
-    metrics = {}
-    if priors.known is not None:
-        metrics = compare(composition, priors.known, settings, (vertices, faces))
-    if asset is None:
-        foot = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
-        foot[1] = vertices[:, 1].min()
-        asset = asset_from_arrays(priors.object_name, vertices - foot, faces)
-        rotation, place, unit = np.eye(3), foot, 1.0
-        paint = colors[faces].mean(axis=1)
-    else:
-        points = asset_from_arrays("target", vertices, faces).samples
-        placed = place_mesh(asset.samples, points)
-        metrics |= {"placement_residual_cm": 100.0 * placed.residual, "mesh_scale": placed.scale}
-        unit = 1.0 / placed.scale
-        rotation, place = placed.rotation, unit * placed.translation
-        paint = np.asarray((0.72, 0.45, 0.30))
-        if priors.known is not None:
-            metrics |= _pose_error(rotation, place, asset, priors.known)
-    fit, look, surface = composition.fit, composition.look, composition.surface
-    shaped = surface.person(look)
-    rest = unit * fit.scale * np.asarray(shaped.joints_rest, np.float32)
-    translation = (unit * np.asarray(fit.translation)).astype(np.float32)
-    result = _result(
-        priors, asset, np.asarray(look.betas), rest, fit.rotations, translation, (rotation, place)
-    )
-    skin = unit * np.asarray(posed_avatar(surface, look, fit))
-    things = (asset.vertices @ rotation.T + place).astype(np.float32)
-    shown = np.asarray(look.colors)[np.asarray(surface.body.faces)].mean(axis=1)
-    avatar = {
-        "betas": np.asarray(look.betas),
-        "offsets": np.asarray(look.offsets),
-        "colors": np.asarray(look.colors),
-        "scale": np.float32(unit * fit.scale),
-        "rotations": fit.rotations,
-        "translation": translation,
-    }
-    human = RenderMesh(skin.astype(np.float32), np.asarray(surface.body.faces), HUMAN, color=shown)
-    thing = RenderMesh(
-        things, asset.faces, OBJECT, color=np.broadcast_to(paint, (len(asset.faces), 3))
-    )
-    return StaticScene(result, human, thing, avatar, metrics)
-
-
-def surface_level(entity: Entity, settings: ComposeSettings) -> float:
-    """The density whose surface looks most like the field: its silhouettes in a ring of views agree best.
-
-    How dense a field becomes depends on how long it was distilled; half-way is at no fixed number.
-    """
-    cameras = ring_cameras(settings.orbit, 4, (96, 96), (5.0, 35.0), first=30.0)
-    seen = np.asarray(render_views(entity, cameras, settings, 96).opacity) > 0.5
-    density, axis = density_grid(entity, settings.mesh_resolution)
-    agreement: dict[float, float] = {}
-    for level in settings.mesh_densities:
-        if not (density > level).any():
-            continue
-        vertices, faces = surface_of_grid(density, level)
-        points = place_on_field(entity, vertices, axis)
-        mesh = RenderMesh(points, faces, OBJECT)
-        shown = silhouettes((mesh,), cameras, (96, 96)).reshape(seen.shape)
-        agreement[level] = float((shown & seen).sum() / max((shown | seen).sum(), 1))
-    if not agreement:
-        raise UserError(
-            f"the object field is empty: nowhere denser than {min(settings.mesh_densities):g} per metre. "
-            "Distil it for longer, or with another --seed."
-        )
-    return max(agreement, key=lambda level: agreement[level])
-
-
-def _pose_error(rotation: ndarray, place: ndarray, asset: Asset, known: Any) -> dict[str, float]:
-    """Mean distance of the mesh's samples from where they truly are, cm."""
-    T = known.truth["T_world_object"]
-    ours = asset.samples @ rotation.T + place
-    true = asset.samples @ T[:3, :3].T + T[:3, 3]
-    return {"mesh_pose_error_cm": 100.0 * float(np.linalg.norm(ours - true, axis=1).mean())}
-
-
-def _result(priors, asset, betas, rest, rotations, translation, pose) -> Result:
-    """One frame, one candidate."""
-    graph = priors.graph(asset)
-    from hoijax.contact_table import compile_contacts
-
-    groups = compile_contacts(graph, {asset.name: asset.part_names}).group_count
-    return Result(
-        prompt=priors.prompts.interaction,
-        fps=1.0,
-        affordance=graph,
-        assets=(asset,),
-        body_name=BODY,
-        body_rotations=np.asarray(rotations, np.float32)[None, None],
-        body_translations=np.asarray(translation, np.float32)[None, None],
-        body_betas=np.asarray(betas, np.float32)[None],
-        body_rest_joints=np.asarray(rest, np.float32)[None],
-        object_rotations=np.asarray(pose[0], np.float32)[None, None, None],
-        object_translations=np.asarray(pose[1], np.float32)[None, None, None],
-        losses=np.zeros(1, np.float32),
-        initial_losses=np.zeros(1, np.float32),
-        codes=np.zeros(1, np.int32),
-        labels=("composed",),
-        term_names=("composition",),
-        reports=np.zeros((1, 1), np.float32),
-        history=np.zeros((1, 1, 1), np.float32),
-        contact=np.ones((1, groups, 1), bool),
-        Ts_world_pointmap=np.eye(4, dtype=np.float32)[None],
-    )
 
 
 def compose_to_folder(
@@ -278,6 +138,10 @@ def compose_to_folder(
     hooks = Hooks(log, _previews(work), Checkpoints(work / "checkpoints"))
     try:
         scene, composition = compose(text, options, hooks=hooks, settings=settings)
+    except UserError:
+        if not any((work / "checkpoints").iterdir()):  # refused at the door: nothing to continue
+            shutil.rmtree(work, ignore_errors=True)
+        raise
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             smaller = "tiny" if settings.preset == "small" else "small"
@@ -287,9 +151,11 @@ def compose_to_folder(
             ) from error
         raise
     with output_folder(out) as folder:
-        _write(scene, composition, folder, work, options)
+        write_composition(scene, composition, folder, work, options.turntable)
     shutil.rmtree(work, ignore_errors=True)
-    log(f"composed in {time.perf_counter() - begun:.0f} s")
+    memory = peak_memory_gb()
+    peak = "" if memory is None else f", at most {memory:.1f} GB of memory"
+    log(f"composed in {time.perf_counter() - begun:.0f} s{peak}")
     return scene
 
 
@@ -339,80 +205,38 @@ def _previews(work: Path) -> Callable[[str, int, ndarray], None]:
     return write
 
 
-def _write(
-    scene: StaticScene, composition: Composition, folder: Path, work: Path, options: ComposeOptions
-) -> None:
-    """Everything of a result folder."""
-    from hoijax.npz import npz_bytes
+def generate_composed(
+    text: str,
+    out: str | Path,
+    options: ComposeOptions | None = None,
+    *,
+    frames: int = 49,
+    inits: int | None = None,
+    log: Log = lambda m: None,
+) -> tuple[Result, list[dict[str, float]]]:
+    """Compose a sentence, then set it in motion (`hoijax generate TEXT --method anchorhoi`).
 
-    save_result(scene.result, folder)
-    (folder / "avatar.npz").write_bytes(npz_bytes(scene.avatar))
-    (folder / "metrics.json").write_text(json.dumps(scene.metrics, indent=2) + "\n")
-    fields = Checkpoints(folder / "fields")
-    for name, entity in (
-        ("coarse", composition.coarse),
-        ("anchor", composition.anchor),
-        ("object", composition.object),
-    ):
-        fields.save(name, DONE, entity)
-    write_scene_glb(scene, folder / "scene.glb")
-    if (work / "previews").is_dir():
-        shutil.copytree(work / "previews", folder / "previews")
-    pictures = turntable(scene, TURNTABLE_FRAMES if options.turntable else 1)
-    from PIL import Image
+    The still goes to OUT_still; its object is what the clip is observed with, by the no-weights prior, and
+    its contacts are what anchor motion keeps. With a still already there, only the motion is made.
+    """
+    from hoijax.anchor_pipeline import AnchorOptions
+    from hoijax.pipeline import observe, solve, write_results
+    from hoijax.result import load_result
 
-    Image.fromarray(pictures[0]).save(folder / "preview.png")
-    if options.turntable:
-        from hoijax.export.video import write_video
-
-        write_video(folder / "turntable.mp4", pictures, TURNTABLE_FPS)
-
-
-def turntable(scene: StaticScene, frames: int) -> ndarray:
-    """(frames, H, W, 3) shaded sRGB pictures from all around."""
-    meshes = (scene.human, scene.object)
-    points = np.concatenate([m.vertices_world for m in meshes])
-    middle = 0.5 * (points.min(axis=0) + points.max(axis=0))
-    radius = float(np.linalg.norm(points - middle, axis=1).max())
-    from hoijax.fields.cameras import OrbitSettings
-
-    orbit = OrbitSettings(
-        centre=(float(middle[0]), float(middle[1]), float(middle[2])),
-        distance=3.3 * radius,
-        field_of_view=40.0,
+    options = options or ComposeOptions(guidance="closed-form")
+    out = check_output(out)
+    if frames < 12:
+        raise UserError(f"--frames must be at least 12, got {frames}.")
+    still = out.absolute().with_name(out.name + "_still")
+    if not (still / "run.json").is_file():
+        compose_to_folder(text, still, options, log=log)
+    made = load_result(still)
+    if made.prompt != text:
+        raise UserError(f"'{still}' is a still of {made.prompt!r}. Give another --out.")
+    bundle, truth = observe(text, made.assets, frames=frames, seed=options.seed)
+    anchor = AnchorOptions(static=still)
+    result = solve(
+        bundle, method="anchor-motion", anchor=anchor, inits=inits, seed=options.seed, log=log
     )
-    side = TURNTABLE_SIZE
-    cameras = ring_cameras(orbit, frames, (2 * side, 2 * side), (14.0,), first=30.0)
-    lens = PinholeCamera.from_field_of_view(orbit.field_of_view, 2 * side, 2 * side)
-    pictures = []
-    for T in cameras.Ts_world_camera:
-        fine = shade(cast(meshes, lens, T)).astype(np.uint16)
-        pictures.append(fine.reshape(side, 2, side, 2, 3).mean(axis=(1, 3)).astype(np.uint8))
-    return np.stack(pictures)
-
-
-def write_scene_glb(scene: StaticScene, path: Path) -> None:
-    """Both meshes with face colours, y up, metres."""
-    import trimesh
-
-    whole = trimesh.Scene()
-    for name, mesh in (("person", scene.human), (scene.result.assets[0].name, scene.object)):
-        whole.add_geometry(_colored(mesh), node_name=name, geom_name=name)
-    content: Any = whole.export(file_type="glb")
-    path.write_bytes(content)
-
-
-def _colored(mesh: RenderMesh) -> Any:
-    import trimesh
-
-    faces: Int[ndarray, "F 3"] = np.asarray(mesh.faces)
-    count = len(mesh.vertices_world)
-    color, hits = np.zeros((count, 3)), np.zeros((count, 1))
-    for corner in range(3):
-        np.add.at(color, faces[:, corner], np.asarray(mesh.color))
-        np.add.at(hits, faces[:, corner], 1.0)
-    linear = np.clip(color / np.maximum(hits, 1.0), 0.0, 1.0)
-    shown = np.concatenate([255.0 * linear ** (1 / 2.2), np.full((count, 1), 255.0)], axis=1)
-    return trimesh.Trimesh(
-        mesh.vertices_world, faces, vertex_colors=shown.astype(np.uint8), process=False
-    )
+    with output_folder(out) as folder:
+        return write_results(result, folder, bundle, truth, log=log)

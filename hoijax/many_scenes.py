@@ -18,6 +18,7 @@ from hoijax.batch_scenes import SceneBatch, summary_of, thread_count
 from hoijax.bundle import bundle_hash
 from hoijax.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from hoijax.config import SolveSettings
+from hoijax.distributed import join_processes, solve_together
 from hoijax.errors import UserError
 from hoijax.export.formats import check_formats
 from hoijax.manifest import Item, Manifest, write_json
@@ -123,6 +124,7 @@ def solve_many(
     formats: Sequence[str] | None = None,
     workers: int | None = None,
     cluster: str | None = None,
+    distributed: bool = False,
     log: Log = _silent,
     **options: Any,
 ) -> Standing:
@@ -132,17 +134,24 @@ def solve_many(
     stops nothing. Scenes of `hoi-page` go through the batch program (`batch_scenes`). Afterwards
     `summary.json` and `summary.csv` tell of all scenes. formats: exports, `FORMATS_OF_MANY` where not
     given. workers: processes on this machine; where not given, one, or on CPU as many as cores and
-    scenes are worth. cluster: "ray" solves by Ray tasks. Raises UserError, before work starts, for bad
+    scenes are worth. cluster: "ray" solves by Ray tasks. distributed: this is one of the processes
+    of a slice, which solve over one global mesh (`distributed`). Raises UserError, before work starts, for bad
     options, for no bundles, for a cluster that does not answer, and for a folder of other settings.
     """
     settings = checked_settings(**options)
     if cluster not in (None, "ray"):
         raise UserError(f"--cluster: no cluster '{cluster}'. Known: ray.")
+    if distributed and (cluster or workers or not isinstance(settings, SolveSettings)):
+        raise UserError(
+            "--distributed is for the method hoi-page, without --cluster and without --workers."
+        )
     formats = tuple(FORMATS_OF_MANY if formats is None else formats)
     check_formats(formats)
     items = scene_items(bundles, out)
     if cluster:
         check_ray()
+    if distributed:
+        join_processes()
     out = Path(out).absolute()
     told = depends_on(settings, formats, options)
     with Manifest.open(out, items, told, force=force) as manifest:
@@ -151,6 +160,11 @@ def solve_many(
         if cluster and open_items:
             share = partial(solve_share, items=items, out=str(out), formats=formats, **options)
             run_tasks(share, [item.id for item in open_items], log)
+        elif distributed:
+            enable_compilation_cache()
+            found = solve_together(manifest, _batch(manifest, settings, formats, options, log), log)
+            write_summary(manifest)
+            return found
         elif open_items:
             enable_compilation_cache()
             count = workers or useful_workers(len(open_items))
@@ -186,9 +200,19 @@ def _work(
     enable_compilation_cache()
     if not isinstance(settings, SolveSettings):
         return work_through(manifest, _one_by_one(manifest.out, formats, options), log)
-    terms = tuple(options.get("terms", ()))
-    batch = SceneBatch(settings, options.get("weights"), terms, manifest.out, formats, log)
+    batch = _batch(manifest, settings, formats, options, log)
     return work_in_groups(manifest, batch.work(), thread_count(), log)
+
+
+def _batch(
+    manifest: Manifest,
+    settings: Any,
+    formats: tuple[str, ...],
+    options: Mapping[str, Any],
+    log: Log,
+) -> SceneBatch:
+    terms = tuple(options.get("terms", ()))
+    return SceneBatch(settings, options.get("weights"), terms, manifest.out, formats, log)
 
 
 def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:

@@ -198,11 +198,23 @@ def generate(
     chosen = {"method": SOLVE_OF_METHOD[method], "preset": preset, "inits": inits, "seed": seed}
     result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
-        path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth, video)
-        run = result.run | {"bundle": BUNDLE_FOLDER, "bundle_hash": bundle_hash(path)}
-        result = dataclasses.replace(result, run=run)
-        rows = _write_all(result, folder, truth, log)
-    return result, rows
+        return write_results(result, folder, bundle, truth, video, log=log)
+
+
+def write_results(
+    result: Result,
+    folder: Path,
+    bundle: Bundle,
+    truth: Truth | None,
+    video: bytes | None = None,
+    *,
+    log: Log = _silent,
+) -> tuple[Result, list[dict[str, float]]]:
+    """A result folder with the bundle it was solved from; the result that names it, and its metrics."""
+    path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth, video)
+    run = result.run | {"bundle": BUNDLE_FOLDER, "bundle_hash": bundle_hash(path)}
+    result = dataclasses.replace(result, run=run)
+    return result, _write_all(result, folder, truth, log)
 
 
 def solve_to_folder(

@@ -67,7 +67,7 @@ def work_through(
             taken = True
             at_start = at_start if at_start is not None else manifest.count_settled()
             log(f"{item.id}: begun")
-            _do(manifest, item, claim, act, log)
+            finish_item(manifest, item, claim, act, log)
             log(_progress(manifest, at_start, time.perf_counter() - begun))
     return standing(manifest)
 
@@ -166,11 +166,11 @@ class _Groups:
         def act(item: Item, confirm: Callable[[], None]) -> Mapping[str, Any]:
             return self.work.finish(item, prepared, solution, confirm)
 
-        _do(self.manifest, *taken, act, self.log)
+        finish_item(self.manifest, *taken, act, self.log)
         self._progress()
 
     def _end(self, taken: Taken, error: Exception) -> None:
-        _failed(self.manifest, *taken, error, self.log)
+        fail_item(self.manifest, *taken, error, self.log)
         self._progress()
 
     def _progress(self) -> None:
@@ -208,15 +208,16 @@ def work_in_groups(
     return standing(manifest)
 
 
-def _do(manifest: Manifest, item: Item, claim: Claim, act: Callable, log: Log) -> None:
+def finish_item(manifest: Manifest, item: Item, claim: Claim, act: Callable, log: Log) -> None:
+    """Do a claimed item (`act` as in `work_through`) and mark it as done, or as failed."""
     try:
         row = act(item, lambda: manifest.check(claim))
         manifest.finish(item, claim, row)
     except Exception as error:
-        _failed(manifest, item, claim, error, log)
+        fail_item(manifest, item, claim, error, log)
 
 
-def _failed(manifest: Manifest, item: Item, claim: Claim, error: Exception, log: Log) -> None:
+def fail_item(manifest: Manifest, item: Item, claim: Claim, error: Exception, log: Log) -> None:
     """Record why an item has no result. Raises UserError where nothing more can be written."""
     if isinstance(error, Superseded):
         manifest.claims.release(claim)

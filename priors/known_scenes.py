@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.affordance import PartAffordanceGraph
@@ -84,7 +84,7 @@ def make_known_scene(text: str, asset: Asset | None = None, seed: int = 0) -> Ma
     return MadeScene(scene, asset, script.graph)
 
 
-def _busiest(contact: Float[ndarray, "E T"]) -> int:
+def _busiest(contact: Bool[ndarray, "E T"]) -> int:
     """The middle of the frames in which most touches."""
     count = np.asarray(contact).sum(axis=0)
     frames = np.flatnonzero(count == count.max())

@@ -19,7 +19,8 @@ from hoijax.bodies import load_body
 from hoijax.bodies.motion_fit import pose_motion
 from hoijax.compose_config import ComposeSettings, compose_preset
 from hoijax.compose_metrics import mean_of
-from hoijax.compose_pipeline import ComposeOptions, assemble
+from hoijax.compose_output import assemble
+from hoijax.compose_pipeline import ComposeOptions
 from hoijax.fields.cameras import random_cameras, ring_cameras
 from hoijax.fields.composition import Entity
 from hoijax.fields.distillation import Distiller, stack_cameras

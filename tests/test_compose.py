@@ -372,7 +372,7 @@ def test_an_interrupted_composition_ends_as_if_it_had_not_been(scene, body, tmp_
 
 def check_result_folder(composition, scene, tmp_path):
     from hoijax.affordance import PartAffordanceGraph
-    from hoijax.compose_pipeline import ComposeOptions, _write, assemble
+    from hoijax.compose_output import assemble, write_composition
     from hoijax.result import load_result
     from priors.composition import CompositionPriors
     from priors.pag_library import affordance_from_text
@@ -388,7 +388,7 @@ def check_result_folder(composition, scene, tmp_path):
         made = assemble(composition, MINIMAL, priors, asset)
         folder, work = tmp_path / f"result {asset is None}", tmp_path / "work"
         folder.mkdir()
-        _write(made, composition, folder, work, ComposeOptions(turntable=False))
+        write_composition(made, composition, folder, work, False)
         result = load_result(folder)
         assert [a.name for a in result.assets] == ["box"]
         assert result.frame_count == 1

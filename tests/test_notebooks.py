@@ -99,6 +99,14 @@ def test_result_to_robot(executed):
 
 
 @pytest.mark.slow
+def test_composition_closed_form(executed):
+    names, pictures = executed("composition_closed_form")
+    assert pictures == 1
+    assert names["psnr"](names["found"]) > 22.0
+    assert names["psnr"](names["blank"]) < 18.0
+
+
+@pytest.mark.slow
 def test_reading_a_bundle(executed):
     """What is drawn and what was seen are the same scene."""
     names, pictures = executed("reading_a_bundle")

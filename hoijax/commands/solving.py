@@ -14,15 +14,15 @@ from hoijax.prior_flags import PriorFlags
 from hoijax.tracking import open_tracker
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Generate(PriorFlags, TrackFlags, OutputFlags):
     """Sentence and object meshes to a 4D interaction, without model weights or with."""
 
     text: Text
     """What happens, in English: "a person lifts a barbell from the ground with both hands"."""
-    objects: tuple[str, ...]
+    objects: tuple[str, ...] = ()
     """Mesh files (glb, obj, ply, stl), or procedural objects: barbell, box, chair, broom,
-    suitcase, skateboard, table, ball."""
+    suitcase, skateboard, table, ball. With anchorhoi and none, a still is composed first."""
     out: Path
     """Result folder to write."""
     prior: Literal["rules", "diffusion"] = "rules"
@@ -46,6 +46,14 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
 
         tracker = open_tracker(self.track)
         rules = self.prior == "rules"
+        if self.method == "anchorhoi" and rules and not self.objects:
+            from hoijax.compose_pipeline import ComposeOptions, generate_composed
+
+            options = ComposeOptions(guidance="closed-form", seed=self.seed, pag=self.pag)
+            numbers = {"frames": self.frames, "inits": self.inits}
+            result, rows = generate_composed(self.text, self.out, options, **numbers, log=talk.log)
+            say_result(talk, result, rows, self.out)
+            return
         graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
         result, rows = generate(
             self.text,
@@ -132,6 +140,8 @@ class Solve(TrackFlags, OutputFlags):
     """Many bundles: processes on this machine; one, or on CPU as many as cores are worth."""
     cluster: str | None = None
     """Many bundles: "ray" solves by Ray tasks, on the cluster of $RAY_ADDRESS or on this machine."""
+    distributed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Many bundles: one of the processes of a TPU slice or multi-node job, over one global mesh."""
     method: str = "hoi-page"
     """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
     static: Path | None = None
@@ -205,6 +215,7 @@ class Solve(TrackFlags, OutputFlags):
                 "force": self.force,
                 "workers": self.workers,
                 "cluster": self.cluster,
+                "distributed": self.distributed,
             }
             found = solve_many(self.bundle, self.out, log=talk.log, **many, **options)
             _say_standing(talk, found, self.out)
