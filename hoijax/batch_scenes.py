@@ -7,6 +7,7 @@ parts that run on the host (reading, grids, metrics, exports) are done beside th
 import contextlib
 import dataclasses
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from hoijax.manifest import Item
 from hoijax.memory import chosen_window
 from hoijax.methods.hoi_page import TERMS, Staged, descent, first_neighbours, stage, to_result
 from hoijax.pipeline import save_to_folder, solve
+from hoijax.remote import fetch, is_remote
 from hoijax.result import Result
 from hoijax.runtime import describe_device, versions
 from hoijax.solver.batch import MOST_SCENES, BatchSolver, Job, available_memory
@@ -42,7 +44,8 @@ HOST_SHARE = 0.2
 class Ready:
     """A scene that can be solved."""
 
-    path: Path
+    source: str
+    """Path or address of the bundle."""
     bundle: Bundle
     staged: Staged | None
     """None where the clip is so long that it is solved in windows, by itself."""
@@ -143,11 +146,10 @@ class SceneBatch:
             now = time.perf_counter()
             times[name], last = round(now - last, 3), now
 
-        path = Path(item.source)
-        bundle, digest = read_bundle(path), bundle_hash(path)
+        source, bundle, digest = _read(item.source)
         lap("read")
         if chosen_window(bundle, self.settings, None, self.log) < bundle.frame_count:
-            return Ready(path, bundle, None, None, digest, times)
+            return Ready(source, bundle, None, None, digest, times)
         with self._device:
             last = time.perf_counter()
             staged = stage(bundle, self.settings, lap)
@@ -155,7 +157,7 @@ class SceneBatch:
             job = Job(staged.scene, staged.starts.unknowns, neighbours)
         with self._lock:
             self._bytes = max(self._bytes, sum(x.nbytes for x in jax.tree.leaves(job.tree)))
-        return Ready(path, bundle, staged, job, digest, times)
+        return Ready(source, bundle, staged, job, digest, times)
 
     def solve(self, group: Sequence[Ready]) -> list[Solved]:
         """Solutions of a group, each with its share of the seconds and the size of the group."""
@@ -179,7 +181,7 @@ class SceneBatch:
     def _in_windows(self, ready: Ready) -> Result:
         given = self.settings
         return solve(
-            ready.path,
+            ready.bundle,
             preset=given.preset,
             weights=self.weights,
             inits=given.inits,
@@ -197,7 +199,7 @@ class SceneBatch:
         assert ready.staged is not None
         times = {**ready.seconds, "optimise": round(solved.seconds, 3)}
         result = to_result(ready.bundle, ready.staged, solved.found, self.table, times)
-        source = {"bundle": str(ready.path.absolute()), "bundle_hash": ready.bundle_hash}
+        source = {"bundle": ready.source, "bundle_hash": ready.bundle_hash}
         run = {**source, **result.run, **self.run, "solved_together": solved.together}
         return dataclasses.replace(result, run=run)
 
@@ -213,6 +215,16 @@ class SceneBatch:
             result = self.result(ready, solution)
             rows = save_to_folder(result, self.out / item.id, confirm=confirm, formats=self.formats)
         return summary_of(result, rows)
+
+
+def _read(source: str) -> tuple[str, Bundle, str]:
+    """(where a bundle is, the bundle, its hash); what is in a store is fetched, read and dropped."""
+    if not is_remote(source):
+        path = Path(source)
+        return str(path.absolute()), read_bundle(path), bundle_hash(path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = fetch(source, Path(folder))
+        return source, read_bundle(path), bundle_hash(path)
 
 
 def summary_of(result: Result, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from hoijax.manifest import Item, Manifest, write_json
 from hoijax.output_folder import RESULT_MARKER, added_files
 from hoijax.pipeline import checked_settings, solve_to_folder
 from hoijax.ray_scenes import check_ray, run_tasks
-from hoijax.runtime import enable_compilation_cache, versions
+from hoijax.remote import is_remote, remote_bundles, remote_key
+from hoijax.runtime import check_device, enable_compilation_cache, versions
 from hoijax.workers import run_workers, useful_workers
 from hoijax.working import Standing, standing, work_in_groups, work_through
 
@@ -42,9 +43,11 @@ def is_many(paths: Sequence[Path]) -> bool:
     if len(paths) != 1:
         return True
     path = paths[0]
+    if is_remote(path):
+        return True
     if path.is_dir():
         one = (path / BUNDLE_MANIFEST).is_file() or (path / RESULT_MARKER).is_file()
-        return not one and bool(_bundles_below(path))
+        return not one and (bool(_bundles_below(path)) or not any(path.iterdir()))
     return not path.exists() and glob.has_magic(str(path))
 
 
@@ -55,14 +58,18 @@ def _bundles_below(path: Path) -> list[Path]:
         return []
 
 
-def find_scenes(paths: Sequence[str | Path]) -> dict[str, Path]:
-    """Bundles by scene name, from bundles, folders of them, and globs.
+def find_scenes(paths: Sequence[str | Path]) -> dict[str, Path | str]:
+    """Bundles by scene name, from bundles, folders of them, globs, and addresses of stores (strings).
 
     A name is a bundle's path below what all of them share, with "-" for "/": adding bundles to a
     folder does not rename the others. Raises UserError for nothing found and for equal names.
     """
     found: list[tuple[Path, Path]] = []
+    scenes: dict[str, Path | str] = {}
     for given in paths:
+        if is_remote(given):
+            scenes |= remote_bundles(given)
+            continue
         path = Path(given)
         if glob.has_magic(str(path)) and not path.exists():
             root = _before_magic(path)
@@ -75,7 +82,6 @@ def find_scenes(paths: Sequence[str | Path]) -> dict[str, Path]:
             root = path if is_folder else path.parent
             below = find_bundles(path)
         found += [(root, bundle) for bundle in below]
-    scenes: dict[str, Path] = {}
     for root, bundle in found:
         name = _scene_name(root, bundle)
         if scenes.get(name, bundle) != bundle:
@@ -138,6 +144,8 @@ def solve_many(
     of a slice, which solve over one global mesh (`distributed`). Raises UserError, before work starts, for bad
     options, for no bundles, for a cluster that does not answer, and for a folder of other settings.
     """
+    if distributed:
+        join_processes()  # before anything starts a device
     settings = checked_settings(**options)
     if cluster not in (None, "ray"):
         raise UserError(f"--cluster: no cluster '{cluster}'. Known: ray.")
@@ -149,9 +157,9 @@ def solve_many(
     check_formats(formats)
     items = scene_items(bundles, out)
     if cluster:
-        check_ray()
-    if distributed:
-        join_processes()
+        check_ray()  # tasks have devices, the caller need not
+    else:
+        check_device()
     out = Path(out).absolute()
     told = depends_on(settings, formats, options)
     with Manifest.open(out, items, told, force=force) as manifest:
@@ -217,10 +225,15 @@ def _batch(
 
 def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:
     """What is to be solved. Raises UserError for no bundles, and for those below `out`."""
+    if is_remote(out):
+        raise UserError(
+            f"--out '{out}': results need a file system with renames. Give a local or mounted folder, "
+            "and copy it to the store afterwards."
+        )
     out = Path(out).absolute()
     scenes = find_scenes(bundles)
     for bundle in scenes.values():
-        if bundle.absolute().is_relative_to(out):
+        if isinstance(bundle, Path) and bundle.absolute().is_relative_to(out):
             raise UserError(f"--out '{out}' holds the bundle '{bundle}'. Give another folder.")
     return [Item(name, str(bundle), _key(bundle)) for name, bundle in scenes.items()]
 
@@ -243,6 +256,8 @@ def _one_by_one(out: Path, formats: Sequence[str], options: Mapping[str, Any]) -
     """For methods that the batch program does not know."""
 
     def act(item: Item, confirm: Callable[[], None]) -> Mapping[str, Any]:
+        if is_remote(item.source):
+            raise UserError("bundles in a store are for the method hoi-page: copy them first.")
         result, rows = solve_to_folder(
             item.source, out / item.id, confirm=confirm, formats=formats, **options
         )
@@ -251,8 +266,10 @@ def _one_by_one(out: Path, formats: Sequence[str], options: Mapping[str, Any]) -
     return act
 
 
-def _key(bundle: Path) -> str:
+def _key(bundle: Path | str) -> str:
     try:
+        if isinstance(bundle, str):
+            return remote_key(bundle)
         return bundle_hash(bundle)
     except UserError:
         return "unreadable"  # fails with the reason when its turn comes

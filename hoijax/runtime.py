@@ -6,6 +6,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from hoijax.errors import UserError
+
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "flax", "trimesh", "libigl", "embreex")
 
 
@@ -35,6 +37,21 @@ def enable_compilation_cache() -> Path | None:
     # Everything: a solve runs over a hundred small programs, seconds of compiling in all.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return folder
+
+
+def check_device() -> None:
+    """Raises UserError where there is no device of the kind that $JAX_PLATFORMS asks for."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS") or "any"
+        said = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"no device of the kind asked for, JAX_PLATFORMS={asked}{': ' + said if said else ''}. "
+            "Install JAX for it (pip install 'jax[cuda12]' or 'jax[tpu]'), or set JAX_PLATFORMS=cpu."
+        ) from error
 
 
 def describe_device() -> str:

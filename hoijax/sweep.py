@@ -43,7 +43,7 @@ from hoijax.methods.hoi_page import (
 from hoijax.output_folder import check_output, output_folder
 from hoijax.pipeline import checked_settings
 from hoijax.result import Result
-from hoijax.runtime import describe_device, enable_compilation_cache, versions
+from hoijax.runtime import check_device, describe_device, enable_compilation_cache, versions
 from hoijax.solver.batch import BatchSolver, Job
 from hoijax.solver.optimise import Schedule, Solution, optimise
 from hoijax.sweep_page import Picture, page_html, pareto_png, shown_rows, thumbnail
@@ -115,6 +115,7 @@ def sweep(
     paths = find_bundles(Path(bundles))
     if out is not None:
         check_output(out)
+    check_device()
     enable_compilation_cache()
     begun = time.perf_counter()
     cases = _stage_all(paths, settings, plan.seeds)

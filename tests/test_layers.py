@@ -84,6 +84,7 @@ LAYERS = {
     "hoijax.pipeline": "E",
     "hoijax.ray_scenes": "E",
     "hoijax.prior_flags": "E",
+    "hoijax.remote": "E",
     "hoijax.runtime": "E",
     "hoijax.designs": "E",
     "hoijax.sweep": "E",
