@@ -168,7 +168,7 @@ def test_the_fit_finds_pose_place_and_size_from_noisy_skeletons(body, scene):
     keypoints[0, 4] = (3.0, 3.0, 1.0)  # an outlier
     rest = np.asarray(body.shape(jnp.zeros(10)).joints_rest)
     person = known_person(body, np.zeros(10, np.float32), rest)
-    fit = fit_body(person, skeletons_of(keypoints, cameras), steps=200)
+    fit = fit_body(person, skeletons_of(keypoints, cameras), steps=120)
     assert fit.label.endswith(", 0 degrees")  # the heading is that of shoulders and hips
     assert fit.scale == pytest.approx(factor, rel=0.03)  # a pixel is 1.5 cm
     error = np.linalg.norm(fit.joints_world - factor * scene.joints_world, axis=1)[:22]
