@@ -220,7 +220,8 @@ def generate_composed(
     its contacts are what anchor motion keeps. With a still already there, only the motion is made.
     """
     from hoijax.anchor_pipeline import AnchorOptions
-    from hoijax.pipeline import observe, solve, write_results
+    from hoijax.observing import observe
+    from hoijax.pipeline import solve, write_results
     from hoijax.result import load_result
 
     options = options or ComposeOptions(guidance="closed-form")
