@@ -79,9 +79,9 @@ def thread_count() -> int:
 
 
 def _device_lock() -> Any:
-    """What programs are run under. Two at once, from two threads, can wait for each other forever on
-    CPU (jaxlib 0.10: batched linear solves block all threads of the pool): there processes are what
-    keeps several cores busy (`many_scenes`, workers)."""
+    """What programs are run under. On CPU two at once, from two threads, have waited for each other
+    forever (the pose search, jaxlib 0.10, two cores): one at a time there, and processes are what
+    keeps several cores busy (`workers`)."""
     return threading.RLock() if on_cpu() else contextlib.nullcontext()
 
 
