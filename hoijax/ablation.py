@@ -4,6 +4,7 @@ Published (HOI-PAGE, spec/hoi-page.md section 6): without part contact the conta
 0.76 to 0.26. VideoCLIP, the paper's first column, needs CLIP weights and is not measured here.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,10 +21,12 @@ from hoijax.bundle_files import MANIFEST
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
 from hoijax.methods.hoi_page import TERMS
-from hoijax.output_folder import added_files
+from hoijax.output_folder import added_files, check_output, output_folder
 from hoijax.pipeline import solve
 from hoijax.progress import counted
 from hoijax.result import Result
+from hoijax.sweep_page import bars_png
+from hoijax.sweep_tables import csv_text, latex, markdown, mean_row
 
 COLUMNS = {
     "smoothness": "object_smoothness",
@@ -66,6 +69,9 @@ def without_motion_states(bundle: Bundle) -> Bundle:
     return dataclasses.replace(bundle, affordance=graph.model_copy(update={"objects": objects}))
 
 
+TABLE = "hoi-page-table"
+"""Preset: the published settings, and the table as a folder for a paper."""
+
 CONFIGURATIONS = (
     Configuration("full"),
     Configuration("without part fitting", ("part_points", "part_pixels"), without_part_labels),
@@ -87,13 +93,18 @@ def ablate(
     """Rows of the ablation table (`hoijax ablate`): metrics of the winners, mean over the bundles.
 
     bundles: a bundle, or a folder of bundles or result folders. out: JSON with the rows and every
-    bundle's own metrics, errors against the truth among them where a bundle has one.
+    bundle's own metrics, errors against the truth among them where a bundle has one; with the preset "hoi-page-table" a folder
+    with the table as CSV, Markdown and LaTeX (95 % intervals over bundles), and as a plot.
     Only numbers change between configurations, so bundles of one shape share one compiled program.
     Raises UserError when there is no bundle, or when a bundle or an option is refused.
     """
     paths = find_bundles(Path(bundles))
+    as_folder = preset == TABLE
+    preset = "hoi-page" if as_folder else preset
+    if as_folder and out is None:
+        raise UserError(f"--preset {TABLE} writes a folder: give --out.")
     if out is not None:
-        _check_json_path(Path(out))
+        check_output(out) if as_folder else _check_json_path(Path(out))
     singles: list[dict[str, str | float]] = []
     for path in paths:
         bundle = read_bundle(path)
@@ -110,7 +121,9 @@ def ablate(
             log(f"{path}: {configuration.name}: {numbers} ({time.perf_counter() - begun:.0f} s)")
             counted(log, "ablation", len(singles), len(paths) * len(CONFIGURATIONS))
     rows = [_mean_row(configuration.name, singles) for configuration in CONFIGURATIONS]
-    if out is not None:
+    if out is not None and as_folder:
+        _write_table(Path(out), preset, paths, singles)
+    elif out is not None:
         _write_json(Path(out), preset, paths, rows, singles)
     return rows
 
@@ -192,11 +205,36 @@ def _write_json(
     rows: list[dict[str, str | float]],
     singles: list[dict[str, str | float]],
 ) -> None:
+    with added_files(path.absolute().parent) as partial:
+        (partial / path.name).write_text(_content(preset, paths, rows, singles))
+
+
+def _content(preset: str, paths: list[Path], rows: list, singles: list) -> str:
     content = {
         "preset": preset,
         "bundles": {str(bundle): bundle_hash(bundle) for bundle in paths},
         "rows": rows,
         "singles": singles,
     }
-    with added_files(path.absolute().parent) as partial:
-        (partial / path.name).write_text(json.dumps(content, indent=2) + "\n")
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _write_table(
+    out: Path, preset: str, paths: list[Path], singles: list[dict[str, str | float]]
+) -> None:
+    """The table as a folder; `run.json` marks it as ours."""
+    rows = []
+    for configuration in CONFIGURATIONS:
+        own = [s for s in singles if s["configuration"] == configuration.name]
+        chosen = [
+            {"bundle": s["bundle"], **{column: s[metric] for column, metric in COLUMNS.items()}}
+            for s in own
+        ]
+        rows.append(mean_row(chosen, {"configuration": configuration.name}))
+    with output_folder(out) as folder:
+        (folder / "run.json").write_text(_content(preset, paths, rows, singles))
+        (folder / "table.csv").write_text(csv_text(rows))
+        (folder / "table.md").write_text(markdown(rows))
+        (folder / "table.tex").write_text(latex(rows))
+        with contextlib.suppress(UserError):  # without matplotlib the tables are enough
+            (folder / "table.png").write_bytes(bars_png(rows, "configuration", list(COLUMNS)))

@@ -70,15 +70,7 @@ def thumbnail(result: Result, view: Any = None) -> tuple[bytes, Any]:
 
 def pareto_png(rows: Sequence[Row]) -> bytes:
     """Contact against penetration with confidence intervals. UserError without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(
-            "pareto.png needs matplotlib: pip install 'hoijax[plots]'. index.html has the plot."
-        ) from error
-    figure = Figure(figsize=(6, 4.2), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure((6, 4.2))
     axes = figure.add_subplot()
     x, y = ([row[name] for row in rows] for name in (COST, GAIN))
     dx, dy = ([row.get(f"{name} +-", 0.0) for row in rows] for name in (COST, GAIN))
@@ -93,6 +85,38 @@ def pareto_png(rows: Sequence[Row]) -> bytes:
     low, high = min(y), max(y)
     room = 0.08 * (high - low) or 0.05  # wide intervals of few scenes may leave the picture
     axes.set_ylim(low - room, high + room)
+    return _png(figure)
+
+
+def bars_png(rows: Sequence[Row], label: str, columns: Sequence[str]) -> bytes:
+    """A panel of bars for every column, one bar a row. UserError without matplotlib."""
+    figure = _figure((2.0 * len(columns) + 2.0, 0.4 * len(rows) + 1.2))
+    panels = np.atleast_1d(figure.subplots(1, len(columns), sharey=True))
+    places = np.arange(len(rows))
+    for panel, column in zip(panels, columns, strict=True):
+        panel.barh(places, [row[column] for row in rows], color="#7a8aa0")
+        panel.set_title(column, fontsize=9)
+        panel.tick_params(labelsize=8)
+    panels[0].set_yticks(places, [str(row[label]) for row in rows])
+    panels[0].invert_yaxis()
+    return _png(figure)
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError(
+            "plots as png need matplotlib: pip install 'hoijax[plots]'. index.html of a sweep has its "
+            "plots without it."
+        ) from error
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Any) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
