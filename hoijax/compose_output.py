@@ -111,17 +111,18 @@ def surface_level(entity: Entity, settings: ComposeSettings) -> float:
     density, axis = density_grid(entity, settings.mesh_resolution)
     agreement: dict[float, float] = {}
     for level in settings.mesh_densities:
-        if not (density > level).any():
+        try:
+            vertices, faces = surface_of_grid(density, level)
+        except UserError:  # nothing, or everything, is over this level; another may do
             continue
-        vertices, faces = surface_of_grid(density, level)
         points = place_on_field(entity, vertices, axis)
         mesh = RenderMesh(points, faces, OBJECT)
         shown = silhouettes((mesh,), cameras, (96, 96)).reshape(seen.shape)
         agreement[level] = float((shown & seen).sum() / max((shown | seen).sum(), 1))
     if not agreement:
         raise UserError(
-            f"the object field is empty: nowhere denser than {min(settings.mesh_densities):g} per metre. "
-            "Distil it for longer, or with another --seed."
+            f"the object field has no surface at any density from {min(settings.mesh_densities):g} to "
+            f"{max(settings.mesh_densities):g} per metre. Distil it for longer, or with another --seed."
         )
     return max(agreement, key=lambda level: agreement[level])
 

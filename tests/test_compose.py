@@ -224,6 +224,10 @@ def test_a_solid_that_leaves_the_cube_is_capped_and_a_degenerate_one_refused():
     for density, state in ((0.0, "empty"), (50.0, "full")):
         with pytest.raises(UserError, match=f"the field is {state}"):
             surface_of_grid(np.full((8, 8, 8), density), 10.0)
+    thread = np.zeros((12, 12, 12))
+    thread[6, 6, :] = 10.5  # thinner than what smoothing leaves
+    with pytest.raises(UserError, match="thinner than a cell"):
+        surface_of_grid(thread, 10.0)
 
 
 def test_degenerate_fields_are_told_before_they_are_meshed():
