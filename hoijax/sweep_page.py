@@ -76,16 +76,22 @@ def pareto_png(rows: Sequence[Row]) -> bytes:
     dx, dy = ([row.get(f"{name} +-", 0.0) for row in rows] for name in (COST, GAIN))
     axes.errorbar(x, y, dy, dx, fmt="o", ms=4, color="#7a8aa0", ecolor="#c9d1db", lw=0.8)
     front = front_of(rows)
-    axes.plot([x[w] for w in front], [y[w] for w in front], "-o", color="#c2410c", ms=5)
+    axes.plot([x[w] for w in front], [y[w] for w in front], "-o", color="#c2410c", ms=5, zorder=3)
     for w in front[:12]:
         axes.annotate(str(w + 1), (x[w], y[w]), xytext=(4, 4), textcoords="offset points", size=7)
     axes.set(xlabel=f"{COST} (less is better)", ylabel=f"{GAIN} (more is better)")
     axes.grid(color="#eceff3", lw=0.6)
     axes.set_axisbelow(True)
-    low, high = min(y), max(y)
-    room = 0.08 * (high - low) or 0.05  # wide intervals of few scenes may leave the picture
-    axes.set_ylim(low - room, high + room)
+    # Wide intervals of few scenes may leave the picture, the points may not.
+    axes.set_xlim(*_limits(x))
+    axes.set_ylim(*_limits(y))
     return _png(figure)
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or 0.05
+    return low - room, high + room
 
 
 def bars_png(rows: Sequence[Row], label: str, columns: Sequence[str]) -> bytes:
@@ -96,6 +102,7 @@ def bars_png(rows: Sequence[Row], label: str, columns: Sequence[str]) -> bytes:
     for panel, column in zip(panels, columns, strict=True):
         panel.barh(places, [row[column] for row in rows], color="#7a8aa0")
         panel.set_title(column, fontsize=9)
+        panel.set_xlim(left=0.0)
         panel.tick_params(labelsize=8)
     panels[0].set_yticks(places, [str(row[label]) for row in rows])
     panels[0].invert_yaxis()

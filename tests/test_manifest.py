@@ -27,7 +27,7 @@ from hoijax.manifest import (
 from hoijax.working import standing, work_through
 
 WORKER = Path(manifest_worker.__file__)
-COUNT = 6
+COUNT, MANY = 6, 40
 
 
 def start(out: Path, log: Path, count: int = COUNT, seconds: float = 0.1) -> subprocess.Popen:
@@ -71,14 +71,14 @@ def test_an_undisturbed_run_does_everything_once(undisturbed):
 
 
 @pytest.mark.slow
-def test_killed_ten_times_at_random_points_nothing_is_lost_or_half_written(tmp_path, undisturbed):
+def test_killed_ten_times_at_random_points_nothing_is_lost_or_half_written(tmp_path):
     out, log = tmp_path / "out", tmp_path / "log"
     chance = random.Random(0)
     for kill in range(10):
-        worker = start(out, log, seconds=0.05)
+        worker = start(out, log, MANY, seconds=0.03)
         ups = kill + 1
         wait_for(lambda ups=ups: log.exists() and log.read_text().count("up\n") >= ups)
-        time.sleep(chance.uniform(0.0, 0.12))
+        time.sleep(chance.uniform(0.0, 0.25))
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         for path in out.glob("scene-*"):  # whatever is there is whole
@@ -86,8 +86,9 @@ def test_killed_ten_times_at_random_points_nothing_is_lost_or_half_written(tmp_p
             assert (path / "first.txt").read_text() == manifest_worker.content(item)
             assert (path / "run.json").read_text() == manifest_worker.content(item)
     for _ in range(2):
-        assert start(out, log, seconds=0.0).wait(30) == 0
-    assert results(out) == undisturbed
+        assert start(out, log, MANY, seconds=0.0).wait(30) == 0
+    manifest_worker.main(tmp_path / "undisturbed", tmp_path / "log2", MANY, 0.0)
+    assert results(out) == results(tmp_path / "undisturbed")
 
 
 def test_two_runners_by_mistake_do_nothing_twice_and_lose_nothing(tmp_path, undisturbed):
