@@ -275,6 +275,81 @@ def test_chamfer_of_parallel_squares_is_their_distance():
     assert back == pytest.approx(0.2, abs=0.01)
 
 
+# --- models that look at renders
+
+
+def test_masks_come_from_words_view_by_view_and_the_person_is_in_front():
+    from priors.composition_models import model_segmenter
+    from priors.interfaces import Detection, Tracks
+
+    asked = []
+
+    class Boxes:
+        def detect(self, image, phrases):
+            asked.append((image.shape, tuple(phrases)))
+            if len(asked) == 2:
+                return []
+            side = image.shape[0]
+            wide, low = (0, 0, side, side), (0, side // 2, side, side)
+            return [
+                Detection(0, np.array(low, float), 0.9),
+                Detection(1, np.array(wide, float), 0.8),
+            ]
+
+    class Fill:
+        def track(self, frames, prompts):
+            masks = np.zeros((len(prompts), *frames.shape[:3]), bool)
+            for i, prompt in enumerate(prompts):
+                left, top, right, bottom = (int(x) for x in prompt.box)
+                masks[i, 0, top:bottom, left:right] = True
+            return Tracks(masks, np.ones((len(prompts), 1)))
+
+    images = np.zeros((2, 16, 16, 3), np.float32)
+    masks = model_segmenter(Boxes(), Fill(), "sofa")(images, ring_cameras(ORBIT, 2, (16, 16)))
+    assert asked[0] == ((256, 256, 3), ("person", "sofa"))
+    assert (masks[0, :8] == OBJECT).all()
+    assert (masks[0, 8:] == HUMAN).all()
+    assert not masks[1].any()
+
+
+def test_skeletons_are_in_pixels_of_the_renders():
+    from priors.composition_models import _skeletons
+
+    class Corner:
+        def keypoints(self, frames, boxes, present):
+            found = np.ones((1, 18, 3), np.float32)
+            found[..., :2] = boxes[0, :2]
+            return found
+
+    images = np.full((3, 64, 64, 3), 0.8, np.float32)
+    images[:, 20:40, 12:30] = 0.1
+    found = _skeletons(Corner())(images, ring_cameras(ORBIT, 3, (64, 64)))
+    np.testing.assert_allclose(found[..., 0], 12.0, atol=0.8)
+    np.testing.assert_allclose(found[..., 1], 20.0, atol=0.8)
+
+
+def test_guidances_add_up_and_one_broken_part_is_told():
+    from hoijax.fields.guidance import GuidanceInfo
+    from priors.composition_models import GuidanceSum
+
+    def part(value, finite=True):
+        return lambda images, *rest: (
+            value * np.ones_like(images),
+            GuidanceInfo(np.full(len(images), 0.5), 3.0, finite),
+        )
+
+    images = np.zeros((4, 2, 2, 3), np.float32)
+    gradient, info = GuidanceSum([part(1.0), part(2.0)], [1.0, 0.5])(
+        images, [], ring_cameras(ORBIT, 4, (2, 2)), None, 0
+    )
+    np.testing.assert_allclose(gradient, 2.0)
+    assert info.finite
+    _, info = GuidanceSum([part(1.0), part(2.0, False)], [1.0, 1.0])(
+        images, [], ring_cameras(ORBIT, 4, (2, 2)), None, 0
+    )
+    assert not info.finite
+
+
 # --- checkpoints and a run
 
 
