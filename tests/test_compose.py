@@ -372,6 +372,30 @@ def test_checkpoints_keep_the_newest_and_refuse_what_does_not_fit(tmp_path):
         kept.load("avatar", tree)
 
 
+def test_the_folder_of_a_run_is_kept_refused_or_removed(tmp_path, monkeypatch):
+    from hoijax import compose_pipeline
+    from hoijax.compose_pipeline import ComposeOptions, compose_to_folder
+
+    def full(text, options, *, hooks, settings):
+        hooks.checkpoints.save("coarse", 100, {"a": jnp.zeros(2)})
+        raise MemoryError
+
+    monkeypatch.setattr(compose_pipeline, "compose", full)
+    options = ComposeOptions("closed-form", preset="small")
+    out, work = tmp_path / "out", tmp_path / "out.work"
+    with pytest.raises(UserError, match=r"preset 'small'\. Take --preset tiny"):
+        compose_to_folder("a man sitting on a sofa", out, options)
+    assert (work / "checkpoints" / "coarse" / "100").is_dir()
+    with pytest.raises(UserError, match="other words or settings"):
+        compose_to_folder("a man sitting on a chair", out, options)
+    restarted = dataclasses.replace(options, restart=True, object="missing.glb")
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"missing\.glb"):
+        compose_to_folder("a man sitting on a chair", out, restarted)
+    assert not work.exists()
+    assert not out.exists()
+
+
 MINIMAL = ComposeSettings(
     preset="test",
     size=16,
