@@ -47,7 +47,7 @@ def seconds(act: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundles", type=Path)
     parser.add_argument("--make", type=int, default=0)
     parser.add_argument("--frames", type=int, default=12)
