@@ -51,7 +51,7 @@ class AnchorSettings:
     search: SearchSettings = field(default_factory=SearchSettings)
     grid_resolution: int = 48
     palm_contact: bool = True
-    picture_width: int = 0
+    picture_width: int = 64
     """Pixels across the small pictures that body and objects are drawn into and compared with what was
     seen (the paper's L_reg on frames); 0: no such terms."""
     picture_every: int = 5

@@ -27,10 +27,10 @@ class AnchorOptions:
     """See AnchorSettings.body_start."""
     hands: bool = False
     """Optimise fingers too."""
-    pictures: int = 0
-    """Width of the small pictures that body and objects are drawn into; 0: none."""
+    pictures: int | None = None
+    """Width of the small pictures that body and objects are drawn into; 0: none; None: as the settings say."""
     video: str | Path | None = None
-    """The clip, as long as the bundle: its colours count too. Needs pictures."""
+    """The clip, as long as the bundle: its colours count too."""
     vposer: str | Path | None = None
     """VPoser weights (npz) as the pose prior."""
 
@@ -45,18 +45,18 @@ def anchor_settings(
     check_body_start(options.body_start, options.static is not None)
     if options.pictures and not 16 <= options.pictures <= 512:
         raise UserError(f"--pictures is a width from 16 to 512 pixels, got {options.pictures}.")
-    if options.video is not None and not options.pictures:
-        raise UserError("--video is compared with drawn pictures: give --pictures 96 too.")
+    if options.video is not None and options.pictures == 0:
+        raise UserError("--video is compared with drawn pictures: leave --pictures 0 away.")
     if options.vposer is not None:
         load_vposer(options.vposer)
     given = {"inits": inits, "steps": steps, "track_steps": steps}
+    given["picture_width"] = options.pictures
     chosen = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(
         AnchorSettings(),
         seed=seed,
         body_start=options.body_start,
         optimise_hands=options.hands,
-        picture_width=options.pictures,
         vposer=None if options.vposer is None else str(options.vposer),
         **chosen,
     )

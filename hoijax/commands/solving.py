@@ -152,9 +152,9 @@ class Solve(TrackFlags, OutputFlags):
     """anchor-motion: "fit" (to keypoints and point maps), "estimate" (the bundle's) or "static"."""
     hands: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """anchor-motion: fingers are optimised too."""
-    pictures: int = 0
+    pictures: int | None = None
     """anchor-motion: pixels across the small pictures that body and objects are drawn into and compared
-    with what was seen (96 is cheap); 0: none."""
+    with what was seen (64 by default); 0: none."""
     video: Path | None = None
     """anchor-motion: the clip, whose colours the drawn pictures are compared with too."""
     vposer: Path | None = None

@@ -95,7 +95,7 @@ def _anchor_paths(
 ) -> list[Float[np.ndarray, "T 4 4"]]:
     """Paths of one link through what the search found in each frame, chosen by how all links fit."""
     found = search_object(scene, anchor, settings.search)
-    turns, seen = find_symmetries(asset), np.isfinite(found[2]).any(axis=1)
+    turns, seen = find_symmetries(asset), np.asarray(np.isfinite(found[2]).any(axis=1))
     rotation = np.einsum("thij,sjk->thsik", found[0], turns).astype(np.float32)
     rotation = rotation.reshape(len(seen), -1, 3, 3)
     centre = np.repeat(found[1], len(turns), axis=1).astype(np.float32)
