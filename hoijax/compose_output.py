@@ -115,6 +115,8 @@ def surface_level(entity: Entity, settings: ComposeSettings) -> float:
             vertices, faces = surface_of_grid(density, level)
         except UserError:  # nothing, or everything, is over this level; another may do
             continue
+        if not len(faces):  # specks only, and those are dropped
+            continue
         points = place_on_field(entity, vertices, axis)
         mesh = RenderMesh(points, faces, OBJECT)
         shown = silhouettes((mesh,), cameras, (96, 96)).reshape(seen.shape)
