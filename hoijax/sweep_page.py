@@ -70,7 +70,7 @@ def thumbnail(result: Result, view: Any = None) -> tuple[bytes, Any]:
 
 def pareto_png(rows: Sequence[Row]) -> bytes:
     """Contact against penetration with confidence intervals. UserError without matplotlib."""
-    figure = _figure((6, 4.2))
+    figure = _figure((6.0, 4.2))
     axes = figure.add_subplot()
     x, y = ([row[name] for row in rows] for name in (COST, GAIN))
     dx, dy = ([row.get(f"{name} +-", 0.0) for row in rows] for name in (COST, GAIN))

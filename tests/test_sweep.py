@@ -18,7 +18,7 @@ from hoijax.designs import make_designs, parse_factors
 from hoijax.result import load_result
 from hoijax.solver.batch import BatchSolver
 from hoijax.sweep import stacked_settings, sweep, sweep_solver
-from hoijax.sweep_page import Picture, page_html, shown_rows
+from hoijax.sweep_page import Picture, bars_png, page_html, pareto_png, shown_rows
 
 
 @pytest.mark.slow
@@ -145,3 +145,9 @@ def test_the_page_sorts_and_draws_in_a_browser(tmp_path):
         assert shown.run("document.querySelectorAll('tr.lit').length") == 1
         assert shown.errors == []
         assert shown.outside == []
+
+
+def test_plots_as_png():
+    pytest.importorskip("matplotlib")
+    for png in (pareto_png(made_rows(5)), bars_png(made_rows(3), "w(contact)", ["loss"])):
+        assert png.startswith(b"\x89PNG")
