@@ -363,8 +363,7 @@ def test_the_tabs_live_in_chromium(viewer, tmp_path):
         return len(body) > 2000 and len(box) > 500
 
     viewer.choose(viewer.result.winner)
-    with headless_browser.browser(viewer.url, tmp_path, (1280, 860)) as page:
-        page.wait(scene_is_there)
+    with headless_browser.browser(viewer.url, tmp_path, (900, 620)) as page:
         page.click("Why")
         page.click("Measure terms by frame")
         page.until("document.querySelectorAll('svg rect title').length > 100")
