@@ -70,7 +70,7 @@ def _rotated(rotation: Float[Array, "*a 3 3"], point: Float[Array, "*b 3"]) -> A
     return jnp.sum(rotation * point[..., None, :], axis=-1)
 
 
-def _product(a: Float[Array, "*a 3 3"], b: Float[Array, "*b 3 3"]) -> Array:
+def _product(a: Float[Array, "*a n n"], b: Float[Array, "*b n n"]) -> Array:
     """By multiply and sum: exact float32 on every device."""
     return jnp.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
