@@ -171,7 +171,9 @@ def _posed_body(
     body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
 ) -> Float[Array, "T V 3"]:
     shaped = body.shape(betas).with_rest_joints(rest_joints)
-    return jax.vmap(lambda r, t: shaped.pose(r, t).vertices_world)(rotations, translations)
+    return jax.vmap(lambda r, t: jnp.asarray(shaped.pose(r, t).vertices_world))(
+        rotations, translations
+    )
 
 
 def contact_edges(

