@@ -1,5 +1,6 @@
 """Strict session: shape checks on (pyproject), warnings are errors, strict dtype promotion, seeds fixed."""
 
+import gc
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -22,6 +23,18 @@ def _pytree_without_field_checks(*args, **kwargs):
 
 
 flax.struct.dataclass = _pytree_without_field_checks  # before anything imports hoijax
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bounded_memory():
+    """Compiled programs pile up: past 3 GB a module's end forgets them (the disk still has them)."""
+    yield
+    if os.path.exists("/proc/self/statm"):
+        with open("/proc/self/statm") as stream:
+            resident = int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if resident > 3e9:
+            jax.clear_caches()
+            gc.collect()
 
 
 @pytest.fixture
