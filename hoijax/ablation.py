@@ -23,7 +23,7 @@ from hoijax.evaluation import Evaluator
 from hoijax.methods.hoi_page import TERMS
 from hoijax.output_folder import added_files, check_output, output_folder
 from hoijax.pipeline import solve
-from hoijax.progress import counted
+from hoijax.progress import Log, counted, silent
 from hoijax.result import Result
 from hoijax.sweep_page import bars_png
 from hoijax.sweep_tables import csv_text, latex, markdown, mean_row
@@ -36,12 +36,6 @@ COLUMNS = {
     "non-collision": "noncollision",
 }
 """Column of the table to name of the metric; contact@0cm and non-collision as published."""
-
-Log = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ def ablate(
     steps: int | None = None,
     seed: int = 0,
     out: Path | None = None,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> list[dict[str, str | float]]:
     """Rows of the ablation table (`hoijax ablate`): metrics of the winners, mean over the bundles.
 

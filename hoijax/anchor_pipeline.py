@@ -1,7 +1,7 @@
 """`hoijax solve --method anchor-motion`: options to settings, the static scene, the solve."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from hoijax.bundle import Bundle
 from hoijax.errors import UserError
 from hoijax.losses.term import LossTerm
 from hoijax.methods import anchor_motion
+from hoijax.progress import Log
 from hoijax.result import Result
 
 
@@ -69,7 +70,7 @@ def solve_anchor(
     *,
     weights: Mapping[str, float | tuple[float, float]] | None,
     terms: Sequence[LossTerm],
-    log: Callable[[str], None],
+    log: Log,
 ) -> Result:
     """Solve a bundle with the static scene that the options name."""
     static = None

@@ -26,6 +26,7 @@ from hoijax.manifest import Item
 from hoijax.memory import chosen_window
 from hoijax.methods.hoi_page import TERMS, Staged, descent, first_neighbours, stage, to_result
 from hoijax.pipeline import save_to_folder, solve
+from hoijax.progress import Log
 from hoijax.remote import fetch, is_remote
 from hoijax.result import Result
 from hoijax.runtime import describe_device, versions
@@ -33,7 +34,6 @@ from hoijax.solver.batch import MOST_SCENES, BatchSolver, Job, available_memory
 from hoijax.solver.optimise import ResultCode, Solution
 from hoijax.working import GroupWork
 
-Log = Callable[[str], None]
 SCENES_OF_A_GROUP = 8
 """On CPU, where one program after the other keeps the cores busy; elsewhere a device's fill."""
 HOST_SHARE = 0.2

@@ -21,12 +21,11 @@ from hoijax.fields.checkpoints import Checkpoints
 from hoijax.methods.compose import Composer, Composition, Hooks, Observers
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from hoijax.output_folder import check_output, output_folder
+from hoijax.progress import Log
 from hoijax.result import Result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
 
 __all__ = ["ComposeOptions", "StaticScene", "compose", "compose_to_folder", "generate_composed"]
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from hoijax.batch_scenes import Ready, SceneBatch, Solved, scenes_at_once
 from hoijax.claims import Claim
 from hoijax.errors import UserError
 from hoijax.manifest import Item, Manifest, writing
+from hoijax.progress import Log
 from hoijax.solver.global_batch import GlobalBatch, tell_all
 from hoijax.working import Standing, fail_item, finish_item, standing
-
-Log = Callable[[str], None]
 
 
 def join_processes() -> None:

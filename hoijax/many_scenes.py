@@ -24,6 +24,7 @@ from hoijax.export.formats import check_formats
 from hoijax.manifest import Item, Manifest, write_json
 from hoijax.output_folder import RESULT_MARKER, added_files
 from hoijax.pipeline import checked_settings, solve_to_folder
+from hoijax.progress import Log, silent
 from hoijax.ray_scenes import check_ray, run_tasks
 from hoijax.remote import is_remote, remote_bundles, remote_key
 from hoijax.runtime import check_device, enable_compilation_cache, versions
@@ -31,11 +32,6 @@ from hoijax.workers import run_workers, useful_workers
 from hoijax.working import Standing, standing, work_in_groups, work_through
 
 SUMMARY = "summary"
-Log = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 def is_many(paths: Sequence[Path]) -> bool:
@@ -131,7 +127,7 @@ def solve_many(
     workers: int | None = None,
     cluster: str | None = None,
     distributed: bool = False,
-    log: Log = _silent,
+    log: Log = silent,
     **options: Any,
 ) -> Standing:
     """Solve many bundles into `out/SCENE/`, those that are not done yet; options as in `solve`.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,8 @@ from hoijax.bundle_files import check_bundle_target
 from hoijax.errors import UserError
 from hoijax.objects.articulated import is_articulated, load_articulated
 from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
+from hoijax.progress import Log, silent
 from hoijax.runtime import enable_compilation_cache
-
-Log = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 def load_objects(specs: Sequence[str | Path], scale: float = 1.0) -> tuple[Asset, ...]:
@@ -90,7 +85,7 @@ def observe_by_models(
     *,
     frames: int = 49,
     seed: int = 0,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> tuple[Bundle, bytes]:
     """Observations of a generated (or given) clip by frozen models, and the clip as an mp4.
 
@@ -121,7 +116,7 @@ def observe_to_folder(
     frames: int = 49,
     scale: float = 1.0,
     seed: int = 0,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> Path:
     """Sentence and meshes to an observation bundle on disk (`hoijax observe`)."""
     check_bundle_target(Path(out))
@@ -150,7 +145,7 @@ def observe_prompts(
     frames: int = 49,
     scale: float = 1.0,
     seed: int = 0,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> tuple[int, dict[str, str]]:
     """Bundles of many scenes (`hoijax observe --prompts`): (how many there are, failures by id)."""
     from priors.many import observe_many

@@ -25,7 +25,7 @@ from hoijax.methods.windows import windows_of
 from hoijax.objects.articulated import is_articulated
 from hoijax.observing import load_to_act_with, observe, observe_articulated, observe_by_models
 from hoijax.output_folder import added_files, check_output, output_folder
-from hoijax.progress import finished
+from hoijax.progress import Log, finished, silent
 from hoijax.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
 
@@ -34,11 +34,6 @@ SOLVE_OF_METHOD = {"hoi-page": "hoi-page", "anchorhoi": "anchor-motion"}
 DEFAULT_FORMATS = ("amass", "glb", "mp4")
 """What every result folder holds; `hoijax.export.formats.FORMATS` are all."""
 BUNDLE_FOLDER = "bundle"
-Log = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 def solve(
@@ -55,7 +50,7 @@ def solve(
     window: int | None = None,
     terms: Sequence[LossTerm] = (),
     anchor: AnchorOptions | None = None,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> Result:
     """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
 
@@ -165,7 +160,7 @@ def generate(
     preset: str = "default",
     inits: int | None = None,
     stage_options: Mapping[str, Any] | None = None,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> tuple[Result, list[dict[str, float]]]:
     """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
 
@@ -208,7 +203,7 @@ def write_results(
     truth: Truth | None,
     video: bytes | None = None,
     *,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> tuple[Result, list[dict[str, float]]]:
     """A result folder with the bundle it was solved from; the result that names it, and its metrics."""
     path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth, video)
@@ -221,7 +216,7 @@ def solve_to_folder(
     bundle: str | Path,
     out: str | Path,
     *,
-    log: Log = _silent,
+    log: Log = silent,
     confirm: Callable[[], None] = lambda: None,
     formats: Sequence[str] | None = None,
     **options,
@@ -242,7 +237,7 @@ def solve_to_folder(
 def save_to_folder(
     result: Result,
     out: str | Path,
-    log: Log = _silent,
+    log: Log = silent,
     *,
     confirm: Callable[[], None] = lambda: None,
     formats: Sequence[str] | None = None,

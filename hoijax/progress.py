@@ -10,6 +10,10 @@ from collections.abc import Callable
 Log = Callable[[str], None]
 
 
+def silent(_: str) -> None:
+    """A log that says nothing."""
+
+
 def finished(log: Log, stage: str, seconds: float) -> None:
     """A stage has ended."""
     heard = getattr(log, "finished", None)

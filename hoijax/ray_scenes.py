@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hoijax.errors import UserError
+from hoijax.progress import Log
 
-Log = Callable[[str], None]
 Share = Callable[[Sequence[str]], tuple[int, int]]
 SCENES_OF_A_TASK = 8
 RETRIES = 10

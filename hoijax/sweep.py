@@ -42,6 +42,7 @@ from hoijax.methods.hoi_page import (
 )
 from hoijax.output_folder import check_output, output_folder
 from hoijax.pipeline import checked_settings
+from hoijax.progress import Log, silent
 from hoijax.result import Result
 from hoijax.runtime import check_device, describe_device, enable_compilation_cache, versions
 from hoijax.solver.batch import BatchSolver, Job
@@ -54,11 +55,6 @@ METRICS = COLUMNS | {"penetration cm": "penetration_mean_cm"}
 """Columns of a sweep's tables: those of the ablation, and how deep people are in objects."""
 
 Row = dict[str, Any]
-Log = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def sweep(
     plan: SweepPlan | str,
     *,
     out: Path | None = None,
-    log: Log = _silent,
+    log: Log = silent,
     **options: Any,
 ) -> list[Row]:
     """One row for every design: means over bundles and seeds (`hoijax ablate --weights`).

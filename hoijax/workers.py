@@ -5,11 +5,12 @@ A worker is an ordinary runner: it claims scenes, and may die at any time.
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-Log = Callable[[str], None]
+from hoijax.progress import Log
+
 MOST_WORKERS = 16
 SCENES_A_WORKER = 16
 """Fewer are not worth the seconds in which a process imports JAX and traces its programs."""

@@ -12,11 +12,10 @@ from typing import Any
 from hoijax.claims import Claim
 from hoijax.errors import UserError
 from hoijax.manifest import Item, Manifest, Superseded, writing
+from hoijax.progress import Log
 
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """No space, no quota, read-only: the next item would fail in the same way."""
-
-Log = Callable[[str], None]
 
 
 def is_fatal(error: BaseException | None) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from hoijax.bundle import bundle_hash, write_bundle
 from hoijax.errors import UserError
 from hoijax.objects.asset import load_asset
+from hoijax.progress import Log
 from priors.observing import ObserveOptions
 from priors.prompt_list import Item, read_prompts
 from priors.registry import RegisteredModels
@@ -25,7 +26,6 @@ from priors.user_files import encode_video
 
 __all__ = ["Job", "observe_many"]
 
-Log = Callable[[str], None]
 UNFINISHED = "not finished: the run was interrupted"
 MOST_ATTEMPTS = 3
 """Times a stage of a scene may end the worker it runs in before the scene counts as failed."""

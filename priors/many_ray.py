@@ -5,12 +5,13 @@ must see under the same path. A worker that dies is started again by Ray with th
 that keeps ending its workers fails after a few attempts, by name.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from hoijax.progress import Log
 from priors.many import MOST_ATTEMPTS, UNFINISHED, Job, describe
 from priors.prompt_list import Item
 from priors.stages import STAGE_NAMES, STAGES
@@ -82,7 +83,7 @@ class StageWorker:
 def run_pipeline(
     job: Job,
     items: Sequence[Item],
-    log: Callable[[str], None],
+    log: Log,
     groups: Sequence[Group] = GROUPS,
 ) -> None:
     """Take scenes through all groups on the running (or a local) Ray cluster.

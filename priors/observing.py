@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from hoijax.affordance import PartAffordanceGraph
 from hoijax.bundle_reading import Bundle
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
+from hoijax.progress import Log, silent
 from priors.registry import CHOICES, ModelChoices, RegisteredModels
 from priors.settings import ObserveSettings, Request
 from priors.stages import Models, observe
@@ -117,7 +118,7 @@ def observe_clip(
     options: ObserveOptions,
     *,
     models: Models | None = None,
-    log: Callable[[str], None] = lambda message: None,
+    log: Log = silent,
 ) -> tuple[Bundle, bytes]:
     """The bundle of a sentence by the models, and its clip as an mp4.
 

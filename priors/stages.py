@@ -14,15 +14,13 @@ from hoijax.bundle_format import Provenance
 from hoijax.bundle_reading import Bundle
 from hoijax.errors import UserError
 from hoijax.observations import Observations
-from hoijax.progress import finished
+from hoijax.progress import Log, finished, silent
 from priors import stage_work as work
 from priors.interfaces import Video
 from priors.settings import ObserveSettings, Request
 from priors.store import Entry, Store, content_key, model_identity, plain
 
 __all__ = ["STAGES", "STAGE_NAMES", "Models", "Run", "Stage", "observe"]
-
-Log = Callable[[str], None]
 
 
 @runtime_checkable
@@ -173,10 +171,6 @@ MAKER = {
 """Stage whose model each array of the observations comes from."""
 
 
-def _silent(_: str) -> None:
-    pass
-
-
 class Run:
     """The stages of one request, each looked up in the store before it is computed."""
 
@@ -188,7 +182,7 @@ class Run:
         store: Store,
         *,
         restart: str | None = None,
-        log: Log = _silent,
+        log: Log = silent,
     ):
         """restart: name of a stage to compute again although its result is stored.
 
@@ -354,7 +348,7 @@ def observe(
     store: Store,
     *,
     restart: str | None = None,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> tuple[Bundle, Run]:
     """All stages of one request; the bundle and the run it came from."""
     run = Run(request, settings, models, store, restart=restart, log=log)

@@ -9,7 +9,7 @@ surfaces apart.
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -56,6 +56,7 @@ from hoijax.methods.contact_pairs import stage_pairs
 from hoijax.methods.contact_states import always_touching, contact_states
 from hoijax.methods.joint_start import start_joints
 from hoijax.methods.point_maps import align
+from hoijax.progress import Log, silent
 from hoijax.result import Result
 from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.scene import Scene
@@ -65,11 +66,6 @@ from hoijax.solver.optimise import Schedule, Solution, optimise
 from hoijax.staging import build_scene, observed_objects, stage_contacts
 
 __all__ = ["check_weights", "first_neighbours", "first_unknowns", "solve_bundle"]
-Log = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 @dataclass
@@ -101,7 +97,7 @@ def solve_bundle(
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     terms: Sequence[LossTerm] = (),
     video: UInt8[np.ndarray, "T H W 3"] | None = None,
-    log: Log = _silent,
+    log: Log = silent,
 ) -> Result:
     """Body and object motion of one bundle.
 

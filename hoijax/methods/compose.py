@@ -42,6 +42,7 @@ from hoijax.methods.compose_fields import (
     render_views,
     start_field,
 )
+from hoijax.progress import Log, silent
 
 __all__ = ["Composer", "Composition", "Hooks", "Observers", "Segmenter", "SkeletonDetector"]
 
@@ -81,7 +82,7 @@ class Observers:
 class Hooks:
     """What watches a run: text for people, pictures, checkpoints."""
 
-    log: Callable[[str], None] = lambda message: None
+    log: Log = silent
     preview: Callable[[str, int, ndarray], None] = lambda stage, step, picture: None
     """(stage, step, (H, W, 3) linear RGB)."""
     checkpoints: Checkpoints | None = None

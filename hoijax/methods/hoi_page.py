@@ -34,7 +34,7 @@ from hoijax.methods.contact_states import always_touching, contact_states
 from hoijax.methods.object_curvature import with_curvature
 from hoijax.methods.point_maps import align
 from hoijax.objects.symmetry import find_symmetries
-from hoijax.progress import Stopwatch
+from hoijax.progress import Log, Stopwatch, silent
 from hoijax.result import Result
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
@@ -72,12 +72,6 @@ DEFAULT_TERMS = (
 
 TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
 
-Log = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
-
 
 def find_starts(scene: Scene, bundle: Bundle, settings: SolveSettings) -> Starts:
     """Stage b: K starting trajectories; the bundle's proposed yaws are among them."""
@@ -107,7 +101,7 @@ def solve_bundle(
     *,
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     terms: Sequence[LossTerm] = (),
-    log: Log = _silent,
+    log: Log = silent,
 ) -> Result:
     """All three stages of HOI-PAGE on one bundle.
 
@@ -133,7 +127,7 @@ class Staged:
     Ts_world_pointmap: Float[np.ndarray, "T 4 4"]
 
 
-def stage(bundle: Bundle, settings: SolveSettings, done: Callable[[str], None] = _silent) -> Staged:
+def stage(bundle: Bundle, settings: SolveSettings, done: Callable[[str], None] = silent) -> Staged:
     """Stages a and b: point maps aligned, scene built, starts found. `done` hears each part end."""
     vertices = posed_bodies_of(bundle)
     done("body")

@@ -6,7 +6,7 @@ where each window goes on from the poses of the window before it.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ from hoijax.methods.windows import (
     windows_of,
 )
 from hoijax.objects.symmetry import find_symmetries
-from hoijax.progress import Stopwatch, counted
+from hoijax.progress import Log, Stopwatch, counted, silent
 from hoijax.result import Result
 from hoijax.scene import Scene
 from hoijax.solver.frame_terms import frame_terms
@@ -54,12 +54,6 @@ from hoijax.solver.initialise import (
 from hoijax.solver.optimise import Solution
 from hoijax.staging import build_scene
 
-Log = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
-
 
 def solve_long_bundle(
     bundle: Bundle,
@@ -68,7 +62,7 @@ def solve_long_bundle(
     *,
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     terms: Sequence[LossTerm] = (),
-    log: Log = _silent,
+    log: Log = silent,
 ) -> Result:
     """`hoi_page.solve_bundle` by windows of `window` frames; the losses are those of the whole clip.
 

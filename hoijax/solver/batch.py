@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from hoijax.errors import UserError
+from hoijax.progress import Log, silent
 from hoijax.solver.optimise import Solution
 
 MOST_SCENES = 64
@@ -29,7 +30,6 @@ AXIS = "scenes"
 
 Solve = Callable[[Any, Any, Any, Any], Solution]
 """(scene, initial (K, ...), neighbours (K, ...), settings) -> Solution of K candidates."""
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class BatchSolver:
 
     solve: Solve
     devices: Sequence[Any] = field(default_factory=jax.local_devices)
-    log: Log = lambda message: None
+    log: Log = silent
     most_scenes: int = MOST_SCENES
     compiled: dict[tuple, Any] = field(default_factory=dict)
     """Programs by bucket and chunk: `len` counts compilations."""
