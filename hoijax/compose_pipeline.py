@@ -14,10 +14,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
+from hoijax.checkpoints import Checkpoints
 from hoijax.compose_config import ComposeSettings, compose_preset
 from hoijax.compose_output import BODY, StaticScene, assemble, write_composition
 from hoijax.errors import UserError
-from hoijax.fields.checkpoints import Checkpoints
 from hoijax.methods.compose import Composer, Composition, Hooks, Observers
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from hoijax.output_folder import check_output, output_folder

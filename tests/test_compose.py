@@ -13,11 +13,11 @@ from hoijax.bodies.contact import RELAXED_HAND_POSE
 from hoijax.bodies.keypoints import openpose18
 from hoijax.bodies.motion_fit import known_person
 from hoijax.bodies.pose_prior import canonical_pose, seated_reference
+from hoijax.checkpoints import DONE, Checkpoints
 from hoijax.compose_config import ComposeSettings, compose_preset
 from hoijax.compose_metrics import chamfer
 from hoijax.errors import UserError
 from hoijax.fields.cameras import OrbitSettings, ring_cameras
-from hoijax.fields.checkpoints import DONE, Checkpoints
 from hoijax.fields.closed_form import ClosedFormGuidance
 from hoijax.fields.composition import new_entity
 from hoijax.fields.known_scene import (

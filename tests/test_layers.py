@@ -16,11 +16,14 @@ LAYERS = {
     # below A: the error every room raises, and how files and schemas are read
     "hoijax.errors": "base",
     "hoijax.schema_errors": "base",
+    "hoijax.checkpoints": "base",
     "hoijax.claims": "base",
     "hoijax.manifest": "base",
     "hoijax.npz": "base",
     "hoijax.output_folder": "base",
+    "hoijax.preemption": "base",
     "hoijax.progress": "base",
+    "hoijax.solve_checkpoints": "base",
     "hoijax.working": "base",
     # A: mathematics and schemas
     "hoijax.affordance": "A",

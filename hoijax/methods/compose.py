@@ -18,10 +18,10 @@ from numpy import ndarray
 
 from hoijax.bodies.motion_fit import known_person
 from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.checkpoints import DONE, Checkpoints
 from hoijax.compose_config import ComposeSettings
 from hoijax.errors import UserError
 from hoijax.fields.cameras import random_cameras, ring_cameras
-from hoijax.fields.checkpoints import DONE, Checkpoints
 from hoijax.fields.composition import Entity, refresh_occupancy
 from hoijax.fields.distillation import Distiller, StepReport, TrainState
 from hoijax.fields.guidance import Guidance, ViewCameras

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hoijax import preemption
+
 SEGMENT_SECONDS = 1.0
 """How long a program runs before Python looks whether the process was asked to end."""
 
@@ -87,6 +89,11 @@ def _advance(stepper: Stepper, given: Given, index: Any, carry: Any) -> Any:
     return stepper.advance(given, carry, index)
 
 
+@partial(jax.jit, static_argnames=("stepper",))
+def _begin(stepper: Stepper, given: Given) -> Any:
+    return stepper.begin(given)
+
+
 @partial(jax.jit, static_argnames=("stepper",), donate_argnames=("carry",))
 def _segment(stepper: Stepper, given: Given, carry: Any, first: Any, last: Any) -> tuple[Any, Any]:
     """Items [first, last), and the Solution so far. One program also begins and finishes: three
@@ -110,19 +117,21 @@ def in_segments(
     takes. Where the descent was kept half done, it goes on from there.
     """
     watch = watch or Unwatched()
-    like = jax.eval_shape(stepper.begin, given)
+    like = _begin.eval_shape(stepper, given)  # traced once, never compiled
     total = stepper.items(given)
     kept = watch.resume(like)
     done, carry = kept or (0, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like))
     carry = jax.device_put(carry)
     solution, count, first = None, 1, True
-    while solution is None or done < total:
-        last = min(done + count, total)
-        begun = clock()
-        bounds = np.int32(done), np.int32(last)
-        carry, solution = jax.block_until_ready(_segment(stepper, given, carry, *bounds))
-        each = max((clock() - begun) / max(last - done, 1), 1e-9)
-        count = 1 if first else max(int(seconds / each), 1)
-        done, first = last, False
-        watch.look(done, total, carry)
+    with preemption.held():  # what is carried is given away to a segment: it must come back
+        while solution is None or done < total:
+            last = min(done + count, total)
+            begun = clock()
+            bounds = np.int32(done), np.int32(last)
+            carry, solution = jax.block_until_ready(_segment(stepper, given, carry, *bounds))
+            each = max((clock() - begun) / max(last - done, 1), 1e-9)
+            count = 1 if first else max(int(seconds / each), 1)
+            done, first = last, False
+            watch.look(done, total, carry)
+            preemption.leave_if_asked()
     return solution
