@@ -23,7 +23,6 @@ LAYERS = {
     "hoijax.output_folder": "base",
     "hoijax.preemption": "base",
     "hoijax.progress": "base",
-    "hoijax.solve_checkpoints": "base",
     "hoijax.working": "base",
     # A: mathematics and schemas
     "hoijax.affordance": "A",
@@ -86,6 +85,7 @@ LAYERS = {
     "hoijax.observing": "E",
     "hoijax.pipeline": "E",
     "hoijax.ray_scenes": "E",
+    "hoijax.solve_checkpoints": "E",
     "hoijax.prior_flags": "E",
     "hoijax.remote": "E",
     "hoijax.runtime": "E",

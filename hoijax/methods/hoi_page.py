@@ -41,8 +41,9 @@ from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
 from hoijax.solver.halving import halving_rungs
 from hoijax.solver.initialise import Starts, search_starts, with_proposed_yaws, yaw_starts
 from hoijax.solver.neighbours import empty_neighbours, refresh_all, refresh_bodies
-from hoijax.solver.newton import optimise_newton
-from hoijax.solver.optimise import Problem, Schedule, Solution, optimise
+from hoijax.solver.newton import Newton
+from hoijax.solver.optimise import Adam, Problem, Schedule, Solution
+from hoijax.solver.segments import Given, Stepper, Watch, in_segments, run_whole
 from hoijax.staging import build_scene, posed_bodies
 
 PUBLISHED_TERMS = (
@@ -102,16 +103,18 @@ def solve_bundle(
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     terms: Sequence[LossTerm] = (),
     log: Log = silent,
+    watch: Watch | None = None,
 ) -> Result:
     """All three stages of HOI-PAGE on one bundle.
 
     terms: further loss terms, added to the preset's table. weights: overrides by term name.
+    watch: looks at the descent between its segments (`solver.segments`).
     """
     table = (*TERMS[settings.preset], *terms)
     times: dict[str, float] = {}
     clock = Stopwatch(times, log)
     staged = stage(bundle, settings, clock.lap)
-    solution = descend(staged.scene, staged.starts, staged.states, table, settings, weights)
+    solution = descend(staged.scene, staged.starts, staged.states, table, settings, weights, watch)
     clock.lap("optimise")
     return to_result(bundle, staged, solution, table, times)
 
@@ -169,12 +172,18 @@ def descend(
     table: Sequence[LossTerm],
     settings: SolveSettings,
     weights: Mapping[str, float | tuple[float, float]] | None = None,
+    watch: Watch | None = None,
 ) -> Solution:
-    """Stage c: the joint optimisation of all K candidates, one compiled program."""
-    neighbours = first_neighbours(scene, states)
-    solve = descent(table, settings)
-    solution = solve(scene, starts.unknowns, neighbours, default_weights(table, weights))
-    return jax.block_until_ready(solution)
+    """Stage c: the joint optimisation of all K candidates, one compiled program run by segments."""
+    rates = jnp.asarray(settings.learning_rate), jnp.asarray(settings.final_learning_rate)
+    given = Given(
+        scene,
+        starts.unknowns,
+        first_neighbours(scene, states),
+        default_weights(table, weights),
+        Schedule(*rates),
+    )
+    return in_segments(stepper_of(table, settings, len(states)), given, watch)
 
 
 def first_neighbours(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbours:
@@ -187,37 +196,26 @@ def first_neighbours(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighb
 def descent(
     table: Sequence[LossTerm], settings: SolveSettings
 ) -> Callable[[Scene, Unknowns, Neighbours, Weights], Solution]:
-    """The optimiser that the settings choose, for one scene's candidates under given weights."""
-    if settings.optimizer == "lm":
-        curved = object_problem(with_curvature(table))
-        rounds = max(settings.steps // settings.round_steps, 1)
-        steps = min(settings.round_steps, settings.steps)
+    """The optimiser that the settings choose, whole, for one scene's candidates under given weights."""
 
-        def newton(
-            scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights
-        ) -> Solution:
-            count = initial.translation.shape[0]
-            rungs = halving_rungs(count, rounds) if settings.halving else ()
-            given = curved, scene, initial, neighbours, weights
-            return optimise_newton(*given, rounds=rounds, steps=steps, halving=rungs)
-
-        return newton
-    problem = object_problem(table)
-
-    def adam(scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights) -> Solution:
+    def solve(
+        scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights
+    ) -> Solution:
         rates = settings.learning_rate, settings.final_learning_rate
-        return optimise(
-            problem,
-            scene,
-            initial,
-            neighbours,
-            weights,
-            Schedule(*map(jnp.asarray, rates)),
-            steps=settings.steps,
-            refresh_every=settings.refresh_every,
-        )
+        given = Given(scene, initial, neighbours, weights, Schedule(*map(jnp.asarray, rates)))
+        return run_whole(stepper_of(table, settings, initial.translation.shape[0]), given)
 
-    return adam
+    return solve
+
+
+def stepper_of(table: Sequence[LossTerm], settings: SolveSettings, count: int) -> Stepper:
+    """The optimiser that the settings choose for `count` candidates, as items of work."""
+    if settings.optimizer == "adam":
+        return Adam(object_problem(table), settings.steps, settings.refresh_every)
+    rounds = max(settings.steps // settings.round_steps, 1)
+    steps = min(settings.round_steps, settings.steps)
+    rungs = halving_rungs(count, rounds) if settings.halving else ()
+    return Newton(object_problem(with_curvature(table)), rounds, steps, rungs)
 
 
 def to_result(

@@ -6,7 +6,7 @@ where each window goes on from the poses of the window before it.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,7 @@ from hoijax.solver.initialise import (
     with_proposed_yaws,
 )
 from hoijax.solver.optimise import Solution
+from hoijax.solver.segments import Watch
 from hoijax.staging import build_scene
 
 
@@ -63,9 +64,11 @@ def solve_long_bundle(
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     terms: Sequence[LossTerm] = (),
     log: Log = silent,
+    watch: Callable[[str], Watch | None] = lambda stage: None,
 ) -> Result:
     """`hoi_page.solve_bundle` by windows of `window` frames; the losses are those of the whole clip.
 
+    watch: what looks at the descent of each window, by its name (`solver.segments`).
     `run["windows"]` of the result has the spans, and how far apart neighbours were at every seam.
     Raises UserError for a window that is too short, or a preset that windows cannot serve.
     """
@@ -77,7 +80,7 @@ def solve_long_bundle(
     times: dict[str, float] = {}
     clock = Stopwatch(times, log)
     staged = stage_windows(bundle, settings, windows, clock)
-    solution, poses = descend_windows(staged, table, settings, windows, weights, clock)
+    solution, poses = descend_windows(staged, table, settings, windows, weights, clock, watch)
     clock.lap("optimise")
     result = to_result(bundle, staged, solution, table, times)
     run = {
@@ -157,6 +160,7 @@ def descend_windows(
     windows: Windows,
     weights: Mapping[str, float | tuple[float, float]] | None,
     clock: Stopwatch,
+    watch: Callable[[str], Watch | None] = lambda stage: None,
 ) -> tuple[Solution, Poses]:
     """The descent of every window, each from where the one before it ended, joined to one solution.
 
@@ -170,7 +174,8 @@ def descend_windows(
         start = track.between(span) if poses is None else poses.go_on(span, track)
         starts = Starts(start.unknowns, staged.starts.labels)
         states = staged.states[:, :, span[0] : span[1]]
-        solution = descend(scene, starts, states, table, settings, weights)
+        looking = watch(f"window {i + 1}")
+        solution = descend(scene, starts, states, table, settings, weights, looking)
         solution = jax.device_get(solution)
         own = Poses.of(solution.unknowns)
         if poses is None:

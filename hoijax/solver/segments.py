@@ -90,6 +90,12 @@ def _advance(stepper: Stepper, given: Given, index: Any, carry: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames=("stepper",))
+def run_whole(stepper: Stepper, given: Given) -> Any:
+    """All items in one compiled program: the Solution."""
+    return whole(stepper, given)
+
+
+@partial(jax.jit, static_argnames=("stepper",))
 def _begin(stepper: Stepper, given: Given) -> Any:
     return stepper.begin(given)
 
