@@ -1,6 +1,7 @@
 """A descent in a process of its own, to be killed: `python resume_worker.py FOLDER OUT ITEMS SECONDS`.
 
-Keeps a checkpoint after every item, says "N" after each, and writes the bits it ends on to OUT.
+Says "N" after every item, sleeps, keeps a checkpoint where one is due, and writes the bits it ends on
+to OUT.
 """
 
 import sys
@@ -40,10 +41,11 @@ class Walk:
 
 class Slow(StageWatch):
     def look(self, done: int, total: int, carry) -> None:
-        super().look(done, total, carry)
-        self.kept._store and self.kept._store.wait()
         print(done, flush=True)
         time.sleep(float(sys.argv[4]))
+        super().look(done, total, carry)
+        if self.kept._store is not None:
+            self.kept._store.wait()
 
 
 if __name__ == "__main__":

@@ -116,9 +116,9 @@ def test_segments_are_as_long_as_they_should_be():
 # --- processes that end
 
 
-def start(folder: Path, out: Path, seconds: float) -> subprocess.Popen:
-    command = [sys.executable, WORKER, folder, out, ITEMS, seconds]
-    environment = os.environ | {"HOIJAX_CHECKPOINT_SECONDS": "0", "JAX_PLATFORMS": "cpu"}
+def start(folder: Path, out: Path, sleep: float, every: float) -> subprocess.Popen:
+    command = [sys.executable, WORKER, folder, out, ITEMS, sleep]
+    environment = os.environ | {"HOIJAX_CHECKPOINT_SECONDS": str(every), "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment,
         cwd=WORKER.parents[1],
@@ -127,23 +127,24 @@ def start(folder: Path, out: Path, seconds: float) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_killed_or_told_to_end_it_goes_on_to_the_same_bits(tmp_path):
-    undisturbed = start(tmp_path / "c", tmp_path / "undisturbed.npy", 0.0)
-    for name, code in ((signal.SIGKILL, -9), (signal.SIGTERM, preemption.EXIT_CODE)):
+    """Killed while checkpoints are written all the time; told to end where none would be."""
+    with start(tmp_path / "c", tmp_path / "undisturbed.npy", 0.0, 1e9) as undisturbed:
+        undisturbed.communicate(timeout=60)
+    for name, code, every, goes_on in (
+        (signal.SIGKILL, -9, 0.0, 3),  # after its second item, which was kept
+        (signal.SIGTERM, 143, 1e9, 4),  # after its third, which it kept because it was told to end
+    ):
         folder, out = tmp_path / f".{name}", tmp_path / f"{name}.npy"
-        first = start(folder, out, 0.4)
-        assert first.stdout is not None
-        for line in first.stdout:
-            if int(line) == 3:
-                first.send_signal(name)
-                break
-        rest = first.stdout.read()
-        assert first.wait(60) == code
+        with start(folder, out, 0.4, every) as first:
+            assert first.stdout is not None
+            assert next(line for line in first.stdout if int(line) == 3)
+            first.send_signal(name)
+            assert first.stdout.read() == ""
+        assert first.returncode == code
         assert not out.exists()
-        assert rest.split() == ([] if name == signal.SIGKILL else ["4"]), "one more, which is kept"
-        again = start(folder, out, 0.0)
-        said, _ = again.communicate(timeout=60)
-        assert int(said.split()[0]) in (4, 5), "begun anew"
-        assert undisturbed.wait(60) == 0
+        with start(folder, out, 0.0, 1e9) as again:
+            said, _ = again.communicate(timeout=60)
+        assert int(said.split()[0]) == goes_on
         assert out.read_bytes() == (tmp_path / "undisturbed.npy").read_bytes()
 
 
