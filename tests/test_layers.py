@@ -29,6 +29,7 @@ LAYERS = {
     "hoijax.config": "A",
     "hoijax.frames": "A",
     "hoijax.losses.lookup": "A",  # bilinear look-up in an image; staging packs images for it
+    "hoijax.nearest": "A",
     "hoijax.numerics": "A",
     "hoijax.rigid": "A",
     "hoijax.rotations": "A",

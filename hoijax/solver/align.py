@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.camera import project
+from hoijax.nearest import nearest_indices
 from hoijax.numerics import geman_mcclure, masked_mean
 from hoijax.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 
@@ -81,36 +82,6 @@ def apply(similarity: Similarity, points: Float[Array, "T n 3"]) -> Float[Array,
     return scaled @ jnp.swapaxes(rotation, -1, -2) + similarity.translation[:, None]
 
 
-CHUNK = 16  # targets a scan iteration visits
-
-
-def _nearest(queries: Float[Array, "T m d"], targets: Float[Array, "T v d"]) -> Int[Array, "T m"]:
-    """Index of the nearest target, the first where several are equally near.
-
-    A scan keeps the queries' minima in cache while CHUNK targets at a time go by: no (m, v) array
-    exists. An argmin, which XLA does not vectorise on CPU, took 14 times as long.
-    """
-    extra = -targets.shape[1] % CHUNK
-    padded = jnp.pad(targets, ((0, 0), (0, extra), (0, 0)), mode="edge")
-    frames, count, axes = padded.shape
-    chunks = jnp.transpose(padded.reshape(frames, -1, CHUNK, axes), (1, 2, 3, 0))
-
-    def visit(best, chunk):
-        smallest, index = best
-        targets, first = chunk
-        for k in range(CHUNK):
-            squared = sum((queries[..., a] - targets[k, a, :, None]) ** 2 for a in range(axes))
-            index = jnp.where(squared < smallest, first + k, index)
-            smallest = jnp.minimum(smallest, squared)
-        return (smallest, index), None
-
-    shape = queries.shape[:2]
-    start = jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32)
-    firsts = jnp.arange(count // CHUNK, dtype=jnp.int32) * CHUNK
-    (_, index), _ = jax.lax.scan(visit, start, (chunks, firsts))
-    return index
-
-
 @flax.struct.dataclass
 class _Rays:
     """Observed points and pixels by component, and each point's share in its frame's mean."""
@@ -165,10 +136,10 @@ def _matches(similarity: Similarity, data: AlignmentData, use_pixels: bool) -> _
     pixel_vertices = None
     if use_pixels:
         projected = project(apply_inverse(similarity, data.vertices_world), data.intrinsics)
-        pixel_vertices = at(_nearest(data.pixels, projected))
+        pixel_vertices = at(nearest_indices(data.pixels, projected))
     share = _shares(data.mask)[..., None]
     points = jnp.where(data.mask[..., None], data.points, 0.0)
-    targets = at(_nearest(apply(similarity, data.points), data.vertices_world))
+    targets = at(nearest_indices(apply(similarity, data.points), data.vertices_world))
     mean_point, mean_target = jnp.sum(share * points, 1), jnp.sum(share * targets, 1)
     points, targets = points - mean_point[:, None], targets - mean_target[:, None]
     return _Matches(
