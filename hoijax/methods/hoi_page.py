@@ -19,6 +19,9 @@ from hoijax.config import SolveSettings
 from hoijax.errors import UserError
 from hoijax.losses.contact import contact, contact_drift
 from hoijax.losses.fit import (
+    MASK_RHO,
+    POINT_RHO,
+    ROBUST_RHO,
     model_mask,
     object_pixels,
     object_points,
@@ -47,9 +50,9 @@ from hoijax.solver.segments import Given, Stepper, Watch, in_segments, run_whole
 from hoijax.staging import build_scene, posed_bodies
 
 PUBLISHED_TERMS = (
-    LossTerm.constant("object_points", object_points, 1e3),
+    LossTerm.constant("object_points", object_points, 1e3, scale=ROBUST_RHO),
     LossTerm.constant("object_pixels", object_pixels, 1e-4, reads_pixel_neighbours=True),
-    LossTerm.constant("part_points", part_points, 1e2),
+    LossTerm.constant("part_points", part_points, 1e2, scale=ROBUST_RHO),
     LossTerm.constant("part_pixels", part_pixels, 1e-4, reads_pixel_neighbours=True),
     LossTerm.constant("translation_smoothness", translation_smoothness, 1e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e3),
@@ -59,9 +62,9 @@ PUBLISHED_TERMS = (
 )
 
 DEFAULT_TERMS = (
-    LossTerm.constant("object_points", robust_object_points, 1e3),
-    LossTerm.constant("part_points", robust_part_points, 3e2),
-    LossTerm.constant("model_mask", model_mask, 2e-2),
+    LossTerm.constant("object_points", robust_object_points, 1e3, scale=POINT_RHO),
+    LossTerm.constant("part_points", robust_part_points, 3e2, scale=POINT_RHO),
+    LossTerm.constant("model_mask", model_mask, 2e-2, scale=MASK_RHO),
     LossTerm.constant("translation_smoothness", translation_smoothness, 3e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e2),
     LossTerm("penetration", penetration, 0.0, 3.0),

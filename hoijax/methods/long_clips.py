@@ -18,7 +18,7 @@ from hoijax.bundle import Bundle
 from hoijax.camera_motion import settle_camera
 from hoijax.config import SearchSettings, SolveSettings
 from hoijax.errors import UserError
-from hoijax.losses.term import LossTerm, default_weights, final_total
+from hoijax.losses.term import LossTerm, Weights, default_weights, final_total
 from hoijax.methods.contact_states import always_touching, contact_states
 from hoijax.methods.hoi_page import (
     TERMS,
@@ -186,7 +186,7 @@ def descend_windows(
         counted(clock.log, "optimise", i + 1, len(windows.spans))
     assert poses is not None
     values = default_weights(table, weights)
-    reports = joined_reports(staged, table, windows, poses)
+    reports = joined_reports(staged, table, windows, poses, values)
     means = {
         name: np.mean([getattr(s, name) for s in found], axis=0)
         for name in ("history", "initial_losses")
@@ -202,13 +202,17 @@ def descend_windows(
 
 
 def joined_reports(
-    staged: Staged, table: Sequence[LossTerm], windows: Windows, poses: Poses
+    staged: Staged,
+    table: Sequence[LossTerm],
+    windows: Windows,
+    poses: Poses,
+    weights: Weights | None = None,
 ) -> Float[ndarray, "K n"]:
     """Unweighted terms of whole trajectories: each frame as the window that owns it sees it."""
     problem, sums = object_problem(table), []
     for span, (a, b) in zip(windows.spans, windows.owned, strict=True):
         scene = scene_between(staged.scene, span)
         states = jnp.asarray(staged.states[:, :, span[0] : span[1]])
-        values = frame_terms(problem, scene, poses.between(span).unknowns, states)
+        values = frame_terms(problem, scene, poses.between(span).unknowns, states, weights)
         sums.append(np.asarray(values)[:, :, a - span[0] : b - span[0]])
     return np.concatenate(sums, axis=2).mean(axis=2)

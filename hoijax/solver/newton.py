@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from hoijax.losses.term import Weights, evaluate, final_total, weights_at
+from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
 from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.scene import Neighbours, PosedScene, Scene, Unknowns
 from hoijax.solver.banded import solve_banded
@@ -209,7 +209,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
     rarely = index % max(rounds // 2, 1) == 0
     neighbours = problem.refresh(scene, unknowns, neighbours, rarely)
     posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
-    curvature = total_curvature(terms, posed, weights_at(terms, weights, progress))
+    curvature = total_curvature(terms, posed, weights_at(terms, weights, progress), weights)
     nowhere = _Local(
         jnp.asarray(jnp.inf),
         jnp.full((len(terms),), jnp.nan),
@@ -233,14 +233,19 @@ def _keep_best(terms, weights, state: _State, here: _Local) -> _State:
 Blocks = tuple[Float[Array, "O T 6 6"], Float[Array, "O T-1 6 6"], Float[Array, "O T-2 6 6"]]
 
 
-def total_curvature(terms, posed: PosedScene, current: Float[Array, " n"]) -> Blocks:
-    """Weighted sum over the terms that know theirs: blocks on the diagonal and beside it."""
+def total_curvature(
+    terms, posed: PosedScene, current: Float[Array, " n"], weights: Weights | None = None
+) -> Blocks:
+    """Weighted sum over the terms that know theirs: blocks on the diagonal and beside it.
+
+    current: the weights now. weights: for the robust scales; without them the terms' own.
+    """
     o, t = posed.translations.shape[:2]
     sums = [jnp.zeros((o, max(t - offset, 0), 6, 6)) for offset in range(3)]
     for term, weight in zip(terms, current, strict=True):
         if term.curvature is None:
             continue
-        found = term.curvature(posed)
+        found = term.curvature(posed, *scale_arguments(term, weights))
         for offset, block in enumerate((found.diagonal, found.to_next, found.to_second)):
             if block is not None:
                 sums[offset] = sums[offset] + weight / t * block
