@@ -1,7 +1,7 @@
 """`hoijax solve --method anchor-motion`: options to settings, the static scene, the solve."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from hoijax.losses.term import LossTerm
 from hoijax.methods import anchor_motion
 from hoijax.progress import Log
 from hoijax.result import Result
+from hoijax.solver.segments import Watch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,7 @@ def solve_anchor(
     weights: Mapping[str, float | tuple[float, float]] | None,
     terms: Sequence[LossTerm],
     log: Log,
+    watch: Callable[[str], Watch | None] = lambda stage: None,
 ) -> Result:
     """Solve a bundle with the static scene that the options name."""
     static = None
@@ -84,6 +86,7 @@ def solve_anchor(
         terms=terms,
         video=None if options.video is None else _clip(Path(options.video), bundle.frame_count),
         log=log,
+        watch=watch,
     )
 
 

@@ -1,13 +1,12 @@
 """The command line: `hoijax generate | observe | solve | compose | evaluate | export | view | ablate | doctor | bundle check`."""
 
-import signal
 import sys
-import threading
 import warnings
 from typing import Annotated
 
 import tyro
 
+from hoijax import preemption
 from hoijax.commands.composing import Compose
 from hoijax.commands.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.commands.solving import Generate, Observe, Solve
@@ -41,15 +40,10 @@ Command = (
 )
 
 
-def _terminate(signum: int, frame: object) -> None:
-    sys.exit(128 + signum)
-
-
 def main() -> None:
     """Entry point of `hoijax`. Exit codes: 0 done, 2 bad input, 130 interrupted, 143 terminated."""
-    if threading.current_thread() is threading.main_thread():
-        # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
-        signal.signal(signal.SIGTERM, _terminate)
+    # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
+    preemption.listen()
     command = tyro.cli(Command, prog="hoijax", description=DESCRIPTION)
     (name,) = (name for name, kind in COMMANDS.items() if type(command) is kind)
     talk = Talk(name, quiet=command.quiet, as_json=command.json)
@@ -62,6 +56,11 @@ def main() -> None:
     except KeyboardInterrupt:
         talk.finish(130, "interrupted: nothing was written.")
         sys.exit(130)
+    except SystemExit as stop:
+        if stop.code != preemption.EXIT_CODE:
+            raise
+        talk.finish(preemption.EXIT_CODE, "terminated: the same command goes on from what is kept.")
+        sys.exit(preemption.EXIT_CODE)
     except BaseException:
         talk.log.stop(remember=False)
         raise

@@ -11,12 +11,12 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from hoijax.camera import PinholeCamera
+from hoijax.checkpoints import DONE, Checkpoints
 from hoijax.compose_config import ComposeSettings
 from hoijax.compose_metrics import compare
 from hoijax.contact_table import compile_contacts
 from hoijax.errors import UserError
 from hoijax.fields.cameras import OrbitSettings, ring_cameras
-from hoijax.fields.checkpoints import DONE, Checkpoints
 from hoijax.fields.composition import Entity
 from hoijax.fields.known_scene import HUMAN, OBJECT, silhouettes
 from hoijax.fields.surface import density_grid, extract_surface, place_on_field, surface_of_grid

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
+from hoijax.checkpoints import Checkpoints
 from hoijax.compose_config import ComposeSettings, compose_preset
 from hoijax.compose_output import BODY, StaticScene, assemble, write_composition
 from hoijax.errors import UserError
-from hoijax.fields.checkpoints import Checkpoints
 from hoijax.methods.compose import Composer, Composition, Hooks, Observers
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from hoijax.output_folder import check_output, output_folder
@@ -134,10 +134,12 @@ def compose_to_folder(
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
     begun = time.perf_counter()
-    hooks = Hooks(log, _previews(work), Checkpoints(work / "checkpoints"))
+    kept = Checkpoints(work / "checkpoints")
+    hooks = Hooks(log, _previews(work), kept)
     try:
         scene, composition = compose(text, options, hooks=hooks, settings=settings)
     except UserError:
+        kept.close()
         if not any((work / "checkpoints").iterdir()):  # refused at the door: nothing to continue
             shutil.rmtree(work, ignore_errors=True)
         raise
@@ -149,6 +151,7 @@ def compose_to_folder(
                 "renders smaller pictures; checkpoints of the larger one are not used."
             ) from error
         raise
+    kept.close()
     with output_folder(out) as folder:
         write_composition(scene, composition, folder, work, options.turntable)
     shutil.rmtree(work, ignore_errors=True)

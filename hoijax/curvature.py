@@ -31,7 +31,7 @@ def gram(jacobian: Float[Array, "*batch n 6"], weight: Float[Array, "*batch n"])
     return 2.0 * jnp.einsum("...ni,...nj->...ij", weight[..., None] * jacobian, jacobian)
 
 
-def robust_weight(squared: Float[Array, "*n"], rho: float) -> Float[Array, "*n"]:
+def robust_weight(squared: Float[Array, "*n"], rho: float | Float[Array, ""]) -> Float[Array, "*n"]:
     """Slope of `geman_mcclure`: the weight of a residual in the reweighted least squares."""
     return (rho**2 / (squared + rho**2)) ** 2
 

@@ -1,7 +1,7 @@
 """Designs of a sweep: which numbers are varied, and which combinations of them are solved.
 
-A factor is a loss weight (`contact`), one end of its schedule (`contact.end`) or, for Adam, a
-learning rate; all of them are traced arrays, so no design compiles anything.
+A factor is a loss weight (`contact`), one end of its schedule (`contact.end`), the scale of a term's
+robust kernel (`object_points.scale`) or, for Adam, a learning rate; all of them are traced arrays, so no design compiles anything.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from hoijax.config import SolveSettings
 from hoijax.errors import UserError
-from hoijax.losses.term import LossTerm
+from hoijax.losses.term import SCALE, LossTerm, weight_names
 
 Ramp = tuple[float, float]
 Design = dict[str, Ramp]
@@ -45,9 +45,8 @@ Factors = dict[str, list[Ramp] | Range]
 
 def factor_names(table: Sequence[LossTerm], settings: SolveSettings) -> list[str]:
     """What can be varied under these settings."""
-    terms = [term.name for term in table]
-    ends = [f"{name}.{end}" for name in terms for end in ("start", "end")]
-    return [*terms, *ends, *(RATES if settings.optimizer == "adam" else ())]
+    ends = [f"{term.name}.{end}" for term in table for end in ("start", "end")]
+    return [*weight_names(table), *ends, *(RATES if settings.optimizer == "adam" else ())]
 
 
 def parse_factors(text: str, known: Sequence[str]) -> Factors:
@@ -67,22 +66,31 @@ def parse_factors(text: str, known: Sequence[str]) -> Factors:
             )
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.0)
-            what = "needs --optimizer adam" if name in RATES else "is no loss term"
             raise UserError(
-                f"--weights: '{name}' {what}. Did you mean '{near[0]}'? "
-                f"Known: {', '.join(k for k in known if '.' not in k)}; and NAME.start, NAME.end."
+                f"--weights: '{name}' {_what_is_wrong(name)}. Did you mean '{near[0]}'? Known: "
+                f"{', '.join(k for k in known if '.' not in k or k.endswith(SCALE))}; and "
+                "NAME.start, NAME.end."
             )
         ramps = isinstance(found, list) and any(a != b for a, b in found)
         if ramps and ("." in name or name in RATES):
             raise UserError(f"--weights: '{item}' is one number and cannot ramp from a to b.")
+        least = found.low if isinstance(found, Range) else min(a for a, _ in found)
+        if name.endswith(SCALE) and least <= 0.0:
+            raise UserError(f"--weights: '{item}': a scale is above 0.")
         factors[name] = found
     if not factors:
         raise UserError('--weights names no weight. Write such as "contact=0,1e2,1e3".')
     for name in factors:
-        term = name.partition(".")[0]
-        if term != name and term in factors:
+        term, _, end = name.partition(".")
+        if end in ("start", "end") and term in factors:
             raise UserError(f"--weights: '{name}' and '{term}' set the same number. Keep one.")
     return factors
+
+
+def _what_is_wrong(name: str) -> str:
+    if name in RATES:
+        return "needs --optimizer adam"
+    return "is no robust scale of a term" if name.endswith(SCALE) else "is no loss term"
 
 
 def _values(text: str) -> list[Ramp] | None:
@@ -156,7 +164,7 @@ def full_factorial(factors: Mapping[str, Sequence[Ramp]]) -> list[Design]:
 
 
 def overrides_of(design: Design, table: Sequence[LossTerm]) -> dict[str, Ramp]:
-    """Start and end weight of every term that a design sets."""
+    """Start and end weight of every term that a design sets, and the robust scales it sets."""
     found: dict[str, Ramp] = {}
     for term in table:
         start, end = design.get(term.name, (term.start, term.end))
@@ -164,6 +172,8 @@ def overrides_of(design: Design, table: Sequence[LossTerm]) -> dict[str, Ramp]:
         end = design.get(f"{term.name}.end", (end, 0.0))[0]
         if (start, end) != (term.start, term.end):
             found[term.name] = (start, end)
+        if term.name + SCALE in design:
+            found[term.name + SCALE] = design[term.name + SCALE]
     return found
 
 

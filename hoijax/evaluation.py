@@ -61,6 +61,7 @@ class Evaluator:
         self._grids, self._symmetries = grids, symmetries
         self._candidate = result.winner
         self._bodies: dict[int, tuple[ndarray, ndarray]] = {}
+        self._true_joints: ndarray | None = None
         shape = (len(result.assets), result.frame_count)
         if truth is not None and truth.Ts_world_object.shape[:2] != shape:
             raise UserError(
@@ -84,11 +85,12 @@ class Evaluator:
         """
         self._candidate = candidate
         poses = self.object_poses(candidate)
-        values = self._contact_values(poses) | self._motion_values(poses)
+        edges = self.edge_distances(poses)
+        values = self._contact_values(poses, edges) | self._motion_values(poses)
         if self.result.candidate_body_rotations is not None:
             values |= self._object_in_body(poses)
         if self.truth is not None:
-            values |= self._truth_values(poses, self.truth)
+            values |= self._truth_values(poses, edges, self.truth)
         return values
 
     def object_poses(self, candidate: int) -> Float[ndarray, "O T 4 4"]:
@@ -169,9 +171,8 @@ class Evaluator:
         samples = asset.samples[asset.sample_parts == part] if part >= 0 else asset.samples
         return _moved(np.resize(samples, (PART_VERTICES, 3)), poses[index])
 
-    def _contact_values(self, poses: ndarray) -> dict[str, float]:
+    def _contact_values(self, poses: ndarray, edges: ndarray) -> dict[str, float]:
         signed = self._signed_distances(poses)
-        edges = self.edge_distances(poses)
         continuous = self.table.is_continuous
         return {
             "noncollision": metrics.noncollision(signed),
@@ -206,7 +207,9 @@ class Evaluator:
 
     def _joint_values(self, truth: Truth) -> dict[str, float]:
         """Joint errors against the truth's bodies, which may have other bone lengths."""
-        true = _truth_joints(self.body, truth)[:, :, :BODY_JOINTS]
+        if self._true_joints is None:
+            self._true_joints = _truth_joints(self.body, truth)[:, :, :BODY_JOINTS]
+        true = self._true_joints
         joints = self.bodies[1][:, :, :BODY_JOINTS]
         if true.shape != joints.shape:
             return {}
@@ -250,7 +253,7 @@ class Evaluator:
         finite = [poses for poses in candidates if np.isfinite(poses).all()]
         return metrics.object_diversity(np.stack([_moved(samples, poses) for poses in finite]))
 
-    def _truth_values(self, poses: ndarray, truth: Truth) -> dict[str, float]:
+    def _truth_values(self, poses: ndarray, edges: ndarray, truth: Truth) -> dict[str, float]:
         values: dict[str, float] = {}
         rows = []
         for o, asset in enumerate(self.result.assets):
@@ -267,7 +270,7 @@ class Evaluator:
             for asset, row in zip(self.result.assets, rows, strict=True):
                 values |= {f"{n}/{asset.name}": v for n, v in zip(names, row, strict=True)}
         values |= self._joint_values(truth)
-        touches: Bool[ndarray, "E T"] = self.edge_distances(poses) <= CONTACT_THRESHOLD
+        touches: Bool[ndarray, "E T"] = edges <= CONTACT_THRESHOLD
         if truth.edge_contact.shape == touches.shape:
             found = metrics.contact_detection(touches, truth.edge_contact)
             values |= {
@@ -298,20 +301,29 @@ def _field_distance(
     return jax.vmap(field.distance)(points, Ts_world_joint)
 
 
-def _truth_joints(body: SkinnedBody, truth: Truth) -> Float[ndarray, "P T 55 3"]:
-    people = []
-    for p in range(len(truth.body_rotations)):
-        shaped = body.shape(jnp.asarray(truth.body_betas[p], jnp.float32))
-        shaped = shaped.with_rest_joints(jnp.asarray(truth.body_rest_joints[p], jnp.float32))
-        frames = (truth.body_rotations[p], truth.body_translations[p])
-        Ts = _joint_frames(shaped, *(jnp.asarray(x, jnp.float32) for x in frames))
-        people.append(np.asarray(Ts[..., :3, 3]))
-    return np.stack(people)
-
-
 @jax.jit
-def _joint_frames(shaped: ShapedBody, rotations: Array, translations: Array) -> Array:
-    return jax.vmap(shaped.pose_joints)(rotations, translations)
+def _joints(
+    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
+) -> Float[Array, "T 55 3"]:
+    shaped = body.shape(betas).with_rest_joints(rest_joints)
+    return jax.vmap(shaped.pose_joints)(rotations, translations)[..., :3, 3]
+
+
+def _truth_joints(body: SkinnedBody, truth: Truth) -> Float[ndarray, "P T 55 3"]:
+    constants = jax.tree.map(jnp.asarray, body)
+    people = zip(
+        truth.body_betas,
+        truth.body_rest_joints,
+        truth.body_rotations,
+        truth.body_translations,
+        strict=True,
+    )
+    return np.stack(
+        [
+            np.asarray(_joints(constants, *(jnp.asarray(x, jnp.float32) for x in person)))
+            for person in people
+        ]
+    )
 
 
 def _distance(

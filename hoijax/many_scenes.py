@@ -255,7 +255,7 @@ def _one_by_one(out: Path, formats: Sequence[str], options: Mapping[str, Any]) -
         if is_remote(item.source):
             raise UserError("bundles in a store are for the method hoi-page: copy them first.")
         result, rows = solve_to_folder(
-            item.source, out / item.id, confirm=confirm, formats=formats, **options
+            item.source, out / item.id, confirm=confirm, formats=formats, restart=None, **options
         )
         return summary_of(result, rows)
 

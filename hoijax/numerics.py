@@ -29,6 +29,6 @@ def masked_mean(values: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Ar
     return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.maximum(jnp.sum(mask, dtype=values.dtype), 1)
 
 
-def geman_mcclure(squared: Float[Array, "*n"], rho: float) -> Float[Array, "*n"]:
+def geman_mcclure(squared: Float[Array, "*n"], rho: float | Float[Array, ""]) -> Float[Array, "*n"]:
     """Robust kernel on a squared residual: rho^2 s / (s + rho^2). Equal to s near zero, bounded by rho^2."""
     return rho**2 * squared / (squared + rho**2)

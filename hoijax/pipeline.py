@@ -28,6 +28,7 @@ from hoijax.output_folder import added_files, check_output, output_folder
 from hoijax.progress import Log, finished, silent
 from hoijax.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
+from hoijax.solve_checkpoints import SolveCheckpoints, about_solve, checkpoint_folder
 
 METHODS = ("hoi-page", "anchor-motion")
 SOLVE_OF_METHOD = {"hoi-page": "hoi-page", "anchorhoi": "anchor-motion"}
@@ -50,6 +51,7 @@ def solve(
     window: int | None = None,
     terms: Sequence[LossTerm] = (),
     anchor: AnchorOptions | None = None,
+    checkpoints: SolveCheckpoints | None = None,
     log: Log = silent,
 ) -> Result:
     """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
@@ -61,7 +63,7 @@ def solve(
     override the preset. halving: with "lm", only the best candidates go on after a few rounds.
     window: frames of the overlapping windows that a long clip is solved in; by default as many as
     fit the memory, the whole clip if it can be (`hoijax.memory`).
-    terms: your own loss terms, see docs/your-own-loss.md.
+    terms: your own loss terms, see docs/your-own-loss.md. checkpoints: what keeps a long solve.
     Raises UserError for bad input, before anything is traced.
     """
     anchor = anchor or AnchorOptions()
@@ -84,15 +86,16 @@ def solve(
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
+    watch = (lambda stage: None) if checkpoints is None else checkpoints.stage
     given = {"weights": weights, "terms": terms, "log": log}
     if isinstance(settings, AnchorSettings):
-        result = solve_anchor(bundle, settings, anchor, **given)
+        result = solve_anchor(bundle, settings, anchor, watch=watch, **given)
     else:
         window = chosen_window(bundle, settings, window, log)
         if window < bundle.frame_count:
-            result = solve_long_bundle(bundle, settings, window, **given)
+            result = solve_long_bundle(bundle, settings, window, watch=watch, **given)
         else:
-            result = hoi_page.solve_bundle(bundle, settings, **given)
+            result = hoi_page.solve_bundle(bundle, settings, watch=watch("optimise"), **given)
     run = {
         **source,
         **result.run,
@@ -219,19 +222,32 @@ def solve_to_folder(
     log: Log = silent,
     confirm: Callable[[], None] = lambda: None,
     formats: Sequence[str] | None = None,
+    restart: bool | None = False,
     **options,
 ) -> tuple[Result, list[dict[str, float]]]:
     """`solve`, then the whole result folder: metrics, exports and preview.
 
     confirm: called just before the folder takes its place; what it raises keeps it from that.
     formats: what is exported; `DEFAULT_FORMATS` where not given.
+    restart: what an interrupted solve left beside `out` (`solve_checkpoints`) is continued where
+    bundle and settings agree, else UserError; True: it is dropped; None: dropped where they do not.
     """
     check_output(out)
     if Path(bundle).absolute().is_relative_to(Path(out).absolute()):
         raise UserError(f"--out '{out}' holds the bundle itself. Give another folder.")
     check_formats(formats or DEFAULT_FORMATS)
-    result = solve(bundle, log=log, **options)
-    return result, save_to_folder(result, out, log, confirm=confirm, formats=formats)
+    told = {name: value for name, value in options.items() if name != "window"}
+    kept = SolveCheckpoints(
+        checkpoint_folder(out),
+        about_solve(bundle_hash(bundle), checked_settings(**told), options),
+        restart=restart is True,
+        replace=restart is None,
+        log=log,
+    )
+    result = solve(bundle, log=log, checkpoints=kept, **options)
+    rows = save_to_folder(result, out, log, confirm=confirm, formats=formats)
+    kept.drop()
+    return result, rows
 
 
 def save_to_folder(

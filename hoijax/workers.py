@@ -72,10 +72,9 @@ def _work(
     number: int, cores: list[int], bundles: list[str], out: str, options: dict[str, Any]
 ) -> None:
     """What a worker does. Its threads stay on its own cores: XLA takes one for each it may use."""
-    import signal
-    import sys
+    from hoijax import preemption
 
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+    preemption.listen()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     from hoijax.many_scenes import solve_many

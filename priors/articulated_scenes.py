@@ -13,7 +13,9 @@ from numpy import ndarray
 
 from hoijax.affordance import AffordanceObject, PartAffordanceGraph
 from hoijax.bundle import Bundle, Provenance, Truth
+from hoijax.camera import PinholeCamera
 from hoijax.errors import UserError
+from hoijax.frames import invert_rigid, look_at
 from hoijax.objects.articulated import ArticulatedAsset, pose_links
 from hoijax.objects.asset import Asset
 from hoijax.objects.joints import FIXED, PRISMATIC, Joint
@@ -29,6 +31,10 @@ USED_RANGE = 0.8
 """Share of a joint's range that it moves through."""
 FREE_TURN, FREE_SLIDE = 1.0, 0.2
 """Range of joints without limits, to both sides: radians, metres."""
+SMALL_OBJECT = 0.4
+"""Metres: of a smaller object a view of the whole person shows a few pixels, and a close-up is made."""
+LOOK_DOWN = np.radians(40.0)
+"""Of a close-up: on things carried at waist height one looks from above."""
 
 
 def scene_objects(asset: ArticulatedAsset) -> tuple[tuple[Asset, ...], tuple[Joint, ...]]:
@@ -75,11 +81,14 @@ def observe_articulated(
     frames: int = 49,
     seed: int = 0,
     noise: NoiseModel | None = None,
+    close_up: bool | None = None,
 ) -> tuple[Bundle, Truth, Float[ndarray, "D T"]]:
     """Observations of a choreographed scene, the truth, and the true joint values.
 
     values: of every joint in every frame (radians or metres); seeded ones within the limits otherwise.
-    The sentence is about the object; the person touches its root link.
+    close_up: the camera sees the object's path and what of the person is beside it, instead of everything;
+    None: of objects smaller than SMALL_OBJECT. The sentence is about the object; the person touches its
+    root link.
     """
     noise = noise or NoiseModel()
     objects, joints = scene_objects(asset)
@@ -88,6 +97,13 @@ def observe_articulated(
     script = make_script(text, objects[:1])
     scene = choreograph(script, objects[:1], frames=frames, seed=seed)
     Ts_world_object = _link_poses(asset, joints, values, scene.Ts_world_object[0])
+    if close_up is None:
+        close_up = (
+            max(float(np.ptp(link.vertices, axis=0).max()) for link in objects) < SMALL_OBJECT
+        )
+    view = scene.camera, scene.T_world_camera
+    if close_up:
+        view = scene.camera, _close_up(*view, objects, Ts_world_object)
     motion = BodyMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
     truth = rendered_truth(
         BODY,
@@ -95,7 +111,7 @@ def observe_articulated(
         objects,
         Ts_world_object,
         scene.contact,
-        view=(scene.camera, scene.T_world_camera),
+        view=view,
     )
     rendered = observe_with_truth(truth, noise, seed)
     settings = {"text": text, "frames": frames, **dataclasses.asdict(noise)}
@@ -113,6 +129,33 @@ def observe_articulated(
         joints=joints,
     )
     return bundle, rendered.truth, values
+
+
+def _close_up(
+    camera: PinholeCamera,
+    T_world_camera: Float[ndarray, "4 4"],
+    objects: tuple[Asset, ...],
+    Ts_world_object: Float[ndarray, "O T 4 4"],
+) -> Float[ndarray, "4 4"]:
+    """T_world_camera from the same side, looking down, as near as all of the object's path allows."""
+    cloud = np.concatenate(
+        [
+            np.einsum("tij,vj->tvi", T[:, :3, :3], link.vertices) + T[:, None, :3, 3]
+            for link, T in zip(objects, Ts_world_object, strict=True)
+        ],
+        axis=1,
+    ).reshape(-1, 3)
+    target = 0.5 * (cloud.min(axis=0) + cloud.max(axis=0))
+    away = T_world_camera[:3, 3] - target
+    level = away * [1.0, 0.0, 1.0] / np.linalg.norm(away * [1.0, 0.0, 1.0])
+    direction = np.cos(LOOK_DOWN) * level + np.sin(LOOK_DOWN) * np.array([0.0, 1.0, 0.0])
+    reach = 0.45 * np.array([camera.width / camera.fx, camera.height / camera.fy])
+    for distance in np.arange(0.8, 20.0, 0.1):
+        T = look_at(target + distance * direction, target)
+        seen = cloud @ invert_rigid(T)[:3, :3].T + invert_rigid(T)[:3, 3]
+        if (np.abs(seen[:, :2]) < reach * seen[:, 2:]).all():
+            return T
+    return T_world_camera
 
 
 def _link_poses(

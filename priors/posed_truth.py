@@ -5,11 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import openpose18
+from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.camera import PinholeCamera
 from hoijax.frames import look_at
 from hoijax.objects.asset import Asset
@@ -43,22 +44,11 @@ def rendered_truth(
     Without a view: a fixed camera from `azimuth_degrees` that keeps all of it in the picture.
     """
     body = load_body(body_name)
-
-    @jax.jit
-    def pose(betas, rest_joints, rotations, translations):
-        shaped = body.shape(betas).with_rest_joints(rest_joints)
-
-        def one(r, t):
-            posed = shaped.pose(r, t)
-            return posed.vertices_world, openpose18(posed, body)
-
-        return jax.vmap(one)(rotations, translations)
-
+    arrays = (motion.betas, motion.rest_joints, motion.rotations, motion.translations)
+    constants = jax.tree.map(jnp.asarray, body)
     posed = [
-        pose(*(jnp.asarray(x[p]) for x in (motion.betas, motion.rest_joints)),
-             *(jnp.asarray(x[p]) for x in (motion.rotations, motion.translations)))
-        for p in range(len(motion.betas))
-    ]  # fmt: skip
+        _pose(constants, *(jnp.asarray(x[p]) for x in arrays)) for p in range(len(motion.betas))
+    ]
     vertices = np.stack([np.asarray(v) for v, _ in posed])
     camera, T_world_camera = view or framing_camera(
         vertices, assets, Ts_world_object, azimuth_degrees
@@ -77,6 +67,20 @@ def rendered_truth(
         T_world_camera=T_world_camera,
         edge_contact=edge_contact,
     )
+
+
+@jax.jit
+def _pose(
+    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
+) -> tuple[Float[Array, "T V 3"], Float[Array, "T 18 3"]]:
+    """Skin and OpenPose-18 points of one person; one trace for all scenes of a length."""
+    shaped = body.shape(betas).with_rest_joints(rest_joints)
+
+    def one(r, t):
+        posed = shaped.pose(r, t)
+        return jnp.asarray(posed.vertices_world), openpose18(posed, body)
+
+    return jax.vmap(one)(rotations, translations)
 
 
 def framing_camera(

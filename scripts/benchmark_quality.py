@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from occluded_scenes import occluded_scene
 from omomo_to_bundle import Options as CaptureOptions
 from omomo_to_bundle import convert
 from rich.console import Console
@@ -57,7 +58,6 @@ ANCHOR_ABLATIONS: dict[str, tuple[str, ...]] = {
     "without contact": anchor_terms.CONTACT_TERMS,
     "without penetration": anchor_terms.PENETRATION_TERMS,
 }
-WRISTS = (4, 7)  # of OPENPOSE_18
 NEAR_BEST = 1.2  # the winner is all right within 20 % of the best candidate by true error
 FLOOR_CM = 0.5  # below this difference in ADD-S two candidates are the same
 
@@ -67,23 +67,32 @@ class Options:
     """Options of the benchmark."""
 
     scenes: str = "made"
-    """"made" or "omomo"."""
+    """"made", "omomo" or "all"."""
     method: str = "hoi-page"
-    """"hoi-page", or "anchor-motion": keypoints at 3 px noise, 20 % of them and the wrists of hands in
-    contact missing."""
-    ablate: bool = False
-    """anchor-motion: also without body keypoints, without contact, without penetration."""
+    """"hoi-page", or "anchor-motion": keypoints at 3 px noise, 20 % of them missing, and what touches
+    hidden (occluded_scenes.py)."""
+    ablate: tuple[str, ...] = ()
+    """anchor-motion: scenes that are also solved without body keypoints, without contact, without
+    penetration; all whose name contains one of these."""
+    resume: bool = False
+    """Keep the rows that are in --json already (with --ablate, give --keep as well)."""
+    keep: Path | None = None
+    """anchor-motion: result folders are kept here."""
     presets: tuple[str, ...] = ("default",)
     data: Path = Path(__file__).resolve().parents[2] / "shared" / "data" / "omomo"
     seeds: int = 2
     """Seeds a made object."""
     quick: bool = False
     """A subset that takes about two minutes."""
-    only: str = ""
-    """Only scenes whose name contains this."""
+    only: tuple[str, ...] = ("",)
+    """Only scenes whose name contains one of these."""
     inits: int | None = None
     json: Path | None = None
     """Write rows and summary here."""
+
+
+def named(label: str, parts: tuple[str, ...]) -> bool:
+    return any(part in label for part in parts)
 
 
 def made_bundles(folder: Path, options: Options) -> list[Path]:
@@ -94,7 +103,7 @@ def made_bundles(folder: Path, options: Options) -> list[Path]:
     for name in names:
         for seed in range(seeds):
             label = f"{name}_{seed}"
-            if options.only not in label:
+            if not named(label, options.only):
                 continue
             assets = hoijax.load_objects([name])
             if options.method == "anchor-motion":
@@ -103,21 +112,6 @@ def made_bundles(folder: Path, options: Options) -> list[Path]:
                 bundle, truth = hoijax.observe(MADE[name], assets, seed=seed)
             paths.append(write_bundle(folder / label, bundle, truth))
     return paths
-
-
-def occluded_scene(text: str, assets, seed: int):
-    """A made scene whose contacts cannot be seen: wrists have no keypoint while anything touches."""
-    from priors.observation_noise import NoiseModel
-    from priors.offline import observe_text
-
-    noise = dataclasses.replace(NoiseModel(), keypoint_dropout=0.2)
-    bundle, truth = observe_text(text, assets, seed=seed, noise=noise)
-    keypoints = np.array(bundle.observations.keypoints)
-    touching = np.flatnonzero(np.any(truth.edge_contact, axis=0))
-    for wrist in WRISTS:
-        keypoints[:, touching, wrist] = 0.0
-    observations = dataclasses.replace(bundle.observations, keypoints=keypoints)
-    return dataclasses.replace(bundle, observations=observations), truth
 
 
 def captured_bundles(folder: Path, options: Options) -> list[Path]:
@@ -132,7 +126,7 @@ def captured_bundles(folder: Path, options: Options) -> list[Path]:
     return [
         convert(CaptureOptions(path, folder / path.stem))
         for path in sequences
-        if options.only in path.stem
+        if named(path.stem, options.only)
     ]
 
 
@@ -160,8 +154,8 @@ def measure(path: Path, preset: str, inits: int | None) -> dict:
     }
 
 
-def measure_anchor(path: Path, variant: str, options: Options, full: Path) -> dict:
-    """Solve one bundle by anchor motion and measure the winner; `full` keeps the whole method's result.
+def measure_anchor(path: Path, variant: str, options: Options, results: Path) -> dict:
+    """Solve one bundle by anchor motion and measure the winner; its result is kept in `results`.
 
     Without body keypoints the body starts from the still (first frame of the whole method's result)
     and has nothing to follow but contact.
@@ -169,15 +163,15 @@ def measure_anchor(path: Path, variant: str, options: Options, full: Path) -> di
     begun = time.perf_counter()
     choices = AnchorOptions()
     if variant == "without body keypoints":
-        choices = AnchorOptions(static=full, body_start="static")
+        choices = AnchorOptions(static=results / f"{path.name}-whole", body_start="static")
     weights = dict.fromkeys(ANCHOR_ABLATIONS[variant], 0.0)
     result = hoijax.solve(
         path, method="anchor-motion", inits=options.inits, weights=weights, anchor=choices
     )
     seconds = time.perf_counter() - begun
-    if variant == "whole":
-        full.mkdir(parents=True, exist_ok=True)
-        save_result(result, full)
+    kept = results / f"{path.name}-{variant.replace(' ', '-')}"
+    kept.mkdir(parents=True, exist_ok=True)
+    save_result(result, kept)
     evaluator = Evaluator(result, load_body(read_bundle(path).body), read_truth(path))
     winner = evaluator.measure(result.winner)
     return {
@@ -226,33 +220,19 @@ def print_table(console: Console, rows: list[dict]) -> None:
     console.print(table)
 
 
-def main() -> None:
-    """Command line."""
-    options = tyro.cli(Options, description=__doc__)
-    console = Console(width=200)
-    enable_compilation_cache()
-    rows: list[dict] = []
-    variants: tuple[str, ...] = options.presets
-    if options.method == "anchor-motion":
-        variants = tuple(ANCHOR_ABLATIONS) if options.ablate else ("whole",)
-    with tempfile.TemporaryDirectory(prefix="hoijax-quality-") as folder:
-        make = {"made": made_bundles, "omomo": captured_bundles}[options.scenes]
-        for path in make(Path(folder), options):
-            for preset in variants:
-                if options.method == "anchor-motion":
-                    rows.append(measure_anchor(path, preset, options, Path(folder) / "whole"))
-                else:
-                    rows.append(measure(path, preset, options.inits))
-                console.print(rows[-1], soft_wrap=True)
-    print_table(console, rows)
+def variants_of(path: Path, options: Options) -> tuple[str, ...]:
+    if options.method != "anchor-motion":
+        return options.presets
+    return tuple(ANCHOR_ABLATIONS) if named(path.name, options.ablate) else ("whole",)
+
+
+def report(options: Options, rows: list[dict]) -> dict[str, dict[str, float]]:
+    """Summaries by variant; rows and summaries go to --json."""
     summarise_rows = summarise_anchor if options.method == "anchor-motion" else summarise
+    names = list(dict.fromkeys(row["preset"] for row in rows))
     summaries = {
-        preset: summarise_rows([row for row in rows if row["preset"] == preset])
-        for preset in variants
+        name: summarise_rows([row for row in rows if row["preset"] == name]) for name in names
     }
-    summary = summaries[variants[0]]
-    for preset, values in summaries.items():
-        console.print(preset, values)
     if options.json:
         content = {
             "scenes": options.scenes,
@@ -260,11 +240,41 @@ def main() -> None:
             "device": describe_device(),
             "options": {k: str(v) for k, v in dataclasses.asdict(options).items()},
             "rows": rows,
-            "summary": summary,
+            "summary": summaries[names[0]],
             "summaries": summaries,
         }
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=2) + "\n")
+    return summaries
+
+
+def main() -> None:
+    """Command line."""
+    options = tyro.cli(Options, description=__doc__)
+    console = Console(width=200)
+    enable_compilation_cache()
+    rows: list[dict] = []
+    if options.resume and options.json and options.json.is_file():
+        rows = json.loads(options.json.read_text())["rows"]
+    done = {(row["scene"], row["preset"]) for row in rows}
+    kinds = {"made": made_bundles, "omomo": captured_bundles}
+    makers = list(kinds.values()) if options.scenes == "all" else [kinds[options.scenes]]
+    with tempfile.TemporaryDirectory(prefix="hoijax-quality-") as folder:
+        results = options.keep or Path(folder) / "results"
+        paths = [path for make in makers for path in make(Path(folder), options)]
+        for path in paths:
+            for preset in variants_of(path, options):
+                if (path.name, preset) in done:
+                    continue
+                if options.method == "anchor-motion":
+                    rows.append(measure_anchor(path, preset, options, results))
+                else:
+                    rows.append(measure(path, preset, options.inits))
+                console.print(rows[-1], soft_wrap=True)
+                report(options, rows)
+    print_table(console, rows)
+    for preset, values in report(options, rows).items():
+        console.print(preset, values)
 
 
 if __name__ == "__main__":

@@ -166,8 +166,19 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
         objects,
         jnp.asarray(rng.integers(0, vertices, (PEOPLE, FRAMES, SEEN)), jnp.int32),
         jnp.asarray(rng.integers(0, 256, (OBJECTS, PEOPLE, FRAMES, ACTIVE)), jnp.int32),
+        jnp.asarray(plants(), jnp.int32),
     )
     return scene, unknowns, neighbours
+
+
+def plants() -> np.ndarray:
+    """Person 0 stands, steps and stands with every foot point; person 1 only with its left ankle."""
+    numbers = np.full((PEOPLE, FRAMES, 4), -1)
+    numbers[0, :2] = 0
+    numbers[0, 3:] = 1
+    numbers[0, 2, 3] = 0
+    numbers[1, :, 0] = 0
+    return numbers
 
 
 def posed_vertices(person, matrices, place):

@@ -21,6 +21,7 @@ from hoijax.bodies.motion_terms import (
 )
 from hoijax.bodies.pose_prior import JOINT_LOWER, JOINT_UPPER, PRIOR_STIFFNESS, REFERENCE_POSES
 from hoijax.losses.body import (
+    CLEARANCE,
     MASK_RHO,
     POINT_RHO,
     SILHOUETTE_STRIDE,
@@ -28,6 +29,8 @@ from hoijax.losses.body import (
     body_mask,
     body_points,
     body_smoothness,
+    foot_clearance,
+    foot_lock,
     foot_slip,
     object_in_body,
     self_penetration,
@@ -51,6 +54,8 @@ FUNCTIONS = (
     body_points,
     body_mask,
     body_smoothness,
+    foot_clearance,
+    foot_lock,
     foot_slip,
     body_ground,
     object_in_body,
@@ -70,6 +75,8 @@ KINKED = (
     "rendered_colours",
     "rendered_depth",
 )
+WITHOUT_WHOLE_SLOPES = ("foot_slip", "foot_clearance")
+"""What stands, and where its floor is, has no gradient on purpose: see the tests of these terms."""
 NAMES = [function.__name__ for function in FUNCTIONS]
 TERMS = tuple(LossTerm.constant(f.__name__, f, 1.0) for f in FUNCTIONS)
 
@@ -206,6 +213,34 @@ def twin_slip(_, posed, __):
     return values, np.ones((PEOPLE, FRAMES), bool)
 
 
+def standing_feet(posed):
+    return np.asarray(posed.Ts_world_joint, np.float64)[..., :3, 3][:, :, list(FEET)]
+
+
+def twin_lock(_, posed, neighbours):
+    feet, plants = standing_feet(posed), np.asarray(neighbours.plants)
+    values = np.zeros((PEOPLE, FRAMES))
+    for p, k in np.ndindex(PEOPLE, 4):
+        for number in set(plants[p, :, k]) - {-1}:
+            own = plants[p, :, k] == number
+            place = feet[p, own, k].mean(axis=0)
+            values[p, own] += ((feet[p, own, k] - place) ** 2).sum(-1) / 4
+    return values, np.ones((PEOPLE, FRAMES), bool)
+
+
+def twin_clearance(_, posed, neighbours):
+    heights, plants = standing_feet(posed)[..., 1], np.asarray(neighbours.plants)
+    values = np.zeros((PEOPLE, FRAMES))
+    for p, k in np.ndindex(PEOPLE, 4):
+        if k < 2:  # ankles
+            continue
+        stands = plants[p, :, k] >= 0
+        floor = heights[p, stands, k].mean() if stands.any() else FOOT_HEIGHTS[k]
+        lack = np.maximum(floor + CLEARANCE - heights[p, :, k], 0.0)
+        values[p] += np.where(stands, 0.0, lack**2) / 2
+    return values, np.ones((PEOPLE, FRAMES), bool)
+
+
 def twin_ground(_, posed, __):
     lowest = np.asarray(posed.vertices_world)[..., 1].min(-1)
     return np.minimum(lowest, 0) ** 2, np.ones((PEOPLE, FRAMES), bool)
@@ -318,6 +353,8 @@ TWINS = {
     "body_mask": twin_mask,
     "body_smoothness": twin_smoothness,
     "foot_slip": twin_slip,
+    "foot_lock": twin_lock,
+    "foot_clearance": twin_clearance,
     "body_ground": twin_ground,
     "object_in_body": twin_object_in_body,
     "self_penetration": twin_self,
@@ -373,7 +410,7 @@ def test_gradients_equal_differences(case, group):
             out.append(change / (2 * step))
     found, smooth, close = (np.stack(x) for x in (found, smooth, close))
     for i, name in enumerate(NAMES):
-        if name == "foot_slip":
+        if name in WITHOUT_WHOLE_SLOPES:
             continue
         expected, margin = (close, 0.25) if name in KINKED else (smooth, 0.05)
         scale = np.linalg.norm(expected[:, i]) + 0.02 * float(total[i]) + 1e-5
@@ -412,6 +449,43 @@ def test_gradient_of_feet_that_stand_equals_differences(rng):
     found = float(jnp.sum(jax.grad(total)(jnp.asarray(feet)) * direction))
     ahead, behind = (float(total(jnp.asarray(feet + s * direction))) for s in (1e-3, -1e-3))
     assert found == pytest.approx((ahead - behind) / 2e-3, rel=0.02)
+
+
+def test_gradient_of_a_low_step_lifts_the_step_only():
+    """Toes that step too low are pushed up by twice their lack, over the frames, halved; no other frame
+    is, and with everything in plants nobody is."""
+    scene, unknowns, neighbours = make_anchor(pose_scale=0.0)
+    assert neighbours.plants is not None
+
+    @jax.jit
+    def slope(plants):
+        def total(place):
+            at = dataclasses.replace(unknowns, body_translation=place)
+            posed = pose_anchor(scene, at, dataclasses.replace(neighbours, plants=plants))
+            return reduce_term(LossTerm.constant("a", foot_clearance, 1.0), posed), posed
+
+        gradient, posed = jax.grad(total, has_aux=True)(unknowns.body_translation)
+        return gradient, posed.joints_world[:, :, np.array(FEET), 1]
+
+    plants = np.array(neighbours.plants)
+    plants[1] = 0
+    gradient, heights = (np.asarray(x) for x in slope(jnp.asarray(plants)))
+    stands = plants[0, :, 2:] >= 0
+    floor = np.array([heights[0, stands[:, k], 2 + k].mean() for k in (0, 1)])
+    lack = np.where(stands, 0.0, np.maximum(floor + CLEARANCE - heights[0, :, 2:], 0.0))
+    assert (lack > 0).any()
+    np.testing.assert_allclose(gradient[0, :, 1], -lack.sum(-1) / FRAMES, rtol=1e-3, atol=1e-7)
+    assert not np.any(gradient[0, :, [0, 2]])
+    assert not np.any(gradient[1])
+
+
+def test_feet_are_free_while_no_plants_are_known():
+    scene, unknowns, neighbours = make_anchor()
+    posed = pose_anchor(scene, unknowns, dataclasses.replace(neighbours, plants=None))
+    for term in (foot_lock, foot_clearance):
+        values, mask = term(posed)
+        assert not np.any(values)
+        assert not np.any(mask)
 
 
 def test_gradients_are_finite_everywhere(case):

@@ -2,22 +2,25 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hoijax import preemption
 from hoijax.bodies import load_body
 from hoijax.bodies.contact import RELAXED_HAND_POSE
 from hoijax.bodies.keypoints import openpose18
 from hoijax.bodies.motion_fit import known_person
 from hoijax.bodies.pose_prior import canonical_pose, seated_reference
+from hoijax.checkpoints import DONE, Checkpoints
 from hoijax.compose_config import ComposeSettings, compose_preset
 from hoijax.compose_metrics import chamfer
 from hoijax.errors import UserError
 from hoijax.fields.cameras import OrbitSettings, ring_cameras
-from hoijax.fields.checkpoints import DONE, Checkpoints
 from hoijax.fields.closed_form import ClosedFormGuidance
 from hoijax.fields.composition import new_entity
 from hoijax.fields.known_scene import (
@@ -420,10 +423,6 @@ MINIMAL = ComposeSettings(
 )
 
 
-class Stopped(Exception):
-    pass
-
-
 class Interrupted:
     """A guidance that stops once, at a step of a prompt."""
 
@@ -432,7 +431,7 @@ class Interrupted:
 
     def __call__(self, images, prompts, cameras, key, step):
         if (prompts[0], step) == (self.prompt, self.at):
-            raise Stopped
+            os.kill(os.getpid(), signal.SIGTERM)
         return self.inner(images, prompts, cameras, key, step)
 
 
@@ -452,12 +451,17 @@ def test_an_interrupted_composition_ends_as_if_it_had_not_been(scene, body, tmp_
         lines.append, lambda *seen: pictures.append(seen[:2]), Checkpoints(tmp_path / "a")
     )
     stopping = observers_of(scene, Interrupted(guidance, "sit", 18))
-    with pytest.raises(Stopped):
+    before = signal.getsignal(signal.SIGTERM)
+    preemption.listen()
+    with pytest.raises(SystemExit) as ended:
         Composer(scene.prompts, MINIMAL, stopping, body, hooks).coarse()
+    preemption.listen()
+    signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
     assert hooks.checkpoints is not None
-    assert hooks.checkpoints.latest("coarse") == 16
+    assert hooks.checkpoints.latest("coarse") == 19
     resumed = Composer(scene.prompts, MINIMAL, observers_of(scene, guidance), body, hooks).run()
-    assert any("continued at step 16" in line for line in lines)
+    assert any("continued at step 19" in line for line in lines)
     whole = Composer(scene.prompts, MINIMAL, observers_of(scene, guidance), body, Hooks()).coarse()
     for ours, theirs in zip(jax.tree.leaves(resumed.coarse), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -16,10 +16,12 @@ LAYERS = {
     # below A: the error every room raises, and how files and schemas are read
     "hoijax.errors": "base",
     "hoijax.schema_errors": "base",
+    "hoijax.checkpoints": "base",
     "hoijax.claims": "base",
     "hoijax.manifest": "base",
     "hoijax.npz": "base",
     "hoijax.output_folder": "base",
+    "hoijax.preemption": "base",
     "hoijax.progress": "base",
     "hoijax.working": "base",
     # A: mathematics and schemas
@@ -27,6 +29,7 @@ LAYERS = {
     "hoijax.config": "A",
     "hoijax.frames": "A",
     "hoijax.losses.lookup": "A",  # bilinear look-up in an image; staging packs images for it
+    "hoijax.nearest": "A",
     "hoijax.numerics": "A",
     "hoijax.rigid": "A",
     "hoijax.rotations": "A",
@@ -83,6 +86,7 @@ LAYERS = {
     "hoijax.observing": "E",
     "hoijax.pipeline": "E",
     "hoijax.ray_scenes": "E",
+    "hoijax.solve_checkpoints": "E",
     "hoijax.prior_flags": "E",
     "hoijax.remote": "E",
     "hoijax.runtime": "E",

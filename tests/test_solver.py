@@ -23,9 +23,9 @@ from hoijax.losses.penetration import penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
 from hoijax.methods.hoi_page import object_problem
+from hoijax.nearest import nearest_indices
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Neighbours, Unknowns, pose_scene
-from hoijax.solver.align import _nearest
 from hoijax.solver.neighbours import empty_neighbours, refresh_pixels, refresh_vertices
 from hoijax.solver.optimise import ResultCode, Schedule, Solution, optimise
 
@@ -308,4 +308,4 @@ def test_the_nearest_vertex_of_a_point_map_by_brute_force(rng, queries, targets,
     t = rng.normal(size=(3, targets, axes)).astype(np.float32)
     t[:, -1] = t[:, 1]  # equally near: the first counts
     expected = ((q[:, :, None] - t[:, None]) ** 2).sum(-1).argmin(-1)
-    np.testing.assert_array_equal(_nearest(jnp.asarray(q), jnp.asarray(t)), expected)
+    np.testing.assert_array_equal(nearest_indices(jnp.asarray(q), jnp.asarray(t)), expected)

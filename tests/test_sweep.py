@@ -14,7 +14,7 @@ from test_batch import TERMS, make_jobs
 
 import hoijax.sweep
 from hoijax.config import preset_settings
-from hoijax.designs import make_designs, parse_factors
+from hoijax.designs import factor_names, make_designs, parse_factors
 from hoijax.result import load_result
 from hoijax.solver.batch import BatchSolver
 from hoijax.sweep import stacked_settings, sweep, sweep_solver
@@ -53,17 +53,23 @@ def test_a_sweep_gives_what_solving_gives_and_compiles_once(tmp_path_factory, tm
 
 
 @pytest.mark.slow
-def test_rates_and_schedule_ends_are_traced():
+@pytest.mark.parametrize("optimizer", ["adam", "lm"])
+def test_rates_scales_and_schedule_ends_are_traced(optimizer):
     settings = preset_settings("default")
-    settings = dataclasses.replace(settings, optimizer="adam", steps=2)
-    known = [*(term.name for term in TERMS), "contact.end", "learning_rate"]
+    settings = dataclasses.replace(settings, optimizer=optimizer, steps=2)
+    known = factor_names(TERMS, settings)
+    rates = ("learning_rate=0.01,0.1", "learning_rate=0,2") if optimizer == "adam" else ("", "")
     traces = []
     solve = sweep_solver(TERMS, settings)
     solver = BatchSolver(lambda *given: traces.append(1) or solve(*given))
     jobs = make_jobs(1)
     losses = []
-    for text in ("contact.end=1..9 learning_rate=0.01,0.1", "contact.end=5..70 learning_rate=0,2"):
-        designs = make_designs(parse_factors(text, known), "sobol", 4)
+    for text, rate in zip(
+        ("contact.end=1..9 object_points.scale=0.01,0.2", "object_points.scale=0.3..1"),
+        rates,
+        strict=True,
+    ):
+        designs = make_designs(parse_factors(f"{text} {rate}", known), "sobol", 4)
         (solution,) = solver.run(jobs, stacked_settings(designs, TERMS, settings))
         assert solution.losses.shape[0] == 4
         losses.append(solution.losses)
@@ -72,6 +78,11 @@ def test_rates_and_schedule_ends_are_traced():
     assert not np.allclose(*losses)
     moved = jax.tree.map(lambda x: x[0], solution.unknowns.translation)
     assert np.isfinite(moved).all()
+    # A kernel of a larger scale costs more at the same distance, up to the square itself.
+    scales = np.array([design["object_points.scale"][0] for design in designs])
+    points = solution.history[:, 0, 0, [term.name for term in TERMS].index("object_points")]
+    order = np.argsort(scales)
+    assert (np.diff(points[order]) > 0.0).all()
 
 
 def test_the_command_refuses_before_work(tmp_path_factory, tmp_path, monkeypatch):
@@ -80,6 +91,9 @@ def test_the_command_refuses_before_work(tmp_path_factory, tmp_path, monkeypatch
     for options, says in (
         (("--weights", "contcat=1,2"), "contact"),
         (("--weights", "contact=1..2"), "is a range"),
+        (("--weights", "model_mask.scales=1,2"), "Did you mean 'model_mask.scale'"),
+        (("--weights", "contact.scale=1,2"), "no robust scale"),
+        (("--weights", "model_mask.scale=0,2"), "above 0"),
         (("--weights", "contact=1,2", "--seeds", "0"), "--seeds"),
         (("--weights", "contact=1..2", "--design", "sobol"), "--samples"),
     ):

@@ -159,10 +159,15 @@ def smooth_minimum(
 
 
 def _smallest(values: Float[Array, "n P"], count: int) -> Int[Array, "n {count}"]:
-    """Columns of the smallest values. A few passes over them are cheaper than a sort."""
-    chosen, columns = [], jnp.arange(values.shape[-1])
+    """Columns of the smallest values. A few passes over them are cheaper than a sort.
+
+    Two minima instead of an argmin, which XLA does not vectorise on CPU.
+    """
+    last = values.shape[-1] - 1
+    chosen, columns = [], jnp.arange(last + 1)
     for _ in range(count):
-        best = jnp.argmin(values, axis=-1)
+        least = jnp.min(values, axis=-1, keepdims=True)
+        best = jnp.min(jnp.where(values == least, columns, last), axis=-1)
         chosen.append(best)
         values = jnp.where(columns == best[:, None], jnp.inf, values)
     return jnp.stack(chosen, axis=-1).astype(jnp.int32)

@@ -237,8 +237,12 @@ def fit_motion(
     *,
     steps: int = 400,
     refresh_every: int = 20,
+    slip_share: Float[Array, ""] | float = 1.0,
 ) -> tuple[MotionUnknowns, Float[Array, " H"]]:
-    """The fitted motion from each of H starts, and its energy (lower is better)."""
+    """The fitted motion from each of H starts, and its energy (lower is better).
+
+    slip_share: of the foot slip term; less where somebody still wants to see small steps in it.
+    """
     adam = optax.scale_by_adam()
     rounds = -(-steps // refresh_every)
     total = rounds * refresh_every
@@ -258,7 +262,7 @@ def fit_motion(
             change, moments = carry
             progress = index / total
             rho = FIRST_RHO * (LAST_RHO / FIRST_RHO) ** jnp.minimum(2.0 * progress, 1.0)
-            grip = jnp.clip(2.0 * progress - 0.8, 0.0, 1.0)
+            grip = slip_share * jnp.clip(2.0 * progress - 0.8, 0.0, 1.0)
             gradient = jax.grad(cost)(change, nearest, rho, grip)
             with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
                 updates, moments = adam.update(gradient, moments)
@@ -279,7 +283,7 @@ def fit_motion(
         (change, _), _ = jax.lax.scan(round_of, carry, jnp.arange(rounds) * refresh_every)
         last = jnp.asarray(LAST_RHO)
         return _moved(start, change, basis), cost(
-            change, nearest_of(change), last, jnp.asarray(1.0)
+            change, nearest_of(change), last, jnp.asarray(slip_share)
         )
 
     return jax.vmap(one)(starts)

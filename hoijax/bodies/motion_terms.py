@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from hoijax.camera import project
+from hoijax.nearest import nearest_indices
 from hoijax.numerics import geman_mcclure
 
 FEET = (7, 8, 10, 11)
@@ -61,8 +62,7 @@ def nearest_vertices(
     points: Float[Array, "T m 3"], vertices: Float[Array, "T v 3"]
 ) -> Int[Array, "T m"]:
     """Index of the nearest vertex of every point of the same frame."""
-    squared = jnp.sum(vertices**2, axis=-1)[:, None] - 2.0 * points @ jnp.swapaxes(vertices, 1, 2)
-    return jnp.argmin(squared, axis=-1).astype(jnp.int32)
+    return nearest_indices(points, vertices)
 
 
 def bend(values: Float[Array, "T *rest"]) -> Float[Array, "T *rest"]:

@@ -1,5 +1,7 @@
 """The twelve body parts of the part affordance graph, as vertex sets of any body on the SMPL-X tree."""
 
+import functools
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -79,8 +81,19 @@ def spread_over(
     """`count` of the member vertices, far from each other in the rest pose; repeated if there are fewer."""
     if len(members) == 0:
         raise UserError(f"the body {body.name!r} has no vertices on part {part!r}")
-    points = np.asarray(body.template)[members]
-    return members[farthest_points(points, count, seed)].astype(np.int32)
+    points = np.ascontiguousarray(np.asarray(body.template)[members])
+    chosen = _farthest_of(points.tobytes(), points.dtype.str, points.shape[1], count, seed)
+    return members[chosen].astype(np.int32)
+
+
+@functools.lru_cache(maxsize=256)
+def _farthest_of(
+    points: bytes, dtype: str, axes: int, count: int, seed: int
+) -> Int[np.ndarray, " count"]:
+    """`farthest_points`, remembered: every scene with the same body asks for the same parts."""
+    chosen = farthest_points(np.frombuffer(points, dtype).reshape(-1, axes), count, seed)
+    chosen.flags.writeable = False
+    return chosen
 
 
 def farthest_points(

@@ -176,6 +176,8 @@ class Solve(TrackFlags, OutputFlags):
     """The same seed gives the same result on the same machine."""
     weights: str = ""
     """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
+    restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Begin anew where an interrupted run of this --out left checkpoints."""
 
     def run(self, talk: Talk) -> None:
         from hoijax.anchor_pipeline import AnchorOptions
@@ -211,6 +213,10 @@ class Solve(TrackFlags, OutputFlags):
         if is_many(self.bundle):
             if self.window is not None or tracker is not None:
                 raise UserError("--window and --track are for one bundle at a time.")
+            if self.restart:
+                raise UserError(
+                    "--restart is for one bundle at a time; many begin anew by --force."
+                )
             many: dict[str, Any] = {
                 "force": self.force,
                 "workers": self.workers,
@@ -221,7 +227,12 @@ class Solve(TrackFlags, OutputFlags):
             _say_standing(talk, found, self.out)
             return
         result, rows = solve_to_folder(
-            self.bundle[0], self.out, window=self.window, log=talk.log, **options
+            self.bundle[0],
+            self.out,
+            window=self.window,
+            restart=self.restart,
+            log=talk.log,
+            **options,
         )
         say_result(talk, result, rows, self.out)
         if tracker is not None:

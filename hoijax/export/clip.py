@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
 from hoijax.bodies.skinned_body import JOINT_PARENTS, ShapedBody, SkinnedBody, as_numpy
@@ -57,15 +59,18 @@ class PersonClip:
     @cached_property
     def vertices_world(self) -> Float[ndarray, "T V 3"]:
         """Skin in every frame, metres."""
-        import jax
+        shaped = jax.tree.map(jnp.asarray, self.shaped)
+        rotations = jnp.asarray(self.joint_rotations, jnp.float32)
+        return np.asarray(_skin(shaped, rotations, jnp.asarray(self.translations, jnp.float32)))
 
-        def skin(shaped: ShapedBody, rotations: jax.Array, translation: jax.Array) -> jax.Array:
-            return jax.numpy.asarray(shaped.pose(rotations, translation).vertices_world)
 
-        shaped = jax.tree.map(jax.numpy.asarray, self.shaped)
-        rotations = jax.numpy.asarray(self.joint_rotations, jax.numpy.float32)
-        translations = jax.numpy.asarray(self.translations, jax.numpy.float32)
-        return np.asarray(jax.jit(jax.vmap(skin, (None, 0, 0)))(shaped, rotations, translations))
+@jax.jit
+def _skin(
+    shaped: ShapedBody, rotations: Float[Array, "T 55 3"], translations: Float[Array, "T 3"]
+) -> Float[Array, "T V 3"]:
+    return jax.vmap(lambda r, t: jnp.asarray(shaped.pose(r, t).vertices_world))(
+        rotations, translations
+    )
 
 
 @dataclass(frozen=True)
@@ -105,12 +110,17 @@ def make_person(
     rest_joints: Float[ndarray, "55 3"] | None = None,
 ) -> PersonClip:
     """A person from body parameters; `rest_joints` replace the bone lengths that the betas give."""
-    import jax.numpy as jnp
-
-    shaped = body.shape(jnp.asarray(betas, jnp.float32)[: body.shape_directions.shape[-1]])
-    if rest_joints is not None:
-        shaped = shaped.with_rest_joints(jnp.asarray(rest_joints, jnp.float32))
+    rest = None if rest_joints is None else jnp.asarray(rest_joints, jnp.float32)
+    shaped = _shaped(jax.tree.map(jnp.asarray, body), jnp.asarray(betas, jnp.float32), rest)
     return PersonClip(body.name, as_numpy(shaped), betas, joint_rotations, translations)
+
+
+@jax.jit
+def _shaped(
+    body: SkinnedBody, betas: Float[Array, " B"], rest_joints: Float[Array, "J 3"] | None
+) -> ShapedBody:
+    shaped = body.shape(betas[: body.shape_directions.shape[-1]])
+    return shaped if rest_joints is None else shaped.with_rest_joints(rest_joints)
 
 
 def clip_from_result(result: "Result", body: SkinnedBody) -> Clip:

@@ -54,14 +54,21 @@ def fitted_influences(
         moved += np.moveaxis(places[:, chosen], 0, 2)
         return moved.reshape(*chosen.shape, -1)
 
-    every = np.arange(len(rest))
-    exact = np.einsum("nk,nkx->nx", weights.astype(np.float64), posed(every, indices))
-    plain = np.einsum("nk,nkx->nx", best_weights.astype(np.float64), posed(every, best_indices))
-    error = np.sqrt(((plain - exact) ** 2).reshape(len(rest), -1, 3).sum(-1).max(1))
+    # How far the plain weights are off is linear in the joints' transforms: one product of matrices.
+    difference = _dense(indices, weights, len(joints)) - _dense(
+        best_indices, best_weights, len(joints)
+    )
+    offsets = places - np.einsum("fjab,jb->fja", turns, joints)
+    palette = np.concatenate([turns, offsets[..., None]], axis=-1)
+    blended = difference @ np.moveaxis(palette, 1, 0).reshape(len(joints), -1)
+    blended = blended.reshape(len(rest), -1, 3, 4)
+    off = blended[..., 3] + sum(blended[..., a] * rest[:, None, None, a] for a in range(3))
+    error = np.sqrt((off**2).sum(-1).max(1))
     poor = np.flatnonzero(error > TOLERANCE)
     if not len(poor):
         return best_indices, best_weights
-    alone, target = posed(poor, indices[poor]), exact[poor]
+    alone = posed(poor, indices[poor])
+    target = np.einsum("nk,nkx->nx", weights[poor].astype(np.float64), alone)
     lowest = np.full(len(poor), np.inf)
     for slots in itertools.combinations(range(indices.shape[1]), INFLUENCES):
         own = list(slots)
@@ -73,6 +80,15 @@ def fitted_influences(
         best_indices[poor[better]] = indices[poor[better]][:, own]
         best_weights[poor[better]] = fitted[better]
     return np.where(best_weights > 0, best_indices, 0).astype(np.int32), best_weights
+
+
+def _dense(
+    indices: Int[ndarray, "V k"], weights: Float[ndarray, "V k"], joints: int
+) -> Float[ndarray, "V J"]:
+    """Skin weights of every joint."""
+    table = np.zeros((len(indices), joints))
+    np.add.at(table, (np.arange(len(indices))[:, None], indices), weights)
+    return table
 
 
 def _weights(

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.anchor_scene import FACE_COUNT, AnchorPosed
 from hoijax.bodies.motion_terms import (
     FEET,
+    FOOT_HEIGHTS,
     bend,
     ground_energy,
     slip_energy,
@@ -19,6 +20,7 @@ from hoijax.losses.lookup import bilinear
 from hoijax.numerics import geman_mcclure
 
 POINT_RHO = 0.10  # metres; a seen point further from the skin says little
+CLEARANCE = 0.03  # metres that the ball of a foot is lifted above its floor in a step, or more
 SILHOUETTE_STRIDE = 4
 MASK_RHO = 8.0  # pixels; skin further outside the mask than this says little
 _FEET = np.array(FEET)
@@ -65,6 +67,51 @@ def body_smoothness(posed: AnchorPosed) -> tuple[Values, Mask]:
 def foot_slip(posed: AnchorPosed) -> tuple[Values, Mask]:
     """Squared horizontal step of planted feet, robust; mean over ankles and toes. (P, T)"""
     values = jax.vmap(slip_energy)(posed.joints_world[:, :, _FEET])
+    return values, jnp.ones_like(values, dtype=bool)
+
+
+def foot_lock(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Squared distance of standing feet from the mean place of their plant; mean over ankles and toes.
+
+    Which frames are a plant is known here (see `methods.foot_plants`), where it is stays open: a plant
+    can still move as a whole. Zero while no plants are known. (P, T)
+    """
+    feet = posed.joints_world[:, :, _FEET]
+    plants = posed.neighbours.plants
+    if plants is None:
+        nothing = jnp.zeros(feet.shape[:2])
+        return nothing, nothing > 0.0
+    away = feet - jax.vmap(jax.vmap(_plant_means, in_axes=1, out_axes=1))(feet, plants)
+    values = jnp.where(plants >= 0, jnp.sum(away**2, axis=-1), 0.0)
+    return jnp.mean(values, axis=-1), jnp.ones(values.shape[:2], dtype=bool)
+
+
+def _plant_means(path: Float[Array, "T 3"], plants: Int[Array, " T"]) -> Float[Array, "T 3"]:
+    """Mean place of the plant that a frame belongs to; anything where there is none."""
+    frames = path.shape[0]
+    stands = (plants >= 0)[:, None]
+    index = jnp.maximum(plants, 0)
+    total = jnp.zeros((frames, 3)).at[index].add(jnp.where(stands, path, 0.0))
+    count = jnp.zeros((frames, 1)).at[index].add(stands.astype(jnp.float32))
+    return (total / jnp.maximum(count, 1.0))[index]
+
+
+def foot_clearance(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Squared lack of height of the toes' roots in frames in which they step; mean over both. (P, T)
+
+    A foot that steps is lifted: at least CLEARANCE above where it stands in the rest of the clip.
+    """
+    toes = posed.joints_world[:, :, _FEET[2:], 1]
+    plants = posed.neighbours.plants
+    if plants is None:
+        nothing = jnp.zeros(toes.shape[:2])
+        return nothing, nothing > 0.0
+    stands = (plants >= 0)[..., 2:]
+    count = jnp.sum(stands, axis=1, keepdims=True, dtype=toes.dtype)
+    floor = jnp.sum(jnp.where(stands, jax.lax.stop_gradient(toes), 0.0), axis=1, keepdims=True)
+    floor = jnp.where(count > 0, floor / jnp.maximum(count, 1), jnp.asarray(FOOT_HEIGHTS[2:]))
+    lack = jnp.maximum(floor + CLEARANCE - toes, 0.0)
+    values = jnp.mean(jnp.where(stands, 0.0, lack**2), axis=-1)
     return values, jnp.ones_like(values, dtype=bool)
 
 

@@ -24,31 +24,33 @@ MASK_RHO = 8.0  # pixels; a sample further outside the mask than this says littl
 MASK_SAMPLES = 256
 PIXEL_SAMPLES = 1024
 PIXEL_COUNT = 256
+Scale = float | Float[Array, ""]
+"""Of a robust kernel: traced where a term is weighed (`losses.term`), so sweeps compile nothing."""
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 
 
-def object_points(posed: PosedScene) -> tuple[Values, Mask]:
+def object_points(posed: PosedScene, scale: Scale = ROBUST_RHO) -> tuple[Values, Mask]:
     """3D chamfer, observed points to the object: mean squared distance a frame, robust. (O, T)"""
     observed = posed.scene.observed
     distance = posed.object_distance(observed.points_world, WHOLE_UNSIGNED)
     count = jnp.maximum(jnp.sum(observed.point_mask, axis=-1, dtype=jnp.float32), 1)
     squared = jnp.where(observed.point_mask, distance**2, 0.0)
-    return geman_mcclure(jnp.sum(squared, axis=-1) / count, ROBUST_RHO), observed.detected
+    return geman_mcclure(jnp.sum(squared, axis=-1) / count, scale), observed.detected
 
 
-def object_points_curvature(posed: PosedScene) -> Curvature:
+def object_points_curvature(posed: PosedScene, scale: Scale = ROBUST_RHO) -> Curvature:
     """Of `object_points`."""
     observed = posed.scene.observed
     rows = posed.scene.objects.first_grid + WHOLE_UNSIGNED
     distance, jacobian = distance_rows(posed, observed.points_world, rows)
     share = _shares(observed.point_mask)
     mean = jnp.sum(share * distance**2, axis=-1, keepdims=True)
-    weight = share * robust_weight(mean, ROBUST_RHO)
+    weight = share * robust_weight(mean, scale)
     return _of_rows(posed, jacobian, weight)
 
 
-def part_points(posed: PosedScene) -> tuple[Values, Mask]:
+def part_points(posed: PosedScene, scale: Scale = ROBUST_RHO) -> tuple[Values, Mask]:
     """3D chamfer of each part's labelled points to that part alone. (O, Q, T)"""
     observed = posed.scene.observed
     points = posed.to_asset(observed.points_world)
@@ -56,19 +58,19 @@ def part_points(posed: PosedScene) -> tuple[Values, Mask]:
     squared = posed.scene.distance(points, observed.part_grids, owner) ** 2
     per_part = jnp.einsum("otn,otnq->oqt", squared, observed.part_shares)
     mask = jnp.swapaxes(jnp.any(observed.part_shares > 0.0, axis=2), 1, 2)
-    return geman_mcclure(per_part, ROBUST_RHO), mask & observed.detected[:, None]
+    return geman_mcclure(per_part, scale), mask & observed.detected[:, None]
 
 
-def part_points_curvature(posed: PosedScene) -> Curvature:
+def part_points_curvature(posed: PosedScene, scale: Scale = ROBUST_RHO) -> Curvature:
     """Of `part_points`."""
     observed = posed.scene.observed
     distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
     per_part = jnp.einsum("otn,otnq->otq", distance**2, observed.part_shares)
-    weight = jnp.einsum("otnq,otq->otn", observed.part_shares, robust_weight(per_part, ROBUST_RHO))
+    weight = jnp.einsum("otnq,otq->otn", observed.part_shares, robust_weight(per_part, scale))
     return _of_rows(posed, jacobian, weight)
 
 
-def robust_object_points(posed: PosedScene) -> tuple[Values, Mask]:
+def robust_object_points(posed: PosedScene, scale: Scale = POINT_RHO) -> tuple[Values, Mask]:
     """Ours: as object_points with the robust kernel on each *point*. (O, T)
 
     The published kernel on a frame's mean lets a few stray points (mask leaks, depth edges) drag
@@ -76,21 +78,21 @@ def robust_object_points(posed: PosedScene) -> tuple[Values, Mask]:
     """
     observed = posed.scene.observed
     distance = posed.object_distance(observed.points_world, WHOLE_UNSIGNED)
-    cost = jnp.where(observed.point_mask, geman_mcclure(distance**2, POINT_RHO), 0.0)
+    cost = jnp.where(observed.point_mask, geman_mcclure(distance**2, scale), 0.0)
     count = jnp.maximum(jnp.sum(observed.point_mask, axis=-1, dtype=jnp.float32), 1)
     return jnp.sum(cost, axis=-1) / count, observed.detected
 
 
-def robust_object_points_curvature(posed: PosedScene) -> Curvature:
+def robust_object_points_curvature(posed: PosedScene, scale: Scale = POINT_RHO) -> Curvature:
     """Of `robust_object_points`."""
     observed = posed.scene.observed
     rows = posed.scene.objects.first_grid + WHOLE_UNSIGNED
     distance, jacobian = distance_rows(posed, observed.points_world, rows)
-    weight = _shares(observed.point_mask) * robust_weight(distance**2, POINT_RHO)
+    weight = _shares(observed.point_mask) * robust_weight(distance**2, scale)
     return _of_rows(posed, jacobian, weight)
 
 
-def robust_part_points(posed: PosedScene) -> tuple[Values, Mask]:
+def robust_part_points(posed: PosedScene, scale: Scale = POINT_RHO) -> tuple[Values, Mask]:
     """Ours: labelled points to their part, robust by point: some labels are wrong. (O, T)
 
     Averaged over the labelled points of the frame, so that a part of which little is seen counts
@@ -101,17 +103,17 @@ def robust_part_points(posed: PosedScene) -> tuple[Values, Mask]:
     owner = jnp.arange(posed.scene.object_count)
     distance = posed.scene.distance(points, observed.part_grids, owner)
     labelled = jnp.any(observed.part_shares > 0.0, axis=-1)
-    cost = jnp.where(labelled, geman_mcclure(distance**2, POINT_RHO), 0.0)
+    cost = jnp.where(labelled, geman_mcclure(distance**2, scale), 0.0)
     count = jnp.maximum(jnp.sum(labelled, axis=-1, dtype=jnp.float32), 1)
     return jnp.sum(cost, axis=-1) / count, observed.detected
 
 
-def robust_part_points_curvature(posed: PosedScene) -> Curvature:
+def robust_part_points_curvature(posed: PosedScene, scale: Scale = POINT_RHO) -> Curvature:
     """Of `robust_part_points`."""
     observed = posed.scene.observed
     distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
     labelled = jnp.any(observed.part_shares > 0.0, axis=-1)
-    weight = _shares(labelled) * robust_weight(distance**2, POINT_RHO)
+    weight = _shares(labelled) * robust_weight(distance**2, scale)
     return _of_rows(posed, jacobian, weight)
 
 
@@ -172,7 +174,7 @@ def part_pixels(posed: PosedScene) -> tuple[Values, Mask]:
     return per_part, mask & observed.detected[:, None]
 
 
-def model_mask(posed: PosedScene) -> tuple[Values, Mask]:
+def model_mask(posed: PosedScene, scale: Scale = MASK_RHO) -> tuple[Values, Mask]:
     """Projected samples must fall on the object's mask or behind an occluder: robust px^2. (O, T)
 
     The published one-sided chamfer lets an object grow past what was seen; this is the other side.
@@ -180,11 +182,11 @@ def model_mask(posed: PosedScene) -> tuple[Values, Mask]:
     cells = project_samples(posed, MASK_SAMPLES) / posed.scene.cameras.cell_size - 0.5
     lookup = jax.vmap(jax.vmap(bilinear))
     distance = lookup(posed.scene.observed.mask_distance, cells)
-    cost = geman_mcclure(distance**2, MASK_RHO)
+    cost = geman_mcclure(distance**2, scale)
     return jnp.mean(cost, axis=-1), posed.scene.observed.detected
 
 
-def model_mask_curvature(posed: PosedScene) -> Curvature:
+def model_mask_curvature(posed: PosedScene, scale: Scale = MASK_RHO) -> Curvature:
     """Of `model_mask`."""
     scene = posed.scene
     points = posed.samples_world(MASK_SAMPLES)
@@ -192,7 +194,7 @@ def model_mask_curvature(posed: PosedScene) -> Curvature:
     lookup = jax.vmap(jax.vmap(bilinear_with_gradient))
     distance, slope = lookup(scene.observed.mask_distance, pixels / scene.cameras.cell_size - 0.5)
     slope_world = _pixel_slope_to_world(posed, points, slope / scene.cameras.cell_size)
-    weight = robust_weight(distance**2, MASK_RHO) / MASK_SAMPLES
+    weight = robust_weight(distance**2, scale) / MASK_SAMPLES
     rows = moving_points(posed, points, slope_world)
     return Curvature(gram(rows, _where_detected(posed, weight)))
 

@@ -5,6 +5,7 @@ A loss is a short pure function `PosedScene -> (values, mask)` with values of sh
 denominator (missing frames count as zeros), so a weight means the same in every scene.
 """
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hoijax.curvature import Curvature
-from hoijax.scene import PosedScene
 
 LossFunction = Callable[
-    [Any], tuple[Float[Array, "*entities frames"], Bool[Array, "*entities frames"]]
+    ..., tuple[Float[Array, "*entities frames"], Bool[Array, "*entities frames"]]
 ]
+"""(posed) or, of a term that has a robust scale, (posed, scale) -> (values, mask)."""
+SCALE = ".scale"
+"""TERM.scale names the scale of a term's robust kernel, among weights and factors of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +31,29 @@ class LossTerm:
     function: LossFunction
     start: float
     end: float
-    curvature: Callable[[PosedScene], Curvature] | None = None
-    """Curvature of the term summed over frames, for Newton steps; without it the term pulls by its
+    curvature: Callable[..., Curvature] | None = None
+    """Called as `function`: curvature of the term summed over frames, for Newton steps; without it the term pulls by its
     gradient alone, which is right but may be slow."""
     reads_pixel_neighbours: bool = False
     """The function reads `Neighbours.nearest_sample`: only then are these kept up to date."""
+    scale: float | None = None
+    """Default scale of the robust kernel, in the residual's unit; None: the function takes none."""
 
     @classmethod
     def constant(cls, name: str, function: LossFunction, weight: float, **options) -> "LossTerm":
-        """A term whose weight stays; options are `curvature` and `reads_pixel_neighbours`."""
+        """A term whose weight stays; options are the other fields."""
         return cls(name, function, weight, weight, **options)
 
 
 Weights = dict[str, Float[Array, " 2"]]
-"""Start and end weight of every term: traced arrays, so a sweep never recompiles."""
+"""Start and end weight of every term: traced arrays, so a sweep never recompiles. Under TERM.scale the
+scale of the term's robust kernel, twice: it is the same over the run, so that losses compare."""
+
+
+def weight_names(terms: Sequence[LossTerm]) -> list[str]:
+    """What `default_weights` can be told: terms, and the scales of those that have one."""
+    scales = [term.name + SCALE for term in terms if term.scale is not None]
+    return [*(term.name for term in terms), *scales]
 
 
 def default_weights(
@@ -49,23 +61,43 @@ def default_weights(
 ) -> Weights:
     """Weights of the terms as arrays; an override is a number (constant) or (start, end).
 
-    Raises KeyError naming the known terms when an override names none of them.
+    "TERM.scale" sets the scale of a robust kernel, one positive number. Raises KeyError naming the
+    nearest and all known ones when an override names none of them, and for a scale that is none.
     """
-    overrides = dict(overrides or {})
-    unknown = sorted(set(overrides) - {term.name for term in terms})
+    overrides, known = dict(overrides or {}), weight_names(terms)
+    unknown = sorted(set(overrides) - set(known))
     if unknown:
-        raise KeyError(f"unknown loss terms {unknown}; known: {[term.name for term in terms]}")
+        near = difflib.get_close_matches(unknown[0], known, 1, 0.0)
+        meant = f"did you mean '{near[0]}'? " if near else ""
+        raise KeyError(f"unknown loss terms {unknown}; {meant}known: {known}")
     weights = {}
     for term in terms:
         value = overrides.get(term.name, (term.start, term.end))
         start, end = (value, value) if isinstance(value, int | float) else value
         weights[term.name] = jnp.asarray([start, end], jnp.float32)
+        if term.scale is not None:
+            name = term.name + SCALE
+            value = overrides.get(name, term.scale)
+            first, last = (value, value) if isinstance(value, int | float) else value
+            if not first == last > 0.0:
+                raise KeyError(f"{name} is one number above 0, got {value}")
+            weights[name] = jnp.asarray([first, last], jnp.float32)
     return weights
 
 
-def reduce_term(term: LossTerm, posed: Any) -> Float[Array, ""]:
-    """Unweighted value of one term: mean over frames, sum over entities, masked with zeros."""
-    values, mask = term.function(posed)
+def scale_arguments(term: LossTerm, weights: Weights | None) -> tuple[Float[Array, ""], ...]:
+    """What a term's function and curvature are given besides what is posed."""
+    if term.scale is None or weights is None:
+        return ()
+    return (weights[term.name + SCALE][0],)
+
+
+def reduce_term(term: LossTerm, posed: Any, weights: Weights | None = None) -> Float[Array, ""]:
+    """Unweighted value of one term: mean over frames, sum over entities, masked with zeros.
+
+    weights: for the scale; without them the function's own.
+    """
+    values, mask = term.function(posed, *scale_arguments(term, weights))
     return jnp.sum(jnp.where(mask, values, 0.0)) / values.shape[-1]
 
 
@@ -76,7 +108,7 @@ def evaluate(
     progress: Float[Array, ""] | float,
 ) -> tuple[Float[Array, ""], Float[Array, " n"]]:
     """Weighted total at `progress` in [0, 1] of the schedules, and every term's unweighted value."""
-    report = jnp.stack([reduce_term(term, posed) for term in terms])
+    report = jnp.stack([reduce_term(term, posed, weights) for term in terms])
     return jnp.sum(weights_at(terms, weights, progress) * report), report
 
 

@@ -9,13 +9,14 @@ surfaces apart.
 import dataclasses
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from hoijax.anchor_config import AnchorSettings, check_body_start
 from hoijax.anchor_frames import with_colours, with_depth
@@ -38,6 +39,7 @@ from hoijax.anchor_staging import (
     without_broken_numbers,
 )
 from hoijax.bodies import load_body
+from hoijax.bodies.motion_terms import FEET
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle import Bundle
@@ -46,6 +48,7 @@ from hoijax.methods.anchor_results import asset_poses, candidate, motions_of, to
 from hoijax.methods.anchor_terms import (
     ACTIVE_SAMPLES,
     PENETRATION_TERMS,
+    TRACKING_TERMS,
     anchor_problem,
     anchor_table,
     check_weights,
@@ -54,6 +57,7 @@ from hoijax.methods.anchor_terms import (
 from hoijax.methods.body_start import start_bodies
 from hoijax.methods.contact_pairs import stage_pairs
 from hoijax.methods.contact_states import always_touching, contact_states
+from hoijax.methods.foot_plants import foot_plants
 from hoijax.methods.joint_start import start_joints
 from hoijax.methods.point_maps import align
 from hoijax.progress import Log, silent
@@ -62,7 +66,8 @@ from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.scene import Scene
 from hoijax.solver.initialise import Starts
 from hoijax.solver.neighbours import empty_neighbours
-from hoijax.solver.optimise import Schedule, Solution, optimise
+from hoijax.solver.optimise import Adam, Schedule, Solution
+from hoijax.solver.segments import Given, Watch, in_segments
 from hoijax.staging import build_scene, observed_objects, stage_contacts
 
 __all__ = ["check_weights", "first_neighbours", "first_unknowns", "solve_bundle"]
@@ -79,6 +84,7 @@ class _Stage:
     terms: tuple[LossTerm, ...]
     video: UInt8[np.ndarray, "T H W 3"] | None
     log: Log
+    watch: Callable[[str], Watch | None]
     times: dict[str, float]
     begun: float
 
@@ -98,17 +104,19 @@ def solve_bundle(
     terms: Sequence[LossTerm] = (),
     video: UInt8[np.ndarray, "T H W 3"] | None = None,
     log: Log = silent,
+    watch: Callable[[str], Watch | None] = lambda stage: None,
 ) -> Result:
     """Body and object motion of one bundle.
 
     static: the still whose contacts hold (first frame of a composed scene); without one they are read
     off the first pass. terms: further loss terms over AnchorPosed. weights: overrides by term name.
     video: the clip, whose colours count where pictures are drawn (settings.picture_width).
+    watch: what looks at the passes "track" and "anchor" between their segments (`solver.segments`).
     """
     check_body_start(settings.body_start, static is not None)
     bundle = without_broken_numbers(bundle)
     body = load_body(bundle.body)
-    given = dict(weights or {}), tuple(terms), video, log
+    given = dict(weights or {}), tuple(terms), video, log, watch
     stage = _Stage(bundle, body, settings, *given, {}, time.perf_counter())
     motions = start_bodies(bundle, body, settings.body_start, static)
     stage.lap("body start")
@@ -200,21 +208,29 @@ def _descend(
     """One pass over all candidates; while tracking, penetration waits and contact is gentle."""
     settings, table = stage.settings, _table(stage, scene)
     weights = weights_of(table, stage.weights)
-    if tracking:
-        for name in PENETRATION_TERMS:
-            weights[name] = jnp.zeros(2)
+    for name in PENETRATION_TERMS if tracking else TRACKING_TERMS:
+        weights[name] = jnp.zeros(2)
+    neighbours = first_neighbours(scene, states)
+    if not tracking:
+        neighbours = neighbours.replace(plants=_plants(scene, initial))
     rate = settings.learning_rate * (2.0 if tracking else 1.0)
-    solution = optimise(
-        anchor_problem(table),
-        scene,
-        initial,
-        first_neighbours(scene, states),
-        weights,
-        Schedule(jnp.asarray(rate), jnp.asarray(settings.final_learning_rate)),
-        steps=settings.track_steps if tracking else settings.steps,
-        refresh_every=settings.refresh_every,
-    )
-    return jax.block_until_ready(solution)
+    schedule = Schedule(jnp.asarray(rate), jnp.asarray(settings.final_learning_rate))
+    given = Given(scene, initial, neighbours, weights, schedule)
+    steps = settings.track_steps if tracking else settings.steps
+    stepper = Adam(anchor_problem(table), steps, settings.refresh_every)
+    return in_segments(stepper, given, stage.watch("track" if tracking else "anchor"))
+
+
+def _plants(scene: AnchorScene, tracked: AnchorUnknowns) -> Int[Array, "K P T 4"]:
+    """In which frames the tracked feet of every candidate stand."""
+    joints = jax.jit(jax.vmap(partial(_joints, scene)))(tracked)
+    feet = np.asarray(joints)[:, :, :, list(FEET)]
+    found = np.array([[foot_plants(person) for person in one] for one in feet])
+    return jnp.asarray(found, jnp.int32)
+
+
+def _joints(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array, "P T 55 3"]:
+    return _posed(scene, unknowns).joints_world
 
 
 def _settle(

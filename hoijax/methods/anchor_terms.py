@@ -23,6 +23,8 @@ from hoijax.losses.body import (
     body_mask,
     body_points,
     body_smoothness,
+    foot_clearance,
+    foot_lock,
     foot_slip,
     object_in_body,
     self_penetration,
@@ -84,7 +86,9 @@ TERMS = (
     LossTerm.constant("joint_limits", joint_limits, 7.0),
     LossTerm.constant("pose_prior", pose_prior, 1.5e-2),
     LossTerm.constant("body_smoothness", body_smoothness, 2.6e-4),
-    LossTerm("foot_slip", foot_slip, 5e2, 5e3),
+    LossTerm.constant("foot_slip", foot_slip, 5e2),
+    LossTerm("foot_lock", foot_lock, 5e2, 1e5),
+    LossTerm.constant("foot_clearance", foot_clearance, 1e3),
     LossTerm.constant("body_ground", body_ground, 1.7e2),
     LossTerm.constant("object_points", of_objects(fit.robust_object_points), 1e3),
     LossTerm.constant("part_points", of_objects(fit.robust_part_points), 3e2),
@@ -114,6 +118,8 @@ JOINT_TERMS = (
 HAND_TERMS = (LossTerm.constant("finger_prior", finger_prior, 0.3),)
 """Added to TERMS where fingers are unknowns."""
 CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
+TRACKING_TERMS = ("foot_slip",)
+"""Only while tracking: afterwards it is known which frames feet stand in."""
 PENETRATION_TERMS = ("penetration", "object_in_body", "self_penetration")
 BODY_EVIDENCE = ("body_keypoints", "body_points", "body_mask")
 

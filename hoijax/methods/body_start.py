@@ -21,6 +21,10 @@ from hoijax.bundle import Bundle
 from hoijax.camera_motion import settle_camera
 from hoijax.errors import UserError
 
+SLIP_SHARE = 0.1
+"""Of the fit's foot slip term. All of it holds small steps fast, which then count as standing; which
+frames feet stand in is decided later (see `foot_plants`)."""
+
 
 def start_bodies(
     bundle: Bundle, body: SkinnedBody, kind: str, static: StaticScene | None
@@ -70,7 +74,7 @@ def _fitted(bundle: Bundle, body: SkinnedBody, person: int) -> tuple[np.ndarray,
         )
         return estimate
     data = evidence(keypoints, o.intrinsics, cameras, points, mask, bundle.fps, known=True)
-    motions, energies = fit_motion(known, data, start_unknowns(start))
+    motions, energies = fit_motion(known, data, start_unknowns(start), slip_share=SLIP_SHARE)
     finite = np.where(np.isfinite(energies), energies, np.inf)
     best = choose(motions, int(np.argmin(finite)))
     rotations = np.array(rotations_of(best))

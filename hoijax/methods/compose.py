@@ -16,12 +16,13 @@ import optax
 from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
+from hoijax import preemption
 from hoijax.bodies.motion_fit import known_person
 from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.checkpoints import DONE, Checkpoints
 from hoijax.compose_config import ComposeSettings
 from hoijax.errors import UserError
 from hoijax.fields.cameras import random_cameras, ring_cameras
-from hoijax.fields.checkpoints import DONE, Checkpoints
 from hoijax.fields.composition import Entity, refresh_occupancy
 from hoijax.fields.distillation import Distiller, StepReport, TrainState
 from hoijax.fields.guidance import Guidance, ViewCameras
@@ -281,19 +282,23 @@ class Composer:
         size = (s.size, s.size)
         group = int(getattr(self.observers.guidance, "group", 1))  # views that belong together
         report: StepReport | None = None
-        while (step := int(state.step)) < steps:
-            cameras = random_cameras(s.orbit, s.views, size, s.seed, step, group)
-            held, prompt = constants(step, cameras)
-            state, report = distiller.step(state, held, [prompt] * s.views, cameras, s.seed)
-            after(step, state)
-            if (step + 1) % s.preview_every == 0:
-                per_step = (time.perf_counter() - begun) / (step + 1)
-                hooks.log(
-                    f"{stage}: step {step + 1} of {steps}, gradient {report.gradient_norm:.3g}, noise "
-                    f"{report.noise:.2f}, {1e3 * per_step:.0f} ms a step"
-                )
-            if (step + 1) % s.checkpoint_every == 0 or step + 1 == steps:
-                self._save(stage, DONE if step + 1 == steps else step + 1, pack(state))
+        with preemption.held():  # until a step is over and can be kept
+            while (step := int(state.step)) < steps:
+                cameras = random_cameras(s.orbit, s.views, size, s.seed, step, group)
+                held, prompt = constants(step, cameras)
+                state, report = distiller.step(state, held, [prompt] * s.views, cameras, s.seed)
+                after(step, state)
+                if (step + 1) % s.preview_every == 0:
+                    per_step = (time.perf_counter() - begun) / (step + 1)
+                    hooks.log(
+                        f"{stage}: step {step + 1} of {steps}, gradient {report.gradient_norm:.3g}, noise "
+                        f"{report.noise:.2f}, {1e3 * per_step:.0f} ms a step"
+                    )
+                told = preemption.asked()
+                if told or (step + 1) % s.checkpoint_every == 0 or step + 1 == steps:
+                    self._save(stage, DONE if step + 1 == steps else step + 1, pack(state))
+                if told:
+                    self._leave(stage, step + 1)
         self.skipped += int(state.skipped)
         if int(state.skipped):
             hooks.log(
@@ -310,7 +315,16 @@ class Composer:
 
     def _save(self, stage: str, step: int | str, tree: Any) -> None:
         if self.hooks.checkpoints is not None:
-            self.hooks.checkpoints.save(stage, step, tree)
+            self.hooks.checkpoints.save_soon(stage, step, tree)
+
+    def _leave(self, stage: str, step: int) -> None:
+        """The process was told to end, and what it has is being written."""
+        if self.hooks.checkpoints is not None:
+            self.hooks.checkpoints.wait()
+            self.hooks.log(
+                f"told to end: {stage} is kept after step {step}; the same command goes on from there"
+            )
+        preemption.leave_if_asked()
 
     def _lap(self, name: str, begun: float) -> None:
         self.seconds[name] = round(time.perf_counter() - begun, 2)

@@ -19,6 +19,9 @@ from hoijax.config import SolveSettings
 from hoijax.errors import UserError
 from hoijax.losses.contact import contact, contact_drift
 from hoijax.losses.fit import (
+    MASK_RHO,
+    POINT_RHO,
+    ROBUST_RHO,
     model_mask,
     object_pixels,
     object_points,
@@ -41,14 +44,15 @@ from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
 from hoijax.solver.halving import halving_rungs
 from hoijax.solver.initialise import Starts, search_starts, with_proposed_yaws, yaw_starts
 from hoijax.solver.neighbours import empty_neighbours, refresh_all, refresh_bodies
-from hoijax.solver.newton import optimise_newton
-from hoijax.solver.optimise import Problem, Schedule, Solution, optimise
+from hoijax.solver.newton import Newton
+from hoijax.solver.optimise import Adam, Problem, Schedule, Solution
+from hoijax.solver.segments import Given, Stepper, Watch, in_segments, run_whole
 from hoijax.staging import build_scene, posed_bodies
 
 PUBLISHED_TERMS = (
-    LossTerm.constant("object_points", object_points, 1e3),
+    LossTerm.constant("object_points", object_points, 1e3, scale=ROBUST_RHO),
     LossTerm.constant("object_pixels", object_pixels, 1e-4, reads_pixel_neighbours=True),
-    LossTerm.constant("part_points", part_points, 1e2),
+    LossTerm.constant("part_points", part_points, 1e2, scale=ROBUST_RHO),
     LossTerm.constant("part_pixels", part_pixels, 1e-4, reads_pixel_neighbours=True),
     LossTerm.constant("translation_smoothness", translation_smoothness, 1e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e3),
@@ -58,9 +62,9 @@ PUBLISHED_TERMS = (
 )
 
 DEFAULT_TERMS = (
-    LossTerm.constant("object_points", robust_object_points, 1e3),
-    LossTerm.constant("part_points", robust_part_points, 3e2),
-    LossTerm.constant("model_mask", model_mask, 2e-2),
+    LossTerm.constant("object_points", robust_object_points, 1e3, scale=POINT_RHO),
+    LossTerm.constant("part_points", robust_part_points, 3e2, scale=POINT_RHO),
+    LossTerm.constant("model_mask", model_mask, 2e-2, scale=MASK_RHO),
     LossTerm.constant("translation_smoothness", translation_smoothness, 3e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e2),
     LossTerm("penetration", penetration, 0.0, 3.0),
@@ -102,16 +106,18 @@ def solve_bundle(
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     terms: Sequence[LossTerm] = (),
     log: Log = silent,
+    watch: Watch | None = None,
 ) -> Result:
     """All three stages of HOI-PAGE on one bundle.
 
     terms: further loss terms, added to the preset's table. weights: overrides by term name.
+    watch: looks at the descent between its segments (`solver.segments`).
     """
     table = (*TERMS[settings.preset], *terms)
     times: dict[str, float] = {}
     clock = Stopwatch(times, log)
     staged = stage(bundle, settings, clock.lap)
-    solution = descend(staged.scene, staged.starts, staged.states, table, settings, weights)
+    solution = descend(staged.scene, staged.starts, staged.states, table, settings, weights, watch)
     clock.lap("optimise")
     return to_result(bundle, staged, solution, table, times)
 
@@ -169,12 +175,18 @@ def descend(
     table: Sequence[LossTerm],
     settings: SolveSettings,
     weights: Mapping[str, float | tuple[float, float]] | None = None,
+    watch: Watch | None = None,
 ) -> Solution:
-    """Stage c: the joint optimisation of all K candidates, one compiled program."""
-    neighbours = first_neighbours(scene, states)
-    solve = descent(table, settings)
-    solution = solve(scene, starts.unknowns, neighbours, default_weights(table, weights))
-    return jax.block_until_ready(solution)
+    """Stage c: the joint optimisation of all K candidates, one compiled program run by segments."""
+    rates = jnp.asarray(settings.learning_rate), jnp.asarray(settings.final_learning_rate)
+    given = Given(
+        scene,
+        starts.unknowns,
+        first_neighbours(scene, states),
+        default_weights(table, weights),
+        Schedule(*rates),
+    )
+    return in_segments(stepper_of(table, settings, len(states)), given, watch)
 
 
 def first_neighbours(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbours:
@@ -187,37 +199,26 @@ def first_neighbours(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighb
 def descent(
     table: Sequence[LossTerm], settings: SolveSettings
 ) -> Callable[[Scene, Unknowns, Neighbours, Weights], Solution]:
-    """The optimiser that the settings choose, for one scene's candidates under given weights."""
-    if settings.optimizer == "lm":
-        curved = object_problem(with_curvature(table))
-        rounds = max(settings.steps // settings.round_steps, 1)
-        steps = min(settings.round_steps, settings.steps)
+    """The optimiser that the settings choose, whole, for one scene's candidates under given weights."""
 
-        def newton(
-            scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights
-        ) -> Solution:
-            count = initial.translation.shape[0]
-            rungs = halving_rungs(count, rounds) if settings.halving else ()
-            given = curved, scene, initial, neighbours, weights
-            return optimise_newton(*given, rounds=rounds, steps=steps, halving=rungs)
-
-        return newton
-    problem = object_problem(table)
-
-    def adam(scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights) -> Solution:
+    def solve(
+        scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights
+    ) -> Solution:
         rates = settings.learning_rate, settings.final_learning_rate
-        return optimise(
-            problem,
-            scene,
-            initial,
-            neighbours,
-            weights,
-            Schedule(*map(jnp.asarray, rates)),
-            steps=settings.steps,
-            refresh_every=settings.refresh_every,
-        )
+        given = Given(scene, initial, neighbours, weights, Schedule(*map(jnp.asarray, rates)))
+        return run_whole(stepper_of(table, settings, initial.translation.shape[0]), given)
 
-    return adam
+    return solve
+
+
+def stepper_of(table: Sequence[LossTerm], settings: SolveSettings, count: int) -> Stepper:
+    """The optimiser that the settings choose for `count` candidates, as items of work."""
+    if settings.optimizer == "adam":
+        return Adam(object_problem(table), settings.steps, settings.refresh_every)
+    rounds = max(settings.steps // settings.round_steps, 1)
+    steps = min(settings.round_steps, settings.steps)
+    rungs = halving_rungs(count, rounds) if settings.halving else ()
+    return Newton(object_problem(with_curvature(table)), rounds, steps, rungs)
 
 
 def to_result(

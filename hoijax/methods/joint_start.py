@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from hoijax.bundle import Bundle
 from hoijax.camera import project
@@ -40,8 +40,13 @@ POINT_RHO = 0.10  # metres; a seen point further from its link than this says li
 MASK_RHO = 8.0  # pixels; a sample further outside the mask than this says little
 MASK_SHARE = 2e-5
 """Of a squared pixel beside a squared metre: as in the terms of the method."""
-STEP_COST = 5e-5
-"""Of moving on by one value of the grid from frame to frame, squared; a point 7 mm off costs as much."""
+STEP_COST, BEND_COST = 5e-6, 2e-5
+"""Of moving on by one value of the grid from frame to frame, and of changing that step by one, squared;
+points 2 and 4 mm off cost as much."""
+STEP_SHARE, BEND_SHARE = 0.05, 0.3
+"""Of squared metres by which the corners of a link step, and change their steps, beside those of points."""
+FEW_POINTS = 20.0
+"""So many seen points of a link count half of what many do."""
 NEW_TURN, NEW_SLIDE = 0.35, 0.08
 """Radians and metres from which on two starts are different ones."""
 
@@ -168,11 +173,28 @@ def _fit_tree(
         step = np.asarray(joint_transforms(joints, d, jnp.asarray(grid)))
         step = step if known == parent else np.linalg.inv(step).astype(np.float32)
         cost = np.asarray(_costs(scene, poses[known], step, other))
-        path = _best_path(cost) if smooth else cost.argmin(axis=1)
+        path = cost.argmin(axis=1)
+        if smooth:
+            corners = _corners(scene, other)
+            path = _best_path(cost, _placed(poses[known][:, None] @ step, corners))
         values[d] = grid[path]
         poses[other] = poses[known] @ step[path]
         total = total + cost[np.arange(len(path)), path]
     return _Fit(total, values, poses)
+
+
+def _corners(scene: Scene, link: int) -> Float[np.ndarray, "8 3"]:
+    """Corners of the box around a link, in its asset's frame."""
+    samples = np.asarray(scene.objects.samples[link] + scene.objects.centres[link])
+    low, high = samples.min(axis=0), samples.max(axis=0)
+    return np.stack(np.meshgrid(*zip(low, high, strict=True)), axis=-1).reshape(-1, 3)
+
+
+def _placed(
+    Ts_world_link: Float[np.ndarray, "T n 4 4"], points: Float[np.ndarray, "p 3"]
+) -> Float[np.ndarray, "T n p 3"]:
+    turned = np.einsum("tnij,pj->tnpi", Ts_world_link[..., :3, :3], points)
+    return turned + Ts_world_link[..., None, :3, 3]
 
 
 def _grid(joints: ObjectJoints, d: int) -> Float[np.ndarray, " n"]:
@@ -194,8 +216,10 @@ def _costs(
     points, mask = seen.points_world[link, :, :POINTS], seen.point_mask[link, :, :POINTS]
     samples = scene.objects.samples[link, :SAMPLES] + scene.objects.centres[link]
     row = scene.objects.first_grid[link] + WHOLE_UNSIGNED
-    count = jnp.maximum(jnp.sum(mask, axis=-1, dtype=jnp.float32), 1.0)
+    count = jnp.sum(mask, axis=-1, dtype=jnp.float32) + FEW_POINTS
     cameras = scene.cameras
+    # What was missed in a frame leaves a hole in it, on which things behind may well lie.
+    sure = MASK_SHARE * jnp.all(seen.detected, axis=0)
 
     def of_step(step: Array) -> Array:
         T = jnp.einsum("tij,jk->tik", jnp.asarray(Ts_world_known), step)
@@ -207,22 +231,43 @@ def _costs(
         posed = jnp.einsum("sj,tij->tsi", samples, T_camera[:, :3, :3]) + T_camera[:, None, :3, 3]
         pixels = project(posed, cameras.intrinsics) / cameras.cell_size - 0.5
         beside = geman_mcclure(jax.vmap(bilinear)(seen.mask_distance[link], pixels) ** 2, MASK_RHO)
-        cost = jnp.sum(near, axis=-1) / count + MASK_SHARE * jnp.mean(beside, axis=-1)
+        cost = jnp.sum(near, axis=-1) / count + sure * jnp.mean(beside, axis=-1)
         return jnp.where(seen.detected[link], cost, 0.0)
 
     return jnp.swapaxes(jax.lax.map(of_step, jnp.asarray(Ts_known_link)), 0, 1)
 
 
-def _best_path(cost: Float[np.ndarray, "T n"]) -> np.ndarray:
-    """Viterbi: indices of the cheapest path."""
-    steps = np.arange(cost.shape[1])
-    move = STEP_COST * (steps[:, None] - steps[None]) ** 2
-    best, back = cost[0], []
-    for row in cost[1:]:
-        through = best[:, None] + move
+def _best_path(
+    cost: Float[np.ndarray, "T n"], corners: Float[np.ndarray, "T n p 3"]
+) -> Int[np.ndarray, " T"]:
+    """Indices of the cheapest path under its frames' costs and its motion's (second-order Viterbi).
+
+    corners: points of the moved link in the world, for every value in every frame. Steps cost little and
+    changes of speed more, of the value and of the link itself: where a link is hidden, it keeps on moving
+    as it did, or stands still while what hangs on it moves.
+    """
+    frames, n = cost.shape
+    if frames < 3:
+        return cost.argmin(axis=1)
+    value = np.arange(n)
+    flat = corners.reshape(frames, n, -1) / np.sqrt(corners.shape[2])
+    flat = (flat - flat.mean(axis=(0, 1))).astype(np.float64)
+    square = np.sum(flat**2, axis=-1)
+    inner = np.einsum("tap,tbp->tab", flat[:-1], flat[1:])
+    skip = np.einsum("tap,tbp->tab", flat[:-2], flat[2:])
+    moved = square[:-1, :, None] + square[1:, None] - 2.0 * inner
+    step = STEP_COST * (value[:, None] - value) ** 2 + STEP_SHARE * moved
+    turn = BEND_COST * (value[:, None, None] - 2 * value[:, None] + value) ** 2
+    best = cost[0][:, None] + cost[1] + step[0]  # of paths that end in values (a, b)
+    back = []
+    for t in range(2, frames):
+        bend = square[t - 2][:, None, None] + 4.0 * square[t - 1][:, None] + square[t]
+        bend = bend - 4.0 * (inner[t - 2][:, :, None] + inner[t - 1])
+        bend = bend + 2.0 * skip[t - 2][:, None]
+        through = best[:, :, None] + turn + BEND_SHARE * bend
         back.append(through.argmin(axis=0))
-        best = through.min(axis=0) + row
-    path = [int(best.argmin())]
+        best = through.min(axis=0) + cost[t] + step[t - 1]
+    path = [int(x) for x in np.unravel_index(best.argmin(), best.shape)][::-1]
     for pointers in reversed(back):
-        path.append(int(pointers[path[-1]]))
+        path.append(int(pointers[path[-1], path[-2]]))
     return np.array(path[::-1])

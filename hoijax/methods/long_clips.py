@@ -6,7 +6,7 @@ where each window goes on from the poses of the window before it.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from hoijax.bundle import Bundle
 from hoijax.camera_motion import settle_camera
 from hoijax.config import SearchSettings, SolveSettings
 from hoijax.errors import UserError
-from hoijax.losses.term import LossTerm, default_weights, final_total
+from hoijax.losses.term import LossTerm, Weights, default_weights, final_total
 from hoijax.methods.contact_states import always_touching, contact_states
 from hoijax.methods.hoi_page import (
     TERMS,
@@ -52,6 +52,7 @@ from hoijax.solver.initialise import (
     with_proposed_yaws,
 )
 from hoijax.solver.optimise import Solution
+from hoijax.solver.segments import Watch
 from hoijax.staging import build_scene
 
 
@@ -63,9 +64,11 @@ def solve_long_bundle(
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     terms: Sequence[LossTerm] = (),
     log: Log = silent,
+    watch: Callable[[str], Watch | None] = lambda stage: None,
 ) -> Result:
     """`hoi_page.solve_bundle` by windows of `window` frames; the losses are those of the whole clip.
 
+    watch: what looks at the descent of each window, by its name (`solver.segments`).
     `run["windows"]` of the result has the spans, and how far apart neighbours were at every seam.
     Raises UserError for a window that is too short, or a preset that windows cannot serve.
     """
@@ -77,7 +80,7 @@ def solve_long_bundle(
     times: dict[str, float] = {}
     clock = Stopwatch(times, log)
     staged = stage_windows(bundle, settings, windows, clock)
-    solution, poses = descend_windows(staged, table, settings, windows, weights, clock)
+    solution, poses = descend_windows(staged, table, settings, windows, weights, clock, watch)
     clock.lap("optimise")
     result = to_result(bundle, staged, solution, table, times)
     run = {
@@ -157,6 +160,7 @@ def descend_windows(
     windows: Windows,
     weights: Mapping[str, float | tuple[float, float]] | None,
     clock: Stopwatch,
+    watch: Callable[[str], Watch | None] = lambda stage: None,
 ) -> tuple[Solution, Poses]:
     """The descent of every window, each from where the one before it ended, joined to one solution.
 
@@ -170,7 +174,8 @@ def descend_windows(
         start = track.between(span) if poses is None else poses.go_on(span, track)
         starts = Starts(start.unknowns, staged.starts.labels)
         states = staged.states[:, :, span[0] : span[1]]
-        solution = descend(scene, starts, states, table, settings, weights)
+        looking = watch(f"window {i + 1}")
+        solution = descend(scene, starts, states, table, settings, weights, looking)
         solution = jax.device_get(solution)
         own = Poses.of(solution.unknowns)
         if poses is None:
@@ -181,7 +186,7 @@ def descend_windows(
         counted(clock.log, "optimise", i + 1, len(windows.spans))
     assert poses is not None
     values = default_weights(table, weights)
-    reports = joined_reports(staged, table, windows, poses)
+    reports = joined_reports(staged, table, windows, poses, values)
     means = {
         name: np.mean([getattr(s, name) for s in found], axis=0)
         for name in ("history", "initial_losses")
@@ -197,13 +202,17 @@ def descend_windows(
 
 
 def joined_reports(
-    staged: Staged, table: Sequence[LossTerm], windows: Windows, poses: Poses
+    staged: Staged,
+    table: Sequence[LossTerm],
+    windows: Windows,
+    poses: Poses,
+    weights: Weights | None = None,
 ) -> Float[ndarray, "K n"]:
     """Unweighted terms of whole trajectories: each frame as the window that owns it sees it."""
     problem, sums = object_problem(table), []
     for span, (a, b) in zip(windows.spans, windows.owned, strict=True):
         scene = scene_between(staged.scene, span)
         states = jnp.asarray(staged.states[:, :, span[0] : span[1]])
-        values = frame_terms(problem, scene, poses.between(span).unknowns, states)
+        values = frame_terms(problem, scene, poses.between(span).unknowns, states, weights)
         sums.append(np.asarray(values)[:, :, a - span[0] : b - span[0]])
     return np.concatenate(sums, axis=2).mean(axis=2)

@@ -6,19 +6,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hoijax.losses.term import Weights, scale_arguments
 from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
 from hoijax.solver.neighbours import empty_neighbours
 from hoijax.solver.optimise import Problem
 
 
 def frame_terms(
-    problem: Problem, scene: Scene, unknowns: Unknowns, states: Float[Array, "K E T"]
+    problem: Problem,
+    scene: Scene,
+    unknowns: Unknowns,
+    states: Float[Array, "K E T"],
+    weights: Weights | None = None,
 ) -> Float[Array, "K n T"]:
     """Unweighted terms of K candidates, summed over their entities; the mean over T is the term.
 
-    states: in which frames each edge counts. Neighbours are chosen anew.
+    states: in which frames each edge counts. weights: for the robust scales; without them the terms'
+    own. Neighbours are chosen anew.
     """
-    return _frame_terms(problem, scene, unknowns, states, empty_neighbours(scene))
+    return _frame_terms(problem, scene, unknowns, states, (empty_neighbours(scene), weights))
 
 
 @jax.jit(static_argnums=0)
@@ -27,15 +33,17 @@ def _frame_terms(
     scene: Scene,
     unknowns: Unknowns,
     states: Float[Array, "K E T"],
-    empty: Neighbours,
+    given: tuple[Neighbours, Weights | None],
 ) -> Float[Array, "K n T"]:
+    empty, weights = given
+
     def one(unknowns: Unknowns, state: Array) -> Array:
         near = dataclasses.replace(empty, contact_state=state)
         near = problem.refresh(scene, unknowns, near, jnp.asarray(True))
         posed = pose_scene(scene, unknowns, near)
         rows = []
         for term in problem.terms:
-            values, mask = term.function(posed)
+            values, mask = term.function(posed, *scale_arguments(term, weights))
             kept = jnp.where(mask, values, 0.0)
             rows.append(jnp.sum(kept.reshape(-1, kept.shape[-1]), axis=0))
         return jnp.stack(rows)

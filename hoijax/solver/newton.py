@@ -7,20 +7,22 @@ and is taken only when the loss falls; else the damping grows. Robust kernels en
 schedules as rounds: in a round, weights, neighbours and curvature stay.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from hoijax.losses.term import Weights, evaluate, final_total, weights_at
+from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
 from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.scene import Neighbours, PosedScene, Scene, Unknowns
 from hoijax.solver.banded import solve_banded
-from hoijax.solver.halving import Rung, work_list
+from hoijax.solver.halving import Rung, WorkList, work_list
 from hoijax.solver.optimise import Problem, ResultCode, Solution, all_finite, choose, result_code
+from hoijax.solver.segments import Given, whole
 
 MAX_TURN = 0.3  # radians a step may turn an object in any frame; and ...
 MAX_SHIFT = 0.2  # ... metres it may move it: beyond, the linearisation is worth nothing
@@ -53,6 +55,17 @@ class _State:
     finite: Array
 
 
+@flax.struct.dataclass
+class _Carry:
+    """Of all candidates, with a leading axis K, in their own order."""
+
+    state: _State
+    neighbours: Neighbours
+    history: Float[Array, "K rounds steps_and_1 n"]
+    ranking: Int[Array, " K"]
+    """Candidates, best first, as they were at the latest rung."""
+
+
 @partial(jax.jit, static_argnames=("problem", "rounds", "steps", "halving"))
 def optimise_newton(
     problem: Problem,
@@ -72,44 +85,74 @@ def optimise_newton(
     Terms read a `PosedScene`; the history has an entry for the start and for every step, NaN for
     the steps a candidate did not take.
     """
-    terms, count = problem.terms, initial.translation.shape[0]
-    work = work_list(count, rounds, halving)
-    one_round = partial(_one_round, problem, scene, weights, rounds, steps)
-    state = jax.vmap(partial(_first_state, len(terms)))(initial)
-    history = jnp.full((count, rounds, steps + 1, len(terms)), jnp.nan)
+    given = Given(scene, initial, neighbours, weights)
+    return whole(Newton(problem, rounds, steps, halving), given)
 
-    def do(carry, item):
-        # The work list walks through lanes of a ranking, so that rounds of all candidates and of the
-        # last ones are the same compiled code.
-        state, neighbours, history, ranking = carry
-        rank, index, is_new_rung = item
-        rank_now = jnp.argsort(jnp.where(state.finite, state.best_loss, jnp.inf))
-        ranking = jnp.where(is_new_rung, rank_now, ranking)
-        chosen = ranking[rank]
-        mine = jax.tree.map(lambda x: x[chosen], (state, neighbours))
-        (state_now, neighbours_now), reports = jax.vmap(one_round, in_axes=(0, None))(mine, index)
-        state, neighbours = jax.tree.map(
-            lambda x, now: x.at[chosen].set(now), (state, neighbours), (state_now, neighbours_now)
+
+@dataclass(frozen=True)
+class Newton:
+    """`optimise_newton` as items of work (`solver.segments`): one is a round of some candidates.
+
+    The work list walks through lanes of a ranking, so that rounds of all candidates and of the last
+    ones are the same compiled code.
+    """
+
+    problem: Problem
+    rounds: int
+    steps: int
+    halving: tuple[Rung, ...] = ()
+
+    def _work(self, given: Given) -> WorkList:
+        return work_list(given.initial.translation.shape[0], self.rounds, self.halving)
+
+    def items(self, given: Given) -> int:
+        return len(self._work(given).rounds)
+
+    def begin(self, given: Given) -> _Carry:
+        terms, count = self.problem.terms, given.initial.translation.shape[0]
+        return _Carry(
+            jax.vmap(partial(_first_state, len(terms)))(given.initial),
+            given.neighbours,
+            jnp.full((count, self.rounds, self.steps + 1, len(terms)), jnp.nan),
+            jnp.arange(count),
         )
-        return (state, neighbours, history.at[chosen, index].set(reports), ranking), None
 
-    start = (state, neighbours, history, jnp.arange(count))
-    (state, _, history, ranking), _ = jax.lax.scan(do, start, work.arrays)
-    history = jnp.concatenate(
-        [history[:, 0, :1], history[:, :, 1:].reshape(count, -1, len(terms))], 1
-    )
-    losses = final_total(terms, history, weights)
-    codes = jax.vmap(result_code)(state.best_loss, state.finite, losses)
-    stopped = jnp.isin(jnp.arange(count), ranking[: work.finalists], invert=True)
-    codes = jnp.where(stopped & state.finite, ResultCode.STOPPED_EARLY.value, codes)
-    return Solution(
-        unknowns=Unknowns(matrix_to_rotation_6d(state.best.rotations), state.best.translations),
-        losses=state.best_loss,
-        initial_losses=losses[:, 0],
-        reports=state.best_report,
-        codes=codes,
-        history=history,
-    )
+    def advance(self, given: Given, carry: _Carry, index: Any) -> _Carry:
+        rank, round_index, is_new_rung = (jnp.asarray(x)[index] for x in self._work(given).arrays)
+        state = carry.state
+        rank_now = jnp.argsort(jnp.where(state.finite, state.best_loss, jnp.inf))
+        ranking = jnp.where(is_new_rung, rank_now, carry.ranking)
+        chosen = ranking[rank]
+        mine = jax.tree.map(lambda x: x[chosen], (state, carry.neighbours))
+        one_round = partial(
+            _one_round, self.problem, given.scene, given.weights, self.rounds, self.steps
+        )
+        now, reports = jax.vmap(one_round, in_axes=(0, None))(mine, round_index)
+        state, neighbours = jax.tree.map(
+            lambda x, now: x.at[chosen].set(now), (state, carry.neighbours), now
+        )
+        history = carry.history.at[chosen, round_index].set(reports)
+        return _Carry(state, neighbours, history, ranking)
+
+    def finish(self, given: Given, carry: _Carry) -> Solution:
+        terms, state, history = self.problem.terms, carry.state, carry.history
+        count = history.shape[0]
+        history = jnp.concatenate(
+            [history[:, 0, :1], history[:, :, 1:].reshape(count, -1, len(terms))], 1
+        )
+        losses = final_total(terms, history, given.weights)
+        codes = jax.vmap(result_code)(state.best_loss, state.finite, losses)
+        finalists = carry.ranking[: self._work(given).finalists]
+        stopped = jnp.isin(jnp.arange(count), finalists, invert=True)
+        codes = jnp.where(stopped & state.finite, ResultCode.STOPPED_EARLY.value, codes)
+        return Solution(
+            unknowns=Unknowns(matrix_to_rotation_6d(state.best.rotations), state.best.translations),
+            losses=state.best_loss,
+            initial_losses=losses[:, 0],
+            reports=state.best_report,
+            codes=codes,
+            history=history,
+        )
 
 
 def _first_state(term_count: int, initial: Unknowns) -> _State:
@@ -166,7 +209,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
     rarely = index % max(rounds // 2, 1) == 0
     neighbours = problem.refresh(scene, unknowns, neighbours, rarely)
     posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
-    curvature = total_curvature(terms, posed, weights_at(terms, weights, progress))
+    curvature = total_curvature(terms, posed, weights_at(terms, weights, progress), weights)
     nowhere = _Local(
         jnp.asarray(jnp.inf),
         jnp.full((len(terms),), jnp.nan),
@@ -190,14 +233,19 @@ def _keep_best(terms, weights, state: _State, here: _Local) -> _State:
 Blocks = tuple[Float[Array, "O T 6 6"], Float[Array, "O T-1 6 6"], Float[Array, "O T-2 6 6"]]
 
 
-def total_curvature(terms, posed: PosedScene, current: Float[Array, " n"]) -> Blocks:
-    """Weighted sum over the terms that know theirs: blocks on the diagonal and beside it."""
+def total_curvature(
+    terms, posed: PosedScene, current: Float[Array, " n"], weights: Weights | None = None
+) -> Blocks:
+    """Weighted sum over the terms that know theirs: blocks on the diagonal and beside it.
+
+    current: the weights now. weights: for the robust scales; without them the terms' own.
+    """
     o, t = posed.translations.shape[:2]
     sums = [jnp.zeros((o, max(t - offset, 0), 6, 6)) for offset in range(3)]
     for term, weight in zip(terms, current, strict=True):
         if term.curvature is None:
             continue
-        found = term.curvature(posed)
+        found = term.curvature(posed, *scale_arguments(term, weights))
         for offset, block in enumerate((found.diagonal, found.to_next, found.to_second)):
             if block is not None:
                 sums[offset] = sums[offset] + weight / t * block

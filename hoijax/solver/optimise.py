@@ -17,6 +17,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from hoijax.losses.term import LossTerm, Weights, evaluate, final_total
+from hoijax.solver.segments import Given, whole
 
 CONVERGED_SHARE = 1e-3
 """Converged: the last tenth of the steps lowered the best loss by less than this share."""
@@ -88,6 +89,16 @@ class _State:
     finite: Array
 
 
+@flax.struct.dataclass
+class _Carry:
+    """Of all candidates, with a leading axis K."""
+
+    states: _State
+    neighbours: Any
+    reports: Float[Array, "K rounds chunk n"]
+    losses: Float[Array, "K rounds chunk"]
+
+
 @partial(jax.jit, static_argnames=("problem", "steps", "refresh_every"))
 def optimise(
     problem: Problem,
@@ -105,24 +116,83 @@ def optimise(
     The learning rate decays by a cosine from `learning_rate` to `final_learning_rate`. Neighbours
     are refreshed every `refresh_every` steps.
     """
-    solve = partial(
-        _solve_one, problem, scene, weights, schedule, steps=steps, refresh_every=refresh_every
-    )
-    return jax.vmap(solve)(initial, neighbours)
+    given = Given(scene, initial, neighbours, weights, schedule)
+    return whole(Adam(problem, steps, refresh_every), given)
 
 
-def _solve_one(problem, scene, weights, schedule, initial, neighbours, *, steps, refresh_every):
-    adam, terms = optax.scale_by_adam(), problem.terms
-    rounds = -(-steps // refresh_every)
-    rarely_every = max(rounds // 4, 1)
+@dataclass(frozen=True)
+class Adam:
+    """`optimise` as items of work (`solver.segments`): one is the steps between two refreshes."""
+
+    problem: Problem
+    steps: int
+    refresh_every: int
+
+    @property
+    def rounds(self) -> int:
+        return -(-self.steps // self.refresh_every)
+
+    @property
+    def chunk(self) -> int:
+        """Steps of a round."""
+        return min(self.refresh_every, self.steps)
+
+    def items(self, given: Given) -> int:
+        return self.rounds
+
+    def begin(self, given: Given) -> _Carry:
+        terms = self.problem.terms
+        count = jax.tree.leaves(given.initial)[0].shape[0]
+        shape = (count, self.rounds, self.chunk)
+
+        def first(initial: Any) -> _State:
+            return _State(
+                initial,
+                optax.scale_by_adam().init(initial),
+                initial,
+                jnp.asarray(jnp.inf),
+                jnp.full((len(terms),), jnp.nan),
+                jnp.asarray(True),
+            )
+
+        states = jax.vmap(first)(given.initial)
+        return _Carry(states, given.neighbours, jnp.zeros((*shape, len(terms))), jnp.zeros(shape))
+
+    def advance(self, given: Given, carry: _Carry, index: Any) -> _Carry:
+        one = partial(_one_round, self, given, index)
+        states, neighbours, reports, losses = jax.vmap(one)(carry.states, carry.neighbours)
+        return _Carry(
+            states,
+            neighbours,
+            carry.reports.at[:, index].set(reports),
+            carry.losses.at[:, index].set(losses),
+        )
+
+    def finish(self, given: Given, carry: _Carry) -> Solution:
+        states = carry.states
+        losses = carry.losses.reshape(carry.losses.shape[0], -1)[:, : self.steps]
+        reports = carry.reports.reshape(*losses.shape[:1], -1, len(self.problem.terms))
+        return Solution(
+            unknowns=states.best,
+            losses=states.best_loss,
+            initial_losses=losses[:, 0],
+            reports=states.best_report,
+            codes=jax.vmap(result_code)(states.best_loss, states.finite, losses),
+            history=reports[:, : self.steps],
+        )
+
+
+def _one_round(adam: Adam, given: Given, index: Any, state: _State, neighbours: Any):
+    """The steps of round `index` of one candidate: (state, neighbours, reports, losses)."""
+    problem, terms, steps = adam.problem, adam.problem.terms, adam.steps
+    weights, schedule = given.weights, given.schedule
+    scaled = optax.scale_by_adam()
 
     def loss_of(unknowns, neighbours, progress):
-        total, report = evaluate(
-            terms, problem.pose(scene, unknowns, neighbours), weights, progress
-        )
-        return total, report
+        posed = problem.pose(given.scene, unknowns, neighbours)
+        return evaluate(terms, posed, weights, progress)
 
-    def step(neighbours, state: _State, index):
+    def step(state: _State, index):
         progress = index / max(steps - 1, 1)
         (_, report), gradient = jax.value_and_grad(loss_of, has_aux=True)(
             state.unknowns, neighbours, progress
@@ -133,7 +203,7 @@ def _solve_one(problem, scene, weights, schedule, initial, neighbours, *, steps,
         better = finite & running & (loss < state.best_loss)
         best = choose(better, state.unknowns, state.best)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
-            updates, moments = adam.update(gradient, state.moments)
+            updates, moments = scaled.update(gradient, state.moments)
         span = schedule.learning_rate - schedule.final_learning_rate
         rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
         moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
@@ -147,34 +217,11 @@ def _solve_one(problem, scene, weights, schedule, initial, neighbours, *, steps,
         )
         return state, (report, loss)
 
-    def refresh(carry, first_step):
-        state, neighbours = carry
-        rarely = (first_step // refresh_every) % rarely_every == 0
-        neighbours = problem.refresh(scene, state.unknowns, neighbours, rarely)
-        indices = first_step + jnp.arange(min(refresh_every, steps))
-        state, history = jax.lax.scan(partial(step, neighbours), state, indices)
-        return (state, neighbours), history
-
-    start = _State(
-        initial,
-        adam.init(initial),
-        initial,
-        jnp.asarray(jnp.inf),
-        jnp.full((len(terms),), jnp.nan),
-        jnp.asarray(True),
-    )
-    (state, _), (reports, losses) = jax.lax.scan(
-        refresh, (start, neighbours), jnp.arange(rounds) * refresh_every
-    )
-    losses = losses.reshape(-1)[:steps]
-    return Solution(
-        unknowns=state.best,
-        losses=state.best_loss,
-        initial_losses=losses[0],
-        reports=state.best_report,
-        codes=result_code(state.best_loss, state.finite, losses),
-        history=reports.reshape(-1, len(terms))[:steps],
-    )
+    rarely = index % max(adam.rounds // 4, 1) == 0
+    neighbours = problem.refresh(given.scene, state.unknowns, neighbours, rarely)
+    indices = index * adam.refresh_every + jnp.arange(adam.chunk)
+    state, (reports, losses) = jax.lax.scan(step, state, indices)
+    return state, neighbours, reports, losses
 
 
 def result_code(

@@ -117,7 +117,11 @@ class Resolver:
         edits = edits or Edits()
         states = jnp.asarray(self._states(result, edits))
         values = frame_terms(
-            object_problem(self.terms), self._edited_scene(edits), self._unknowns(result), states
+            object_problem(self.terms),
+            self._edited_scene(edits),
+            self._unknowns(result),
+            states,
+            self.weights,
         )
         factors = np.array([edits.factors.get(term.name, 1.0) for term in self.terms], np.float32)
         return np.asarray(values) * (self.final_weights() * factors)[None, :, None]

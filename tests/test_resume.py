@@ -1,0 +1,273 @@
+"""Long solves that are cut off: killed, told to end, continued; the end is the same to the bit."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import resume_worker
+from small_scene import copy_of, generated, run
+
+from hoijax import preemption, solve_checkpoints
+from hoijax.errors import UserError
+from hoijax.losses.term import LossTerm, default_weights
+from hoijax.solve_checkpoints import SolveCheckpoints, StageWatch, checkpoint_seconds
+from hoijax.solver.optimise import Adam, Problem, Schedule, optimise
+from hoijax.solver.segments import Given, Unwatched, in_segments
+
+WORKER = Path(resume_worker.__file__)
+ITEMS = 8
+
+
+def bits(tree) -> list[bytes]:
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+# --- one descent, cut anywhere
+
+
+def far(place):
+    values = jnp.sum((place - 1.5) ** 2 + 0.1 * jnp.cos(9.0 * place))[None]
+    return values, values > -1.0
+
+
+def identity(scene, unknowns, neighbours):
+    return unknowns
+
+
+def keep(scene, unknowns, neighbours, rarely):
+    return neighbours + jnp.where(rarely, 1, 0)
+
+
+TABLE = (LossTerm.constant("far", far, 1.0),)
+PROBLEM = Problem(TABLE, identity, keep)
+RATES = Schedule(jnp.float32(0.1), jnp.float32(0.01))
+
+
+def given_of() -> Given:
+    starts = jnp.linspace(-1.0, 4.0, 12).reshape(3, 4)
+    return Given(None, starts, jnp.zeros(3, jnp.int32), default_weights(TABLE), RATES)
+
+
+class Stopped(Exception):
+    pass
+
+
+class Memory(Unwatched):
+    """Keeps everything, and stops after some items."""
+
+    def __init__(self, stop: int = 0):
+        self.stop, self.seen, self.kept = stop, [], None
+
+    def resume(self, like):
+        return self.kept
+
+    def look(self, done, total, carry):
+        self.seen.append(done)
+        self.kept = done, jax.device_get(carry)
+        if done == self.stop:
+            raise Stopped
+
+
+def test_wherever_a_descent_is_cut_it_ends_on_the_same_bits():
+    given, adam = given_of(), Adam(PROBLEM, steps=23, refresh_every=4)
+    whole = optimise(
+        PROBLEM, None, given.initial, given.neighbours, given.weights, RATES,
+        steps=23, refresh_every=4,
+    )  # fmt: skip
+    uncut = in_segments(adam, given, seconds=1e9)
+    np.testing.assert_allclose(uncut.history, whole.history, rtol=1e-5)
+    assert uncut.history.shape == (3, 23, 1)
+    traces = resume_traces()
+    for stop in (1, 4, 6):
+        watch = Memory(stop)
+        with pytest.raises(Stopped):
+            in_segments(adam, given, watch, seconds=0.0)
+        assert watch.seen == list(range(1, stop + 1))
+        watch.stop = 0
+        assert bits(in_segments(adam, given, watch)) == bits(uncut)
+    assert resume_traces() == traces, "compiled anew"
+
+
+def resume_traces() -> int:
+    from hoijax.solver import segments
+
+    return segments._segment._cache_size()
+
+
+def test_segments_are_as_long_as_they_should_be():
+    """One item to compile, one to measure, then by time."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.5  # a segment reads it twice: half a second each
+        return now[0]
+
+    watch = Memory()
+    in_segments(Adam(PROBLEM, 80, 4), given_of(), watch, seconds=4.0, clock=clock)
+    assert watch.seen == [1, 2, 10, 20]
+
+
+# --- processes that end
+
+
+def start(folder: Path, out: Path, sleep: float, every: float) -> subprocess.Popen:
+    command = [sys.executable, WORKER, folder, out, ITEMS, sleep]
+    environment = os.environ | {"HOIJAX_CHECKPOINT_SECONDS": str(every), "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment,
+        cwd=WORKER.parents[1],
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_killed_or_told_to_end_it_goes_on_to_the_same_bits(tmp_path):
+    """Killed while checkpoints are written all the time; told to end where none would be."""
+    with start(tmp_path / "c", tmp_path / "undisturbed.npy", 0.0, 1e9) as undisturbed:
+        undisturbed.communicate(timeout=60)
+    for name, code, every, goes_on in (
+        (signal.SIGKILL, -9, 0.0, 3),  # after its second item, which was kept
+        (signal.SIGTERM, 143, 1e9, 4),  # after its third, which it kept because it was told to end
+    ):
+        folder, out = tmp_path / f".{name}", tmp_path / f"{name}.npy"
+        with start(folder, out, 0.4, every) as first:
+            assert first.stdout is not None
+            assert next(line for line in first.stdout if int(line) == 3)
+            first.send_signal(name)
+            assert first.stdout.read() == ""
+        assert first.returncode == code
+        assert not out.exists()
+        with start(folder, out, 0.0, 1e9) as again:
+            said, _ = again.communicate(timeout=60)
+        assert int(said.split()[0]) == goes_on
+        assert out.read_bytes() == (tmp_path / "undisturbed.npy").read_bytes()
+
+
+def told_twice(done: list[str]) -> None:
+    with preemption.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # a parent sends on what the scheduler sent
+        assert preemption.asked()
+        done.append("finished")
+
+
+def test_a_notice_ends_the_process_at_once_or_where_it_is_held():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        preemption.listen()
+        with pytest.raises(SystemExit) as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.value.code == 143
+        preemption.listen()
+        done: list[str] = []
+        with pytest.raises(SystemExit):
+            told_twice(done)
+        assert done == ["finished"]
+    finally:
+        preemption.listen()  # forgets the notice
+        signal.signal(signal.SIGTERM, before)
+
+
+# --- the command
+
+
+@pytest.mark.slow
+def test_a_solve_told_to_end_goes_on_with_the_same_command(tmp_path_factory, tmp_path, monkeypatch):
+    bundle = copy_of(generated(tmp_path_factory)[0] / "bundle", tmp_path / "bundle")
+    options = ("--inits", "2", "--steps", "12", "--formats", "amass")
+    undisturbed = run("solve", bundle, "--out", tmp_path / "whole", *options)
+    assert undisturbed.code == 0, undisturbed.err
+    assert not list(tmp_path.glob(".*")), "a short solve keeps nothing"
+    monkeypatch.setenv("HOIJAX_CHECKPOINT_SECONDS", "0")
+    look = StageWatch.look
+
+    def told(self, done, total, carry):
+        if done == 2 and not preemption.asked():
+            os.kill(os.getpid(), signal.SIGTERM)
+        look(self, done, total, carry)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(StageWatch, "look", told)
+        ended = run("solve", bundle, "--out", out, *options)
+    assert ended.code == 143
+    assert "the same command goes on" in ended.err
+    assert not out.exists()
+    other = run("solve", bundle, "--out", out, *options, "--seed", "1")
+    assert other.code == 2
+    assert "settings.seed: 0 there, 1 now" in other.err
+    assert "--restart" in other.err
+    again = run("solve", bundle, "--out", out, *options)
+    assert again.code == 0, again.err
+    assert "goes on after 2 rounds" in again.out
+    assert (out / "result.npz").read_bytes() == (tmp_path / "whole" / "result.npz").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+    many = run("solve", bundle, bundle, "--out", tmp_path / "many", "--restart")
+    assert many.code == 2
+    assert "--restart" in many.err
+
+
+# --- what is kept
+
+
+TREE = {"a": np.arange(3.0, dtype=np.float32), "nothing": np.zeros((2, 0), np.float32)}
+
+
+def kept_in(folder: Path, about: str = "x", **options) -> tuple[SolveCheckpoints, list[str]]:
+    said: list[str] = []
+    return SolveCheckpoints(folder, {"about": about}, log=said.append, **options), said
+
+
+def test_what_is_of_something_else_is_refused_or_dropped(tmp_path):
+    folder = tmp_path / ".kept"
+    first, _ = kept_in(folder)
+    first.ended("track", 9, TREE)
+    first.keep("anchor", 3, TREE)
+    first._opened().wait()
+    again, _ = kept_in(folder)
+    for stage, step in (("track", 9), ("anchor", 3)):
+        found = again.load(stage, TREE)
+        assert found is not None
+        assert found[0] == step
+        assert bits(found[1]) == bits(TREE)
+    assert again.load("window 1", TREE) is None
+    with pytest.raises(UserError, match=r"about: 'x' there, 'y' now[\s\S]*--restart"):
+        kept_in(folder, "y")
+    wrong, said = kept_in(folder)
+    assert wrong.load("anchor", {"a": np.zeros(7, np.float32), "nothing": TREE["nothing"]}) is None
+    assert "anchor begins anew" in said[0]
+    assert folder.is_dir()
+    _, said = kept_in(folder, "y", replace=True)
+    assert "is dropped" in said[0]
+    assert not folder.exists()
+    last, _ = kept_in(folder)
+    last.keep("anchor", 3, TREE)
+    last._opened().wait()
+    kept_in(folder, restart=True)
+    assert not folder.exists()
+
+
+def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_solve(tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, folder):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(solve_checkpoints, "Checkpoints", Full)
+    kept, said = kept_in(tmp_path / ".kept")
+    kept.keep("anchor", 3, TREE)
+    assert "No space left" in said[0]
+    assert "goes on" in said[0]
+
+
+def test_seconds_from_the_environment(monkeypatch):
+    monkeypatch.setenv("HOIJAX_CHECKPOINT_SECONDS", "2.5")
+    assert checkpoint_seconds() == 2.5
+    for bad in ("soon", "-1", "nan"):
+        monkeypatch.setenv("HOIJAX_CHECKPOINT_SECONDS", bad)
+        with pytest.raises(UserError, match="HOIJAX_CHECKPOINT_SECONDS"):
+            checkpoint_seconds()
