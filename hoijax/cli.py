@@ -42,6 +42,11 @@ Command = (
 
 def main() -> None:
     """Entry point of `hoijax`. Exit codes: 0 done, 2 bad input, 130 interrupted, 143 terminated."""
+    if sys.argv[1:] == ["--version"]:
+        from hoijax.runtime import versions
+
+        print(f"hoijax {versions()['hoijax']}")
+        return
     # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
     preemption.listen()
     command = tyro.cli(Command, prog="hoijax", description=DESCRIPTION)

@@ -12,7 +12,6 @@ from numpy import ndarray
 
 OBJECT_POINT_COUNT = 1024
 PERSON_POINT_COUNT = 1024
-KEYPOINT_COUNT = 18  # OpenPose-18
 
 
 @flax.struct.dataclass

@@ -79,19 +79,3 @@ def euler_matrix(
     yaw, pitch, roll = np.broadcast_arrays(yaw, pitch, roll)
     angles = np.stack([yaw.ravel(), pitch.ravel(), roll.ravel()], axis=-1)
     return Rotation.from_euler("YXZ", angles).as_matrix().reshape(*yaw.shape, 3, 3)
-
-
-def rotation_between(start: Float[ndarray, "3"], end: Float[ndarray, "3"]) -> ndarray:
-    """(3, 3) shortest rotation taking one unit vector to another."""
-    from scipy.spatial.transform import Rotation
-
-    axis, cosine = np.cross(start, end), float(np.clip(start @ end, -1.0, 1.0))
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-8:
-        if cosine > 0:
-            return np.eye(3)
-        other = np.eye(3)[int(np.argmin(np.abs(start)))]
-        axis, sine = np.cross(start, other), 1.0
-        axis /= np.linalg.norm(axis)
-        return Rotation.from_rotvec(np.pi * axis).as_matrix()
-    return Rotation.from_rotvec(np.arctan2(sine, cosine) * axis / sine).as_matrix()

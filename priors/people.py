@@ -54,11 +54,6 @@ class Person:
     def ankle_half_width(self) -> float:
         return float(abs(self.rest_joints[7, 0] - self.rest_joints[8, 0]) / 2)
 
-    @property
-    def ankle_ahead(self) -> float:
-        """How far the ankles lie ahead of the pelvis in the rest pose (negative: behind)."""
-        return float(self.rest_joints[[7, 8], 2].mean() - self.rest_joints[0, 2])
-
 
 def make_person(betas: Float[ndarray, "10"], body: SkinnedBody | None = None) -> Person:
     """Shape a body (the shipped one by default) and measure it."""

@@ -184,7 +184,3 @@ def plants() -> np.ndarray:
 def posed_vertices(person, matrices, place):
     pose = jax.vmap(jax.vmap(lambda r, t: person.pose_matrices(r, t).vertices_world))
     return pose(matrices, jnp.asarray(place, jnp.float32))
-
-
-def rigid(rotation, translation):
-    return compose_rigid(np.asarray(rotation), np.asarray(translation))

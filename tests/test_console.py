@@ -308,3 +308,13 @@ def test_help_reads_well_in_80_columns(command, monkeypatch):
         if len(shown) > 1:
             words = re.sub(r"\(.*?\)|\{.*?\}|[A-Z|]{3,}", " ", shown[-1].split(" --")[0])
             assert len(words.split()) >= 1, (field.name, shown[-1][:80])
+
+
+def test_the_version_is_that_of_the_package(monkeypatch, capsys):
+    from importlib import metadata
+
+    from hoijax import cli
+
+    monkeypatch.setattr("sys.argv", ["hoijax", "--version"])
+    cli.main()
+    assert capsys.readouterr().out == f"hoijax {metadata.version('hoijax')}\n"

@@ -10,6 +10,11 @@ Text = tyro.conf.Positional[str]
 Folder = tyro.conf.Positional[Path]
 
 
+def format_names(text: str) -> list[str]:
+    """Names of a comma-separated list of export formats."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutputFlags:
     """Who reads what a command says."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from hoijax.commands.flags import Folder, OutputFlags
+from hoijax.commands.flags import Folder, OutputFlags, format_names
 from hoijax.console import Talk
 from hoijax.errors import UserError
 
@@ -45,9 +45,8 @@ class Export(OutputFlags):
         from hoijax.export.formats import ExportOptions
         from hoijax.pipeline import export
 
-        formats = [name.strip() for name in self.to.split(",") if name.strip()]
         options = ExportOptions(self.fps, self.up)
-        paths = export(self.result, self.out or self.result, formats, options)
+        paths = export(self.result, self.out or self.result, format_names(self.to), options)
         for path in paths:
             talk.say(f"wrote {path}")
         talk.add(files=paths)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from hoijax.commands.flags import OutputFlags, Text, TrackFlags
+from hoijax.commands.flags import OutputFlags, Text, TrackFlags, format_names
 from hoijax.commands.results import say_result
 from hoijax.console import Talk
 from hoijax.errors import UserError
@@ -206,7 +206,7 @@ class Solve(TrackFlags, OutputFlags):
             ),
         }
         if self.formats is not None:
-            options["formats"] = [name.strip() for name in self.formats.split(",")]
+            options["formats"] = format_names(self.formats)
         if self.workers is not None and self.workers < 1:
             raise UserError(f"--workers must be at least 1, got {self.workers}.")
         tracker = open_tracker(self.track)

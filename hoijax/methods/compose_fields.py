@@ -31,7 +31,6 @@ ALIGN_RAYS = 4096
 SURFACE_MARGIN = 0.03  # metres behind what is seen that still belongs to it
 EMPTY_WEIGHT, EMPTY_POINTS, EMPTY_LENGTH = 6e-3, 2048, 0.03
 """A part is empty wherever no ray says otherwise: price of the opacity of so many metres, at random points."""
-PREVIEW_ELEVATIONS = (10.0,)
 
 
 @flax.struct.dataclass
