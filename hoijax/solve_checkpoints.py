@@ -167,6 +167,19 @@ class SolveCheckpoints:
             self.log(f"no checkpoint in '{self.folder}': {said[0][:200]}. The solve goes on.")
         self._last = time.monotonic()
 
+    def holds(self, stage: str) -> bool:
+        """Whether an earlier run left anything of a stage."""
+        return newest(self.folder / stage) is not None
+
+    def part(self, name: str, tree: Any) -> None:
+        """Something is over that is not done in steps; it is written at once where that is due."""
+        if self.is_due():
+            self.keep(name, 1, tree)
+            if preemption.asked():
+                self.log(f"told to end after {name}; the same command goes on from there")
+        else:
+            self.ended(name, 1, tree)
+
     def ended(self, stage: str, step: int, tree: Any) -> None:
         """A stage is over; it is written together with the next checkpoint."""
         self._ended[stage] = step, jax.tree.map(np.array, tree)

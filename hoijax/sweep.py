@@ -45,8 +45,10 @@ from hoijax.pipeline import checked_settings
 from hoijax.progress import Log, silent
 from hoijax.result import Result
 from hoijax.runtime import check_device, describe_device, enable_compilation_cache, versions
+from hoijax.solve_checkpoints import SolveCheckpoints, checkpoint_folder
 from hoijax.solver.batch import BatchSolver, Job
 from hoijax.solver.optimise import Schedule, Solution, optimise
+from hoijax.sweep_blocks import solve_designs
 from hoijax.sweep_page import Picture, page_html, pareto_png, shown_rows, thumbnail
 from hoijax.sweep_tables import cells as cells  # what the terminal shows
 from hoijax.sweep_tables import csv_text, latex, markdown, mean_row
@@ -90,6 +92,7 @@ def sweep(
     plan: SweepPlan | str,
     *,
     out: Path | None = None,
+    restart: bool = False,
     log: Log = silent,
     **options: Any,
 ) -> list[Row]:
@@ -98,7 +101,9 @@ def sweep(
     A row holds what was varied, each term's unweighted value at the winner, the metrics of `ablate`,
     and the half width of their 95 % confidence interval ("... +-"). options: preset, inits, optimizer,
     steps, seed. out: a folder that gets tables (CSV, Markdown, LaTeX), `index.html` with plots and
-    pictures, results of what is shown there, and `run.json`. Raises UserError before any work.
+    pictures, results of what is shown there, and `run.json`; beside it, while it runs, what is solved
+    is kept (`solve_checkpoints`), and the same call goes on from there unless `restart`.
+    Raises UserError before any work.
     """
     plan = SweepPlan(plan) if isinstance(plan, str) else plan
     settings = checked_settings(**options)
@@ -112,12 +117,22 @@ def sweep(
     if out is not None:
         check_output(out)
     check_device()
+    about = {
+        "settings": dataclasses.asdict(settings),
+        "plan": dataclasses.asdict(plan),
+        "bundles": {str(path): bundle_hash(path) for path in paths},
+        "versions": versions(),
+    }
+    kept = None
+    if out is not None:
+        kept = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
     enable_compilation_cache()
     begun = time.perf_counter()
     cases = _stage_all(paths, settings, plan.seeds)
     log(f"{len(designs)} designs x {len(cases)} scenes and seeds x {settings.inits} candidates")
     solver = BatchSolver(sweep_solver(table, settings), log=log)
-    solutions = solver.run([case.job for case in cases], stacked_settings(designs, table, settings))
+    stacked = stacked_settings(designs, table, settings)
+    solutions = solve_designs(solver, [case.job for case in cases], stacked, kept, log)
     seconds = time.perf_counter() - begun
     log(f"solved in {seconds:.1f} s, {len(solver.compiled)} compiled programs")
     singles, results = _measure_all(cases, solutions, designs, table)
@@ -126,16 +141,11 @@ def sweep(
         for w, design in enumerate(designs)
     ]
     if out is not None:
-        run = {
-            "settings": dataclasses.asdict(settings),
-            "plan": dataclasses.asdict(plan),
-            "bundles": {str(path): bundle_hash(path) for path in paths},
-            "seconds": round(seconds, 3),
-            "programs": len(solver.compiled),
-            "device": describe_device(),
-            "versions": versions(),
-        }
+        counts = {"seconds": round(seconds, 3), "programs": len(solver.compiled)}
+        run = {**about, **counts, "device": describe_device()}
         _write(Path(out), rows, singles, run, results, log)
+        assert kept is not None
+        kept.drop()
     return rows
 
 

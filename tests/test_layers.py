@@ -92,6 +92,7 @@ LAYERS = {
     "hoijax.runtime": "E",
     "hoijax.designs": "E",
     "hoijax.sweep": "E",
+    "hoijax.sweep_blocks": "E",
     "hoijax.sweep_page": "E",
     "hoijax.sweep_tables": "E",
     "hoijax.viewer": "E",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -68,7 +68,8 @@ class Ablate(OutputFlags):
     """The same seed gives the same rows on the same machine."""
     weights: str | None = None
     """Sweep loss weights instead: every combination of "contact=0,1e2,1e3 penetration=0,10"; with
-    --design also ranges, "contact=1..1e3"; NAME.start, NAME.end, and learning_rate with adam."""
+    --design also ranges, "contact=1..1e3"; NAME.start, NAME.end, robust scales such as
+    object_points.scale, and learning_rate with adam."""
     design: str = "full"
     """With --weights: "full" (every combination), "random" or "sobol"."""
     samples: int | None = None
@@ -79,6 +80,8 @@ class Ablate(OutputFlags):
     """With --weights: "lm" or "adam"; as the preset says by default."""
     out: Path | None = None
     """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
+    restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --weights: begin anew where an interrupted sweep of this --out left what it had solved."""
 
     def run(self, talk: Talk) -> None:
         from hoijax.ablation import ablate
@@ -108,7 +111,9 @@ class Ablate(OutputFlags):
         options = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
         options |= {"preset": self.preset, "optimizer": self.optimizer}
         plan = SweepPlan(weights, self.design, self.samples, self.seeds)
-        rows = sweep(self.bundles, plan, out=self.out, log=talk.log, **options)
+        rows = sweep(
+            self.bundles, plan, out=self.out, restart=self.restart, log=talk.log, **options
+        )
         columns, lines = cells(rows)
         # Every term as well would need a very wide terminal; the files have them.
         shown = [i for i, name in enumerate(columns) if name.startswith("w(") or name == "loss"]

@@ -1,0 +1,76 @@
+"""Sweeps in blocks: one program a bucket however many designs; cut off, they go on to the same bits."""
+
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from test_batch import make_jobs, make_weights, solve
+
+from hoijax import preemption
+from hoijax.designs import make_designs, parse_factors
+from hoijax.solve_checkpoints import SolveCheckpoints
+from hoijax.solver.batch import BatchSolver
+from hoijax.sweep_blocks import MOST_DESIGNS, block_size, solve_designs
+
+FOUR = "object_points=1,2,3 part_points=1,2,3 contact=0,1e2,1e3 penetration=0,5,10"
+
+
+def bits(tree) -> list[bytes]:
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("designs", [1, 2, 16, 17, 33, 81, 1000])
+def test_blocks_are_equal_and_the_last_lacks_little(designs):
+    size = block_size(designs)
+    blocks = -(-designs // size)
+    assert size <= MOST_DESIGNS
+    assert 0 <= size * blocks - designs < blocks
+
+
+def test_four_weights_of_three_values_are_81_designs():
+    known = ["object_points", "part_points", "contact", "penetration"]
+    assert len(make_designs(parse_factors(FOUR, known))) == 81
+
+
+class Counting(BatchSolver):
+    """Told to end while it solves its first block."""
+
+    runs, tell = 0, False
+
+    def run(self, jobs, settings):
+        self.runs += 1
+        found = super().run(jobs, settings)
+        if self.tell:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_cut_off_goes_on_and_compiles_once(tmp_path):
+    jobs, weights = make_jobs(2), make_weights(*np.linspace(0.0, 50.0, 33))
+    traces = []
+    solver = Counting(lambda *given: traces.append(1) or solve(*given))
+    undisturbed = solve_designs(solver, jobs, weights)
+    assert (len(solver.compiled), len(traces), solver.runs) == (1, 1, 3)
+    assert undisturbed[0].losses.shape[0] == 33
+    whole = solver.run(jobs, jax.tree.map(lambda x: x[22:33], weights))  # the last block, unfilled
+    np.testing.assert_array_equal(undisturbed[1].losses[22:], whole[1].losses)
+
+    before = signal.getsignal(signal.SIGTERM)
+    preemption.listen()
+    solver.runs, solver.tell = 0, True
+    folder = tmp_path / ".sweep.checkpoints"
+    with pytest.raises(SystemExit) as ended:
+        solve_designs(solver, jobs, weights, SolveCheckpoints(folder, {"a": 1}))
+    preemption.listen()
+    signal.signal(signal.SIGTERM, before)
+    assert (ended.value.code, solver.runs) == (143, 1)
+    solver.runs, solver.tell = 0, False
+    said: list[str] = []
+    kept = SolveCheckpoints(folder, {"a": 1}, log=said.append)
+    assert bits(solve_designs(solver, jobs, weights, kept)) == bits(undisturbed)
+    assert solver.runs == 2
+    assert said[0] == "designs 1 to 11: solved before the interruption"
+    assert len(solver.compiled) == 1
