@@ -57,6 +57,7 @@ class Options:
     """Leave out sizes above this."""
     turns: int = 3
     json: Path | None = None
+    """Write rows here; rows of other axes that are there already stay."""
     plot: Path | None = None
 
 
@@ -190,11 +191,31 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def report(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is written: rows, and the exponents of every axis."""
+    axes = dict.fromkeys(row["axis"] for row in rows)
+    exponents = {
+        axis: {
+            key: round(exponent([row for row in rows if row["axis"] == axis], key), 2)
+            for key in ("seconds", "temporary_bytes")
+        }
+        for axis in axes
+    }
+    return {
+        "device": describe_device(),
+        "versions": versions(),
+        "exponents": exponents,
+        "rows": rows,
+    }
+
+
 def main() -> None:
     options = tyro.cli(Options)
     enable_compilation_cache()
-    rows = []
-    table = Table("axis", "size", "seconds", "temporaries MB", "compile s")
+    rows: list[dict[str, Any]] = []
+    if options.json and options.json.exists():  # other axes, measured before
+        kept = json.loads(options.json.read_text())["rows"]
+        rows = [row for row in kept if row["axis"] not in options.axes]
     for axis in options.axes:
         for size in SIZES[axis]:
             if size > options.largest:
@@ -202,30 +223,20 @@ def main() -> None:
             rows.append(row := measure(axis, size, options.turns))
             print(row, flush=True)
             jax.clear_caches()
-            table.add_row(
-                axis,
-                str(size),
-                f"{row['seconds']:.3f}",
-                f"{row['temporary_bytes'] / 1e6:.1f}",
-                str(row["compile_seconds"]),
-            )
-    summary = {
-        axis: {
-            key: round(exponent([row for row in rows if row["axis"] == axis], key), 2)
-            for key in ("seconds", "temporary_bytes")
-        }
-        for axis in options.axes
-    }
-    Console(width=100).print(f"device: {describe_device()}", table, summary)
-    content = {
-        "device": describe_device(),
-        "versions": versions(),
-        "exponents": summary,
-        "rows": rows,
-    }
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+        if options.json:  # after every axis: a long benchmark may be cut off
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(report(rows), indent=2) + "\n")
+    table = Table("axis", "size", "seconds", "temporaries MB", "compile s")
+    for row in rows:
+        megabytes = row["temporary_bytes"] / 1e6
+        table.add_row(
+            row["axis"],
+            str(row["size"]),
+            f"{row['seconds']:.3f}",
+            f"{megabytes:.1f}",
+            str(row["compile_seconds"]),
+        )
+    Console(width=100).print(f"device: {describe_device()}", table, report(rows)["exponents"])
     if options.plot:
         plot(rows, options.plot)
 
