@@ -12,8 +12,8 @@ import hoijax.staging
 from hoijax.bundle import read_bundle
 from hoijax.config import AlignmentSettings, preset_settings
 from hoijax.methods.hoi_page import solve_bundle
+from hoijax.solver import segments
 from hoijax.solver.align import align_point_maps
-from hoijax.solver.newton import optimise_newton
 
 SCENES = 10
 MOST_PROGRAMS = 3
@@ -36,7 +36,7 @@ def base(tmp_path_factory):
 
 @pytest.mark.slow
 def test_ten_different_scenes_share_few_programs(base):
-    counted: tuple[Any, ...] = (optimise_newton, align_point_maps)
+    counted: tuple[Any, ...] = (segments._segment, align_point_maps)
     before = [function._cache_size() for function in counted]
     with as_users_run():
         for number in range(SCENES):
