@@ -12,7 +12,7 @@ from typing import Any
 from hoijax.progress import Log
 
 MOST_WORKERS = 16
-SCENES_A_WORKER = 16
+SCENES_A_WORKER = 6
 """Fewer are not worth the seconds in which a process imports JAX and traces its programs."""
 MEMORY_OF_A_WORKER = 3 * 2**30
 
