@@ -212,7 +212,7 @@ def _descend(
         weights[name] = jnp.zeros(2)
     neighbours = first_neighbours(scene, states)
     if not tracking:
-        neighbours = neighbours.replace(plants=_plants(scene, initial))
+        neighbours = dataclasses.replace(neighbours, plants=_plants(scene, initial))
     rate = settings.learning_rate * (2.0 if tracking else 1.0)
     schedule = Schedule(jnp.asarray(rate), jnp.asarray(settings.final_learning_rate))
     given = Given(scene, initial, neighbours, weights, schedule)
