@@ -137,6 +137,19 @@ def without_broken_numbers(bundle: Bundle) -> Bundle:
     bodies = zip(*(_sound_frames(r, t) for r, t in _of_people(o)), strict=True)
     changes["body_rotations"], changes["body_translations"] = (np.stack(x) for x in bodies)
     changes["Ts_world_camera"] = _sound_frames(np.asarray(o.Ts_world_camera))[0]
+    changes["intrinsics"] = _sound_frames(np.asarray(o.intrinsics))[0]
+    for name in ("body_betas", "body_rest_joints"):
+        if not np.isfinite(getattr(o, name)).all():
+            raise UserError(
+                f"the bundle's '{name}' has numbers that are not finite: observe again."
+            )
+    seen = changes["object_point_mask"] & np.asarray(o.object_detected)[..., None]
+    unseen = [a.name for a, own in zip(bundle.assets, seen, strict=True) if not own.any()]
+    if unseen:
+        raise UserError(
+            f"no frame shows {', '.join(unseen)}: nothing to solve for. Film from nearer, or leave "
+            "it away."
+        )
     changes = {
         name: x.astype(np.float32) if x.dtype != np.bool_ else x for name, x in changes.items()
     }

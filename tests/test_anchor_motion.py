@@ -202,6 +202,25 @@ def test_broken_numbers_count_as_not_seen(made):
         without_broken_numbers(none)
 
 
+def test_one_broken_camera_is_mended_and_what_nothing_can_mend_is_refused(made):
+    """Intrinsics of a frame; the shape of a body; an object that no frame shows."""
+    bundle, _ = made
+    o = bundle.observations
+    intrinsics, betas = np.array(o.intrinsics), np.array(o.body_betas)
+    intrinsics[5] = np.nan
+    betas[0, 0] = np.inf
+
+    def with_(**changes):
+        return dataclasses.replace(bundle, observations=dataclasses.replace(o, **changes))
+
+    sound = without_broken_numbers(with_(intrinsics=intrinsics)).observations
+    np.testing.assert_array_equal(sound.intrinsics[5], o.intrinsics[4])
+    with pytest.raises(UserError, match="'body_betas' has numbers that are not finite"):
+        without_broken_numbers(with_(body_betas=betas))
+    with pytest.raises(UserError, match="no frame shows box"):
+        without_broken_numbers(with_(object_detected=np.zeros_like(o.object_detected)))
+
+
 def test_a_person_without_keypoints_starts_from_the_estimate(made):
     bundle, _ = made
     o = bundle.observations
