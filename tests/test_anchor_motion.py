@@ -78,11 +78,13 @@ def test_bodies_and_objects_come_near_the_truth(made, result):
     is not asserted here. `scripts/benchmark_quality.py` measures it at full settings.
     """
     errors = measured(made[0], made[1], result)
-    assert errors["mpjpe_mm"] < 60.0
-    assert errors["pa_mpjpe_mm"] < 45.0
-    assert errors["translation_cm"] < 12.0
+    assert errors["mpjpe_mm"] < 50.0
+    assert errors["pa_mpjpe_mm"] < 40.0
+    assert errors["translation_cm"] < 11.0
     assert errors["contact_f1@5cm"] >= 0.9
     assert errors["penetration_mean_cm"] < 0.5
+    assert errors["object_in_body_mean_cm"] < 0.5
+    assert errors["foot_skate_cm_s@5cm"] < 0.5
     assert np.all(result.losses <= result.initial_losses)
     assert np.isfinite(list(errors.values())).all()
 
