@@ -123,7 +123,7 @@ def test_a_body_that_is_not_installed_fails_alone(bundle, tmp_path, monkeypatch)
     for name in ("HOIJAX_BODIES", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     made, folder = read_bundle(bundle), tmp_path / "bundles"
-    write_bundle(folder / "two", dataclasses.replace(made, body="smplx"))
+    write_bundle(folder / "two", dataclasses.replace(made, bodies=("smplx",)))
     ran = run("solve", folder, *OPTIONS, "--out", tmp_path / "out")
     assert ran.code == 2
     assert "smplx" in ran.out
