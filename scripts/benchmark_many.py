@@ -15,6 +15,7 @@ import datetime
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -72,29 +73,47 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
     return by_number[:count]
 
 
-def seconds(act: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def seconds(act: Callable[[], object]) -> tuple[float, float]:
+    """(seconds, CPU seconds of this process and those it waited for)."""
+    begun, cpu = time.perf_counter(), cpu_seconds()
     act()
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, cpu_seconds() - cpu
+
+
+def cpu_seconds() -> float:
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in found)
+
+
+def told(scenes: int, took: tuple[float, float]) -> dict[str, float]:
+    """What is kept of a run. On a machine that others use, CPU seconds say more."""
+    return {
+        "scenes": scenes,
+        "seconds": took[0],
+        "rate": scenes / took[0],
+        "cpu_seconds_a_scene": took[1] / scenes,
+    }
 
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "hoijax.cli", "solve", *map(str, arguments)]
 
 
-def time_shell(paths: Sequence[Path], inits: int, out: Path) -> list[float]:
-    """Seconds of one process after the other."""
-    took = []
-    for n, path in enumerate(paths):
-        given = command(path, "--out", out / f"shell-{n}", "--inits", inits)
-        run = lambda given=given: subprocess.run(given, check=True, stdout=subprocess.DEVNULL)  # noqa: E731
-        took.append(seconds(run))
-        print(f"shell: {path.name} {took[-1]:.1f} s", flush=True)
-    return took
+def time_shell(paths: Sequence[Path], inits: int, out: Path) -> dict[str, float]:
+    """One process after the other."""
+
+    def loop() -> None:
+        for n, path in enumerate(paths):
+            given = command(path, "--out", out / f"shell-{n}", "--inits", inits)
+            subprocess.run(given, check=True, stdout=subprocess.DEVNULL)
+
+    took = seconds(loop)
+    print(f"shell: {len(paths)} scenes in {took[0]:.1f} s", flush=True)
+    return told(len(paths), took)
 
 
-def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, float]:
-    """Scenes/s of both loops in this process; each has solved a scene of every kind before."""
+def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, dict[str, float]]:
+    """Both loops in this process; each has solved a scene of every kind before."""
     from hoijax.many_scenes import FORMATS_OF_MANY
     from hoijax.pipeline import DEFAULT_FORMATS, solve_to_folder
     from hoijax.runtime import enable_compilation_cache
@@ -109,8 +128,8 @@ def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, float]
     rates = {}
     for kind, formats in (("plain", FORMATS_OF_MANY), ("previews", DEFAULT_FORMATS)):
         took = seconds(lambda kind=kind, formats=formats: loop(kind, paths, formats))
-        rates[kind] = len(paths) / took
-        print(f"{kind}: {len(paths)} scenes in {took:.1f} s", flush=True)
+        rates[kind] = told(len(paths), took)
+        print(f"{kind}: {len(paths)} scenes in {took[0]:.1f} s", flush=True)
     return rates
 
 
@@ -123,8 +142,8 @@ def time_folder(paths: Sequence[Path], inits: int, workers: int | None, out: Pat
     cut = max(len(done) // 10, 1)
     inner = done[cut:-cut]
     steady = (len(inner) - 1) / max(inner[-1] - inner[0], 1e-9) if len(inner) > 1 else None
-    print(f"folder: {len(done)} scenes in {took:.1f} s", flush=True)
-    return {"scenes": len(done), "seconds": took, "rate": len(done) / took, "steady": steady}
+    print(f"folder: {len(done)} scenes in {took[0]:.1f} s", flush=True)
+    return told(len(done), took) | {"steady": steady}
 
 
 def measure(given: argparse.Namespace) -> dict:
@@ -145,11 +164,9 @@ def measure(given: argparse.Namespace) -> dict:
     out = Path(tempfile.mkdtemp(dir=given.scratch))
     try:
         if given.shell:
-            took = time_shell(spread(paths, given.shell), given.inits, out)
-            found["shell"] = {"seconds": took, "rate": len(took) / sum(took)}
+            found["shell"] = time_shell(spread(paths, given.shell), given.inits, out)
         if given.loop:
-            rates = time_loops(spread(paths, given.loop), given.inits, out)
-            found |= {kind: {"scenes": given.loop, "rate": rate} for kind, rate in rates.items()}
+            found |= time_loops(spread(paths, given.loop), given.inits, out)
         if not given.no_folder:
             found["folder"] = time_folder(paths, given.inits, given.workers, out)
             rate = found["folder"]["rate"]
