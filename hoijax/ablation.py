@@ -25,6 +25,8 @@ from hoijax.output_folder import added_files, check_output, output_folder
 from hoijax.pipeline import solve
 from hoijax.progress import Log, counted, silent
 from hoijax.result import Result
+from hoijax.runtime import versions
+from hoijax.solve_checkpoints import SolveCheckpoints, checkpoint_folder
 from hoijax.sweep_page import bars_png
 from hoijax.sweep_tables import csv_text, latex, markdown, mean_row
 
@@ -82,6 +84,7 @@ def ablate(
     steps: int | None = None,
     seed: int = 0,
     out: Path | None = None,
+    restart: bool = False,
     log: Log = silent,
 ) -> list[dict[str, str | float]]:
     """Rows of the ablation table (`hoijax ablate`): metrics of the winners, mean over the bundles.
@@ -89,6 +92,8 @@ def ablate(
     bundles: a bundle, or a folder of bundles or result folders. out: JSON with the rows and every
     bundle's own metrics, errors against the truth among them where a bundle has one; with the preset "hoi-page-table" a folder
     with the table as CSV, Markdown and LaTeX (95 % intervals over bundles), and as a plot.
+    What was measured when such a run was interrupted is kept beside `out`, and the same call goes on
+    from there unless `restart`.
     Only numbers change between configurations, so bundles of one shape share one compiled program.
     Raises UserError when there is no bundle, or when a bundle or an option is refused.
     """
@@ -99,11 +104,22 @@ def ablate(
         raise UserError(f"--preset {TABLE} writes a folder: give --out.")
     if out is not None:
         check_output(out) if as_folder else _check_json_path(Path(out))
+    kept, before = None, []
+    if out is not None:
+        about = {"preset": preset, "inits": inits, "steps": steps, "seed": seed}
+        about |= {"bundles": {str(path): bundle_hash(path) for path in paths}, **versions()}
+        kept = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
+        before = kept.rows()
+        if before:
+            log(f"{len(before)} rows were measured before the interruption")
     singles: list[dict[str, str | float]] = []
     for path in paths:
         bundle = read_bundle(path)
         evaluator = None
         for configuration in CONFIGURATIONS:
+            if len(singles) < len(before):  # in the same order
+                singles.append(before[len(singles)])
+                continue
             begun = time.perf_counter()
             result = _solve(bundle, configuration, preset, inits, steps, seed)
             if evaluator is None:
@@ -111,6 +127,8 @@ def ablate(
             evaluator.result = result  # other poses of the same objects beside the same bodies
             values = evaluator.measure(result.winner)
             singles.append({"bundle": str(path), "configuration": configuration.name, **values})
+            if kept is not None:
+                kept.keep_rows(singles)
             numbers = ", ".join(f"{name} {values[key]:.4g}" for name, key in COLUMNS.items())
             log(f"{path}: {configuration.name}: {numbers} ({time.perf_counter() - begun:.0f} s)")
             counted(log, "ablation", len(singles), len(paths) * len(CONFIGURATIONS))
@@ -119,6 +137,8 @@ def ablate(
         _write_table(Path(out), preset, paths, singles)
     elif out is not None:
         _write_json(Path(out), preset, paths, rows, singles)
+    if kept is not None:
+        kept.drop()
     return rows
 
 

@@ -123,8 +123,9 @@ def with_colours(
 ) -> SeenFrames:
     """The meshes painted from a clip as they are posed now, and the clip as further channels.
 
-    Every drawn point takes the mean colour of the pixels in which it is the nearest thing; points that
-    are never seen take the mean of their instance. (The paper's avatar has learned colours instead.)
+    Every drawn point takes the mean colour of the pixels in which it is the nearest thing and its instance
+    was seen (what was tracked wrong is not painted like its background); points that are never seen take
+    the mean of their instance. (The paper's avatar has learned colours instead.)
     """
     t, h, w = frames.depth.shape
     small = _resized(video[np.asarray(frames.chosen)], h, w)
@@ -169,7 +170,7 @@ def _seen_colours(
     assert picture is not None
     h, w = frames.depth.shape[1:]
 
-    def one(vertices, k, T, depth, features, image):
+    def one(vertices, k, T, depth, features, image, target):
         points = jnp.sum(vertices[samples.corners] * samples.barycentric[..., None], axis=1)
         local = jnp.sum((points - T[:3, 3])[:, None] * T[:3, :3].T[None], axis=-1)
         z = jnp.maximum(local[:, 2], NEAR)
@@ -177,7 +178,8 @@ def _seen_colours(
         inside = (u >= 0) & (u < w) & (v >= 0) & (v < h)
         row, column = (jnp.clip(x, 0, n - 1).astype(jnp.int32) for x, n in ((v, h), (u, w)))
         share = jnp.sum(features[row, column] * samples.features, axis=-1)
-        nearest = inside & (z < depth[row, column] + VISIBLE_SLACK) & (share > 0.5)
+        own = jnp.sum(target[row, column] * samples.features, axis=-1) > 0.5
+        nearest = inside & own & (z < depth[row, column] + VISIBLE_SLACK) & (share > 0.5)
         return nearest.astype(jnp.float32), image[row, column]
 
     return jax.vmap(one)(
@@ -187,6 +189,7 @@ def _seen_colours(
         picture.depth,
         picture.features[..., : samples.features.shape[-1]],
         small,
+        frames.target,
     )
 
 

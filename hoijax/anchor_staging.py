@@ -13,7 +13,7 @@ from numpy import ndarray
 from hoijax.affordance import BODY_PARTS
 from hoijax.anchor_config import AnchorSettings
 from hoijax.anchor_frames import drawn_skin, stage_frames
-from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, SeenPeople
+from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, SeenFrames, SeenPeople
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
@@ -26,14 +26,17 @@ from hoijax.contact_table import ContactKind, ContactTable
 from hoijax.errors import UserError
 from hoijax.frames import invert_rigid
 from hoijax.losses.lookup import pack_corners
+from hoijax.mesh_renderer import pad_samples
 from hoijax.object_joints import object_joints
 from hoijax.observations import Observations
 from hoijax.result import load_result
 from hoijax.rotations import axis_angle_to_matrix
 from hoijax.scene import Scene
-from hoijax.staging import mask_distances
+from hoijax.staging import mask_distances, posed_bodies
 
 SELF_SAMPLES = 128
+SAMPLES_STEP, VERTICES_STEP = 1024, 1024
+"""Drawn points and drawn vertices of objects are padded to multiples of these."""
 PART_VERTICES = 64
 """Of each of the twelve parts, beside the contact candidates: what may penetrate."""
 
@@ -137,6 +140,19 @@ def without_broken_numbers(bundle: Bundle) -> Bundle:
     bodies = zip(*(_sound_frames(r, t) for r, t in _of_people(o)), strict=True)
     changes["body_rotations"], changes["body_translations"] = (np.stack(x) for x in bodies)
     changes["Ts_world_camera"] = _sound_frames(np.asarray(o.Ts_world_camera))[0]
+    changes["intrinsics"] = _sound_frames(np.asarray(o.intrinsics))[0]
+    for name in ("body_betas", "body_rest_joints"):
+        if not np.isfinite(getattr(o, name)).all():
+            raise UserError(
+                f"the bundle's '{name}' has numbers that are not finite: observe again."
+            )
+    seen = changes["object_point_mask"] & np.asarray(o.object_detected)[..., None]
+    unseen = [a.name for a, own in zip(bundle.assets, seen, strict=True) if not own.any()]
+    if unseen:
+        raise UserError(
+            f"no frame shows {', '.join(unseen)}: nothing to solve for. Film from nearer, or leave "
+            "it away."
+        )
     changes = {
         name: x.astype(np.float32) if x.dtype != np.bool_ else x for name, x in changes.items()
     }
@@ -257,10 +273,11 @@ def stage_anchor(
     vertices, person, of_body = edge_ends(table, subset, rows, settings.contact_points)
     posed, frames = subset.indices, None
     if settings.picture_width:
-        drawn, faces = drawn_skin(shaped[0])
+        # Of the mean body: everybody's drawn skin is then the same vertices, and shares programs.
+        drawn, faces = drawn_skin(body.shape(jnp.zeros(body.shape_directions.shape[-1])))
         posed = np.concatenate([posed, drawn])
         skin = [(np.asarray(one.vertices_rest)[drawn], faces) for one in shaped]
-        frames = stage_frames(o, bundle.assets, skin, Ts_world_pointmap, settings)
+        frames = padded(stage_frames(o, bundle.assets, skin, Ts_world_pointmap, settings))
     scene = AnchorScene(
         objects=objects.replace(  # pyright: ignore[reportAttributeAccessIssue]
             body_vertices_world=objects.body_vertices_world[:, :, subset.indices]
@@ -281,6 +298,18 @@ def stage_anchor(
     return scene, subset
 
 
+def padded(frames: SeenFrames) -> SeenFrames:
+    """Drawn points and object vertices filled up, so that different objects share programs."""
+    things = frames.object_vertices
+    extra = -len(things) % VERTICES_STEP
+    return dataclasses.replace(
+        frames,
+        samples=jax.tree.map(jnp.asarray, pad_samples(frames.samples, SAMPLES_STEP)),
+        object_vertices=jnp.pad(things, ((0, extra), (0, 0))),
+        vertex_object=jnp.pad(frames.vertex_object, (0, extra)),
+    )
+
+
 def no_pairs(count: int) -> ContactPairs:
     """Padding only."""
     zeros = jnp.zeros(count, jnp.int32)
@@ -299,19 +328,9 @@ def pose_full(
 ) -> Float[Array, "P T V 3"]:
     """Whole skin of all people, for the alignment of point maps."""
 
-    @jax.jit
-    def vertices(betas, rest_joints, rotations, translations):
-        person = body.shape(betas).with_rest_joints(rest_joints)
-        return jax.vmap(lambda r, t: person.pose(r, t).vertices_world)(rotations, translations)
-
-    return jnp.stack(
-        [
-            vertices(
-                jnp.asarray(observations.body_betas[p]),
-                jnp.asarray(observations.body_rest_joints[p]),
-                jnp.asarray(motions.rotations[p]),
-                jnp.asarray(motions.translations[p]),
-            )
-            for p in range(observations.person_count)
-        ]
+    moved = dataclasses.replace(
+        observations,
+        body_rotations=np.asarray(motions.rotations, np.float32),
+        body_translations=np.asarray(motions.translations, np.float32),
     )
+    return posed_bodies(body, moved)

@@ -213,7 +213,8 @@ class Manifest:
             for kind in ("done", "failed")
             for name in os.listdir(self.out / WORK / kind)
         }
-        new = [item for item in self.items if item.id in marked - self._settled]
+        marked -= self._settled
+        new = [item for item in self.items if item.id in marked]
         self._settled.update(item.id for item in new if self.settled(item))
         return len(self._settled)
 
@@ -227,7 +228,7 @@ class Manifest:
 
     def take(self, item: Item) -> Claim | None:
         """Claim an item that is not settled and clear away what a killed run left of it."""
-        if self.settled(item):
+        if item.id in self._settled or self.settled(item):
             return None
         claim = self.claims.claim(item.id)
         if claim is None:

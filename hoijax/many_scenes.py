@@ -171,7 +171,7 @@ def solve_many(
             return found
         elif open_items:
             enable_compilation_cache()
-            count = workers or useful_workers(len(open_items))
+            count = workers or useful_workers(len(open_items), log)
             if count > 1:
                 given = {"formats": formats, **options}
                 run_workers(count, [str(b) for b in bundles], out, given, log)

@@ -143,6 +143,19 @@ def join_samples(samples: list[SurfaceSamples], vertex_counts: list[int]) -> Sur
     return jax.tree.map(lambda *x: np.concatenate(x), *moved)
 
 
+def pad_samples(samples: SurfaceSamples, multiple: int) -> SurfaceSamples:
+    """As many points more as make their number a multiple: they stand for no area and are not seen."""
+    extra = -samples.share.shape[0] % multiple
+    first = np.tile(np.eye(3, dtype=np.float32)[0], (extra, 1))  # on a vertex: its depth is finite
+    more = SurfaceSamples(
+        corners=np.zeros((extra, 3), np.int32),
+        barycentric=first,
+        share=np.zeros(extra, np.float32),
+        features=np.zeros((extra, samples.features.shape[1]), np.float32),
+    )
+    return jax.tree.map(lambda *x: np.concatenate(x), samples, more)
+
+
 def render(
     samples: SurfaceSamples,
     vertices_world: Float[Array, "V 3"],

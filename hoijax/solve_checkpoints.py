@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from hoijax.manifest import differences, read_json, write_json
 from hoijax.progress import Log, counted, silent
 from hoijax.runtime import versions
 
-HEADER = "solve.json"
+HEADER, ROWS = "solve.json", "rows.json"
 CHECKPOINT_SECONDS = 30.0
 ENVIRONMENT = "HOIJAX_CHECKPOINT_SECONDS"
 
@@ -167,6 +167,18 @@ class SolveCheckpoints:
             self.log(f"no checkpoint in '{self.folder}': {said[0][:200]}. The solve goes on.")
         self._last = time.monotonic()
 
+    def keep_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep a table as far as it is."""
+        try:
+            self._begin()
+            write_json(self.folder / ROWS, {"rows": list(rows)})
+        except OSError as error:
+            self.log(f"no checkpoint in '{self.folder}': {error}. The work goes on.")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The table that an earlier run left."""
+        return (read_json(self.folder / ROWS) or {}).get("rows", [])
+
     def holds(self, stage: str) -> bool:
         """Whether an earlier run left anything of a stage."""
         return newest(self.folder / stage) is not None
@@ -187,9 +199,15 @@ class SolveCheckpoints:
     def _opened(self) -> Checkpoints:
         # Not before it is needed: Orbax takes a second to import.
         if self._store is None:
+            self._begin()
             self._store = Checkpoints(self.folder)
-            write_json(self.folder / HEADER, self.about)
         return self._store
+
+    def _begin(self) -> None:
+        """The folder, and what it is of."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / HEADER).exists():
+            write_json(self.folder / HEADER, self.about)
 
 
 class StageWatch:

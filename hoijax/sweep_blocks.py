@@ -71,16 +71,16 @@ def _kept_before(
 ) -> list[Solution] | None:
     if kept is None or not kept.holds(name):
         return None
+
+    def solve(tree: Any, given: Any) -> Solution:
+        scene, initial, neighbours = tree
+        return jax.vmap(lambda own: solver.solve(scene, initial, neighbours, own))(given)
+
     shapes: dict[tuple, Solution] = {}
     for job in jobs:
         key = bucket_of(job.tree)
         if key not in shapes:
-            # Traced, not compiled.
-            shapes[key] = jax.eval_shape(
-                lambda tree, given: jax.vmap(lambda own: solver.solve(*tree, own))(given),
-                job.tree,
-                settings,
-            )
+            shapes[key] = jax.eval_shape(solve, job.tree, settings)  # traced, not compiled
     found = kept.load(name, [shapes[bucket_of(job.tree)] for job in jobs])
     if found is None:
         return None

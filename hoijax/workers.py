@@ -9,24 +9,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hoijax.progress import Log
+from hoijax.progress import Log, silent
 
 MOST_WORKERS = 16
-SCENES_A_WORKER = 16
+SCENES_A_WORKER = 6
 """Fewer are not worth the seconds in which a process imports JAX and traces its programs."""
-MEMORY_OF_A_WORKER = 3 * 2**30
+MEMORY_OF_A_WORKER = 2 * 2**30
+"""0.9 GB on scenes of 12 frames, and some to spare for longer ones."""
 
 
-def useful_workers(scenes: int) -> int:
-    """Processes for so many scenes: one, but on CPU one a core as far as work and memory reach."""
+def useful_workers(scenes: int, log: Log = silent) -> int:
+    """Processes for so many scenes: one, but on CPU one a core as far as work and memory reach.
+
+    Says what it chose on a CPU, and why not more.
+    """
     from hoijax.batch_scenes import on_cpu
     from hoijax.solver.batch import available_memory
 
     if not on_cpu():
         return 1
-    cores = len(_cores())
-    by_memory = available_memory() // MEMORY_OF_A_WORKER
-    return max(min(cores, MOST_WORKERS, scenes // SCENES_A_WORKER, by_memory), 1)
+    free = available_memory()
+    limits = {
+        "as many as cores": len(_cores()),
+        f"at most {MOST_WORKERS}": MOST_WORKERS,
+        f"{scenes} scenes are worth no more": scenes // SCENES_A_WORKER,
+        f"{free / 2**30:.1f} GiB of free memory reach for no more": free // MEMORY_OF_A_WORKER,
+    }
+    why = min(limits, key=lambda name: limits[name])
+    count = max(limits[why], 1)
+    log(f"workers: {count} ({why}; --workers N chooses)")
+    return count
 
 
 def _cores() -> list[int]:

@@ -148,26 +148,32 @@ def summarise(rows: list[dict]) -> dict[str, dict[str, float]]:
     return summary
 
 
+def write(rows: list[dict], options: Options) -> None:
+    """Rows and summary so far."""
+    if options.json is None:
+        return
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    chosen = {k: str(v) for k, v in dataclasses.asdict(options).items()}
+    content = {"device": describe_device(), "options": chosen, "rows": rows}
+    content["summary"] = summarise(rows)
+    options.json.write_text(json.dumps(content, indent=2) + "\n")
+
+
 def main(options: Options) -> None:
-    """Measure, print, write."""
+    """Measure, print, write; seed by seed, so that what was cut off has all objects."""
     enable_compilation_cache()
     console = Console(width=160)
     rows = []
-    for name in options.objects:
-        for seed in options.seeds:
+    for seed in options.seeds:
+        for name in options.objects:
             rows.append(measure(name, seed, options))
-            console.print(
-                {k: v for k, v in rows[-1].items() if not isinstance(v, list)}, soft_wrap=True
-            )
+            shown = {k: v for k, v in rows[-1].items() if not isinstance(v, list)}
+            console.print(shown, soft_wrap=True)
+            write(rows, options)
     table = Table(*(k for k, v in rows[0].items() if not isinstance(v, list)))
     for row in rows:
         table.add_row(*(str(v) for v in row.values() if not isinstance(v, list)))
-    console.print(table, summary := summarise(rows))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen = {k: str(v) for k, v in dataclasses.asdict(options).items()}
-        content = {"device": describe_device(), "options": chosen, "rows": rows, "summary": summary}
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+    console.print(table, summarise(rows))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
-"""Scenes a second: `hoijax solve` on a folder against a loop over its bundles.
+"""Scenes a second: `hoijax solve DIR/` against three loops over its bundles.
 
-    python scripts/benchmark_many.py bundles/ --loop 8 --inits 4
-    python scripts/benchmark_many.py made/ --make 48 --frames 12   # makes small scenes first
+    python scripts/benchmark_many.py made/ --make 1000                  # small scenes, by processes
+    python scripts/benchmark_many.py made/ --count 400 --save docs/results/many.json
 
-The loop is what one would write without the folder command: `solve_to_folder` for every bundle, in
-one process, compiled programs warm; once with the exports of a single result (with its preview), and
-once with those of many (without). Both sides have solved a scene of every kind before the clock runs.
+shell: `hoijax solve BUNDLE` for one bundle after the other, as a shell loop runs it: a process each,
+which imports, traces, and draws the preview. previews: `solve_to_folder` in one warm process, the
+same files. plain: the same with the exports of the folder command, which makes no previews. The
+loops have all cores and programs compiled before; the folder command is a process of its own, its
+start included, and `steady` leaves out its first and last tenth.
 """
 
 import argparse
+import datetime
 import json
+import multiprocessing
+import os
+import resource
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from hoijax.many_scenes import FORMATS_OF_MANY, find_scenes, solve_many
-from hoijax.observing import load_objects, observe
-from hoijax.pipeline import DEFAULT_FORMATS, solve_to_folder
-from hoijax.runtime import describe_device, enable_compilation_cache
 
 KINDS = {
     "box": "a person carries a box with both hands",
@@ -26,66 +30,175 @@ KINDS = {
     "chair": "a person sits on a chair",
     "ball": "a person kicks a ball with the right foot",
 }
+FRAMES = 12
+"""The fewest that the prior without weights makes."""
 
 
-def make_scenes(folder: Path, count: int, frames: int) -> None:
-    """Small scenes of the prior without weights, those that are not there yet."""
+def make_share(folder: Path, first: int, stride: int, count: int) -> None:
+    """Every `stride`-th scene from `first` on that is not there yet."""
+    # One thread a process: set before JAX starts.
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     from hoijax.bundle import write_bundle
+    from hoijax.observing import load_objects, observe
+    from hoijax.runtime import enable_compilation_cache
 
-    for number in range(count):
+    enable_compilation_cache()
+    for number in range(first, count, stride):
         name = list(KINDS)[number % len(KINDS)]
-        path = folder / f"{name}-{number:03d}"
+        path = folder / f"{name}-{number:04d}"
         if not path.exists():
-            bundle, truth = observe(KINDS[name], load_objects([name]), frames=frames, seed=number)
+            bundle, truth = observe(KINDS[name], load_objects([name]), frames=FRAMES, seed=number)
             write_bundle(path, bundle, truth)
 
 
-def seconds(act: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def make_scenes(folder: Path, count: int) -> None:
+    """Small scenes of the prior without weights, by a process a core."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cores = os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    before, begun = len(list(folder.iterdir())), time.perf_counter()
+    shares = [(folder, first, cores, count) for first in range(cores)]
+    processes = [context.Process(target=make_share, args=share) for share in shares]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    made, took = len(list(folder.iterdir())) - before, time.perf_counter() - begun
+    print(f"{made} scenes made in {took:.0f} s: {made / took:.2f} a second")
+
+
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """So many of the paths, of all kinds."""
+    by_number = sorted(paths, key=lambda path: path.name.rpartition("-")[2])
+    return by_number[:count]
+
+
+def seconds(act: Callable[[], object]) -> tuple[float, float]:
+    """(seconds, CPU seconds of this process and those it waited for)."""
+    begun, cpu = time.perf_counter(), cpu_seconds()
     act()
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, cpu_seconds() - cpu
+
+
+def cpu_seconds() -> float:
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in found)
+
+
+def told(scenes: int, took: tuple[float, float]) -> dict[str, float]:
+    """What is kept of a run. On a machine that others use, CPU seconds say more."""
+    return {
+        "scenes": scenes,
+        "seconds": took[0],
+        "rate": scenes / took[0],
+        "cpu_seconds_a_scene": took[1] / scenes,
+    }
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "hoijax.cli", "solve", *map(str, arguments)]
+
+
+def time_shell(paths: Sequence[Path], inits: int, out: Path) -> dict[str, float]:
+    """One process after the other."""
+
+    def loop() -> None:
+        for n, path in enumerate(paths):
+            given = command(path, "--out", out / f"shell-{n}", "--inits", inits)
+            subprocess.run(given, check=True, stdout=subprocess.DEVNULL)
+
+    took = seconds(loop)
+    print(f"shell: {len(paths)} scenes in {took[0]:.1f} s", flush=True)
+    return told(len(paths), took)
+
+
+def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, dict[str, float]]:
+    """Both loops in this process; each has solved a scene of every kind before."""
+    from hoijax.many_scenes import FORMATS_OF_MANY
+    from hoijax.pipeline import DEFAULT_FORMATS, solve_to_folder
+    from hoijax.runtime import enable_compilation_cache
+
+    enable_compilation_cache()
+
+    def loop(kind: str, chosen: Sequence[Path], formats: tuple[str, ...]) -> None:
+        for n, path in enumerate(chosen):
+            solve_to_folder(path, out / f"{kind}-{n}", inits=inits, formats=formats)
+
+    loop("warm", spread(paths, len(KINDS)), DEFAULT_FORMATS)
+    rates = {}
+    for kind, formats in (("plain", FORMATS_OF_MANY), ("previews", DEFAULT_FORMATS)):
+        took = seconds(lambda kind=kind, formats=formats: loop(kind, paths, formats))
+        rates[kind] = told(len(paths), took)
+        print(f"{kind}: {len(paths)} scenes in {took[0]:.1f} s", flush=True)
+    return rates
+
+
+def time_folder(paths: Sequence[Path], inits: int, workers: int | None, out: Path) -> dict:
+    """Scenes/s of the folder command: all of it, and from its first to its last tenth."""
+    own = () if workers is None else ("--workers", workers)
+    given = command(*paths, "--out", out / "many", "--inits", inits, *own)
+    took = seconds(lambda: subprocess.run(given, check=True))
+    done = sorted(p.stat().st_mtime for p in (out / "many/.work/done").iterdir())
+    cut = max(len(done) // 10, 1)
+    inner = done[cut:-cut]
+    steady = (len(inner) - 1) / max(inner[-1] - inner[0], 1e-9) if len(inner) > 1 else None
+    print(f"folder: {len(done)} scenes in {took[0]:.1f} s", flush=True)
+    return told(len(done), took) | {"steady": steady}
+
+
+def measure(given: argparse.Namespace) -> dict:
+    from hoijax.many_scenes import find_scenes
+    from hoijax.runtime import describe_device, versions
+
+    paths = spread([Path(path) for path in find_scenes([given.bundles]).values()], given.count)
+    found: dict = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": describe_device(),
+        "load_before": os.getloadavg(),
+        "versions": versions(),
+        "command": "python " + " ".join(sys.argv),
+        "inits": given.inits,
+        "frames": FRAMES,
+    }
+    # What XLA compiled is kept where the user keeps it; results are dropped.
+    out = Path(tempfile.mkdtemp(dir=given.scratch))
+    try:
+        if given.shell:
+            found["shell"] = time_shell(spread(paths, given.shell), given.inits, out)
+        if given.loop:
+            found |= time_loops(spread(paths, given.loop), given.inits, out)
+        if not given.no_folder:
+            found["folder"] = time_folder(paths, given.inits, given.workers, out)
+            rate = found["folder"]["rate"]
+            kinds = [kind for kind in ("shell", "previews", "plain") if kind in found]
+            found["folder_over"] = {kind: rate / found[kind]["rate"] for kind in kinds}
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundles", type=Path)
-    parser.add_argument("--make", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--loop", type=int, default=8, help="scenes that the loop is timed on")
+    parser.add_argument(
+        "--make", type=int, default=0, help="make scenes up to this number, and end"
+    )
+    parser.add_argument("--count", type=int, default=400, help="scenes of the folder command")
+    parser.add_argument("--loop", type=int, default=24, help="scenes of either loop; 0: none")
+    parser.add_argument("--shell", type=int, default=5, help="scenes of the shell loop; 0: none")
+    parser.add_argument("--no-folder", action="store_true", help="time the loops only")
     parser.add_argument("--inits", type=int, default=4)
-    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--workers", type=int, default=None, help="as of hoijax solve")
+    parser.add_argument("--scratch", type=Path, default=None, help="where results go meanwhile")
+    parser.add_argument("--save", type=Path, default=None, help="JSON that keeps what was measured")
     given = parser.parse_args()
-    enable_compilation_cache()
     if given.make:
-        make_scenes(given.bundles, given.make, given.frames)
-    scenes = find_scenes([given.bundles])
-    paths = list(scenes.values())
-    step = max(len(paths) // given.loop, 1)
-    chosen = paths[::step][: given.loop]
-    rates = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch)
-
-        def loop(kind: str, formats: tuple[str, ...]) -> None:
-            for n, path in enumerate(chosen):
-                solve_to_folder(path, out / f"{kind}-{n}", inits=given.inits, formats=formats)
-
-        options = {"inits": given.inits}
-        loop("warm", FORMATS_OF_MANY)
-        solve_many(chosen, out / "warm", workers=1, **options)
-        for kind, formats in (("loop", FORMATS_OF_MANY), ("loop with previews", DEFAULT_FORMATS)):
-            took = seconds(lambda kind=kind, formats=formats: loop(kind, formats))
-            rates[kind] = len(chosen) / took
-            print(f"{kind}: {len(chosen)} scenes in {took:.1f} s", flush=True)
-        took = seconds(
-            lambda: solve_many(
-                [given.bundles], out / "many", workers=given.workers, log=print, **options
-            )
-        )
-        rates["folder"] = len(paths) / took
-        print(f"folder: {len(paths)} scenes in {took:.1f} s")
-    ratios = {kind: rates["folder"] / rate for kind, rate in rates.items()}
-    print(json.dumps({"device": describe_device(), "scenes/s": rates, "folder over": ratios}))
+        make_scenes(given.bundles, given.make)
+        return
+    text = json.dumps(measure(given), indent=1)
+    print(text)
+    if given.save:
+        given.save.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python scripts/benchmark_speed.py --json out/speed.json
     python scripts/benchmark_speed.py --quick --baseline grids
+    python scripts/benchmark_speed.py --method anchor-motion --json out/speed_anchor_motion.json
 
 One step moves all K initialisations once. The contestants take turns in one process, round after round, so
 that a busy machine slows all of them alike; read the ratios, not the seconds. Compilation is timed apart,
@@ -78,7 +79,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write rows and summary here")
     parser.add_argument("--against", type=Path, help="earlier --json: compare ratios with it")
     parser.add_argument(
-        "--anchor", action="store_true", help="anchor motion by frames and candidates, only"
+        "--method",
+        choices=("hoi-page", "anchor-motion"),
+        default="hoi-page",
+        help="anchor-motion: steps per second and memory by candidates and frames, nothing else",
     )
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -292,7 +296,7 @@ def main() -> None:
     if arguments.alone:
         run_alone(arguments)
         return
-    if arguments.anchor:
+    if arguments.method == "anchor-motion":
         import benchmark_anchor_speed as anchor
 
         anchor.main(anchor.Options(json=arguments.json))

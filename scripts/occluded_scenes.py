@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from hoijax.affordance import BODY_PARTS
 from hoijax.bodies import load_body
@@ -51,7 +51,7 @@ def hide_contacts(bundle: Bundle, truth: Truth) -> Bundle:
         if table.kind[e] != ContactKind.BODY_OBJECT:
             continue
         p, thing = int(table.person[e]), int(table.object[e])
-        samples = cKDTree(bundle.assets[thing].samples)
+        samples = KDTree(bundle.assets[thing].samples)
         parts = {int(table.body_part[e])}
         if table.either_side[e]:
             parts.add(int(table.mirrored_body_part[e]))

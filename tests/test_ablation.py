@@ -3,15 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_scene import copy_of, generated, run
 
 import hoijax
+import hoijax.ablation
 from hoijax.ablation import (
     COLUMNS,
     CONFIGURATIONS,
+    ablate,
     find_bundles,
     without_motion_states,
     without_part_labels,
@@ -103,3 +106,42 @@ def test_a_folder_without_bundles_is_refused(tmp_path):
         find_bundles(tmp_path)
     with pytest.raises(UserError, match="does not exist"):
         find_bundles(tmp_path / "gone")
+
+
+def test_a_table_that_is_cut_off_goes_on_with_what_was_measured(tmp_path, monkeypatch):
+    solved: list[str] = []
+    result = SimpleNamespace(winner=0)
+
+    def solve(bundle, configuration, *_):
+        solved.append(configuration.name)
+        if len(solved) == 3:
+            raise KeyboardInterrupt
+        return result
+
+    def evaluator(*_):
+        return SimpleNamespace(measure=lambda k: {name: len(solved) / 3 for name in measured})
+
+    measured = COLUMNS.values()
+    for name, stub in (
+        ("_solve", solve),
+        ("Evaluator", evaluator),
+        ("load_body", lambda name: None),
+        ("find_truth", lambda path: None),
+        ("find_bundles", lambda path: [path]),
+        ("bundle_hash", lambda path: "hash"),
+        ("read_bundle", lambda path: SimpleNamespace(body="anny")),
+    ):
+        monkeypatch.setattr(hoijax.ablation, name, stub)
+    out = tmp_path / "table.json"
+    with pytest.raises(KeyboardInterrupt):
+        ablate(tmp_path / "bundle", out=out)
+    with pytest.raises(UserError, match=r"seed: 0 there, 1 now[\s\S]*--restart"):
+        ablate(tmp_path / "bundle", out=out, seed=1)
+    said: list[str] = []
+    rows = ablate(tmp_path / "bundle", out=out, log=said.append)
+    names = [configuration.name for configuration in CONFIGURATIONS]
+    assert solved == [*names[:3], *names[2:]]
+    assert "2 rows were measured" in said[0]
+    assert [row["configuration"] for row in rows] == names
+    assert [row["smoothness"] for row in rows] == pytest.approx([1 / 3, 2 / 3, 4 / 3, 5 / 3])
+    assert [path.name for path in tmp_path.iterdir()] == ["table.json"]

@@ -1,6 +1,7 @@
 """Objects with joints: posed against the tree, kept in bundles, solved by command, written to results."""
 
 import dataclasses
+import itertools
 import json
 
 import jax
@@ -14,6 +15,7 @@ import hoijax.pipeline
 from hoijax.anchor_config import AnchorSettings
 from hoijax.bundle import read_bundle, read_truth, write_bundle
 from hoijax.errors import UserError
+from hoijax.methods import joint_start
 from hoijax.object_joints import ObjectJoints, jointed, object_joints
 from hoijax.objects.articulated import is_articulated, load_articulated, pose_links
 from hoijax.objects.joints import joints_between
@@ -134,6 +136,38 @@ def test_jointed_poses_equal_the_tree(rng):
     np.testing.assert_allclose(found, np.moveaxis(expected[..., :3, :3], 1, 0), atol=1e-5)
     origins = np.asarray(posed.translation) - np.einsum("otij,oj->oti", found, centres)
     np.testing.assert_allclose(origins, np.moveaxis(expected[..., :3, 3], 1, 0), atol=1e-5)
+
+
+def test_paths_of_a_joint_are_the_cheapest_of_all(rng):
+    """Against every path there is, by the definition of its cost."""
+    frames, count = 5, 4
+    cost = 1e-4 * rng.random((frames, count))
+    corners = 0.02 * rng.normal(size=(frames, count, 3, 3))
+
+    def price(path) -> float:
+        value, place = np.array(path, float), corners[np.arange(frames), list(path)]
+        steps, bends = np.diff(value), np.diff(value, n=2)
+        moved, bent = (np.diff(place, n=n, axis=0) for n in (1, 2))
+        total = cost[np.arange(frames), list(path)].sum()
+        total += joint_start.STEP_COST * (steps**2).sum() + joint_start.BEND_COST * (bends**2).sum()
+        total += joint_start.STEP_SHARE * (moved**2).sum() / 3
+        return float(total + joint_start.BEND_SHARE * (bent**2).sum() / 3)
+
+    best = min(itertools.product(range(count), repeat=frames), key=price)
+    found = joint_start._best_path(cost, corners)
+    assert price(found) == pytest.approx(price(best), rel=1e-9)
+    flat = np.zeros((2, count, 1, 3))
+    assert list(joint_start._best_path(cost[:2], flat)) == list(cost[:2].argmin(axis=1))
+
+
+def test_a_hidden_link_goes_on_as_it_moved():
+    """A lid seen to open by two values a frame, then not at all: no stop where it was last seen."""
+    frames, seen = 12, 6
+    cost = 1e-3 * (np.arange(31) - 2 * np.arange(frames)[:, None]) ** 2
+    cost[seen:] = 0.0
+    path = joint_start._best_path(cost, np.zeros((frames, 31, 1, 3)))
+    assert np.abs(path - 2 * np.arange(frames)).max() <= 4
+    assert path[-1] > 2 * seen + 4
 
 
 def test_bundles_keep_joints_and_refuse_wrong_ones(made, tmp_path):

@@ -509,10 +509,8 @@ def test_missing_frames_pull_at_nothing():
 
 def test_contact_keypoints_follow_the_contact_state():
     scene, unknowns, neighbours = make_anchor()
-    free = neighbours.replace(
-        objects=neighbours.objects.replace(
-            contact_state=jnp.zeros_like(neighbours.objects.contact_state)
-        )
-    )
+    apart = jnp.zeros_like(neighbours.objects.contact_state)
+    objects = dataclasses.replace(neighbours.objects, contact_state=apart)
+    free = dataclasses.replace(neighbours, objects=objects)
     total = run(scene, unknowns, free)[0]
     assert float(total[NAMES.index("contact_keypoints")]) == 0.0

@@ -78,11 +78,13 @@ def test_bodies_and_objects_come_near_the_truth(made, result):
     is not asserted here. `scripts/benchmark_quality.py` measures it at full settings.
     """
     errors = measured(made[0], made[1], result)
-    assert errors["mpjpe_mm"] < 60.0
-    assert errors["pa_mpjpe_mm"] < 45.0
-    assert errors["translation_cm"] < 12.0
+    assert errors["mpjpe_mm"] < 50.0
+    assert errors["pa_mpjpe_mm"] < 40.0
+    assert errors["translation_cm"] < 11.0
     assert errors["contact_f1@5cm"] >= 0.9
     assert errors["penetration_mean_cm"] < 0.5
+    assert errors["object_in_body_mean_cm"] < 0.5
+    assert errors["foot_skate_cm_s@5cm"] < 0.5
     assert np.all(result.losses <= result.initial_losses)
     assert np.isfinite(list(errors.values())).all()
 
@@ -200,6 +202,25 @@ def test_broken_numbers_count_as_not_seen(made):
     )
     with pytest.raises(UserError, match="no frame of finite numbers"):
         without_broken_numbers(none)
+
+
+def test_one_broken_camera_is_mended_and_what_nothing_can_mend_is_refused(made):
+    """Intrinsics of a frame; the shape of a body; an object that no frame shows."""
+    bundle, _ = made
+    o = bundle.observations
+    intrinsics, betas = np.array(o.intrinsics), np.array(o.body_betas)
+    intrinsics[5] = np.nan
+    betas[0, 0] = np.inf
+
+    def with_(**changes):
+        return dataclasses.replace(bundle, observations=dataclasses.replace(o, **changes))
+
+    sound = without_broken_numbers(with_(intrinsics=intrinsics)).observations
+    np.testing.assert_array_equal(sound.intrinsics[5], o.intrinsics[4])
+    with pytest.raises(UserError, match="'body_betas' has numbers that are not finite"):
+        without_broken_numbers(with_(body_betas=betas))
+    with pytest.raises(UserError, match="no frame shows box"):
+        without_broken_numbers(with_(object_detected=np.zeros_like(o.object_detected)))
 
 
 def test_a_person_without_keypoints_starts_from_the_estimate(made):

@@ -9,11 +9,14 @@ from scene_variants import variant
 from small_scene import as_users_run, generated
 
 import hoijax.staging
+from hoijax.anchor_config import AnchorSettings
 from hoijax.bundle import read_bundle
-from hoijax.config import AlignmentSettings, preset_settings
+from hoijax.config import AlignmentSettings, SearchSettings, preset_settings
+from hoijax.methods import anchor_motion
 from hoijax.methods.hoi_page import solve_bundle
+from hoijax.solver import segments
 from hoijax.solver.align import align_point_maps
-from hoijax.solver.newton import optimise_newton
+from hoijax.solver.batch import bucket_of
 
 SCENES = 10
 MOST_PROGRAMS = 3
@@ -36,7 +39,7 @@ def base(tmp_path_factory):
 
 @pytest.mark.slow
 def test_ten_different_scenes_share_few_programs(base):
-    counted: tuple[Any, ...] = (optimise_newton, align_point_maps)
+    counted: tuple[Any, ...] = (segments._segment, align_point_maps)
     before = [function._cache_size() for function in counted]
     with as_users_run():
         for number in range(SCENES):
@@ -61,3 +64,42 @@ def test_padding_changes_nothing(base, monkeypatch):
     np.testing.assert_allclose(padded.reports, plain.reports, rtol=2e-3, atol=1e-6)
     np.testing.assert_allclose(padded.object_translations, plain.object_translations, atol=1e-4)
     np.testing.assert_allclose(padded.object_rotations, plain.object_rotations, atol=1e-3)
+
+
+class Staged(Exception):
+    """A solve was stopped where its descent would begin."""
+
+
+@pytest.mark.slow
+def test_anchor_scenes_of_other_people_and_objects_share_a_program(base, monkeypatch):
+    """The same stepper and arrays of the same shapes: what a program is kept by."""
+    settings = AnchorSettings(
+        inits=1,
+        body_start="estimate",
+        points=64,
+        grid_resolution=10,
+        alignment=SETTINGS.alignment,
+        search=SearchSettings(rotations=8, coarse_steps=1, fine_steps=1, keep=4),
+    )
+    o = base.observations
+    other = dataclasses.replace(
+        o,
+        body_betas=o.body_betas + np.float32(0.1),
+        body_rest_joints=(o.body_rest_joints * 1.07).astype(np.float32),
+    )
+    seen = []
+
+    def stop(stepper, given, *rest):
+        seen.append((stepper, bucket_of(given)))
+        raise Staged
+
+    monkeypatch.setattr(anchor_motion, "in_segments", stop)
+    for bundle in (variant(base, 0), variant(dataclasses.replace(base, observations=other), 1)):
+        shown = slice(0, base.observations.instance_ids.shape[1])
+        ids = bundle.observations.instance_ids[:, shown, : base.observations.instance_ids.shape[2]]
+        same_size = dataclasses.replace(bundle.observations, instance_ids=ids)
+        with as_users_run(), pytest.raises(Staged):
+            anchor_motion.solve_bundle(
+                dataclasses.replace(bundle, observations=same_size), settings
+            )
+    assert seen[0] == seen[1]

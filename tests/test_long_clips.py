@@ -23,6 +23,7 @@ from hoijax.methods.windows import (
 from hoijax.objects.asset import load_asset
 from hoijax.observing import observe
 from hoijax.pipeline import solve
+from hoijax.solver import segments
 from hoijax.solver.newton import optimise_newton
 
 # The window is as long as the small scene of other tests: they share compiled programs.
@@ -97,9 +98,9 @@ def solved(scene):
     bundle, _ = scene
     settings = dataclasses.replace(preset_settings("default"), inits=2)
     with as_users_run():
-        before = optimise_newton._cache_size()
+        before = segments._segment._cache_size()
         result = solve_long_bundle(bundle, settings, WINDOW)
-    result.run["programs"] = optimise_newton._cache_size() - before
+    result.run["programs"] = segments._segment._cache_size() - before
     return result
 
 

@@ -8,6 +8,8 @@ import jax.export
 import jax.numpy as jnp
 import pytest
 from anchor_factory import make_anchor
+from jax.sharding import AbstractMesh
+from jax.sharding import PartitionSpec as Spec
 from test_batch import K, make_jobs
 
 from hoijax.losses.term import default_weights
@@ -19,6 +21,10 @@ from hoijax.solver.halving import halving_rungs
 from hoijax.solver.newton import optimise_newton
 from hoijax.solver.optimise import Schedule, optimise
 
+DEVICES = 8
+COLLECTIVES = (
+    "all_reduce|all_gather|all_to_all|reduce_scatter|collective_permute|collective_broadcast"
+)
 PLATFORMS = ("cpu", "cuda", "tpu")
 KNOWN_CALLS = re.compile(r"(lapack|cusolver|cublas|hipsolver)_\w+|Sharding|SPMD\w+")
 """Factorisations of 6 x 6 blocks, each for its platform; on TPU they are operations of XLA itself."""
@@ -38,10 +44,33 @@ def disliked(text: str) -> list[str]:
     return found
 
 
+def collectives(text: str) -> list[str]:
+    """How devices talk to each other in a lowered program."""
+    return sorted(set(re.findall(rf"(?:stablehlo|sdy)\.({COLLECTIVES})\b", text)))
+
+
 def lowered(solve, *given) -> str:
     exported = jax.export.export(jax.jit(solve), platforms=PLATFORMS)(*given)
     assert exported.platforms == PLATFORMS
     return exported.mlir_module()
+
+
+def over_devices(solve, given):
+    """`solve` of a scene on each of eight devices, as `solver.batch` maps it, and shapes of its input.
+
+    In a `shard_map` a program is what each device does: the compiler adds no communication.
+    """
+    mesh = AbstractMesh((DEVICES,), ("scenes",))
+
+    def own(*given):
+        found = solve(*jax.tree.map(lambda x: x[0], given))
+        return jax.tree.map(lambda x: x[None], found)
+
+    mapped = jax.shard_map(
+        own, mesh=mesh, in_specs=Spec("scenes"), out_specs=Spec("scenes"), check_vma=False
+    )
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((DEVICES, *x.shape), x.dtype), given)
+    return mapped, shapes
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +107,11 @@ def anchor_motion(job):
 @pytest.mark.parametrize("method", [lm, adam, anchor_motion], ids=lambda method: method.__name__)
 def test_every_method_lowers_for_every_platform(job, method):
     solve, given = method(job)
-    text = lowered(solve, *given)
+    mapped, shapes = over_devices(solve, given)
+    text = lowered(mapped, *shapes)
     assert "stablehlo.while" in text, "the loop is in the program"
     assert disliked(text) == []
+    assert collectives(text) == []
 
 
 def test_what_tpus_dislike_would_be_found():
@@ -95,3 +126,5 @@ def test_what_tpus_dislike_would_be_found():
     any_length = jax.ShapeDtypeStruct((count,), jnp.float32)
     assert "a dynamic shape" in disliked(lowered(lambda x: x * 2, any_length))
     assert disliked(lowered(lambda x: x * 2, jnp.ones(3))) == []
+    mapped, shapes = over_devices(lambda x: jax.lax.psum(x, "scenes"), (jnp.ones(3),))
+    assert collectives(lowered(mapped, *shapes)) == ["all_reduce"]

@@ -9,7 +9,7 @@ from scipy import ndimage
 from hoijax.bodies import JOINT_NAMES, load_body
 from hoijax.camera import PinholeCamera
 from hoijax.frames import look_at
-from hoijax.mesh_renderer import join_samples, render, sample_mesh
+from hoijax.mesh_renderer import join_samples, pad_samples, render, sample_mesh
 from hoijax.rendering import RenderMesh, cast
 
 SIZE = 96
@@ -68,6 +68,16 @@ def picture_of(samples, vertices, T_world_camera):
 
 def overlap(a, b):
     return (a & b).sum() / (a | b).sum()
+
+
+def test_points_that_fill_up_are_not_seen(scene):
+    samples, vertices, _ = scene
+    more = pad_samples(samples, 4096)
+    assert len(more.share) % 4096 == 0
+    assert len(more.share) > len(samples.share)
+    plain, filled = (picture_of(s, vertices, T_WORLD_CAMERA) for s in (samples, more))
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(filled), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_agrees_with_ray_casting(scene):

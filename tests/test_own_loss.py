@@ -23,10 +23,10 @@ def test_the_program_in_the_docs_runs_and_its_loss_has_effect(
     real, compiled = hoijax.solve, []
 
     def quick(bundle, **options):
-        from hoijax.solver.newton import optimise_newton
+        from hoijax.solver import segments
 
         result = real(bundle, inits=INITS, steps=STEPS, **options)
-        compiled.append(optimise_newton._cache_size())
+        compiled.append(segments._segment._cache_size())
         return result
 
     monkeypatch.setattr(hoijax, "solve", quick)

@@ -18,7 +18,7 @@ from hoijax.errors import UserError
 from hoijax.losses.term import LossTerm, default_weights
 from hoijax.solve_checkpoints import SolveCheckpoints, StageWatch, checkpoint_seconds
 from hoijax.solver.optimise import Adam, Problem, Schedule, optimise
-from hoijax.solver.segments import Given, Unwatched, in_segments
+from hoijax.solver.segments import Given, in_segments
 
 WORKER = Path(resume_worker.__file__)
 ITEMS = 8
@@ -58,7 +58,7 @@ class Stopped(Exception):
     pass
 
 
-class Memory(Unwatched):
+class Memory:
     """Keeps everything, and stops after some items."""
 
     def __init__(self, stop: int = 0):
@@ -80,7 +80,7 @@ def test_wherever_a_descent_is_cut_it_ends_on_the_same_bits():
         PROBLEM, None, given.initial, given.neighbours, given.weights, RATES,
         steps=23, refresh_every=4,
     )  # fmt: skip
-    uncut = in_segments(adam, given, seconds=1e9)
+    uncut = in_segments(adam, given)
     np.testing.assert_allclose(uncut.history, whole.history, rtol=1e-5)
     assert uncut.history.shape == (3, 23, 1)
     traces = resume_traces()

@@ -25,7 +25,14 @@ from hoijax.losses.lookup import bilinear, bilinear_with_gradient, pack_corners
 from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 from hoijax.scene import Unknowns
-from hoijax.solver.align import AlignmentData, AlignmentWeights, align_point_maps
+from hoijax.solver.align import (
+    AlignmentData,
+    AlignmentWeights,
+    Similarity,
+    _matches,
+    _squared_distance,
+    align_point_maps,
+)
 from hoijax.solver.initialise import Starts, observed_centres, with_proposed_yaws, yaw_starts
 from hoijax.solver.paths import PathCosts, best_paths, transition
 from hoijax.solver.pose_search import (
@@ -440,6 +447,29 @@ def test_alignment_ignores_masked_points(alignment):
     first = ask(data).matrices()
     second = ask(data.replace(points=wild, all_points=wild)).matrices()
     np.testing.assert_array_equal(first, second)
+
+
+def test_moments_sum_up_squared_distances(alignment, rng):
+    """Against the sum over points, at another similarity than the one the matches were found at."""
+    data, truth = alignment
+    frames = len(truth)
+    six = np.tile(np.float32([1, 0, 0, 0, 1, 0]), (frames, 1))
+    six += rng.normal(0, 0.2, (frames, 6)).astype(np.float32)
+    move = rng.normal(0, 0.1, (frames, 3)).astype(np.float32)
+    here = Similarity(
+        jnp.asarray(rng.normal(0, 0.1, frames), jnp.float32), jnp.asarray(six), jnp.asarray(move)
+    )
+    start = here.replace(log_scale=jnp.zeros(frames), translation=jnp.zeros((frames, 3)))
+    T = np.asarray(here.matrices(), np.float64)
+    found = _squared_distance(
+        jnp.asarray(T[:, :3, :3], jnp.float32), here, _matches(start, data, False)
+    )
+    before = apply(np.asarray(start.matrices()), data.points)
+    vertices, mask = np.asarray(data.vertices_world, np.float64), np.asarray(data.mask)
+    for t in range(frames):
+        nearest = ((before[t][:, None] - vertices[t]) ** 2).sum(-1).argmin(1)
+        off = ((apply(T, data.points)[t] - vertices[t][nearest]) ** 2).sum(-1)
+        np.testing.assert_allclose(found[t], off[mask[t]].mean(), rtol=1e-3, atol=1e-6)
 
 
 def test_alignment_without_points_stays_at_the_camera(alignment):

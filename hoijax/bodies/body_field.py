@@ -33,6 +33,8 @@ SELF_PIECES = 3
 FAR = 1.0
 """Distance of skin that has no piece to stay out of, metres."""
 POLAR_STEPS = 6
+CELLS_STEP = 2**15
+"""The table of cells is filled up to a multiple of this."""
 
 
 @flax.struct.dataclass
@@ -303,9 +305,10 @@ def build_body_field(
     if digest not in _CACHE:
         weights = movement_weights(np.asarray(shaped.skin_indices), np.asarray(shaped.skin_weights))
         pieces = build_pieces(vertices, faces, weights, resolution)
-        samples, apart = self_contact_samples(pieces, vertices, weights)
+        samples, apart = self_contact_samples(pieces, vertices, weights, np.asarray(body.template))
         _CACHE[digest] = BodyField(
-            cells=pieces.cells,
+            # Filled up, never looked up: people of different shape then share compiled programs.
+            cells=np.pad(pieces.cells, ((0, -len(pieces.cells) % CELLS_STEP), (0, 0))),
             layout=pieces.layout,
             blend=pieces.blend,
             centres_rest=pieces.centres,

@@ -226,14 +226,18 @@ REST_GAP = 0.10
 
 
 def self_contact_samples(
-    pieces: Pieces, vertices: Float[np.ndarray, "v 3"], weights: Float[np.ndarray, "v 55"]
+    pieces: Pieces,
+    vertices: Float[np.ndarray, "v 3"],
+    weights: Float[np.ndarray, "v 55"],
+    mean_vertices: Float[np.ndarray, "v 3"],
 ) -> tuple[Int[np.ndarray, " M"], Bool[np.ndarray, "M P"]]:
     """Vertices spread over the skin, and the pieces each of them must stay out of.
 
-    Two places are kept apart when their joints are more than one step apart in the tree and they are more
+    mean_vertices: the mean body's, over which they are spread: everybody's samples are the same
+    vertices, so that arrays of different people have equal shapes. Two places are kept apart when their joints are more than one step apart in the tree and they are more
     than REST_GAP apart at rest.
     """
-    chosen = farthest_points(vertices, SAMPLES)
+    chosen = farthest_points(mean_vertices, SAMPLES)
     steps = _tree_steps()
     joints = weights[chosen].argmax(1)
     apart = np.zeros((len(chosen), len(pieces.blend)), bool)

@@ -51,7 +51,7 @@ def surface_energy(
     weights: Float[Array, "T m"],
     vertices: Float[Array, "T v 3"],
     nearest: Int[Array, "T m"],
-    rho: float,
+    rho: float | Float[Array, ""],
 ) -> Float[Array, " T"]:
     """One-sided chamfer of seen points to the skin, robust by point; `weights` add up to one."""
     target = jnp.take_along_axis(vertices, nearest[..., None], axis=1, mode="clip")

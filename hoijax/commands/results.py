@@ -81,7 +81,7 @@ class Ablate(OutputFlags):
     out: Path | None = None
     """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """With --weights: begin anew where an interrupted sweep of this --out left what it had solved."""
+    """Begin anew where an interrupted run of this --out left what it had solved."""
 
     def run(self, talk: Talk) -> None:
         from hoijax.ablation import ablate
@@ -96,6 +96,7 @@ class Ablate(OutputFlags):
             steps=self.steps,
             seed=self.seed,
             out=self.out,
+            restart=self.restart,
             log=talk.log,
         )
         cells = [[v if isinstance(v, str) else f"{v:.4f}" for v in row.values()] for row in rows]

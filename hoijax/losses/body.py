@@ -24,11 +24,12 @@ CLEARANCE = 0.03  # metres that the ball of a foot is lifted above its floor in 
 SILHOUETTE_STRIDE = 4
 MASK_RHO = 8.0  # pixels; skin further outside the mask than this says little
 _FEET = np.array(FEET)
+Scale = float | Float[Array, ""]
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 
 
-def body_points(posed: AnchorPosed) -> tuple[Values, Mask]:
+def body_points(posed: AnchorPosed, scale: Scale = POINT_RHO) -> tuple[Values, Mask]:
     """3D chamfer of the seen points of a person to the skin, robust by point. (P, T)"""
     seen = posed.scene.seen
     values = jnp.stack(
@@ -38,7 +39,7 @@ def body_points(posed: AnchorPosed) -> tuple[Values, Mask]:
                 seen.point_weights[p],
                 posed.vertices_world[p],
                 posed.neighbours.nearest_vertex[p],
-                POINT_RHO,
+                scale,
             )
             for p in range(len(posed.scene.people))
         ]
@@ -46,14 +47,14 @@ def body_points(posed: AnchorPosed) -> tuple[Values, Mask]:
     return values, seen.detected
 
 
-def body_mask(posed: AnchorPosed) -> tuple[Values, Mask]:
+def body_mask(posed: AnchorPosed, scale: Scale = MASK_RHO) -> tuple[Values, Mask]:
     """Projected skin must fall on the person's mask or behind an occluder: robust px^2. (P, T)"""
     seen, cameras = posed.scene.seen, posed.scene.objects.cameras
     in_camera = posed.in_camera(posed.vertices_world[:, :, ::SILHOUETTE_STRIDE])
     pixels = project(in_camera, cameras.intrinsics[None])
     lookup = jax.vmap(jax.vmap(bilinear))
     distance = lookup(seen.mask_distance, pixels / cameras.cell_size - 0.5)
-    return jnp.mean(geman_mcclure(distance**2, MASK_RHO), axis=-1), seen.detected
+    return jnp.mean(geman_mcclure(distance**2, scale), axis=-1), seen.detected
 
 
 def body_smoothness(posed: AnchorPosed) -> tuple[Values, Mask]:

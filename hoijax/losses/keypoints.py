@@ -8,11 +8,12 @@ from hoijax.anchor_scene import AnchorPosed
 from hoijax.bodies.motion_terms import keypoint_energy, normalised_residuals
 
 KEYPOINT_RHO = 0.05  # of the focal length: a keypoint further off than this says little
+Scale = float | Float[Array, ""]
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 
 
-def body_keypoints(posed: AnchorPosed) -> tuple[Values, Mask]:
+def body_keypoints(posed: AnchorPosed, scale: Scale = KEYPOINT_RHO) -> tuple[Values, Mask]:
     """Confidence-weighted Geman-McClure of reprojected joints, mean over 18 keypoints. (P, T)
 
     Residuals are in units of the focal length, so that weights do not depend on the resolution.
@@ -23,7 +24,7 @@ def body_keypoints(posed: AnchorPosed) -> tuple[Values, Mask]:
     intrinsics = jnp.broadcast_to(posed.scene.objects.cameras.intrinsics[None], shape)
     squared = normalised_residuals(in_camera, intrinsics, seen.keypoints)
     confidence = seen.keypoints[..., 2]
-    values = keypoint_energy(squared, confidence, jnp.asarray(KEYPOINT_RHO))
+    values = keypoint_energy(squared, confidence, jnp.asarray(scale))
     return values, jnp.any(confidence > 0.0, axis=-1)
 
 

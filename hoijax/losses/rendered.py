@@ -11,6 +11,7 @@ from hoijax.anchor_scene import AnchorPosed
 from hoijax.numerics import geman_mcclure
 
 DEPTH_RHO = 0.10  # metres; a pixel further off than this says little
+Scale = float | Float[Array, ""]
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 
@@ -47,7 +48,7 @@ def rendered_colours(posed: AnchorPosed) -> tuple[Values, Mask]:
     return jnp.swapaxes(weights * values, 0, 1), jnp.swapaxes(weights > 0.0, 0, 1)
 
 
-def rendered_depth(posed: AnchorPosed) -> tuple[Values, Mask]:
+def rendered_depth(posed: AnchorPosed, scale: Scale = DEPTH_RHO) -> tuple[Values, Mask]:
     """Drawn depth against that of the seen points, robust by pixel, mean by coverage. (1, T)"""
     frames, picture = posed.scene.frames, posed.picture
     if frames is None or picture is None:
@@ -55,7 +56,7 @@ def rendered_depth(posed: AnchorPosed) -> tuple[Values, Mask]:
     share = jnp.where(frames.depth_mask, picture.coverage, 0.0)
     away = jnp.where(frames.depth_mask, picture.depth - frames.depth, 0.0)
     total = jnp.sum(share, axis=(1, 2))
-    values = jnp.sum(share * geman_mcclure(away**2, DEPTH_RHO), axis=(1, 2))
+    values = jnp.sum(share * geman_mcclure(away**2, scale), axis=(1, 2))
     return (values / jnp.maximum(total, 1.0))[None], (total > 0.0)[None]
 
 

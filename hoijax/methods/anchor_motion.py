@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -212,7 +211,7 @@ def _descend(
         weights[name] = jnp.zeros(2)
     neighbours = first_neighbours(scene, states)
     if not tracking:
-        neighbours = neighbours.replace(plants=_plants(scene, initial))
+        neighbours = dataclasses.replace(neighbours, plants=_plants(scene, initial))
     rate = settings.learning_rate * (2.0 if tracking else 1.0)
     schedule = Schedule(jnp.asarray(rate), jnp.asarray(settings.final_learning_rate))
     given = Given(scene, initial, neighbours, weights, schedule)
@@ -223,14 +222,14 @@ def _descend(
 
 def _plants(scene: AnchorScene, tracked: AnchorUnknowns) -> Int[Array, "K P T 4"]:
     """In which frames the tracked feet of every candidate stand."""
-    joints = jax.jit(jax.vmap(partial(_joints, scene)))(tracked)
-    feet = np.asarray(joints)[:, :, :, list(FEET)]
+    feet = np.asarray(_all_joints(scene, tracked))[:, :, :, list(FEET)]
     found = np.array([[foot_plants(person) for person in one] for one in feet])
     return jnp.asarray(found, jnp.int32)
 
 
-def _joints(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array, "P T 55 3"]:
-    return _posed(scene, unknowns).joints_world
+@jax.jit
+def _all_joints(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array, "K P T 55 3"]:
+    return jax.vmap(lambda one: _posed(scene, one).joints_world)(unknowns)
 
 
 def _settle(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from hoijax.anchor_scene import (
     AnchorNeighbours,
@@ -17,7 +17,7 @@ from hoijax.anchor_scene import (
 )
 from hoijax.bodies.motion_terms import nearest_vertices
 from hoijax.errors import UserError
-from hoijax.losses import articulation, contact, fit, penetration, smoothness
+from hoijax.losses import articulation, body, contact, fit, penetration, smoothness
 from hoijax.losses.body import (
     body_ground,
     body_mask,
@@ -29,10 +29,10 @@ from hoijax.losses.body import (
     object_in_body,
     self_penetration,
 )
-from hoijax.losses.keypoints import body_keypoints, contact_keypoints
+from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
 from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
-from hoijax.losses.rendered import rendered_colours, rendered_depth, rendered_masks
-from hoijax.losses.term import LossFunction, LossTerm, Weights, default_weights
+from hoijax.losses.rendered import DEPTH_RHO, rendered_colours, rendered_depth, rendered_masks
+from hoijax.losses.term import LossFunction, LossTerm, Weights, default_weights, weight_names
 from hoijax.objects.articulated import PosedArticulation
 from hoijax.solver.neighbours import refresh_vertices
 from hoijax.solver.optimise import Problem
@@ -44,8 +44,8 @@ CANDIDATE_SAMPLES = 384
 def of_objects(function: LossFunction) -> LossFunction:
     """A term written for objects among fixed bodies, on bodies that move."""
 
-    def term(posed: AnchorPosed):
-        return function(posed.objects)
+    def term(posed: AnchorPosed, *scale: Float[Array, ""]):
+        return function(posed.objects, *scale)
 
     term.__name__ = function.__name__
     return term
@@ -80,9 +80,9 @@ def object_penetration(posed: AnchorPosed):
 
 
 TERMS = (
-    LossTerm.constant("body_keypoints", body_keypoints, 2e3),
-    LossTerm.constant("body_points", body_points, 2e2),
-    LossTerm.constant("body_mask", body_mask, 5e-3),
+    LossTerm.constant("body_keypoints", body_keypoints, 2e3, scale=KEYPOINT_RHO),
+    LossTerm.constant("body_points", body_points, 2e2, scale=body.POINT_RHO),
+    LossTerm.constant("body_mask", body_mask, 5e-3, scale=body.MASK_RHO),
     LossTerm.constant("joint_limits", joint_limits, 7.0),
     LossTerm.constant("pose_prior", pose_prior, 1.5e-2),
     LossTerm.constant("body_smoothness", body_smoothness, 2.6e-4),
@@ -90,15 +90,17 @@ TERMS = (
     LossTerm("foot_lock", foot_lock, 5e2, 1e5),
     LossTerm.constant("foot_clearance", foot_clearance, 1e3),
     LossTerm.constant("body_ground", body_ground, 1.7e2),
-    LossTerm.constant("object_points", of_objects(fit.robust_object_points), 1e3),
-    LossTerm.constant("part_points", of_objects(fit.robust_part_points), 3e2),
-    LossTerm.constant("model_mask", of_objects(fit.model_mask), 2e-2),
+    LossTerm.constant(
+        "object_points", of_objects(fit.robust_object_points), 1e3, scale=fit.POINT_RHO
+    ),
+    LossTerm.constant("part_points", of_objects(fit.robust_part_points), 3e2, scale=fit.POINT_RHO),
+    LossTerm.constant("model_mask", of_objects(fit.model_mask), 2e-2, scale=fit.MASK_RHO),
     LossTerm.constant("translation_smoothness", of_objects(smoothness.translation_smoothness), 3e3),
     LossTerm.constant("rotation_smoothness", of_objects(smoothness.rotation_smoothness), 1e2),
     LossTerm.constant("ground", of_objects(penetration.ground), 1e2),
     LossTerm.constant("object_penetration", object_penetration, 10.0),
-    LossTerm("penetration", of_objects(penetration.penetration), 0.0, 300.0),
-    LossTerm("object_in_body", object_in_body, 0.0, 100.0),
+    LossTerm("penetration", of_objects(penetration.penetration), 0.0, 600.0),
+    LossTerm("object_in_body", object_in_body, 0.0, 400.0),
     LossTerm("self_penetration", self_penetration, 0.0, 100.0),
     LossTerm.constant("contact_keypoints", contact_keypoints, 15.0),
     LossTerm.constant("contact", of_objects(contact.contact), 8.0),
@@ -107,7 +109,7 @@ TERMS = (
 RENDERED_TERMS = (
     LossTerm.constant("rendered_masks", rendered_masks, 0.5),
     LossTerm.constant("rendered_colours", rendered_colours, 0.5),
-    LossTerm.constant("rendered_depth", rendered_depth, 1e2),
+    LossTerm.constant("rendered_depth", rendered_depth, 1e2, scale=DEPTH_RHO),
 )
 """Added to TERMS where pictures are drawn."""
 JOINT_TERMS = (
@@ -189,5 +191,5 @@ def weights_of(
     table: Sequence[LossTerm], weights: Mapping[str, float | tuple[float, float]]
 ) -> Weights:
     """Weights of a scene's terms; those given for terms that it does not have are left out."""
-    names = {term.name for term in table}
+    names = set(weight_names(table))
     return default_weights(table, {name: w for name, w in weights.items() if name in names})

@@ -40,9 +40,9 @@ POINT_RHO = 0.10  # metres; a seen point further from its link than this says li
 MASK_RHO = 8.0  # pixels; a sample further outside the mask than this says little
 MASK_SHARE = 2e-5
 """Of a squared pixel beside a squared metre: as in the terms of the method."""
-STEP_COST, BEND_COST = 5e-6, 2e-5
+STEP_COST, BEND_COST = 1e-6, 2e-5
 """Of moving on by one value of the grid from frame to frame, and of changing that step by one, squared;
-points 2 and 4 mm off cost as much."""
+points 1 and 4 mm off cost as much."""
 STEP_SHARE, BEND_SHARE = 0.05, 0.3
 """Of squared metres by which the corners of a link step, and change their steps, beside those of points."""
 FEW_POINTS = 20.0

@@ -67,16 +67,6 @@ class Watch(Protocol):
         ...
 
 
-class Unwatched:
-    """Nobody looks."""
-
-    def resume(self, like: Any) -> None:
-        return None
-
-    def look(self, done: int, total: int, carry: Any) -> None:
-        return None
-
-
 def whole(stepper: Stepper, given: Given) -> Any:
     """All items, to be traced into one program: the Solution."""
     advance = partial(_advance, stepper, given)
@@ -120,15 +110,15 @@ def in_segments(
     """All items, `seconds` at a time with `watch` looking in between: the Solution, computed.
 
     The first segment is one item (its time is mostly compilation), the second tells how long an item
-    takes. Where the descent was kept half done, it goes on from there.
+    takes. Where the descent was kept half done, it goes on from there. Without `watch` all items are
+    one segment of the same program.
     """
-    watch = watch or Unwatched()
     like = _begin.eval_shape(stepper, given)  # traced once, never compiled
     total = stepper.items(given)
-    kept = watch.resume(like)
+    kept = None if watch is None else watch.resume(like)
     done, carry = kept or (0, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like))
     carry = jax.device_put(carry)
-    solution, count, first = None, 1, True
+    solution, count, first = None, total if watch is None else 1, True
     with preemption.held():  # what is carried is given away to a segment: it must come back
         while solution is None or done < total:
             last = min(done + count, total)
@@ -138,6 +128,7 @@ def in_segments(
             each = max((clock() - begun) / max(last - done, 1), 1e-9)
             count = 1 if first else max(int(seconds / each), 1)
             done, first = last, False
-            watch.look(done, total, carry)
+            if watch is not None:
+                watch.look(done, total, carry)
             preemption.leave_if_asked()
     return solution

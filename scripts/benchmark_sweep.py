@@ -1,0 +1,95 @@
+"""How often a sweep compiles: 4 weights x 3 values (81 designs) x 16 candidates x 5 small scenes.
+
+    python scripts/benchmark_sweep.py --save docs/results/sweep.json
+
+Scenes of two kinds, of few points and steps; a second sweep with other numbers, robust scales among
+them, must compile nothing.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+FOUR = "object_points=1,10,1e3 part_points=1,10,300 contact=0,1e1,1e2 penetration=0,0:3,10"
+OTHERS = "object_points.scale=0.02,0.05,0.1 model_mask.scale=4,8,16 contact.end=1,5,9 ground=1,2,3"
+SCENES = ("box", "box", "ball", "ball", "box")
+INITS = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--save", type=Path)
+    save = parser.parse_args().save
+
+    from hoijax.batch_scenes import scenes_at_once
+    from hoijax.config import AlignmentSettings, preset_settings
+    from hoijax.designs import factor_names, make_designs, parse_factors
+    from hoijax.methods.hoi_page import TERMS, first_neighbours, stage
+    from hoijax.observing import load_objects, observe
+    from hoijax.runtime import describe_device, enable_compilation_cache, versions
+    from hoijax.solver.batch import BatchSolver, Job, buckets_of
+    from hoijax.sweep import stacked_settings, sweep_solver
+    from hoijax.sweep_blocks import block_size, solve_designs
+
+    enable_compilation_cache()
+    table = TERMS["default"]
+    settings = dataclasses.replace(
+        preset_settings("default"),
+        inits=INITS,
+        start="yaw",
+        steps=3,
+        grid_resolution=10,
+        points=64,
+        contact_points=8,
+        alignment=AlignmentSettings(steps=5, points=64, vertices=256),
+    )
+    jobs = []
+    for seed, name in enumerate(SCENES):
+        bundle, _ = observe(f"a person lifts a {name}", load_objects([name]), frames=12, seed=seed)
+        staged = stage(bundle, settings)
+        neighbours = first_neighbours(staged.scene, staged.states)
+        jobs.append(Job(staged.scene, staged.starts.unknowns, neighbours))
+    traces: list[int] = []
+    solve = sweep_solver(table, settings)
+
+    def counted(*given):
+        traces.append(1)
+        return solve(*given)
+
+    solver = BatchSolver(counted, most_scenes=scenes_at_once())
+    found = {
+        "scenes": len(jobs),
+        "candidates": INITS,
+        "buckets": len(buckets_of(jobs)),
+        "sweeps": [],
+        "device": describe_device(),
+        "load": os.getloadavg()[0],
+        "versions": versions(),
+    }
+    for text in (FOUR, OTHERS):
+        factors = parse_factors(text, factor_names(table, settings))
+        designs = make_designs(factors)
+        begun = time.perf_counter()
+        solutions = solve_designs(solver, jobs, stacked_settings(designs, table, settings))
+        assert all(s.losses.shape == (len(designs), INITS) for s in solutions)
+        found["sweeps"].append(
+            {
+                "factors": text,
+                "designs": len(designs),
+                "designs_of_a_block": block_size(len(designs)),
+                "descents": len(designs) * INITS * len(jobs),
+                "programs_so_far": len(solver.compiled),
+                "traces_so_far": len(traces),
+                "seconds": round(time.perf_counter() - begun, 1),
+            }
+        )
+    print(json.dumps(found, indent=2))
+    if save is not None:
+        save.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
