@@ -1,7 +1,11 @@
 """Nothing passes through anything: body in object, object in object, object in the ground."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.curvature import (
     Curvature,
@@ -12,11 +16,12 @@ from hoijax.curvature import (
     twist_rows,
 )
 from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
-from hoijax.rigid import to_local
+from hoijax.rigid import to_local, to_world
 from hoijax.scene import WHOLE_SIGNED, PosedScene
 
 SOFT_DEPTH = 0.005  # metres: below this a depth counts as this deep where it is divided by
 OBJECT_SAMPLES = 512
+NEAREST_OBJECTS = 3  # others that one object is tested against in a frame
 GROUND_SAMPLES = 512
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
@@ -61,29 +66,63 @@ def penetration_curvature(posed: PosedScene) -> Curvature:
 
 
 def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
-    """Mean depth of each object's surface samples inside every other object. (O, O, T)"""
+    """Mean depth of each object's surface samples (axis 0) inside every other object. (O, O, T)
+
+    Each object looks at the NEAREST_OBJECTS that come closest to it in a frame, so that the work
+    grows with the number of objects and not with its square.
+    """
     scene = posed.scene
     count = scene.object_count
     if count == 1:  # known from shapes: a lone object costs nothing
         nothing = jnp.zeros((1, 1, scene.frame_count))
         return nothing, nothing > 0.0
-    points, owner = _samples_in_others(posed)
-    distance = scene.distance(points, scene.objects.first_grid[:, None] + WHOLE_SIGNED, owner)
-    depth = jnp.swapaxes(jnp.mean(jnp.maximum(-distance, 0.0), axis=-1), 0, 1)
+    pairs = _pairs(posed)
+    distance = scene.distance(pairs.points, scene.objects.first_grid + WHOLE_SIGNED, pairs.owner)
+    depth = jnp.mean(jnp.maximum(-distance, 0.0), axis=-1)
+    values = jnp.einsum("atmb,atm->bat", pairs.is_other, depth)
     mask = ~jnp.eye(count, dtype=bool)[:, :, None]
-    return depth, jnp.broadcast_to(mask, depth.shape)
+    return values, jnp.broadcast_to(mask, values.shape)
 
 
-def _samples_in_others(posed: PosedScene) -> tuple[Float[Array, "O O T n 3"], Array]:
-    """Samples of object b (axis 1) in the asset frame of object a (axis 0), and the a of each."""
-    count = posed.scene.object_count
-    samples = posed.samples_world(OBJECT_SAMPLES)
-    shape = (count, *samples.shape)
-    others = jnp.broadcast_to(samples[None], shape)
-    rotation = jnp.broadcast_to(posed.rotations[:, None], (*shape[:3], 3, 3))
-    translation = jnp.broadcast_to(posed.translations[:, None], (*shape[:3], 3))
-    local = to_local(rotation, translation, others)
-    return local + posed.scene.objects.centres[:, None, None, None], jnp.arange(count)[:, None]
+class _Pairs(NamedTuple):
+    """Samples of M other objects as every object has them in its asset frame."""
+
+    owner: Int[Array, " O"]
+    is_other: Float[Array, "O T M O"]
+    """One-hot: which object the samples belong to."""
+    rotations: Float[Array, "O T M 3 3"]
+    """From the other's centred frame to the object's."""
+    samples: Float[Array, "O T M n 3"]
+    """In the other's centred frame."""
+    points: Float[Array, "O T M n 3"]
+
+
+def _pairs(posed: PosedScene) -> _Pairs:
+    objects, count = posed.scene.objects, posed.scene.object_count
+    frames = jnp.arange(posed.scene.frame_count)[:, None]
+    others = _others(posed)
+    to_owner = jnp.swapaxes(posed.rotations, -1, -2)[:, :, None]
+    rotations = to_owner @ posed.rotations[others, frames]
+    between = posed.translations[others, frames] - posed.translations[:, :, None]
+    translations = (to_owner @ between[..., None])[..., 0]
+    samples = objects.samples[:, :OBJECT_SAMPLES][others]
+    points = to_world(rotations, translations, samples)
+    points = points + objects.centres[:, None, None, None]
+    is_other = jax.nn.one_hot(others, count)
+    return _Pairs(jnp.arange(count), is_other, rotations, samples, points)
+
+
+def _others(posed: PosedScene) -> Int[Array, "O T M"]:
+    """The objects whose bounding spheres come nearest to each object's centre."""
+    count, frames = posed.translations.shape[:2]
+    if count - 1 <= NEAREST_OBJECTS:  # all of them, whatever the pose
+        every = np.array([[b for b in range(count) if b != a] for a in range(count)])
+        return jnp.broadcast_to(jnp.asarray(every)[:, None], (count, frames, count - 1))
+    centres = jax.lax.stop_gradient(posed.translations)
+    radii = jnp.max(jnp.linalg.norm(posed.scene.objects.samples, axis=-1), axis=-1)
+    apart = jnp.linalg.norm(centres[:, None] - centres[None], axis=-1) - radii[:, None]
+    apart = jnp.where(jnp.eye(count, dtype=bool)[:, :, None], jnp.inf, apart)
+    return jax.lax.top_k(-jnp.moveaxis(apart, 1, 2), NEAREST_OBJECTS)[1]
 
 
 def object_penetration_curvature(posed: PosedScene) -> Curvature:
@@ -92,26 +131,22 @@ def object_penetration_curvature(posed: PosedScene) -> Curvature:
     count, frames = posed.translations.shape[:2]
     if count == 1:
         return Curvature(jnp.zeros((1, frames, 6, 6)))
-    points, owner = _samples_in_others(posed)
-    broad = owner[..., None, None]
+    pairs = _pairs(posed)
+    broad = pairs.owner[:, None, None, None]
     table = DistanceGrids(
         posed.scene.grids.corners,
         posed.scene.grids.lower[broad],
         posed.scene.grids.spacing[broad],
     )
-    distance, slope = query_with_gradient(table, points, objects.first_grid[broad] + WHOLE_SIGNED)
+    grid = objects.first_grid[broad] + WHOLE_SIGNED
+    distance, slope = query_with_gradient(table, pairs.points, grid)
     weight = _linear_weight(distance) / OBJECT_SAMPLES
-    weight = weight * (1.0 - jnp.eye(count))[:, :, None, None]
-    arm = points - objects.centres[:, None, None, None]
-    blocks = jnp.zeros((count, frames, 6, 6))
-    for b in range(count):  # few objects: unrolled
-        blocks = blocks + gram(twist_rows(slope[:, b], arm[:, b], -slope[:, b]), weight[:, b])
-    blocks = to_world_axes(blocks, posed.rotations)
-    world = posed.samples_world(OBJECT_SAMPLES)
-    slope_world = jnp.einsum("atij,abtnj->abtni", posed.rotations, slope)
-    for a in range(count):
-        blocks = blocks + gram(moving_points(posed, world, slope_world[a]), weight[a])
-    return Curvature(blocks)
+    arm = pairs.points - objects.centres[:, None, None, None]
+    blocks = jnp.sum(gram(twist_rows(slope, arm, -slope), weight), axis=2)
+    slope_other = to_local(pairs.rotations, jnp.zeros_like(pairs.rotations[..., 0]), slope)
+    moving = gram(twist_rows(pairs.samples, slope_other, slope_other), weight)
+    blocks = blocks + jnp.einsum("atmb,atmij->btij", pairs.is_other, moving)
+    return Curvature(to_world_axes(blocks, posed.rotations))
 
 
 def ground(posed: PosedScene) -> tuple[Values, Mask]:
