@@ -21,9 +21,9 @@ from hoijax.bundle import Bundle
 from hoijax.camera_motion import settle_camera
 from hoijax.errors import UserError
 
-SLIP_SHARE = 0.1
-"""Of the fit's foot slip term. All of it holds small steps fast, which then count as standing; which
-frames feet stand in is decided later (see `foot_plants`)."""
+SLIP_SHARE = 0.3
+"""Of the fit's foot slip term. All of it holds small steps fast, which then count as standing; a tenth
+lets a hidden leg wander. Which frames feet stand in is decided later (see `foot_plants`)."""
 
 
 def start_bodies(
