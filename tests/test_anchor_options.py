@@ -1,0 +1,93 @@
+"""`--hands`, `--video` and `--vposer` in one real solve by command."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_scene import as_users_run, run
+from vposer_factory import vposer_network
+
+import hoijax
+import hoijax.anchor_pipeline
+from hoijax.anchor_config import AnchorSettings
+from hoijax.bodies import load_body
+from hoijax.bundle import write_bundle
+from hoijax.camera import PinholeCamera
+from hoijax.export.video import write_video
+from hoijax.rendering import RenderMesh, cast
+from hoijax.result import load_result
+from hoijax.shading import shade
+
+FRAMES = 12
+FIRST_FINGER = 25
+SMALL = AnchorSettings(
+    inits=1,
+    body_start="estimate",
+    track_steps=20,
+    steps=40,
+    refresh_every=20,
+    points=64,
+    grid_resolution=24,
+    picture_width=32,
+)
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of ffmpeg's start
+
+
+def clip_of(bundle, truth, path):
+    """The clip that the bundle was seen in, every side of the box in a colour of its own."""
+    o, (asset,) = bundle.observations, bundle.assets
+    body = load_body(bundle.body)
+    shaped = body.shape(jnp.asarray(truth.body_betas[0]))
+    shaped = shaped.with_rest_joints(jnp.asarray(truth.body_rest_joints[0]))
+    height, width = o.image_size
+    k, faces = o.intrinsics[0], np.asarray(asset.faces)
+    camera = PinholeCamera(
+        float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), width, height
+    )
+    a, b, c = (asset.vertices[faces[:, i]] for i in range(3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    paint = (0.5 + 0.5 * normal).astype(np.float32)
+    frames = []
+    for t in range(FRAMES):
+        posed = shaped.pose(
+            jnp.asarray(truth.body_rotations[0, t]), jnp.asarray(truth.body_translations[0, t])
+        )
+        T = truth.Ts_world_object[0, t]
+        moved = (asset.vertices @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
+        person = RenderMesh(np.asarray(posed.vertices_world), np.asarray(body.faces), 1)
+        box = RenderMesh(moved, faces, 2, color=paint)
+        frames.append(shade(cast([person, box], camera, o.Ts_world_camera[t])))
+    return write_video(path, np.stack(frames), bundle.fps)
+
+
+@pytest.mark.slow
+def test_fingers_colours_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
+    from priors.offline import observe_text
+
+    with as_users_run():
+        bundle, truth = observe_text(
+            "a person carries a box with both hands",
+            hoijax.load_objects(["box"]),
+            frames=FRAMES,
+            seed=0,
+        )
+    # Nobody saw the fingers: flat hands.
+    rotations = np.array(bundle.observations.body_rotations)
+    rotations[:, :, FIRST_FINGER:] = 0.0
+    seen = dataclasses.replace(bundle.observations, body_rotations=rotations)
+    write_bundle(tmp_path / "bundle", dataclasses.replace(bundle, observations=seen), truth)
+    clip = clip_of(bundle, truth, tmp_path / "clip.mp4")
+    np.savez(tmp_path / "vposer.npz", **vposer_network()[2])
+    monkeypatch.setattr(hoijax.anchor_pipeline, "AnchorSettings", lambda: SMALL)
+    ran = run(
+        "solve", tmp_path / "bundle", "--method", "anchor-motion", "--hands",
+        "--video", clip, "--vposer", tmp_path / "vposer.npz", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    result = load_result(tmp_path / "out")
+    fingers = result.body_rotations[:, :, FIRST_FINGER:]
+    assert np.isfinite(result.body_rotations).all()
+    assert np.abs(fingers).max() > 1e-3
+    assert {"finger_prior", "rendered_colours"} <= set(result.term_names)
