@@ -140,7 +140,7 @@ def summarise(rows: list[dict[str, Any]], contestants: tuple[str, ...]) -> list[
 def main() -> None:
     options = tyro.cli(Options)
     enable_compilation_cache()
-    quality = QualityOptions(scenes=options.scenes, only=options.only, quick=options.quick)
+    quality = QualityOptions(scenes=options.scenes, only=(options.only,), quick=options.quick)
     console = Console(width=140)
     with tempfile.TemporaryDirectory() as folder:
         makers = {"made": made_bundles, "omomo": captured_bundles}

@@ -61,8 +61,8 @@ def looped(function: Callable, length: int) -> Callable:
     def turns(first: Any, *others: Any) -> jax.Array:
         def turn(shift: jax.Array, _: None) -> tuple[jax.Array, None]:
             moved = jax.tree.map(lambda x: x + shift.astype(x.dtype), first)
-            leaves = jax.tree.leaves(function(moved, *others))
-            return sum(1e-30 * jnp.sum(leaf) for leaf in leaves).astype(jnp.float32), None
+            sums = [jnp.sum(leaf) for leaf in jax.tree.leaves(function(moved, *others))]
+            return 1e-30 * jnp.sum(jnp.stack(sums).astype(jnp.float32)), None
 
         return jax.lax.scan(turn, jnp.zeros(()), None, length=length)[0]
 
