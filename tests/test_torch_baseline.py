@@ -16,7 +16,7 @@ from torch_baseline import PublishedFit, PublishedStyle  # noqa: E402
 from torch_grids import GridFit, GridStyle  # noqa: E402
 from torch_problem import TorchProblem, weighted_total  # noqa: E402
 
-from hoijax.losses.term import evaluate  # noqa: E402
+from hoijax.losses.term import default_weights, evaluate  # noqa: E402
 from hoijax.methods.hoi_page import PUBLISHED_TERMS  # noqa: E402
 from hoijax.scene import pose_scene  # noqa: E402
 from hoijax.solver.neighbours import (  # noqa: E402
@@ -54,7 +54,7 @@ def tensors(problem):
 @pytest.fixture(scope="module")
 def expected(problem):
     """hoijax's value and gradient of the total, and every term, of each candidate at its start."""
-    weights = {name: jnp.asarray(pair, jnp.float32) for name, pair in WEIGHTS.items()}
+    weights = default_weights(PUBLISHED_TERMS, WEIGHTS)
 
     @jax.jit
     def one(start):

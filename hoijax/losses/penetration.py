@@ -66,9 +66,9 @@ def penetration_curvature(posed: PosedScene) -> Curvature:
 
 
 def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
-    """Mean depth of each object's surface samples (axis 0) inside every other object. (O, O, T)
+    """Mean depth of each object's surface samples inside every other object. (O, O, T)
 
-    Each object looks at the NEAREST_OBJECTS that come closest to it in a frame, so that the work
+    Axis 0 is whose samples they are. Each object looks at the NEAREST_OBJECTS that come closest to it in a frame, so that the work
     grows with the number of objects and not with its square.
     """
     scene = posed.scene

@@ -67,7 +67,7 @@ def default_weights(
     overrides, known = dict(overrides or {}), weight_names(terms)
     unknown = sorted(set(overrides) - set(known))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, 1, 0.0)
+        near = difflib.get_close_matches(unknown[0], known, 1, 0.5)
         meant = f"did you mean '{near[0]}'? " if near else ""
         raise KeyError(f"unknown loss terms {unknown}; {meant}known: {known}")
     weights = {}
