@@ -47,6 +47,7 @@ from hoijax.methods.anchor_results import asset_poses, candidate, motions_of, to
 from hoijax.methods.anchor_terms import (
     ACTIVE_SAMPLES,
     PENETRATION_TERMS,
+    PLANT_TERMS,
     TRACKING_TERMS,
     anchor_problem,
     anchor_table,
@@ -190,6 +191,9 @@ def first_neighbours(scene: AnchorScene, states: Float[np.ndarray, "K E T"]) -> 
         empty_neighbours(scene.objects),
         jnp.zeros((p, t, m), jnp.int32),
         jnp.zeros((o, p, t, active), jnp.int32),
+        jnp.full(
+            (p, t, len(FEET)), -1, jnp.int32
+        ),  # known after the first pass, which shares its program
     )
     batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty)
     objects = dataclasses.replace(batched.objects, contact_state=jnp.asarray(states))
@@ -207,7 +211,7 @@ def _descend(
     """One pass over all candidates; while tracking, penetration waits and contact is gentle."""
     settings, table = stage.settings, _table(stage, scene)
     weights = weights_of(table, stage.weights)
-    for name in PENETRATION_TERMS if tracking else TRACKING_TERMS:
+    for name in (*PENETRATION_TERMS, *PLANT_TERMS) if tracking else TRACKING_TERMS:
         weights[name] = jnp.zeros(2)
     neighbours = first_neighbours(scene, states)
     if not tracking:

@@ -122,6 +122,8 @@ HAND_TERMS = (LossTerm.constant("finger_prior", finger_prior, 0.3),)
 CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
 TRACKING_TERMS = ("foot_slip",)
 """Only while tracking: afterwards it is known which frames feet stand in."""
+PLANT_TERMS = ("foot_lock", "foot_clearance")
+"""Only once that is known."""
 PENETRATION_TERMS = ("penetration", "object_in_body", "self_penetration")
 BODY_EVIDENCE = ("body_keypoints", "body_points", "body_mask")
 
