@@ -18,7 +18,8 @@ COUNT = 6
 @pytest.fixture(scope="module")
 def row() -> PosedScene:
     """Copies of two objects in a row: each reaches into its neighbours and no further."""
-    scene = make_scene().scene
+    made = make_scene()
+    scene = made.scene
     copies = COUNT // scene.object_count
 
     def repeat(tree):
@@ -35,7 +36,9 @@ def row() -> PosedScene:
     place = 0.5 * radius * np.arange(COUNT)[:, None, None] * np.array([1.0, 0.0, 0.0])
     place = place + 0.05 * radius * rng.normal(size=(COUNT, frames, 3))
     scene = replace(scene, objects=objects, grids=grids)
-    return PosedScene(scene, axis_angle_to_matrix(spins), jnp.asarray(place, jnp.float32), None)
+    return PosedScene(
+        scene, axis_angle_to_matrix(spins), jnp.asarray(place, jnp.float32), made.neighbours
+    )
 
 
 def test_each_looks_at_those_that_come_nearest(row, monkeypatch):
