@@ -172,7 +172,7 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     axes = list(dict.fromkeys(row["axis"] for row in rows))
     figure, panels = pyplot.subplots(2, len(axes), figsize=(2.6 * len(axes), 5), squeeze=False)
@@ -186,6 +186,8 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
             panel.loglog(sizes, values[-1] * sizes / sizes[-1], ":", color="gray")
             panel.set_title(f"{axis}: {label} ~ n^{exponent(mine, key):.2f}", fontsize=9)
             panel.tick_params(labelsize=7)
+            for side in (panel.xaxis, panel.yaxis):
+                side.set_minor_formatter(ticker.NullFormatter())
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
