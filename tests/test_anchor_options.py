@@ -64,7 +64,9 @@ def clip_of(bundle, truth, path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("HOIJAX_LONG_TESTS" not in os.environ, reason="two minutes: compiles two programs")
+@pytest.mark.skipif(
+    "HOIJAX_LONG_TESTS" not in os.environ, reason="two minutes: compiles two programs"
+)
 def test_fingers_colours_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
     from priors.offline import observe_text
 
