@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
 from hoijax.scene import PosedScene
 
 
@@ -46,11 +45,9 @@ def distance_rows(
     (O, T, n) from the left.
     """
     scene = posed.scene
-    owner = jnp.arange(scene.object_count)[:, None, None]
-    table = DistanceGrids(scene.grids.corners, scene.grids.lower[owner], scene.grids.spacing[owner])
-    grid = grid.reshape(grid.shape + (1,) * (3 - grid.ndim))
     points = posed.to_asset(points_world)
-    distance, slope = query_with_gradient(table, points, grid)
+    owner = jnp.arange(scene.object_count)
+    distance, slope = scene.distance_with_gradient(points, grid, owner)
     # Behind a barrier: otherwise XLA interpolates again for every entry of every row.
     packed = jax.lax.optimization_barrier(jnp.concatenate([distance[..., None], slope], axis=-1))
     distance, slope = packed[..., 0], packed[..., 1:]

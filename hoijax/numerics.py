@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 EPSILON = 1e-12
+Scale = float | Float[Array, ""]
+"""Of a robust kernel: traced where a term is weighed (`losses.term`), so sweeps compile nothing."""
 
 
 def safe_norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:

@@ -8,7 +8,7 @@ import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from hoijax.objects.distance_grid import FIRST_PART, DistanceGrids, query
+from hoijax.objects.distance_grid import FIRST_PART, DistanceGrids, query, query_with_gradient
 from hoijax.objects.distance_grid import SIGNED as WHOLE_SIGNED
 from hoijax.objects.distance_grid import UNSIGNED as WHOLE_UNSIGNED
 from hoijax.rigid import to_local, to_world
@@ -123,13 +123,22 @@ class Scene:
         `owner` and `grid` must broadcast against the batch shape from the left: axes missing on
         the right are added.
         """
-        batch = points_asset.ndim - 1
+        table, grid = self._table(points_asset, grid, owner)
+        return query(table, points_asset, grid)
+
+    def distance_with_gradient(
+        self, points_asset: Float[Array, "*batch 3"], grid: Array, owner: Array
+    ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch 3"]]:
+        """As `distance`, with its gradient in the asset frames."""
+        table, grid = self._table(points_asset, grid, owner)
+        return query_with_gradient(table, points_asset, grid)
+
+    def _table(self, points: Array, grid: Array, owner: Array) -> tuple[DistanceGrids, Array]:
+        batch = points.ndim - 1
         owner = owner.reshape(owner.shape + (1,) * (batch - owner.ndim))
         grid = grid.reshape(grid.shape + (1,) * (batch - grid.ndim))
-        table = DistanceGrids(
-            self.grids.corners, self.grids.lower[owner], self.grids.spacing[owner]
-        )
-        return query(table, points_asset, grid)
+        grids = self.grids
+        return DistanceGrids(grids.corners, grids.lower[owner], grids.spacing[owner]), grid
 
 
 @flax.struct.dataclass

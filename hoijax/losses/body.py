@@ -17,14 +17,13 @@ from hoijax.bodies.motion_terms import (
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
 from hoijax.camera import project
 from hoijax.losses.lookup import bilinear
-from hoijax.numerics import geman_mcclure
+from hoijax.numerics import Scale, geman_mcclure
 
 POINT_RHO = 0.10  # metres; a seen point further from the skin says little
 CLEARANCE = 0.03  # metres that the ball of a foot is lifted above its floor in a step, or more
 SILHOUETTE_STRIDE = 4
 MASK_RHO = 8.0  # pixels; skin further outside the mask than this says little
 _FEET = np.array(FEET)
-Scale = float | Float[Array, ""]
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 

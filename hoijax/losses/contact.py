@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hoijax.curvature import Curvature
-from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
 from hoijax.rotations import skew
 from hoijax.scene import PosedScene, edge_points_in_target
 
@@ -81,12 +80,8 @@ def _touching(posed: PosedScene) -> Float[Array, "E T"]:
 def contact_curvature(posed: PosedScene) -> Curvature:
     """Of `contact`, for the objects at both ends of an edge."""
     edges = posed.scene.edges
-    owner = edges.target[:, None, None, None]
-    table = DistanceGrids(
-        posed.scene.grids.corners, posed.scene.grids.lower[owner], posed.scene.grids.spacing[owner]
-    )
     points = edge_points_in_target(posed)
-    distance, slope = query_with_gradient(table, points, edges.grid[:, None, None, None])
+    distance, slope = posed.scene.distance_with_gradient(points, edges.grid, edges.target)
     outside = jnp.maximum(distance, 0.0)
     count = distance.shape[-1]
     nearest = jax.nn.one_hot(jnp.argmin(outside, axis=-1), count)

@@ -14,7 +14,7 @@ from hoijax.curvature import (
     to_world_axes,
 )
 from hoijax.losses.lookup import bilinear, bilinear_with_gradient
-from hoijax.numerics import geman_mcclure
+from hoijax.numerics import Scale, geman_mcclure
 from hoijax.rigid import to_world
 from hoijax.scene import WHOLE_UNSIGNED, PosedScene
 
@@ -24,8 +24,6 @@ MASK_RHO = 8.0  # pixels; a sample further outside the mask than this says littl
 MASK_SAMPLES = 256
 PIXEL_SAMPLES = 1024
 PIXEL_COUNT = 256
-Scale = float | Float[Array, ""]
-"""Of a robust kernel: traced where a term is weighed (`losses.term`), so sweeps compile nothing."""
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 

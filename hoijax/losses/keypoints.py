@@ -6,9 +6,9 @@ from jaxtyping import Array, Bool, Float
 
 from hoijax.anchor_scene import AnchorPosed
 from hoijax.bodies.motion_terms import keypoint_energy, normalised_residuals
+from hoijax.numerics import Scale
 
 KEYPOINT_RHO = 0.05  # of the focal length: a keypoint further off than this says little
-Scale = float | Float[Array, ""]
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 

@@ -15,7 +15,6 @@ from hoijax.curvature import (
     to_world_axes,
     twist_rows,
 )
-from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
 from hoijax.rigid import to_local, to_world
 from hoijax.scene import WHOLE_SIGNED, PosedScene
 
@@ -132,14 +131,8 @@ def object_penetration_curvature(posed: PosedScene) -> Curvature:
     if count == 1:
         return Curvature(jnp.zeros((1, frames, 6, 6)))
     pairs = _pairs(posed)
-    broad = pairs.owner[:, None, None, None]
-    table = DistanceGrids(
-        posed.scene.grids.corners,
-        posed.scene.grids.lower[broad],
-        posed.scene.grids.spacing[broad],
-    )
-    grid = objects.first_grid[broad] + WHOLE_SIGNED
-    distance, slope = query_with_gradient(table, pairs.points, grid)
+    grid = objects.first_grid + WHOLE_SIGNED
+    distance, slope = posed.scene.distance_with_gradient(pairs.points, grid, pairs.owner)
     weight = _linear_weight(distance) / OBJECT_SAMPLES
     arm = pairs.points - objects.centres[:, None, None, None]
     blocks = jnp.sum(gram(twist_rows(slope, arm, -slope), weight), axis=2)

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hoijax.anchor_scene import AnchorPosed
-from hoijax.numerics import geman_mcclure
+from hoijax.numerics import Scale, geman_mcclure
 
 DEPTH_RHO = 0.10  # metres; a pixel further off than this says little
-Scale = float | Float[Array, ""]
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
 

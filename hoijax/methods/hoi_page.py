@@ -178,14 +178,8 @@ def descend(
     watch: Watch | None = None,
 ) -> Solution:
     """Stage c: the joint optimisation of all K candidates, one compiled program run by segments."""
-    rates = jnp.asarray(settings.learning_rate), jnp.asarray(settings.final_learning_rate)
-    given = Given(
-        scene,
-        starts.unknowns,
-        first_neighbours(scene, states),
-        default_weights(table, weights),
-        Schedule(*rates),
-    )
+    neighbours, numbers = first_neighbours(scene, states), default_weights(table, weights)
+    given = Given(scene, starts.unknowns, neighbours, numbers, _schedule(settings))
     return in_segments(stepper_of(table, settings, len(states)), given, watch)
 
 
@@ -204,11 +198,15 @@ def descent(
     def solve(
         scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights
     ) -> Solution:
-        rates = settings.learning_rate, settings.final_learning_rate
-        given = Given(scene, initial, neighbours, weights, Schedule(*map(jnp.asarray, rates)))
+        given = Given(scene, initial, neighbours, weights, _schedule(settings))
         return run_whole(stepper_of(table, settings, initial.translation.shape[0]), given)
 
     return solve
+
+
+def _schedule(settings: SolveSettings) -> Schedule:
+    rates = settings.learning_rate, settings.final_learning_rate
+    return Schedule(*map(jnp.asarray, rates))
 
 
 def stepper_of(table: Sequence[LossTerm], settings: SolveSettings, count: int) -> Stepper:
