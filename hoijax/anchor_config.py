@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from hoijax.config import AlignmentSettings, SearchSettings
 from hoijax.errors import UserError
 
-BODY_STARTS = ("fit", "estimate", "static")
+BODY_STARTS = ("fit", "keypoints", "estimate", "static")
+ESTIMATE_STARTS = ("fit", "estimate")
+"""Those that believe the bundle's body motion."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class AnchorSettings:
     """Candidates K: different object trajectories."""
     seed: int = 0
     body_start: str = "fit"
-    """"fit": to the keypoints and the point map. "estimate": the bundle's body motion. "static": the
-    static scene's pose in every frame (published)."""
+    """"fit": to the keypoints and the point map; the bundle's body motion is one more start, and a centre
+    of the pose prior. "keypoints": the same without the bundle's body motion. "estimate": the bundle's
+    body motion as it is. "static": the static scene's pose in every frame (published)."""
     track_steps: int = 125
     """Steps of the first pass, which follows what was seen, without contact keypoints."""
     steps: int = 200

@@ -95,6 +95,8 @@ class AnchorScene:
     fields: tuple[BodyField, ...]
     fixed_rotations: Float[Array, "P T 55 3 3"]
     """Local rotations of the joints that are not unknowns."""
+    pose_centres: Float[Array, "P T R 22 3"]
+    """Of the mixture that is the pose prior."""
     edge_vertices: Int[Array, "E 2 C"]
     """Subset vertices of the body end of each contact edge."""
     edge_person: Int[Array, " E"]

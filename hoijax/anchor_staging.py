@@ -11,12 +11,13 @@ from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
 from hoijax.affordance import BODY_PARTS
-from hoijax.anchor_config import AnchorSettings
+from hoijax.anchor_config import ESTIMATE_STARTS, AnchorSettings
 from hoijax.anchor_frames import drawn_skin, stage_frames
 from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, SeenFrames, SeenPeople
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
+from hoijax.bodies.pose_prior import prior_centres
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bodies.vposer import load_vposer
 from hoijax.bundle import Bundle
@@ -285,6 +286,7 @@ def stage_anchor(
         people=tuple(one.subset(posed) for one in shaped),
         fields=fields,
         fixed_rotations=axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32)),
+        pose_centres=jnp.asarray(pose_centres(o, settings.body_start)),
         edge_vertices=jnp.asarray(vertices),
         edge_person=jnp.asarray(person),
         edge_of_body=jnp.asarray(of_body),
@@ -296,6 +298,13 @@ def stage_anchor(
         pose_model=None if settings.vposer is None else load_vposer(settings.vposer),
     )
     return scene, subset
+
+
+def pose_centres(o: Observations, body_start: str) -> Float[ndarray, "P T R 22 3"]:
+    """Centres of the pose prior; the bundle's estimate is one unless the bodies start without it."""
+    known = body_start in ESTIMATE_STARTS
+    estimates = np.asarray(o.body_rotations)[:, :, :22] if known else [None] * o.person_count
+    return np.stack([prior_centres(o.frame_count, estimate) for estimate in estimates])
 
 
 def padded(frames: SeenFrames) -> SeenFrames:

@@ -1,18 +1,17 @@
 """Body motion from keypoints and point maps: our own fit, for users without a recovery model.
 
-Needs no weights and no extra package. See hoijax.bodies.motion_fit for what is minimised.
+Needs no weights and no extra package. See hoijax.bodies.motion_energy for what is minimised.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from hoijax.bodies.motion_energy import evidence, rest_keypoints
 from hoijax.bodies.motion_fit import (
     choose,
-    evidence,
     fit_motion,
     known_person,
-    rest_keypoints,
     rotations_of,
     start_unknowns,
 )
@@ -67,7 +66,9 @@ def fit_body(
     if not known and start.scale != 1.0:
         betas, rest_joints = _resized(body, rest_joints, start.scale)
         person = known_person(body, betas, rest_joints)
-    data = evidence(keypoints, intrinsics, Ts_world_camera, person_points, mask, fps, known=known)
+    data = evidence(
+        person, keypoints, intrinsics, Ts_world_camera, person_points, mask, fps, known=known
+    )
     fitted, energies = fit_motion(person, data, start_unknowns(start), steps=steps)
     energies = np.asarray(energies)
     best = choose(fitted, int(np.argmin(np.where(np.isfinite(energies), energies, np.inf))))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hoijax.bodies import load_body
-from hoijax.bodies.motion_fit import pose_motion
+from hoijax.bodies.motion_energy import pose_motion
 from hoijax.compose_config import ComposeSettings, compose_preset
 from hoijax.compose_metrics import mean_of
 from hoijax.compose_output import assemble

@@ -74,6 +74,8 @@ class Options:
     ablate: tuple[str, ...] = ()
     """anchor-motion: scenes that are also solved without body keypoints, without contact, without
     penetration; all whose name contains one of these."""
+    body_start: str = "fit"
+    """anchor-motion: "fit", or "keypoints", which does without the bundle's body motion."""
     resume: bool = False
     """Keep the rows that are in --json already (with --ablate, give --keep as well)."""
     keep: Path | None = None
@@ -161,7 +163,7 @@ def measure_anchor(path: Path, variant: str, options: Options, results: Path) ->
     and has nothing to follow but contact.
     """
     begun = time.perf_counter()
-    choices = AnchorOptions()
+    choices = AnchorOptions(body_start=options.body_start)
     if variant == "without body keypoints":
         choices = AnchorOptions(static=results / f"{path.name}-whole", body_start="static")
     weights = dict.fromkeys(ANCHOR_ABLATIONS[variant], 0.0)

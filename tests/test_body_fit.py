@@ -65,7 +65,8 @@ def test_mean_joint_error_is_under_eight_centimetres(walk):
 def made_keypoints(frames: int = 5):
     """A still, upright stick figure seen from the front, 3 m away."""
     body = load_body("anny")
-    from hoijax.bodies.motion_fit import known_person, rest_keypoints
+    from hoijax.bodies.motion_energy import rest_keypoints
+    from hoijax.bodies.motion_fit import known_person
 
     shaped = body.shape(np.zeros(1, np.float32))
     rest = rest_keypoints(

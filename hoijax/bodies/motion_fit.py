@@ -1,36 +1,29 @@
 """Fit a body motion to 2D keypoints and a point map: a whole clip at once, several starts at once.
 
-Adam on the joint rotations of every frame under reprojection, seen surface points, the pose prior,
-smoothness, and feet that stand on the ground. Energies are negative log-likelihoods, so that their
-weights are the standard deviations named below.
+Adam on the joint rotations of every frame under the energy of `motion_energy`, in a basis in which slow
+errors are single coordinates.
 """
 
 from functools import partial
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from hoijax.bodies.contact import RELAXED_HAND_POSE
-from hoijax.bodies.keypoints import openpose18_from
-from hoijax.bodies.motion_start import MotionStart
-from hoijax.bodies.motion_terms import (
-    FEET,
-    bend,
-    ground_energy,
-    keypoint_energy,
-    nearest_vertices,
-    normalised_residuals,
-    slip_energy,
-    standing_energy,
-    surface_energy,
+from hoijax.bodies.motion_energy import (
+    FitData,
+    MotionUnknowns,
+    energy,
+    pose_motion,
+    shifted_points,
 )
-from hoijax.bodies.pose_prior import REFERENCE_POSES, limit_excess, pose_energy
-from hoijax.bodies.skinned_body import PosedBody, ShapedBody, SkinnedBody
-from hoijax.frames import transform_points
+from hoijax.bodies.motion_start import MotionStart
+from hoijax.bodies.motion_terms import nearest_vertices
+from hoijax.bodies.pose_prior import REFERENCE_POSES
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.rotations import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
@@ -38,79 +31,13 @@ from hoijax.rotations import (
     rotation_6d_to_matrix,
 )
 
-KEYPOINT_SIGMA = 0.012  # of the focal length: three pixels at 250
-SURFACE_SIGMA, SURFACE_RHO, SURFACE_COUNT = 0.04, 0.15, 20.0
-"""Errors of a point map are alike over a person: its points count as this many independent ones."""
-LIMIT_SIGMA, SLIP_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.05, 0.012, 0.01, 0.05
-STANDING_SIGMA = 0.015  # metres the lowest skin vertex hangs above the ground
-SHIFT_SIGMA = (0.015, 0.015, 0.08)
-"""Metres a frame's point map is off, across and along the view: monocular depth errs along it."""
-_QUICK, _ENDS = 12.0, 18.0
-ACCELERATIONS = np.array(
-    [
-        6,
-        6,
-        6,
-        6,
-        _QUICK,
-        _QUICK,
-        6,
-        _ENDS,
-        _ENDS,
-        6,
-        _ENDS,
-        _ENDS,
-        6,
-        6,
-        6,
-        6,
-        6,
-        6,
-        8,
-        8,
-        _QUICK,
-        _QUICK,
-    ],
-    np.float32,
-)
-"""Metres per second squared of the 22 joints: a walking foot is quick, a trunk is not."""
-PRIOR_SHARE = 0.5
 FIRST_RHO, LAST_RHO = 0.3, 0.05  # of the focal length: Geman-McClure scale of the keypoints
 FIRST_RATE, LAST_RATE = 0.03, 0.001
 SKIN_VERTICES = 480
-FACE_COUNT = 5
-POINTS = 192  # seen points of a frame that the fit reads
 START_POSES = (0, 2, 3)
 """Reference poses that the fit starts from: standing, seated, crouched."""
 START_TURNS = (0.0, 1.0, -1.0)
 """Radians added to the heading found from the keypoints, where no point map settles it."""
-_FEET = np.array(FEET)
-
-
-@flax.struct.dataclass
-class FitData:
-    """Evidence about one person. Weights and confidences of 0 mean: not seen."""
-
-    keypoints: Float[Array, "T 18 3"]
-    intrinsics: Float[Array, "T 3 3"]
-    Ts_camera_world: Float[Array, "T 4 4"]
-    points_world: Float[Array, "T M 3"]
-    point_weights: Float[Array, "T M"]
-    """1 / number of points of the frame, or 0."""
-    fps: Float[Array, ""]
-    scale_sigma: Float[Array, ""]
-    """Standard deviation of the logarithm of the size; tiny for a known person."""
-
-
-@flax.struct.dataclass
-class MotionUnknowns:
-    """Root rotation, 21 local joint rotations, pelvis in the world, shift of points (camera), size."""
-
-    root_6d: Float[Array, "T 6"]
-    joints: Float[Array, "T 21 3"]
-    pelvis: Float[Array, "T 3"]
-    shift: Float[Array, "T 3"]
-    log_scale: Float[Array, ""]
 
 
 def skin_subset(body: SkinnedBody, count: int = SKIN_VERTICES) -> np.ndarray:
@@ -141,69 +68,16 @@ def start_unknowns(start: MotionStart) -> MotionUnknowns:
     )
 
 
-def scaled(shaped: ShapedBody, scale: Array) -> ShapedBody:
-    """The same person in another size, about the origin of the rest pose."""
-    return shaped.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        vertices_rest=shaped.vertices_rest * scale, joints_rest=shaped.joints_rest * scale
-    )
-
-
-def pose_motion(shaped: ShapedBody, unknowns: MotionUnknowns) -> PosedBody:
-    """The posed subset in every frame; jaw and eyes at rest, fingers relaxed."""
-    frames = unknowns.pelvis.shape[0]
-    person = scaled(shaped, jnp.exp(unknowns.log_scale))
-    root = rotation_6d_to_matrix(unknowns.root_6d)[:, None]
-    local = axis_angle_to_matrix(unknowns.joints)
-    rest = axis_angle_to_matrix(jnp.asarray(np.concatenate([np.zeros((3, 3)), RELAXED_HAND_POSE])))
-    fixed = jnp.broadcast_to(rest.astype(jnp.float32), (frames, 33, 3, 3))
-    rotations = jnp.concatenate([root, local, fixed], axis=1)
-    translation = unknowns.pelvis - person.joints_rest[0]
-    return jax.vmap(person.pose_matrices)(rotations, translation)
-
-
-def shifted_points(data: FitData, unknowns: MotionUnknowns) -> Float[Array, "T M 3"]:
-    """Seen points after the frame's shift, which is in the camera's axes."""
-    to_camera = data.Ts_camera_world[:, :3, :3]
-    return data.points_world + jnp.einsum("tji,tj->ti", to_camera, unknowns.shift)[:, None]
-
-
-def energy(
-    unknowns: MotionUnknowns,
-    shaped: ShapedBody,
-    data: FitData,
-    nearest: Array,
-    rho: Float[Array, ""],
-    grip: Float[Array, ""] | float = 1.0,
-) -> Float[Array, ""]:
-    """Mean over frames of the negative log-likelihood. `shaped`: faces first, see `skin_subset`.
-
-    grip: share of the foot slip term; feet that stick where they started never find their steps.
-    """
-    posed = pose_motion(shaped, unknowns)
-    vertices = jnp.asarray(posed.vertices_world)
-    joints = jnp.asarray(posed.joints_world)
-    keypoints = jax.vmap(openpose18_from)(joints, vertices[:, :FACE_COUNT])
-    squared = normalised_residuals(
-        transform_points(data.Ts_camera_world, keypoints), data.intrinsics, data.keypoints
-    )
-    seen = 18.0 * keypoint_energy(squared, data.keypoints[..., 2], rho) / KEYPOINT_SIGMA**2
-    points = shifted_points(data, unknowns)
-    surface = surface_energy(points, data.point_weights, vertices, nearest, SURFACE_RHO)
-    pose = jnp.concatenate([jnp.zeros_like(unknowns.joints[:, :1]), unknowns.joints], axis=1)
-    wobble = jnp.sum((bend(joints[:, :22]) / ACCELERATIONS[:, None]) ** 2, axis=(-1, -2))
-    feet = joints[:, _FEET]
-    per_frame = (
-        0.5 * seen
-        + 0.5 * SURFACE_COUNT * surface / SURFACE_SIGMA**2
-        + 0.5 * jnp.sum((unknowns.shift / jnp.asarray(SHIFT_SIGMA)) ** 2, axis=-1)
-        + 0.5 * limit_excess(pose) / LIMIT_SIGMA**2
-        + PRIOR_SHARE * pose_energy(pose)
-        + 0.5 * wobble * (2.0 * data.fps**2) ** 2
-        + 2.0 * grip * slip_energy(feet) / SLIP_SIGMA**2
-        + 0.5 * ground_energy(vertices[..., 1]) / GROUND_SIGMA**2
-        + 0.5 * standing_energy(vertices[..., 1]) / STANDING_SIGMA**2
-    )
-    return jnp.mean(per_frame) + 0.5 * (unknowns.log_scale / data.scale_sigma) ** 2
+def estimated_unknowns(
+    rotations: Float[np.ndarray, "T 55 3"],
+    translations: Float[np.ndarray, "T 3"],
+    rest_pelvis: Float[np.ndarray, " 3"],
+) -> MotionUnknowns:
+    """The start that somebody else's body motion is, on a leading axis of one."""
+    pose = jnp.asarray(rotations, jnp.float32)[None, :, :22]
+    pelvis = jnp.asarray(translations + rest_pelvis, jnp.float32)[None]
+    root = matrix_to_rotation_6d(axis_angle_to_matrix(pose[:, :, 0]))
+    return MotionUnknowns(root, pose[:, :, 1:], pelvis, jnp.zeros_like(pelvis), jnp.zeros(1))
 
 
 def time_basis(frames: int) -> Float[np.ndarray, "T B"]:
@@ -308,41 +182,3 @@ def known_person(
     """The subset of a known person that the fit poses."""
     shaped = body.shape(jnp.asarray(betas)).with_rest_joints(jnp.asarray(rest_joints))
     return shaped.subset(skin_subset(body))
-
-
-def rest_keypoints(person: ShapedBody) -> Float[np.ndarray, "18 3"]:
-    """Keypoints of the rest pose of a `known_person`, for its bone lengths."""
-    return np.asarray(openpose18_from(person.joints_rest, person.vertices_rest[:FACE_COUNT]))
-
-
-def evidence(
-    keypoints: Float[np.ndarray, "T 18 3"],
-    intrinsics: Float[np.ndarray, "T 3 3"],
-    Ts_world_camera: Float[np.ndarray, "T 4 4"],
-    points: Float[np.ndarray, "T M 3"] | None,
-    mask: Bool[np.ndarray, "T M"] | None,
-    fps: float,
-    *,
-    known: bool,
-) -> FitData:
-    """What the fit reads; points in the camera's axes. known: the size of the person is."""
-    frames = len(keypoints)
-    if points is None or mask is None:
-        points, mask = np.zeros((frames, 1, 3), np.float32), np.zeros((frames, 1), bool)
-    chosen = slice(None, None, max(points.shape[1] // POINTS, 1))
-    points, mask = np.where(mask[..., None], points, 0.0)[:, chosen], mask[:, chosen]
-    world = points @ np.swapaxes(Ts_world_camera[:, :3, :3], 1, 2) + Ts_world_camera[:, None, :3, 3]
-    weights = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)
-
-    def array(x) -> Array:
-        return jnp.asarray(x, jnp.float32)
-
-    return FitData(
-        keypoints=array(keypoints),
-        intrinsics=array(intrinsics),
-        Ts_camera_world=array(np.linalg.inv(Ts_world_camera)),
-        points_world=array(world),
-        point_weights=array(weights),
-        fps=array(fps),
-        scale_sigma=array(1e-4 if known else SCALE_SIGMA),
-    )

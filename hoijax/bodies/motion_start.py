@@ -59,7 +59,7 @@ def find_start(
     """
     seen = keypoints[..., 2] > SEEN
     rays = _rays(keypoints, intrinsics)
-    depth = _depths(rays, seen, person_points, person_mask)
+    depth = skin_depths(keypoints, intrinsics, person_points, person_mask) + SKIN_DEPTH
     lengths = {bone: _length(rest_keypoints, bone) for bone in (*_BONES, *_ACROSS)}
     if scale is None:
         scale = _scale(rays * depth[..., None], lengths)
@@ -93,10 +93,14 @@ def _rays(keypoints: ndarray, intrinsics: ndarray) -> ndarray:
     return np.concatenate([xy, np.ones_like(xy[..., :1])], axis=-1)
 
 
-def _depths(
-    rays: ndarray, seen: ndarray, points: ndarray | None, mask: ndarray | None
+def skin_depths(
+    keypoints: Float[ndarray, "T 18 3"],
+    intrinsics: Float[ndarray, "T 3 3"],
+    points: Float[ndarray, "T M 3"] | None,
+    mask: Bool[ndarray, "T M"] | None,
 ) -> Float[ndarray, "T 18"]:
-    """Depth of the joint behind the seen skin; NaN where no seen point lies near its ray."""
+    """Camera depth of the skin at believed keypoints; NaN where no seen point lies near their ray."""
+    rays, seen = _rays(keypoints, intrinsics), keypoints[..., 2] > SEEN
     out = np.full(seen.shape, np.nan)
     if points is None or mask is None:
         return out
@@ -110,7 +114,7 @@ def _depths(
             close = np.argsort(away)[:7]
             close = close[away[close] < NEAR_PIXELS]
             if len(close):
-                out[t, j] = np.median(near[close, 2]) + SKIN_DEPTH
+                out[t, j] = np.median(near[close, 2])
     return out
 
 

@@ -1,8 +1,14 @@
 """What a human skeleton allows, without learned weights: joint limits and a Gaussian mixture of poses.
 
 Axis-angle components in radians, local to the parent, T-pose zero, of the first 22 SMPL-X joints;
-the left side is written, the right side mirrored (y and z change sign). Ranges follow common clinical
-ranges of motion, read as boxes.
+the left side is written, the right side mirrored (y and z change sign).
+
+There are two sets of numbers. JOINT_LOWER, JOINT_UPPER and JOINT_STIFFNESS are for who animates: common
+clinical ranges of motion, read as boxes, with the trunk's bend spread over its joints. FIT_LOWER,
+FIT_UPPER and PRIOR_STIFFNESS are for who fits somebody seen: capture puts most of a trunk's bend into its
+lowest joint, and axis-angle components mix where a bent limb is also twisted (an elbow bent by 100
+degrees and turned by 60 about the forearm has 40 about the third axis). Limits that ignore this cost more
+than all evidence together.
 """
 
 import jax
@@ -46,9 +52,29 @@ _STIFFNESS = {
     "elbow": (0.8, 0.25, 6.0),
     "wrist": (0.8, 1.5, 0.7),
 }
-_FIRMER = {"knee": (2.0, 1.0, 1.0), "ankle": (7.5, 1.875, 1.875)}
-"""How much stiffer the prior takes these joints than someone does who animates them: what is seen
-of a body at a distance would rather bend its knees than stand where it is."""
+_FIT_DEGREES = _DEGREES | {
+    "spine1": ((-30, 75), (-30, 30), (-30, 30)),
+    "spine2": ((-25, 45), (-25, 25), (-25, 25)),
+    "spine3": ((-20, 40), (-25, 25), (-20, 20)),
+    "knee": ((0, 150), (-25, 25), (-25, 25)),
+    "ankle": ((-45, 45), (-30, 30), (-30, 30)),
+    "neck": ((-45, 40), (-45, 45), (-30, 30)),
+    "head": ((-45, 40), (-45, 45), (-30, 30)),
+    "collar": ((-20, 20), (-45, 30), (-25, 40)),
+    "elbow": ((-85, 85), (-150, 0), (-45, 45)),
+    "wrist": ((-80, 80), (-40, 40), (-80, 80)),
+}
+_PRIOR_STIFFNESS = _STIFFNESS | {
+    "spine1": (0.5, 1.0, 1.5),
+    "spine2": (1.25, 1.0, 1.5),
+    "spine3": (1.25, 1.25, 1.5),
+    "knee": (0.3, 2.0, 2.0),
+    "ankle": (1.5, 1.5, 1.5),
+    "collar": (2.5, 0.9, 1.5),
+    "elbow": (0.24, 0.25, 1.5),
+}
+"""Trunk, collars and elbows looser, for the reasons above. Knees and ankles stiffer than someone does who
+animates them: what is seen of a body at a distance would rather bend its knees than stand where it is."""
 _KINDS = (
     "pelvis", "hip", "hip", "spine1", "knee", "knee", "spine2", "ankle", "ankle", "spine3", "toes",
     "toes", "neck", "collar", "collar", "head", "shoulder", "shoulder", "elbow", "elbow", "wrist",
@@ -65,17 +91,16 @@ def mirror_right(left_values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _limits() -> tuple[np.ndarray, np.ndarray]:
-    ranges = np.radians(np.array([_DEGREES[kind] for kind in _KINDS], np.float32))
+def _limits(degrees: dict[str, tuple]) -> tuple[np.ndarray, np.ndarray]:
+    ranges = np.radians(np.array([degrees[kind] for kind in _KINDS], np.float32))
     lower, upper = mirror_right(ranges[..., 0]), mirror_right(ranges[..., 1])
     return np.minimum(lower, upper), np.maximum(lower, upper)
 
 
-JOINT_LOWER, JOINT_UPPER = _limits()
+JOINT_LOWER, JOINT_UPPER = _limits(_DEGREES)
+FIT_LOWER, FIT_UPPER = _limits(_FIT_DEGREES)
 JOINT_STIFFNESS = np.array([_STIFFNESS[kind] for kind in _KINDS], np.float32)
-PRIOR_STIFFNESS = JOINT_STIFFNESS * np.array(
-    [_FIRMER.get(kind, (1.0, 1.0, 1.0)) for kind in _KINDS], np.float32
-)
+PRIOR_STIFFNESS = np.array([_PRIOR_STIFFNESS[kind] for kind in _KINDS], np.float32)
 
 
 def standing_reference() -> np.ndarray:
@@ -132,23 +157,34 @@ REFERENCE_POSES: Float[np.ndarray, "R 22 3"] = np.stack(
 )
 """Centres of the prior: standing, holding, sitting, crouching. The root's row is not used."""
 
+
+def prior_centres(
+    frames: int, estimate: Float[np.ndarray, "T 22 3"] | None = None
+) -> Float[np.ndarray, "T R 22 3"]:
+    """The reference poses in every frame and, last, a pose that somebody else estimated there."""
+    centres = np.broadcast_to(REFERENCE_POSES, (frames, *REFERENCE_POSES.shape))
+    if estimate is None:
+        return centres
+    return np.concatenate([centres, estimate[:, None].astype(np.float32)], axis=1)
+
+
 _FREE_ROOT = np.concatenate([np.zeros((1, 3)), np.ones((21, 3))]).astype(np.float32)
 
 
 def limit_excess(pose: Float[Array, "*batch 22 3"]) -> Float[Array, "*batch"]:
     """Squared radians by which joints leave their ranges, summed over joints; the root is free."""
-    beyond = pose - jnp.clip(pose, JOINT_LOWER, JOINT_UPPER)
+    beyond = pose - jnp.clip(pose, FIT_LOWER, FIT_UPPER)
     return jnp.sum(_FREE_ROOT * beyond**2, axis=(-1, -2))
 
 
 def pose_energy(
     pose: Float[Array, "*batch 22 3"],
-    references: Float[Array, "R 22 3"] | Float[np.ndarray, "R 22 3"] = REFERENCE_POSES,
+    references: Float[Array, "*#batch R 22 3"] | Float[np.ndarray, "R 22 3"] = REFERENCE_POSES,
 ) -> Float[Array, "*batch"]:
     """Negative logarithm of an equal mixture of Gaussians around the reference poses; about 0 at one.
 
-    Each component of a joint has the standard deviation 0.35 rad / sqrt(stiffness): a stiff spine
-    strays less than a shoulder. Smooth, so that a pose may pass from one centre to another.
+    Each component of a joint has the standard deviation 0.35 rad / sqrt(PRIOR_STIFFNESS): a stiff
+    ankle strays less than a shoulder. Smooth, so that a pose may pass from one centre to another.
     """
     precision = PRIOR_STIFFNESS * _FREE_ROOT / 0.35**2
     away = pose[..., None, :, :] - references

@@ -24,8 +24,8 @@ def joint_limits(posed: AnchorPosed) -> tuple[Values, Mask]:
 
 def pose_prior(posed: AnchorPosed) -> tuple[Values, Mask]:
     """Negative logarithm of the mixture of reference poses, or of VPoser where the scene has it. (P, T)"""
-    model = posed.scene.pose_model
-    values = (pose_energy if model is None else model.energy)(_poses(posed))
+    model, poses = posed.scene.pose_model, _poses(posed)
+    values = pose_energy(poses, posed.scene.pose_centres) if model is None else model.energy(poses)
     return values, jnp.ones_like(values, dtype=bool)
 
 

@@ -2,16 +2,17 @@
 
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hoijax.anchor_staging import BodyMotions, StaticScene
+from hoijax.bodies.motion_energy import evidence, rest_keypoints
 from hoijax.bodies.motion_fit import (
     choose,
-    evidence,
+    estimated_unknowns,
     fit_motion,
     known_person,
-    rest_keypoints,
     rotations_of,
     start_unknowns,
 )
@@ -40,7 +41,10 @@ def start_bodies(
         if static is None:
             raise UserError("the body start 'static' needs a static scene: give --static RESULT.")
         return repeated(static, o.frame_count)
-    fitted = [_fitted(bundle, body, person) for person in range(o.person_count)]
+    fitted = [
+        _fitted(bundle, body, person, with_estimate=kind == "fit")
+        for person in range(o.person_count)
+    ]
     return BodyMotions(
         np.stack([rotations for rotations, _ in fitted]),
         np.stack([translations for _, translations in fitted]),
@@ -55,30 +59,36 @@ def repeated(static: StaticScene, frames: int) -> BodyMotions:
     )
 
 
-def _fitted(bundle: Bundle, body: SkinnedBody, person: int) -> tuple[np.ndarray, np.ndarray]:
+def _fitted(
+    bundle: Bundle, body: SkinnedBody, person: int, *, with_estimate: bool
+) -> tuple[np.ndarray, np.ndarray]:
     o = bundle.observations
     estimate = np.asarray(o.body_rotations[person]), np.asarray(o.body_translations[person])
     keypoints = np.asarray(o.keypoints[person])
     keypoints = np.where(np.isfinite(keypoints).all(-1, keepdims=True), keypoints, 0.0)
     cameras = settle_camera(np.asarray(o.Ts_world_camera))
     known = known_person(body, o.body_betas[person], o.body_rest_joints[person])
-    points, mask = o.person_points[person], o.person_point_mask[person]
+    seen = keypoints, o.intrinsics, cameras
+    points = o.person_points[person], o.person_point_mask[person]
     try:
-        start = find_start(
-            keypoints, o.intrinsics, cameras, rest_keypoints(known), points, mask, scale=1.0
-        )
+        start = find_start(*seen, rest_keypoints(known), *points, scale=1.0)
     except UserError as error:
         warnings.warn(
             f"person {person + 1}: {error} The bundle's body motion is taken instead.",
             stacklevel=2,
         )
         return estimate
-    data = evidence(keypoints, o.intrinsics, cameras, points, mask, bundle.fps, known=True)
-    motions, energies = fit_motion(known, data, start_unknowns(start), slip_share=SLIP_SHARE)
+    starts, centre = start_unknowns(start), None
+    rest_pelvis = np.asarray(o.body_rest_joints[person][0])
+    if with_estimate:
+        centre = estimate[0][:, :22]
+        ours = starts, estimated_unknowns(*estimate, rest_pelvis)
+        starts = jax.tree.map(lambda *x: jnp.concatenate(x), *ours)
+    data = evidence(known, *seen, *points, bundle.fps, known=True, estimate=centre)
+    motions, energies = fit_motion(known, data, starts, slip_share=SLIP_SHARE)
     finite = np.where(np.isfinite(energies), energies, np.inf)
     best = choose(motions, int(np.argmin(finite)))
     rotations = np.array(rotations_of(best))
     # Fingers and face are no keypoints: the estimate knows more about them than a resting hand.
     rotations[:, 22:] = estimate[0][:, 22:]
-    translations = np.asarray(best.pelvis - jnp.asarray(o.body_rest_joints[person][0]))
-    return rotations, translations.astype(np.float32)
+    return rotations, (np.asarray(best.pelvis) - rest_pelvis).astype(np.float32)

@@ -11,13 +11,8 @@ import optax
 from jaxtyping import Array, Float
 
 from hoijax.bodies.keypoints import OPENPOSE_18, openpose18_from
-from hoijax.bodies.motion_fit import (
-    FACE_COUNT,
-    MotionUnknowns,
-    pose_motion,
-    rest_keypoints,
-    rotations_of,
-)
+from hoijax.bodies.motion_energy import FACE_COUNT, MotionUnknowns, pose_motion, rest_keypoints
+from hoijax.bodies.motion_fit import rotations_of
 from hoijax.bodies.motion_terms import keypoint_energy, normalised_residuals
 from hoijax.bodies.pose_prior import REFERENCE_POSES, limit_excess, pose_energy
 from hoijax.bodies.skinned_body import ShapedBody

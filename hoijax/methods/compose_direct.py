@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hoijax.bodies.motion_fit import MotionUnknowns, pose_motion
+from hoijax.bodies.motion_energy import MotionUnknowns, pose_motion
 from hoijax.bodies.pose_prior import limit_excess, pose_energy, standing_reference
 from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.compose_config import ComposeSettings
