@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from hoijax.bodies.motion_energy import evidence, rest_keypoints
+from hoijax.bodies.motion_energy import depths_behind_skin, evidence, rest_keypoints
 from hoijax.bodies.motion_fit import (
     choose,
     fit_motion,
@@ -62,6 +62,7 @@ def fit_body(
         person_points,
         mask,
         scale=1.0 if known else None,
+        behind_skin=depths_behind_skin(person),
     )
     if not known and start.scale != 1.0:
         betas, rest_joints = _resized(body, rest_joints, start.scale)

@@ -17,6 +17,7 @@ from hoijax.anchor_scene import (
 from hoijax.bodies import load_body
 from hoijax.bodies.body_field import build_body_field
 from hoijax.bodies.low_poly import low_poly
+from hoijax.bodies.pose_prior import prior_centres
 from hoijax.frames import compose_rigid, invert_rigid, look_at
 from hoijax.losses.lookup import pack_corners
 from hoijax.mesh_renderer import join_samples, sample_mesh
@@ -106,6 +107,12 @@ def object_joints() -> ObjectJoints:
     )
 
 
+def pose_centres(rng: np.random.Generator) -> np.ndarray:
+    """An estimate of its own for every person."""
+    estimates = 0.3 * rng.normal(size=(PEOPLE, FRAMES, 22, 3))
+    return np.stack([prior_centres(FRAMES, estimate) for estimate in estimates])
+
+
 def make_anchor(seed: int = 0, pose_scale: float = 0.3):
     """(scene, unknowns, neighbours); pose_scale 0 stands in the rest pose."""
     rng = np.random.default_rng(seed)
@@ -135,6 +142,7 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
         people=(person, person),
         fields=(field, field),
         fixed_rotations=matrices,
+        pose_centres=jnp.asarray(pose_centres(rng)),
         edge_vertices=jnp.asarray(rng.integers(FACE_COUNT, len(indices), (EDGES, 2, CONTACTS))),
         edge_person=jnp.asarray([0, 1, 0, 0, 0], jnp.int32),
         edge_of_body=jnp.asarray([True, True, False, True, False]),

@@ -19,7 +19,7 @@ from hoijax.bodies.motion_terms import (
     SLIP_RHO,
     slip_energy,
 )
-from hoijax.bodies.pose_prior import JOINT_LOWER, JOINT_UPPER, PRIOR_STIFFNESS, REFERENCE_POSES
+from hoijax.bodies.pose_prior import FIT_LOWER, FIT_UPPER, PRIOR_STIFFNESS
 from hoijax.losses.body import (
     CLEARANCE,
     MASK_RHO,
@@ -148,14 +148,14 @@ def poses_of(posed):
 
 def twin_limits(_, posed, __):
     pose = poses_of(posed)[:, :, 1:]
-    low, high = JOINT_LOWER[1:], JOINT_UPPER[1:]
+    low, high = FIT_LOWER[1:], FIT_UPPER[1:]
     beyond = np.maximum(low - pose, 0) + np.maximum(pose - high, 0)
     return (beyond**2).sum((-1, -2)), np.ones((PEOPLE, FRAMES), bool)
 
 
-def twin_prior(_, posed, __):
+def twin_prior(scene, posed, _):
     pose, values = poses_of(posed)[:, :, 1:], []
-    for reference in REFERENCE_POSES[:, 1:]:
+    for reference in np.moveaxis(np.asarray(scene.pose_centres), 2, 0)[..., 1:, :]:
         away = (pose - reference) / (0.35 / np.sqrt(PRIOR_STIFFNESS[1:]))
         values.append(0.5 * (away**2).sum((-1, -2)))
     values = np.stack(values)

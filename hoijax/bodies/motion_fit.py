@@ -49,35 +49,30 @@ def skin_subset(body: SkinnedBody, count: int = SKIN_VERTICES) -> np.ndarray:
 
 
 def start_unknowns(start: MotionStart) -> MotionUnknowns:
-    """One start for every pair of START_POSES and START_TURNS, on a leading axis."""
+    """One start for every pair of START_POSES and START_TURNS, then the lifted pose; a leading axis."""
     frames = len(start.yaw)
     headings = START_TURNS[:1] if start.has_depth else START_TURNS
-    turns = np.repeat(np.asarray(headings, np.float32), len(START_POSES))
-    poses = np.tile(REFERENCE_POSES[list(START_POSES)], (len(headings), 1, 1))[:, 1:]
-    count = len(turns)
-    yaw = start.yaw[None] + turns[:, None]
-    axis_angle = yaw[..., None] * np.array([0.0, 1.0, 0.0], np.float32)
-    root = matrix_to_rotation_6d(axis_angle_to_matrix(jnp.asarray(axis_angle, jnp.float32)))
-    shape = (count, frames)
-    return MotionUnknowns(
-        root_6d=root,
-        joints=jnp.asarray(np.broadcast_to(poses[:, None], (*shape, 21, 3))),
-        pelvis=jnp.asarray(np.broadcast_to(start.pelvis_world, (*shape, 3))),
-        shift=jnp.zeros((*shape, 3)),
-        log_scale=jnp.zeros(count),
-    )
+    poses = REFERENCE_POSES[list(START_POSES)]
+    starts = []
+    for turn in headings:
+        for pose in poses:
+            still = np.repeat(pose[None], frames, axis=0)
+            still[:, 0] = (start.yaw + turn)[:, None] * np.array([0.0, 1.0, 0.0])
+            starts.append(still)
+    if start.pose is not None:
+        starts.append(start.pose)
+    return posed_starts(np.stack(starts), start.pelvis_world)
 
 
-def estimated_unknowns(
-    rotations: Float[np.ndarray, "T 55 3"],
-    translations: Float[np.ndarray, "T 3"],
-    rest_pelvis: Float[np.ndarray, " 3"],
+def posed_starts(
+    poses: Float[np.ndarray, "H T 22 3"], pelvis: Float[np.ndarray, "T 3"]
 ) -> MotionUnknowns:
-    """The start that somebody else's body motion is, on a leading axis of one."""
-    pose = jnp.asarray(rotations, jnp.float32)[None, :, :22]
-    pelvis = jnp.asarray(translations + rest_pelvis, jnp.float32)[None]
-    root = matrix_to_rotation_6d(axis_angle_to_matrix(pose[:, :, 0]))
-    return MotionUnknowns(root, pose[:, :, 1:], pelvis, jnp.zeros_like(pelvis), jnp.zeros(1))
+    """Starts from axis-angles, root first, and the place of the pelvis joint in the world."""
+    count, frames = poses.shape[:2]
+    turns = jnp.asarray(poses, jnp.float32)
+    place = jnp.broadcast_to(jnp.asarray(pelvis, jnp.float32), (count, frames, 3))
+    root = matrix_to_rotation_6d(axis_angle_to_matrix(turns[:, :, 0]))
+    return MotionUnknowns(root, turns[:, :, 1:], place, jnp.zeros_like(place), jnp.zeros(count))
 
 
 def time_basis(frames: int) -> Float[np.ndarray, "T B"]:

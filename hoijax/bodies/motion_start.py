@@ -8,12 +8,15 @@ from numpy import ndarray
 from scipy.ndimage import median_filter
 
 from hoijax.bodies.keypoints import OPENPOSE_18
+from hoijax.bodies.lifted_pose import lifted_pose
 from hoijax.errors import UserError
 
 SEEN = 0.15
 """Confidence from which on a keypoint is believed."""
+VISIBLE = 0.5
+"""Confidence from which on the skin seen at a keypoint is taken for its own."""
 SKIN_DEPTH = 0.09
-"""Metres from the skin a camera sees to the joint behind it."""
+"""Metres from the skin a camera sees to the joint behind it, where the body is not known."""
 PELVIS_ABOVE_HIPS = 0.10
 """Metres from the middle of the hip joints up to the pelvis joint, of the template."""
 NEAR_PIXELS = 0.03
@@ -41,6 +44,8 @@ class MotionStart:
     """Size of the person in units of the template."""
     has_depth: bool
     """Whether a point map settled depth and heading."""
+    pose: Float[ndarray, "T 22 3"] | None = None
+    """Axis-angles, root first, from keypoints that the point map lifted; None where it lifted too few."""
 
 
 def find_start(
@@ -51,15 +56,17 @@ def find_start(
     person_points: Float[ndarray, "T M 3"] | None,
     person_mask: Bool[ndarray, "T M"] | None,
     scale: float | None = None,
+    behind_skin: Float[ndarray, " 18"] | float = SKIN_DEPTH,
 ) -> MotionStart:
     """Lift keypoints with the point map, or by bone lengths where there is none.
 
     rest_keypoints: of the template body (T-pose), for its bone lengths. scale: of a known person.
+    behind_skin: metres from the seen skin to each keypoint.
     Frames without a usable torso take the neighbours'. UserError where no frame has one.
     """
     seen = keypoints[..., 2] > SEEN
     rays = _rays(keypoints, intrinsics)
-    depth = skin_depths(keypoints, intrinsics, person_points, person_mask) + SKIN_DEPTH
+    depth = skin_depths(keypoints, intrinsics, person_points, person_mask) + behind_skin
     lengths = {bone: _length(rest_keypoints, bone) for bone in (*_BONES, *_ACROSS)}
     if scale is None:
         scale = _scale(rays * depth[..., None], lengths)
@@ -83,7 +90,11 @@ def find_start(
     pelvis = (pelvis + Ts_world_camera[:, :3, 3]).astype(np.float32)
     pelvis[:, 1] += np.float32(PELVIS_ABOVE_HIPS * scale)
     yaw = _yaw(rays, depth, seen, z, Ts_world_camera, lengths, scale)
-    return MotionStart(pelvis, yaw, float(scale), bool(np.isfinite(lifted).any()))
+    visible = np.where(keypoints[..., 2] > VISIBLE, depth, np.nan)[..., None]
+    linear, place = Ts_world_camera[:, :3, :3], Ts_world_camera[:, None, :3, 3]
+    world = (rays * visible) @ np.swapaxes(linear, 1, 2) + place
+    has_depth = bool(np.isfinite(lifted).any())
+    return MotionStart(pelvis, yaw, float(scale), has_depth, lifted_pose(world))
 
 
 def _rays(keypoints: ndarray, intrinsics: ndarray) -> ndarray:

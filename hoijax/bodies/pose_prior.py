@@ -7,7 +7,7 @@ There are two sets of numbers. JOINT_LOWER, JOINT_UPPER and JOINT_STIFFNESS are 
 clinical ranges of motion, read as boxes, with the trunk's bend spread over its joints. FIT_LOWER,
 FIT_UPPER and PRIOR_STIFFNESS are for who fits somebody seen: capture puts most of a trunk's bend into its
 lowest joint, and axis-angle components mix where a bent limb is also twisted (an elbow bent by 100
-degrees and turned by 60 about the forearm has 40 about the third axis). Limits that ignore this cost more
+degrees and turned by 60 about the forearm has 50 about the third axis). Limits that ignore this cost more
 than all evidence together.
 """
 
@@ -56,12 +56,12 @@ _FIT_DEGREES = _DEGREES | {
     "spine1": ((-30, 75), (-30, 30), (-30, 30)),
     "spine2": ((-25, 45), (-25, 25), (-25, 25)),
     "spine3": ((-20, 40), (-25, 25), (-20, 20)),
-    "knee": ((0, 150), (-25, 25), (-25, 25)),
+    "knee": ((1, 150), (-25, 25), (-25, 25)),
     "ankle": ((-45, 45), (-30, 30), (-30, 30)),
     "neck": ((-45, 40), (-45, 45), (-30, 30)),
     "head": ((-45, 40), (-45, 45), (-30, 30)),
     "collar": ((-20, 20), (-45, 30), (-25, 40)),
-    "elbow": ((-85, 85), (-150, 0), (-45, 45)),
+    "elbow": ((-85, 85), (-150, -1), (-55, 55)),
     "wrist": ((-80, 80), (-40, 40), (-80, 80)),
 }
 _PRIOR_STIFFNESS = _STIFFNESS | {

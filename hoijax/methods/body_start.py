@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from hoijax.anchor_staging import BodyMotions, StaticScene
-from hoijax.bodies.motion_energy import evidence, rest_keypoints
+from hoijax.bodies.motion_energy import depths_behind_skin, evidence, rest_keypoints
 from hoijax.bodies.motion_fit import (
     choose,
-    estimated_unknowns,
     fit_motion,
     known_person,
+    posed_starts,
     rotations_of,
     start_unknowns,
 )
@@ -71,7 +71,13 @@ def _fitted(
     seen = keypoints, o.intrinsics, cameras
     points = o.person_points[person], o.person_point_mask[person]
     try:
-        start = find_start(*seen, rest_keypoints(known), *points, scale=1.0)
+        start = find_start(
+            *seen,
+            rest_keypoints(known),
+            *points,
+            scale=1.0,
+            behind_skin=depths_behind_skin(known),
+        )
     except UserError as error:
         warnings.warn(
             f"person {person + 1}: {error} The bundle's body motion is taken instead.",
@@ -82,7 +88,7 @@ def _fitted(
     rest_pelvis = np.asarray(o.body_rest_joints[person][0])
     if with_estimate:
         centre = estimate[0][:, :22]
-        ours = starts, estimated_unknowns(*estimate, rest_pelvis)
+        ours = starts, posed_starts(centre[None], estimate[1] + rest_pelvis)
         starts = jax.tree.map(lambda *x: jnp.concatenate(x), *ours)
     data = evidence(known, *seen, *points, bundle.fps, known=True, estimate=centre)
     motions, energies = fit_motion(known, data, starts, slip_share=SLIP_SHARE)
