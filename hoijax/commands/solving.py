@@ -149,7 +149,8 @@ class Solve(TrackFlags, OutputFlags):
     static_frame: int = 0
     """anchor-motion: frame of --static."""
     body_start: str = "fit"
-    """anchor-motion: "fit" (to keypoints and point maps), "estimate" (the bundle's) or "static"."""
+    """anchor-motion: "fit" (to keypoints and point maps, the bundle's body motion as a further start),
+    "keypoints" (without the latter), "estimate" (the bundle's body motion) or "static"."""
     hands: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """anchor-motion: fingers are optimised too."""
     pictures: int | None = None
