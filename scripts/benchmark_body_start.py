@@ -9,7 +9,6 @@ further off, which the column without it stands for.
 """
 
 import json
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,9 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
 from benchmark_quality import Options as Scenes
 from benchmark_quality import captured_bundles, made_bundles
 
