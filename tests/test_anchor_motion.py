@@ -244,7 +244,7 @@ def test_a_still_is_repeated():
 def test_unknown_weights_starts_and_counts_are_refused():
     with pytest.raises(UserError, match="unknown loss terms"):
         anchor_terms.check_weights({"elbow_grease": 1.0})
-    with pytest.raises(UserError, match="Known: fit, estimate, static"):
+    with pytest.raises(UserError, match="Known: fit, keypoints, estimate, static"):
         check_body_start("guess", has_static=False)
     with pytest.raises(UserError, match="needs a static scene"):
         anchor_settings(AnchorOptions(body_start="static"), None, None, 0)
