@@ -13,7 +13,8 @@ from numpy import ndarray
 from hoijax.affordance import BODY_PARTS
 from hoijax.anchor_config import ESTIMATE_STARTS, AnchorSettings
 from hoijax.anchor_frames import drawn_skin, stage_frames
-from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, SeenFrames, SeenPeople
+from hoijax.anchor_people import seen_people
+from hoijax.anchor_scene import FACE_COUNT, AnchorScene, ContactPairs, SeenFrames
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
@@ -21,19 +22,16 @@ from hoijax.bodies.pose_prior import prior_centres
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bodies.vposer import load_vposer
 from hoijax.bundle import Bundle
-from hoijax.camera_motion import settle_camera
 from hoijax.config import SolveSettings
 from hoijax.contact_table import ContactKind, ContactTable
 from hoijax.errors import UserError
-from hoijax.frames import invert_rigid
-from hoijax.losses.lookup import pack_corners
 from hoijax.mesh_renderer import pad_samples
 from hoijax.object_joints import object_joints
 from hoijax.observations import Observations
 from hoijax.result import load_result
 from hoijax.rotations import axis_angle_to_matrix
 from hoijax.scene import Scene
-from hoijax.staging import mask_distances, posed_bodies
+from hoijax.staging import posed_bodies
 
 SELF_SAMPLES = 128
 SAMPLES_STEP, VERTICES_STEP = 1024, 1024
@@ -214,43 +212,6 @@ def edge_ends(
     return vertices, person, of_body
 
 
-def seen_people(
-    observations: Observations, Ts_world_pointmap: Float[ndarray, "T 4 4"], points: int
-) -> SeenPeople:
-    """Keypoints, aligned points and masks of people; what is not finite counts as not seen."""
-    o = observations
-    keypoints = np.asarray(o.keypoints, np.float32)
-    finite = np.isfinite(keypoints).all(axis=-1, keepdims=True)
-    keypoints = np.where(finite, keypoints, 0.0)
-    stride = max(o.person_points.shape[2] // points, 1)
-    seen = o.person_points[:, :, ::stride][:, :, :points]
-    mask = o.person_point_mask[:, :, ::stride][:, :, :points] & np.isfinite(seen).all(-1)
-    seen = np.where(mask[..., None], seen, 0.0)
-    linear, shift = Ts_world_pointmap[:, :3, :3], Ts_world_pointmap[:, None, :3, 3]
-    world = seen @ np.swapaxes(linear, -1, -2) + shift
-    weights = mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)
-    people = o.person_count
-    swapped = _people_as_objects(o.instance_ids, people, o.object_count)
-    distances = mask_distances(swapped, o.object_count, people)
-    cameras = settle_camera(np.asarray(o.Ts_world_camera))
-    return SeenPeople(
-        keypoints=jnp.asarray(keypoints),
-        Ts_camera_world=jnp.asarray(invert_rigid(cameras), jnp.float32),
-        points_world=jnp.asarray(np.where(mask[..., None], world, 0.0), jnp.float32),
-        point_weights=jnp.asarray(weights, jnp.float32),
-        detected=jnp.asarray(mask.any(axis=-1)),
-        mask_distance=jnp.asarray(pack_corners(distances)),
-    )
-
-
-def _people_as_objects(instance_ids: ndarray, people: int, objects: int) -> ndarray:
-    """Instance ids with people numbered after objects, as `mask_distances` counts."""
-    order = np.zeros(256, np.uint8)
-    order[1 : people + 1] = np.arange(people) + objects + 1
-    order[people + 1 : people + objects + 1] = np.arange(objects) + 1
-    return order[instance_ids]
-
-
 def stage_anchor(
     bundle: Bundle,
     body: SkinnedBody,
@@ -279,11 +240,12 @@ def stage_anchor(
         posed = np.concatenate([posed, drawn])
         skin = [(np.asarray(one.vertices_rest)[drawn], faces) for one in shaped]
         frames = padded(stage_frames(o, bundle.assets, skin, Ts_world_pointmap, settings))
+    people = tuple(one.subset(posed) for one in shaped)
     scene = AnchorScene(
         objects=objects.replace(  # pyright: ignore[reportAttributeAccessIssue]
             body_vertices_world=objects.body_vertices_world[:, :, subset.indices]
         ),
-        people=tuple(one.subset(posed) for one in shaped),
+        people=people,
         fields=fields,
         fixed_rotations=axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32)),
         pose_centres=jnp.asarray(pose_centres(o, settings.body_start)),
@@ -291,7 +253,7 @@ def stage_anchor(
         edge_person=jnp.asarray(person),
         edge_of_body=jnp.asarray(of_body),
         pairs=no_pairs(settings.pairs.object_points),
-        seen=seen_people(o, Ts_world_pointmap, settings.points),
+        seen=seen_people(o, Ts_world_pointmap, settings.points, people),
         fps=jnp.asarray(float(bundle.fps), jnp.float32),
         frames=frames,
         joints=object_joints(bundle.joints),

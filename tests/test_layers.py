@@ -52,6 +52,7 @@ LAYERS = {
     # C: the scene
     "hoijax.anchor_config": "B",  # builds on hoijax.config
     "hoijax.anchor_frames": "C",
+    "hoijax.anchor_people": "C",
     "hoijax.anchor_scene": "C",
     "hoijax.anchor_staging": "C",
     "hoijax.curvature": "C",

@@ -50,7 +50,7 @@ def lifted_pose(keypoints_world: Float[ndarray, "T 18 3"]) -> Float[ndarray, "T 
     """
     points = _steady(keypoints_world)
     root = _root(points)
-    seen = ~np.isnan(root).any(axis=(1, 2))
+    seen = np.asarray(np.isfinite(root).all(axis=(1, 2)))
     if not seen.any():
         return None
     root = root[_nearest(seen)]

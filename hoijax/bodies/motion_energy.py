@@ -16,7 +16,9 @@ from hoijax.bodies.keypoints import openpose18_from
 from hoijax.bodies.motion_start import skin_depths
 from hoijax.bodies.motion_terms import (
     FEET,
+    KEYPOINT_DEPTH_RHO,
     bend,
+    depth_energy,
     ground_energy,
     keypoint_energy,
     normalised_residuals,
@@ -27,16 +29,12 @@ from hoijax.bodies.motion_terms import (
 from hoijax.bodies.pose_prior import limit_excess, pose_energy, prior_centres
 from hoijax.bodies.skinned_body import PosedBody, ShapedBody
 from hoijax.frames import transform_points
-from hoijax.numerics import geman_mcclure
 from hoijax.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 
 KEYPOINT_SIGMA = 0.012  # of the focal length: three pixels at 250
 SURFACE_SIGMA, SURFACE_RHO, SURFACE_COUNT = 0.04, 0.15, 20.0
 """Errors of a point map are alike over a person: its points count as this many independent ones."""
 DEPTH_SIGMA = 0.05  # metres; of a joint's depth, from the skin seen at its keypoint
-IN_FRONT_RHO, BEHIND_RHO = 0.15, 0.06
-"""Robust scales of that: a joint in front of the skin seen at its pixel is a contradiction, one behind
-it may be hidden by another part of the body."""
 LIMIT_SIGMA, SLIP_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.05, 0.012, 0.01, 0.05
 STANDING_SIGMA = 0.015  # metres the lowest skin vertex hangs above the ground
 SHIFT_SIGMA = (0.015, 0.015, 0.08)
@@ -150,7 +148,8 @@ def energy(
     in_camera = transform_points(data.Ts_camera_world, keypoints)
     squared = normalised_residuals(in_camera, data.intrinsics, data.keypoints)
     seen = 18.0 * keypoint_energy(squared, data.keypoints[..., 2], rho) / KEYPOINT_SIGMA**2
-    depth = _depth_energy(in_camera[..., 2] - unknowns.shift[:, 2:], data)
+    deep = in_camera[..., 2] - unknowns.shift[:, 2:]
+    depth = 18.0 * depth_energy(deep, data.depths, data.keypoints[..., 2], KEYPOINT_DEPTH_RHO)
     points = shifted_points(data, unknowns)
     surface = surface_energy(points, data.point_weights, vertices, nearest, SURFACE_RHO)
     pose = jnp.concatenate([jnp.zeros_like(unknowns.joints[:, :1]), unknowns.joints], axis=1)
@@ -169,19 +168,6 @@ def energy(
         + 0.5 * standing_energy(vertices[..., 1]) / STANDING_SIGMA**2
     )
     return jnp.mean(per_frame) + 0.5 * (unknowns.log_scale / data.scale_sigma) ** 2
-
-
-def _depth_energy(depth: Float[Array, "T 18"], data: FitData) -> Float[Array, " T"]:
-    """Squared error of the keypoints' depths, robust, summed; unsure keypoints count less.
-
-    The skin that is nearest to a joint would do as well if it were known which skin a point is of:
-    this tells arms from trunks, and a limb that points at the camera from one that points away.
-    """
-    away = jnp.where(data.depths > 0.0, depth - data.depths, 0.0)
-    squared = away**2
-    hidden = geman_mcclure(squared, BEHIND_RHO)
-    cost = jnp.where(away > 0.0, hidden, geman_mcclure(squared, IN_FRONT_RHO))
-    return jnp.sum(data.keypoints[..., 2] * cost, axis=-1)
 
 
 def rest_keypoints(person: ShapedBody) -> Float[np.ndarray, "18 3"]:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from hoijax.anchor_config import AnchorSettings, check_body_start
 from hoijax.anchor_frames import with_colours, with_depth
+from hoijax.anchor_people import seen_people
 from hoijax.anchor_scene import (
     AnchorNeighbours,
     AnchorPosed,
@@ -33,7 +34,6 @@ from hoijax.anchor_staging import (
     StaticScene,
     object_settings,
     pose_full,
-    seen_people,
     stage_anchor,
     without_broken_numbers,
 )
@@ -254,7 +254,7 @@ def _settle(
         Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32),
     )
     objects = dataclasses.replace(scene.objects, observed=seen, cameras=cameras)
-    people = seen_people(o, Ts_world_pointmap, settings.points)
+    people = seen_people(o, Ts_world_pointmap, settings.points, scene.people)
     frames = scene.frames
     if frames is not None:
         frames = with_depth(frames, o, Ts_world_pointmap)
