@@ -14,9 +14,9 @@ from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
 from hoijax.methods.hoi_page import object_problem
 from hoijax.methods.object_curvature import with_curvature
+from hoijax.solver import segments
 from hoijax.solver.halving import halving_rungs, work_list
 from hoijax.solver.neighbours import empty_neighbours
-from hoijax.solver import segments
 from hoijax.solver.newton import Newton, optimise_newton
 from hoijax.solver.optimise import ResultCode
 from hoijax.solver.segments import Given, in_segments

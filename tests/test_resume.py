@@ -112,7 +112,7 @@ def test_another_number_of_steps_compiles_nothing():
         exact = run_whole(Adam(PROBLEM, steps, refresh_every=4), given)
         assert found.history.shape == (3, steps, 1)
         np.testing.assert_array_equal(found.codes, exact.codes)
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), found, exact)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), found, exact)
     assert resume_traces() == traces, "compiled anew"
     assert [room_for(count, 1024) for count in (1, 1024, 1025, 5000)] == [1024, 1024, 2048, 8192]
 

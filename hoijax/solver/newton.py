@@ -28,6 +28,7 @@ from hoijax.solver.optimise import (
     Solution,
     all_finite,
     choose,
+    progress_of,
     result_code,
     room_for,
 )
@@ -203,7 +204,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
     terms = problem.terms
     state, neighbours = carry
     poses = state.poses
-    progress = index / jnp.maximum(rounds - 1, 1)
+    progress = progress_of(index, rounds)
 
     def look(poses: _Poses) -> _Local:
         def loss_of(poses: _Poses):

@@ -207,7 +207,8 @@ def _one_step(adam: Adam, given: Given, index: Any, neighbours: Any, state: _Sta
     """Step `index` of one candidate: (state, report, loss)."""
     problem, terms = adam.problem, adam.problem.terms
     weights, schedule = given.weights, given.schedule
-    progress = index / jnp.maximum(adam.steps - 1, 1)
+    progress = progress_of(index, adam.steps)
+    angle = progress_of(index, adam.steps, jnp.pi)
 
     def loss_of(unknowns):
         posed = problem.pose(given.scene, unknowns, neighbours)
@@ -221,7 +222,7 @@ def _one_step(adam: Adam, given: Given, index: Any, neighbours: Any, state: _Sta
     with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
         updates, moments = optax.scale_by_adam().update(gradient, state.moments)
     span = schedule.learning_rate - schedule.final_learning_rate
-    rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+    rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(angle))
     moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
     state = _State(
         unknowns=choose(finite, moved, state.unknowns),
@@ -232,6 +233,12 @@ def _one_step(adam: Adam, given: Given, index: Any, neighbours: Any, state: _Sta
         finite=finite,
     )
     return state, report, loss
+
+
+def progress_of(index: Int[Array, ""], count: Any, end: float = 1.0) -> Float[Array, ""]:
+    """0 at the first of `count` items, `end` at the last. One product with what one item adds, as
+    compilers make of a constant `count`: a traced one then gives the same bits."""
+    return index.astype(jnp.float32) * (end * (1.0 / jnp.maximum(count - 1, 1)))
 
 
 def result_code(
