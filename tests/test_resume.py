@@ -107,7 +107,7 @@ def test_another_number_of_steps_compiles_nothing():
     given = given_of()
     in_segments(Adam(PROBLEM, steps=23, refresh_every=4), given)
     traces = resume_traces()
-    for steps in (1, 8, 10, 90):
+    for steps in (1, 10):
         found = in_segments(Adam(PROBLEM, steps, refresh_every=4), given)
         exact = run_whole(Adam(PROBLEM, steps, refresh_every=4), given)
         assert found.history.shape == (3, steps, 1)

@@ -135,7 +135,7 @@ class Newton:
 
     def cut(self, solution: Solution) -> Solution:
         history = jax.device_get(solution.history)[:, : 1 + self.rounds * self.steps]
-        return replace(solution, history=history)
+        return replace(solution, history=jnp.asarray(history))
 
     def begin(self, given: Given) -> _Carry:
         terms, count = self.problem.terms, given.initial.translation.shape[0]

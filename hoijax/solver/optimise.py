@@ -147,7 +147,8 @@ class Adam:
         return replace(self, steps=np.int32(self.steps), room=room_for(self.steps, ROOM))
 
     def cut(self, solution: Solution) -> Solution:
-        return replace(solution, history=jax.device_get(solution.history)[:, : self.steps])
+        history = jax.device_get(solution.history)[:, : self.steps]
+        return replace(solution, history=jnp.asarray(history))
 
     def begin(self, given: Given) -> _Carry:
         terms = self.problem.terms
@@ -238,7 +239,8 @@ def _one_step(adam: Adam, given: Given, index: Any, neighbours: Any, state: _Sta
 def progress_of(index: Int[Array, ""], count: Any, end: float = 1.0) -> Float[Array, ""]:
     """0 at the first of `count` items, `end` at the last. One product with what one item adds, as
     compilers make of a constant `count`: a traced one then gives the same bits."""
-    return index.astype(jnp.float32) * (end * (1.0 / jnp.maximum(count - 1, 1)))
+    intervals = jnp.maximum(count - 1, 1).astype(jnp.float32)
+    return index.astype(jnp.float32) * (end * (1.0 / intervals))
 
 
 def result_code(
