@@ -175,7 +175,7 @@ class Adam:
         step = jax.vmap(partial(_one_step, self, given), in_axes=(None, 0, 0))
         put = partial(jax.lax.dynamic_update_index_in_dim, axis=1)
 
-        def advance(index: Any, found: Any) -> Any:
+        def one_more(index: Any, found: Any) -> Any:
             states, reports, losses = found
             states, report, loss = step(index, neighbours, states)
             return states, put(reports, report, index), put(losses, loss, index)
@@ -183,7 +183,7 @@ class Adam:
         first = index * self.refresh_every
         last = jnp.minimum(first + self.refresh_every, self.steps)
         found = carry.states, carry.reports, carry.losses
-        states, reports, losses = jax.lax.fori_loop(first, last, advance, found)
+        states, reports, losses = jax.lax.fori_loop(first, last, one_more, found)
         return _Carry(states, neighbours, reports, losses)
 
     def finish(self, given: Given, carry: _Carry) -> Solution:
