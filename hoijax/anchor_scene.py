@@ -132,8 +132,8 @@ class AnchorNeighbours:
     """Skin vertex nearest to each seen point of a person."""
     active_samples: Int[Array, "O P T A"]
     """Object samples nearest to (or deepest inside) each body."""
-    plants: Int[Array, "P T 4"] | None = None
-    """Number of the plant that ankles and toes' roots stand in, -1: none; None: not known yet."""
+    plants: Int[Array, "P T 4"]
+    """Number of the plant that ankles and toes' roots stand in; -1: none, or not known yet."""
 
 
 @flax.struct.dataclass

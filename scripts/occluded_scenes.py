@@ -7,8 +7,6 @@ the point map are gone, and its pixels belong to the object. What is left says r
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -19,6 +17,7 @@ from hoijax.affordance import BODY_PARTS
 from hoijax.bodies import load_body
 from hoijax.bundle import Bundle, Truth
 from hoijax.contact_table import ContactKind
+from hoijax.export.clip import make_person
 from hoijax.frames import invert_rigid
 from hoijax.objects.asset import Asset
 from hoijax.staging import stage_contacts
@@ -46,7 +45,16 @@ def hide_contacts(bundle: Bundle, truth: Truth) -> Bundle:
     part_ids = np.asarray(body.part_ids)
     ids, keypoints = np.array(o.instance_ids), np.array(o.keypoints)
     mask = np.array(o.person_point_mask)
-    skins = [_skin(body, truth, p) for p in range(o.person_count)]
+    skins = [
+        make_person(
+            body,
+            truth.body_rotations[p],
+            truth.body_translations[p],
+            truth.body_betas[p],
+            truth.body_rest_joints[p],
+        ).vertices_world
+        for p in range(o.person_count)
+    ]
     for e in range(table.edge_count):
         if table.kind[e] != ContactKind.BODY_OBJECT:
             continue
@@ -68,13 +76,6 @@ def hide_contacts(bundle: Bundle, truth: Truth) -> Bundle:
                 keypoints[p, t, _look_up(hidden, keypoints[p, t, :, :2])] = 0.0
     changed = dataclasses.replace(o, instance_ids=ids, keypoints=keypoints, person_point_mask=mask)
     return dataclasses.replace(bundle, observations=changed)
-
-
-def _skin(body, truth: Truth, person: int) -> Float[ndarray, "T V 3"]:
-    shaped = body.shape(jnp.asarray(truth.body_betas[person]))
-    shaped = shaped.with_rest_joints(jnp.asarray(truth.body_rest_joints[person]))
-    pose = jax.jit(jax.vmap(lambda r, t: shaped.pose(r, t).vertices_world))
-    return np.asarray(pose(truth.body_rotations[person], truth.body_translations[person]))
 
 
 def _from_world(points: Float[ndarray, "n 3"], T: Float[ndarray, "4 4"]) -> Float[ndarray, "n 3"]:

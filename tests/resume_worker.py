@@ -18,6 +18,7 @@ from hoijax.solve_checkpoints import SolveCheckpoints, StageWatch
 from hoijax.solver.segments import Given, in_segments
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Walk:
     """A chaotic walk: one bit lost, and the end is another."""
@@ -26,6 +27,12 @@ class Walk:
 
     def items(self, given: Given) -> int:
         return self.count
+
+    def with_room(self, given: Given) -> "Walk":
+        return self
+
+    def cut(self, solution):
+        return solution
 
     def begin(self, given: Given):
         return given.initial, jnp.zeros((self.count, 0)), jnp.zeros(self.count)

@@ -19,13 +19,14 @@ from hoijax.evaluation import Evaluator
 from hoijax.methods import anchor_motion, anchor_terms
 from hoijax.methods.body_start import repeated, start_bodies
 from hoijax.result import load_result, save_result
+from hoijax.solver import segments
 
 FRAMES = 12
 SMALL = AnchorSettings(
     inits=1,
     body_start="estimate",  # our own fit needs longer clips than this one
     track_steps=120,
-    steps=120,
+    steps=100,
     refresh_every=20,
     points=96,
     grid_resolution=24,
@@ -61,13 +62,23 @@ def solved(bundle, **options):
 
 @pytest.fixture(scope="module")
 def result(made):
-    return solved(made[0])
+    programs = segments._segment._cache_size()
+    result = solved(made[0])
+    result.run["programs"] = segments._segment._cache_size() - programs
+    return result
 
 
 def measured(bundle, truth, result):
     """Errors of the winner."""
     with as_users_run():
         return Evaluator(result, load_body(bundle.body), truth).measure(0)
+
+
+@pytest.mark.slow
+def test_both_passes_are_one_program(result):
+    assert SMALL.track_steps != SMALL.steps
+    assert result.run["programs"] == 1
+    assert result.history.shape[1] == SMALL.steps
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_scene import as_users_run, run
@@ -15,6 +14,7 @@ from hoijax.anchor_config import AnchorSettings
 from hoijax.bodies import load_body
 from hoijax.bundle import write_bundle
 from hoijax.camera import PinholeCamera
+from hoijax.export.clip import make_person
 from hoijax.export.video import write_video
 from hoijax.rendering import RenderMesh, cast
 from hoijax.result import load_result
@@ -38,9 +38,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of f
 def clip_of(bundle, truth, path):
     """The clip that the bundle was seen in, every side of the box in a colour of its own."""
     o, (asset,) = bundle.observations, bundle.assets
+    motion = truth.body_rotations[0], truth.body_translations[0]
+    shape = truth.body_betas[0], truth.body_rest_joints[0]
     body = load_body(bundle.body)
-    shaped = body.shape(jnp.asarray(truth.body_betas[0]))
-    shaped = shaped.with_rest_joints(jnp.asarray(truth.body_rest_joints[0]))
+    skin = make_person(body, *motion, *shape).vertices_world
     height, width = o.image_size
     k, faces = o.intrinsics[0], np.asarray(asset.faces)
     camera = PinholeCamera(
@@ -52,21 +53,16 @@ def clip_of(bundle, truth, path):
     paint = (0.5 + 0.5 * normal).astype(np.float32)
     frames = []
     for t in range(FRAMES):
-        posed = shaped.pose(
-            jnp.asarray(truth.body_rotations[0, t]), jnp.asarray(truth.body_translations[0, t])
-        )
         T = truth.Ts_world_object[0, t]
         moved = (asset.vertices @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
-        person = RenderMesh(np.asarray(posed.vertices_world), np.asarray(body.faces), 1)
+        person = RenderMesh(skin[t], np.asarray(body.faces), 1)
         box = RenderMesh(moved, faces, 2, color=paint)
         frames.append(shade(cast([person, box], camera, o.Ts_world_camera[t])))
     return write_video(path, np.stack(frames), bundle.fps)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "HOIJAX_LONG_TESTS" not in os.environ, reason="two minutes: compiles two programs"
-)
+@pytest.mark.skipif("HOIJAX_LONG_TESTS" not in os.environ, reason="a minute and a half")
 def test_fingers_colours_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
     from priors.offline import observe_text
 

@@ -14,10 +14,12 @@ from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
 from hoijax.methods.hoi_page import object_problem
 from hoijax.methods.object_curvature import with_curvature
+from hoijax.solver import segments
 from hoijax.solver.halving import halving_rungs, work_list
 from hoijax.solver.neighbours import empty_neighbours
-from hoijax.solver.newton import optimise_newton
+from hoijax.solver.newton import Newton, optimise_newton
 from hoijax.solver.optimise import ResultCode
+from hoijax.solver.segments import Given, in_segments
 
 COUNT, ROUNDS, STEPS = 5, 4, 2
 RUNGS = ((1, 3), (2, 2))
@@ -26,6 +28,7 @@ TERMS = (
     LossTerm.constant("translation_smoothness", translation_smoothness, 1e1),
     LossTerm("ground", ground, 0.0, 1e1),
 )
+PROBLEM = object_problem(with_curvature(TERMS))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 16, 64, 1000, 2048])
@@ -69,30 +72,28 @@ def starts(made):
     return replace(given, translation=given.translation + away)
 
 
-def solve(made, starts, halving):
+def given_of(made, starts) -> Given:
     lists = jax.tree.map(
         lambda x: jnp.broadcast_to(x, (COUNT, *x.shape)), empty_neighbours(made.scene)
     )
-    return optimise_newton(
-        object_problem(with_curvature(TERMS)),
-        made.scene,
-        starts,
-        lists,
-        default_weights(TERMS),
-        rounds=ROUNDS,
-        steps=STEPS,
-        halving=halving,
-    )
+    return Given(made.scene, starts, lists, default_weights(TERMS))
+
+
+def solve_halved(made, starts, rounds=ROUNDS):
+    """By segments: their program has room for other numbers of rounds."""
+    return in_segments(Newton(PROBLEM, rounds, STEPS, RUNGS), given_of(made, starts))
 
 
 @pytest.fixture(scope="module")
 def whole(made, starts):
-    return solve(made, starts, ())
+    given = given_of(made, starts)
+    every = given.scene, given.initial, given.neighbours, given.weights
+    return optimise_newton(PROBLEM, *every, rounds=ROUNDS, steps=STEPS)
 
 
 @pytest.fixture(scope="module")
 def halved(made, starts):
-    return solve(made, starts, RUNGS)
+    return solve_halved(made, starts)
 
 
 def test_finalists_end_as_if_all_had_gone_on(whole, halved):
@@ -116,6 +117,20 @@ def test_who_stops_keeps_what_was_best_so_far(whole, halved):
 
 def test_candidates_that_are_not_finite_never_go_on(made, starts):
     broken = replace(starts, translation=starts.translation.at[2, 0, 0].set(jnp.nan))
-    codes = np.asarray(solve(made, broken, RUNGS).codes)
+    codes = np.asarray(solve_halved(made, broken).codes)
     assert codes[2] == ResultCode.NOT_FINITE
     assert (codes == ResultCode.STOPPED_EARLY).sum() == 2
+
+
+def test_another_number_of_rounds_compiles_nothing(made, starts, halved):
+    programs = segments._segment._cache_size()
+    found = solve_halved(made, starts, ROUNDS - 1)
+    assert segments._segment._cache_size() == programs
+    assert halved.history.shape == (COUNT, 1 + ROUNDS * STEPS, len(TERMS))
+    assert found.history.shape == (COUNT, 1 + (ROUNDS - 1) * STEPS, len(TERMS))
+    stopped = np.asarray(found.codes) == ResultCode.STOPPED_EARLY
+    assert stopped.sum() == COUNT - 2
+    totals = np.asarray(final_total(TERMS, found.history, default_weights(TERMS)))
+    assert np.isfinite(totals[~stopped]).all()
+    assert np.isnan(totals[stopped, -1]).all()
+    np.testing.assert_allclose(found.losses, np.nanmin(totals, axis=1), rtol=1e-5)

@@ -1,9 +1,11 @@
 """Long solves that are cut off: killed, told to end, continued; the end is the same to the bit."""
 
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,11 +16,17 @@ import resume_worker
 from small_scene import copy_of, generated, run
 
 from hoijax import preemption, solve_checkpoints
+from hoijax.anchor_config import AnchorSettings
 from hoijax.errors import UserError
 from hoijax.losses.term import LossTerm, default_weights
-from hoijax.solve_checkpoints import SolveCheckpoints, StageWatch, checkpoint_seconds
-from hoijax.solver.optimise import Adam, Problem, Schedule, optimise
-from hoijax.solver.segments import Given, in_segments
+from hoijax.solve_checkpoints import (
+    SolveCheckpoints,
+    StageWatch,
+    about_solve,
+    checkpoint_seconds,
+)
+from hoijax.solver.optimise import Adam, Problem, Schedule, optimise, room_for
+from hoijax.solver.segments import Given, in_segments, run_whole
 
 WORKER = Path(resume_worker.__file__)
 ITEMS = 8
@@ -92,6 +100,21 @@ def test_wherever_a_descent_is_cut_it_ends_on_the_same_bits():
         watch.stop = 0
         assert bits(in_segments(adam, given, watch)) == bits(uncut)
     assert resume_traces() == traces, "compiled anew"
+
+
+def test_another_number_of_steps_compiles_nothing():
+    """And changes nothing: what is left free of a history is not looked at."""
+    given = given_of()
+    in_segments(Adam(PROBLEM, steps=23, refresh_every=4), given)
+    traces = resume_traces()
+    for steps in (1, 10):
+        found = in_segments(Adam(PROBLEM, steps, refresh_every=4), given)
+        exact = run_whole(Adam(PROBLEM, steps, refresh_every=4), given)
+        assert found.history.shape == (3, steps, 1)
+        np.testing.assert_array_equal(found.codes, exact.codes)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), found, exact)
+    assert resume_traces() == traces, "compiled anew"
+    assert [room_for(count, 1024) for count in (1, 1024, 1025, 5000)] == [1024, 1024, 2048, 8192]
 
 
 def resume_traces() -> int:
@@ -250,6 +273,17 @@ def test_what_is_of_something_else_is_refused_or_dropped(tmp_path):
     last._opened().wait()
     kept_in(folder, restart=True)
     assert not folder.exists()
+
+
+def test_a_descent_of_other_steps_is_something_else(tmp_path):
+    """Its arrays have the same shapes."""
+    settings = AnchorSettings()
+    first = SolveCheckpoints(tmp_path / ".kept", about_solve("digest", settings, {}))
+    first.keep("track", 3, TREE)
+    first._opened().wait()
+    other = about_solve("digest", dataclasses.replace(settings, track_steps=100), {})
+    with pytest.raises(UserError, match=r"settings.track_steps: 125 there, 100 now"):
+        SolveCheckpoints(tmp_path / ".kept", other)
 
 
 def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_solve(tmp_path, monkeypatch):

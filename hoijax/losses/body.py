@@ -74,13 +74,9 @@ def foot_lock(posed: AnchorPosed) -> tuple[Values, Mask]:
     """Squared distance of standing feet from the mean place of their plant; mean over ankles and toes.
 
     Which frames are a plant is known here (see `methods.foot_plants`), where it is stays open: a plant
-    can still move as a whole. Zero while no plants are known. (P, T)
+    can still move as a whole. (P, T)
     """
-    feet = posed.joints_world[:, :, _FEET]
-    plants = posed.neighbours.plants
-    if plants is None:
-        nothing = jnp.zeros(feet.shape[:2])
-        return nothing, nothing > 0.0
+    feet, plants = posed.joints_world[:, :, _FEET], posed.neighbours.plants
     away = feet - jax.vmap(jax.vmap(_plant_means, in_axes=1, out_axes=1))(feet, plants)
     values = jnp.where(plants >= 0, jnp.sum(away**2, axis=-1), 0.0)
     return jnp.mean(values, axis=-1), jnp.ones(values.shape[:2], dtype=bool)
@@ -102,11 +98,7 @@ def foot_clearance(posed: AnchorPosed) -> tuple[Values, Mask]:
     A foot that steps is lifted: at least CLEARANCE above where it stands in the rest of the clip.
     """
     toes = posed.joints_world[:, :, _FEET[2:], 1]
-    plants = posed.neighbours.plants
-    if plants is None:
-        nothing = jnp.zeros(toes.shape[:2])
-        return nothing, nothing > 0.0
-    stands = (plants >= 0)[..., 2:]
+    stands = (posed.neighbours.plants >= 0)[..., 2:]
     count = jnp.sum(stands, axis=1, keepdims=True, dtype=toes.dtype)
     floor = jnp.sum(jnp.where(stands, jax.lax.stop_gradient(toes), 0.0), axis=1, keepdims=True)
     floor = jnp.where(count > 0, floor / jnp.maximum(count, 1), jnp.asarray(FOOT_HEIGHTS[2:]))

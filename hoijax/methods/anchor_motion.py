@@ -184,20 +184,21 @@ def first_unknowns(
 
 def first_neighbours(scene: AnchorScene, states: Float[np.ndarray, "K E T"]) -> AnchorNeighbours:
     """Neighbours of all K candidates before anything was chosen, with their contact states."""
-    p, t, m, _ = scene.seen.points_world.shape
-    o, count = scene.objects.object_count, len(states)
-    active = min(ACTIVE_SAMPLES, scene.objects.objects.samples.shape[1])
-    empty = AnchorNeighbours(
-        empty_neighbours(scene.objects),
-        jnp.zeros((p, t, m), jnp.int32),
-        jnp.zeros((o, p, t, active), jnp.int32),
-        jnp.full(
-            (p, t, len(FEET)), -1, jnp.int32
-        ),  # known after the first pass, which shares its program
-    )
-    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty)
+    nothing = _nothing_chosen(scene)
+    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), nothing)
     objects = dataclasses.replace(batched.objects, contact_state=jnp.asarray(states))
     return dataclasses.replace(batched, objects=objects)
+
+
+def _nothing_chosen(scene: AnchorScene) -> AnchorNeighbours:
+    p, t, m, _ = scene.seen.points_world.shape
+    active = min(ACTIVE_SAMPLES, scene.objects.objects.samples.shape[1])
+    return AnchorNeighbours(
+        empty_neighbours(scene.objects),
+        jnp.zeros((p, t, m), jnp.int32),
+        jnp.zeros((scene.objects.object_count, p, t, active), jnp.int32),
+        jnp.full((p, t, len(FEET)), -1, jnp.int32),
+    )
 
 
 def _descend(
@@ -281,9 +282,7 @@ def _posed_scene(scene: AnchorScene, unknowns: AnchorUnknowns) -> Scene:
 
 
 def _posed(scene: AnchorScene, unknowns: AnchorUnknowns) -> AnchorPosed:
-    zero = empty_neighbours(scene.objects)
-    nothing = jnp.zeros((scene.objects.object_count, len(scene.people), 1, 1), jnp.int32)
-    return pose_anchor(scene, unknowns, AnchorNeighbours(zero, nothing[0], nothing))
+    return pose_anchor(scene, unknowns, _nothing_chosen(scene))
 
 
 def _with_video(stage: _Stage, scene: AnchorScene, tracked: Solution) -> AnchorScene:

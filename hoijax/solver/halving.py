@@ -8,8 +8,8 @@ Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparamete
 """
 
 import math
-from dataclasses import dataclass
 
+import flax.struct
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -23,7 +23,7 @@ MOST_LANES = 64
 """Candidates a program moves at once at most: enough for a large GPU, and memory stays bounded."""
 
 
-@dataclass(frozen=True)
+@flax.struct.dataclass
 class WorkList:
     """Rounds in the order in which they are done, `lanes` candidates at a time."""
 
@@ -32,13 +32,18 @@ class WorkList:
     rounds: Int[np.ndarray, " I"]
     is_new_rung: Bool[np.ndarray, " I"]
     """Whether candidates are ranked anew before this item."""
-    finalists: int
+    finalists: int | np.int32
     """Candidates that did every round: the first of the last ranking."""
 
-    @property
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What a scan walks over."""
-        return self.ranks, self.rounds, self.is_new_rung
+    def padded(self, items: int) -> "WorkList":
+        """With so many items, of which the last are never done."""
+        extra = items - len(self.rounds)
+        return WorkList(
+            np.pad(self.ranks.astype(np.int32), ((0, extra), (0, 0))),
+            np.pad(self.rounds.astype(np.int32), (0, extra)),
+            np.pad(self.is_new_rung, (0, extra)),
+            np.int32(self.finalists),
+        )
 
 
 def halving_rungs(count: int, rounds: int) -> tuple[Rung, ...]:

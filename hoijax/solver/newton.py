@@ -7,13 +7,14 @@ and is taken only when the loss falls; else the damping grows. Robust kernels en
 schedules as rounds: in a round, weights, neighbours and curvature stay.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
@@ -21,12 +22,22 @@ from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d, rotati
 from hoijax.scene import Neighbours, PosedScene, Scene, Unknowns
 from hoijax.solver.banded import solve_banded
 from hoijax.solver.halving import Rung, WorkList, work_list
-from hoijax.solver.optimise import Problem, ResultCode, Solution, all_finite, choose, result_code
+from hoijax.solver.optimise import (
+    Problem,
+    ResultCode,
+    Solution,
+    all_finite,
+    choose,
+    progress_of,
+    result_code,
+    room_for,
+)
 from hoijax.solver.segments import Given, whole
 
 MAX_TURN = 0.3  # radians a step may turn an object in any frame; and ...
 MAX_SHIFT = 0.2  # ... metres it may move it: beyond, the linearisation is worth nothing
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-5, 1e4
+ROOM = 64  # rounds that a history has room for: descents of up to so many share a program
 EASE, HARDEN = 0.2, 5.0  # of the damping, after a step that was taken and one that was not
 
 
@@ -89,7 +100,7 @@ def optimise_newton(
     return whole(Newton(problem, rounds, steps, halving), given)
 
 
-@dataclass(frozen=True)
+@flax.struct.dataclass
 class Newton:
     """`optimise_newton` as items of work (`solver.segments`): one is a round of some candidates.
 
@@ -97,29 +108,49 @@ class Newton:
     ones are the same compiled code.
     """
 
-    problem: Problem
-    rounds: int
-    steps: int
-    halving: tuple[Rung, ...] = ()
+    problem: Problem = flax.struct.field(pytree_node=False)
+    rounds: int | Int[Array, ""]
+    steps: int = flax.struct.field(pytree_node=False)
+    halving: tuple[Rung, ...] = flax.struct.field(pytree_node=False, default=())
+    room: int | None = flax.struct.field(pytree_node=False, default=None)
+    """Rounds that the history has room for; None: `rounds`, which then is no traced number."""
+    work: WorkList | None = None
+    """None: what `rounds` and `halving` say."""
 
     def _work(self, given: Given) -> WorkList:
+        if self.work is not None:
+            return self.work
+        assert isinstance(self.rounds, int)
         return work_list(given.initial.translation.shape[0], self.rounds, self.halving)
 
     def items(self, given: Given) -> int:
         return len(self._work(given).rounds)
 
+    def with_room(self, given: Given) -> "Newton":
+        assert isinstance(self.rounds, int)
+        count, work = given.initial.translation.shape[0], self._work(given)
+        room = room_for(self.rounds, ROOM)
+        work = work.padded(room * -(-count // work.ranks.shape[1]))
+        return replace(self, rounds=np.int32(self.rounds), halving=(), room=room, work=work)
+
+    def cut(self, solution: Solution) -> Solution:
+        history = jax.device_get(solution.history)[:, : 1 + self.rounds * self.steps]
+        return replace(solution, history=jnp.asarray(history))
+
     def begin(self, given: Given) -> _Carry:
         terms, count = self.problem.terms, given.initial.translation.shape[0]
+        room = self.rounds if self.room is None else self.room
         return _Carry(
             jax.vmap(partial(_first_state, len(terms)))(given.initial),
             given.neighbours,
-            jnp.full((count, self.rounds, self.steps + 1, len(terms)), jnp.nan),
+            jnp.full((count, room, self.steps + 1, len(terms)), jnp.nan),
             jnp.arange(count),
         )
 
     def advance(self, given: Given, carry: _Carry, index: Any) -> _Carry:
-        rank, round_index, is_new_rung = (jnp.asarray(x)[index] for x in self._work(given).arrays)
-        state = carry.state
+        work, state = self._work(given), carry.state
+        columns = work.ranks, work.rounds, work.is_new_rung
+        rank, round_index, is_new_rung = (jnp.asarray(x)[index] for x in columns)
         rank_now = jnp.argsort(jnp.where(state.finite, state.best_loss, jnp.inf))
         ranking = jnp.where(is_new_rung, rank_now, carry.ranking)
         chosen = ranking[rank]
@@ -141,9 +172,10 @@ class Newton:
             [history[:, 0, :1], history[:, :, 1:].reshape(count, -1, len(terms))], 1
         )
         losses = final_total(terms, history, given.weights)
-        codes = jax.vmap(result_code)(state.best_loss, state.finite, losses)
-        finalists = carry.ranking[: self._work(given).finalists]
-        stopped = jnp.isin(jnp.arange(count), finalists, invert=True)
+        code = jax.vmap(result_code, in_axes=(0, 0, 0, None))
+        codes = code(state.best_loss, state.finite, losses, 1 + self.rounds * self.steps)
+        is_behind = jnp.arange(count) >= self._work(given).finalists
+        stopped = jnp.zeros(count, bool).at[carry.ranking].set(is_behind)
         codes = jnp.where(stopped & state.finite, ResultCode.STOPPED_EARLY.value, codes)
         return Solution(
             unknowns=Unknowns(matrix_to_rotation_6d(state.best.rotations), state.best.translations),
@@ -172,7 +204,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
     terms = problem.terms
     state, neighbours = carry
     poses = state.poses
-    progress = index / max(rounds - 1, 1)
+    progress = progress_of(index, rounds)
 
     def look(poses: _Poses) -> _Local:
         def loss_of(poses: _Poses):
@@ -206,7 +238,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
         return (_keep_best(terms, weights, state, here), here), here.report
 
     unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
-    rarely = index % max(rounds // 2, 1) == 0
+    rarely = index % jnp.maximum(rounds // 2, 1) == 0
     neighbours = problem.refresh(scene, unknowns, neighbours, rarely)
     posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
     curvature = total_curvature(terms, posed, weights_at(terms, weights, progress), weights)

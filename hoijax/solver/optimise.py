@@ -1,11 +1,13 @@
-"""Solve one problem for K candidates at once: Adam inside `lax.scan`, best-so-far, result codes.
+"""Solve one problem for K candidates at once: Adam in one compiled loop, best-so-far, result codes.
 
-Nothing in the loop talks to the host. Structure (terms, step counts) is static; every number
-(weights, learning rate, scene) is traced, so a sweep compiles once.
+Nothing in the loop talks to the host. Structure (terms, steps between refreshes) is static; every
+number (weights, learning rate, scene) is traced, so a sweep compiles once. So is the number of steps
+where a descent goes by segments: only the length of its history is static, and generous.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import partial
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -21,6 +24,8 @@ from hoijax.solver.segments import Given, whole
 
 CONVERGED_SHARE = 1e-3
 """Converged: the last tenth of the steps lowered the best loss by less than this share."""
+ROOM = 1024
+"""Steps that a history has room for: descents of up to so many share a program."""
 
 
 class ResultCode(IntEnum):
@@ -95,8 +100,8 @@ class _Carry:
 
     states: _State
     neighbours: Any
-    reports: Float[Array, "K rounds chunk n"]
-    losses: Float[Array, "K rounds chunk"]
+    reports: Float[Array, "K room n"]
+    losses: Float[Array, "K room"]
 
 
 @partial(jax.jit, static_argnames=("problem", "steps", "refresh_every"))
@@ -120,30 +125,35 @@ def optimise(
     return whole(Adam(problem, steps, refresh_every), given)
 
 
-@dataclass(frozen=True)
+@flax.struct.dataclass
 class Adam:
     """`optimise` as items of work (`solver.segments`): one is the steps between two refreshes."""
 
-    problem: Problem
-    steps: int
-    refresh_every: int
+    problem: Problem = flax.struct.field(pytree_node=False)
+    steps: int | Int[Array, ""]
+    refresh_every: int = flax.struct.field(pytree_node=False)
+    room: int | None = flax.struct.field(pytree_node=False, default=None)
+    """Steps that the history has room for; None: `steps`, which then is no traced number."""
 
     @property
-    def rounds(self) -> int:
-        return -(-self.steps // self.refresh_every)
-
-    @property
-    def chunk(self) -> int:
-        """Steps of a round."""
-        return min(self.refresh_every, self.steps)
+    def _rounds(self) -> Any:
+        return (self.steps + self.refresh_every - 1) // self.refresh_every
 
     def items(self, given: Given) -> int:
-        return self.rounds
+        return self._rounds
+
+    def with_room(self, given: Given) -> "Adam":
+        assert isinstance(self.steps, int)
+        return replace(self, steps=np.int32(self.steps), room=room_for(self.steps, ROOM))
+
+    def cut(self, solution: Solution) -> Solution:
+        history = jax.device_get(solution.history)[:, : self.steps]
+        return replace(solution, history=jnp.asarray(history))
 
     def begin(self, given: Given) -> _Carry:
         terms = self.problem.terms
         count = jax.tree.leaves(given.initial)[0].shape[0]
-        shape = (count, self.rounds, self.chunk)
+        shape = (count, self.steps if self.room is None else self.room)
 
         def first(initial: Any) -> _State:
             return _State(
@@ -159,76 +169,87 @@ class Adam:
         return _Carry(states, given.neighbours, jnp.zeros((*shape, len(terms))), jnp.zeros(shape))
 
     def advance(self, given: Given, carry: _Carry, index: Any) -> _Carry:
-        one = partial(_one_round, self, given, index)
-        states, neighbours, reports, losses = jax.vmap(one)(carry.states, carry.neighbours)
-        return _Carry(
-            states,
-            neighbours,
-            carry.reports.at[:, index].set(reports),
-            carry.losses.at[:, index].set(losses),
-        )
+        rarely = index % jnp.maximum(self._rounds // 4, 1) == 0
+        refresh = jax.vmap(partial(self.problem.refresh, given.scene), in_axes=(0, 0, None))
+        neighbours = refresh(carry.states.unknowns, carry.neighbours, rarely)
+        step = jax.vmap(partial(_one_step, self, given), in_axes=(None, 0, 0))
+        put = partial(jax.lax.dynamic_update_index_in_dim, axis=1)
+
+        def one_more(index: Any, found: Any) -> Any:
+            states, reports, losses = found
+            states, report, loss = step(index, neighbours, states)
+            return states, put(reports, report, index), put(losses, loss, index)
+
+        first = index * self.refresh_every
+        last = jnp.minimum(first + self.refresh_every, self.steps)
+        found = carry.states, carry.reports, carry.losses
+        states, reports, losses = jax.lax.fori_loop(first, last, one_more, found)
+        return _Carry(states, neighbours, reports, losses)
 
     def finish(self, given: Given, carry: _Carry) -> Solution:
-        states = carry.states
-        losses = carry.losses.reshape(carry.losses.shape[0], -1)[:, : self.steps]
-        reports = carry.reports.reshape(*losses.shape[:1], -1, len(self.problem.terms))
+        states, losses = carry.states, carry.losses
+        code = jax.vmap(result_code, in_axes=(0, 0, 0, None))
         return Solution(
             unknowns=states.best,
             losses=states.best_loss,
             initial_losses=losses[:, 0],
             reports=states.best_report,
-            codes=jax.vmap(result_code)(states.best_loss, states.finite, losses),
-            history=reports[:, : self.steps],
+            codes=code(states.best_loss, states.finite, losses, self.steps),
+            history=carry.reports,
         )
 
 
-def _one_round(adam: Adam, given: Given, index: Any, state: _State, neighbours: Any):
-    """The steps of round `index` of one candidate: (state, neighbours, reports, losses)."""
-    problem, terms, steps = adam.problem, adam.problem.terms, adam.steps
-    weights, schedule = given.weights, given.schedule
-    scaled = optax.scale_by_adam()
+def room_for(count: int, least: int) -> int:
+    """`least`, or as many doublings of it as `count` needs."""
+    return least * 2 ** max(math.ceil(math.log2(count / least)), 0)
 
-    def loss_of(unknowns, neighbours, progress):
+
+def _one_step(adam: Adam, given: Given, index: Any, neighbours: Any, state: _State):
+    """Step `index` of one candidate: (state, report, loss)."""
+    problem, terms = adam.problem, adam.problem.terms
+    weights, schedule = given.weights, given.schedule
+    progress = progress_of(index, adam.steps)
+    angle = progress_of(index, adam.steps, jnp.pi)
+
+    def loss_of(unknowns):
         posed = problem.pose(given.scene, unknowns, neighbours)
         return evaluate(terms, posed, weights, progress)
 
-    def step(state: _State, index):
-        progress = index / max(steps - 1, 1)
-        (_, report), gradient = jax.value_and_grad(loss_of, has_aux=True)(
-            state.unknowns, neighbours, progress
-        )
-        loss = final_total(terms, report, weights)
-        finite = state.finite & jnp.isfinite(loss) & all_finite(gradient)
-        running = index < steps  # the last round is filled up with steps that change nothing
-        better = finite & running & (loss < state.best_loss)
-        best = choose(better, state.unknowns, state.best)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
-            updates, moments = scaled.update(gradient, state.moments)
-        span = schedule.learning_rate - schedule.final_learning_rate
-        rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
-        moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
-        state = _State(
-            unknowns=choose(finite & running, moved, state.unknowns),
-            moments=choose(finite & running, moments, state.moments),
-            best=best,
-            best_loss=jnp.where(better, loss, state.best_loss),
-            best_report=jnp.where(better, report, state.best_report),
-            finite=finite,
-        )
-        return state, (report, loss)
+    (_, report), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.unknowns)
+    loss = final_total(terms, report, weights)
+    finite = state.finite & jnp.isfinite(loss) & all_finite(gradient)
+    better = finite & (loss < state.best_loss)
+    best = choose(better, state.unknowns, state.best)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
+        updates, moments = optax.scale_by_adam().update(gradient, state.moments)
+    span = schedule.learning_rate - schedule.final_learning_rate
+    rate = schedule.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(angle))
+    moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
+    state = _State(
+        unknowns=choose(finite, moved, state.unknowns),
+        moments=choose(finite, moments, state.moments),
+        best=best,
+        best_loss=jnp.where(better, loss, state.best_loss),
+        best_report=jnp.where(better, report, state.best_report),
+        finite=finite,
+    )
+    return state, report, loss
 
-    rarely = index % max(adam.rounds // 4, 1) == 0
-    neighbours = problem.refresh(given.scene, state.unknowns, neighbours, rarely)
-    indices = index * adam.refresh_every + jnp.arange(adam.chunk)
-    state, (reports, losses) = jax.lax.scan(step, state, indices)
-    return state, neighbours, reports, losses
+
+def progress_of(index: Int[Array, ""], count: Any, end: float = 1.0) -> Float[Array, ""]:
+    """0 at the first of `count` items, `end` at the last. One product with what one item adds, as
+    compilers make of a constant `count`: a traced one then gives the same bits."""
+    intervals = jnp.maximum(count - 1, 1).astype(jnp.float32)
+    return index.astype(jnp.float32) * (end * (1.0 / intervals))
 
 
 def result_code(
-    best_loss: Float[Array, ""], finite: Array, losses: Float[Array, " steps"]
+    best_loss: Float[Array, ""], finite: Array, losses: Float[Array, " room"], steps: Any = None
 ) -> Int[Array, ""]:
-    """How one candidate ended, from its loss at every step."""
-    early = jnp.min(losses[: max(losses.shape[0] * 9 // 10, 1)])
+    """How one candidate ended, from its loss at every step: the first `steps`, or all."""
+    steps = losses.shape[0] if steps is None else steps
+    is_early = jnp.arange(losses.shape[0]) < jnp.maximum(steps * 9 // 10, 1)
+    early = jnp.min(jnp.where(is_early, losses, jnp.inf))
     improving = best_loss < early * (1.0 - CONVERGED_SHARE)
     ended = jnp.where(improving, ResultCode.STEP_LIMIT.value, ResultCode.CONVERGED.value)
     return jnp.where(finite, ended, ResultCode.NOT_FINITE.value).astype(jnp.int32)

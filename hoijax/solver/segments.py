@@ -3,7 +3,8 @@
 Both optimisers are a list of equal items of work. Where nobody looks, all of them are one loop in one
 program (`whole`). A long solve walks through them from Python (`in_segments`), with the bounds of the
 loop as numbers: wherever it is cut, the same program did the same items, so a descent that was
-interrupted and continued ends on the same bits as one that was not.
+interrupted and continued ends on the same bits as one that was not. How many items there are is a
+number of that program too: more steps, or fewer, compile nothing.
 """
 
 import time
@@ -35,10 +36,17 @@ class Given:
 
 @runtime_checkable
 class Stepper(Protocol):
-    """An optimiser as items of work; frozen and compared by value, for programs are kept by it."""
+    """An optimiser as items of work, frozen: static structure, and numbers as leaves of a pytree.
+
+    Compared by value where no number is traced (`whole`), for programs are kept by it.
+    """
 
     def items(self, given: Given) -> int:
-        """How many items of work there are."""
+        """How many items of work there are. Not asked of what `with_room` returned."""
+        ...
+
+    def with_room(self, given: Given) -> "Stepper":
+        """The same with its number of items traced, and room for others in what it keeps."""
         ...
 
     def begin(self, given: Given) -> Any:
@@ -51,6 +59,10 @@ class Stepper(Protocol):
 
     def finish(self, given: Given, carry: Any) -> Any:
         """The Solution so far."""
+        ...
+
+    def cut(self, solution: Any) -> Any:
+        """A Solution of the stepper `with_room`, computed, as long as this one's. Compiles nothing."""
         ...
 
 
@@ -85,12 +97,12 @@ def run_whole(stepper: Stepper, given: Given) -> Any:
     return whole(stepper, given)
 
 
-@partial(jax.jit, static_argnames=("stepper",))
+@jax.jit
 def _begin(stepper: Stepper, given: Given) -> Any:
     return stepper.begin(given)
 
 
-@partial(jax.jit, static_argnames=("stepper",), donate_argnames=("carry",))
+@partial(jax.jit, donate_argnames=("carry",))
 def _segment(stepper: Stepper, given: Given, carry: Any, first: Any, last: Any) -> tuple[Any, Any]:
     """Items [first, last), and the Solution so far. One program also begins and finishes: three
     would take longer to compile than the two small ones to run every time."""
@@ -113,8 +125,8 @@ def in_segments(
     takes. Where the descent was kept half done, it goes on from there. Without `watch` all items are
     one segment of the same program.
     """
+    total, exact, stepper = stepper.items(given), stepper, stepper.with_room(given)
     like = _begin.eval_shape(stepper, given)  # traced once, never compiled
-    total = stepper.items(given)
     kept = None if watch is None else watch.resume(like)
     done, carry = kept or (0, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like))
     carry = jax.device_put(carry)
@@ -131,4 +143,4 @@ def in_segments(
             if watch is not None:
                 watch.look(done, total, carry)
             preemption.leave_if_asked()
-    return solution
+    return exact.cut(solution)
