@@ -133,7 +133,7 @@ RENDERED_TERMS = (
 """Added to TERMS where pictures are drawn."""
 JOINT_TERMS = (
     LossTerm.constant("object_joint_limits", of_joints(articulation.joint_limits), 1e3),
-    LossTerm.constant("object_joint_smoothness", of_joints(articulation.joint_smoothness), 3e3),
+    LossTerm.constant("object_joint_smoothness", of_joints(articulation.joint_smoothness), 1e4),
 )
 """Added to TERMS where objects hang on joints."""
 HAND_TERMS = (LossTerm.constant("finger_prior", finger_prior, 0.3),)
