@@ -256,7 +256,7 @@ def stage_anchor(
         seen=seen_people(o, Ts_world_pointmap, settings.points, people),
         fps=jnp.asarray(float(bundle.fps), jnp.float32),
         frames=frames,
-        joints=object_joints(bundle.joints),
+        joints=object_joints(bundle.joints, bundle.assets),
         pose_model=None if settings.vposer is None else load_vposer(settings.vposer),
     )
     return scene, subset

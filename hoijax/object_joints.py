@@ -1,5 +1,7 @@
 """Joints between the objects of a scene: poses of children from their parents' and the joints' values."""
 
+from collections.abc import Sequence
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hoijax.objects.articulated import rotation_about
+from hoijax.objects.asset import Asset
 from hoijax.objects.joints import PRISMATIC, Joint
 from hoijax.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.scene import Unknowns
@@ -23,13 +26,15 @@ class ObjectJoints:
     axes: Float[Array, "D 3"]
     lower: Float[Array, " D"]
     upper: Float[Array, " D"]
+    levers: Float[Array, " D"]
+    """Metres by which the child's surface moves for a unit of the value, root mean square."""
     parents: tuple[int, ...] = flax.struct.field(pytree_node=False)
     children: tuple[int, ...] = flax.struct.field(pytree_node=False)
     slides: tuple[bool, ...] = flax.struct.field(pytree_node=False)
 
 
-def object_joints(joints: tuple[Joint, ...]) -> ObjectJoints | None:
-    """The bundle's joints as arrays; None without any."""
+def object_joints(joints: tuple[Joint, ...], assets: Sequence[Asset]) -> ObjectJoints | None:
+    """The bundle's joints between these objects as arrays; None without any."""
     if not joints:
         return None
     return ObjectJoints(
@@ -37,10 +42,20 @@ def object_joints(joints: tuple[Joint, ...]) -> ObjectJoints | None:
         axes=jnp.asarray(np.stack([j.axis for j in joints]), jnp.float32),
         lower=jnp.asarray([j.lower for j in joints], jnp.float32),
         upper=jnp.asarray([j.upper for j in joints], jnp.float32),
+        levers=jnp.asarray([_lever(j, assets[j.child]) for j in joints], jnp.float32),
         parents=tuple(j.parent for j in joints),
         children=tuple(j.child for j in joints),
         slides=tuple(j.kind == PRISMATIC for j in joints),
     )
+
+
+def _lever(joint: Joint, child: Asset) -> float:
+    if joint.kind == PRISMATIC:
+        return 1.0
+    across = np.cross(
+        child.samples, joint.axis
+    )  # the child's frame is the joint's after the motion
+    return float(np.sqrt(np.mean(np.sum(across**2, axis=-1))))
 
 
 def jointed(

@@ -119,6 +119,7 @@ def measure(name: str, seed: int, options: Options) -> dict:
         "seed": seed,
         "unit": "cm" if joint.kind == PRISMATIC else "deg",
         "start_median": round(float(np.median(first)), 2),
+        "start_worst": round(float(first.max()), 2),
         "median": round(float(np.median(error)), 2),
         "p90": round(float(np.percentile(error, 90)), 2),
         "worst": round(float(error.max()), 2),
@@ -126,6 +127,7 @@ def measure(name: str, seed: int, options: Options) -> dict:
         "hidden": round(float((seen < MANY).mean()), 3),
         "seconds": round(time.perf_counter() - begun, 1),
         "errors": [round(float(e), 2) for e in error],
+        "start_errors": [round(float(e), 2) for e in first],
         "truth": [round(float(v), 2) for v in in_units(truth[0], joint)],
         "seen": [int(n) for n in seen],
     }

@@ -103,6 +103,7 @@ def object_joints() -> ObjectJoints:
         jnp.asarray([[0.0, 0.6, 0.8]]),
         jnp.asarray([-0.2]),
         jnp.asarray([0.5]),
+        jnp.asarray([0.4]),
         parents=(0,),
         children=(1,),
         slides=(False,),

@@ -13,15 +13,20 @@ from small_scene import as_users_run, run
 
 import hoijax.pipeline
 from hoijax.anchor_config import AnchorSettings
+from hoijax.bodies import load_body
 from hoijax.bundle import read_bundle, read_truth, write_bundle
+from hoijax.config import SolveSettings
 from hoijax.errors import UserError
-from hoijax.methods import joint_start
+from hoijax.frames import compose_rigid
+from hoijax.methods import joint_paths, joint_refine, joint_tree
+from hoijax.methods.point_maps import align
 from hoijax.object_joints import ObjectJoints, jointed, object_joints
 from hoijax.objects.articulated import is_articulated, load_articulated, pose_links
 from hoijax.objects.joints import joints_between
 from hoijax.result import load_result
 from hoijax.rotations import rotation_6d_to_matrix
 from hoijax.scene import Unknowns
+from hoijax.staging import build_scene, posed_bodies
 from priors.articulated_scenes import joint_motion, observe_articulated, scene_objects
 
 FRAMES = 12
@@ -116,7 +121,7 @@ def test_jointed_poses_equal_the_tree(rng):
         links=(*drawer.links, drawer.links[1]),
         joints=(joint, second),
     )
-    joints = object_joints(asset.joints)
+    joints = object_joints(asset.joints, [link for link in asset.links if link is not None])
     assert isinstance(joints, ObjectJoints)
     values = rng.uniform(-1, 1, (2, 4)).astype(np.float32)
     centres = rng.normal(size=(3, 3)).astype(np.float32)
@@ -149,15 +154,15 @@ def test_paths_of_a_joint_are_the_cheapest_of_all(rng):
         steps, bends = np.diff(value), np.diff(value, n=2)
         moved, bent = (np.diff(place, n=n, axis=0) for n in (1, 2))
         total = cost[np.arange(frames), list(path)].sum()
-        total += joint_start.STEP_COST * (steps**2).sum() + joint_start.BEND_COST * (bends**2).sum()
-        total += joint_start.STEP_SHARE * (moved**2).sum() / 3
-        return float(total + joint_start.BEND_SHARE * (bent**2).sum() / 3)
+        total += joint_paths.STEP_COST * (steps**2).sum() + joint_paths.BEND_COST * (bends**2).sum()
+        total += joint_paths.STEP_SHARE * (moved**2).sum() / 3
+        return float(total + joint_paths.BEND_SHARE * (bent**2).sum() / 3)
 
     best = min(itertools.product(range(count), repeat=frames), key=price)
-    found = joint_start._best_path(cost, corners)
+    found = joint_paths.best_path(cost, corners)
     assert price(found) == pytest.approx(price(best), rel=1e-9)
     flat = np.zeros((2, count, 1, 3))
-    assert list(joint_start._best_path(cost[:2], flat)) == list(cost[:2].argmin(axis=1))
+    assert list(joint_paths.best_path(cost[:2], flat)) == list(cost[:2].argmin(axis=1))
 
 
 def test_a_hidden_link_goes_on_as_it_moved():
@@ -165,9 +170,86 @@ def test_a_hidden_link_goes_on_as_it_moved():
     frames, seen = 12, 6
     cost = 1e-3 * (np.arange(31) - 2 * np.arange(frames)[:, None]) ** 2
     cost[seen:] = 0.0
-    path = joint_start._best_path(cost, np.zeros((frames, 31, 1, 3)))
+    path = joint_paths.best_path(cost, np.zeros((frames, 31, 1, 3)))
     assert np.abs(path - 2 * np.arange(frames)).max() <= 4
     assert path[-1] > 2 * seen + 4
+
+
+@pytest.fixture(scope="module")
+def chest_scene(made):
+    """What the search sees of the chest, in the world of the true bodies."""
+    bundle, truth, _ = made
+    settings = SolveSettings(points=128)
+    full = posed_bodies(load_body(bundle.bodies[0]), bundle.observations)
+    aligned = align(bundle.observations, full, settings.alignment)
+    parts = bundle.affordance, bundle.assets, bundle.observations, bundle.bodies[0]
+    return build_scene(*parts, aligned, full, settings), truth
+
+
+def test_how_links_follow_from_each_other(rng):
+    """Against small turns and shifts of the whole chain, taken by hand; from either end."""
+    T = np.eye(4)
+    T[:3, :3] = Rotation.from_rotvec([0.7, -1.1, 0.4]).as_matrix()
+    T[:3, 3] = 0.3, -0.1, 0.2
+    joints = ObjectJoints(
+        jnp.asarray(np.stack([T, np.linalg.inv(T)]), jnp.float32),
+        jnp.asarray([[0.48, 0.6, 0.64], [0.0, 0.6, 0.8]]),
+        jnp.full(2, -1.0),
+        jnp.full(2, 1.0),
+        jnp.ones(2),
+        parents=(0, 1),
+        children=(1, 2),
+        slides=(True, False),
+    )
+    centres = list(jnp.asarray(rng.normal(size=(3, 3)), jnp.float32))
+    root = jnp.asarray(compose_rigid(Rotation.from_rotvec([1, 2, 0.5]).as_matrix(), np.ones(3)))
+    root = root.astype(jnp.float32)
+    for anchor in (0, 2):
+        tree = joint_tree.tree_from(joints, anchor)
+        own = [centres[link] for link in (anchor, *(hop[2] for hop in tree.hops))]
+
+        def placed(move, tree=tree, own=own):
+            q = jnp.asarray([0.2, -0.5]) + move[6:]
+            return joint_tree.place(joints, tree, joint_tree.moved(root, move, own[0]), q)
+
+        ways = joint_tree.ways_of(joints, tree, placed(jnp.zeros(8)), own)
+        for axis, step in enumerate(1e-2 * np.eye(8, dtype=np.float32)):
+            ahead, behind = placed(jnp.asarray(step)), placed(jnp.asarray(-step))
+            for way, a, b, c in zip(ways, ahead, behind, own, strict=True):
+                turn = Rotation.from_matrix(np.asarray(a[:3, :3] @ b[:3, :3].T)).as_rotvec()
+                shift = (a[:3, :3] - b[:3, :3]) @ c + a[:3, 3] - b[:3, 3]
+                expected = np.concatenate([turn, shift]) / 2e-2
+                np.testing.assert_allclose(way[:, axis], expected, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_a_lid_and_its_box_are_refined_together(made, chest_scene):
+    """From a box turned by ten degrees and a lid twenty degrees off, in every frame."""
+    (bundle, _, values), (scene, truth) = made, chest_scene
+    joints = object_joints(bundle.joints, bundle.assets)
+    assert joints is not None
+    start = np.array(truth.Ts_world_object[0], np.float32)
+    turn = Rotation.from_rotvec(np.radians(10.0) * np.array([0.6, 0.0, 0.8])).as_matrix()
+    start[:, :3, :3] = start[:, :3, :3] @ turn
+    first = (values.T + np.radians(20.0)).astype(np.float32)
+    tree = joint_tree.tree_from(joints, 0)
+    poses, found = joint_refine.refine_tree(
+        scene, joints, tree, jnp.asarray(start[:, None]), jnp.asarray(first[:, None])
+    )
+    lid = np.degrees(np.abs(np.asarray(found)[:, 0, 0] - values[0]))
+    seen = bundle.observations.object_point_mask.sum(axis=-1).min(axis=0) > 40
+    assert seen.sum() > FRAMES // 2
+    assert np.median(lid[seen]) < 5.0, lid
+    away = np.asarray(poses)[:, 0, :3, :3] @ np.swapaxes(truth.Ts_world_object[0][:, :3, :3], 1, 2)
+    assert np.degrees(np.median(Rotation.from_matrix(away).magnitude()[seen])) < 4.0
+    poses, found, prices = joint_refine.refine_paths(
+        scene, joints, tree, jnp.asarray(start[None]), jnp.asarray(first[None])
+    )
+    clip = np.degrees(np.abs(np.asarray(found)[0, :, 0] - values[0]))
+    assert clip.max() < 10.0, clip  # also where the lid is not seen
+    assert np.isfinite(prices).all()
+    links = joint_tree.placed_links(joints, tree, poses, found)
+    np.testing.assert_allclose(lid_angles([links[0][0], links[1][0]]), found[0, :, 0], atol=1e-2)
 
 
 def test_bundles_keep_joints_and_refuse_wrong_ones(made, tmp_path):

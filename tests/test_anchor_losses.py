@@ -341,11 +341,11 @@ def twin_object_limits(scene, posed, _):
     return beyond**2, np.ones(values.shape, bool)
 
 
-def twin_object_bend(_, posed, __):
-    values = np.asarray(posed.joint_values)
+def twin_object_bend(scene, posed, __):
+    values = np.asarray(posed.joint_values) * np.asarray(scene.joints.levers)[:, None]
     mask = np.zeros(values.shape, bool)
     mask[:, 1:-1] = True
-    return np.pad(np.diff(values, 2, axis=1) ** 2, ((0, 0), (1, 1))), mask
+    return np.pad(0.25 * np.diff(values, 2, axis=1) ** 2, ((0, 0), (1, 1))), mask
 
 
 def twin_fingers(scene, posed, _):
@@ -434,6 +434,21 @@ def test_gradients_equal_differences(case, group):
         away = np.sort(np.abs(found[:, i] - expected[:, i]))
         away = np.linalg.norm(away[:-1] if name in KINKED else away)
         assert away <= margin * scale, (name, found[:, i], expected[:, i])
+
+
+def test_what_hangs_on_a_joint_is_smooth_relative_to_its_parent(case):
+    """The smoothness of free objects leaves it alone: its own term holds it."""
+    (scene, _, _), (_, _, _, posed) = case
+    for name in ("translation_smoothness", "rotation_smoothness"):
+        term = next(
+            t for t in anchor_table(drawn=False, jointed=True, hands=False) if t.name == name
+        )
+        values, mask = term.function(posed)
+        assert np.asarray(mask).any(axis=1).tolist() == [True, False]
+        loose = dataclasses.replace(posed, scene=dataclasses.replace(scene, joints=None))
+        again, both = term.function(loose)
+        np.testing.assert_array_equal(again, values)
+        assert np.asarray(both).all()
 
 
 def test_fingers_are_drawn_to_where_they_started(rng):

@@ -159,8 +159,10 @@ def test_limit_and_smoothness_terms(rng):
         np.array([0.5, np.inf, 1.0], np.float32),
     )
 
+    levers = np.array([0.5, 2.0, 1.0], np.float32)
+
     def posed(values):
-        return PosedArticulation(values, jnp.zeros((6, 1, 4, 4)), lower, upper)
+        return PosedArticulation(values, jnp.zeros((6, 1, 4, 4)), lower, upper, levers)
 
     twin = np.zeros((3, 6))
     bends = np.zeros((3, 6))
@@ -169,7 +171,8 @@ def test_limit_and_smoothness_terms(rng):
             x = values[t, d]
             twin[d, t] = max(lower[d] - x, 0, x - upper[d]) ** 2
             if 0 < t < 5:
-                bends[d, t] = (values[t + 1, d] - 2 * x + values[t - 1, d]) ** 2
+                bend = x - (values[t + 1, d] + values[t - 1, d]) / 2
+                bends[d, t] = (levers[d] * bend) ** 2
     for function, expected in ((joint_limits, twin), (joint_smoothness, bends)):
         found, mask = function(posed(jnp.asarray(values)))
         np.testing.assert_allclose(np.where(mask, found, 0.0), expected, atol=1e-4)
@@ -207,7 +210,9 @@ def pose_laptop(scene, unknowns, neighbours):
     del neighbours
     values = unknowns["values"]
     Ts = jax.vmap(lambda v: pose_links(scene["tree"], v, scene["T_world_asset"]))(values)
-    return scene, PosedArticulation(values, Ts, scene["tree"].lower, scene["tree"].upper)
+    return scene, PosedArticulation(
+        values, Ts, scene["tree"].lower, scene["tree"].upper, np.ones(1)
+    )
 
 
 def keep(scene, unknowns, neighbours, rarely):

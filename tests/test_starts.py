@@ -38,8 +38,8 @@ from hoijax.solver.paths import PathCosts, best_paths, transition
 from hoijax.solver.pose_search import (
     FrameEvidence,
     SearchObject,
-    _residuals,
     pose_cost,
+    residuals,
     search_frames,
 )
 
@@ -148,10 +148,10 @@ def test_closed_form_jacobian_equals_automatic_differentiation(made):
 
     def residual(step):
         turned = axis_angle_to_matrix(step[:3]) @ rotation
-        return _residuals(thing, frame, turned, translation + step[3:])[0]
+        return residuals(thing, frame, turned, translation + step[3:])[0]
 
     automatic = jax.jit(jax.jacfwd(residual))(jnp.zeros(6))
-    closed = jax.jit(_residuals)(thing, frame, rotation, translation)[1]
+    closed = jax.jit(residuals)(thing, frame, rotation, translation)[1]
     scale = np.abs(np.asarray(automatic)).max(axis=0)
     assert (scale > 0.0).all()
     np.testing.assert_allclose(closed, automatic, atol=1e-4 * scale.max())

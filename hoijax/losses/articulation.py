@@ -22,9 +22,14 @@ def joint_limits(posed: PosedArticulation) -> tuple[Values, Mask]:
 
 
 def joint_smoothness(posed: PosedArticulation) -> tuple[Values, Mask]:
-    """Squared second difference of every joint value over frames; the ends have none. (D, T)"""
-    values = jnp.swapaxes(jnp.asarray(posed.joint_values), -1, -2)
-    bend = values[:, 2:] - 2.0 * values[:, 1:-1] + values[:, :-2]
+    """Squared distance of what hangs on a joint to the mid-point of its neighbours in time. (D, T)
+
+    In square metres, by the joint's lever: a laptop's lid, a door and a drawer are held alike, and as
+    `translation_smoothness` holds free objects. It is the motion relative to the parent. The first
+    and the last frame have none.
+    """
+    values = jnp.swapaxes(jnp.asarray(posed.joint_values), -1, -2) * posed.levers[:, None]
+    bend = values[:, 1:-1] - 0.5 * (values[:, :-2] + values[:, 2:])
     bend = jnp.pad(bend, ((0, 0), (1, 1)))
     inner = jnp.arange(values.shape[-1])
     mask = (inner > 0) & (inner < values.shape[-1] - 1)

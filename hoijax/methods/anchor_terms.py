@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from hoijax.anchor_scene import (
@@ -63,10 +64,26 @@ def of_joints(function: LossFunction) -> LossFunction:
         last = jnp.broadcast_to(jnp.asarray([0.0, 0.0, 0.0, 1.0]), (*links.shape[:2], 1, 4))
         links = jnp.swapaxes(jnp.concatenate([links, last], axis=-2), 0, 1)
         return function(
-            PosedArticulation(jnp.swapaxes(values, 0, 1), links, joints.lower, joints.upper)
+            PosedArticulation(
+                jnp.swapaxes(values, 0, 1), links, joints.lower, joints.upper, joints.levers
+            )
         )
 
     term.__name__ = f"object_{function.__name__}"
+    return term
+
+
+def of_free_objects(function: LossFunction) -> LossFunction:
+    """As `of_objects`, of objects that have a pose of their own: none that hangs on a joint."""
+
+    def term(posed: AnchorPosed):
+        values, mask = function(posed.objects)
+        joints = posed.scene.joints
+        if joints is not None:
+            mask = mask.at[np.asarray(joints.children)].set(False)
+        return values, mask
+
+    term.__name__ = function.__name__
     return term
 
 
@@ -96,8 +113,10 @@ TERMS = (
     ),
     LossTerm.constant("part_points", of_objects(fit.robust_part_points), 3e2, scale=fit.POINT_RHO),
     LossTerm.constant("model_mask", of_objects(fit.model_mask), 2e-2, scale=fit.MASK_RHO),
-    LossTerm.constant("translation_smoothness", of_objects(smoothness.translation_smoothness), 3e3),
-    LossTerm.constant("rotation_smoothness", of_objects(smoothness.rotation_smoothness), 1e2),
+    LossTerm.constant(
+        "translation_smoothness", of_free_objects(smoothness.translation_smoothness), 3e3
+    ),
+    LossTerm.constant("rotation_smoothness", of_free_objects(smoothness.rotation_smoothness), 1e2),
     LossTerm.constant("ground", of_objects(penetration.ground), 1e2),
     LossTerm.constant("object_penetration", object_penetration, 10.0),
     LossTerm("penetration", of_objects(penetration.penetration), 0.0, 1200.0),
@@ -115,7 +134,7 @@ RENDERED_TERMS = (
 """Added to TERMS where pictures are drawn."""
 JOINT_TERMS = (
     LossTerm.constant("object_joint_limits", of_joints(articulation.joint_limits), 1e3),
-    LossTerm.constant("object_joint_smoothness", of_joints(articulation.joint_smoothness), 1e2),
+    LossTerm.constant("object_joint_smoothness", of_joints(articulation.joint_smoothness), 1e4),
 )
 """Added to TERMS where objects hang on joints."""
 HAND_TERMS = (LossTerm.constant("finger_prior", finger_prior, 0.3),)

@@ -2,7 +2,8 @@
 
 The search finds every object alone, and those of symmetric shape (the base of a laptop, its lid) only up
 to their symmetry. Here every link of a tree is trusted in turn, in each of its symmetric poses; the other
-links follow from it joint by joint, and the start under which all of them fit what was seen is kept.
+links follow from it joint by joint. Then links and frames are fitted together (`joint_refine`), and the
+start is kept under which all links fit what was seen and move smoothly.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from hoijax.bundle import Bundle
 from hoijax.camera import project
@@ -18,6 +19,9 @@ from hoijax.config import SolveSettings
 from hoijax.frames import compose_rigid
 from hoijax.losses.lookup import bilinear
 from hoijax.methods.hoi_page import find_starts
+from hoijax.methods.joint_paths import best_path
+from hoijax.methods.joint_refine import FEW_POINTS, refine_paths, refine_tree
+from hoijax.methods.joint_tree import placed_links, tree_from
 from hoijax.numerics import geman_mcclure
 from hoijax.object_joints import ObjectJoints, joint_transforms, jointed, object_joints
 from hoijax.objects.asset import Asset
@@ -31,6 +35,8 @@ PATHS = 4
 """Paths of each link that are tried."""
 COST_SCALE = 1e3
 """Of squared metres beside the costs of `PathCosts`: the weight of seen points in the method."""
+REFINED = 24
+"""Poses of a link, in a frame, that are refined by all links."""
 GRID = 31
 """Values tried of a joint."""
 POINTS, SAMPLES = 128, 96
@@ -40,13 +46,6 @@ POINT_RHO = 0.10  # metres; a seen point further from its link than this says li
 MASK_RHO = 8.0  # pixels; a sample further outside the mask than this says little
 MASK_SHARE = 2e-5
 """Of a squared pixel beside a squared metre: as in the terms of the method."""
-STEP_COST, BEND_COST = 1e-6, 2e-5
-"""Of moving on by one value of the grid from frame to frame, and of changing that step by one, squared;
-points 1 and 4 mm off cost as much."""
-STEP_SHARE, BEND_SHARE = 0.05, 0.3
-"""Of squared metres by which the corners of a link step, and change their steps, beside those of points."""
-FEW_POINTS = 20.0
-"""So many seen points of a link count half of what many do."""
 NEW_TURN, NEW_SLIDE = 0.35, 0.08
 """Radians and metres from which on two starts are different ones."""
 
@@ -58,6 +57,8 @@ class _Fit:
     costs: Float[np.ndarray, " T"]
     values: dict[int, Float[np.ndarray, " T"]]
     poses: dict[int, Float[np.ndarray, "T 4 4"]]
+    price: float = 0.0
+    """By which fits of the whole clip compare: what was seen, and how they move."""
 
 
 def start_joints(
@@ -68,7 +69,7 @@ def start_joints(
     A link that looks alike from several sides is told apart by the others: its paths are searched anew,
     by how well all links fit.
     """
-    joints = object_joints(bundle.joints)
+    joints = object_joints(bundle.joints, bundle.assets)
     if joints is None:
         return find_starts(scene, bundle, settings), None
     starts = find_starts(scene, bundle, settings)
@@ -82,6 +83,7 @@ def start_joints(
             for anchor in sorted(tree)
             for T in _anchor_paths(scene, joints, anchor, bundle.assets[anchor], settings)
         ]
+        fits = _smoothed(scene, joints, fits)
         for k, fit in enumerate(_distinct(fits, count)):
             for d, own in fit.values.items():
                 values[k, d] = own
@@ -105,12 +107,10 @@ def _anchor_paths(
     rotation = rotation.reshape(len(seen), -1, 3, 3)
     centre = np.repeat(found[1], len(turns), axis=1).astype(np.float32)
     shift = centre - rotation @ asset.centre
-    costs = [
-        _fit_tree(scene, joints, anchor, compose_rigid(rotation[:, h], shift[:, h]), smooth=False)
-        for h in range(rotation.shape[1])
-    ]
-    unary = COST_SCALE * np.stack([fit.costs for fit in costs], axis=1)
-    unary = np.where(np.isfinite(np.repeat(found[2], len(turns), axis=1)), unary, np.inf)
+    poses = compose_rigid(rotation, shift)
+    allowed = np.isfinite(np.repeat(found[2], len(turns), axis=1))
+    poses, unary = _refined(scene, joints, anchor, poses, allowed)
+    rotation, centre = poses[..., :3, :3], poses[..., :3, 3] + poses[..., :3, :3] @ asset.centre
     one = np.eye(3)[None]
     paths, _ = best_paths(rotation, centre, unary, count=PATHS, symmetries=one)
     frames, out = np.arange(len(seen)), []
@@ -121,10 +121,70 @@ def _anchor_paths(
     return out
 
 
+def _refined(
+    scene: Scene,
+    joints: ObjectJoints,
+    anchor: int,
+    poses: Float[np.ndarray, "T H 4 4"],
+    allowed: Bool[np.ndarray, "T H"],
+) -> tuple[Float[np.ndarray, "T h 4 4"], Float[np.ndarray, "T h"]]:
+    """The hypotheses of a link, with the best of them refined by all links, and how all links fit.
+
+    Those that were not refined stay: where a link is hidden, what fits best is noise, and the path keeps
+    to where it was.
+    """
+
+    def fitted(poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = np.zeros((*poses.shape[:2], len(joints.parents)), np.float32)
+        costs = np.zeros(poses.shape[:2])
+        for h in range(poses.shape[1]):
+            fit = _fit_tree(scene, joints, anchor, poses[:, h], smooth=False)
+            costs[:, h] = fit.costs
+            for d, own in fit.values.items():
+                values[:, h, d] = own
+        return values, costs
+
+    values, costs = fitted(poses)
+    order = np.argsort(np.where(allowed, costs, np.inf), axis=1, kind="stable")[:, :REFINED]
+    rows = np.arange(len(poses))[:, None]
+    refined, _ = refine_tree(
+        scene,
+        joints,
+        tree_from(joints, anchor),
+        jnp.asarray(poses[rows, order]),
+        jnp.asarray(values[rows, order]),
+    )
+    refined = np.asarray(refined)
+    both = np.concatenate([poses, refined], axis=1)
+    costs = np.concatenate([costs, fitted(refined)[1]], axis=1)
+    allowed = np.concatenate([allowed, allowed[rows, order]], axis=1)
+    return both, np.where(allowed, COST_SCALE * costs, np.inf)
+
+
+def _smoothed(scene: Scene, joints: ObjectJoints, fits: list[_Fit]) -> list[_Fit]:
+    """All links of a tree and the whole clip fitted at once, from where each fit starts."""
+    out = []
+    for anchor in dict.fromkeys(next(iter(fit.poses)) for fit in fits):
+        own = [fit for fit in fits if next(iter(fit.poses)) == anchor]
+        tree = tree_from(joints, anchor)
+        values = np.zeros((len(own), *own[0].costs.shape, len(joints.parents)), np.float32)
+        for k, fit in enumerate(own):
+            for d, path in fit.values.items():
+                values[k, :, d] = path
+        first = jnp.asarray(np.stack([fit.poses[anchor] for fit in own]))
+        Ts, found, prices = refine_paths(scene, joints, tree, first, jnp.asarray(values))
+        placed = placed_links(joints, tree, Ts, found)
+        for k, fit in enumerate(own):
+            poses = {link: np.asarray(T[k]) for link, T in placed.items()}
+            moved = {d: np.asarray(found[k, :, d]) for d in fit.values}
+            out.append(_Fit(fit.costs, moved, poses, float(prices[k])))
+    return out
+
+
 def _distinct(fits: list[_Fit], count: int) -> list[_Fit]:
     """The best fits that differ from better ones; where there are too few, the best again."""
     chosen: list[_Fit] = []
-    for fit in sorted(fits, key=lambda f: f.costs.mean()):
+    for fit in sorted(fits, key=lambda f: f.price):
         if len(chosen) < count and all(_apart(fit, other) for other in chosen):
             chosen.append(fit)
     return [chosen[k % len(chosen)] for k in range(count)]
@@ -176,7 +236,7 @@ def _fit_tree(
         path = cost.argmin(axis=1)
         if smooth:
             corners = _corners(scene, other)
-            path = _best_path(cost, _placed(poses[known][:, None] @ step, corners))
+            path = best_path(cost, _placed(poses[known][:, None] @ step, corners))
         values[d] = grid[path]
         poses[other] = poses[known] @ step[path]
         total = total + cost[np.arange(len(path)), path]
@@ -191,9 +251,9 @@ def _corners(scene: Scene, link: int) -> Float[np.ndarray, "8 3"]:
 
 
 def _placed(
-    Ts_world_link: Float[np.ndarray, "T n 4 4"], points: Float[np.ndarray, "p 3"]
-) -> Float[np.ndarray, "T n p 3"]:
-    turned = np.einsum("tnij,pj->tnpi", Ts_world_link[..., :3, :3], points)
+    Ts_world_link: Float[np.ndarray, "*a 4 4"], points: Float[np.ndarray, "p 3"]
+) -> Float[np.ndarray, "*a p 3"]:
+    turned = np.einsum("...ij,pj->...pi", Ts_world_link[..., :3, :3], points)
     return turned + Ts_world_link[..., None, :3, 3]
 
 
@@ -235,39 +295,3 @@ def _costs(
         return jnp.where(seen.detected[link], cost, 0.0)
 
     return jnp.swapaxes(jax.lax.map(of_step, jnp.asarray(Ts_known_link)), 0, 1)
-
-
-def _best_path(
-    cost: Float[np.ndarray, "T n"], corners: Float[np.ndarray, "T n p 3"]
-) -> Int[np.ndarray, " T"]:
-    """Indices of the cheapest path under its frames' costs and its motion's (second-order Viterbi).
-
-    corners: points of the moved link in the world, for every value in every frame. Steps cost little and
-    changes of speed more, of the value and of the link itself: where a link is hidden, it keeps on moving
-    as it did, or stands still while what hangs on it moves.
-    """
-    frames, n = cost.shape
-    if frames < 3:
-        return cost.argmin(axis=1)
-    value = np.arange(n)
-    flat = corners.reshape(frames, n, -1) / np.sqrt(corners.shape[2])
-    flat = (flat - flat.mean(axis=(0, 1))).astype(np.float64)
-    square = np.sum(flat**2, axis=-1)
-    inner = np.einsum("tap,tbp->tab", flat[:-1], flat[1:])
-    skip = np.einsum("tap,tbp->tab", flat[:-2], flat[2:])
-    moved = square[:-1, :, None] + square[1:, None] - 2.0 * inner
-    step = STEP_COST * (value[:, None] - value) ** 2 + STEP_SHARE * moved
-    turn = BEND_COST * (value[:, None, None] - 2 * value[:, None] + value) ** 2
-    best = cost[0][:, None] + cost[1] + step[0]  # of paths that end in values (a, b)
-    back = []
-    for t in range(2, frames):
-        bend = square[t - 2][:, None, None] + 4.0 * square[t - 1][:, None] + square[t]
-        bend = bend - 4.0 * (inner[t - 2][:, :, None] + inner[t - 1])
-        bend = bend + 2.0 * skip[t - 2][:, None]
-        through = best[:, :, None] + turn + BEND_SHARE * bend
-        back.append(through.argmin(axis=0))
-        best = through.min(axis=0) + cost[t] + step[t - 1]
-    path = [int(x) for x in np.unravel_index(best.argmin(), best.shape)][::-1]
-    for pointers in reversed(back):
-        path.append(int(pointers[path[-1], path[-2]]))
-    return np.array(path[::-1])

@@ -89,6 +89,8 @@ class PosedArticulation:
     Ts_world_link: Float[AnyArray, "... T L 4 4"]
     lower: Float[AnyArray, "... D"]
     upper: Float[AnyArray, "... D"]
+    levers: Float[AnyArray, "... D"]
+    """Metres by which what hangs on a joint moves for a unit of its value."""
 
 
 def pose_links(

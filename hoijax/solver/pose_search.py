@@ -50,7 +50,7 @@ class SearchObject:
     """Weight of the point terms against the mask term, e.g. 1."""
 
 
-def _robust(squared: Array) -> tuple[Array, Array]:
+def robust(squared: Float[Array, " r"]) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
     """Geman-McClure cost and the weight of the equivalent reweighted least squares."""
     share = ROBUST**2 / (squared + ROBUST**2)
     return squared * share, share**2
@@ -86,21 +86,25 @@ def _mask_terms(thing: SearchObject, frame: FrameEvidence, rotation: Array, tran
     return distance / PIXEL_SIGMA, jacobian, weight
 
 
-def _residuals(thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
-    parts = zip(
-        _point_terms(thing, frame, rotation, translation),
-        _mask_terms(thing, frame, rotation, translation),
-        strict=True,
-    )
-    return tuple(jnp.concatenate(pair) for pair in parts)
+def residuals(
+    thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array
+) -> tuple[Float[Array, " r"], Float[Array, "r 6"], Float[Array, " r"]]:
+    """Residuals in sigmas, derivatives by the pose (turn about `translation`, shift) and weights.
+
+    First the observed points, twice, then the projected samples.
+    """
+    points = _point_terms(thing, frame, rotation, translation)
+    masks = _mask_terms(thing, frame, rotation, translation)
+    residual, jacobian, weight = (jnp.concatenate(pair) for pair in zip(points, masks, strict=True))
+    return residual, jacobian, weight
 
 
 def pose_cost(
     thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array
 ) -> Float[Array, ""]:
     """Robust cost of one pose in one frame: about the mean squared residual in sigmas."""
-    residual, _, weight = _residuals(thing, frame, rotation, translation)
-    return jnp.sum(weight * _robust(residual**2)[0])
+    residual, _, weight = residuals(thing, frame, rotation, translation)
+    return jnp.sum(weight * robust(residual**2)[0])
 
 
 def refine_pose(
@@ -110,8 +114,8 @@ def refine_pose(
 
     def step(carry, _):
         rotation, translation, best_rotation, best_translation, best, damping = carry
-        residual, jacobian, weight = _residuals(thing, frame, rotation, translation)
-        cost, share = _robust(residual**2)
+        residual, jacobian, weight = residuals(thing, frame, rotation, translation)
+        cost, share = robust(residual**2)
         total = jnp.sum(weight * cost)
         better = total < best
         best_rotation = jnp.where(better, rotation, best_rotation)
