@@ -52,8 +52,6 @@ class SeenPeople:
     points_world: Float[Array, "P T M 3"]
     point_weights: Float[Array, "P T M"]
     """1 / number of points in the frame, or 0."""
-    keypoint_depths: Float[Array, "P T 18"]
-    """In the camera's frame, by the points that are seen near them; 0: none is."""
     detected: Bool[Array, "P T"]
     mask_distance: Float[Array, "P T h w 4"]
     """Pixels to the person's mask or an occluder, as `ObservedObjects.mask_distance`."""

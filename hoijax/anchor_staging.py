@@ -253,7 +253,7 @@ def stage_anchor(
         edge_person=jnp.asarray(person),
         edge_of_body=jnp.asarray(of_body),
         pairs=no_pairs(settings.pairs.object_points),
-        seen=seen_people(o, Ts_world_pointmap, settings.points, people),
+        seen=seen_people(o, Ts_world_pointmap, settings.points),
         fps=jnp.asarray(float(bundle.fps), jnp.float32),
         frames=frames,
         joints=object_joints(bundle.joints, bundle.assets),

@@ -40,9 +40,7 @@ def seen_people(rng, vertices: np.ndarray) -> SeenPeople:
     mask[1, 2] = False  # a frame in which the person was missed
     weights = mask / np.maximum(mask.sum(-1, keepdims=True), 1)
     images = rng.uniform(0, 20, (PEOPLE, FRAMES, HEIGHT // CELL[1], WIDTH // CELL[0]))
-    depths = rng.uniform(3.0, 4.0, (PEOPLE, FRAMES, 18)) * (rng.random((PEOPLE, FRAMES, 18)) < 0.8)
     return SeenPeople(
-        keypoint_depths=jnp.asarray(depths, jnp.float32),
         keypoints=jnp.asarray(keypoints, jnp.float32),
         Ts_camera_world=jnp.asarray(np.tile(T_camera_world, (FRAMES, 1, 1)), jnp.float32),
         points_world=jnp.asarray(points, jnp.float32),

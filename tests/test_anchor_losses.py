@@ -12,10 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.anchor_scene import FACE_COUNT, AnchorUnknowns, pose_anchor
 from hoijax.bodies.motion_terms import (
-    BEHIND_SHARE,
     FEET,
     FOOT_HEIGHTS,
-    KEYPOINT_DEPTH_RHO,
     PLANTED_MARGIN,
     PLANTED_SOFTNESS,
     SLIP_RHO,
@@ -163,20 +161,6 @@ def twin_prior(scene, posed, _):
     values = np.stack(values)
     least = values.min(0)
     return least - np.log(np.exp(least - values).sum(0)), np.ones((PEOPLE, FRAMES), bool)
-
-
-def twin_depths(scene, posed, _):
-    values, mask = np.zeros((PEOPLE, FRAMES)), np.zeros((PEOPLE, FRAMES), bool)
-    for p, t in np.ndindex(PEOPLE, FRAMES):
-        T = np.asarray(scene.seen.Ts_camera_world[t], np.float64)
-        deep = np.asarray(posed.keypoints_world, np.float64)[p, t] @ T[2, :3] + T[2, 3]
-        observed = np.asarray(scene.seen.keypoint_depths, np.float64)[p, t]
-        confidence = np.asarray(scene.seen.keypoints, np.float64)[p, t, :, 2]
-        for away, sure, there in zip(deep - observed, confidence, observed > 0, strict=True):
-            rho = KEYPOINT_DEPTH_RHO * (BEHIND_SHARE if away > 0 else 1.0)
-            values[p, t] += there * sure * robust(away**2, rho) / 18
-            mask[p, t] |= bool(there and sure > 0)
-    return values, mask
 
 
 def twin_points(scene, posed, neighbours):
@@ -365,7 +349,6 @@ TWINS = {
     "contact_keypoints": twin_pairs,
     "joint_limits": twin_limits,
     "pose_prior": twin_prior,
-    "body_depths": twin_depths,
     "body_points": twin_points,
     "body_mask": twin_mask,
     "body_smoothness": twin_smoothness,

@@ -16,9 +16,7 @@ from hoijax.bodies.keypoints import openpose18_from
 from hoijax.bodies.motion_start import skin_depths
 from hoijax.bodies.motion_terms import (
     FEET,
-    KEYPOINT_DEPTH_RHO,
     bend,
-    depth_energy,
     ground_energy,
     keypoint_energy,
     normalised_residuals,
@@ -29,12 +27,16 @@ from hoijax.bodies.motion_terms import (
 from hoijax.bodies.pose_prior import limit_excess, pose_energy, prior_centres
 from hoijax.bodies.skinned_body import PosedBody, ShapedBody
 from hoijax.frames import transform_points
+from hoijax.numerics import geman_mcclure
 from hoijax.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 
 KEYPOINT_SIGMA = 0.012  # of the focal length: three pixels at 250
 SURFACE_SIGMA, SURFACE_RHO, SURFACE_COUNT = 0.04, 0.15, 20.0
 """Errors of a point map are alike over a person: its points count as this many independent ones."""
 DEPTH_SIGMA = 0.05  # metres; of a joint's depth, from the skin seen at its keypoint
+DEPTH_RHO = 0.15  # metres; a joint further in front of the skin seen at its keypoint says little
+BEHIND_SHARE = 0.4
+"""Of that scale for joints behind: another part of the body may hide them."""
 LIMIT_SIGMA, SLIP_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.05, 0.012, 0.01, 0.05
 STANDING_SIGMA = 0.015  # metres the lowest skin vertex hangs above the ground
 SHIFT_SIGMA = (0.015, 0.015, 0.08)
@@ -149,7 +151,7 @@ def energy(
     squared = normalised_residuals(in_camera, data.intrinsics, data.keypoints)
     seen = 18.0 * keypoint_energy(squared, data.keypoints[..., 2], rho) / KEYPOINT_SIGMA**2
     deep = in_camera[..., 2] - unknowns.shift[:, 2:]
-    depth = 18.0 * depth_energy(deep, data.depths, data.keypoints[..., 2], KEYPOINT_DEPTH_RHO)
+    depth = 18.0 * depth_energy(deep, data.depths, data.keypoints[..., 2], DEPTH_RHO)
     points = shifted_points(data, unknowns)
     surface = surface_energy(points, data.point_weights, vertices, nearest, SURFACE_RHO)
     pose = jnp.concatenate([jnp.zeros_like(unknowns.joints[:, :1]), unknowns.joints], axis=1)
@@ -168,6 +170,23 @@ def energy(
         + 0.5 * standing_energy(vertices[..., 1]) / STANDING_SIGMA**2
     )
     return jnp.mean(per_frame) + 0.5 * (unknowns.log_scale / data.scale_sigma) ** 2
+
+
+def depth_energy(
+    depth: Float[Array, "*batch n"],
+    observed: Float[Array, "*batch n"],
+    confidence: Float[Array, "*batch n"],
+    rho: float | Float[Array, ""],
+) -> Float[Array, "*batch"]:
+    """Squared error of the keypoints' camera depths, robust, weighted by confidence; mean over them.
+
+    observed: by the skin seen at a keypoint; 0: not known. The nearest skin of a seen point does not
+    tell arms from trunks, nor a limb that points at the camera from one that points away: this does.
+    """
+    away = jnp.where(observed > 0.0, depth - observed, 0.0)
+    hidden = geman_mcclure(away**2, BEHIND_SHARE * rho)
+    cost = jnp.where(away > 0.0, hidden, geman_mcclure(away**2, rho))
+    return jnp.mean(confidence * cost, axis=-1)
 
 
 def rest_keypoints(person: ShapedBody) -> Float[np.ndarray, "18 3"]:

@@ -18,11 +18,6 @@ FOOT_HEIGHTS = (0.09, 0.09, 0.03, 0.03)
 PLANTED_SOFTNESS = 0.02
 PLANTED_MARGIN = 0.03
 STANDING_RHO = 0.10  # metres: whoever is higher jumps, climbs or sits
-KEYPOINT_DEPTH_RHO = (
-    0.15  # metres; a joint further in front of the skin seen at its keypoint says little
-)
-BEHIND_SHARE = 0.4
-"""Of that scale for joints behind: another part of the body may hide them."""
 SLIP_RHO = 0.03  # metres between frames
 
 
@@ -48,23 +43,6 @@ def keypoint_energy(
 ) -> Float[Array, "*batch"]:
     """Eq. 5 of AnchorHOI: confidence-weighted Geman-McClure, mean over the keypoints."""
     cost = rho**2 * squared / (squared + rho**2)
-    return jnp.mean(confidence * cost, axis=-1)
-
-
-def depth_energy(
-    depth: Float[Array, "*batch n"],
-    observed: Float[Array, "*batch n"],
-    confidence: Float[Array, "*batch n"],
-    rho: float | Float[Array, ""],
-) -> Float[Array, "*batch"]:
-    """Squared error of the keypoints' camera depths, robust, weighted by confidence; mean over them.
-
-    observed: by the skin seen at a keypoint; 0: not known. The nearest skin of a seen point does not
-    tell arms from trunks, nor a limb that points at the camera from one that points away: this does.
-    """
-    away = jnp.where(observed > 0.0, depth - observed, 0.0)
-    hidden = geman_mcclure(away**2, BEHIND_SHARE * rho)
-    cost = jnp.where(away > 0.0, hidden, geman_mcclure(away**2, rho))
     return jnp.mean(confidence * cost, axis=-1)
 
 

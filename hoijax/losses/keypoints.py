@@ -5,12 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hoijax.anchor_scene import AnchorPosed
-from hoijax.bodies.motion_terms import (
-    KEYPOINT_DEPTH_RHO,
-    depth_energy,
-    keypoint_energy,
-    normalised_residuals,
-)
+from hoijax.bodies.motion_terms import keypoint_energy, normalised_residuals
 from hoijax.numerics import Scale
 
 KEYPOINT_RHO = 0.05  # of the focal length: a keypoint further off than this says little
@@ -31,15 +26,6 @@ def body_keypoints(posed: AnchorPosed, scale: Scale = KEYPOINT_RHO) -> tuple[Val
     confidence = seen.keypoints[..., 2]
     values = keypoint_energy(squared, confidence, jnp.asarray(scale))
     return values, jnp.any(confidence > 0.0, axis=-1)
-
-
-def body_depths(posed: AnchorPosed, scale: Scale = KEYPOINT_DEPTH_RHO) -> tuple[Values, Mask]:
-    """Squared error of the joints' depths against the skin seen at their keypoints, robust. (P, T)"""
-    seen = posed.scene.seen
-    depth = posed.in_camera(posed.keypoints_world)[..., 2]
-    confidence = seen.keypoints[..., 2]
-    values = depth_energy(depth, seen.keypoint_depths, confidence, scale)
-    return values, jnp.any((confidence > 0.0) & (seen.keypoint_depths > 0.0), axis=-1)
 
 
 def contact_keypoints(posed: AnchorPosed) -> tuple[Values, Mask]:

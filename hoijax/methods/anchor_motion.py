@@ -255,7 +255,7 @@ def _settle(
         Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32),
     )
     objects = dataclasses.replace(scene.objects, observed=seen, cameras=cameras)
-    people = seen_people(o, Ts_world_pointmap, settings.points, scene.people)
+    people = seen_people(o, Ts_world_pointmap, settings.points)
     frames = scene.frames
     if frames is not None:
         frames = with_depth(frames, o, Ts_world_pointmap)

@@ -16,7 +16,7 @@ from hoijax.anchor_scene import (
     object_unknowns,
     pose_anchor,
 )
-from hoijax.bodies.motion_terms import KEYPOINT_DEPTH_RHO, nearest_vertices
+from hoijax.bodies.motion_terms import nearest_vertices
 from hoijax.errors import UserError
 from hoijax.losses import articulation, body, contact, fit, penetration, smoothness
 from hoijax.losses.body import (
@@ -30,7 +30,7 @@ from hoijax.losses.body import (
     object_in_body,
     self_penetration,
 )
-from hoijax.losses.keypoints import KEYPOINT_RHO, body_depths, body_keypoints, contact_keypoints
+from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
 from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import DEPTH_RHO, rendered_colours, rendered_depth, rendered_masks
 from hoijax.losses.term import LossFunction, LossTerm, Weights, default_weights, weight_names
@@ -98,7 +98,6 @@ def object_penetration(posed: AnchorPosed):
 
 TERMS = (
     LossTerm.constant("body_keypoints", body_keypoints, 2e3, scale=KEYPOINT_RHO),
-    LossTerm.constant("body_depths", body_depths, 1.2e2, scale=KEYPOINT_DEPTH_RHO),
     LossTerm.constant("body_points", body_points, 2e2, scale=body.POINT_RHO),
     LossTerm.constant("body_mask", body_mask, 5e-3, scale=body.MASK_RHO),
     LossTerm.constant("joint_limits", joint_limits, 7.0),
@@ -145,7 +144,7 @@ TRACKING_TERMS = ("foot_slip",)
 PLANT_TERMS = ("foot_lock", "foot_clearance")
 """Only once that is known."""
 PENETRATION_TERMS = ("penetration", "object_in_body", "self_penetration")
-BODY_EVIDENCE = ("body_keypoints", "body_depths", "body_points", "body_mask")
+BODY_EVIDENCE = ("body_keypoints", "body_points", "body_mask")
 
 
 def refresh_anchor(
