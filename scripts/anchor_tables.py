@@ -1,16 +1,18 @@
-"""The tables of docs/anchor-motion.md, written from the rows of the quality benchmark.
+"""The tables of docs/anchor-motion.md, written from the rows of the benchmarks.
 
     python scripts/anchor_tables.py
 
-reads docs/results/quality_anchor_motion.json and replaces what stands between the page's `table` comments.
+reads quality_anchor_motion.json and body_start.json in docs/results and replaces what stands between the
+page's `table` comments.
 """
 
 import json
 import re
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = ROOT / "docs" / "results" / "quality_anchor_motion.json"
+RESULTS = ROOT / "docs" / "results"
 PAGE = ROOT / "docs" / "anchor-motion.md"
 COLUMNS = (
     ("mpjpe_mm", "MPJPE mm", 1.0, 1),
@@ -22,17 +24,44 @@ COLUMNS = (
     ("object_in_body_mean_cm", "object in body mm", 10.0, 1),
     ("foot_skate_cm_s@5cm", "foot skate cm/s", 1.0, 2),
 )
+STARTS = (
+    ("estimate_mm", "bundle's motion"),
+    ("keypoints_mm", "`keypoints`"),
+    ("fit_mm", "`fit`"),
+    ("poor_mm", "poor motion"),
+    ("poor_fit_mm", "`fit` given that"),
+)
 CAPTURED = "sub"  # how names of captured sequences begin
 
 
-def table(rows: list[dict], label: str) -> str:
-    """Markdown; `label` is the key that names a row."""
-    head = ["", *(title for _, title, _, _ in COLUMNS)]
+def markdown(titles: list[str], rows: list[list[str]]) -> str:
+    """A table; the first cell of a row names it."""
+    head = ["", *titles]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for row in rows:
-        cells = [f"{row[name] * scale:.{digits}f}" for name, _, scale, digits in COLUMNS]
-        lines.append("| " + " | ".join([str(row[label]), *cells]) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def table(rows: list[dict], label: str) -> str:
+    """Of the quality benchmark; `label` is the key that names a row."""
+    cells = [
+        [str(row[label]), *(f"{row[name] * scale:.{d}f}" for name, _, scale, d in COLUMNS)]
+        for row in rows
+    ]
+    return markdown([title for _, title, _, _ in COLUMNS], cells)
+
+
+def named(scene: str) -> str:
+    kind = "captured: " if scene.startswith(CAPTURED) else ""
+    return kind + scene.removesuffix("_0")
+
+
+def starts(rows: list[dict]) -> str:
+    """Of the benchmark of body starts, with the medians of made and of captured scenes."""
+    cells = [[named(row["scene"]), *(f"{row[key]:.0f}" for key, _ in STARTS)] for row in rows]
+    for captured, name in ((False, "median of made"), (True, "median of captured")):
+        own = [row for row in rows if row["scene"].startswith(CAPTURED) == captured]
+        cells.append([name, *(f"{median(row[key] for row in own):.0f}" for key, _ in STARTS)])
+    return markdown([title for _, title in STARTS], cells)
 
 
 def tables(rows: list[dict]) -> dict[str, str]:
@@ -40,8 +69,7 @@ def tables(rows: list[dict]) -> dict[str, str]:
     whole = [dict(row) for row in rows if row["preset"] == "whole"]
     whole.sort(key=lambda row: row["scene"].startswith(CAPTURED))
     for row in whole:
-        kind = "captured: " if row["scene"].startswith(CAPTURED) else ""
-        row["scene"] = kind + row["scene"].removesuffix("_0")
+        row["scene"] = named(row["scene"])
     ablated = {row["scene"] for row in rows if row["preset"] != "whole"}
     parts = [dict(row) for row in rows if row["scene"] in ablated]
     parts.sort(key=lambda row: row["scene"])
@@ -53,7 +81,9 @@ def tables(rows: list[dict]) -> dict[str, str]:
 def main() -> None:
     """Replace the tables of the page."""
     page = PAGE.read_text()
-    for name, text in tables(json.loads(ROWS.read_text())["rows"]).items():
+    rows = json.loads((RESULTS / "quality_anchor_motion.json").read_text())["rows"]
+    begun = json.loads((RESULTS / "body_start.json").read_text())["rows"]
+    for name, text in {**tables(rows), "body start": starts(begun)}.items():
         begin, end = f"<!-- table: {name} -->", f"<!-- end of {name} -->"
         inside = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         assert inside.search(page), f"{PAGE} has no '{begin}'"

@@ -4,8 +4,11 @@ import dataclasses
 import json
 import warnings
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from anchor_factory import make_anchor
 from small_scene import as_users_run, run
 
 import hoijax
@@ -17,9 +20,11 @@ from hoijax.bodies import load_body
 from hoijax.errors import UserError
 from hoijax.evaluation import Evaluator
 from hoijax.methods import anchor_motion, anchor_terms
+from hoijax.methods.anchor_results import tracked_stills
 from hoijax.methods.body_start import repeated, start_bodies
 from hoijax.result import load_result, save_result
 from hoijax.solver import segments
+from hoijax.solver.optimise import Solution
 
 FRAMES = 12
 SMALL = AnchorSettings(
@@ -194,6 +199,24 @@ def test_nothing_seen_of_the_person_and_a_broken_number_still_give_a_finite_resu
     assert np.isfinite(result.body_translations).all()
     assert np.isfinite(result.object_translations).all()
     assert np.isfinite(result.losses).all()
+
+
+def test_stills_begin_where_most_touches():
+    """Contact keypoints are looked for in the frame with most contact, then in others."""
+    scene, unknowns, _ = make_anchor()
+    frames, edges = unknowns.body_translation.shape[1], scene.objects.edges.mask.shape[0]
+    losses = jnp.asarray([2.0, 1.0])
+    both = jax.tree.map(lambda x: jnp.stack([x + 1.0, x]), unknowns)
+    none = jnp.zeros((2, 1))
+    tracked = Solution(both, losses, losses, none, jnp.zeros(2, jnp.int32), none[:, None])
+    states = np.zeros((2, edges, frames), np.float32)
+    first = int(np.flatnonzero(np.asarray(scene.objects.edges.mask))[0])
+    states[0], states[1, first, 2] = 1.0, 1.0
+    stills = list(tracked_stills(scene, tracked, states))
+    places = [still.translations for still in stills]
+    order = [2, *(t for t in range(frames) if t != 2)]
+    expected = [np.asarray(unknowns.body_translation[:, t]) for t in order]
+    np.testing.assert_allclose(places, expected, rtol=1e-6)
 
 
 def test_broken_numbers_count_as_not_seen(made):

@@ -43,7 +43,13 @@ from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle import Bundle
 from hoijax.losses.term import LossTerm
-from hoijax.methods.anchor_results import asset_poses, candidate, motions_of, to_result, winner_of
+from hoijax.methods.anchor_results import (
+    candidate,
+    motions_of,
+    to_result,
+    tracked_stills,
+    winner_of,
+)
 from hoijax.methods.anchor_terms import (
     ACTIVE_SAMPLES,
     PENETRATION_TERMS,
@@ -301,21 +307,16 @@ def _with_pairs(
     states: np.ndarray,
     static: StaticScene | None,
 ) -> AnchorScene:
-    """Contact keypoints of the static scene, or of the tracked frame with most contact."""
-    k = winner_of(tracked)
-    if static is None:
-        unknowns = candidate(tracked, k)
-        motions = motions_of(scene, unknowns)
-        frame = int(np.argmax(states[k][np.asarray(scene.objects.edges.mask)].sum(axis=0)))
-        static = StaticScene(
-            motions.rotations[:, frame],
-            motions.translations[:, frame],
-            asset_poses(scene, unknowns)[:, frame],
-        )
+    """Contact keypoints of the static scene, or of a tracked frame: the more contact, the earlier tried."""
     table = stage_contacts(stage.bundle.affordance, stage.bundle.assets)
-    pairs, count = stage_pairs(
-        static, stage.bundle, stage.body, table, subset, stage.settings.pairs
-    )
+    stills = tracked_stills(scene, tracked, states) if static is None else (static,)
+    pairs, count = scene.pairs, 0
+    for still in stills:
+        pairs, count = stage_pairs(
+            still, stage.bundle, stage.body, table, subset, stage.settings.pairs
+        )
+        if count:
+            break
     stage.log(f"contact keypoints: {count} pairs")
     if count == 0:
         warnings.warn(

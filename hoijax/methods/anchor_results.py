@@ -1,16 +1,20 @@
 """What anchor motion found, as poses of bodies and assets."""
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from jaxtyping import Float
 
 from hoijax.anchor_scene import AnchorScene, AnchorUnknowns, local_rotations, object_unknowns
-from hoijax.anchor_staging import BodyMotions
+from hoijax.anchor_staging import BodyMotions, StaticScene
 from hoijax.bundle import Bundle
 from hoijax.frames import compose_rigid
 from hoijax.result import Result
 from hoijax.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
 from hoijax.solver.optimise import Solution
+
+STILLS = 8
 
 
 def winner_of(solution: Solution) -> int:
@@ -37,6 +41,21 @@ def asset_poses(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[np.ndarra
     centres = np.asarray(scene.objects.objects.centres)[:, None, :, None]
     shifted = np.asarray(poses.translation) - (rotations @ centres)[..., 0]
     return compose_rigid(rotations, shifted)
+
+
+def tracked_stills(
+    scene: AnchorScene, tracked: Solution, states: Float[np.ndarray, "K E T"]
+) -> Iterator[StaticScene]:
+    """Frames of the winner, most contact first; at most STILLS, evenly spread over that order."""
+    k = winner_of(tracked)
+    unknowns = candidate(tracked, k)
+    motions, poses = motions_of(scene, unknowns), asset_poses(scene, unknowns)
+    contact = states[k][np.asarray(scene.objects.edges.mask)].sum(axis=0)
+    order = np.argsort(-contact, kind="stable")
+    for frame in order[:: -(-len(order) // STILLS)]:
+        yield StaticScene(
+            motions.rotations[:, frame], motions.translations[:, frame], poses[:, frame]
+        )
 
 
 def to_result(
