@@ -240,12 +240,11 @@ def stage_anchor(
         posed = np.concatenate([posed, drawn])
         skin = [(np.asarray(one.vertices_rest)[drawn], faces) for one in shaped]
         frames = padded(stage_frames(o, bundle.assets, skin, Ts_world_pointmap, settings))
-    people = tuple(one.subset(posed) for one in shaped)
     scene = AnchorScene(
         objects=objects.replace(  # pyright: ignore[reportAttributeAccessIssue]
             body_vertices_world=objects.body_vertices_world[:, :, subset.indices]
         ),
-        people=people,
+        people=tuple(one.subset(posed) for one in shaped),
         fields=fields,
         fixed_rotations=axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32)),
         pose_centres=jnp.asarray(pose_centres(o, settings.body_start)),

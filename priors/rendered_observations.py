@@ -106,7 +106,8 @@ def observe_with_truth(scene: RenderedTruth, noise: NoiseModel, seed: int) -> Re
 
     keypoints = _keypoints(scene, pictures, noise, next(streams))
     keypoints[..., 2] *= person_detected[..., None]
-    rotations, translations = _body_estimate(scene, noise, next(streams))
+    exact = scene.body_rotations, scene.body_translations
+    rotations, translations = erring_motion(*exact, noise, next(streams))
     observations = Observations(
         intrinsics=np.tile(scene.camera.matrix, (frames, 1, 1)),
         Ts_world_camera=_camera_estimate(scene, frames, noise, next(streams)),
@@ -233,20 +234,23 @@ def _keypoints(
     return np.concatenate([uv, confidence[..., None]], axis=-1).astype(np.float32)
 
 
-def _body_estimate(
-    scene: RenderedTruth, noise: NoiseModel, rng: np.random.Generator
+def erring_motion(
+    rotations: Float[ndarray, "P T 55 3"],
+    translations: Float[ndarray, "P T 3"],
+    noise: NoiseModel,
+    rng: np.random.Generator,
 ) -> tuple[ndarray, ndarray]:
     """Joint rotations and translation with smooth errors of the stated root mean square size."""
     from scipy.spatial.transform import Rotation
 
-    shape = scene.body_rotations.shape
+    shape = rotations.shape
     angle = np.radians(noise.body_rotation_degrees) / np.sqrt(3)
     draws = smooth_over_time(rng, (shape[1], shape[0], 56, 3), noise.body_frames).swapaxes(0, 1)
-    exact = Rotation.from_rotvec(scene.body_rotations.reshape(-1, 3))
+    exact = Rotation.from_rotvec(rotations.reshape(-1, 3))
     error = Rotation.from_rotvec(angle * draws[:, :, :55].reshape(-1, 3))
-    rotations = (exact * error).as_rotvec().reshape(shape)
-    translations = scene.body_translations + noise.body_translation / np.sqrt(3) * draws[:, :, 55]
-    return rotations.astype(np.float32), translations.astype(np.float32)
+    turned = (exact * error).as_rotvec().reshape(shape)
+    shifted = translations + noise.body_translation / np.sqrt(3) * draws[:, :, 55]
+    return turned.astype(np.float32), shifted.astype(np.float32)
 
 
 def _camera_estimate(

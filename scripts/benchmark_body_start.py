@@ -22,13 +22,13 @@ import numpy as np
 import tyro
 from benchmark_quality import Options as Scenes
 from benchmark_quality import captured_bundles, made_bundles
-from scipy.spatial.transform import Rotation
 
 from hoijax.bodies import load_body
 from hoijax.bundle import Bundle, read_bundle, read_truth
 from hoijax.methods.body_start import start_bodies
 from hoijax.runtime import describe_device, enable_compilation_cache
-from priors.observation_noise import smooth_over_time
+from priors.observation_noise import NoiseModel
+from priors.rendered_observations import erring_motion
 
 KINDS = ("estimate", "keypoints", "fit")
 POOR_DEGREES, POOR_METRES = 8.0, 0.08
@@ -52,19 +52,13 @@ class Options:
 def worsened(bundle: Bundle) -> Bundle:
     """The bundle with a body motion as a network might give it."""
     o = bundle.observations
-    people, frames = o.body_translations.shape[:2]
-    draws = smooth_over_time(np.random.default_rng(0), (frames, people, 56, 3), 4.0)
-    draws = draws.swapaxes(0, 1) / np.sqrt(3)
-    turn = Rotation.from_rotvec(np.radians(POOR_DEGREES) * draws[:, :, :55].reshape(-1, 3))
-    exact = Rotation.from_rotvec(np.asarray(o.body_rotations).reshape(-1, 3))
-    changed = dataclasses.replace(
-        o,
-        body_rotations=(exact * turn)
-        .as_rotvec()
-        .reshape(o.body_rotations.shape)
-        .astype(np.float32),
-        body_translations=np.float32(o.body_translations + POOR_METRES * draws[:, :, 55]),
+    noise = dataclasses.replace(
+        NoiseModel(), body_rotation_degrees=POOR_DEGREES, body_translation=POOR_METRES
     )
+    rotations, translations = erring_motion(
+        o.body_rotations, o.body_translations, noise, np.random.default_rng(0)
+    )
+    changed = dataclasses.replace(o, body_rotations=rotations, body_translations=translations)
     return dataclasses.replace(bundle, observations=changed)
 
 

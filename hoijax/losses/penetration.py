@@ -67,8 +67,8 @@ def penetration_curvature(posed: PosedScene) -> Curvature:
 def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
     """Mean depth of each object's surface samples inside every other object. (O, O, T)
 
-    Axis 0 is whose samples they are. Each object looks at the NEAREST_OBJECTS that come closest to it in a frame, so that the work
-    grows with the number of objects and not with its square.
+    Axis 0 is whose samples they are. Each object looks at the NEAREST_OBJECTS that come closest to it
+    in a frame, so that the work grows with the number of objects and not with its square.
     """
     scene = posed.scene
     count = scene.object_count

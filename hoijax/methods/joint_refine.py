@@ -16,8 +16,8 @@ from jaxtyping import Array, Float
 
 from hoijax.methods.joint_tree import Tree, moved, place, ways_of
 from hoijax.object_joints import ObjectJoints
-from hoijax.objects.distance_grid import DistanceGrids
-from hoijax.scene import WHOLE_UNSIGNED, Scene
+from hoijax.scene import Scene
+from hoijax.solver.initialise import evidence_of, searched
 from hoijax.solver.pose_search import (
     MAX_STEP,
     POINT_SIGMA,
@@ -51,8 +51,8 @@ class _Clip:
 def _clip(scene: Scene, tree: Tree) -> _Clip:
     links = tree.links
     return _Clip(
-        [_thing(scene, link) for link in links],
-        [_evidence(scene, link) for link in links],
+        [searched(scene, link, SAMPLES) for link in links],
+        [evidence_of(scene, link, POINTS) for link in links],
         [_confidence(scene, link) for link in links],
         jnp.all(scene.observed.detected, axis=0).astype(jnp.float32),
     )
@@ -205,30 +205,6 @@ def _corners(scene: Scene, link: int) -> Float[Array, "8 3"]:
     low, high = jnp.min(samples, axis=0), jnp.max(samples, axis=0)
     upper = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(-1, 3).astype(np.float32)
     return low + (high - low) * upper
-
-
-def _thing(scene: Scene, link: int) -> SearchObject:
-    objects = scene.objects
-    return SearchObject(
-        DistanceGrids(scene.grids.corners, scene.grids.lower[link], scene.grids.spacing[link]),
-        objects.first_grid[link] + WHOLE_UNSIGNED,
-        objects.centres[link],
-        objects.samples[link, :SAMPLES],
-        scene.cameras.cell_size,
-        jnp.asarray(1.0),
-    )
-
-
-def _evidence(scene: Scene, link: int) -> FrameEvidence:
-    seen = scene.observed
-    return FrameEvidence(
-        seen.points_world[link, :, :POINTS],
-        seen.point_mask[link, :, :POINTS],
-        seen.part_grids[link, :, :POINTS],
-        seen.mask_distance[link],
-        scene.cameras.Ts_pointmap_world,
-        scene.cameras.intrinsics,
-    )
 
 
 def _confidence(scene: Scene, link: int) -> Float[Array, " T"]:

@@ -103,7 +103,21 @@ def with_proposed_yaws(found: Starts, scene: Scene, proposals: Sequence[Sequence
     return Starts(unknowns, (*found.labels, *proposed.labels))
 
 
-def _evidence(scene: Scene, o: int, points: int) -> FrameEvidence:
+def searched(scene: Scene, o: int, samples: int) -> SearchObject:
+    """Object `o` as the search of poses reads it, with so many of its samples."""
+    objects = scene.objects
+    return SearchObject(
+        DistanceGrids(scene.grids.corners, scene.grids.lower[o], scene.grids.spacing[o]),
+        objects.first_grid[o] + WHOLE_UNSIGNED,
+        objects.centres[o],
+        objects.samples[o, :samples],
+        scene.cameras.cell_size,
+        jnp.asarray(1.0),
+    )
+
+
+def evidence_of(scene: Scene, o: int, points: int) -> FrameEvidence:
+    """What was seen of object `o` in all frames, with so many of its points."""
     seen = scene.observed
     return FrameEvidence(
         seen.points_world[o, :, :points],
@@ -129,24 +143,16 @@ def search_object(
 
     centres: where to search in each frame; the observed ones by default.
     """
-    objects = scene.objects
-    thing = SearchObject(
-        DistanceGrids(scene.grids.corners, scene.grids.lower[o], scene.grids.spacing[o]),
-        objects.first_grid[o] + WHOLE_UNSIGNED,
-        objects.centres[o],
-        objects.samples[o, : settings.model_samples],
-        scene.cameras.cell_size,
-        jnp.asarray(1.0),
-    )
+    thing = searched(scene, o, settings.model_samples)
     frames, hypotheses = scene.frame_count, settings.rotations
     start = super_fibonacci_rotations(hypotheses)
     rotations = jnp.asarray(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
     middle = observed_centres(scene)[o] if centres is None else centres
     translations = jnp.asarray(np.broadcast_to(middle[:, None], (frames, hypotheses, 3)))
-    coarse = _evidence(scene, o, settings.coarse_points)
+    coarse = evidence_of(scene, o, settings.coarse_points)
     found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
     kept = _keep_best(jax.device_get(found), settings.keep)
-    fine = _evidence(scene, o, settings.fine_points)
+    fine = evidence_of(scene, o, settings.fine_points)
     for _ in range(2):
         # What fits in one frame is tried in the frames beside it: a frame in which the object is
         # mostly hidden borrows its hypotheses.
