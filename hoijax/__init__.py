@@ -9,31 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hoijax.bundle import Bundle, check_bundle, read_bundle, write_bundle
+    from hoijax.api.observe import load_objects, observe
+    from hoijax.api.solve import evaluate, export, generate, solve
+    from hoijax.bundle.write import Bundle, check_bundle, read_bundle, write_bundle
     from hoijax.errors import UserError
     from hoijax.losses.term import LossTerm
-    from hoijax.observing import load_objects, observe
-    from hoijax.pipeline import evaluate, export, generate, solve
-    from hoijax.result import Result, load_result, save_result
-    from hoijax.scene import PosedScene
+    from hoijax.results.result import Result, load_result, save_result
+    from hoijax.scene.objects import PosedScene
 
 _HOME = {
-    "Bundle": "hoijax.bundle",
+    "Bundle": "hoijax.bundle.write",
     "LossTerm": "hoijax.losses.term",
-    "PosedScene": "hoijax.scene",
-    "Result": "hoijax.result",
+    "PosedScene": "hoijax.scene.objects",
+    "Result": "hoijax.results.result",
     "UserError": "hoijax.errors",
-    "check_bundle": "hoijax.bundle",
-    "evaluate": "hoijax.pipeline",
-    "export": "hoijax.export",
-    "generate": "hoijax.pipeline",
-    "load_objects": "hoijax.observing",
-    "load_result": "hoijax.result",
-    "observe": "hoijax.observing",
-    "read_bundle": "hoijax.bundle",
-    "save_result": "hoijax.result",
-    "solve": "hoijax.pipeline",
-    "write_bundle": "hoijax.bundle",
+    "check_bundle": "hoijax.bundle.write",
+    "evaluate": "hoijax.api.solve",
+    "export": "hoijax.api.solve",
+    "generate": "hoijax.api.solve",
+    "load_objects": "hoijax.api.observe",
+    "load_result": "hoijax.results.result",
+    "observe": "hoijax.api.observe",
+    "read_bundle": "hoijax.bundle.write",
+    "save_result": "hoijax.results.result",
+    "solve": "hoijax.api.solve",
+    "write_bundle": "hoijax.bundle.write",
 }
 
 __all__ = [
@@ -60,8 +60,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'hoijax' has no attribute {name!r}")
     home = import_module(_HOME[name])
-    # The package of exporters is what `hoijax.export` is after its import: it can be called itself.
-    value = home if home.__name__ == f"hoijax.{name}" else getattr(home, name)
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

@@ -1,6 +1,6 @@
 """What long work says while it runs: to any callable that takes a message, more to one that counts.
 
-Code takes `log`, a function of one string. Where it is more than that (`hoijax.console.Progress`),
+Code takes `log`, a function of one string. Where it is more than that (`hoijax.cli.console.Progress`),
 it also hears which stage ended and how much of one is done, and can show what is left.
 """
 

@@ -6,10 +6,10 @@ from typing import Literal
 from jaxtyping import Int, UInt8
 from numpy import ndarray
 
-from hoijax.affordance import PartAffordanceGraph
+from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
-from priors.interfaces import Video
+from priors.protocols import Video
 
 __all__ = ["FEWEST_FRAMES", "GivenMasks", "LanguageSettings", "ObserveSettings", "Request"]
 

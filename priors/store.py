@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from hoijax.errors import UserError
-from hoijax.npz import read_npz, write_member
-from hoijax.schema_errors import parse_json
-from priors.interfaces import ModelId
+from hoijax.io.npz import read_npz, write_member
+from hoijax.io.validation import parse_json
+from priors.protocols import ModelId
 
 __all__ = [
     "CorruptEntryWarning",

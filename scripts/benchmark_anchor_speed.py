@@ -22,21 +22,21 @@ import numpy as np
 import tyro
 
 import hoijax
-from hoijax.anchor_config import AnchorSettings
-from hoijax.anchor_scene import AnchorScene, AnchorUnknowns
-from hoijax.anchor_staging import object_settings, pose_full, stage_anchor
 from hoijax.bodies import load_body
-from hoijax.bundle import Bundle
-from hoijax.bundle_format import OBSERVATION_SHAPES
+from hoijax.bundle.schema import OBSERVATION_SHAPES
+from hoijax.bundle.write import Bundle
+from hoijax.initialization.align_observations import align
+from hoijax.initialization.starts import yaw_starts
 from hoijax.losses.term import LossTerm
-from hoijax.methods import anchor_motion
-from hoijax.methods.anchor_terms import anchor_problem, anchor_table, weights_of
-from hoijax.methods.body_start import start_bodies
-from hoijax.methods.point_maps import align
+from hoijax.methods.anchor_motion import method as anchor_motion
+from hoijax.methods.anchor_motion.body_start import start_bodies
+from hoijax.methods.anchor_motion.terms import anchor_problem, anchor_table, weights_of
 from hoijax.runtime import describe_device
-from hoijax.solver.initialise import yaw_starts
-from hoijax.solver.optimise import Schedule, optimise
-from hoijax.staging import build_scene, stage_contacts
+from hoijax.scene.build_interaction import object_settings, pose_full, stage_anchor
+from hoijax.scene.build_objects import build_scene, stage_contacts
+from hoijax.scene.interaction import AnchorScene, AnchorUnknowns
+from hoijax.settings import AnchorSettings
+from hoijax.solver.adam import Schedule, optimise
 
 MEGABYTE = 2.0**20
 WARM = 200

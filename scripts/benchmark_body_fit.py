@@ -1,4 +1,4 @@
-"""Mean joint error of `priors.body_fit.fit_body` on made scenes: keypoints and point map in, body out.
+"""Mean joint error of `priors.models.body_fit.fit_body` on made scenes: keypoints and point map in, body out.
 
     python scripts/benchmark_body_fit.py --json out/body_fit.json
 
@@ -24,7 +24,7 @@ import hoijax
 from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.runtime import describe_device, enable_compilation_cache
-from priors.body_fit import fit_body
+from priors.models.body_fit import fit_body
 
 
 @dataclass(frozen=True)

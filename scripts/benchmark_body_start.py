@@ -24,11 +24,11 @@ from benchmark_quality import Options as Scenes
 from benchmark_quality import captured_bundles, made_bundles
 
 from hoijax.bodies import load_body
-from hoijax.bundle import Bundle, read_bundle, read_truth
-from hoijax.methods.body_start import start_bodies
+from hoijax.bundle.write import Bundle, read_bundle, read_truth
+from hoijax.methods.anchor_motion.body_start import start_bodies
 from hoijax.runtime import describe_device, enable_compilation_cache
-from priors.observation_noise import NoiseModel
-from priors.rendered_observations import erring_motion
+from priors.synthetic.observation_noise import NoiseModel
+from priors.synthetic.rendered_observations import erring_motion
 
 KINDS = ("estimate", "keypoints", "fit")
 POOR_DEGREES, POOR_METRES = 8.0, 0.08

@@ -15,22 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hoijax.api.compose import ComposeOptions
 from hoijax.bodies import load_body
-from hoijax.bodies.motion_energy import pose_motion
-from hoijax.compose_config import ComposeSettings, compose_preset
-from hoijax.compose_metrics import mean_of
-from hoijax.compose_output import assemble
-from hoijax.compose_pipeline import ComposeOptions
-from hoijax.fields.cameras import random_cameras, ring_cameras
-from hoijax.fields.composition import Entity
-from hoijax.fields.distillation import Distiller, stack_cameras
-from hoijax.fields.volume_rendering import camera_rays
-from hoijax.methods.compose import Composer, Composition, Hooks, Observers
-from hoijax.methods.compose_avatar import painted
+from hoijax.bodies.fitting.energy import pose_motion
+from hoijax.composition.avatar import painted
+from hoijax.composition.field_stages import FieldRender
+from hoijax.composition.fields.cameras import random_cameras, ring_cameras
+from hoijax.composition.fields.composition import Entity
+from hoijax.composition.fields.distillation import Distiller, stack_cameras
+from hoijax.composition.fields.volume_rendering import camera_rays
+from hoijax.composition.method import Composer, Composition, Hooks, Observers
+from hoijax.composition.metrics import mean_of
+from hoijax.composition.output import assemble
+from hoijax.composition.settings import ComposeSettings, compose_preset
 from hoijax.methods.compose_direct import DirectRender, standing_unknowns
-from hoijax.methods.compose_fields import FieldRender
 from hoijax.runtime import describe_device, enable_compilation_cache
-from priors.composition import CompositionPriors, composition_priors
+from priors.models.composition import CompositionPriors, composition_priors
 
 SCENES = {
     "sit": "a person sitting on a chair",

@@ -20,13 +20,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from hoijax.anchor_config import AnchorSettings
-from hoijax.bundle import Bundle
-from hoijax.methods import anchor_motion
-from hoijax.objects.articulated import load_articulated
-from hoijax.objects.joints import PRISMATIC, Joint
+from hoijax.bundle.write import Bundle
+from hoijax.methods.anchor_motion import method as anchor_motion
+from hoijax.objects.articulated.joints import PRISMATIC, Joint
+from hoijax.objects.articulated.loading import load_articulated
 from hoijax.runtime import describe_device, enable_compilation_cache
-from priors.articulated_scenes import observe_articulated
+from hoijax.settings import AnchorSettings
+from priors.synthetic.articulated_scenes import observe_articulated
 
 SENTENCES = {
     "chest": "a person carries a chest with both hands",

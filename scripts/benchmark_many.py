@@ -38,8 +38,8 @@ def make_share(folder: Path, first: int, stride: int, count: int) -> None:
     """Every `stride`-th scene from `first` on that is not there yet."""
     # One thread a process: set before JAX starts.
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-    from hoijax.bundle import write_bundle
-    from hoijax.observing import load_objects, observe
+    from hoijax.api.observe import load_objects, observe
+    from hoijax.bundle.write import write_bundle
     from hoijax.runtime import enable_compilation_cache
 
     enable_compilation_cache()
@@ -96,7 +96,7 @@ def told(scenes: int, took: tuple[float, float]) -> dict[str, float]:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "hoijax.cli", "solve", *map(str, arguments)]
+    return [sys.executable, "-m", "hoijax.cli.main", "solve", *map(str, arguments)]
 
 
 def time_shell(paths: Sequence[Path], inits: int, out: Path) -> dict[str, float]:
@@ -114,8 +114,8 @@ def time_shell(paths: Sequence[Path], inits: int, out: Path) -> dict[str, float]
 
 def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, dict[str, float]]:
     """Both loops in this process; each has solved a scene of every kind before."""
-    from hoijax.many_scenes import FORMATS_OF_MANY
-    from hoijax.pipeline import DEFAULT_FORMATS, solve_to_folder
+    from hoijax.api.solve import DEFAULT_FORMATS, solve_to_folder
+    from hoijax.jobs.scenes import FORMATS_OF_MANY
     from hoijax.runtime import enable_compilation_cache
 
     enable_compilation_cache()
@@ -147,7 +147,7 @@ def time_folder(paths: Sequence[Path], inits: int, workers: int | None, out: Pat
 
 
 def measure(given: argparse.Namespace) -> dict:
-    from hoijax.many_scenes import find_scenes
+    from hoijax.jobs.scenes import find_scenes
     from hoijax.runtime import describe_device, versions
 
     paths = spread([Path(path) for path in find_scenes([given.bundles]).values()], given.count)

@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from hoijax.bodies import load_body
-from hoijax.bundle import Bundle, Truth, read_bundle, read_truth
-from hoijax.config import preset_settings, with_optimizer
-from hoijax.evaluation import Evaluator
-from hoijax.methods import hoi_page
+from hoijax.bundle.write import Bundle, Truth, read_bundle, read_truth
+from hoijax.methods.hoi_page import method as hoi_page
+from hoijax.results.evaluation import Evaluator
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
-from hoijax.solver.optimise import Solution
+from hoijax.settings import preset_settings, with_optimizer
+from hoijax.solver.adam import Solution
 
 SAME = 1.01
 """A winner is as good as the best contestant's when its loss is at most this much higher."""

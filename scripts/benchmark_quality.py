@@ -24,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 import hoijax
-from hoijax.anchor_pipeline import AnchorOptions
 from hoijax.bodies import load_body
-from hoijax.bundle import read_bundle, read_truth, write_bundle
-from hoijax.evaluation import Evaluator
-from hoijax.methods import anchor_terms
-from hoijax.result import save_result
+from hoijax.bundle.write import read_bundle, read_truth, write_bundle
+from hoijax.methods.anchor_motion import terms as anchor_terms
+from hoijax.methods.anchor_motion.options import AnchorOptions
+from hoijax.results.evaluation import Evaluator
+from hoijax.results.result import save_result
 from hoijax.runtime import describe_device, enable_compilation_cache
 
 MADE = {

@@ -27,11 +27,11 @@ from rich.table import Table
 from speed_problem import ProblemSize, build_problem
 
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page import DEFAULT_TERMS, first_neighbours, object_problem
-from hoijax.methods.object_curvature import with_curvature
+from hoijax.methods.hoi_page.method import DEFAULT_TERMS, first_neighbours, object_problem
+from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
-from hoijax.scene import Scene, Unknowns
-from hoijax.solver.newton import optimise_newton
+from hoijax.scene.objects import Scene, Unknowns
+from hoijax.solver.levenberg_marquardt import optimise_newton
 
 BASE = ProblemSize(frames=49, inits=2, points=256, samples=4096, vertices=4096, contact_points=16)
 SIZES: dict[str, tuple[int, ...]] = {

@@ -97,9 +97,9 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
     import jax.numpy as jnp
 
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page import PUBLISHED_TERMS, object_problem
-    from hoijax.solver.neighbours import empty_neighbours
-    from hoijax.solver.optimise import Schedule, optimise
+    from hoijax.methods.hoi_page.method import PUBLISHED_TERMS, object_problem
+    from hoijax.solver.adam import Schedule, optimise
+    from hoijax.solver.neighbor_lists import empty_neighbours
 
     count = problem.size.inits
     lists = jax.tree.map(
@@ -136,7 +136,7 @@ def torch_contestants(problem: Any, arguments: argparse.Namespace) -> list[Conte
     from torch_grids import GridFit
     from torch_problem import TorchProblem, default_device
 
-    from hoijax.methods.hoi_page import PUBLISHED_TERMS
+    from hoijax.methods.hoi_page.method import PUBLISHED_TERMS
 
     device = default_device()
     tensors = TorchProblem.from_scene(problem.scene, device)
@@ -179,7 +179,7 @@ def run_alone(arguments: argparse.Namespace) -> None:
     import hoijax
 
     imported = time.perf_counter() - begin
-    import hoijax.methods.hoi_page  # noqa: F401
+    import hoijax.methods.hoi_page.method  # noqa: F401
 
     method_imported = time.perf_counter() - begin
     import jax
@@ -213,9 +213,9 @@ def time_stages(path: str, inits: int) -> dict[str, dict[str, float]]:
     """Seconds of every stage of a published-preset solve of a bundle, cold and warm."""
     from dataclasses import replace
 
-    from hoijax.bundle import read_bundle
-    from hoijax.config import preset_settings
-    from hoijax.methods.hoi_page import solve_bundle
+    from hoijax.bundle.write import read_bundle
+    from hoijax.methods.hoi_page.method import solve_bundle
+    from hoijax.settings import preset_settings
 
     settings = replace(preset_settings("hoi-page"), inits=inits)
     bundle = read_bundle(path)

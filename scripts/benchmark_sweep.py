@@ -24,15 +24,15 @@ def main() -> None:
     parser.add_argument("--save", type=Path)
     save = parser.parse_args().save
 
-    from hoijax.batch_scenes import scenes_at_once
-    from hoijax.config import AlignmentSettings, preset_settings
-    from hoijax.designs import factor_names, make_designs, parse_factors
-    from hoijax.methods.hoi_page import TERMS, first_neighbours, stage
-    from hoijax.observing import load_objects, observe
+    from hoijax.api.observe import load_objects, observe
+    from hoijax.experiments.blocks import block_size, solve_designs
+    from hoijax.experiments.designs import factor_names, make_designs, parse_factors
+    from hoijax.experiments.sweep import stacked_settings, sweep_solver
+    from hoijax.jobs.scene_batch import scenes_at_once
+    from hoijax.methods.hoi_page.method import TERMS, first_neighbours, stage
     from hoijax.runtime import describe_device, enable_compilation_cache, versions
+    from hoijax.settings import AlignmentSettings, preset_settings
     from hoijax.solver.batch import BatchSolver, Job, buckets_of
-    from hoijax.sweep import stacked_settings, sweep_solver
-    from hoijax.sweep_blocks import block_size, solve_designs
 
     enable_compilation_cache()
     table = TERMS["default"]

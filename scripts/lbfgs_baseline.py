@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import optax
 
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
-from hoijax.methods.hoi_page import Staged, first_neighbours, object_problem
-from hoijax.scene import Scene
-from hoijax.solver.optimise import Problem, Solution, result_code
+from hoijax.methods.hoi_page.method import Staged, first_neighbours, object_problem
+from hoijax.scene.objects import Scene
+from hoijax.solver.adam import Problem, Solution, result_code
 
 ROUNDS = 3
 

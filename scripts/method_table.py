@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hoijax.config import PRESETS
 from hoijax.losses.term import LossTerm
-from hoijax.methods.hoi_page import TERMS
+from hoijax.methods.hoi_page.method import TERMS
+from hoijax.settings import PRESETS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "method.md"
 

@@ -13,14 +13,14 @@ from numpy import ndarray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
-from hoijax.affordance import BODY_PARTS
+from hoijax.affordance.contact_table import ContactKind
+from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies import load_body
-from hoijax.bundle import Bundle, Truth
-from hoijax.contact_table import ContactKind
-from hoijax.export.clip import make_person
-from hoijax.frames import invert_rigid
+from hoijax.bundle.write import Bundle, Truth
+from hoijax.exporters.clip import make_person
+from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.asset import Asset
-from hoijax.staging import stage_contacts
+from hoijax.scene.build_objects import stage_contacts
 
 MARGIN = 0.04  # metres around the touching part that are hidden with it
 REACH = 0.05  # metres between a part and its object that count as touching
@@ -30,8 +30,8 @@ def occluded_scene(
     text: str, assets: tuple[Asset, ...], seed: int, frames: int = 49
 ) -> tuple[Bundle, Truth]:
     """A made scene with keypoints at 3 px noise, 20 % of them missing, and contacts hidden."""
-    from priors.observation_noise import NoiseModel
-    from priors.offline import observe_text
+    from priors.synthetic.from_text import observe_text
+    from priors.synthetic.observation_noise import NoiseModel
 
     noise = dataclasses.replace(NoiseModel(), keypoint_dropout=0.2)
     bundle, truth = observe_text(text, assets, frames=frames, seed=seed, noise=noise)

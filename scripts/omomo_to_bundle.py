@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from hoijax.affordance import (
+from hoijax.affordance.graph import (
     AffordanceEdge,
     AffordanceObject,
     AffordancePerson,
@@ -23,13 +23,13 @@ from hoijax.affordance import (
 )
 from hoijax.bodies import load_body
 from hoijax.bodies.kinematics import SMPLH_JOINTS, rotations_from_smplh
-from hoijax.bundle import Bundle, Provenance, write_bundle
+from hoijax.bundle.write import Bundle, Provenance, write_bundle
 from hoijax.errors import UserError
-from hoijax.frames import compose_rigid
+from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
-from priors.observation_noise import NoiseModel
-from priors.posed_truth import BodyMotion, rendered_truth
-from priors.rendered_observations import observe_with_truth
+from priors.synthetic.ground_truth import BodyMotion, rendered_truth
+from priors.synthetic.observation_noise import NoiseModel
+from priors.synthetic.rendered_observations import observe_with_truth
 
 WHOLE_OBJECT_PART = "body"
 
@@ -183,7 +183,7 @@ def convert(options: Options) -> Path:
     noise = NoiseModel() if options.noise else NoiseModel.none()
     rendered = observe_with_truth(truth, noise, options.seed)
     provenance = Provenance(
-        model="priors.rendered_observations",
+        model="priors.synthetic.rendered_observations",
         revision="1",
         settings={**dataclasses.asdict(noise), "source": str(data["source"])},
         seed=options.seed,

@@ -28,14 +28,14 @@ from rich.console import Console
 from rich.table import Table
 from speed_problem import ProblemSize, build_problem
 
+from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.term import default_weights, evaluate, reduce_term, weights_at
-from hoijax.methods.hoi_page import TERMS, object_problem
-from hoijax.methods.object_curvature import with_curvature
-from hoijax.rotations import rotation_6d_to_matrix
+from hoijax.methods.hoi_page.method import TERMS, object_problem
+from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
-from hoijax.scene import PosedScene, Scene
-from hoijax.solver.neighbours import empty_neighbours, refresh_vertices
-from hoijax.solver.newton import banded_step, total_curvature
+from hoijax.scene.objects import PosedScene, Scene
+from hoijax.solver.levenberg_marquardt import banded_step, total_curvature
+from hoijax.solver.neighbor_lists import empty_neighbours, refresh_vertices
 
 TURNS = 8
 

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.objects import Asset, load_asset
-from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
-from hoijax.scene import (
+from hoijax.scene.build_objects import pad_to, stack_grids
+from hoijax.scene.objects import (
     FIRST_PART,
     WHOLE_UNSIGNED,
     Cameras,
@@ -24,7 +25,6 @@ from hoijax.scene import (
     Scene,
     Unknowns,
 )
-from hoijax.staging import pad_to, stack_grids
 
 FOCAL, IMAGE = 600.0, (720, 480)
 NOISE_METRES, NOISE_PIXELS = 0.01, 1.0

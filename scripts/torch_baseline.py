@@ -1,6 +1,6 @@
 """HOI-PAGE's object fit in plain PyTorch, as research code of the field is written.
 
-The same losses and weights as `hoijax.methods.hoi_page.PUBLISHED_TERMS`, for one person and one object:
+The same losses and weights as `hoijax.methods.hoi_page.method.PUBLISHED_TERMS`, for one person and one object:
 every frame in a Python loop, nearest neighbours by `torch.cdist` between observed points and the 4,096 posed
 object samples, body vertices looked up in the signed distance grid by `grid_sample`, candidates one after the
 other, autograd, Adam on 6D rotations. Nothing is slowed down on purpose: what does not change

@@ -28,7 +28,7 @@ from torch_problem import (
 
 LEARNING_RATE = 0.01
 PIXEL_SAMPLES = 1024
-ACTIVE_VERTICES = 1024  # as hoijax.solver.neighbours
+ACTIVE_VERTICES = 1024  # as hoijax.solver.neighbor_lists
 VERTEX_ROUNDS = 7  # hoijax renews the vertex list in every 7th round of a 600-step run
 WHOLE_SIGNED, WHOLE_UNSIGNED, FIRST_PART = 0, 1, 2
 

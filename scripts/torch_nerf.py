@@ -1,4 +1,4 @@
-"""The radiance field of `hoijax.fields` written the plain way in PyTorch: every sample is evaluated.
+"""The radiance field of `hoijax.composition.fields` written the plain way in PyTorch: every sample is evaluated.
 
 A baseline for speed and a twin for tests: the same parameters give the same picture. `grid_sample` for the
 dense grids, `linear` layers, alpha compositing.
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from hoijax.fields.radiance_field import FieldSettings
+from hoijax.composition.fields.radiance_field import FieldSettings
 
 
 def to_torch_params(params: Any) -> dict[str, torch.Tensor]:

@@ -38,7 +38,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class TorchProblem:
-    """The arrays of a `hoijax.scene.Scene` with one person and one object, as tensors."""
+    """The arrays of a `hoijax.scene.objects.Scene` with one person and one object, as tensors."""
 
     centre: Tensor
     """(3,) origin of the centred frame in the asset frame."""

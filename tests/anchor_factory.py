@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 from scene_factory import CELL, CONTACTS, FRAMES, HEIGHT, OBJECTS, PEOPLE, WIDTH, make_scene
 
-from hoijax.anchor_scene import (
+from hoijax.bodies import load_body
+from hoijax.bodies.body_field import build_body_field
+from hoijax.bodies.low_poly import low_poly
+from hoijax.bodies.pose_prior import prior_centres
+from hoijax.geometry.bilinear import pack_corners
+from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
+from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
+from hoijax.rendering.soft_raster import join_samples, sample_mesh
+from hoijax.scene.interaction import (
     FACE_COUNT,
     AnchorNeighbours,
     AnchorScene,
@@ -14,15 +22,7 @@ from hoijax.anchor_scene import (
     SeenFrames,
     SeenPeople,
 )
-from hoijax.bodies import load_body
-from hoijax.bodies.body_field import build_body_field
-from hoijax.bodies.low_poly import low_poly
-from hoijax.bodies.pose_prior import prior_centres
-from hoijax.frames import compose_rigid, invert_rigid, look_at
-from hoijax.losses.lookup import pack_corners
-from hoijax.mesh_renderer import join_samples, sample_mesh
-from hoijax.object_joints import ObjectJoints
-from hoijax.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
+from hoijax.scene.joints import ObjectJoints
 
 SAMPLES, SKIN, JOINTS, SEEN, PAIRS, ACTIVE = 24, 60, 22, 20, 8, 12
 EDGES = 5

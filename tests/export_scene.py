@@ -6,8 +6,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
-from hoijax.export.clip import Clip, make_person
-from hoijax.frames import compose_rigid
+from hoijax.exporters.clip import Clip, make_person
+from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import load_asset
 
 FRAMES, FPS = 5, 30.0

@@ -12,7 +12,10 @@ if count > 1:
 from test_batch import make_jobs, make_weights, solve  # noqa: E402  # after the processes have met
 
 from hoijax.solver.batch import collectives_in  # noqa: E402
-from hoijax.solver.global_batch import GlobalBatch, tell_all  # noqa: E402
+from hoijax.solver.multihost import (  # noqa: E402
+    GlobalBatch,
+    tell_all,
+)
 
 SCENES = 5
 jobs = make_jobs(SCENES)

@@ -11,7 +11,7 @@ from scene_factory import CELL, MadeScene, as_numpy
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation, Slerp
 
-from hoijax.scene import Neighbours, Scene
+from hoijax.scene.objects import Neighbours, Scene
 
 FRAME_RHO, POINT_RHO, MASK_RHO = 0.2, 0.05, 8.0  # metres, metres, pixels
 SIDE_TEMPERATURE = 0.02

@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from hoijax.manifest import Item, Manifest
-from hoijax.output_folder import output_folder
-from hoijax.working import work_through
+from hoijax.io.atomic import output_folder
+from hoijax.jobs.manifest import Item, Manifest
+from hoijax.jobs.runner import work_through
 
 
 def items(count: int) -> list[Item]:

@@ -6,18 +6,18 @@ from functools import cache
 import jax
 import numpy as np
 
-from hoijax.affordance import BODY_PARTS
+from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies import load_body, openpose18
-from hoijax.camera import PinholeCamera
-from hoijax.frames import look_at
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import load_asset
-from hoijax.rendering import RenderMesh, cast
-from hoijax.shading import make_backdrop, shade
-from priors.choreographer import choreograph
-from priors.interfaces import PointMaps
-from priors.pag_library import script_from_text
-from priors.posed_truth import BodyMotion, rendered_truth
-from priors.rendered_observations import RenderedTruth
+from hoijax.rendering.raycast import RenderMesh, cast
+from hoijax.rendering.shading import make_backdrop, shade
+from priors.choreography.choreographer import choreograph
+from priors.language.script import script_from_text
+from priors.protocols import PointMaps
+from priors.synthetic.ground_truth import BodyMotion, rendered_truth
+from priors.synthetic.rendered_observations import RenderedTruth
 
 SHIRT, TROUSERS, SKIN = (0.25, 0.35, 0.60), (0.20, 0.20, 0.25), (0.75, 0.55, 0.45)
 OBJECT = (0.60, 0.45, 0.30)
@@ -41,7 +41,7 @@ class Clip:
     @property
     def boxes(self) -> np.ndarray:
         """Boxes of the person, (T, 4)."""
-        from priors.packaged_models import mask_box
+        from priors.models.packaged import mask_box
 
         return np.stack([mask_box(labels == 1) for labels in self.labels])
 

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hoijax import preemption
-from hoijax.solve_checkpoints import SolveCheckpoints, StageWatch
-from hoijax.solver.segments import Given, in_segments
+from hoijax.io import sigterm
+from hoijax.solver.resumable import Given, in_segments
+from hoijax.solver.solve_checkpoints import SolveCheckpoints, StageWatch
 
 
 @jax.tree_util.register_static
@@ -56,7 +56,7 @@ class Slow(StageWatch):
 
 
 if __name__ == "__main__":
-    preemption.listen()
+    sigterm.listen()
     kept = SolveCheckpoints(sys.argv[1], {"about": "a walk"}, log=lambda message: None)
     given = Given(None, jnp.linspace(0.1, 0.9, 5), None, None)
     found = in_segments(Walk(int(sys.argv[3])), given, Slow(kept, "walk"), seconds=0.0)

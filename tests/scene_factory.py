@@ -14,13 +14,13 @@ import trimesh
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial.transform import Rotation
 
-from hoijax.frames import compose_rigid, invert_rigid, look_at
+from hoijax.geometry.bilinear import pack_corners
+from hoijax.geometry.rotations import rotation_6d_to_matrix
+from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
 from hoijax.losses.fit import PIXEL_SAMPLES
-from hoijax.losses.lookup import pack_corners
 from hoijax.objects.asset import Asset, asset_from_arrays
 from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
-from hoijax.rotations import rotation_6d_to_matrix
-from hoijax.scene import (
+from hoijax.scene.objects import (
     FIRST_PART,
     WHOLE_UNSIGNED,
     Cameras,

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from hoijax.affordance import PartAffordanceGraph
-from hoijax.bundle import Bundle
+from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.bundle.write import Bundle
 from hoijax.objects.asset import load_asset
 
 OBJECTS = ("box", "barbell", "chair", "broom", "suitcase", "skateboard", "table", "ball")

@@ -12,7 +12,7 @@ from unittest import mock
 import jax
 import pytest
 
-from hoijax.cli import main
+from hoijax.cli.main import main
 from hoijax.objects.asset import MeshScaleWarning
 
 TEXT, FRAMES, INITS = "a person carries a box with both hands", 12, 2

@@ -10,16 +10,16 @@ import pytest
 from small_scene import copy_of, generated, run
 
 import hoijax
-import hoijax.ablation
-from hoijax.ablation import (
+import hoijax.experiments.ablation
+from hoijax.bundle.discovery import find_bundles
+from hoijax.errors import UserError
+from hoijax.experiments.ablation import (
     COLUMNS,
     CONFIGURATIONS,
     ablate,
-    find_bundles,
     without_motion_states,
     without_part_labels,
 )
-from hoijax.errors import UserError
 
 AWAY = 0.4  # metres that the object is seen further from the person than it was
 
@@ -131,7 +131,7 @@ def test_a_table_that_is_cut_off_goes_on_with_what_was_measured(tmp_path, monkey
         ("bundle_hash", lambda path: "hash"),
         ("read_bundle", lambda path: SimpleNamespace(body="anny")),
     ):
-        monkeypatch.setattr(hoijax.ablation, name, stub)
+        monkeypatch.setattr(hoijax.experiments.ablation, name, stub)
     out = tmp_path / "table.json"
     with pytest.raises(KeyboardInterrupt):
         ablate(tmp_path / "bundle", out=out)

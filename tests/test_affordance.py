@@ -6,14 +6,14 @@ import numpy as np
 import pydantic
 import pytest
 
-from hoijax.affordance import (
+from hoijax.affordance.contact_table import ContactKind, compile_contacts
+from hoijax.affordance.graph import (
     BODY_PARTS,
     AffordanceEdge,
     PartAffordanceGraph,
     PartReference,
     mirrored_body_part,
 )
-from hoijax.contact_table import ContactKind, compile_contacts
 from hoijax.errors import UserError
 
 PARTS = {"barbell": ("bar", "weights"), "table": ("legs", "top")}

@@ -11,23 +11,25 @@ import pytest
 from scipy.spatial.transform import Rotation
 from small_scene import as_users_run, run
 
-import hoijax.pipeline
-from hoijax.anchor_config import AnchorSettings
+import hoijax.api.solve
 from hoijax.bodies import load_body
-from hoijax.bundle import read_bundle, read_truth, write_bundle
-from hoijax.config import SolveSettings
+from hoijax.bundle.write import read_bundle, read_truth, write_bundle
 from hoijax.errors import UserError
-from hoijax.frames import compose_rigid
-from hoijax.methods import joint_paths, joint_refine, joint_tree
-from hoijax.methods.point_maps import align
-from hoijax.object_joints import ObjectJoints, jointed, object_joints
-from hoijax.objects.articulated import is_articulated, load_articulated, pose_links
-from hoijax.objects.joints import joints_between
-from hoijax.result import load_result
-from hoijax.rotations import rotation_6d_to_matrix
-from hoijax.scene import Unknowns
-from hoijax.staging import build_scene, posed_bodies
-from priors.articulated_scenes import joint_motion, observe_articulated, scene_objects
+from hoijax.geometry.rotations import rotation_6d_to_matrix
+from hoijax.geometry.transforms import compose_rigid
+from hoijax.initialization.align_observations import align
+from hoijax.initialization.joints import paths as joint_paths
+from hoijax.initialization.joints import refine as joint_refine
+from hoijax.initialization.joints import tree as joint_tree
+from hoijax.objects.articulated.joints import joints_between
+from hoijax.objects.articulated.loading import is_articulated, load_articulated
+from hoijax.objects.articulated.model import pose_links
+from hoijax.results.result import load_result
+from hoijax.scene.build_objects import build_scene, posed_bodies
+from hoijax.scene.joints import ObjectJoints, jointed, object_joints
+from hoijax.scene.objects import Unknowns
+from hoijax.settings import AnchorSettings, SolveSettings
+from priors.synthetic.articulated_scenes import joint_motion, observe_articulated, scene_objects
 
 FRAMES = 12
 SMALL = AnchorSettings(
@@ -60,7 +62,7 @@ def folder(made, tmp_path_factory):
     place = tmp_path_factory.mktemp("joints")
     write_bundle(place / "bundle", made[0], made[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hoijax.pipeline, "anchor_settings", lambda *_: SMALL)
+        patch.setattr(hoijax.api.solve, "anchor_settings", lambda *_: SMALL)
         ran = run("solve", place / "bundle", "--method", "anchor-motion", "--out", place / "out")
     assert ran.code == 0, ran.err
     return place / "out"

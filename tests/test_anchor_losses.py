@@ -10,8 +10,7 @@ from anchor_factory import EDGES, make_anchor
 from scene_factory import FRAMES, OBJECTS, PEOPLE
 from scipy.spatial.transform import Rotation
 
-from hoijax.anchor_scene import FACE_COUNT, AnchorUnknowns, pose_anchor
-from hoijax.bodies.motion_terms import (
+from hoijax.bodies.fitting.residuals import (
     FEET,
     FOOT_HEIGHTS,
     PLANTED_MARGIN,
@@ -37,14 +36,10 @@ from hoijax.losses.body import (
 )
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
 from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
-from hoijax.losses.rendered import (
-    DEPTH_RHO,
-    rendered_colours,
-    rendered_depth,
-    rendered_masks,
-)
+from hoijax.losses.rendered import DEPTH_RHO, rendered_colours, rendered_depth, rendered_masks
 from hoijax.losses.term import LossTerm, reduce_term
-from hoijax.methods.anchor_terms import JOINT_TERMS, anchor_table, object_penetration
+from hoijax.methods.anchor_motion.terms import JOINT_TERMS, anchor_table, object_penetration
+from hoijax.scene.interaction import FACE_COUNT, AnchorUnknowns, pose_anchor
 
 FUNCTIONS = (
     body_keypoints,
@@ -362,7 +357,7 @@ TWINS = {
 
 
 def test_every_term_of_the_method_has_a_twin():
-    from hoijax.methods.hoi_page import TERMS as OBJECT_TERMS
+    from hoijax.methods.hoi_page.method import TERMS as OBJECT_TERMS
 
     own = {term.function.__name__ for table in OBJECT_TERMS.values() for term in table}
     names = {term.function.__name__ for term in anchor_table(drawn=True, jointed=True, hands=True)}

@@ -12,19 +12,21 @@ from anchor_factory import make_anchor
 from small_scene import as_users_run, run
 
 import hoijax
-import hoijax.pipeline
-from hoijax.anchor_config import AnchorSettings, check_body_start
-from hoijax.anchor_pipeline import AnchorOptions, anchor_settings
-from hoijax.anchor_staging import BodyMotions, StaticScene, load_static, without_broken_numbers
+import hoijax.api.solve
 from hoijax.bodies import load_body
 from hoijax.errors import UserError
-from hoijax.evaluation import Evaluator
-from hoijax.methods import anchor_motion, anchor_terms
-from hoijax.methods.anchor_results import tracked_stills
-from hoijax.methods.body_start import repeated, start_bodies
-from hoijax.result import load_result, save_result
-from hoijax.solver import segments
-from hoijax.solver.optimise import Solution
+from hoijax.methods.anchor_motion import method as anchor_motion
+from hoijax.methods.anchor_motion import terms as anchor_terms
+from hoijax.methods.anchor_motion.body_start import repeated, start_bodies
+from hoijax.methods.anchor_motion.options import AnchorOptions, anchor_settings
+from hoijax.methods.anchor_motion.results import tracked_stills
+from hoijax.methods.anchor_motion.static_scene import load_static
+from hoijax.results.evaluation import Evaluator
+from hoijax.results.result import load_result, save_result
+from hoijax.scene.build_interaction import BodyMotions, StaticScene, without_broken_numbers
+from hoijax.settings import AnchorSettings, check_body_start
+from hoijax.solver import resumable
+from hoijax.solver.adam import Solution
 
 FRAMES = 12
 SMALL = AnchorSettings(
@@ -43,8 +45,8 @@ SMALL = AnchorSettings(
 def made():
     """(bundle, truth) of a carried box. A point map without drift: in one second nothing tells it from
     a step of the person, and the answer would be the noise's."""
-    from priors.observation_noise import NoiseModel
-    from priors.offline import observe_text
+    from priors.synthetic.from_text import observe_text
+    from priors.synthetic.observation_noise import NoiseModel
 
     noise = dataclasses.replace(
         NoiseModel(), scale_drift=0.0, lateral_shift=0.0, depth_shift=0.0, body_translation=0.03
@@ -67,9 +69,9 @@ def solved(bundle, **options):
 
 @pytest.fixture(scope="module")
 def result(made):
-    programs = segments._segment._cache_size()
+    programs = resumable._segment._cache_size()
     result = solved(made[0])
-    result.run["programs"] = segments._segment._cache_size() - programs
+    result.run["programs"] = resumable._segment._cache_size() - programs
     return result
 
 
@@ -136,7 +138,7 @@ def test_frames_without_keypoints_and_a_person_half_out_of_the_picture(made):
 def test_generate_and_solve_by_command(made, tmp_path):
     """`generate --method anchorhoi`, then its first frame as the still of `solve --static`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hoijax.pipeline, "anchor_settings", lambda *_: SMALL)
+        patch.setattr(hoijax.api.solve, "anchor_settings", lambda *_: SMALL)
         words = ("a person carries a box with both hands", "--objects", "box")
         count = ("--frames", str(FRAMES), "--seed", "3")
         first = tmp_path / "first"
@@ -320,7 +322,7 @@ def test_static_scenes_must_fit_the_bundle(made, tmp_path):
 
 def _still_result(bundle):
     """A result whose bodies are the bundle's estimates."""
-    from hoijax.result import Result
+    from hoijax.results.result import Result
 
     o = bundle.observations
     eye = np.tile(np.eye(3, dtype=np.float32), (1, 1, FRAMES, 1, 1))

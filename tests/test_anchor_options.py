@@ -9,16 +9,16 @@ from small_scene import as_users_run, run
 from vposer_factory import vposer_network
 
 import hoijax
-import hoijax.anchor_pipeline
-from hoijax.anchor_config import AnchorSettings
+import hoijax.methods.anchor_motion.options
 from hoijax.bodies import load_body
-from hoijax.bundle import write_bundle
-from hoijax.camera import PinholeCamera
-from hoijax.export.clip import make_person
-from hoijax.export.video import write_video
-from hoijax.rendering import RenderMesh, cast
-from hoijax.result import load_result
-from hoijax.shading import shade
+from hoijax.bundle.write import write_bundle
+from hoijax.exporters.clip import make_person
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.io.video import write_video
+from hoijax.rendering.raycast import RenderMesh, cast
+from hoijax.rendering.shading import shade
+from hoijax.results.result import load_result
+from hoijax.settings import AnchorSettings
 
 FRAMES = 12
 FIRST_FINGER = 25
@@ -64,7 +64,7 @@ def clip_of(bundle, truth, path):
 @pytest.mark.slow
 @pytest.mark.skipif("HOIJAX_LONG_TESTS" not in os.environ, reason="a minute and a half")
 def test_fingers_colours_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
-    from priors.offline import observe_text
+    from priors.synthetic.from_text import observe_text
 
     with as_users_run():
         bundle, truth = observe_text(
@@ -80,7 +80,7 @@ def test_fingers_colours_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
     write_bundle(tmp_path / "bundle", dataclasses.replace(bundle, observations=seen), truth)
     clip = clip_of(bundle, truth, tmp_path / "clip.mp4")
     np.savez(tmp_path / "vposer.npz", **vposer_network()[2])
-    monkeypatch.setattr(hoijax.anchor_pipeline, "AnchorSettings", lambda: SMALL)
+    monkeypatch.setattr(hoijax.methods.anchor_motion.options, "AnchorSettings", lambda: SMALL)
     ran = run(
         "solve", tmp_path / "bundle", "--method", "anchor-motion", "--hands",
         "--video", clip, "--vposer", tmp_path / "vposer.npz", "--out", tmp_path / "out",

@@ -4,8 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hoijax.anchor_config import PairSettings
-from hoijax.methods.contact_pairs import PairThresholds, farthest_point_sampling, find_pairs
+from hoijax.methods.anchor_motion.contact_pairs import (
+    PairThresholds,
+    farthest_point_sampling,
+    find_pairs,
+)
+from hoijax.settings import PairSettings
 
 
 def brute_force(points: np.ndarray, count: int) -> list[int]:

@@ -12,17 +12,17 @@ from scipy.spatial.transform import Rotation
 from hoijax.errors import UserError
 from hoijax.losses.articulation import joint_limits, joint_smoothness
 from hoijax.losses.term import LossTerm, default_weights
-from hoijax.objects.articulated import (
+from hoijax.objects.articulated.loading import load_articulated
+from hoijax.objects.articulated.model import (
     PosedArticulation,
     assemble,
     build_link_grids,
     link_distances,
-    load_articulated,
     pose_links,
 )
-from hoijax.objects.articulated_shapes import ARTICULATED_OBJECTS
+from hoijax.objects.articulated.shapes import ARTICULATED_OBJECTS
 from hoijax.objects.asset import Asset
-from hoijax.solver.optimise import Problem, Schedule, optimise
+from hoijax.solver.adam import Problem, Schedule, optimise
 
 ARM = """<?xml version="1.0"?>
 <robot name="arm">

@@ -17,10 +17,10 @@ from scene_factory import make_scene
 import hoijax.solver.batch
 from hoijax.errors import UserError
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page import DEFAULT_TERMS, object_problem
-from hoijax.methods.object_curvature import with_curvature
+from hoijax.methods.hoi_page.method import DEFAULT_TERMS, object_problem
+from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.solver.batch import BatchSolver, Job, collectives_in
-from hoijax.solver.newton import optimise_newton
+from hoijax.solver.levenberg_marquardt import optimise_newton
 
 K = 2
 TERMS = with_curvature(

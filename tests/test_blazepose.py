@@ -9,11 +9,10 @@ from rendered_person import choreographed, standing_person
 
 from hoijax.bodies import OPENPOSE_18, load_body
 from hoijax.errors import UserError
-from priors import packaged_models
-from priors.blazepose import BlazePose, body_region, detector_anchors
-from priors.human_recovery import FittedBody
-from priors.interfaces import Detector, KeypointModel, Prompt, Video, VideoSegmenter
-from priors.packaged_models import (
+from priors.models import packaged
+from priors.models.blazepose import BlazePose, body_region, detector_anchors
+from priors.models.human_recovery import FittedBody
+from priors.models.packaged import (
     FOLDER_VARIABLE,
     MASK_LEVEL,
     Region,
@@ -21,8 +20,9 @@ from priors.packaged_models import (
     TfliteModel,
     mediapipe_file,
 )
+from priors.protocols import Detector, KeypointModel, Prompt, Video, VideoSegmenter
 
-PROBLEM = packaged_models.packaged_models_problem()
+PROBLEM = packaged.packaged_models_problem()
 needs_weights = pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
 AZIMUTHS = (0, 30, 60, 120, 180)
 SIDED = [i for i, name in enumerate(OPENPOSE_18) if name.startswith("left_")]
@@ -264,13 +264,13 @@ def test_one_person_only(segmenter):
 
 def test_a_missing_wheel_names_the_command(monkeypatch, tmp_path):
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
-    monkeypatch.setattr(packaged_models, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install --no-deps mediapipe==0\.10\.21"):
         mediapipe_file("pose_detection/pose_detection.tflite")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match="names the wrong folder"):
         mediapipe_file("pose_detection/pose_detection.tflite")
-    assert "pip install" in packaged_models.packaged_models_problem()
+    assert "pip install" in packaged.packaged_models_problem()
     (tmp_path / "pose_detection").mkdir()
     file = tmp_path / "pose_detection" / "pose_detection.tflite"
     file.touch()

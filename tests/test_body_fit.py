@@ -7,9 +7,9 @@ import pytest
 from small_scene import as_users_run
 
 from hoijax.bodies import load_body
-from hoijax.bodies.motion_start import find_start
+from hoijax.bodies.fitting.starts import find_start
 from hoijax.errors import UserError
-from priors.body_fit import fit_body
+from priors.models.body_fit import fit_body
 
 LIMIT = 0.08  # metres; what issue 3 asks for
 
@@ -18,7 +18,7 @@ LIMIT = 0.08  # metres; what issue 3 asks for
 def walk():
     """Observations of a choreographed clip by the default noise model, and the true joints."""
     import hoijax
-    from priors.offline import observe_text
+    from priors.synthetic.from_text import observe_text
 
     with as_users_run():
         bundle, truth = observe_text(
@@ -65,8 +65,8 @@ def test_mean_joint_error_is_under_eight_centimetres(walk):
 def made_keypoints(frames: int = 5):
     """A still, upright stick figure seen from the front, 3 m away."""
     body = load_body("anny")
-    from hoijax.bodies.motion_energy import rest_keypoints
-    from hoijax.bodies.motion_fit import known_person
+    from hoijax.bodies.fitting.energy import rest_keypoints
+    from hoijax.bodies.fitting.fit import known_person
 
     shaped = body.shape(np.zeros(1, np.float32))
     rest = rest_keypoints(

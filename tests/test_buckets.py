@@ -8,14 +8,13 @@ import pytest
 from scene_variants import variant
 from small_scene import as_users_run, generated
 
-import hoijax.staging
-from hoijax.anchor_config import AnchorSettings
-from hoijax.bundle import read_bundle
-from hoijax.config import AlignmentSettings, SearchSettings, preset_settings
-from hoijax.methods import anchor_motion
-from hoijax.methods.hoi_page import solve_bundle
-from hoijax.solver import segments
-from hoijax.solver.align import align_point_maps
+import hoijax.scene.build_objects
+from hoijax.bundle.write import read_bundle
+from hoijax.initialization.point_map_alignment import align_point_maps
+from hoijax.methods.anchor_motion import method as anchor_motion
+from hoijax.methods.hoi_page.method import solve_bundle
+from hoijax.settings import AlignmentSettings, AnchorSettings, SearchSettings, preset_settings
+from hoijax.solver import resumable
 from hoijax.solver.batch import bucket_of
 
 SCENES = 10
@@ -39,7 +38,7 @@ def base(tmp_path_factory):
 
 @pytest.mark.slow
 def test_ten_different_scenes_share_few_programs(base):
-    counted: tuple[Any, ...] = (segments._segment, align_point_maps)
+    counted: tuple[Any, ...] = (resumable._segment, align_point_maps)
     before = [function._cache_size() for function in counted]
     with as_users_run():
         for number in range(SCENES):
@@ -58,7 +57,7 @@ def test_padding_changes_nothing(base, monkeypatch):
     with as_users_run():
         padded = solve_bundle(bundle, SETTINGS)
         for name in ("PARTS_STEP", "EDGES_STEP", "CELLS_STEP"):
-            monkeypatch.setattr(hoijax.staging, name, 1)
+            monkeypatch.setattr(hoijax.scene.build_objects, name, 1)
         plain = solve_bundle(bundle, dataclasses.replace(SETTINGS, points=points))
     np.testing.assert_allclose(padded.initial_losses, plain.initial_losses, rtol=1e-5)
     np.testing.assert_allclose(padded.reports, plain.reports, rtol=2e-3, atol=1e-6)

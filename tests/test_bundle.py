@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hoijax.bundle_files
-from hoijax.affordance import PartAffordanceGraph
-from hoijax.bundle import (
+import hoijax.bundle.files
+from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.bundle.observations import Observations, observation_dtypes
+from hoijax.bundle.schema import TRUTH_SHAPES
+from hoijax.bundle.write import (
     Bundle,
     Provenance,
     Truth,
@@ -24,11 +26,9 @@ from hoijax.bundle import (
     read_truth,
     write_bundle,
 )
-from hoijax.bundle_format import TRUTH_SHAPES
 from hoijax.errors import UserError
-from hoijax.npz import npz_bytes, read_npz
+from hoijax.io.npz import npz_bytes, read_npz
 from hoijax.objects.asset import asset_from_arrays, load_asset, save_asset
-from hoijax.observations import Observations, observation_dtypes
 
 T, H, W, P, O, N, B = 4, 6, 8, 1, 2, 16, 10  # noqa: E741
 SIZES = {"T": T, "H": H, "W": W, "P": P, "O": O, "N": N, "M": N, "B": B, "E": 3}
@@ -231,11 +231,11 @@ def test_interrupt_while_writing_leaves_nothing(tmp_path, bundle, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "write_bytes", interrupted)
-    monkeypatch.setattr(hoijax.bundle_files, "write_member", interrupted)
+    monkeypatch.setattr(hoijax.bundle.files, "write_member", interrupted)
     files = {"bundle.json": b"{}"}
     for name in ("scene", "scene.zip"):
         with pytest.raises(KeyboardInterrupt):
-            hoijax.bundle_files.write_files(tmp_path / name, files)
+            hoijax.bundle.files.write_files(tmp_path / name, files)
     assert os.listdir(tmp_path) == []
 
 

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from hoijax.camera import NEAR, PinholeCamera, project, unproject
-from hoijax.frames import Z_UP_FROM_Y_UP, compose_rigid, invert_rigid, look_at, transform_points
+from hoijax.geometry.camera import NEAR, PinholeCamera, project, unproject
+from hoijax.geometry.transforms import (
+    Z_UP_FROM_Y_UP,
+    compose_rigid,
+    invert_rigid,
+    look_at,
+    transform_points,
+)
 
 CAMERA = PinholeCamera(fx=500.0, fy=480.0, cx=310.0, cy=250.0, width=640, height=480)
 

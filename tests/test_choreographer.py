@@ -7,16 +7,21 @@ import igl
 import numpy as np
 import pytest
 
-from hoijax.affordance import BODY_PARTS
+from hoijax.affordance.graph import BODY_PARTS
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
-from priors.choreographer import Choreography, choreograph
-from priors.footsteps import plan_footsteps
-from priors.grasps import HoldContext, choose_two_hands, grasp_candidates
-from priors.joint_limits import JOINT_LOWER, JOINT_UPPER
-from priors.keyframes import euler_matrix, forward_of, interpolate_keyframes, minimum_jerk
-from priors.pag_library import Script, script_from_text
-from priors.people import make_person, pose_clip
+from priors.choreography.choreographer import Choreography, choreograph
+from priors.choreography.footsteps import plan_footsteps
+from priors.choreography.grasps import HoldContext, choose_two_hands, grasp_candidates
+from priors.choreography.joint_limits import JOINT_LOWER, JOINT_UPPER
+from priors.choreography.keyframes import (
+    euler_matrix,
+    forward_of,
+    interpolate_keyframes,
+    minimum_jerk,
+)
+from priors.choreography.person import make_person, pose_clip
+from priors.language.script import Script, script_from_text
 
 
 @dataclasses.dataclass(frozen=True)

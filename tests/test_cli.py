@@ -14,12 +14,12 @@ import pytest
 import trimesh
 from small_scene import FRAMES, GENERATE, INITS, TEXT, Ran, copy_of, generated, run, tree
 
-import hoijax.export.formats
-import hoijax.pipeline
-from hoijax.bundle import bundle_hash, read_bundle
-from hoijax.bundle_reading import digest
-from hoijax.npz import read_npz
-from hoijax.result import load_result
+import hoijax.api.solve
+import hoijax.exporters.formats
+from hoijax.bundle.read import digest
+from hoijax.bundle.write import bundle_hash, read_bundle
+from hoijax.io.npz import read_npz
+from hoijax.results.result import load_result
 
 EXPORTS = {"amass.npz", "scene.glb", "preview.mp4", "contact_sheet.png"}
 RESULT = {"result.npz", "metrics.json", "run.json", "affordance.json", "objects"} | EXPORTS
@@ -375,8 +375,8 @@ def test_a_full_disk_leaves_the_earlier_result(folder, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hoijax.export.formats, "save_glb", full)
-    monkeypatch.setattr(hoijax.pipeline, "solve", lambda *_, **__: load_result(folder))
+    monkeypatch.setattr(hoijax.exporters.formats, "save_glb", full)
+    monkeypatch.setattr(hoijax.api.solve, "solve", lambda *_, **__: load_result(folder))
     arguments = ("solve", folder / "bundle", "--inits", INITS, "--out", out)
     refused(tmp_path, *arguments, says="No space left on device")
 
@@ -475,7 +475,7 @@ def test_an_interrupt_leaves_the_earlier_result(folder, tmp_path, monkeypatch, w
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hoijax.pipeline, "solve", lambda *_, **__: load_result(folder))
+    monkeypatch.setattr(hoijax.api.solve, "solve", lambda *_, **__: load_result(folder))
     monkeypatch.setattr(f"hoijax.{where}", interrupt)
     ran = run("solve", folder / "bundle", "--inits", INITS, "--out", out)
     assert ran.code == 130
@@ -487,7 +487,7 @@ def test_an_interrupted_export_leaves_nothing(folder, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hoijax.export.formats, "save_glb", interrupt)
+    monkeypatch.setattr(hoijax.exporters.formats, "save_glb", interrupt)
     assert run("export", folder, "--to", "amass,glb", "--out", tmp_path / "a" / "b").code == 130
     assert tree(tmp_path) == {}
 
@@ -496,7 +496,7 @@ def test_an_interrupted_export_leaves_nothing(folder, tmp_path, monkeypatch):
 
 
 def program(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "hoijax.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "hoijax.cli.main", *map(str, arguments)]
 
 
 def test_help_lists_the_commands():
@@ -519,7 +519,7 @@ def test_bad_input_ends_the_program_with_code_2(tmp_path):
 # A job started in the background by a script inherits an ignored SIGINT, and so would its children.
 LISTENING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from hoijax.cli import main; main()"
+    "from hoijax.cli.main import main; main()"
 )
 
 

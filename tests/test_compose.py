@@ -10,38 +10,38 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hoijax import preemption
 from hoijax.bodies import load_body
 from hoijax.bodies.contact import RELAXED_HAND_POSE
+from hoijax.bodies.fitting.fit import known_person
 from hoijax.bodies.keypoints import openpose18
-from hoijax.bodies.motion_fit import known_person
 from hoijax.bodies.pose_prior import canonical_pose, seated_reference
-from hoijax.checkpoints import DONE, Checkpoints
-from hoijax.compose_config import ComposeSettings, compose_preset
-from hoijax.compose_metrics import chamfer
-from hoijax.errors import UserError
-from hoijax.fields.cameras import OrbitSettings, ring_cameras
-from hoijax.fields.closed_form import ClosedFormGuidance
-from hoijax.fields.composition import new_entity
-from hoijax.fields.known_scene import (
+from hoijax.composition.body_fit import fit_body, skeletons_of, triangulate
+from hoijax.composition.field_stages import check_field
+from hoijax.composition.fields.cameras import OrbitSettings, ring_cameras
+from hoijax.composition.fields.closed_form import ClosedFormGuidance
+from hoijax.composition.fields.composition import new_entity
+from hoijax.composition.fields.guidance import Prompts
+from hoijax.composition.fields.known_scene import (
     HUMAN,
     OBJECT,
     KnownScene,
-    Prompts,
     known_pictures,
     known_skeletons,
     silhouettes,
 )
-from hoijax.fields.noise import NoiseSettings
-from hoijax.fields.radiance_field import FieldSettings
-from hoijax.fields.surface import surface_of_grid
-from hoijax.methods.compose import Composer, Hooks, Observers
-from hoijax.methods.compose_body import fit_body, skeletons_of, triangulate
-from hoijax.methods.compose_fields import check_field
-from hoijax.methods.compose_object import place_mesh
+from hoijax.composition.fields.noise import NoiseSettings
+from hoijax.composition.fields.radiance_field import FieldSettings
+from hoijax.composition.fields.surface import surface_of_grid
+from hoijax.composition.method import Composer, Hooks, Observers
+from hoijax.composition.metrics import chamfer
+from hoijax.composition.object_placement import place_mesh
+from hoijax.composition.settings import ComposeSettings, compose_preset
+from hoijax.errors import UserError
+from hoijax.io import sigterm
+from hoijax.io.checkpoints import DONE, Checkpoints
 from hoijax.objects.asset import load_asset, sample_surface
-from hoijax.rendering import RenderMesh
-from priors.scene_words import object_noun, read_prompts
+from hoijax.rendering.raycast import RenderMesh
+from priors.language.scene_words import object_noun, read_prompts
 
 ORBIT = OrbitSettings()
 
@@ -282,8 +282,8 @@ def test_chamfer_of_parallel_squares_is_their_distance():
 
 
 def test_masks_come_from_words_view_by_view_and_the_person_is_in_front():
-    from priors.composition_models import model_segmenter
-    from priors.interfaces import Detection, Tracks
+    from priors.models.composition_models import model_segmenter
+    from priors.protocols import Detection, Tracks
 
     asked = []
 
@@ -316,7 +316,7 @@ def test_masks_come_from_words_view_by_view_and_the_person_is_in_front():
 
 
 def test_skeletons_are_in_pixels_of_the_renders():
-    from priors.composition_models import _skeletons
+    from priors.models.composition_models import _skeletons
 
     class Corner:
         def keypoints(self, frames, boxes, present):
@@ -332,8 +332,8 @@ def test_skeletons_are_in_pixels_of_the_renders():
 
 
 def test_guidances_add_up_and_one_broken_part_is_told():
-    from hoijax.fields.guidance import GuidanceInfo
-    from priors.composition_models import GuidanceSum
+    from hoijax.composition.fields.guidance import GuidanceInfo
+    from priors.models.composition_models import GuidanceSum
 
     def part(value, finite=True):
         return lambda images, *rest: (
@@ -376,8 +376,8 @@ def test_checkpoints_keep_the_newest_and_refuse_what_does_not_fit(tmp_path):
 
 
 def test_the_folder_of_a_run_is_kept_refused_or_removed(tmp_path, monkeypatch):
-    from hoijax import compose_pipeline
-    from hoijax.compose_pipeline import ComposeOptions, compose_to_folder
+    from hoijax.api import compose as compose_pipeline
+    from hoijax.api.compose import ComposeOptions, compose_to_folder
 
     def full(text, options, *, hooks, settings):
         hooks.checkpoints.save("coarse", 100, {"a": jnp.zeros(2)})
@@ -452,10 +452,10 @@ def test_an_interrupted_composition_ends_as_if_it_had_not_been(scene, body, tmp_
     )
     stopping = observers_of(scene, Interrupted(guidance, "sit", 18))
     before = signal.getsignal(signal.SIGTERM)
-    preemption.listen()
+    sigterm.listen()
     with pytest.raises(SystemExit) as ended:
         Composer(scene.prompts, MINIMAL, stopping, body, hooks).coarse()
-    preemption.listen()
+    sigterm.listen()
     signal.signal(signal.SIGTERM, before)
     assert ended.value.code == 143
     assert hooks.checkpoints is not None
@@ -478,11 +478,11 @@ def test_an_interrupted_composition_ends_as_if_it_had_not_been(scene, body, tmp_
 
 
 def check_result_folder(composition, scene, tmp_path):
-    from hoijax.affordance import PartAffordanceGraph
-    from hoijax.compose_output import assemble, write_composition
-    from hoijax.result import load_result
-    from priors.composition import CompositionPriors
-    from priors.pag_library import affordance_from_text
+    from hoijax.affordance.graph import PartAffordanceGraph
+    from hoijax.composition.output import assemble, write_composition
+    from hoijax.results.result import load_result
+    from priors.language.script import affordance_from_text
+    from priors.models.composition import CompositionPriors
 
     def graph(asset) -> PartAffordanceGraph:
         return affordance_from_text("a person sits on a box", (asset,))

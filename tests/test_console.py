@@ -12,11 +12,13 @@ import pytest
 from rich.console import Console
 from small_scene import copy_of, generated, run
 
-from hoijax import cli, console, doctor, tracking
-from hoijax.console import Progress, Talk
+from hoijax.cli import console, doctor
+from hoijax.cli import main as cli
+from hoijax.cli.console import Progress, Talk
 from hoijax.errors import UserError
+from hoijax.experiments import tracking
 from hoijax.progress import Stopwatch, counted, finished
-from hoijax.result import load_result
+from hoijax.results.result import load_result
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_a_viewer_that_serves_has_no_json(folder):
 
 def test_solving_gives_the_numbers_of_its_table(folder):
     talk = Talk("solve", as_json=True)
-    from hoijax.commands.results import say_result
+    from hoijax.cli.results import say_result
 
     result = load_result(folder)
     stored = json.loads((folder / "metrics.json").read_text())["candidates"]
@@ -282,7 +284,7 @@ def test_the_doctor_says_what_fits_and_which_port(monkeypatch):
     content = json.loads(run("doctor", "--json").out)["found"]
     assert re.search(r"K = \d+ fits", content["memory"])
     assert "8080" in content["viewer port"]
-    monkeypatch.setattr("hoijax.memory.free_bytes", lambda: 10**7)
+    monkeypatch.setattr("hoijax.methods.memory.free_bytes", lambda: 10**7)
     assert "too little" in doctor._memory()
 
 
@@ -313,7 +315,7 @@ def test_help_reads_well_in_80_columns(command, monkeypatch):
 def test_the_version_is_that_of_the_package(monkeypatch, capsys):
     from importlib import metadata
 
-    from hoijax import cli
+    from hoijax.cli import main as cli
 
     monkeypatch.setattr("sys.argv", ["hoijax", "--version"])
     cli.main()

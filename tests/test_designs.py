@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hoijax.config import preset_settings
-from hoijax.designs import (
+from hoijax.errors import UserError
+from hoijax.experiments.designs import (
     Range,
     factor_names,
     full_factorial,
@@ -15,9 +15,9 @@ from hoijax.designs import (
     parse_factors,
     rates_of,
 )
-from hoijax.errors import UserError
-from hoijax.methods.hoi_page import DEFAULT_TERMS
-from hoijax.sweep_tables import half_width, latex, markdown, mean_row, pareto_front
+from hoijax.experiments.tables import half_width, latex, markdown, mean_row, pareto_front
+from hoijax.methods.hoi_page.method import DEFAULT_TERMS
+from hoijax.settings import preset_settings
 
 LM = preset_settings("default")
 ADAM = dataclasses.replace(LM, optimizer="adam")

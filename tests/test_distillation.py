@@ -13,20 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hoijax.composition.fields.guidance import Guidance, ViewCameras
 from hoijax.errors import UserError
-from hoijax.fields.guidance import Guidance, ViewCameras
-from hoijax.frames import look_at
-from priors.bridge import to_the_kind_of, to_torch
-from priors.distillation import (
+from hoijax.geometry.transforms import look_at
+from priors.models.distillation import (
     DeepFloydGuidance,
     DiffusionGuidance,
     DistillationSettings,
     view_prompt,
 )
-from priors.interfaces import ModelId
-from priors.multiview import MVDreamGuidance, camera_conditions
-from priors.mvdream_checkpoint import convert_mvdream
-from priors.text_embeddings import EmbeddingCache
+from priors.models.jax_bridge import to_the_kind_of, to_torch
+from priors.models.multiview import MVDreamGuidance, camera_conditions
+from priors.models.mvdream_checkpoint import convert_mvdream
+from priors.models.text_embeddings import EmbeddingCache
+from priors.protocols import ModelId
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from test_batch import make_jobs, make_weights, of, solve
 
-from hoijax.distributed import join_processes
 from hoijax.errors import UserError
+from hoijax.jobs.multihost import join_processes
 
 WORKER = Path(__file__).parent / "global_worker.py"
 

@@ -12,8 +12,9 @@ import pytest
 import tyro
 from small_scene import INITS, copy_of, generated, run
 
-from hoijax import cli
-from hoijax.methods import anchor_terms, hoi_page
+from hoijax.cli import main as cli
+from hoijax.methods.anchor_motion import terms as anchor_terms
+from hoijax.methods.hoi_page import method as hoi_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -118,7 +119,7 @@ def test_the_page_of_losses_has_every_term_with_its_function():
 def test_the_call_on_the_first_level_is_there_whatever_was_imported():
     import hoijax
 
-    importlib.import_module("hoijax.export.clip")
+    importlib.import_module("hoijax.exporters.clip")
     assert callable(hoijax.export)
     for name in hoijax.__all__:
         assert callable(getattr(hoijax, name)), name

@@ -6,15 +6,15 @@ import igl
 import numpy as np
 import pytest
 
-from hoijax.affordance import PartAffordanceGraph
+from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bodies import load_body, part_vertex_indices
-from hoijax.bundle_format import Truth
+from hoijax.bundle.schema import Truth
 from hoijax.errors import UserError
-from hoijax.evaluation import Evaluator, evaluate
-from hoijax.frames import compose_rigid
+from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import load_asset
 from hoijax.objects.distance_grid import build_distance_grids
-from hoijax.result import Result
+from hoijax.results.evaluation import Evaluator, evaluate
+from hoijax.results.result import Result
 
 FRAMES, FPS = 5, 10.0
 GRAPH = """{

@@ -8,10 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
 from hoijax.errors import UserError
-from hoijax.export.amass import load_amass, save_amass
-from hoijax.export.clip import Clip, make_person
-from hoijax.export.resample import resample_positions, resample_rotations, resampled_times
-from hoijax.frames import Z_UP_FROM_Y_UP, compose_rigid
+from hoijax.exporters.amass import load_amass, save_amass
+from hoijax.exporters.clip import Clip, make_person
+from hoijax.exporters.resample import resample_positions, resample_rotations, resampled_times
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP, compose_rigid
 from hoijax.objects.asset import load_asset
 
 FRAMES = 9

@@ -15,8 +15,8 @@ import pytest
 from small_scene import generated
 
 from hoijax.bodies import load_body
-from hoijax.export.clip import clip_from_result
-from hoijax.result import load_result
+from hoijax.exporters.clip import clip_from_result
+from hoijax.results.result import load_result
 
 PACKAGES = ("gltf-validator@2.0.0-dev.3.10", "three@0.180.0")
 VALIDATE = """

@@ -9,9 +9,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
-from hoijax.export.bvh import euler_zxy, save_bvh
-from hoijax.export.clip import Clip, make_person
-from hoijax.frames import Z_UP_FROM_Y_UP
+from hoijax.exporters.bvh import euler_zxy, save_bvh
+from hoijax.exporters.clip import Clip, make_person
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 FRAMES, FPS = 6, 12.0
 

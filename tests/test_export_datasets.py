@@ -10,10 +10,10 @@ from small_scene import generated, run
 
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
-from hoijax.export.formats import FORMATS, ExportOptions, write_formats
-from hoijax.export.interact import save_interact_human, save_interact_object
-from hoijax.export.omomo import save_omomo
-from hoijax.frames import Z_UP_FROM_Y_UP
+from hoijax.exporters.formats import FORMATS, ExportOptions, write_formats
+from hoijax.exporters.interact import save_interact_human, save_interact_object
+from hoijax.exporters.omomo import save_omomo
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 TURN = Z_UP_FROM_Y_UP.astype(np.float64)
 

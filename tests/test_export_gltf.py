@@ -9,10 +9,10 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_NAMES
-from hoijax.export.clip import Clip, make_person
-from hoijax.export.gltf import save_glb
-from hoijax.export.influences import fitted_influences, strongest_influences
-from hoijax.frames import compose_rigid
+from hoijax.exporters.clip import Clip, make_person
+from hoijax.exporters.gltf import save_glb
+from hoijax.exporters.influences import fitted_influences, strongest_influences
+from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import load_asset
 
 FRAMES, FPS = 7, 8.0

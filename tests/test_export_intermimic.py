@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
-from hoijax.export.intermimic import save_intermimic, skin_distances
-from hoijax.frames import Z_UP_FROM_Y_UP
+from hoijax.exporters.intermimic import save_intermimic, skin_distances
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 TURN = Z_UP_FROM_Y_UP.astype(np.float64)
 # the order of the humanoid's links, by name: written down again, not imported

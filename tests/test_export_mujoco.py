@@ -9,8 +9,8 @@ from scipy.spatial import KDTree
 
 from hoijax.bodies.skinned_body import JOINT_NAMES
 from hoijax.errors import UserError
-from hoijax.export.mujoco import save_mujoco
-from hoijax.frames import Z_UP_FROM_Y_UP
+from hoijax.exporters.mujoco import save_mujoco
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 mujoco = pytest.importorskip("mujoco", reason="pip install 'hoijax[export]'")
 TURN = Z_UP_FROM_Y_UP.astype(np.float64)

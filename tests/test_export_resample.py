@@ -6,9 +6,9 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
 from hoijax.errors import UserError
-from hoijax.export.clip import Clip, make_person, turned_clip
-from hoijax.export.resample import loop_clip, resample_clip, trim_clip
-from hoijax.frames import Z_UP_FROM_Y_UP, compose_rigid
+from hoijax.exporters.clip import Clip, make_person, turned_clip
+from hoijax.exporters.resample import loop_clip, resample_clip, trim_clip
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP, compose_rigid
 from hoijax.objects.asset import load_asset
 
 FRAMES, FPS = 25, 12.0

@@ -9,8 +9,8 @@ from export_scene import FPS, FRAMES, export_clip
 
 from hoijax.bodies.skinned_body import JOINT_NAMES
 from hoijax.errors import UserError
-from hoijax.export.usd import save_usd
-from hoijax.frames import Z_UP_FROM_Y_UP
+from hoijax.exporters.usd import save_usd
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 pytest.importorskip("pxr", reason="pip install 'hoijax[export]'")
 from pxr import Gf, Usd, UsdGeom, UsdSkel, Vt

@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
 from hoijax.errors import UserError
-from hoijax.export.clip import Clip, make_person
-from hoijax.export.video import (
+from hoijax.exporters.clip import Clip, make_person
+from hoijax.exporters.video import (
     choose_camera,
     clip_meshes,
     contact_sheet,
@@ -19,7 +19,7 @@ from hoijax.export.video import (
     save_preview,
     write_video,
 )
-from hoijax.frames import compose_rigid, invert_rigid
+from hoijax.geometry.transforms import compose_rigid, invert_rigid
 from hoijax.objects.asset import load_asset
 
 FRAMES = 5

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from hoijax.camera import PinholeCamera, project
-from hoijax.fields.composition import new_entity, refresh_occupancy, render_rays, values_at
-from hoijax.fields.encoding import trilinear
-from hoijax.fields.occupancy import full_occupancy, is_occupied, pack, updated
-from hoijax.fields.radiance_field import FieldSettings
-from hoijax.fields.volume_rendering import (
+from hoijax.composition.fields.composition import (
+    new_entity,
+    refresh_occupancy,
+    render_rays,
+    values_at,
+)
+from hoijax.composition.fields.encoding import trilinear
+from hoijax.composition.fields.occupancy import full_occupancy, is_occupied, pack, updated
+from hoijax.composition.fields.radiance_field import FieldSettings
+from hoijax.composition.fields.volume_rendering import (
     box_interval,
     camera_rays,
     composite,
@@ -20,7 +24,8 @@ from hoijax.fields.volume_rendering import (
     orientation,
     sample_depths,
 )
-from hoijax.frames import look_at
+from hoijax.geometry.camera import PinholeCamera, project
+from hoijax.geometry.transforms import look_at
 
 SMALL = FieldSettings(centre=(0.0, 0.0, 0.0), half_side=1.0, resolutions=(6, 10), width=8)
 WHITE = np.ones(3, np.float32)

@@ -13,15 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hoijax.composition.fields.cameras import (
+    OrbitSettings,
+    orbit_cameras,
+    random_cameras,
+    ring_cameras,
+)
+from hoijax.composition.fields.closed_form import ClosedFormGuidance, closed_form_gradient, denoised
+from hoijax.composition.fields.composition import new_entity, render_rays
+from hoijax.composition.fields.distillation import Distiller
+from hoijax.composition.fields.guidance import Guidance, GuidanceInfo
+from hoijax.composition.fields.noise import NoiseSettings, alpha_sigma, draw_levels, score_weight
+from hoijax.composition.fields.radiance_field import FieldSettings
+from hoijax.composition.fields.volume_rendering import camera_rays
 from hoijax.errors import UserError
-from hoijax.fields.cameras import OrbitSettings, orbit_cameras, random_cameras, ring_cameras
-from hoijax.fields.closed_form import ClosedFormGuidance, closed_form_gradient, denoised
-from hoijax.fields.composition import new_entity, render_rays
-from hoijax.fields.distillation import Distiller
-from hoijax.fields.guidance import Guidance, GuidanceInfo
-from hoijax.fields.noise import NoiseSettings, alpha_sigma, draw_levels, score_weight
-from hoijax.fields.radiance_field import FieldSettings
-from hoijax.fields.volume_rendering import camera_rays
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
@@ -292,7 +297,7 @@ def test_closed_form_guidance_in_pytorch_is_the_jax_one(twins, pictures):
     """Through the DLPack bridge, once in torch and once in JAX: the same gradient of the parameters."""
     import torch
 
-    from priors.bridge import to_the_kind_of, to_torch
+    from priors.models.jax_bridge import to_the_kind_of, to_torch
 
     images, pull, drawn, weights = twins
     flat = images.reshape(1, -1)
@@ -325,8 +330,8 @@ def test_a_unets_guidance_pulled_through_jax_is_pytorchs_own(twins, tmp_path):
     """Field to picture to UNet and back: `jax.vjp` with the bridge against autograd end to end."""
     import tiny_models
 
-    from priors.distillation import DeepFloydGuidance
-    from priors.interfaces import ModelId
+    from priors.models.distillation import DeepFloydGuidance
+    from priors.protocols import ModelId
 
     images, pull, drawn, weights = twins
     guidance = DeepFloydGuidance(ModelId(str(tiny_models.deepfloyd(tmp_path))))

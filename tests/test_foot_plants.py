@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from hoijax.methods.foot_plants import SHORTEST_PLANT, SWING_COST, _plant_costs, foot_plants
+from hoijax.methods.anchor_motion.foot_plants import (
+    SHORTEST_PLANT,
+    SWING_COST,
+    _plant_costs,
+    foot_plants,
+)
 
 
 def walk(rng, *, noise=0.01, step=0.5, lift=0.08):

@@ -11,8 +11,8 @@ import pytest
 from scene_factory import make_assets, stacked_grids
 from scipy.spatial.transform import Rotation
 
+from hoijax.geometry.point_transforms import to_local, to_world
 from hoijax.objects.distance_grid import DistanceGrids, query
-from hoijax.rigid import to_local, to_world
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ from hoijax.losses.fit import object_points
 from hoijax.losses.penetration import ground
 from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
-from hoijax.methods.hoi_page import object_problem
-from hoijax.methods.object_curvature import with_curvature
-from hoijax.solver import segments
+from hoijax.methods.hoi_page.method import object_problem
+from hoijax.methods.hoi_page.object_curvature import with_curvature
+from hoijax.solver import resumable
+from hoijax.solver.adam import ResultCode
 from hoijax.solver.halving import halving_rungs, work_list
-from hoijax.solver.neighbours import empty_neighbours
-from hoijax.solver.newton import Newton, optimise_newton
-from hoijax.solver.optimise import ResultCode
-from hoijax.solver.segments import Given, in_segments
+from hoijax.solver.levenberg_marquardt import Newton, optimise_newton
+from hoijax.solver.neighbor_lists import empty_neighbours
+from hoijax.solver.resumable import Given, in_segments
 
 COUNT, ROUNDS, STEPS = 5, 4, 2
 RUNGS = ((1, 3), (2, 2))
@@ -123,9 +123,9 @@ def test_candidates_that_are_not_finite_never_go_on(made, starts):
 
 
 def test_another_number_of_rounds_compiles_nothing(made, starts, halved):
-    programs = segments._segment._cache_size()
+    programs = resumable._segment._cache_size()
     found = solve_halved(made, starts, ROUNDS - 1)
-    assert segments._segment._cache_size() == programs
+    assert resumable._segment._cache_size() == programs
     assert halved.history.shape == (COUNT, 1 + ROUNDS * STEPS, len(TERMS))
     assert found.history.shape == (COUNT, 1 + (ROUNDS - 1) * STEPS, len(TERMS))
     stopped = np.asarray(found.codes) == ResultCode.STOPPED_EARLY

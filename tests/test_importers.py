@@ -8,11 +8,11 @@ from scipy.spatial.transform import Rotation
 from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_PARENTS
 from hoijax.errors import UserError
-from hoijax.export.amass import save_amass
-from hoijax.export.formats import ExportOptions, write_formats
-from hoijax.export.interact import save_interact_human, save_interact_object
-from hoijax.export.omomo import save_omomo
-from hoijax.frames import Z_UP_FROM_Y_UP
+from hoijax.exporters.amass import save_amass
+from hoijax.exporters.formats import ExportOptions, write_formats
+from hoijax.exporters.interact import save_interact_human, save_interact_object
+from hoijax.exporters.omomo import save_omomo
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 from hoijax.importers import (
     body_arrays,
     import_amass,

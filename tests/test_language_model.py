@@ -14,10 +14,10 @@ from pydantic import BaseModel, Field
 
 from hoijax.errors import UserError
 from hoijax.objects.asset import load_asset
-from priors import graph_schemas
-from priors.chat_endpoint import EndpointChat, EndpointLimits, image_part, public_url
-from priors.interfaces import ModelId
-from priors.language_model import LanguagePrior, strict_schema
+from priors.models import graph_schemas
+from priors.models.chat_endpoint import EndpointChat, EndpointLimits, image_part, public_url
+from priors.models.language_model import LanguagePrior, strict_schema
+from priors.protocols import ModelId
 from priors.settings import LanguageSettings
 from priors.store import Store
 
@@ -403,7 +403,7 @@ def tiny_llama(tmp_path_factory):
 @pytest.mark.skipif(find_spec("xgrammar") is None, reason="xgrammar is not installed")
 @pytest.mark.parametrize("mesh", ["broom", "unnamed"])
 def test_even_random_weights_make_a_valid_graph(tiny_llama, mesh):
-    from priors.local_language_model import local_prior
+    from priors.models.local_language_model import local_prior
 
     settings = LanguageSettings(temperature=1.0, tries=6)
     assets = [load_asset("broom") if mesh == "broom" else Named("thing", ())]
@@ -458,7 +458,7 @@ def smollm2():
 
 
 def test_pictures_and_long_questions_are_refused_by_a_text_model(tiny_llama):
-    from priors.local_language_model import TransformersChat
+    from priors.models.local_language_model import TransformersChat
 
     chat = TransformersChat(ModelId(str(tiny_llama)))
     picture = [{"role": "user", "content": [image_part(np.zeros((4, 4, 3), np.uint8))]}]

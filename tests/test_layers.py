@@ -1,243 +1,186 @@
-"""Who may import whom (shared design, 'Layout'), and what `import hoijax` may cost."""
+"""A folder imports only folders with lower numbers; and what `import hoijax` may cost."""
 
 import ast
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Layer of every module or package of hoijax, from below upwards; see `may_import` for the rule.
-# A package stands for everything in it, unless one of its modules has a line of its own.
-LAYERS = {
-    # below A: the error every room raises, and how files and schemas are read
-    "hoijax.errors": "base",
-    "hoijax.schema_errors": "base",
-    "hoijax.checkpoints": "base",
-    "hoijax.claims": "base",
-    "hoijax.manifest": "base",
-    "hoijax.npz": "base",
-    "hoijax.output_folder": "base",
-    "hoijax.preemption": "base",
-    "hoijax.progress": "base",
-    "hoijax.working": "base",
-    # A: mathematics and schemas
-    "hoijax.affordance": "A",
-    "hoijax.config": "A",
-    "hoijax.frames": "A",
-    "hoijax.losses.lookup": "A",  # bilinear look-up in an image; staging packs images for it
-    "hoijax.nearest": "A",
-    "hoijax.numerics": "A",
-    "hoijax.rigid": "A",
-    "hoijax.rotations": "A",
-    # B: bodies, objects, cameras, observations, bundles
-    "hoijax.bodies": "B",
-    "hoijax.bundle": "B",
-    "hoijax.bundle_files": "B",
-    "hoijax.bundle_format": "B",
-    "hoijax.bundle_reading": "B",
-    "hoijax.camera": "B",
-    "hoijax.camera_motion": "B",
-    "hoijax.compose_config": "B",  # builds on the settings of hoijax.fields
-    "hoijax.contact_table": "B",
-    "hoijax.fields": "B",
-    "hoijax.mesh_renderer": "B",
-    "hoijax.objects": "B",
-    "hoijax.observations": "B",
-    "hoijax.rendering": "B",
-    "hoijax.shading": "B",
-    # C: the scene
-    "hoijax.anchor_config": "B",  # builds on hoijax.config
-    "hoijax.anchor_frames": "C",
-    "hoijax.anchor_people": "C",
-    "hoijax.anchor_scene": "C",
-    "hoijax.anchor_staging": "C",
-    "hoijax.curvature": "C",
-    "hoijax.object_joints": "C",
-    "hoijax.result": "C",
-    "hoijax.scene": "C",
-    "hoijax.staging": "C",
-    # D: losses, solver, methods, metrics
-    "hoijax.evaluation": "D",
-    "hoijax.losses": "D",
-    "hoijax.methods": "D",
-    "hoijax.metrics": "D",
-    "hoijax.solver": "D",
-    # E: what faces the user
-    "hoijax": "E",  # the names users import, found lazily
-    "hoijax.ablation": "E",
-    "hoijax.anchor_pipeline": "E",
-    "hoijax.batch_scenes": "E",
-    "hoijax.cli": "E",
-    "hoijax.compose_metrics": "E",
-    "hoijax.compose_output": "E",
-    "hoijax.compose_pipeline": "E",
-    "hoijax.distributed": "E",
-    "hoijax.doctor": "E",
-    "hoijax.export": "E",
-    "hoijax.importers": "E",
-    "hoijax.commands": "E",
-    "hoijax.console": "E",
-    "hoijax.many_scenes": "E",
-    "hoijax.memory": "E",
-    "hoijax.tracking": "E",
-    "hoijax.observing": "E",
-    "hoijax.pipeline": "E",
-    "hoijax.ray_scenes": "E",
-    "hoijax.solve_checkpoints": "E",
-    "hoijax.prior_flags": "E",
-    "hoijax.remote": "E",
-    "hoijax.runtime": "E",
-    "hoijax.designs": "E",
-    "hoijax.sweep": "E",
-    "hoijax.sweep_blocks": "E",
-    "hoijax.sweep_page": "E",
-    "hoijax.sweep_tables": "E",
-    "hoijax.viewer": "E",
-    "hoijax.workers": "E",
+# Folders (and the modules that lie beside them) by level: each imports only those with lower numbers.
+LEVELS = {
+    "hoijax": {
+        "errors": 0,
+        "progress": 0,
+        "geometry": 1,
+        "settings": 2,
+        "runtime": 2,
+        "io": 2,
+        "objects": 3,
+        "rendering": 3,
+        "affordance": 3,
+        "bodies": 4,
+        "bundle": 5,
+        "results": 6,
+        "scene": 6,
+        "losses": 7,
+        "exporters": 7,
+        "importers": 8,
+        "solver": 8,
+        "composition": 9,
+        "initialization": 9,
+        "methods": 10,
+        "api": 11,
+        "jobs": 12,
+        "experiments": 12,
+        "viewer": 12,
+        "cli": 13,
+    },
+    "priors": {
+        "protocols": 0,
+        "masks": 0,
+        "settings": 1,
+        "store": 1,
+        "language": 2,
+        "choreography": 3,
+        "synthetic": 4,
+        "models": 5,
+        "observe": 6,
+    },
 }
-ORDER = ["base", "A", "B", "C", "D", "E"]
-# The one module of A that others of A build on: without it they would repeat its primitives.
-GROUND_OF_A = "hoijax.numerics"
-# Rooms of layer D know each other in one direction only.
-ROOMS_OF_D = ["losses", "solver", "methods", "evaluation"]
+PRIORS_MAY_IMPORT = 6
+"""Highest level of hoijax that priors build on; beside it the contract of score distillation."""
+CONTRACT_OF_GUIDANCE = "hoijax.composition.fields"
+JOINS_PRIORS = "hoijax.api"
 TORCH = {"torch", "torchvision", "transformers", "diffusers", "accelerate"}
 
 
 def modules_under(package: str) -> dict[str, Path]:
     """Dotted name -> file, of a package folder at the root of the repository."""
-    found = {}
+    modules = {}
     for path in sorted((ROOT / package).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
 
 
-HOIJAX, PRIORS = modules_under("hoijax"), modules_under("priors")
+MODULES = modules_under("hoijax") | modules_under("priors")
 
 
-def imports_of(path: Path, name: str, known: dict[str, Path]) -> list[tuple[int, str, bool]]:
+@cache
+def imports_of(name: str) -> list[tuple[int, str, bool]]:
     """(line, imported module, lazily?) of every import; `from package import module` names the module."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    found = []
+    imports = []
 
     def walk(node: ast.AST, lazy: bool) -> None:
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             return  # never runs
         if isinstance(node, ast.Import):
-            found.extend((node.lineno, alias.name, lazy) for alias in node.names)
+            imports.extend((node.lineno, alias.name, lazy) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                up = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*up, base] if base else up)
+            assert node.level == 0, f"{name}:{node.lineno}: a relative import"
             for alias in node.names:
-                inner = f"{base}.{alias.name}"
-                found.append((node.lineno, inner if inner in known else base, lazy))
+                inner = f"{node.module}.{alias.name}"
+                imports.append((node.lineno, inner if inner in MODULES else node.module, lazy))
         lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for child in ast.iter_child_nodes(node):
             walk(child, lazy)
 
-    walk(ast.parse(path.read_text()), False)
-    return found
+    walk(ast.parse(MODULES[name].read_text()), False)
+    return imports
 
 
-def entry_of(module: str) -> str | None:
-    """The line of LAYERS that a module falls under: its own, or its nearest package's."""
-    while module not in LAYERS:
-        module = module.rpartition(".")[0]
-        if module in ("", "hoijax"):
-            return None  # a new module at the top level needs a line of its own
-    return module
+def folder_of(module: str) -> tuple[str, str]:
+    """(package, folder or module right below it); "" for the package itself."""
+    package, _, rest = module.partition(".")
+    return package, rest.partition(".")[0]
 
 
-def layer_of(module: str) -> str:
-    entry = entry_of(module)
-    assert entry is not None, unknown_message(module)
-    return LAYERS[entry]
-
-
-def unknown_message(module: str) -> str:
-    return (
-        f"{module} has no layer. Add it to LAYERS in tests/test_layers.py: the lowest layer that "
-        "still lies above everything it imports (see docs/architecture.md)."
+def level_of(module: str) -> int:
+    package, folder = folder_of(module)
+    if not folder:
+        return 99  # the package itself: names users import, found lazily
+    assert folder in LEVELS[package], (
+        f"{package}/{folder} has no level. Add it to LEVELS in tests/test_layers.py: one above "
+        "everything it imports (see docs/architecture.md)."
     )
+    return LEVELS[package][folder]
 
 
 def may_import(importer: str, imported: str) -> bool:
-    """Lower layers; within B, C and E each other; in D losses < solver < methods; in A only numerics."""
-    mine, theirs = layer_of(importer), layer_of(imported)
-    if mine != theirs:
-        return ORDER.index(theirs) < ORDER.index(mine)
-    if mine == "A":
-        return imported == GROUND_OF_A
-    if mine == "D":
-        here, there = importer.split(".")[1], imported.split(".")[1]
-        ranked = here in ROOMS_OF_D and there in ROOMS_OF_D
-        return (
-            here == there
-            or there == "metrics"
-            or (ranked and ROOMS_OF_D.index(there) < ROOMS_OF_D.index(here))
-        )
-    return True
+    (package, folder), (other, inner) = folder_of(importer), folder_of(imported)
+    if package == other:
+        return folder == inner or level_of(imported) < level_of(importer)
+    if package == "hoijax":
+        return f"{package}.{folder}" == JOINS_PRIORS
+    return level_of(imported) <= PRIORS_MAY_IMPORT or imported.startswith(CONTRACT_OF_GUIDANCE)
 
 
-@pytest.mark.parametrize("module", HOIJAX)
-def test_every_module_has_a_layer(module):
-    assert entry_of(module) is not None, unknown_message(module)
+def ours(name: str) -> list[tuple[int, str, bool]]:
+    return [one for one in imports_of(name) if one[1].partition(".")[0] in LEVELS]
 
 
-def test_the_table_names_nothing_that_is_gone():
-    planned = {"hoijax.viewer"}
-    assert set(LAYERS) - set(HOIJAX) <= planned
+@pytest.mark.parametrize("package", LEVELS)
+def test_every_folder_has_a_level_and_every_level_a_folder(package):
+    folders = {folder_of(name)[1] for name in MODULES if folder_of(name)[0] == package} - {""}
+    assert folders == set(LEVELS[package])
 
 
-def test_imports_go_one_way():
+def test_a_folder_imports_only_folders_with_lower_numbers():
     broken = [
-        f"{path.relative_to(ROOT)}:{line}: {name} ({layer_of(name)}) imports {imported} "
-        f"({layer_of(imported)})"
-        for name, path in HOIJAX.items()
-        for line, imported, _ in imports_of(path, name, HOIJAX)
-        if imported.split(".")[0] == "hoijax" and not may_import(name, imported)
+        f"{MODULES[name].relative_to(ROOT)}:{line}: imports {imported}"
+        for name in MODULES
+        for line, imported, _ in ours(name)
+        if not may_import(name, imported)
     ]
-    assert not broken, "imports against the layers:\n" + "\n".join(broken)
+    assert not broken, "\n".join(broken)
+
+
+def test_no_module_is_in_a_circle():
+    """Imports inside functions count too: a circle that is hidden there is a circle."""
+    edges = {name: {imported for _, imported, _ in ours(name)} - {name} for name in MODULES}
+    while free := [name for name in edges if not edges[name] & edges.keys()]:
+        for name in free:
+            del edges[name]
+    assert not edges, "modules in circles, or above one: " + ", ".join(sorted(edges))
 
 
 def test_losses_do_not_know_each_other():
-    """A loss reads the posed scene; what losses share lives in `term` and in small helpers."""
-    shared = {"hoijax.losses.term", "hoijax.losses.lookup"}
+    """A loss reads the posed scene; what losses share lives in `term` and `curvature`."""
+    shared = {"hoijax.losses.term", "hoijax.losses.curvature"}
     broken = [
         f"{name}:{line} imports {imported}"
-        for name, path in HOIJAX.items()
+        for name in MODULES
         if name.startswith("hoijax.losses.")
-        for line, imported, _ in imports_of(path, name, HOIJAX)
+        for line, imported, _ in ours(name)
         if imported.startswith("hoijax.losses.") and imported not in shared
     ]
     assert not broken, "\n".join(broken)
 
 
-PIPELINES = {"hoijax.observing", "hoijax.compose_pipeline"}
-
-
-def test_only_the_pipelines_import_priors_and_lazily():
+def test_priors_are_joined_lazily():
     broken = [
         f"{name}:{line} imports {imported}"
-        for name, path in HOIJAX.items()
-        for line, imported, lazy in imports_of(path, name, HOIJAX)
-        if imported.split(".")[0] == "priors" and not (lazy and name in PIPELINES)
+        for name in MODULES
+        if name.startswith("hoijax")
+        for line, imported, lazy in ours(name)
+        if imported.startswith("priors") and not lazy
     ]
     assert not broken, "\n".join(broken)
 
 
-def test_priors_import_hoijax_only_up_to_c():
+def test_a_method_is_known_by_name_only():
+    """Solve, batches, sweeps, viewer and command line read the method protocol."""
     broken = [
-        f"{path.relative_to(ROOT)}:{line}: imports {imported} ({layer_of(imported)})"
-        for name, path in PRIORS.items()
-        for line, imported, _ in imports_of(path, name, HOIJAX | PRIORS)
-        if imported.startswith("hoijax.") and ORDER.index(layer_of(imported)) > ORDER.index("C")
+        f"{name}:{line} imports {imported}"
+        for name in MODULES
+        if not name.startswith("hoijax.methods")
+        for line, imported, _ in ours(name)
+        if imported.startswith(("hoijax.methods.hoi_page", "hoijax.methods.anchor_motion"))
     ]
     assert not broken, "\n".join(broken)
 
@@ -245,26 +188,22 @@ def test_priors_import_hoijax_only_up_to_c():
 def test_no_torch_in_hoijax():
     broken = [
         f"{name}:{line} imports {imported}"
-        for name, path in HOIJAX.items()
-        for line, imported, _ in imports_of(path, name, HOIJAX)
+        for name in MODULES
+        if name.startswith("hoijax")
+        for line, imported, _ in imports_of(name)
         if imported.split(".")[0] in TORCH
     ]
     assert not broken, "\n".join(broken)
 
 
-def test_new_modules_are_refused_until_they_have_a_layer():
-    assert entry_of("hoijax.losses.keypoints") == "hoijax.losses"
-    assert entry_of("hoijax.brand.new") is None
-    with pytest.raises(AssertionError, match=r"tests/test_layers\.py"):
-        layer_of("hoijax.brand_new")
-
-
 def test_the_rule_can_fail():
-    assert not may_import("hoijax.scene", "hoijax.losses.fit")
-    assert not may_import("hoijax.losses.fit", "hoijax.solver.optimise")
-    assert not may_import("hoijax.rotations", "hoijax.camera")
-    assert not may_import("hoijax.rotations", "hoijax.frames")
-    assert may_import("hoijax.methods.hoi_page", "hoijax.losses.fit")
+    assert not may_import("hoijax.scene.objects", "hoijax.losses.fit")
+    assert not may_import("hoijax.losses.fit", "hoijax.solver.adam")
+    assert not may_import("hoijax.jobs.scenes", "hoijax.experiments.sweep")
+    assert not may_import("hoijax.solver.adam", "priors.store")
+    assert may_import("hoijax.methods.hoi_page.method", "hoijax.losses.fit")
+    with pytest.raises(AssertionError, match=r"tests/test_layers\.py"):
+        level_of("hoijax.brand_new.module")
 
 
 def import_report(module: str) -> dict:
@@ -287,7 +226,7 @@ print(json.dumps({{
 HEAVY = {"viser", "OpenGL", "pyrender", "trimesh", "igl", "embreex", "imageio_ffmpeg", *TORCH}
 
 
-@pytest.mark.parametrize("module", ["hoijax", "hoijax.cli", "hoijax.methods.hoi_page"])
+@pytest.mark.parametrize("module", ["hoijax", "hoijax.cli.main", "hoijax.methods.hoi_page.method"])
 def test_import_is_light_and_starts_no_device(module):
     report = import_report(module)
     assert not HEAVY & set(report["modules"])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hoijax.bodies import load_body
+from hoijax.bodies.fitting.energy import FACE_COUNT
+from hoijax.bodies.fitting.fit import known_person
+from hoijax.bodies.fitting.lifting import lifted_pose
 from hoijax.bodies.keypoints import OPENPOSE_18, openpose18_from
-from hoijax.bodies.lifted_pose import lifted_pose
-from hoijax.bodies.motion_energy import FACE_COUNT
-from hoijax.bodies.motion_fit import known_person
 from hoijax.bodies.pose_prior import REFERENCE_POSES
 
 LIMBS = [i for i, name in enumerate(OPENPOSE_18) if name.split("_")[-1] in ("knee", "ankle")]

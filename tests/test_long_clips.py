@@ -7,12 +7,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 from small_scene import as_users_run
 
-from hoijax.config import preset_settings
+from hoijax.api.observe import observe
+from hoijax.api.solve import solve
 from hoijax.errors import UserError
-from hoijax.memory import chosen_window, descent_bytes, most_candidates
-from hoijax.methods.hoi_page import DEFAULT_TERMS
-from hoijax.methods.long_clips import solve_long_bundle
-from hoijax.methods.windows import (
+from hoijax.methods.hoi_page.long_clips import solve_long_bundle
+from hoijax.methods.hoi_page.method import DEFAULT_TERMS
+from hoijax.methods.hoi_page.windows import (
     Poses,
     blend_rotations,
     fade,
@@ -20,11 +20,11 @@ from hoijax.methods.windows import (
     observations_between,
     windows_of,
 )
+from hoijax.methods.memory import chosen_window, descent_bytes, most_candidates
 from hoijax.objects.asset import load_asset
-from hoijax.observing import observe
-from hoijax.pipeline import solve
-from hoijax.solver import segments
-from hoijax.solver.newton import optimise_newton
+from hoijax.settings import preset_settings
+from hoijax.solver import resumable
+from hoijax.solver.levenberg_marquardt import optimise_newton
 
 # The window is as long as the small scene of other tests: they share compiled programs.
 FRAMES, WINDOW = 28, 12
@@ -98,9 +98,9 @@ def solved(scene):
     bundle, _ = scene
     settings = dataclasses.replace(preset_settings("default"), inits=2)
     with as_users_run():
-        before = segments._segment._cache_size()
+        before = resumable._segment._cache_size()
         result = solve_long_bundle(bundle, settings, WINDOW)
-    result.run["programs"] = segments._segment._cache_size() - before
+    result.run["programs"] = resumable._segment._cache_size() - before
     return result
 
 
@@ -144,12 +144,12 @@ def test_windows_share_one_program(solved):
 
 def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     """XLA's own account of a small descent, against the line that was fitted to larger ones."""
+    from hoijax.initialization.starts import yaw_starts
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page import first_neighbours, object_problem, posed_bodies_of
-    from hoijax.methods.object_curvature import with_curvature
-    from hoijax.methods.windows import scene_between
-    from hoijax.solver.initialise import yaw_starts
-    from hoijax.staging import build_scene
+    from hoijax.methods.hoi_page.method import first_neighbours, object_problem, posed_bodies_of
+    from hoijax.methods.hoi_page.object_curvature import with_curvature
+    from hoijax.methods.hoi_page.windows import scene_between
+    from hoijax.scene.build_objects import build_scene
 
     bundle, _ = scene
     settings = preset_settings("default")
@@ -185,10 +185,10 @@ def test_what_fits_decides_the_window(scene, monkeypatch):
     said: list[str] = []
     assert chosen_window(bundle, settings, 12, said.append) == 12
     assert chosen_window(bundle, settings, 99, said.append) == FRAMES
-    monkeypatch.setattr("hoijax.memory.free_bytes", lambda: 10**12)
+    monkeypatch.setattr("hoijax.methods.memory.free_bytes", lambda: 10**12)
     assert chosen_window(bundle, settings, None, said.append) == FRAMES
     assert said == []
-    monkeypatch.setattr("hoijax.memory.free_bytes", lambda: 10**8)
+    monkeypatch.setattr("hoijax.methods.memory.free_bytes", lambda: 10**8)
     assert 8 <= chosen_window(bundle, settings, None, said.append) < FRAMES
     assert "windows of 24 frames" in said[0]
     fits = most_candidates(10**10)

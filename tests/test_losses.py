@@ -39,8 +39,8 @@ from hoijax.losses.fit import (
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, reduce_term
-from hoijax.methods.hoi_page import TERMS as METHOD_TERMS
-from hoijax.scene import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.methods.hoi_page.method import TERMS as METHOD_TERMS
+from hoijax.scene.objects import Neighbours, Scene, Unknowns, pose_scene
 
 FUNCTIONS = (
     object_points,

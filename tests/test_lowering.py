@@ -13,13 +13,13 @@ from jax.sharding import PartitionSpec as Spec
 from test_batch import K, make_jobs
 
 from hoijax.losses.term import default_weights
-from hoijax.methods.anchor_terms import TERMS as ANCHOR_TERMS
-from hoijax.methods.anchor_terms import anchor_problem
-from hoijax.methods.hoi_page import DEFAULT_TERMS, PUBLISHED_TERMS, object_problem
-from hoijax.methods.object_curvature import with_curvature
+from hoijax.methods.anchor_motion.terms import TERMS as ANCHOR_TERMS
+from hoijax.methods.anchor_motion.terms import anchor_problem
+from hoijax.methods.hoi_page.method import DEFAULT_TERMS, PUBLISHED_TERMS, object_problem
+from hoijax.methods.hoi_page.object_curvature import with_curvature
+from hoijax.solver.adam import Schedule, optimise
 from hoijax.solver.halving import halving_rungs
-from hoijax.solver.newton import optimise_newton
-from hoijax.solver.optimise import Schedule, optimise
+from hoijax.solver.levenberg_marquardt import optimise_newton
 
 DEVICES = 8
 COLLECTIVES = (

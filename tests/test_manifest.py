@@ -13,18 +13,12 @@ import manifest_worker
 import pytest
 from small_scene import tree
 
-import hoijax.claims
-import hoijax.manifest
-from hoijax.claims import Claims
+import hoijax.jobs.claims
+import hoijax.jobs.manifest
 from hoijax.errors import UserError
-from hoijax.manifest import (
-    MOST_ATTEMPTS,
-    TEMPORARY,
-    Item,
-    Manifest,
-    settings_hash,
-)
-from hoijax.working import standing, work_through
+from hoijax.jobs.claims import Claims
+from hoijax.jobs.manifest import MOST_ATTEMPTS, TEMPORARY, Item, Manifest, settings_hash
+from hoijax.jobs.runner import standing, work_through
 
 WORKER = Path(manifest_worker.__file__)
 COUNT, MANY = 6, 40
@@ -109,7 +103,7 @@ def test_a_stale_claim_goes_to_one_of_many(tmp_path):
     dead.wait()
     folder = tmp_path / "claims"
     folder.mkdir()
-    gone = f'{{"machine": "{hoijax.claims._machine()}", "pid": {dead.pid}, "start": "1"}}'
+    gone = f'{{"machine": "{hoijax.jobs.claims._machine()}", "pid": {dead.pid}, "start": "1"}}'
     for trial in range(20):
         (folder / f"item-{trial}.0").write_text(gone)
         rivals = [Claims(folder) for _ in range(8)]
@@ -179,7 +173,7 @@ def test_an_item_that_kills_every_process_is_given_up(tmp_path):
     folder = tmp_path / "out" / ".work" / "claims"
     with Manifest.open(tmp_path / "out", manifest_worker.items(1), {}) as manifest:
         (folder / f"scene-0.{MOST_ATTEMPTS - 1}").write_text(
-            f'{{"machine": "{hoijax.claims._machine()}", "pid": 999999999, "start": "1"}}'
+            f'{{"machine": "{hoijax.jobs.claims._machine()}", "pid": 999999999, "start": "1"}}'
         )
         found = work_through(manifest, lambda item, confirm: pytest.fail("tried again"))
         assert "ended the process" in found.failed["scene-0"]
@@ -189,7 +183,7 @@ def test_an_item_that_kills_every_process_is_given_up(tmp_path):
 @pytest.mark.parametrize("when", ["result", "marker"])
 def test_a_full_disk_stops_the_run_and_the_next_goes_on(tmp_path, monkeypatch, undisturbed, when):
     out, log = tmp_path / "out", tmp_path / "log"
-    full, write = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), hoijax.manifest.write_json
+    full, write = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), hoijax.io.json_files.write_json
 
     def note(log, line):
         if len(lines(log)) == 2 and line != "up":
@@ -206,7 +200,7 @@ def test_a_full_disk_stops_the_run_and_the_next_goes_on(tmp_path, monkeypatch, u
         if when == "result":
             patch.setattr(manifest_worker, "note", note)
         else:
-            patch.setattr(hoijax.manifest, "write_json", write_json)
+            patch.setattr(hoijax.jobs.manifest, "write_json", write_json)
         with pytest.raises(UserError, match=r"No space left[\s\S]*goes on from there"):
             manifest_worker.main(out, log, COUNT, 0.0)
     there = tree(out)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tiny_priors as tiny
 
-from hoijax.bundle import check_bundle, read_bundle
+from hoijax.bundle.write import check_bundle, read_bundle
 from hoijax.errors import UserError
-from priors.many import observe_many
-from priors.observing import ObserveOptions
-from priors.prompt_list import read_prompts
+from priors.observe.many_scenes import observe_many
+from priors.observe.prompt_list import read_prompts
+from priors.observe.run import ObserveOptions
 from priors.settings import ObserveSettings
 
 SETTINGS = ObserveSettings(

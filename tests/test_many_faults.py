@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from small_scene import INITS, generated, run, tree
 
-from hoijax import preemption
-from hoijax.batch_scenes import SceneBatch
-from hoijax.bundle import read_bundle, write_bundle
-from hoijax.manifest import Manifest
-from hoijax.result import load_result
+from hoijax.bundle.write import read_bundle, write_bundle
+from hoijax.io import sigterm
+from hoijax.jobs.manifest import Manifest
+from hoijax.jobs.runner import GroupWork, work_in_groups
+from hoijax.jobs.scene_batch import SceneBatch
+from hoijax.results.result import load_result
+from hoijax.solver.adam import Solution
 from hoijax.solver.batch import BatchSolver, Job
-from hoijax.solver.optimise import Solution
-from hoijax.working import GroupWork, work_in_groups
 
 OPTIONS = ("--inits", str(INITS), "--formats", "amass")
 
@@ -78,7 +78,7 @@ def test_a_notice_in_a_group_gives_every_claim_back(tmp_path):
             return super().solve(group)
 
     before = signal.getsignal(signal.SIGTERM)
-    preemption.listen()
+    sigterm.listen()
     try:
         with (
             pytest.raises(SystemExit) as ended,
@@ -86,7 +86,7 @@ def test_a_notice_in_a_group_gives_every_claim_back(tmp_path):
         ):
             work_in_groups(manifest, Told().group(), 1)
     finally:
-        preemption.listen()
+        sigterm.listen()
         signal.signal(signal.SIGTERM, before)
     assert ended.value.code == 143
     assert claims_in(tmp_path / "out") == []

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from small_scene import INITS, generated, run, tree
 
-import hoijax.many_scenes
+import hoijax.jobs.scenes
 from hoijax.errors import UserError
-from hoijax.many_scenes import find_scenes, is_many, solve_many
-from hoijax.result import load_result
+from hoijax.jobs.scenes import find_scenes, is_many, solve_many
+from hoijax.results.result import load_result
 
 OPTIONS = ("--inits", str(INITS))
 
@@ -103,7 +103,7 @@ def test_names_of_scenes(bundle, tmp_path):
     ],
 )
 def test_bad_options_are_refused_before_work(bundles, tmp_path, options, says, monkeypatch):
-    monkeypatch.setattr(hoijax.many_scenes, "SceneBatch", lambda *_, **__: pytest.fail("ran"))
+    monkeypatch.setattr(hoijax.jobs.scenes, "SceneBatch", lambda *_, **__: pytest.fail("ran"))
     with pytest.raises(UserError, match=says):
         solve_many([bundles], tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hoijax.objects.asset import load_asset
-from hoijax.objects.memo import remember
+from hoijax.objects.content_cache import remember
 
 calls: list[tuple] = []
 

@@ -7,10 +7,10 @@ import pytest
 from scipy import ndimage
 
 from hoijax.bodies import JOINT_NAMES, load_body
-from hoijax.camera import PinholeCamera
-from hoijax.frames import look_at
-from hoijax.mesh_renderer import join_samples, pad_samples, render, sample_mesh
-from hoijax.rendering import RenderMesh, cast
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.transforms import look_at
+from hoijax.rendering.raycast import RenderMesh, cast
+from hoijax.rendering.soft_raster import join_samples, pad_samples, render, sample_mesh
 
 SIZE = 96
 CAMERA = PinholeCamera.from_field_of_view(40.0, SIZE, SIZE)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from hoijax import metrics
-from hoijax.frames import compose_rigid
+from hoijax.geometry.transforms import compose_rigid
+from hoijax.results import metrics
 
 T, V, N = 6, 40, 25
 

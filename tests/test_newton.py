@@ -10,19 +10,19 @@ import pytest
 from scene_factory import FRAMES, OBJECTS, MadeScene, make_scene, starts_around
 from scipy.spatial.transform import Rotation
 
-from hoijax.curvature import Curvature
+from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
+from hoijax.initialization.unflip import is_new, unfold
+from hoijax.losses.curvature import Curvature
 from hoijax.losses.fit import object_points, part_points
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, reduce_term
-from hoijax.methods.hoi_page import object_problem
-from hoijax.methods.object_curvature import CURVATURES, with_curvature
-from hoijax.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
-from hoijax.scene import PosedScene, Unknowns
+from hoijax.methods.hoi_page.method import object_problem
+from hoijax.methods.hoi_page.object_curvature import CURVATURES, with_curvature
+from hoijax.scene.objects import PosedScene, Unknowns
+from hoijax.solver.adam import ResultCode
 from hoijax.solver.banded import solve_banded
-from hoijax.solver.neighbours import empty_neighbours
-from hoijax.solver.newton import optimise_newton
-from hoijax.solver.optimise import ResultCode
-from hoijax.solver.unfold import is_new, unfold
+from hoijax.solver.levenberg_marquardt import optimise_newton
+from hoijax.solver.neighbor_lists import empty_neighbours
 
 K = 3
 # Terms that are squares of small residuals here: their Hessian is the Gauss-Newton curvature.

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hoijax.numerics import geman_mcclure, masked_mean, safe_arccos, safe_norm, safe_normalize
+from hoijax.geometry.safe_math import (
+    geman_mcclure,
+    masked_mean,
+    safe_arccos,
+    safe_norm,
+    safe_normalize,
+)
 
 
 def gradient(function, *arguments):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scene_factory import make_scene
 
+from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.losses import penetration
-from hoijax.rotations import axis_angle_to_matrix
-from hoijax.scene import PosedScene
+from hoijax.scene.objects import PosedScene
 
 COUNT = 6
 

@@ -13,14 +13,14 @@ import pytest
 import tiny_priors as tiny
 from PIL import Image
 
-from hoijax.bundle import check_bundle, read_bundle, write_bundle
+from hoijax.bundle.write import check_bundle, read_bundle, write_bundle
 from hoijax.errors import UserError
-from hoijax.frames import compose_rigid, invert_rigid
-from priors.assemble import in_one_world, label_images
-from priors.finding import EntityMasks, find_and_track
-from priors.interfaces import BodyMotion, Tracks, Video
+from hoijax.geometry.transforms import compose_rigid, invert_rigid
+from priors.observe.assemble import in_one_world, label_images
+from priors.observe.stages import STAGE_NAMES, observe
+from priors.observe.tracking import EntityMasks, find_and_track
+from priors.protocols import BodyMotion, Tracks, Video
 from priors.settings import GivenMasks, ObserveSettings, Request
-from priors.stages import STAGE_NAMES, observe
 from priors.store import CorruptEntryWarning, Store
 
 SETTINGS = ObserveSettings(
@@ -204,7 +204,7 @@ def test_a_damaged_result_is_computed_again_and_said(scene, tmp_path):
 PROGRAM = """
 import sys, tiny_priors as tiny
 from priors.settings import ObserveSettings, Request
-from priors.stages import observe
+from priors.observe.stages import observe
 from priors.store import Store
 models = tiny.TinyModels()
 settings = ObserveSettings(12, 96, 128, image_tries=2, image_candidates=1)
@@ -260,7 +260,7 @@ def test_an_image_of_the_user_replaces_its_stage(scene, tmp_path):
 
 
 def test_masks_of_the_user_replace_detector_and_tracker(scene, tmp_path):
-    from priors.user_files import read_masks
+    from priors.observe.user_files import read_masks
 
     folder = tmp_path / "masks"
     (folder / "parts").mkdir(parents=True)
@@ -303,7 +303,8 @@ def test_files_that_do_not_fit_are_refused_before_any_model(scene, tmp_path):
 
 
 def test_clips_and_pictures_are_read_back(scene, tmp_path):
-    from priors.user_files import encode_video, read_image, read_video
+    from hoijax.io.video import read_video
+    from priors.observe.user_files import encode_video, read_image
 
     encode_video(Video(scene.frames, 8.0), tmp_path / "clip.mp4")
     clip = read_video(tmp_path / "clip.mp4", 5)
@@ -313,11 +314,11 @@ def test_clips_and_pictures_are_read_back(scene, tmp_path):
     Image.fromarray(scene.frames[0]).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), scene.frames[0])
     (tmp_path / "bad.mp4").write_bytes(b"no clip")
-    with pytest.raises(UserError, match="cannot be read as a clip"):
+    with pytest.raises(UserError, match="not a video"):
         read_video(tmp_path / "bad.mp4", 5)
     with pytest.raises(UserError, match="cannot be read as a picture"):
         read_image(tmp_path / "bad.mp4")
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="no video"):
         read_video(tmp_path / "none.mp4", 5)
 
 
@@ -376,8 +377,8 @@ def test_errors_name_the_stage_and_the_remedy_and_keep_what_is_finished(scene, t
 
 def test_bodies_are_recovered_knowing_what_else_is_there():
     """Of each person: all other people and all objects, without the person where masks overlap."""
-    from priors.interfaces import PointMaps
-    from priors.stage_work import Inputs, recover_bodies
+    from priors.observe.stage_functions import Inputs, recover_bodies
+    from priors.protocols import PointMaps
     from priors.store import Entry
 
     people, objects = np.zeros((2, 2, 3, 4, 5), bool)
@@ -469,7 +470,7 @@ class TwoOfAKind(tiny.Fake):
     """Two equal cups, seen together from the second of three frames on; the right one more surely."""
 
     def __init__(self):
-        from hoijax.affordance import PartAffordanceGraph
+        from hoijax.affordance.graph import PartAffordanceGraph
         from hoijax.objects.asset import load_asset
 
         self.asset = load_asset("ball")
@@ -492,7 +493,7 @@ class TwoOfAKind(tiny.Fake):
         self.asked = 0
 
     def detect(self, image, phrases):
-        from priors.interfaces import Detection
+        from priors.protocols import Detection
 
         self.asked += 1
         found = []

@@ -13,16 +13,16 @@ import pytest
 import tiny_priors as tiny
 from small_scene import run
 
-from hoijax.bundle import check_bundle, read_bundle
-from hoijax.config import AlignmentSettings, SearchSettings, SolveSettings
+from hoijax.bundle.write import check_bundle, read_bundle
 from hoijax.errors import UserError
-from hoijax.result import load_result
-from priors import doctor
-from priors.interfaces import ModelId, Video
-from priors.observing import ObserveOptions
-from priors.registry import CHOICES, DEFAULTS, ModelChoices, RegisteredModels
+from hoijax.results.result import load_result
+from hoijax.settings import AlignmentSettings, SearchSettings, SolveSettings
+from priors.models import doctor
+from priors.models.registry import CHOICES, DEFAULTS, ModelChoices, RegisteredModels
+from priors.observe.run import ObserveOptions
+from priors.observe.user_files import encode_video
+from priors.protocols import ModelId, Video
 from priors.store import model_identity
-from priors.user_files import encode_video
 
 SIZE = ("--frames", str(tiny.FRAMES), "--height", "96", "--width", "128")
 
@@ -32,7 +32,7 @@ def fakes(monkeypatch, tmp_path):
     """The command line with fakes for models and an empty cache."""
     monkeypatch.setenv("HOIJAX_PRIORS_CACHE", str(tmp_path / "cache"))
     models = tiny.TinyModels()
-    with mock.patch("priors.observing.RegisteredModels", return_value=models):
+    with mock.patch("priors.observe.run.RegisteredModels", return_value=models):
         yield models
 
 
@@ -71,8 +71,8 @@ def test_generate_by_models_ends_near_the_truth(fakes, tmp_path):
         grid_resolution=24,
     )
     with (
-        mock.patch.dict("hoijax.config.PRESETS", default=few),
-        mock.patch("hoijax.pipeline.DEFAULT_FORMATS", ("glb",)),
+        mock.patch.dict("hoijax.settings.PRESETS", default=few),
+        mock.patch("hoijax.api.solve.DEFAULT_FORMATS", ("glb",)),
     ):
         ran = run(
             *("generate", tiny.TEXT, "--objects", "box", "--prior", "diffusion", "--inits", "1"),
@@ -102,8 +102,8 @@ def test_observe_many_prints_what_failed_and_exits_with_2(fakes, tmp_path):
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
     command = ("observe", "--prompts", tmp_path / "prompts.jsonl", "--out", tmp_path / "out", *SIZE)
     with (
-        mock.patch("priors.many.RegisteredModels", return_value=fakes),
-        mock.patch("priors.many._has_ray", return_value=False),
+        mock.patch("priors.observe.many_scenes.RegisteredModels", return_value=fakes),
+        mock.patch("priors.observe.many_scenes._has_ray", return_value=False),
     ):
         ran = run(*command)
     assert ran.code == 2

@@ -14,11 +14,11 @@ import pytest
 import tiny_priors
 from small_scene import TEXT, as_users_run, run
 
-from hoijax.bundle import check_bundle, read_bundle
-from hoijax.pipeline import solve
-from priors.interfaces import BodyMotion, ModelId, Tracks
+from hoijax.api.solve import solve
+from hoijax.bundle.write import check_bundle, read_bundle
+from priors.models.torch_runtime import TorchSettings
+from priors.protocols import BodyMotion, ModelId, Tracks
 from priors.settings import ObserveSettings
-from priors.torch_runtime import TorchSettings
 
 FRAMES, SIDE = 9, 64
 
@@ -57,7 +57,7 @@ class Standing:
 
     def recover(self, video, keypoints, person_masks, maps, other_masks=None):
         from hoijax.bodies import load_body
-        from hoijax.frames import look_at
+        from hoijax.geometry.transforms import look_at
 
         frames = len(video.frames)
         rest = np.asarray(load_body("anny").shape(np.zeros(10, np.float32)).joints_rest)
@@ -76,14 +76,14 @@ class Loaded(tiny_priors.TinyModels):
 
     def __init__(self, folder: Path):
         tiny, vision = (pytest.importorskip(name) for name in ("tiny_models", "tiny_vision"))
-        from priors.clip_scores import ClipScore
-        from priors.cogvideox import CogVideoX, CogVideoXSettings
-        from priors.depth import DepthAnything
-        from priors.detection import DetectorSettings, GroundingDino
-        from priors.image_model import FluxImageModel, FluxSettings
-        from priors.keypoints import ViTPose
-        from priors.language_rules import RulesLanguage
-        from priors.segmentation import Sam2Segmenter
+        from priors.language.rules_model import RulesLanguage
+        from priors.models.clip_scores import ClipScore
+        from priors.models.cogvideox import CogVideoX, CogVideoXSettings
+        from priors.models.depth import DepthAnything
+        from priors.models.detection import DetectorSettings, GroundingDino
+        from priors.models.image_model import FluxImageModel, FluxSettings
+        from priors.models.keypoints import ViTPose
+        from priors.models.segmentation import Sam2Segmenter
 
         on_cpu = TorchSettings(device="cpu")
 
@@ -123,7 +123,7 @@ def test_tiny_models_end_in_a_solved_scene(monkeypatch, tmp_path):
     )
     out = tmp_path / "bundle"
     with (
-        mock.patch("priors.observing.RegisteredModels", return_value=loaded),
+        mock.patch("priors.observe.run.RegisteredModels", return_value=loaded),
         mock.patch("priors.settings.ObserveSettings", lenient),
     ):
         ran = run(

@@ -8,7 +8,7 @@ import pytest
 from small_scene import INITS, as_users_run, copy_of, generated
 
 import hoijax
-from hoijax.methods.hoi_page import TERMS
+from hoijax.methods.hoi_page.method import TERMS
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-own-loss.md"
 STEPS = 60
@@ -23,10 +23,10 @@ def test_the_program_in_the_docs_runs_and_its_loss_has_effect(
     real, compiled = hoijax.solve, []
 
     def quick(bundle, **options):
-        from hoijax.solver import segments
+        from hoijax.solver import resumable
 
         result = real(bundle, inits=INITS, steps=STEPS, **options)
-        compiled.append(segments._segment._cache_size())
+        compiled.append(resumable._segment._cache_size())
         return result
 
     monkeypatch.setattr(hoijax, "solve", quick)

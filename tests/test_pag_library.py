@@ -5,19 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hoijax.affordance import PartAffordanceGraph
-from hoijax.contact_table import compile_contacts
+from hoijax.affordance.contact_table import compile_contacts
+from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.objects.procedural import PROCEDURAL_OBJECTS
-from priors.contact_rules import choose_part
-from priors.pag_library import (
+from priors.language.contact_rules import choose_part
+from priors.language.script import (
     KNOWN_VERBS,
     Relation,
     affordance_from_text,
     script_from_graph,
     script_from_text,
 )
-from priors.sentence import find_verbs, inflections, library, tokenise
+from priors.language.sentence import find_verbs, inflections, library, tokenise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,10 +7,9 @@ from scipy.ndimage import gaussian_filter
 
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
-from priors.interfaces import Detection, ModelId, Tracks
-from priors.packaged_models import mask_box
-from priors.pag_library import script_from_text
-from priors.part_voting import (
+from priors.language.script import script_from_text
+from priors.models.packaged import mask_box
+from priors.observe.part_voting import (
     PICTURE,
     face_neighbours,
     face_parts_from_votes,
@@ -18,8 +17,9 @@ from priors.part_voting import (
     vote_parts,
     with_parts,
 )
+from priors.observe.stage_functions import Inputs, label_parts
+from priors.protocols import Detection, ModelId, Tracks
 from priors.settings import ObserveSettings, Request
-from priors.stage_work import Inputs, label_parts
 from priors.store import Entry
 
 OBJECTS = ("barbell", "box", "chair", "broom", "suitcase", "skateboard", "table")

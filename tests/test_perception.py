@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.bodies import load_body
 from hoijax.errors import UserError
-from hoijax.frames import compose_rigid, invert_rigid, look_at
-from priors.detection import (
+from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
+from priors.models.detection import (
     DetectorSettings,
     FoundBox,
     FoundBoxes,
@@ -27,7 +27,7 @@ from priors.detection import (
     box_overlap,
     clean_phrases,
 )
-from priors.human_recovery import (
+from priors.models.human_recovery import (
     COCO_FROM_OPENPOSE,
     FittedBody,
     Gvhmr,
@@ -37,7 +37,9 @@ from priors.human_recovery import (
     square_boxes,
     to_body_motion,
 )
-from priors.interfaces import (
+from priors.models.keypoints import ViTPose, ViTPoseSettings, openpose_from_coco
+from priors.models.segmentation import Sam2Segmenter, resized
+from priors.protocols import (
     BodyRecovery,
     Detection,
     Detector,
@@ -48,8 +50,6 @@ from priors.interfaces import (
     Video,
     VideoSegmenter,
 )
-from priors.keypoints import ViTPose, ViTPoseSettings, openpose_from_coco
-from priors.segmentation import Sam2Segmenter, resized
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -513,7 +513,7 @@ def test_an_object_is_no_ground_for_the_fitted_body(monkeypatch, told):
         given.append(Ts_world_camera)
         raise UserError("nothing is fitted")
 
-    monkeypatch.setattr("priors.body_fit.fit_body", fit)
+    monkeypatch.setattr("priors.models.body_fit.fit_body", fit)
     keypoints = np.full((1, 18, 3), 0.9, np.float32)
     clip = Video(np.zeros((1, 40, 60, 3), np.uint8), 8.0)
     others = maps.valid & ~person if told else None

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from hoijax.camera import PinholeCamera, unproject
 from hoijax.errors import UserError
-from hoijax.frames import look_at
-from hoijax.rendering import RenderMesh, cast
-from priors.ground import estimate_ground
-from priors.interfaces import PointMaps
-from priors.point_maps import (
+from hoijax.geometry.camera import PinholeCamera, unproject
+from hoijax.geometry.transforms import look_at
+from hoijax.rendering.raycast import RenderMesh, cast
+from priors.models.ground import estimate_ground
+from priors.models.point_maps import (
     assemble,
     depth_edges,
     given_intrinsics,
@@ -21,6 +20,7 @@ from priors.point_maps import (
     solve_shift,
     unproject_depth,
 )
+from priors.protocols import PointMaps
 
 HEIGHT, WIDTH, FOCAL = 72, 96, 70.0
 CAMERA = PinholeCamera(FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)

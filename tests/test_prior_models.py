@@ -17,15 +17,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hoijax.camera import PinholeCamera
 from hoijax.errors import UserError
-from priors import image_choice, torch_runtime
-from priors.clip_scores import ClipScore, XClipScore, score_result, spread
-from priors.cogvideox import CogVideoX, CogVideoXSettings
-from priors.depth import DepthAnything, DepthPro, DepthSettings
-from priors.framepack import FramePack, FramePackSettings
-from priors.image_model import FluxImageModel, FluxSettings
-from priors.interfaces import (
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.io.video import read_video
+from priors.models import image_choice, torch_runtime
+from priors.models.clip_scores import ClipScore, XClipScore, score_result, spread
+from priors.models.cogvideox import CogVideoX, CogVideoXSettings
+from priors.models.depth import DepthAnything, DepthPro, DepthSettings
+from priors.models.framepack import FramePack, FramePackSettings
+from priors.models.image_model import FluxImageModel, FluxSettings
+from priors.models.moge import MoGe
+from priors.models.point_maps import unproject_depth
+from priors.models.torch_runtime import TorchSettings, load_pretrained, readable_errors
+from priors.models.video_models import Limits, fit_image, frame_count, frame_size, shorten_clip
+from priors.models.wan import Wan, WanSettings
+from priors.protocols import (
     Detection,
     GeometryModel,
     ImageModel,
@@ -36,12 +42,6 @@ from priors.interfaces import (
     VideoModel,
     VideoTextScore,
 )
-from priors.moge import MoGe
-from priors.point_maps import unproject_depth
-from priors.torch_runtime import TorchSettings, load_pretrained, readable_errors
-from priors.video_file import read_clip
-from priors.video_models import Limits, fit_image, frame_count, frame_size, shorten_clip
-from priors.wan import Wan, WanSettings
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
@@ -486,12 +486,12 @@ def test_xclip_scores_depend_on_clip_text_and_order(checkpoint, rng):
 
 
 def test_a_results_preview_is_scored(checkpoint, tmp_path, rng):
-    from hoijax.export.video import write_video
+    from hoijax.io.video import write_video
 
     ramp = np.linspace(0, 200, 64)[None, None, :, None] + 5 * np.arange(6)[:, None, None, None]
     frames = (ramp + np.zeros((6, 48, 64, 3))).astype(np.uint8)
     write_video(tmp_path / "preview.mp4", frames, 12.5)
-    clip = read_clip(tmp_path / "preview.mp4")
+    clip = read_video(tmp_path / "preview.mp4")
     assert clip.fps == 12.5
     assert clip.frames.shape == frames.shape
     assert np.abs(clip.frames.astype(int) - frames).mean() < 3
@@ -729,7 +729,7 @@ def test_importing_the_models_loads_no_torch():
 
 
 def test_a_judge_that_prefers_a_place_has_no_preference(rng):
-    from priors.selection import Choice, preferred_shares, rows_picture
+    from priors.observe.selection import Choice, preferred_shares, rows_picture
 
     clips = [Video(np.full((9, 30, 40, 3), value, np.uint8), 8.0) for value in (10, 120, 250)]
     sheet = rows_picture(clips)

@@ -14,9 +14,9 @@ import manifest_worker
 import pytest
 from small_scene import run, tree
 
-from hoijax import ray_scenes
 from hoijax.errors import UserError
-from hoijax.manifest import TEMPORARY, Manifest
+from hoijax.jobs import ray
+from hoijax.jobs.manifest import TEMPORARY, Manifest
 
 COUNT, KILLS = 40, 10
 DRIVER = """
@@ -82,7 +82,7 @@ def test_killed_workers_lose_nothing_and_do_nothing_twice(tmp_path, monkeypatch)
 
 
 def test_a_task_asks_for_what_the_cluster_has():
-    asked = ray_scenes.resources_of_a_task
+    asked = ray.resources_of_a_task
     assert asked({"CPU": 8.0, "GPU": 2.0}) == {"num_gpus": 1, "num_cpus": 1}
     assert asked({"CPU": 8.0, "TPU": 8.0}) == {"resources": {"TPU": 4.0}, "num_cpus": 1}
     assert asked({"CPU": 8.0}) == {"num_cpus": 1}
@@ -96,13 +96,13 @@ def test_a_task_asks_for_what_the_cluster_has():
 def test_a_cluster_that_does_not_answer_is_told_before_work(monkeypatch, address, says):
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=says):
-        ray_scenes.check_ray()
+        ray.check_ray()
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(ray_scenes.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"hoijax\[cluster\]"):
-        ray_scenes.check_ray()
+        ray.check_ray()
 
 
 def test_an_unknown_cluster_is_refused(tmp_path):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from small_scene import generated, run
 
-from hoijax import remote
-from hoijax.batch_scenes import _read
-from hoijax.bundle import bundle_hash, read_bundle
+from hoijax.bundle import object_store
+from hoijax.bundle.write import bundle_hash, read_bundle
 from hoijax.errors import UserError
-from hoijax.many_scenes import find_scenes, is_many, scene_items
+from hoijax.jobs.scene_batch import _read
+from hoijax.jobs.scenes import find_scenes, is_many, scene_items
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -73,9 +73,9 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(fsspec, "url_to_fs", absent)
     with pytest.raises(UserError, match=r"hoijax\[remote\].*gcsfs"):
         find_scenes(["gs://bucket/bundles"])
-    assert remote.as_url(Path("gs://bucket/a/")) == "gs://bucket/a"
-    assert not remote.is_remote("C:/bundles")
-    assert not remote.is_remote("bundles/a")
+    assert object_store.as_url(Path("gs://bucket/a/")) == "gs://bucket/a"
+    assert not object_store.is_remote("C:/bundles")
+    assert not object_store.is_remote("bundles/a")
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -7,19 +7,19 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from hoijax.bundle_format import observation_value_problems
-from hoijax.camera import PinholeCamera
+from hoijax.bundle.schema import observation_value_problems
 from hoijax.errors import UserError
-from hoijax.frames import compose_rigid, invert_rigid, look_at
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
 from hoijax.objects.asset import asset_from_arrays
-from priors.observation_noise import (
+from priors.synthetic.observation_noise import (
     NoiseModel,
     blobs,
     bursts,
     smooth_over_pixels,
     smooth_over_time,
 )
-from priors.rendered_observations import RenderedTruth, observe, observe_with_truth
+from priors.synthetic.rendered_observations import RenderedTruth, observe, observe_with_truth
 
 FRAMES = 12
 CAMERA = PinholeCamera.from_field_of_view(40.0, 160, 120)

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from hoijax import frames
-from hoijax.camera import PinholeCamera
 from hoijax.errors import UserError
-from hoijax.rendering import RenderMesh, cast
-from hoijax.shading import shade
+from hoijax.geometry import transforms
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.rendering.raycast import RenderMesh, cast
+from hoijax.rendering.shading import shade
 
 
 def look_at(eye, target) -> np.ndarray:
-    return frames.look_at(np.asarray(eye), np.asarray(target))
+    return transforms.look_at(np.asarray(eye), np.asarray(target))
 
 
 CAMERA = PinholeCamera.from_field_of_view(40.0, 160, 120)

@@ -15,18 +15,19 @@ import pytest
 import resume_worker
 from small_scene import copy_of, generated, run
 
-from hoijax import preemption, solve_checkpoints
-from hoijax.anchor_config import AnchorSettings
 from hoijax.errors import UserError
+from hoijax.io import sigterm
 from hoijax.losses.term import LossTerm, default_weights
-from hoijax.solve_checkpoints import (
+from hoijax.settings import AnchorSettings
+from hoijax.solver import solve_checkpoints
+from hoijax.solver.adam import Adam, Problem, Schedule, optimise, room_for
+from hoijax.solver.resumable import Given, in_segments, run_whole
+from hoijax.solver.solve_checkpoints import (
     SolveCheckpoints,
     StageWatch,
     about_solve,
     checkpoint_seconds,
 )
-from hoijax.solver.optimise import Adam, Problem, Schedule, optimise, room_for
-from hoijax.solver.segments import Given, in_segments, run_whole
 
 WORKER = Path(resume_worker.__file__)
 ITEMS = 8
@@ -118,9 +119,9 @@ def test_another_number_of_steps_compiles_nothing():
 
 
 def resume_traces() -> int:
-    from hoijax.solver import segments
+    from hoijax.solver import resumable
 
-    return segments._segment._cache_size()
+    return resumable._segment._cache_size()
 
 
 def test_segments_are_as_long_as_they_should_be():
@@ -172,27 +173,27 @@ def test_killed_or_told_to_end_it_goes_on_to_the_same_bits(tmp_path):
 
 
 def told_twice(done: list[str]) -> None:
-    with preemption.held():
+    with sigterm.held():
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)  # a parent sends on what the scheduler sent
-        assert preemption.asked()
+        assert sigterm.asked()
         done.append("finished")
 
 
 def test_a_notice_ends_the_process_at_once_or_where_it_is_held():
     before = signal.getsignal(signal.SIGTERM)
     try:
-        preemption.listen()
+        sigterm.listen()
         with pytest.raises(SystemExit) as stop:
             os.kill(os.getpid(), signal.SIGTERM)
         assert stop.value.code == 143
-        preemption.listen()
+        sigterm.listen()
         done: list[str] = []
         with pytest.raises(SystemExit):
             told_twice(done)
         assert done == ["finished"]
     finally:
-        preemption.listen()  # forgets the notice
+        sigterm.listen()  # forgets the notice
         signal.signal(signal.SIGTERM, before)
 
 
@@ -210,7 +211,7 @@ def test_a_solve_told_to_end_goes_on_with_the_same_command(tmp_path_factory, tmp
     look = StageWatch.look
 
     def told(self, done, total, carry):
-        if done == 2 and not preemption.asked():
+        if done == 2 and not sigterm.asked():
             os.kill(os.getpid(), signal.SIGTERM)
         look(self, done, total, carry)
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hoijax.rigid import to_local, to_world
-from hoijax.rotations import super_fibonacci_rotations
+from hoijax.geometry.point_transforms import to_local, to_world
+from hoijax.geometry.rotations import super_fibonacci_rotations
 
 
 @pytest.mark.parametrize(

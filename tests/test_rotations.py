@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation, Slerp
 
-from hoijax import rotations as ours
+from hoijax.geometry import rotations as ours
 
 PI = float(np.pi)
 # Nothing, almost nothing, either side of the Taylor switch, right angles, almost a half-turn, a half-turn.

@@ -8,26 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from loss_twins import make_twin
-from scene_factory import (
-    FRAMES,
-    MISSED,
-    OBJECTS,
-    MadeScene,
-    as_numpy,
-    make_scene,
-    starts_around,
-)
+from scene_factory import FRAMES, MISSED, OBJECTS, MadeScene, as_numpy, make_scene, starts_around
 
+from hoijax.geometry.nearest import nearest_indices
+from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.fit import object_pixels, object_points, part_points
 from hoijax.losses.penetration import penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
-from hoijax.methods.hoi_page import object_problem
-from hoijax.nearest import nearest_indices
-from hoijax.rotations import rotation_6d_to_matrix
-from hoijax.scene import Neighbours, Unknowns, pose_scene
-from hoijax.solver.neighbours import empty_neighbours, refresh_pixels, refresh_vertices
-from hoijax.solver.optimise import ResultCode, Schedule, Solution, optimise
+from hoijax.methods.hoi_page.method import object_problem
+from hoijax.scene.objects import Neighbours, Unknowns, pose_scene
+from hoijax.solver.adam import ResultCode, Schedule, Solution, optimise
+from hoijax.solver.neighbor_lists import empty_neighbours, refresh_pixels, refresh_vertices
 
 K, STEPS, REFRESH = 3, 120, 20
 traces: Counter[str] = Counter()

@@ -20,12 +20,10 @@ from scene_factory import (
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial.transform import Rotation
 
-from hoijax.frames import compose_rigid, invert_rigid
-from hoijax.losses.lookup import bilinear, bilinear_with_gradient, pack_corners
-from hoijax.objects.distance_grid import DistanceGrids
-from hoijax.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
-from hoijax.scene import Unknowns
-from hoijax.solver.align import (
+from hoijax.geometry.bilinear import bilinear, bilinear_with_gradient, pack_corners
+from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
+from hoijax.geometry.transforms import compose_rigid, invert_rigid
+from hoijax.initialization.point_map_alignment import (
     AlignmentData,
     AlignmentWeights,
     Similarity,
@@ -33,15 +31,17 @@ from hoijax.solver.align import (
     _squared_distance,
     align_point_maps,
 )
-from hoijax.solver.initialise import Starts, observed_centres, with_proposed_yaws, yaw_starts
-from hoijax.solver.paths import PathCosts, best_paths, transition
-from hoijax.solver.pose_search import (
+from hoijax.initialization.pose_search import (
     FrameEvidence,
     SearchObject,
     pose_cost,
     residuals,
     search_frames,
 )
+from hoijax.initialization.starts import Starts, observed_centres, with_proposed_yaws, yaw_starts
+from hoijax.initialization.trajectory_paths import PathCosts, best_paths, transition
+from hoijax.objects.distance_grid import DistanceGrids
+from hoijax.scene.objects import Unknowns
 
 IDENTITY = np.eye(3)[None]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hoijax.errors import UserError
-from priors.interfaces import ModelId
+from priors.protocols import ModelId
 from priors.store import CorruptEntryWarning, Store, content_key, model_identity
 
 KEY = "a" * 64

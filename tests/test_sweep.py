@@ -12,13 +12,13 @@ import pytest
 from small_scene import INITS, as_users_run, generated, run
 from test_batch import TERMS, make_jobs
 
-import hoijax.sweep
-from hoijax.config import preset_settings
-from hoijax.designs import factor_names, make_designs, parse_factors
-from hoijax.result import load_result
+import hoijax.experiments.sweep
+from hoijax.experiments.designs import factor_names, make_designs, parse_factors
+from hoijax.experiments.report_page import Picture, bars_png, page_html, pareto_png, shown_rows
+from hoijax.experiments.sweep import stacked_settings, sweep, sweep_solver
+from hoijax.results.result import load_result
+from hoijax.settings import preset_settings
 from hoijax.solver.batch import BatchSolver
-from hoijax.sweep import stacked_settings, sweep, sweep_solver
-from hoijax.sweep_page import Picture, bars_png, page_html, pareto_png, shown_rows
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_rates_scales_and_schedule_ends_are_traced():
 
 def test_the_command_refuses_before_work(tmp_path_factory, tmp_path, monkeypatch):
     bundle = generated(tmp_path_factory)[0] / "bundle"
-    monkeypatch.setattr(hoijax.sweep, "stage", lambda *_, **__: pytest.fail("worked"))
+    monkeypatch.setattr(hoijax.experiments.sweep, "stage", lambda *_, **__: pytest.fail("worked"))
     for options, says in (
         (("--weights", "contcat=1,2"), "contact"),
         (("--weights", "contact=1..2"), "is a range"),

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from test_batch import make_jobs, make_weights, solve
 
-from hoijax import preemption
-from hoijax.designs import make_designs, parse_factors
-from hoijax.solve_checkpoints import SolveCheckpoints
+from hoijax.experiments.blocks import MOST_DESIGNS, block_size, solve_designs
+from hoijax.experiments.designs import make_designs, parse_factors
+from hoijax.io import sigterm
 from hoijax.solver.batch import BatchSolver
-from hoijax.sweep_blocks import MOST_DESIGNS, block_size, solve_designs
+from hoijax.solver.solve_checkpoints import SolveCheckpoints
 
 FOUR = "object_points=1,2,3 part_points=1,2,3 contact=0,1e2,1e3 penetration=0,5,10"
 
@@ -63,12 +63,12 @@ def test_a_sweep_that_is_cut_off_goes_on_and_compiles_once(tmp_path):
     np.testing.assert_array_equal(undisturbed[1].losses[22:], whole[1].losses)
 
     before = signal.getsignal(signal.SIGTERM)
-    preemption.listen()
+    sigterm.listen()
     solver.runs, solver.tell = 0, True
     folder = tmp_path / ".sweep.checkpoints"
     with pytest.raises(SystemExit) as ended:
         solve_designs(solver, jobs, weights, SolveCheckpoints(folder, {"a": 1}))
-    preemption.listen()
+    sigterm.listen()
     signal.signal(signal.SIGTERM, before)
     assert (ended.value.code, solver.runs) == (143, 1)
     solver.runs, solver.tell = 0, False

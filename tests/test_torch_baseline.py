@@ -16,10 +16,13 @@ from torch_baseline import PublishedFit, PublishedStyle  # noqa: E402
 from torch_grids import GridFit, GridStyle  # noqa: E402
 from torch_problem import TorchProblem, weighted_total  # noqa: E402
 
-from hoijax.losses.term import default_weights, evaluate  # noqa: E402
-from hoijax.methods.hoi_page import PUBLISHED_TERMS  # noqa: E402
-from hoijax.scene import pose_scene  # noqa: E402
-from hoijax.solver.neighbours import (  # noqa: E402
+from hoijax.losses.term import (  # noqa: E402
+    default_weights,
+    evaluate,
+)
+from hoijax.methods.hoi_page.method import PUBLISHED_TERMS  # noqa: E402
+from hoijax.scene.objects import pose_scene  # noqa: E402
+from hoijax.solver.neighbor_lists import (  # noqa: E402
     empty_neighbours,
     refresh_pixels,
     refresh_vertices,

@@ -12,16 +12,11 @@ import pytest
 from small_scene import FRAMES, INITS, as_users_run, copy_of, generated, run
 from test_layers import import_report
 
-from hoijax.bundle import read_bundle
+from hoijax.bundle.write import read_bundle
 from hoijax.errors import UserError
-from hoijax.result import load_result
+from hoijax.results.result import load_result
 from hoijax.viewer import charts, open_viewer, save_page, start_server
-from hoijax.viewer.motion import (
-    candidate_motion,
-    contact_colors,
-    contact_patch,
-    only_candidate,
-)
+from hoijax.viewer.motion import candidate_motion, contact_colors, contact_patch, only_candidate
 from hoijax.viewer.pictures import find_bundle
 from hoijax.viewer.resolving import Edits, Resolver, with_key_poses
 
@@ -207,7 +202,7 @@ def saved_as_a_result(viewer, folder, out) -> None:
     click(viewer.edit.save_button)
     assert "another folder" in viewer.edit.status.content
     viewer.edit.folder_text.value = str(out)
-    with mock.patch("hoijax.pipeline.DEFAULT_FORMATS", ("amass",)):
+    with mock.patch("hoijax.api.solve.DEFAULT_FORMATS", ("amass",)):
         click(viewer.edit.save_button)
     assert str(out) in viewer.edit.status.content
     saved = load_result(out)

@@ -2,9 +2,9 @@
 
 import pytest
 
-import hoijax.batch_scenes
+import hoijax.jobs.scene_batch
 import hoijax.solver.batch
-from hoijax import workers
+from hoijax.jobs import workers
 
 GIB = 2**30
 
@@ -20,7 +20,7 @@ GIB = 2**30
     ],
 )
 def test_workers_follow_cores_scenes_and_memory(monkeypatch, cores, scenes, free, count, why):
-    monkeypatch.setattr(hoijax.batch_scenes, "on_cpu", lambda: True)
+    monkeypatch.setattr(hoijax.jobs.scene_batch, "on_cpu", lambda: True)
     monkeypatch.setattr(hoijax.solver.batch, "available_memory", lambda: free)
     monkeypatch.setattr(workers, "_cores", lambda: list(range(cores)))
     said: list[str] = []
@@ -30,5 +30,5 @@ def test_workers_follow_cores_scenes_and_memory(monkeypatch, cores, scenes, free
 
 
 def test_an_accelerator_is_driven_by_one_process(monkeypatch):
-    monkeypatch.setattr(hoijax.batch_scenes, "on_cpu", lambda: False)
+    monkeypatch.setattr(hoijax.jobs.scene_batch, "on_cpu", lambda: False)
     assert workers.useful_workers(1000) == 1

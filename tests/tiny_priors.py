@@ -1,6 +1,6 @@
 """Priors that know the answer: a choreographed scene, rendered, and one fake model a role.
 
-Every model satisfies its protocol in `priors.interfaces` and answers from the same truth, looked up
+Every model satisfies its protocol in `priors.protocols` and answers from the same truth, looked up
 by the picture it is shown; so the chain of stages has an exact oracle. Every call is counted, on disk
 too where HOIJAX_TEST_CALLS names a file, so that a killed process can be asked afterwards.
 """
@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from hoijax.affordance import PartAffordanceGraph
+from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset, load_asset
-from hoijax.rendering import RenderMesh, cast
-from hoijax.shading import shade
-from priors.choreographer import choreograph
-from priors.interfaces import BodyMotion, Detection, ModelId, PointMaps, Prompt, Tracks, Video
-from priors.offline import make_script
-from priors.pag_library import Script
-from priors.posed_truth import BodyMotion as TrueMotion
-from priors.posed_truth import rendered_truth
-from priors.rendered_observations import RenderedTruth
+from hoijax.rendering.raycast import RenderMesh, cast
+from hoijax.rendering.shading import shade
+from priors.choreography.choreographer import choreograph
+from priors.language.script import Script
+from priors.protocols import BodyMotion, Detection, ModelId, PointMaps, Prompt, Tracks, Video
+from priors.synthetic.from_text import make_script
+from priors.synthetic.ground_truth import BodyMotion as TrueMotion
+from priors.synthetic.ground_truth import rendered_truth
+from priors.synthetic.rendered_observations import RenderedTruth
 
 TEXT, FRAMES = "a person carries a box with both hands", 12
 FPS = 8.0
@@ -295,7 +295,7 @@ ROLES = {
 
 @dataclass
 class TinyModels:
-    """`priors.stages.Models` of fakes over one scene."""
+    """`priors.observe.stages.Models` of fakes over one scene."""
 
     scene: Answers = field(default_factory=answers)
     replaced: dict[str, Any] = field(default_factory=dict)

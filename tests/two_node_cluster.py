@@ -17,10 +17,10 @@ import ray
 from ray.cluster_utils import Cluster
 from tiny_priors import TinyModels
 
-from priors import many_ray
-from priors.many import observe_many
-from priors.many_ray import Group
-from priors.observing import ObserveOptions
+from priors.observe import ray_pipeline
+from priors.observe.many_scenes import observe_many
+from priors.observe.ray_pipeline import Group
+from priors.observe.run import ObserveOptions
 from priors.settings import ObserveSettings
 
 GROUPS = (
@@ -36,8 +36,8 @@ def main(prompts: str, out: str, cache: str) -> None:
     nodes = sum(node["Alive"] for node in ray.nodes())
     settings = ObserveSettings(frames=12, height=96, width=128, image_tries=1, image_candidates=1)
     options = ObserveOptions(settings, cache=Path(cache))
-    many_ray.GROUPS = GROUPS
-    many_ray.run_pipeline.__defaults__ = (GROUPS,)
+    ray_pipeline.GROUPS = GROUPS
+    ray_pipeline.run_pipeline.__defaults__ = (GROUPS,)
     done, failures = observe_many(
         Path(prompts), Path(out), options, models=TinyModels, use_ray=True, log=print
     )

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from jaxtyping import Float, Int
 
-from hoijax.affordance import BODY_PARTS
+from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError

@@ -25,7 +25,7 @@ from hoijax.bodies.kinematics import (
 )
 from hoijax.bodies.skinning import Skin, apply_skin, apply_skin_to_corrected, build_skin
 from hoijax.errors import UserError
-from hoijax.rotations import axis_angle_to_matrix
+from hoijax.geometry.rotations import axis_angle_to_matrix
 
 __all__ = [
     "JOINT_COUNT",

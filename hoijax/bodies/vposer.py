@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hoijax.errors import UserError
-from hoijax.npz import read_npz
-from hoijax.rotations import axis_angle_to_matrix
+from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.io.npz import read_npz
 
 JOINTS = 21
 """Body joints without the root."""

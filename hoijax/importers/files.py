@@ -8,9 +8,9 @@ from numpy import ndarray
 
 from hoijax.bodies.kinematics import rotations_from_smplh
 from hoijax.errors import UserError
-from hoijax.frames import Z_UP_FROM_Y_UP, compose_rigid
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP, compose_rigid
 from hoijax.importers.motion import ImportedMotion
-from hoijax.npz import read_npz
+from hoijax.io.npz import read_npz
 
 Y_UP, Z_UP = np.eye(3), Z_UP_FROM_Y_UP.astype(np.float64).T
 """Rotations from a file's axes to ours."""

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies.skinned_body import SkinnedBody
-from hoijax.bundle_format import Truth
+from hoijax.bundle.schema import Truth
 from hoijax.errors import UserError
-from hoijax.export.clip import Clip, PersonClip, make_person
+from hoijax.exporters.clip import Clip, PersonClip, make_person
 from hoijax.objects.asset import Asset
 
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.objects.articulated import PosedArticulation
+from hoijax.objects.articulated.model import PosedArticulation
 
 Values = Float[Array, "D T"]
 Mask = Bool[Array, "D T"]

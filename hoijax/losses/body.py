@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from hoijax.anchor_scene import FACE_COUNT, AnchorPosed
-from hoijax.bodies.motion_terms import (
+from hoijax.bodies.fitting.residuals import (
     FEET,
     FOOT_HEIGHTS,
     bend,
@@ -15,9 +14,10 @@ from hoijax.bodies.motion_terms import (
     surface_energy,
 )
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
-from hoijax.camera import project
-from hoijax.losses.lookup import bilinear
-from hoijax.numerics import Scale, geman_mcclure
+from hoijax.geometry.bilinear import bilinear
+from hoijax.geometry.camera import project
+from hoijax.geometry.safe_math import Scale, geman_mcclure
+from hoijax.scene.interaction import FACE_COUNT, AnchorPosed
 
 POINT_RHO = 0.10  # metres; a seen point further from the skin says little
 CLEARANCE = 0.03  # metres that the ball of a foot is lifted above its floor in a step, or more
@@ -73,7 +73,7 @@ def foot_slip(posed: AnchorPosed) -> tuple[Values, Mask]:
 def foot_lock(posed: AnchorPosed) -> tuple[Values, Mask]:
     """Squared distance of standing feet from the mean place of their plant; mean over ankles and toes.
 
-    Which frames are a plant is known here (see `methods.foot_plants`), where it is stays open: a plant
+    Which frames are a plant is known here (see `methods.anchor_motion.foot_plants`), where it is stays open: a plant
     can still move as a whole. (P, T)
     """
     feet, plants = posed.joints_world[:, :, _FEET], posed.neighbours.plants

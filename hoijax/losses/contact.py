@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.curvature import Curvature
-from hoijax.rotations import skew
-from hoijax.scene import PosedScene, edge_points_in_target
+from hoijax.geometry.rotations import skew
+from hoijax.losses.curvature import Curvature
+from hoijax.scene.objects import PosedScene, edge_points_in_target
 
 SIDE_TEMPERATURE = 0.02  # metres: how sharply the closer side of a pair is preferred
 Values = Float[Array, "*entities frames"]

@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.camera import NEAR, project
-from hoijax.curvature import (
+from hoijax.geometry.bilinear import bilinear, bilinear_with_gradient
+from hoijax.geometry.camera import NEAR, project
+from hoijax.geometry.point_transforms import to_world
+from hoijax.geometry.safe_math import Scale, geman_mcclure
+from hoijax.losses.curvature import (
     Curvature,
     distance_rows,
     gram,
@@ -13,10 +16,7 @@ from hoijax.curvature import (
     robust_weight,
     to_world_axes,
 )
-from hoijax.losses.lookup import bilinear, bilinear_with_gradient
-from hoijax.numerics import Scale, geman_mcclure
-from hoijax.rigid import to_world
-from hoijax.scene import WHOLE_UNSIGNED, PosedScene
+from hoijax.scene.objects import WHOLE_UNSIGNED, PosedScene
 
 ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
 POINT_RHO = 0.05  # metres; a point further off than this says little

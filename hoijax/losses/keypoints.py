@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.anchor_scene import AnchorPosed
-from hoijax.bodies.motion_terms import keypoint_energy, normalised_residuals
-from hoijax.numerics import Scale
+from hoijax.bodies.fitting.residuals import keypoint_energy, normalised_residuals
+from hoijax.geometry.safe_math import Scale
+from hoijax.scene.interaction import AnchorPosed
 
 KEYPOINT_RHO = 0.05  # of the focal length: a keypoint further off than this says little
 Values = Float[Array, "*entities frames"]

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from hoijax.curvature import (
+from hoijax.geometry.point_transforms import to_local, to_world
+from hoijax.losses.curvature import (
     Curvature,
     distance_rows,
     gram,
@@ -15,8 +16,7 @@ from hoijax.curvature import (
     to_world_axes,
     twist_rows,
 )
-from hoijax.rigid import to_local, to_world
-from hoijax.scene import WHOLE_SIGNED, PosedScene
+from hoijax.scene.objects import WHOLE_SIGNED, PosedScene
 
 SOFT_DEPTH = 0.005  # metres: below this a depth counts as this deep where it is divided by
 OBJECT_SAMPLES = 512

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.anchor_scene import AnchorPosed
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT, limit_excess, pose_energy
-from hoijax.rotations import matrix_to_axis_angle
+from hoijax.geometry.rotations import matrix_to_axis_angle
+from hoijax.scene.interaction import AnchorPosed
 
 FIRST_FINGER = 25
 Values = Float[Array, "*entities frames"]

@@ -7,8 +7,8 @@ nothing.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.anchor_scene import AnchorPosed
-from hoijax.numerics import Scale, geman_mcclure
+from hoijax.geometry.safe_math import Scale, geman_mcclure
+from hoijax.scene.interaction import AnchorPosed
 
 DEPTH_RHO = 0.10  # metres; a pixel further off than this says little
 Values = Float[Array, "*entities frames"]

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from hoijax.curvature import Curvature
-from hoijax.rotations import slerp_midpoint, squared_chordal
-from hoijax.scene import PosedScene
+from hoijax.geometry.rotations import slerp_midpoint, squared_chordal
+from hoijax.losses.curvature import Curvature
+from hoijax.scene.objects import PosedScene
 
 STATIC_FACTOR = 10.0  # published: an object that does not move is held ten times harder
 Values = Float[Array, "*entities frames"]

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.curvature import Curvature
+from hoijax.losses.curvature import Curvature
 
 LossFunction = Callable[
     ..., tuple[Float[Array, "*entities frames"], Bool[Array, "*entities frames"]]

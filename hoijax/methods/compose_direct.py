@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hoijax.bodies.motion_energy import MotionUnknowns, pose_motion
+from hoijax.bodies.fitting.energy import MotionUnknowns, pose_motion
 from hoijax.bodies.pose_prior import limit_excess, pose_energy, standing_reference
 from hoijax.bodies.skinned_body import ShapedBody
-from hoijax.compose_config import ComposeSettings
-from hoijax.mesh_renderer import SurfaceSamples, join_samples, render, sample_mesh
+from hoijax.composition.settings import ComposeSettings
+from hoijax.rendering.soft_raster import SurfaceSamples, join_samples, render, sample_mesh
 
 __all__ = ["DirectRender", "standing_unknowns"]
 

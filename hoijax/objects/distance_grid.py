@@ -18,13 +18,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from hoijax.objects.asset import Asset
-from hoijax.objects.grid_signs import (
-    SurfaceDistances,
-    corner_windows,
-    fold_signs,
-    signed_distances,
-)
-from hoijax.objects.memo import remember
+from hoijax.objects.content_cache import remember
+from hoijax.objects.grid_signs import SurfaceDistances, corner_windows, fold_signs, signed_distances
 
 SIGNED, UNSIGNED, FIRST_PART = 0, 1, 2
 """Grid indices: signed distance, unsigned distance to the whole surface, distance to part 0."""
@@ -65,7 +60,7 @@ def build_distance_grids(asset: Asset, resolution: int = 48, margin: float = 0.1
     finer cells across.
 
     Interpolated values are off by at most half a cell diagonal, and by far less where the surface is
-    smooth over a cell. Grids of the last assets are remembered (`objects.memo`).
+    smooth over a cell. Grids of the last assets are remembered (`objects.content_cache`).
     """
     vertices = np.asarray(asset.vertices, np.float64)
     faces = np.asarray(asset.faces, np.int64)

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from hoijax.geometry.rotations import axis_angle_to_matrix, super_fibonacci_rotations
 from hoijax.objects.asset import Asset
+from hoijax.objects.content_cache import remember
 from hoijax.objects.distance_grid import (
     FIRST_PART,
     UNSIGNED,
@@ -17,8 +19,6 @@ from hoijax.objects.distance_grid import (
     query,
     query_with_gradient,
 )
-from hoijax.objects.memo import remember
-from hoijax.rotations import axis_angle_to_matrix, super_fibonacci_rotations
 
 STEP_DEGREES = 15.0
 """Spacing of the rotations that stand for a continuous axis."""

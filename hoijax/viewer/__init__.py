@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoijax.errors import UserError
-from hoijax.result import load_result
+from hoijax.results.result import load_result
 
 if TYPE_CHECKING:
     from hoijax.viewer.controls import Viewer

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hoijax.bodies import load_body
-from hoijax.evaluation import Evaluator
-from hoijax.result import Result
+from hoijax.results.evaluation import Evaluator
+from hoijax.results.result import Result
 from hoijax.viewer.edit_panel import EditPanel
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
 from hoijax.viewer.pictures import FoundBundle

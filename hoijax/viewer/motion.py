@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from hoijax.affordance import BODY_PARTS
+from hoijax.affordance.contact_table import ContactKind, compile_contacts
+from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
-from hoijax.contact_table import ContactKind, compile_contacts
-from hoijax.evaluation import CONTACT_THRESHOLD, Evaluator
-from hoijax.export.clip import Clip, clip_from_result
-from hoijax.frames import invert_rigid
+from hoijax.exporters.clip import Clip, clip_from_result
+from hoijax.geometry.rotations import matrix_to_quaternion
+from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.distance_grid import SIGNED, DistanceGrids, query
-from hoijax.result import Result
-from hoijax.rotations import matrix_to_quaternion
+from hoijax.results.evaluation import CONTACT_THRESHOLD, Evaluator
+from hoijax.results.result import Result
 
 INSIDE = 0.002  # metres: shallower is the resolution of the distance grid, not penetration
 _NEAR = np.array([255, 214, 10], np.float32)  # touching

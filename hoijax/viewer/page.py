@@ -3,7 +3,7 @@
 from html import escape
 
 from hoijax.bodies import load_body
-from hoijax.result import Result
+from hoijax.results.result import Result
 from hoijax.viewer import charts, start_server
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
 from hoijax.viewer.pictures import FoundBundle

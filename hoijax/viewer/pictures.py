@@ -1,5 +1,6 @@
 """What the camera saw: the bundle of a result, its video frames or masks, its points in the world."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
-from hoijax.bundle import Bundle, bundle_hash, read_bundle
+from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
 from hoijax.errors import UserError
-from hoijax.export.clip import OBJECT_COLORS, PERSON_COLORS
-from hoijax.result import Result
+from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS
+from hoijax.io.video import read_video
+from hoijax.results.result import Result
 
 WIDTH = 360  # pixels of a picture in the frustum: hundreds of them go through a socket
 
@@ -42,31 +44,12 @@ def camera_pictures(found: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]
     video = found.path / "video.mp4"
     count = found.bundle.frame_count
     if video.is_file():
-        frames = read_video(video, count)
-        if frames is not None:
-            return frames, "the video"
-    return mask_pictures(found.bundle), "the masks (the bundle has no video)"
-
-
-def read_video(path: Path, count: int) -> UInt8[ndarray, "T h w 3"] | None:
-    """The first `count` frames, made small; None where there are fewer or it cannot be read."""
-    import imageio_ffmpeg
-
-    frames: list[ndarray] = []
-    try:
-        stream = imageio_ffmpeg.read_frames(str(path))
-        meta = next(stream)
-        width, height = meta["size"]  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue]
-        step = max(width // WIDTH, 1)
-        for raw in stream:
-            image = np.frombuffer(raw, np.uint8).reshape(height, width, 3)  # pyright: ignore[reportArgumentType, reportCallIssue]
-            frames.append(image[::step, ::step].copy())
+        with contextlib.suppress(UserError):
+            frames = read_video(video, count).frames
+            step = max(frames.shape[2] // WIDTH, 1)
             if len(frames) == count:
-                break
-        stream.close()
-    except (OSError, RuntimeError, StopIteration, ValueError):
-        return None
-    return np.stack(frames) if len(frames) == count else None
+                return frames[:, ::step, ::step].copy(), "the video"
+    return mask_pictures(found.bundle), "the masks (the bundle has no video)"
 
 
 def mask_pictures(bundle: Bundle) -> UInt8[ndarray, "T h w 3"]:

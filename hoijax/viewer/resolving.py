@@ -14,17 +14,17 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.bundle import Bundle
-from hoijax.config import AlignmentSettings, SearchSettings, SolveSettings
+from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
+from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
+from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm, Weights, default_weights
-from hoijax.methods.hoi_page import TERMS, descend, object_problem, posed_bodies_of
-from hoijax.result import Result
-from hoijax.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
-from hoijax.scene import Scene, Unknowns
-from hoijax.solver.frame_terms import frame_terms
-from hoijax.solver.initialise import Starts
-from hoijax.staging import build_scene
+from hoijax.methods.hoi_page.method import TERMS, descend, object_problem, posed_bodies_of
+from hoijax.results.result import Result
+from hoijax.scene.build_objects import build_scene
+from hoijax.scene.objects import Scene, Unknowns
+from hoijax.settings import AlignmentSettings, SearchSettings, SolveSettings
+from hoijax.solver.per_frame import frame_terms
 from hoijax.viewer.motion import edge_groups, edge_labels
 
 REACH = 3

@@ -18,18 +18,12 @@ from pygltflib import (
 )
 from scipy.spatial.transform import Rotation
 
-from hoijax.export.clip import OBJECT_COLORS, PERSON_COLORS, face_part_runs, part_colors
-from hoijax.export.gltf_buffer import GltfBuffer
-from hoijax.export.influences import fitted_influences
-from hoijax.result import Result
+from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS, face_part_runs, part_colors
+from hoijax.exporters.gltf_buffer import GltfBuffer
+from hoijax.exporters.influences import fitted_influences
+from hoijax.results.result import Result
 from hoijax.viewer.motion import CandidateMotion, contact_patch
-from hoijax.viewer.pictures import (
-    FoundBundle,
-    camera_pictures,
-    camera_poses,
-    filled,
-    points_world,
-)
+from hoijax.viewer.pictures import FoundBundle, camera_pictures, camera_poses, filled, points_world
 
 OBSERVED_POINTS = 512  # of an object or a person, drawn in a frame
 
@@ -216,8 +210,8 @@ class ObservedStage:
 
 def dress_scene(server: Any, motion: CandidateMotion) -> None:
     """Axes, ground, lights, and a camera from which the hands are seen."""
-    from hoijax.camera import PinholeCamera
-    from hoijax.export.video import choose_camera
+    from hoijax.exporters.video import choose_camera
+    from hoijax.geometry.camera import PinholeCamera
 
     scene = server.scene
     scene.set_up_direction("+y")

@@ -1,0 +1,162 @@
+"""Sentences and meshes to observation bundles: by rules, or by the frozen models of `priors`."""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.bundle.files import check_bundle_target
+from hoijax.bundle.write import Bundle, Truth, write_bundle
+from hoijax.errors import UserError
+from hoijax.objects.articulated.loading import is_articulated, load_articulated
+from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
+from hoijax.progress import Log, silent
+from hoijax.runtime import enable_compilation_cache
+
+
+def load_objects(specs: Sequence[str | Path], scale: float = 1.0) -> tuple[Asset, ...]:
+    """Assets of mesh paths or procedural names; the same name twice becomes "name 1", "name 2"."""
+    if not specs:
+        raise UserError("--objects needs at least one mesh path or procedural object.")
+    assets = [load_asset(spec, scale=scale) for spec in specs]
+    names = [asset.name for asset in assets]
+    renamed = []
+    for i, asset in enumerate(assets):
+        if names.count(asset.name) > 1:
+            number = names[: i + 1].count(asset.name)
+            asset = dataclasses.replace(asset, name=f"{asset.name} {number}")
+        renamed.append(asset)
+    return tuple(renamed)
+
+
+def load_to_act_with(objects: Sequence[str | Path], scale: float) -> tuple[Asset, ...]:
+    """Assets of a size that a person can act with: what only warns elsewhere is refused here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", MeshScaleWarning)
+        try:
+            return load_objects(objects, scale)
+        except MeshScaleWarning as warning:
+            raise UserError(str(warning)) from warning
+
+
+def observe(
+    text: str,
+    objects: Sequence[Asset],
+    *,
+    graph: PartAffordanceGraph | None = None,
+    frames: int = 49,
+    seed: int = 0,
+) -> tuple[Bundle, Truth]:
+    """Observations of a sentence by the no-weights prior, with the truth they were made from."""
+    from priors.synthetic.from_text import observe_text  # priors are joined here only, and lazily
+
+    return observe_text(text, objects, graph=graph, frames=frames, seed=seed)
+
+
+def observe_articulated(
+    text: str,
+    objects: Sequence[str | Path],
+    *,
+    frames: int = 49,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> tuple[Bundle, Truth]:
+    """As `observe`, for one object with joints (a URDF file or a shipped one): its links are objects.
+
+    Raises UserError for further objects or a scale: made scenes have one such object, as it is.
+    """
+    from priors.synthetic import articulated_scenes
+
+    if len(objects) != 1 or scale != 1.0:
+        raise UserError(
+            f"a made scene has one object with joints, as large as its file says; got "
+            f"{', '.join(map(str, objects))} and --scale {scale}."
+        )
+    thing = load_articulated(objects[0], samples=4096)
+    return articulated_scenes.observe_articulated(text, thing, frames=frames, seed=seed)[:2]
+
+
+def observe_by_models(
+    text: str,
+    objects: Sequence[Asset],
+    stage_options: Mapping[str, Any],
+    *,
+    frames: int = 49,
+    seed: int = 0,
+    log: Log = silent,
+) -> tuple[Bundle, bytes]:
+    """Observations of a generated (or given) clip by frozen models, and the clip as an mp4.
+
+    stage_options: fields of `priors.observe.run.ObserveOptions`, with `size` (height, width).
+    """
+    from priors.observe.run import observe_clip  # priors are joined here only, and lazily
+
+    return observe_clip(text, objects, _observe_options(stage_options, frames, seed), log=log)
+
+
+def _observe_options(stage_options: Mapping[str, Any], frames: int, seed: int):
+    from priors.observe.run import ObserveOptions
+    from priors.settings import ObserveSettings
+
+    options = dict(stage_options)
+    height, width = options.pop("size", (480, 720))
+    settings = ObserveSettings(frames=frames, seed=seed, height=height, width=width)
+    return ObserveOptions(settings.check(), **options)
+
+
+def observe_to_folder(
+    text: str,
+    objects: Sequence[str | Path],
+    out: str | Path,
+    stage_options: Mapping[str, Any],
+    *,
+    prior: str = "diffusion",
+    frames: int = 49,
+    scale: float = 1.0,
+    seed: int = 0,
+    log: Log = silent,
+) -> Path:
+    """Sentence and meshes to an observation bundle on disk (`hoijax observe`)."""
+    check_bundle_target(Path(out))
+    if prior == "rules" and any(map(is_articulated, objects)):
+        enable_compilation_cache()
+        bundle, truth = observe_articulated(text, objects, frames=frames, scale=scale, seed=seed)
+        return write_bundle(out, bundle, truth)
+    assets = load_to_act_with(objects, scale)
+    enable_compilation_cache()
+    if prior == "rules":
+        given = stage_options.get("pag")
+        graph = PartAffordanceGraph.from_json(given) if given else None
+        bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+        return write_bundle(out, bundle, truth)
+    bundle, video = observe_by_models(
+        text, assets, stage_options, frames=frames, seed=seed, log=log
+    )
+    return write_bundle(out, bundle, video=video)
+
+
+def observe_prompts(
+    prompts: Path,
+    out: Path,
+    stage_options: Mapping[str, Any],
+    *,
+    frames: int = 49,
+    scale: float = 1.0,
+    seed: int = 0,
+    log: Log = silent,
+) -> tuple[int, dict[str, str]]:
+    """Bundles of many scenes (`hoijax observe --prompts`): (how many there are, failures by id)."""
+    from priors.observe.many_scenes import observe_many
+
+    enable_compilation_cache()
+    options = _observe_options(stage_options, frames, seed)
+    return observe_many(prompts, out, options, scale=scale, log=log)
+
+
+def prior_report() -> dict[str, str]:
+    """What `hoijax doctor` says of the frozen priors."""
+    from priors.models.doctor import report
+
+    return report()

@@ -1,0 +1,346 @@
+"""One documented Python call for everything a command does."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.api.observe import load_to_act_with, observe, observe_articulated, observe_by_models
+from hoijax.bodies import load_body
+from hoijax.bundle.write import Bundle, Truth, bundle_hash, read_bundle, read_truth, write_bundle
+from hoijax.errors import UserError
+from hoijax.exporters import clip_from_result
+from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
+from hoijax.io.atomic import added_files, check_output, output_folder
+from hoijax.losses.term import LossTerm
+from hoijax.methods.anchor_motion import terms as anchor_terms
+from hoijax.methods.anchor_motion.options import AnchorOptions, anchor_settings, solve_anchor
+from hoijax.methods.hoi_page import method as hoi_page
+from hoijax.methods.hoi_page.long_clips import check_windows, solve_long_bundle
+from hoijax.methods.hoi_page.windows import windows_of
+from hoijax.methods.memory import chosen_window
+from hoijax.objects.articulated.loading import is_articulated
+from hoijax.progress import Log, finished, silent
+from hoijax.results.evaluation import Evaluator
+from hoijax.results.result import Result, load_result, save_result
+from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
+from hoijax.settings import AnchorSettings, SolveSettings, preset_settings, with_optimizer
+from hoijax.solver.solve_checkpoints import SolveCheckpoints, about_solve, checkpoint_folder
+
+METHODS = ("hoi-page", "anchor-motion")
+SOLVE_OF_METHOD = {"hoi-page": "hoi-page", "anchorhoi": "anchor-motion"}
+DEFAULT_FORMATS = ("amass", "glb", "mp4")
+"""What every result folder holds; `hoijax.exporters.formats.FORMATS` are all."""
+BUNDLE_FOLDER = "bundle"
+
+
+def solve(
+    bundle: Bundle | str | Path,
+    *,
+    method: str = "hoi-page",
+    preset: str = "default",
+    weights: Mapping[str, float | tuple[float, float]] | None = None,
+    inits: int | None = None,
+    optimizer: str | None = None,
+    steps: int | None = None,
+    halving: bool = True,
+    seed: int = 0,
+    window: int | None = None,
+    terms: Sequence[LossTerm] = (),
+    anchor: AnchorOptions | None = None,
+    checkpoints: SolveCheckpoints | None = None,
+    log: Log = silent,
+) -> Result:
+    """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
+
+    method: "hoi-page" moves objects; "anchor-motion" moves bodies too (with options `anchor`).
+
+    bundle: a Bundle or the path of one. preset: "default" (ours) or "hoi-page" (published).
+    weights: by term name, a number or (start, end). inits, optimizer ("lm" or "adam"), steps:
+    override the preset. halving: with "lm", only the best candidates go on after a few rounds.
+    window: frames of the overlapping windows that a long clip is solved in; by default as many as
+    fit the memory, the whole clip if it can be (`hoijax.methods.memory`).
+    terms: your own loss terms, see docs/your-own-loss.md. checkpoints: what keeps a long solve.
+    Raises UserError for bad input, before anything is traced.
+    """
+    anchor = anchor or AnchorOptions()
+    chosen: dict[str, Any] = {"inits": inits, "optimizer": optimizer, "steps": steps, "seed": seed}
+    chosen["halving"] = halving
+    settings = checked_settings(
+        method, preset=preset, weights=weights, terms=terms, anchor=anchor, **chosen
+    )
+    if window is not None:
+        if isinstance(settings, AnchorSettings):
+            raise UserError(
+                "--window is for the method hoi-page: anchor-motion solves whole clips."
+            )
+        check_windows(settings)
+        windows_of(window + 1, window)
+    source: dict[str, str] = {}
+    if not isinstance(bundle, Bundle):
+        path = Path(bundle)
+        bundle = read_bundle(path)
+        source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
+    cache = enable_compilation_cache()
+    log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
+    watch = (lambda stage: None) if checkpoints is None else checkpoints.stage
+    given = {"weights": weights, "terms": terms, "log": log}
+    if isinstance(settings, AnchorSettings):
+        result = solve_anchor(bundle, settings, anchor, watch=watch, **given)
+    else:
+        window = chosen_window(bundle, settings, window, log)
+        if window < bundle.frame_count:
+            result = solve_long_bundle(bundle, settings, window, watch=watch, **given)
+        else:
+            result = hoi_page.solve_bundle(bundle, settings, watch=watch("optimise"), **given)
+    run = {
+        **source,
+        **result.run,
+        "method": method,
+        "settings": dataclasses.asdict(settings),
+        "weights": dict(weights or {}),
+        "device": describe_device(),
+        "peak_memory_gb": peak_memory_gb(),
+        "versions": versions(),
+    }
+    return dataclasses.replace(result, run=run)
+
+
+def checked_settings(
+    method: str = "hoi-page",
+    *,
+    preset: str = "default",
+    weights: Mapping[str, float | tuple[float, float]] | None = None,
+    terms: Sequence[LossTerm] = (),
+    anchor: AnchorOptions | None = None,
+    inits: int | None = None,
+    optimizer: str | None = None,
+    **numbers: Any,
+) -> SolveSettings | AnchorSettings:
+    """What `solve` would use for these options (`numbers`: steps, seed, halving), or its UserError."""
+    if method not in METHODS:
+        raise UserError(f"no method '{method}'. Known methods: {', '.join(METHODS)}.")
+    steps, seed = numbers.get("steps"), numbers.get("seed", 0)
+    if method == "anchor-motion":
+        settings = anchor_settings(anchor or AnchorOptions(), inits, steps, seed)
+        anchor_terms.check_weights(weights, terms)
+        return settings
+    settings = _settings(preset, inits, steps, seed, optimizer)
+    settings = dataclasses.replace(settings, halving=numbers.get("halving", True))
+    hoi_page.check_weights(settings, weights, terms)
+    return settings
+
+
+def _settings(
+    preset: str,
+    inits: int | None,
+    steps: int | None,
+    seed: int,
+    optimizer: str | None = None,
+) -> SolveSettings:
+    settings = with_optimizer(preset_settings(preset), optimizer)
+    given = {"inits": inits, "steps": steps}
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}.")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(settings, seed=seed, **chosen)
+
+
+def generate(
+    text: str,
+    objects: Sequence[str | Path],
+    out: str | Path,
+    *,
+    graph: PartAffordanceGraph | None = None,
+    frames: int = 49,
+    scale: float = 1.0,
+    seed: int = 0,
+    method: str = "hoi-page",
+    preset: str = "default",
+    inits: int | None = None,
+    stage_options: Mapping[str, Any] | None = None,
+    log: Log = silent,
+) -> tuple[Result, list[dict[str, float]]]:
+    """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
+
+    method: "hoi-page", or "anchorhoi", which moves the body too.
+    stage_options: None observes without models; else see `observe_by_models`.
+
+    The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
+    """
+    check_output(out)
+    if method not in SOLVE_OF_METHOD:
+        known = ", ".join(SOLVE_OF_METHOD)
+        raise UserError(f"no method '{method}' to generate with. Known methods: {known}.")
+    _settings(preset, inits, None, seed)
+    if frames < 3:
+        raise UserError(f"--frames must be at least 3, got {frames}.")
+    enable_compilation_cache()
+    jointed = stage_options is None and any(map(is_articulated, objects))
+    assets = () if jointed else load_to_act_with(objects, scale)
+    begun = time.perf_counter()
+    truth, video = None, None
+    if jointed:
+        bundle, truth = observe_articulated(text, objects, frames=frames, scale=scale, seed=seed)
+    elif stage_options is None:
+        bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+    else:
+        bundle, video = observe_by_models(
+            text, assets, stage_options, frames=frames, seed=seed, log=log
+        )
+    finished(log, "observe", time.perf_counter() - begun)
+    chosen = {"method": SOLVE_OF_METHOD[method], "preset": preset, "inits": inits, "seed": seed}
+    result = solve(bundle, **chosen, log=log)
+    with output_folder(out) as folder:
+        return write_results(result, folder, bundle, truth, video, log=log)
+
+
+def write_results(
+    result: Result,
+    folder: Path,
+    bundle: Bundle,
+    truth: Truth | None,
+    video: bytes | None = None,
+    *,
+    log: Log = silent,
+) -> tuple[Result, list[dict[str, float]]]:
+    """A result folder with the bundle it was solved from; the result that names it, and its metrics."""
+    path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth, video)
+    run = result.run | {"bundle": BUNDLE_FOLDER, "bundle_hash": bundle_hash(path)}
+    result = dataclasses.replace(result, run=run)
+    return result, _write_all(result, folder, truth, log)
+
+
+def solve_to_folder(
+    bundle: str | Path,
+    out: str | Path,
+    *,
+    log: Log = silent,
+    confirm: Callable[[], None] = lambda: None,
+    formats: Sequence[str] | None = None,
+    restart: bool | None = False,
+    **options,
+) -> tuple[Result, list[dict[str, float]]]:
+    """`solve`, then the whole result folder: metrics, exports and preview.
+
+    confirm: called just before the folder takes its place; what it raises keeps it from that.
+    formats: what is exported; `DEFAULT_FORMATS` where not given.
+    restart: what an interrupted solve left beside `out` (`solver.solve_checkpoints`) is continued where
+    bundle and settings agree, else UserError; True: it is dropped; None: dropped where they do not.
+    """
+    check_output(out)
+    if Path(bundle).absolute().is_relative_to(Path(out).absolute()):
+        raise UserError(f"--out '{out}' holds the bundle itself. Give another folder.")
+    check_formats(formats or DEFAULT_FORMATS)
+    told = {name: value for name, value in options.items() if name != "window"}
+    kept = SolveCheckpoints(
+        checkpoint_folder(out),
+        about_solve(bundle_hash(bundle), checked_settings(**told), options),
+        restart=restart is True,
+        replace=restart is None,
+        log=log,
+    )
+    result = solve(bundle, log=log, checkpoints=kept, **options)
+    rows = save_to_folder(result, out, log, confirm=confirm, formats=formats)
+    kept.drop()
+    return result, rows
+
+
+def save_to_folder(
+    result: Result,
+    out: str | Path,
+    log: Log = silent,
+    *,
+    confirm: Callable[[], None] = lambda: None,
+    formats: Sequence[str] | None = None,
+) -> list[dict[str, float]]:
+    """A result to a whole result folder: arrays, metrics, exports and preview; all metrics.
+
+    confirm, formats: as in `solve_to_folder`. Raises UserError where `out` holds something else.
+    """
+    check_output(out)
+    truth = find_truth(result, Path(out))
+    with output_folder(out) as folder:
+        rows = _write_all(result, folder, truth, log, formats)
+        confirm()
+    return rows
+
+
+def _write_all(
+    result: Result,
+    folder: Path,
+    truth: Truth | None,
+    log: Log,
+    formats: Sequence[str] | None = None,
+) -> list[dict[str, float]]:
+    begun = time.perf_counter()
+    save_result(result, folder)
+    evaluator = Evaluator(result, load_body(result.body_name), truth)
+    rows = [evaluator.measure(k) for k in range(len(result.losses))]
+    _write_metrics(result, rows, folder)
+    finished(log, "metrics", time.perf_counter() - begun)
+    begun = time.perf_counter()
+    export(result, folder, formats or DEFAULT_FORMATS)
+    finished(log, "exports", time.perf_counter() - begun)
+    return rows
+
+
+def _write_metrics(result: Result, rows: list[dict[str, float]], folder: Path) -> None:
+    candidates = [
+        {"label": label, "loss": float(loss), "code": int(code), **row}
+        for label, loss, code, row in zip(
+            result.labels, result.losses, result.codes, rows, strict=True
+        )
+    ]
+    content = {"winner": result.winner, **rows[result.winner], "candidates": candidates}
+    (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+def find_truth(result: Result, folder: Path) -> Truth | None:
+    """The truth of the bundle a result was solved from, where there still is one."""
+    named = result.run.get("bundle")
+    if named is None:
+        return None
+    path = folder / named  # an absolute path stands for itself
+    try:
+        if not path.exists() or bundle_hash(path) != result.run.get("bundle_hash"):
+            return None
+        return read_truth(path)
+    except UserError:
+        return None  # bundles of real videos have no truth
+
+
+def evaluate(folder: str | Path) -> dict[str, float]:
+    """Measure a result folder again (`hoijax evaluate DIR`) and rewrite its metrics.json."""
+    folder = Path(folder)
+    result = load_result(folder)
+    enable_compilation_cache()
+    truth = find_truth(result, folder)
+    evaluator = Evaluator(result, load_body(result.body_name), truth)
+    rows = [evaluator.measure(k) for k in range(len(result.losses))]
+    with added_files(folder) as partial:
+        _write_metrics(result, rows, partial)
+    return rows[result.winner]
+
+
+def export(
+    result: Result | str | Path,
+    folder: str | Path,
+    formats: Sequence[str],
+    options: ExportOptions | None = None,
+) -> list[Path]:
+    """Write a result for other programs (`hoijax export DIR --to amass,glb,mp4`; `docs/exports.md`).
+
+    options: frame rate and up axis. All files appear, or none. Raises UserError for unknown formats.
+    """
+    check_formats(formats)
+    if not isinstance(result, Result):
+        result = load_result(result)
+    clip = clip_from_result(result, load_body(result.body_name))
+    with added_files(folder) as partial:
+        names = [path.name for path in write_formats(clip, partial, formats, options)]
+    return [Path(folder) / name for name in names]

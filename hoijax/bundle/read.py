@@ -1,0 +1,347 @@
+"""Reading a bundle: all files checked, every problem found at once, the truth left alone."""
+
+import dataclasses
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hoijax.affordance.graph import PartAffordanceGraph, graph_problems
+from hoijax.bundle.files import MANIFEST, BundleFiles, unsafe_name
+from hoijax.bundle.observations import Observations
+from hoijax.bundle.schema import (
+    EVERY_ARRAY,
+    FEWEST_FRAMES,
+    MESH_DTYPES,
+    MESH_SHAPES,
+    SAMPLE_DTYPES,
+    SAMPLE_SHAPES,
+    TRUTH_DTYPES,
+    TRUTH_SHAPES,
+    Manifest,
+    ManifestObject,
+    Provenance,
+    Truth,
+    array_problems,
+    manifest_problems,
+    observation_layout,
+    observation_value_problems,
+    rigid_problems,
+)
+from hoijax.errors import UserError
+from hoijax.io.npz import read_npz
+from hoijax.io.validation import parse_json, validation_problems
+from hoijax.objects.articulated.joints import Joint, joints_between
+from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
+
+AFFORDANCE = "affordance.json"
+OBSERVATIONS = "observations.npz"
+TRUTH = "truth.npz"
+VIDEO = "video.mp4"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """All that the solver may know about a scene.
+
+    Objects are counted in the order of `assets`, people in the order of `affordance.people`.
+    """
+
+    prompt: str
+    """The sentence that was asked for."""
+    fps: float
+    affordance: PartAffordanceGraph
+    assets: tuple[Asset, ...]
+    bodies: tuple[str, ...]
+    """Name of each person's body model, which the shape parameters belong to."""
+    observations: Observations
+    provenance: Mapping[str, Provenance]
+    """By array of the observations; "*" stands for all others."""
+    proposed_yaws: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    """Likely turns of objects about the world's y axis, by name, in degrees, best first: further
+    starts of a solve. An object without any is found by the search alone."""
+    joints: tuple[Joint, ...] = ()
+    """Joints between objects (indices into `assets`), parents first: links of articulated objects."""
+
+    @property
+    def frame_count(self) -> int:
+        return self.observations.frame_count
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.observations.image_size
+
+    @property
+    def part_names(self) -> dict[str, tuple[str, ...]]:
+        """Part names of every object, by name and in order, as `compile_contacts` takes them."""
+        return {asset.name: asset.part_names for asset in self.assets}
+
+    @property
+    def body(self) -> str:
+        """The one body model of all people. Raises UserError where they differ."""
+        if len(set(self.bodies)) != 1:
+            raise UserError(
+                f"the bundle's people have different bodies: {', '.join(self.bodies)}; "
+                "give all of them the same one"
+            )
+        return self.bodies[0]
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_manifest(files: BundleFiles) -> tuple[Manifest | None, list[str]]:
+    if MANIFEST not in files.names():
+        return None, [f"{MANIFEST}: is missing; is this the folder of a bundle?"]
+    try:
+        data = parse_json(files.read(MANIFEST).decode("utf-8"))
+    except ValueError as error:  # covers text that is not UTF-8
+        return None, [f"{MANIFEST}: expected JSON, found damage: {error}"]
+    problems = manifest_problems(data)
+    problems = problems or [
+        f"{MANIFEST}: key {problem}" for problem in validation_problems(Manifest, data)
+    ]
+    if problems:
+        return None, problems
+    manifest = Manifest.model_validate(data)
+    named = [node.name for node in (*manifest.people, *manifest.objects)]
+    repeated = sorted({name for name in named if named.count(name) > 1})
+    problems += [f"{MANIFEST}: the name {name!r} is used twice" for name in repeated]
+    if manifest.frame_count < FEWEST_FRAMES:
+        problems.append(
+            f"{MANIFEST}: key 'frame_count': expected at least {FEWEST_FRAMES} frames, found "
+            f"{manifest.frame_count}; a motion needs neighbours"
+        )
+    keys = observation_layout()[0]
+    for key in manifest.provenance:
+        if key not in (*keys, EVERY_ARRAY):
+            problems.append(f"{MANIFEST}: key 'provenance': {key!r} is no array of {OBSERVATIONS}")
+    missing = [key for key in keys if key not in manifest.provenance]
+    if missing and EVERY_ARRAY not in manifest.provenance:
+        problems.append(
+            f"{MANIFEST}: key 'provenance': says nothing of {', '.join(missing)}; "
+            f"{EVERY_ARRAY!r} stands for all arrays not named"
+        )
+    return manifest, problems
+
+
+def _read_files(
+    files: BundleFiles, manifest: Manifest, reports_all: bool
+) -> tuple[dict[str, bytes], list[str]]:
+    """(content of every file that is used, problems with names and hashes)."""
+    contents: dict[str, bytes] = {}
+    problems: list[str] = []
+    present = set(files.names()) - {MANIFEST}
+    used = {AFFORDANCE, OBSERVATIONS, *(node.file for node in manifest.objects)}
+    used |= {name for node in manifest.objects if (name := _parts_file(node)) in manifest.sha256}
+    known = used | {TRUTH, VIDEO} | {node.preview for node in manifest.objects if node.preview}
+    for name in sorted({*used, *manifest.sha256}):
+        if reason := unsafe_name(name):
+            problems.append(f"{MANIFEST}: the file name {name!r} {reason}")
+        elif name not in manifest.sha256:
+            problems.append(f"{MANIFEST}: key 'sha256': {name} is missing; list every file")
+        elif name not in used and not reports_all:
+            continue  # the truth, above all
+        elif name not in present:
+            problems.append(f"{name}: is missing; {MANIFEST} lists it")
+        else:
+            try:
+                content = files.read(name)
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+                continue
+            if name in used:
+                contents[name] = content
+            if (found := digest(content)) != manifest.sha256[name]:
+                problems.append(
+                    f"{name}: expected SHA-256 {manifest.sha256[name]}, found {found}; the file "
+                    "was changed or damaged after the bundle was made"
+                )
+    if reports_all:
+        listed = set(manifest.sha256)
+        problems += [f"{name}: is not listed in {MANIFEST}" for name in sorted(present - listed)]
+        problems += [f"{name}: has no use in a bundle" for name in sorted(listed - known)]
+    return contents, problems
+
+
+def _parts_file(node: ManifestObject) -> str:
+    return str(Path(node.file).with_suffix("")) + ".parts.json"
+
+
+def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None, list[str]]:
+    """(the bundle, where nothing stands in the way; every problem). Never looks into the truth.
+
+    reports_all: also files without a use and files that are not read, by their hash.
+    """
+    manifest, problems = _read_manifest(files)
+    if manifest is None:
+        return None, problems
+    contents, file_problems = _read_files(files, manifest, reports_all)
+    problems += file_problems
+    assets = []
+    for node in manifest.objects:
+        if node.file in contents:
+            asset, asset_problems = _read_asset(node, contents)
+            problems += asset_problems
+            assets.append(asset)
+    graph, graph_errors = _read_graph(contents, manifest)
+    observations, array_errors = _read_observations(contents, manifest)
+    joints, joint_errors = _read_joints(manifest)
+    problems += graph_errors + array_errors + joint_errors
+    if problems or graph is None or observations is None:
+        return None, problems
+    bundle = Bundle(
+        manifest.prompt,
+        manifest.fps,
+        graph,
+        tuple(asset for asset in assets if asset is not None),
+        tuple(person.body for person in manifest.people),
+        observations,
+        manifest.provenance,
+        {node.name: node.yaws for node in manifest.objects if node.yaws},
+        joints,
+    )
+    return bundle, []
+
+
+def _read_joints(manifest: Manifest) -> tuple[tuple[Joint, ...], list[str]]:
+    rows, problems = [], []
+    for joint in manifest.joints:
+        T = np.array(joint.T_parent_joint)
+        where = f"{MANIFEST}: key 'joints': T_parent_joint of '{joint.name}'"
+        problems += rigid_problems(T[None].astype(np.float32), where)
+        lower = -np.inf if joint.lower is None else joint.lower
+        upper = np.inf if joint.upper is None else joint.upper
+        axis = np.array(joint.axis)
+        rows.append((joint.name, joint.kind, joint.parent, joint.child, T, axis, (lower, upper)))
+    joints, wrong = joints_between([node.name for node in manifest.objects], rows)
+    return joints, problems + [f"{MANIFEST}: key 'joints': {problem}" for problem in wrong]
+
+
+def _read_graph(
+    contents: Mapping[str, bytes], manifest: Manifest
+) -> tuple[PartAffordanceGraph | None, list[str]]:
+    if AFFORDANCE not in contents:
+        return None, []
+    try:
+        data = parse_json(contents[AFFORDANCE].decode("utf-8"))
+    except ValueError as error:
+        return None, [f"{AFFORDANCE}: expected JSON, found damage: {error}"]
+    problems = graph_problems(data)
+    graph = None
+    if not problems:
+        graph = PartAffordanceGraph.model_validate(data)
+        problems = graph.check_against({node.name: node.parts for node in manifest.objects})
+        named, expected = [p.name for p in graph.people], [p.name for p in manifest.people]
+        if named != expected:
+            problems.append(f"people: expected {expected} as in {MANIFEST}, found {named}")
+    return graph, [f"{AFFORDANCE}: {problem}" for problem in problems]
+
+
+def _read_observations(
+    contents: Mapping[str, bytes], manifest: Manifest
+) -> tuple[Observations | None, list[str]]:
+    if OBSERVATIONS not in contents:
+        return None, []
+    arrays, damage = read_npz(contents[OBSERVATIONS], OBSERVATIONS)
+    shapes, dtypes = observation_layout()
+    if not arrays and damage:
+        return None, list(damage.values())
+    problems = array_problems(arrays, OBSERVATIONS, shapes, dtypes, _sizes(manifest), damage)
+    if problems:
+        return None, problems
+    observations = Observations(**arrays)
+    names = [node.name for node in manifest.objects]
+    counts = [len(node.parts) for node in manifest.objects]
+    return observations, observation_value_problems(observations, names, counts)
+
+
+def _sizes(manifest: Manifest) -> dict[str, tuple[int, str]]:
+    """Axis lengths that bundle.json sets, and how to name them in a message."""
+    height, width = manifest.image_size
+    return {
+        "T": (manifest.frame_count, f"frame_count in {MANIFEST}"),
+        "H": (height, f"image_size in {MANIFEST}"),
+        "W": (width, f"image_size in {MANIFEST}"),
+        "P": (len(manifest.people), f"people in {MANIFEST}"),
+        "O": (len(manifest.objects), f"objects in {MANIFEST}"),
+    }
+
+
+def _read_asset(
+    node: ManifestObject, contents: Mapping[str, bytes]
+) -> tuple[Asset | None, list[str]]:
+    try:
+        if node.file.endswith(".npz"):
+            return _asset_from_npz(node, contents[node.file])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"mesh{Path(node.file).suffix}"
+            path.write_bytes(contents[node.file])
+            if (parts_file := _parts_file(node)) in contents:
+                path.with_name("mesh.parts.json").write_bytes(contents[parts_file])
+            asset = load_asset(path, name=node.name)
+    except UserError as error:
+        return None, [f"{node.file}: {error}"]
+    if asset.part_names != node.parts:
+        return None, [
+            f"{node.file}: expected the parts {list(node.parts)} as in {MANIFEST}, found "
+            f"{list(asset.part_names)}"
+        ]
+    return asset, []
+
+
+def _asset_from_npz(node: ManifestObject, content: bytes) -> tuple[Asset | None, list[str]]:
+    arrays, damage = read_npz(content, node.file)
+    if not arrays and damage:
+        return None, list(damage.values())
+    shapes, dtypes = MESH_SHAPES, MESH_DTYPES
+    if any(key in arrays for key in SAMPLE_SHAPES):
+        shapes, dtypes = {**shapes, **SAMPLE_SHAPES}, {**dtypes, **SAMPLE_DTYPES}
+    problems = array_problems(arrays, node.file, shapes, dtypes, {}, damage)
+    for key in ("face_parts", "sample_parts"):
+        labels = arrays.get(key, np.zeros(0))
+        if labels.size and (labels.min() < -1 or labels.max() >= len(node.parts)):
+            problems.append(
+                f"{node.file}: key {key!r}: expected -1 to {len(node.parts) - 1}, found "
+                f"{labels.min()} to {labels.max()}"
+            )
+    if problems:
+        return None, problems
+    mesh = (arrays["vertices"], arrays["faces"], arrays["face_parts"])
+    checked = asset_from_arrays(node.name, *mesh, node.parts, where=node.file)
+    if "samples" not in arrays:
+        return checked, []
+    samples = (arrays[key] for key in SAMPLE_SHAPES)
+    return Asset(node.name, *mesh, node.parts, *samples), []
+
+
+def inspect_truth(files: BundleFiles) -> tuple[Truth | None, list[str]]:
+    """(the truth, where nothing stands in the way; every problem)."""
+    manifest, problems = _read_manifest(files)
+    if manifest is None or problems:
+        return None, problems
+    if TRUTH not in files.names() or TRUTH not in manifest.sha256:
+        return None, [f"{TRUTH}: is missing; only made and captured scenes have one"]
+    try:
+        content, graph_content = files.read(TRUTH), files.read(AFFORDANCE)
+    except (ValueError, KeyError) as error:
+        return None, [f"{TRUTH}: {error}"]
+    if (found := digest(content)) != manifest.sha256[TRUTH]:
+        problems = [f"{TRUTH}: expected SHA-256 {manifest.sha256[TRUTH]}, found {found}"]
+    graph, graph_errors = _read_graph({AFFORDANCE: graph_content}, manifest)
+    arrays, damage = read_npz(content, TRUTH)
+    problems += graph_errors
+    if graph is None or (not arrays and damage):
+        return None, problems + list(damage.values())
+    sizes = _sizes(manifest) | {"E": (len(graph.edges), f"edges in {AFFORDANCE}")}
+    problems += array_problems(arrays, TRUTH, TRUTH_SHAPES, TRUTH_DTYPES, sizes, damage)
+    if problems:
+        return None, problems
+    for key in ("Ts_world_object", "Ts_world_camera"):
+        problems += rigid_problems(arrays[key], f"{TRUTH}: key {key!r}")
+    return Truth(**arrays), problems

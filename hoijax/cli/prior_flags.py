@@ -1,0 +1,98 @@
+"""Options of the commands that run frozen priors; no import of `priors` here, names are checked there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+ROLES = (
+    "language",
+    "image_model",
+    "video_model",
+    "detector",
+    "segmenter",
+    "geometry",
+    "keypoints",
+    "body",
+    "score",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorFlags:
+    """What `observe` and `generate --prior diffusion` have in common."""
+
+    pag: Path | None = None
+    """A Part Affordance Graph (json) in place of the one read from the sentence."""
+    image: Path | None = None
+    """Your picture in place of the image stage."""
+    video: Path | None = None
+    """Your clip in place of the image and video stages."""
+    masks: Path | None = None
+    """Folder of label pictures in place of the masks stage; needs --video."""
+    from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Compute this stage again although its result is stored: pag, parts, image, video, masks,
+    points, keypoints, body, bundle or yaws."""
+    language: str | None = None
+    """openai (any endpoint), transformers (on this machine), local:DIRECTORY (a transformers model in a
+    folder) or rules (no model)."""
+    image_model: str | None = None
+    """flux or flux-schnell."""
+    video_model: str | None = None
+    """cogvideox, framepack or wan."""
+    detector: str | None = None
+    """grounding-dino or vlm."""
+    segmenter: str | None = None
+    """sam2."""
+    geometry: str | None = None
+    """moge, depth-pro or depth-anything."""
+    keypoints: str | None = None
+    """vitpose or blazepose (CPU)."""
+    body: str | None = None
+    """fit (ours) or gvhmr (its licence is non-commercial)."""
+    score: str | None = None
+    """How the image is chosen: none (by pose), clip or vlm."""
+    model: tuple[str, ...] = ()
+    """Other weights, as ROLE=DIRECTORY or ROLE=owner/name@revision; for language=NAME the name at
+    the endpoint."""
+    language_url: str | None = None
+    """Address of an OpenAI-compatible endpoint; its key is read from OPENAI_API_KEY."""
+    body_file: Path | None = None
+    """Your SMPL-X file, for --body gvhmr or to fit another body than ours."""
+    width: int = 720
+    """Of the picture, in pixels."""
+    height: int = 480
+    """Of the picture, in pixels."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    memory: Literal["resident", "model", "sequential"] = "model"
+    """On a GPU: keep all of a pipeline there, move whole networks in turn, or layer by layer."""
+    precision: str = "auto"
+    """auto, float32, float16 or bfloat16."""
+    cache: Path | None = None
+    """Folder of stored stage results; $HOIJAX_PRIORS_CACHE or ~/.cache/hoijax/priors by default."""
+
+    def stage_options(self) -> dict[str, Any]:
+        """Everything here in the words of `hoijax.api.observe.observe_by_models`."""
+        chosen = {role: getattr(self, role) for role in ROLES}
+        names: Mapping[str, str] = {
+            role.removesuffix("_model"): name for role, name in chosen.items() if name is not None
+        }
+        return {
+            "pag": self.pag,
+            "image": self.image,
+            "video": self.video,
+            "masks": self.masks,
+            "restart": self.from_,
+            "names": names,
+            "weights": self.model,
+            "language_url": self.language_url,
+            "body_file": None if self.body_file is None else str(self.body_file),
+            "size": (self.height, self.width),
+            "device": self.device,
+            "memory": self.memory,
+            "precision": self.precision,
+            "cache": self.cache,
+        }

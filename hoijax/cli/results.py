@@ -1,0 +1,254 @@
+"""`hoijax evaluate | export | ablate | view | doctor | bundle`: what reads bundles and results."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hoijax.cli.console import Talk
+from hoijax.cli.flags import Folder, OutputFlags, format_names
+from hoijax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Evaluate(OutputFlags):
+    """Measure a result folder again; with the bundle's truth where it is still there."""
+
+    result: Folder
+    """Result folder."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.api.solve import evaluate
+
+        values = evaluate(self.result)
+        talk.table(["metric", "value"], [[name, f"{value:.4g}"] for name, value in values.items()])
+        talk.add(result=self.result, metrics=values)
+
+
+@dataclass(frozen=True)
+class Export(OutputFlags):
+    """Write a result for other programs."""
+
+    result: Folder
+    """Result folder."""
+    to: str = "amass,glb,mp4"
+    """Comma-separated formats: amass, glb, mp4, bvh, usd, intermimic, omomo, interact, mjcf."""
+    out: Path | None = None
+    """Folder to write to; the result folder by default."""
+    fps: float | None = None
+    """Frame rate; the result's by default."""
+    up: Literal["y", "z"] = "y"
+    """Up axis of the world, where the format leaves the choice."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.api.solve import export
+        from hoijax.exporters.formats import ExportOptions
+
+        options = ExportOptions(self.fps, self.up)
+        paths = export(self.result, self.out or self.result, format_names(self.to), options)
+        for path in paths:
+            talk.say(f"wrote {path}")
+        talk.add(files=paths)
+
+
+@dataclass(frozen=True)
+class Ablate(OutputFlags):
+    """Solve bundles with parts of the method off: the paper's table; or a sweep."""
+
+    bundles: Folder
+    """A bundle, or a folder of bundles or result folders."""
+    preset: str = "hoi-page"
+    """Settings the rows start from: "hoi-page" (published) or "default"."""
+    inits: int | None = None
+    """Candidate trajectories optimised at once; as many as the preset says by default."""
+    steps: int | None = None
+    """Optimisation steps; as many as the preset says by default."""
+    seed: int = 0
+    """The same seed gives the same rows on the same machine."""
+    weights: str | None = None
+    """Sweep loss weights instead: every combination of "contact=0,1e2,1e3 penetration=0,10"; with
+    --design also ranges, "contact=1..1e3"; NAME.start, NAME.end, robust scales such as
+    object_points.scale, and learning_rate with adam."""
+    design: str = "full"
+    """With --weights: "full" (every combination), "random" or "sobol"."""
+    samples: int | None = None
+    """With --design random or sobol: how many combinations."""
+    seeds: int = 1
+    """With --weights: how many seeds, from --seed on."""
+    optimizer: str | None = None
+    """With --weights: "lm" or "adam"; as the preset says by default."""
+    out: Path | None = None
+    """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
+    restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Begin anew where an interrupted run of this --out left what it had solved."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.experiments.ablation import ablate
+
+        if self.weights is not None:
+            self._sweep(talk, self.weights)
+            return
+        rows = ablate(
+            self.bundles,
+            preset=self.preset,
+            inits=self.inits,
+            steps=self.steps,
+            seed=self.seed,
+            out=self.out,
+            restart=self.restart,
+            log=talk.log,
+        )
+        cells = [[v if isinstance(v, str) else f"{v:.4f}" for v in row.values()] for row in rows]
+        talk.table(list(rows[0]), cells)
+        talk.add(rows=rows)
+        talk.say("contact@0cm and non-collision as published; VideoCLIP needs CLIP weights.")
+        if self.out:
+            talk.say(f"wrote {self.out}")
+
+    def _sweep(self, talk: Talk, weights: str) -> None:
+        from hoijax.experiments.sweep import METRICS, SweepPlan, cells, sweep
+
+        options = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
+        options |= {"preset": self.preset, "optimizer": self.optimizer}
+        plan = SweepPlan(weights, self.design, self.samples, self.seeds)
+        rows = sweep(
+            self.bundles, plan, out=self.out, restart=self.restart, log=talk.log, **options
+        )
+        columns, lines = cells(rows)
+        # Every term as well would need a very wide terminal; the files have them.
+        shown = [i for i, name in enumerate(columns) if name.startswith("w(") or name == "loss"]
+        shown += range(len(columns) - len(METRICS), len(columns))
+        talk.table([columns[i] for i in shown], [[line[i] for i in shown] for line in lines])
+        talk.add(columns=columns, rows=lines)
+        if self.out:
+            talk.say(f"wrote {self.out}")
+
+
+@dataclass(frozen=True)
+class View(OutputFlags):
+    """A result in the browser: play, compare, ask why, edit; or as one html file."""
+
+    result: Folder
+    """Result folder."""
+    port: int = 8080
+    """Port to serve at; 0 takes any free one."""
+    host: str = "127.0.0.1"
+    """Address to serve at; 0.0.0.0 lets other machines in."""
+    save: Path | None = None
+    """Write a static html page that plays without a server here, and serve nothing."""
+    candidate: int | None = None
+    """With --save: which candidate, counted from 1; the winner by default."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.runtime import enable_compilation_cache
+        from hoijax.viewer import open_viewer, save_page
+
+        enable_compilation_cache()
+        if self.save is not None:
+            chosen = None if self.candidate is None else self.candidate - 1
+            path = save_page(self.result, self.save, candidate=chosen)
+            talk.say(f"wrote {path}")
+            talk.add(files=[path])
+            return
+        if self.json:
+            raise UserError(
+                "--json needs an end: give --save, a viewer serves until it is stopped."
+            )
+        viewer = open_viewer(self.result, host=self.host, port=self.port)
+        talk.say(f"open {viewer.url} in a browser; Ctrl-C ends")
+        try:
+            viewer.run()
+        except KeyboardInterrupt:
+            talk.say("closed.")
+        finally:
+            viewer.server.stop()
+
+
+@dataclass(frozen=True)
+class Doctor(OutputFlags):
+    """What is installed, which device is really used, where files are kept."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.cli.doctor import report, warnings_of
+
+        found = report()
+        talk.table(["what", "found"], list(found.items()))
+        talk.add(found=found)
+        for warning in warnings_of(found):
+            talk.warn(warning)
+
+
+@dataclass(frozen=True)
+class BundleCommand(OutputFlags):
+    """Check an observation bundle array by array; every problem is listed."""
+
+    action: tyro.conf.Positional[Literal["check"]]
+    path: Folder
+    """Bundle folder or zip."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.bundle.write import bundle_hash, check_bundle, read_bundle
+
+        problems = check_bundle(self.path)
+        if problems:
+            listed = "\n".join(f"  {i + 1}. {problem}" for i, problem in enumerate(problems))
+            raise UserError(f"bundle '{self.path}' has {len(problems)} problem(s):\n{listed}")
+        bundle = read_bundle(self.path)
+        talk.add(
+            bundle=self.path,
+            frames=bundle.frame_count,
+            fps=bundle.fps,
+            people=len(bundle.bodies),
+            objects=[asset.name for asset in bundle.assets],
+            sha256=bundle_hash(self.path),
+        )
+        talk.say(
+            f"{self.path}: sound. {bundle.frame_count} frames at {bundle.fps:g} fps, "
+            f"{len(bundle.bodies)} people, objects: {', '.join(a.name for a in bundle.assets)}. "
+            f"SHA-256 {bundle_hash(self.path)[:16]}..."
+        )
+
+
+def say_result(talk: Talk, result, rows: list[dict[str, float]], out: Path) -> None:
+    """The table of initialisations, the winner and the paths: the last lines of a run."""
+    from hoijax.solver.adam import ResultCode
+
+    columns = ["start", "loss", "contact@5cm", "non-collision", "result"]
+    truth = "translation_cm" in rows[0]
+    if truth:
+        columns[4:4] = ["error cm", "error deg"]
+    moves = result.candidate_body_rotations is not None and "mpjpe_mm" in rows[0]
+    if moves:
+        columns[4:4] = ["mpjpe mm"]
+    lines = []
+    for k, row in enumerate(rows):
+        cells = [
+            ("* " if k == result.winner else "  ") + result.labels[k],
+            f"{result.losses[k]:.4g}",
+            f"{row['edge_contact_share@5cm']:.2f}",
+            f"{row['noncollision']:.3f}",
+            ResultCode(int(result.codes[k])).message,
+        ]
+        if truth:
+            cells[4:4] = [f"{row['translation_cm']:.2f}", f"{row['rotation_deg']:.2f}"]
+        if moves:
+            cells[4:4] = [f"{row['mpjpe_mm']:.1f}"]
+        lines.append(cells)
+    talk.table(columns, lines)
+    talk.say(f"winner: {result.labels[result.winner]}")
+    files = sorted(out.iterdir())
+    for path in files:
+        talk.say(f"  {path}")
+    candidates = [
+        {"start": label, "loss": float(loss), "ended": ResultCode(int(code)).name.lower()}
+        for label, loss, code in zip(result.labels, result.losses, result.codes, strict=True)
+    ]
+    talk.add(
+        out=out,
+        winner=result.winner,
+        candidates=candidates,
+        metrics=rows[result.winner],
+        seconds=result.run.get("seconds", {}),
+        files=files,
+    )

@@ -1,0 +1,270 @@
+"""`hoijax generate | observe | solve`: what makes bundles and results."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from hoijax.cli.console import Talk
+from hoijax.cli.flags import OutputFlags, Text, TrackFlags, format_names
+from hoijax.cli.prior_flags import PriorFlags
+from hoijax.cli.results import say_result
+from hoijax.errors import UserError
+from hoijax.experiments.tracking import open_tracker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate(PriorFlags, TrackFlags, OutputFlags):
+    """Sentence and object meshes to a 4D interaction, without model weights or with."""
+
+    text: Text
+    """What happens, in English: "a person lifts a barbell from the ground with both hands"."""
+    objects: tuple[str, ...] = ()
+    """Mesh files (glb, obj, ply, stl), or procedural objects: barbell, box, chair, broom,
+    suitcase, skateboard, table, ball. With anchorhoi and none, a still is composed first."""
+    out: Path
+    """Result folder to write."""
+    prior: Literal["rules", "diffusion"] = "rules"
+    """rules (no weights) or diffusion (an image, a video and what models see in it)."""
+    frames: int = 49
+    """Length of the clip; at 12 frames a second without weights."""
+    scale: float = 1.0
+    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
+    seed: int = 0
+    """The same seed gives the same result."""
+    method: Literal["hoi-page", "anchorhoi"] = "hoi-page"
+    """hoi-page moves the objects among estimated bodies; anchorhoi moves bodies and objects."""
+    preset: str = "default"
+    """"default" (ours) or "hoi-page" (published settings)."""
+    inits: int | None = None
+    """Candidate trajectories optimised at once; as many as the preset says by default."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.affordance.graph import PartAffordanceGraph
+        from hoijax.api.solve import generate
+
+        tracker = open_tracker(self.track)
+        rules = self.prior == "rules"
+        if self.method == "anchorhoi" and rules and not self.objects:
+            from hoijax.api.compose import ComposeOptions, generate_composed
+
+            options = ComposeOptions(guidance="closed-form", seed=self.seed, pag=self.pag)
+            numbers = {"frames": self.frames, "inits": self.inits}
+            result, rows = generate_composed(self.text, self.out, options, **numbers, log=talk.log)
+            say_result(talk, result, rows, self.out)
+            return
+        graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
+        result, rows = generate(
+            self.text,
+            self.objects,
+            self.out,
+            graph=graph,
+            frames=self.frames,
+            scale=self.scale,
+            seed=self.seed,
+            method=self.method,
+            preset=self.preset,
+            inits=self.inits,
+            stage_options=None if rules else self.stage_options(),
+            log=talk.log,
+        )
+        say_result(talk, result, rows, self.out)
+        if tracker is not None:
+            tracker(result, rows, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observe(PriorFlags, OutputFlags):
+    """Sentence and object meshes to an observation bundle; or many, from a file."""
+
+    text: tyro.conf.Positional[str | None] = None
+    """What happens, in English. Not with --prompts."""
+    objects: tuple[str, ...] = ()
+    """Mesh files (glb, obj, ply, stl), or procedural objects."""
+    out: Path
+    """Bundle folder (or .zip) to write; with --prompts the folder of all bundles."""
+    prior: Literal["rules", "diffusion"] = "diffusion"
+    """diffusion (an image, a video and what models see in it) or rules (no weights)."""
+    prompts: Path | None = None
+    """A jsonl file of scenes: {"text": ..., "objects": [...]} and more, one a line."""
+    frames: int = 49
+    """Length of the clip."""
+    scale: float = 1.0
+    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
+    seed: int = 0
+    """The same seed gives the same result on the same machine."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.api.observe import observe_prompts, observe_to_folder
+
+        numbers = {"frames": self.frames, "scale": self.scale, "seed": self.seed}
+        options = self.stage_options()
+        if self.prompts is not None:
+            if self.text is not None or self.objects or self.prior == "rules":
+                raise UserError(
+                    "--prompts brings texts and objects, and uses models: leave TEXT, --objects and "
+                    "--prior rules away."
+                )
+            done, failed = observe_prompts(self.prompts, self.out, options, **numbers, log=talk.log)
+            talk.say(f"{done} bundles in {self.out}, {len(failed)} failures")
+            talk.add(out=self.out, done=done, failed=failed)
+            for name, message in failed.items():
+                talk.say(f"  {name}: {message}")
+            if failed:
+                raise UserError(f"{len(failed)} scenes failed; the same command tries them again.")
+            return
+        if self.text is None:
+            raise UserError('say what happens: hoijax observe "a person ..." --objects ...')
+        path = observe_to_folder(
+            self.text, self.objects, self.out, options, prior=self.prior, **numbers, log=talk.log
+        )
+        talk.say(f"wrote {path}")
+        talk.add(files=[path])
+
+
+@dataclass(frozen=True)
+class Solve(TrackFlags, OutputFlags):
+    """Observation bundles to object trajectories; of many, those not done yet."""
+
+    bundle: tyro.conf.Positional[tuple[Path, ...]]
+    """Bundle folder or zip; or many: folders of bundles, globs in quotes, several paths. Many may be
+    solved by any number of processes on one shared --out, see docs/cluster.md."""
+    out: Path
+    """Result folder to write; with many bundles the folder of all results."""
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Many bundles: solve all of them again where --out holds results of other settings."""
+    formats: str | None = None
+    """Exports of every result, comma-separated; "amass,glb,mp4", and "amass,glb" with many bundles."""
+    workers: int | None = None
+    """Many bundles: processes on this machine; one, or on CPU as many as cores are worth."""
+    cluster: str | None = None
+    """Many bundles: "ray" solves by Ray tasks, on the cluster of $RAY_ADDRESS or on this machine."""
+    distributed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Many bundles: one of the processes of a TPU slice or multi-node job, over one global mesh."""
+    method: str = "hoi-page"
+    """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
+    static: Path | None = None
+    """anchor-motion: result folder with the still whose contacts hold."""
+    static_frame: int = 0
+    """anchor-motion: frame of --static."""
+    body_start: str = "fit"
+    """anchor-motion: "fit" (to keypoints and point maps, the bundle's body motion as a further start),
+    "keypoints" (without the latter), "estimate" (the bundle's body motion) or "static"."""
+    hands: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """anchor-motion: fingers are optimised too."""
+    pictures: int | None = None
+    """anchor-motion: pixels across the small pictures that body and objects are drawn into and compared
+    with what was seen (64 by default); 0: none."""
+    video: Path | None = None
+    """anchor-motion: the clip, whose colours the drawn pictures are compared with too."""
+    vposer: Path | None = None
+    """anchor-motion: VPoser weights as an npz, as the pose prior (docs/anchor-motion.md)."""
+    preset: str = "default"
+    """"default" (ours) or "hoi-page" (published settings); hoi-page only."""
+    inits: int | None = None
+    """Candidate trajectories optimised at once; as many as the preset says by default."""
+    optimizer: str | None = None
+    """"lm" (Levenberg-Marquardt) or "adam"; as the preset says by default."""
+    steps: int | None = None
+    """Optimisation steps; as many as the preset says by default."""
+    halving: bool = True
+    """lm: after a few rounds only the candidates that look best go on (half the time and less)."""
+    window: int | None = None
+    """Frames of the overlapping windows that a long clip is solved in; by default as many as the
+    memory allows, the whole clip if it can be."""
+    seed: int = 0
+    """The same seed gives the same result on the same machine."""
+    weights: str = ""
+    """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
+    restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Begin anew where an interrupted run of this --out left checkpoints."""
+
+    def run(self, talk: Talk) -> None:
+        from hoijax.api.solve import solve_to_folder
+        from hoijax.jobs.scenes import is_many, solve_many
+        from hoijax.methods.anchor_motion.options import AnchorOptions
+
+        if not self.bundle:
+            raise UserError("say what to solve: hoijax solve BUNDLE --out RESULT")
+        options: dict[str, Any] = {
+            "method": self.method,
+            "preset": self.preset,
+            "weights": parse_weights(self.weights),
+            "inits": self.inits,
+            "optimizer": self.optimizer,
+            "steps": self.steps,
+            "halving": self.halving,
+            "seed": self.seed,
+            "anchor": AnchorOptions(
+                self.static,
+                self.static_frame,
+                self.body_start,
+                hands=self.hands,
+                pictures=self.pictures,
+                video=self.video,
+                vposer=self.vposer,
+            ),
+        }
+        if self.formats is not None:
+            options["formats"] = format_names(self.formats)
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"--workers must be at least 1, got {self.workers}.")
+        tracker = open_tracker(self.track)
+        if is_many(self.bundle):
+            if self.window is not None or tracker is not None:
+                raise UserError("--window and --track are for one bundle at a time.")
+            if self.restart:
+                raise UserError(
+                    "--restart is for one bundle at a time; many begin anew by --force."
+                )
+            many: dict[str, Any] = {
+                "force": self.force,
+                "workers": self.workers,
+                "cluster": self.cluster,
+                "distributed": self.distributed,
+            }
+            found = solve_many(self.bundle, self.out, log=talk.log, **many, **options)
+            _say_standing(talk, found, self.out)
+            return
+        result, rows = solve_to_folder(
+            self.bundle[0],
+            self.out,
+            window=self.window,
+            restart=self.restart,
+            log=talk.log,
+            **options,
+        )
+        say_result(talk, result, rows, self.out)
+        if tracker is not None:
+            tracker(result, rows, self.out)
+
+
+def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
+    """ "contact=100 penetration=0:10" to {"contact": 100.0, "penetration": (0.0, 10.0)}."""
+    weights: dict[str, float | tuple[float, float]] = {}
+    for item in text.replace(",", " ").split():
+        name, equals, value = item.partition("=")
+        try:
+            numbers = [float(number) for number in value.split(":")]
+        except ValueError:
+            numbers = []
+        if not equals or len(numbers) not in (1, 2):
+            raise UserError(
+                f"--weights: cannot read '{item}'. Write name=number or name=start:end, "
+                'such as "contact=100 penetration=0:10".'
+            )
+        weights[name] = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    return weights
+
+
+def _say_standing(talk: Talk, found, out: Path) -> None:
+    """How many scenes there are; a failure ends the command with exit code 2."""
+    talk.say(f"{found.done} of {found.total} scenes done in {out}; see summary.csv there")
+    talk.add(out=out, done=found.done, total=found.total, elsewhere=found.elsewhere)
+    if found.elsewhere:
+        talk.say(f"{found.elsewhere} are being solved by other processes")
+    for name, message in found.failed.items():
+        talk.say(f"  {name}: {message}")
+    if found.failed:
+        raise UserError(f"{len(found.failed)} scenes failed; the same command tries them again.")

@@ -1,0 +1,120 @@
+"""Body motion as an SMPL-X npz in the keys of AMASS, with the objects' trajectories beside it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hoijax.errors import UserError
+from hoijax.exporters.clip import Clip, PersonClip, turned_clip
+from hoijax.exporters.resample import resample_clip
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
+
+BETA_COUNT = 16
+POSE_KEYS = {
+    "root_orient": slice(0, 3),
+    "pose_body": slice(3, 66),
+    "pose_jaw": slice(66, 69),
+    "pose_eye": slice(69, 75),
+    "pose_hand": slice(75, 165),
+}
+"""Columns of `poses` that AMASS also stores one by one."""
+
+
+@dataclass(frozen=True)
+class AmassMotion:
+    """What an AMASS file holds of one person, in the file's own axes."""
+
+    joint_rotations: Float[ndarray, "T 55 3"]
+    translations: Float[ndarray, "T 3"]
+    betas: Float[ndarray, "B"]
+    fps: float
+    gender: str
+    surface_model_type: str
+
+
+def save_amass(
+    path: str | Path,
+    clip: Clip,
+    *,
+    person: int = 0,
+    fps: float | None = None,
+    z_up: bool = False,
+) -> Path:
+    """Write one person of a clip, resampled to `fps` (None keeps the clip's) by slerp.
+
+    Keys of AMASS: poses (T, 165) axis-angle, trans (T, 3) in metres, betas, num_betas, gender,
+    mocap_frame_rate, mocap_time_length, surface_model_type "smplx", root_orient, pose_body, pose_jaw,
+    pose_eye, pose_hand. As in SMPL-X, the pelvis is at rest_pelvis + trans. Ours beside them:
+    rest_joints (55, 3), up_axis, body_model, and object_names, object_rotations (O, T, 3, 3),
+    object_translations (O, T, 3) at the same frames and in the same axes.
+
+    Betas of another body than SMPL-X mean nothing to SMPL-X: they go to body_betas and `betas` is
+    zero. z_up turns the world to z up, as AMASS has it; default is hoijax's y up.
+    """
+    clip = resample_clip(clip, fps or clip.fps)
+    if z_up:
+        clip = turned_clip(clip, Z_UP_FROM_Y_UP)
+    who = clip.people[person]
+    poses = who.joint_rotations.reshape(clip.frame_count, 165).astype(np.float32)
+    betas = smplx_betas(who)
+    arrays = {name: poses[:, columns] for name, columns in POSE_KEYS.items()} | {
+        "poses": poses,
+        "trans": who.translations.astype(np.float32),
+        "betas": betas,
+        "num_betas": np.int64(len(betas)),
+        "gender": np.array("neutral"),
+        "surface_model_type": np.array("smplx"),
+        "mocap_frame_rate": np.float64(clip.fps),
+        "mocap_time_length": np.float64((clip.frame_count - 1) / clip.fps),
+        "up_axis": np.array("z" if z_up else "y"),
+        "body_model": np.array(who.body_name),
+        "body_betas": np.asarray(who.betas, np.float32),
+        "rest_joints": np.asarray(who.shaped.joints_rest, np.float32),
+        "object_names": np.array([asset.name for asset in clip.assets], np.str_),
+        "object_rotations": clip.Ts_world_object[..., :3, :3].astype(np.float32),
+        "object_translations": clip.Ts_world_object[..., :3, 3].astype(np.float32),
+    }
+    path = Path(path)
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+    return path
+
+
+def load_amass(path: str | Path) -> AmassMotion:
+    """Read an AMASS npz of SMPL-X poses. Raises UserError that names the missing or wrong key."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read as an AMASS npz: {error}") from error
+    missing = {"poses", "trans", "betas"} - arrays.keys()
+    if missing:
+        raise UserError(f"{path}: not an AMASS npz: it has no {', '.join(sorted(missing))}")
+    poses, trans = arrays["poses"], arrays["trans"]
+    if poses.ndim != 2 or poses.shape[1] != 165 or trans.shape != (len(poses), 3):
+        raise UserError(
+            f"{path}: expected poses (T, 165) and trans (T, 3) of SMPL-X, found {poses.shape} and "
+            f"{trans.shape}"
+        )
+    rate = arrays.get("mocap_frame_rate", arrays.get("mocap_framerate"))
+    if rate is None:
+        raise UserError(f"{path}: not an AMASS npz: it has no mocap_frame_rate")
+    return AmassMotion(
+        joint_rotations=poses.reshape(-1, 55, 3),
+        translations=trans,
+        betas=arrays["betas"],
+        fps=float(rate),
+        gender=str(arrays.get("gender", "neutral")),
+        surface_model_type=str(arrays.get("surface_model_type", "smplx")),
+    )
+
+
+def smplx_betas(person: PersonClip) -> Float[ndarray, "16"]:
+    """SMPL-X shape parameters; zero for a body whose betas mean something else."""
+    betas = np.zeros(BETA_COUNT, np.float32)
+    if person.body_name.startswith("smplx"):
+        kept = min(BETA_COUNT, len(person.betas))
+        betas[:kept] = person.betas[:kept]
+    return betas

@@ -1,0 +1,145 @@
+"""Every export format by name: what it writes, in which axes, at which frame rate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hoijax.errors import UserError
+from hoijax.exporters.amass import save_amass
+from hoijax.exporters.bvh import save_bvh
+from hoijax.exporters.clip import Clip
+from hoijax.exporters.gltf import save_glb
+from hoijax.exporters.interact import save_interact_human, save_interact_object
+from hoijax.exporters.intermimic import save_intermimic
+from hoijax.exporters.mujoco import save_mujoco
+from hoijax.exporters.omomo import save_omomo
+from hoijax.exporters.resample import resample_clip
+from hoijax.exporters.usd import require_usd, save_usd
+from hoijax.exporters.video import save_preview
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """fps: None keeps the clip's. up: the world's up axis, where the format leaves the choice."""
+
+    fps: float | None = None
+    up: str = "y"
+
+
+def write_formats(
+    clip: Clip, folder: Path, formats: Sequence[str], options: ExportOptions | None = None
+) -> list[Path]:
+    """Write a clip in some formats into an existing folder, flat; the paths that were written.
+
+    Raises UserError for an unknown format or axis, or a frame rate out of range, before it writes.
+    """
+    options = options or ExportOptions()
+    check_formats(formats)
+    if options.up not in ("y", "z"):
+        raise UserError(f"--up must be y or z, got '{options.up}'.")
+    if options.fps is not None:
+        resample_clip(clip, options.fps)
+    if "usd" in formats:
+        require_usd()
+    return [
+        path for name in FORMATS if name in formats for path in WRITERS[name](clip, folder, options)
+    ]
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises UserError that lists the known formats."""
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        raise UserError(f"unknown export formats {unknown}. Known: {', '.join(FORMATS)}.")
+
+
+def person_file(name: str, suffix: str, person: int) -> str:
+    """amass.npz for the first person, amass_person_2.npz for the second."""
+    return f"{name}{suffix}" if person == 0 else f"{name}_person_{person + 1}{suffix}"
+
+
+def _resampled(clip: Clip, options: ExportOptions) -> Clip:
+    return clip if options.fps is None else resample_clip(clip, options.fps)
+
+
+def _amass(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    clip = _resampled(clip, options)
+    return [
+        save_amass(folder / person_file("amass", ".npz", p), clip, person=p, z_up=options.up == "z")
+        for p in range(len(clip.people))
+    ]
+
+
+def _glb(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return [save_glb(folder / "scene.glb", _resampled(clip, options))]
+
+
+def _mp4(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return list(save_preview(folder, clip))
+
+
+def _bvh(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    clip = _resampled(clip, options)
+    return [
+        save_bvh(folder / person_file("motion", ".bvh", p), clip, person=p, z_up=options.up == "z")
+        for p in range(len(clip.people))
+    ]
+
+
+def _usd(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return [save_usd(folder / "scene.usdc", _resampled(clip, options), z_up=options.up == "z")]
+
+
+def _pairs(name: str, save: Callable[..., Path], clip: Clip, folder: Path) -> list[Path]:
+    """A file for every person and object; a clip without object is for `save` to refuse."""
+    return [
+        save(
+            folder / person_file(_numbered(name, "object", o), ".npz", p), clip, person=p, object_=o
+        )
+        for p in range(len(clip.people))
+        for o in range(max(len(clip.assets), 1))
+    ]
+
+
+def _numbered(name: str, what: str, index: int) -> str:
+    return name if index == 0 else f"{name}_{what}_{index + 1}"
+
+
+def _intermimic(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return _pairs("intermimic", save_intermimic, clip, folder)
+
+
+def _omomo(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return _pairs("omomo", save_omomo, clip, folder)
+
+
+def _interact(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    people = [
+        save_interact_human(folder / person_file("human", ".npz", p), clip, person=p)
+        for p in range(len(clip.people))
+    ]
+    objects = [
+        save_interact_object(
+            folder / f"{'object' if o == 0 else f'object_{o + 1}'}.npz", clip, object_=o
+        )
+        for o in range(len(clip.assets))
+    ]
+    return people + objects
+
+
+def _mjcf(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    return save_mujoco(folder, _resampled(clip, options))
+
+
+WRITERS: dict[str, Callable[[Clip, Path, ExportOptions], list[Path]]] = {
+    "amass": _amass,
+    "glb": _glb,
+    "mp4": _mp4,
+    "bvh": _bvh,
+    "usd": _usd,
+    "intermimic": _intermimic,
+    "omomo": _omomo,
+    "interact": _interact,
+    "mjcf": _mjcf,
+}
+FORMATS = tuple(WRITERS)

@@ -1,0 +1,172 @@
+"""A result as a MuJoCo scene (MJCF) with its motion as keyframes and as an npz of qpos.
+
+World z up, metres, quaternions wxyz (MuJoCo's own). Every object is a free body in the mesh's own frame:
+qpos is its pose. MuJoCo collides convex hulls only, so a mesh that is not convex collides as if filled;
+`convex` in the npz says which are (volume at least 95 % of their hull's). Mass is density times volume
+(of the hull where the mesh is open).
+
+A person is the SMPL-X tree of the person's own bone lengths: a free pelvis, 54 ball joints, capsules
+without collisions. Body frames are the joint frames of SMPL-X, so qpos is the pelvis' place and the joint
+rotations. It is a reference to look at or to track, not a controlled humanoid.
+"""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS
+from hoijax.errors import UserError
+from hoijax.exporters.bvh import depth_first
+from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS, Clip, PersonClip, turned_clip
+from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
+from hoijax.objects.asset import Asset
+
+DENSITY = 200.0
+"""kg/m^3 of objects: furniture and boxes, mostly air."""
+CONVEX_SHARE = 0.95
+BONE_RADIUS, BONE_DENSITY = 0.02, 1000.0
+SHORTEST_BONE = 0.005  # metres; a shorter one has only its joint's ball, which gives it mass
+
+
+def save_mujoco(folder: str | Path, clip: Clip, *, density: float = DENSITY) -> list[Path]:
+    """Write scene.xml, scene_object_N.obj for every object, and scene_motion.npz into a folder.
+
+    scene_motion.npz: qpos (T, nq) of scene.xml, fps, object_names, mass (kg), convex, density. The same
+    rows are the model's keyframes, frame_0 and on. Raises UserError unless density is positive.
+    """
+    if not density > 0.0:
+        raise UserError(f"a density must be positive, got {density}.")
+    folder, clip = Path(folder), turned_clip(clip, Z_UP_FROM_Y_UP)
+    root = ElementTree.Element("mujoco", model="hoijax")
+    ElementTree.SubElement(root, "compiler", angle="radian", autolimits="true")
+    ElementTree.SubElement(root, "option", timestep="0.002", gravity="0 0 -9.81")
+    assets = ElementTree.SubElement(root, "asset")
+    world = ElementTree.SubElement(root, "worldbody")
+    ElementTree.SubElement(world, "light", pos="0 0 4", dir="0 0 -1")
+    ElementTree.SubElement(world, "geom", name="floor", type="plane", size="10 10 0.1")
+    for index, person in enumerate(clip.people):
+        _add_person(world, person, index)
+    written, masses, convex = [], [], []
+    for index, asset in enumerate(clip.assets):
+        name = f"scene_object_{index + 1}.obj"
+        written.append(_write_obj(folder / name, asset))
+        volume, closed, is_convex = _volume(asset)
+        masses.append(density * volume)
+        convex.append(is_convex)
+        _add_object(assets, world, asset, index, (name, closed, density * volume))
+    qpos = motion_qpos(clip)
+    keys = ElementTree.SubElement(root, "keyframe")
+    for frame, row in enumerate(qpos):
+        time = f"{frame / clip.fps:.9g}"
+        ElementTree.SubElement(keys, "key", name=f"frame_{frame}", time=time, qpos=_text(row))
+    ElementTree.indent(root)
+    scene, motion = folder / "scene.xml", folder / "scene_motion.npz"
+    ElementTree.ElementTree(root).write(scene, encoding="utf-8", xml_declaration=True)
+    arrays = {
+        "qpos": qpos,
+        "fps": np.asarray(clip.fps),
+        "object_names": np.array([asset.name for asset in clip.assets], np.str_),
+        "mass": np.array(masses),
+        "convex": np.array(convex, bool),
+        "density": np.asarray(density),
+    }
+    np.savez_compressed(motion, **arrays)  # pyright: ignore[reportArgumentType]
+    return [scene, motion, *written]
+
+
+def motion_qpos(clip: Clip) -> Float[ndarray, "T nq"]:
+    """Generalised positions of a z-up clip: people (7 + 54 * 4 each), then objects (7 each).
+
+    Joints follow each other as bodies do in the file: depth first.
+    """
+    from scipy.spatial.transform import Rotation
+
+    def quaternions(rotations: Rotation) -> ndarray:
+        return rotations.as_quat(scalar_first=True).reshape(clip.frame_count, -1)
+
+    columns = [np.zeros((clip.frame_count, 0))]
+    for person in clip.people:
+        rest = np.asarray(person.shaped.joints_rest, np.float64)
+        columns.append(rest[0] + person.translations.astype(np.float64))
+        vectors = person.joint_rotations[:, depth_first()].astype(np.float64).reshape(-1, 3)
+        columns.append(quaternions(Rotation.from_rotvec(vectors)))
+    for poses in clip.Ts_world_object.astype(np.float64):
+        columns += [poses[:, :3, 3], quaternions(Rotation.from_matrix(poses[:, :3, :3]))]
+    return np.concatenate(columns, axis=1)
+
+
+def _add_person(world: ElementTree.Element, person: PersonClip, index: int) -> None:
+    rest = np.asarray(person.shaped.joints_rest, np.float64)
+    color = _text([*PERSON_COLORS[index % len(PERSON_COLORS)], 1.0])
+    bodies: list[ElementTree.Element] = []
+    for joint, (name, parent) in enumerate(zip(JOINT_NAMES, JOINT_PARENTS, strict=True)):
+        above = bodies[parent] if joint else world
+        offset = rest[joint] - rest[parent] if joint else rest[0]
+        name = f"person_{index + 1}_{name}"
+        body = ElementTree.SubElement(above, "body", name=name, pos=_text(offset))
+        bodies.append(body)
+        if joint:
+            ElementTree.SubElement(body, "joint", name=name, type="ball")
+        else:
+            ElementTree.SubElement(body, "freejoint", name=name)
+        common = {"contype": "0", "conaffinity": "0", "rgba": color, "density": str(BONE_DENSITY)}
+        ball = {"type": "sphere", "size": str(BONE_RADIUS / 2)}
+        ElementTree.SubElement(body, "geom", common | ball)
+        for child in np.flatnonzero(np.array(JOINT_PARENTS) == joint):
+            bone = rest[child] - rest[joint]
+            length = float(np.linalg.norm(bone))
+            if length < SHORTEST_BONE:
+                continue
+            radius = f"{min(BONE_RADIUS, 0.25 * length):.6g}"
+            ends = _text([0.0, 0.0, 0.0, *bone])
+            capsule = {"type": "capsule", "fromto": ends, "size": radius}
+            ElementTree.SubElement(body, "geom", common | capsule)
+
+
+def _add_object(
+    assets: ElementTree.Element,
+    world: ElementTree.Element,
+    asset: Asset,
+    index: int,
+    mesh: tuple[str, bool, float],
+) -> None:
+    """mesh: (file, is the surface closed, mass)."""
+    file, closed, mass = mesh
+    name = f"object_{index + 1}"
+    inertia = "exact" if closed else "convex"
+    ElementTree.SubElement(assets, "mesh", name=name, file=file, inertia=inertia)
+    body = ElementTree.SubElement(world, "body", name=name)
+    ElementTree.SubElement(body, "freejoint", name=name)
+    color = _text([*OBJECT_COLORS[index % len(OBJECT_COLORS)], 1.0])
+    ElementTree.SubElement(
+        body, "geom", name=name, type="mesh", mesh=name, mass=f"{mass:.9g}", rgba=color
+    )
+    ElementTree.SubElement(body, "site", name=f"{name}: {asset.name}", size="0.005")
+
+
+def _volume(asset: Asset) -> tuple[float, bool, bool]:
+    """(volume in m^3: of the hull where the mesh is open, is it closed, is it convex)."""
+    import trimesh
+
+    mesh = trimesh.Trimesh(asset.vertices, asset.faces, process=True)
+    hull = float(mesh.convex_hull.volume)
+    closed = bool(mesh.is_watertight and mesh.is_winding_consistent and mesh.volume > 0)
+    volume = float(mesh.volume) if closed else hull
+    return volume, closed, closed and volume >= CONVEX_SHARE * hull
+
+
+def _write_obj(path: Path, asset: Asset) -> Path:
+    """Wavefront OBJ in the mesh's own frame; vertices of equal place are one, so that MuJoCo sees it closed."""
+    vertices, inverse = np.unique(asset.vertices, axis=0, return_inverse=True)
+    faces = inverse.reshape(-1)[asset.faces] + 1
+    lines = [f"v {_text(vertex)}" for vertex in vertices.astype(np.float64)]
+    lines += ["f " + " ".join(map(str, face)) for face in faces.tolist()]
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+    return path
+
+
+def _text(values) -> str:
+    return " ".join(f"{float(value):.9g}" for value in values)

@@ -1,0 +1,209 @@
+"""A preview of a clip: H.264 video and a contact sheet, from one three-quarter camera."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from hoijax.exporters.clip import PERSON_COLORS, Clip, part_colors
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.transforms import invert_rigid, look_at
+from hoijax.io.video import write_video
+from hoijax.rendering.raycast import RenderMesh, cast
+from hoijax.rendering.shading import make_backdrop, shade
+
+FIELD_OF_VIEW = 32.0  # degrees, vertical
+ELEVATION = 12.0  # degrees above the horizon
+AZIMUTHS = (-40.0, 40.0, -65.0, 65.0, -20.0, 20.0)  # degrees off the first person's mean heading
+FRAME_FILL = 0.86  # share of the picture the motion may take
+SUPERSAMPLING = 2  # rays per pixel and axis
+TOUCH_COLOR = np.array([0.90, 0.30, 0.22], np.float32)
+TOUCH_RANGE = 0.03  # metres from the nearest surface sample
+MOST_THREADS = 16  # frames drawn at once
+SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 3, 4, 4
+
+
+def save_preview(
+    folder: str | Path,
+    clip: Clip,
+    *,
+    size: tuple[int, int] = (480, 360),
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Path, Path]:
+    """Write preview.mp4 at the clip's frame rate and contact_sheet.png; returns their paths.
+
+    `size` is (width, height) in pixels, rounded up to even. `progress(done, total)` is called after
+    every frame. Raises UserError when ffmpeg does not take the frames.
+    """
+    frames = []
+    for image in render_clip(clip, size):
+        frames.append(image)
+        if progress:
+            progress(len(frames), clip.frame_count)
+    stack = np.stack(frames)
+    folder = Path(folder)
+    video = write_video(folder / "preview.mp4", stack, clip.fps)
+    sheet = folder / "contact_sheet.png"
+    from PIL import Image
+
+    Image.fromarray(contact_sheet(stack)).save(sheet)
+    return video, sheet
+
+
+def render_clip(
+    clip: Clip, size: tuple[int, int] = (480, 360)
+) -> Iterator[UInt8[ndarray, "H W 3"]]:
+    """Shaded pictures of all frames from one fixed camera, antialiased."""
+    width, height = (2 * ((side + 1) // 2) for side in size)
+    camera, T_world_camera = choose_camera(clip, width * SUPERSAMPLING, height * SUPERSAMPLING)
+    backdrop = make_backdrop(camera, T_world_camera)
+
+    def draw(frame: int) -> UInt8[ndarray, "H W 3"]:
+        picture = shade(cast(clip_meshes(clip, frame), camera, T_world_camera), backdrop)
+        total = np.zeros((height, width, 3), np.uint16)
+        for i, j in np.ndindex(
+            SUPERSAMPLING, SUPERSAMPLING
+        ):  # slices: far faster than a sum of axes
+            total += picture[i::SUPERSAMPLING, j::SUPERSAMPLING]
+        return (total // SUPERSAMPLING**2).astype(np.uint8)
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as threads:
+        yield from threads.map(draw, range(clip.frame_count))
+
+
+def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:
+    """Everything in a frame: people in one colour each, warmer where they touch an object; objects
+    with a shade for every part."""
+    meshes = []
+    for p, person in enumerate(clip.people):
+        faces = np.asarray(person.shaped.faces)
+        closeness = _closeness(clip, person.vertices_world[frame], frame)[faces].mean(-1)
+        color = np.array(PERSON_COLORS[p % len(PERSON_COLORS)], np.float32)
+        color = color + closeness[:, None] * (TOUCH_COLOR - color)
+        meshes.append(RenderMesh(person.vertices_world[frame], faces, p + 1, color=color))
+    for o, asset in enumerate(clip.assets):
+        colors = part_colors(asset, o)[asset.face_parts]  # -1 picks the last row: no part
+        vertices = clip.object_vertices_world(o, frame)
+        meshes.append(
+            RenderMesh(
+                vertices, asset.faces, len(clip.people) + o + 1, asset.face_parts, color=colors
+            )
+        )
+    return meshes
+
+
+def choose_camera(clip: Clip, width: int, height: int) -> tuple[PinholeCamera, ndarray]:
+    """(camera, T_world_camera): a three-quarter view that keeps the whole clip in the picture.
+
+    Of a few headings to either side of the person's front, the one that shows most of the objects and,
+    half as important, of the people.
+    """
+    camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, width, height)
+    points = _points_of_interest(clip)
+    facing = _mean_heading(clip)
+    candidates = [_fit_view(points, facing + np.radians(azimuth), camera) for azimuth in AZIMUTHS]
+    scores = [_visible_share(clip, T_world_camera) for T_world_camera in candidates]
+    return camera, candidates[int(np.argmax(scores))]
+
+
+def contact_sheet(
+    frames: UInt8[ndarray, "T H W 3"], rows: int = SHEET_ROWS, columns: int = SHEET_COLUMNS
+) -> UInt8[ndarray, "h w 3"]:
+    """Evenly spaced frames in reading order, the first and the last among them."""
+    chosen = np.rint(np.linspace(0, len(frames) - 1, rows * columns)).astype(int)
+    height, width = frames.shape[1:3]
+    gap = SHEET_GAP
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for i, frame in enumerate(chosen):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = frames[frame]
+    return sheet
+
+
+def _closeness(
+    clip: Clip, vertices_world: Float[ndarray, "V 3"], frame: int
+) -> Float[ndarray, "V"]:
+    """1 where a vertex touches an object's surface samples, falling to 0 at TOUCH_RANGE."""
+    closeness = np.zeros(len(vertices_world), np.float32)
+    for asset, tree, poses in zip(
+        clip.assets, clip.sample_trees, clip.Ts_world_object, strict=True
+    ):
+        T_object_world = invert_rigid(poses[frame])
+        local = vertices_world @ T_object_world[:3, :3].T + T_object_world[:3, 3]
+        low, high = asset.vertices.min(0) - TOUCH_RANGE, asset.vertices.max(0) + TOUCH_RANGE
+        near = np.flatnonzero(((local > low) & (local < high)).all(-1))
+        distance, _ = tree.query(local[near], distance_upper_bound=TOUCH_RANGE)
+        closeness[near] = np.maximum(closeness[near], 1 - np.minimum(distance / TOUCH_RANGE, 1))
+    return closeness
+
+
+def _points_of_interest(clip: Clip) -> Float[ndarray, "N 3"]:
+    """A sample of everything that moves through the clip, never empty."""
+    points = [np.array([[-0.3, 0.0, -0.3], [0.3, 0.0, 0.3]])]
+    if clip.people or clip.assets:
+        points = []
+    points += [person.vertices_world[:, ::37].reshape(-1, 3) for person in clip.people]
+    for o, asset in enumerate(clip.assets):
+        poses = clip.Ts_world_object[o]
+        low, high = asset.vertices.min(0), asset.vertices.max(0)
+        corners = np.stack(np.meshgrid(*zip(low, high, strict=True)), -1).reshape(-1, 3)
+        world = corners @ poses[:, :3, :3].swapaxes(-1, -2) + poses[:, None, :3, 3]
+        points.append(world.reshape(-1, 3))
+    return np.concatenate(points).astype(np.float64)
+
+
+def _mean_heading(clip: Clip) -> float:
+    """Angle about y from +z to where the first person faces on average, radians."""
+    if not clip.people:
+        return 0.0
+    from scipy.spatial.transform import Rotation
+
+    forward = Rotation.from_rotvec(clip.people[0].joint_rotations[:, 0]).apply([0.0, 0.0, 1.0])
+    mean = forward.mean(axis=0)
+    return float(np.arctan2(mean[0], mean[2]))
+
+
+def _fit_view(points: ndarray, heading: float, camera: PinholeCamera) -> Float[ndarray, "4 4"]:
+    """Closest T_world_camera in direction `heading` with all points inside the picture's margin."""
+    elevation = np.radians(ELEVATION)
+    back = np.array(
+        [
+            np.sin(heading) * np.cos(elevation),
+            np.sin(elevation),
+            np.cos(heading) * np.cos(elevation),
+        ]
+    )
+    T_world_camera = look_at(back, np.zeros(3)).astype(np.float64)
+    right, down, forward = T_world_camera[:3, :3].T
+    x, y, z = points @ right, points @ down, points @ forward
+    slope_x = FRAME_FILL * camera.width / 2 / camera.fx
+    slope_y = FRAME_FILL * camera.height / 2 / camera.fy
+
+    def centre_and_depth(along: ndarray, slope: float) -> tuple[float, float]:
+        # inside the wedge |along - c| <= slope (z - eye): two planes touch the points
+        lowest, highest = (slope * z + along).min(), (slope * z - along).min()
+        return (lowest - highest) / 2, (lowest + highest) / (2 * slope)
+
+    centre_x, eye_x = centre_and_depth(x, slope_x)
+    centre_y, eye_y = centre_and_depth(y, slope_y)
+    eye = centre_x * right + centre_y * down + min(eye_x, eye_y) * forward
+    T_world_camera[:3, 3] = eye
+    return T_world_camera.astype(np.float32)
+
+
+def _visible_share(clip: Clip, T_world_camera: ndarray) -> float:
+    """How much of the objects (and half as much, of the people) shows, at three frames."""
+    camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, 80, 60)
+    total = 0.0
+    for frame in np.unique(np.linspace(0, clip.frame_count - 1, 3).astype(int)):
+        meshes = clip_meshes(clip, int(frame))
+        seen = cast(meshes, camera, T_world_camera).instance_ids
+        for mesh in meshes:
+            weight = 0.5 if mesh.instance_id <= len(clip.people) else 1.0
+            alone = (cast([mesh], camera, T_world_camera).instance_ids > 0).sum()
+            total += weight * (seen == mesh.instance_id).sum() / max(alone, 1)
+    return total

@@ -1,0 +1,69 @@
+"""Stage a on observations: gather what people look like, settle the camera, align every frame."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hoijax.bundle.observations import Observations
+from hoijax.geometry.camera_motion import settle_camera
+from hoijax.initialization.point_map_alignment import (
+    AlignmentData,
+    AlignmentWeights,
+    align_point_maps,
+)
+from hoijax.settings import AlignmentSettings
+
+
+def alignment_data(
+    observations: Observations, vertices_world: Float[Array, "P T V 3"], settings: AlignmentSettings
+) -> AlignmentData:
+    """Points of all people (and of every entity) of each frame, as stage a reads them."""
+    per_person = max(settings.points // observations.person_count, 1)
+    frames = observations.frame_count
+
+    def gather(array: np.ndarray, count: int) -> np.ndarray:
+        chosen = np.moveaxis(array[:, :, :count], 0, 1)
+        return chosen.reshape(frames, -1, *array.shape[3:])
+
+    def both(person: np.ndarray, thing: np.ndarray) -> np.ndarray:
+        return np.concatenate([gather(person, per_person), gather(thing, per_person)], axis=1)
+
+    rng = np.random.default_rng(0)
+    cameras = observations.Ts_world_camera
+    if settings.static_camera:
+        cameras = settle_camera(cameras)
+    chosen = np.sort(rng.permutation(vertices_world.shape[2])[: settings.vertices])
+    subset = np.moveaxis(np.asarray(vertices_world)[:, :, chosen], 0, 1).reshape(frames, -1, 3)
+    o = observations
+    return AlignmentData(
+        points=jnp.asarray(gather(o.person_points, per_person)),
+        pixels=jnp.asarray(gather(o.person_pixels, per_person)),
+        mask=jnp.asarray(gather(o.person_point_mask, per_person)),
+        all_points=jnp.asarray(both(o.person_points, o.object_points)),
+        all_pixels=jnp.asarray(both(o.person_pixels, o.object_pixels)),
+        all_mask=jnp.asarray(both(o.person_point_mask, o.object_point_mask)),
+        vertices_world=jnp.asarray(subset),
+        Ts_world_camera=jnp.asarray(cameras),
+        intrinsics=jnp.asarray(o.intrinsics),
+    )
+
+
+def align(
+    observations: Observations, vertices_world: Float[Array, "P T V 3"], settings: AlignmentSettings
+) -> Float[np.ndarray, "T 4 4"]:
+    """Stage a: T_world_pointmap of every frame (similarities)."""
+    weights = AlignmentWeights(
+        points=jnp.asarray(settings.point_weight),
+        pixels=jnp.asarray(settings.pixel_weight),
+        rays=jnp.asarray(settings.ray_weight),
+        smoothness=jnp.asarray(settings.smoothness_weight),
+    )
+    data = alignment_data(observations, vertices_world, settings)
+    similarity = align_point_maps(
+        data,
+        weights,
+        jnp.asarray(settings.learning_rate),
+        steps=settings.steps,
+        use_pixels=settings.pixel_weight != 0.0,
+    )
+    return np.asarray(similarity.matrices())

@@ -1,0 +1,284 @@
+"""Where the joint optimisation starts: published yaw starts, or our global search + best paths.
+
+A constant yaw start fails on every object that turns while it is carried (spec/initialisation.md):
+the loss discriminates, the search fails. The default is therefore a global search over SO(3) in
+every frame at once, and dynamic programming over time to K distinct trajectories.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.spatial.transform import Rotation, Slerp
+
+from hoijax.bundle.write import Bundle
+from hoijax.geometry.rotations import super_fibonacci_rotations
+from hoijax.initialization.pose_search import FrameEvidence, SearchObject, search_frames
+from hoijax.initialization.trajectory_paths import PathCosts, best_paths
+from hoijax.initialization.unflip import is_new, unfold
+from hoijax.objects.distance_grid import DistanceGrids
+from hoijax.objects.symmetry import find_symmetries
+from hoijax.scene.objects import WHOLE_UNSIGNED, Scene, Unknowns
+from hoijax.settings import SearchSettings, SolveSettings
+
+
+@dataclass(frozen=True)
+class Starts:
+    """K starting trajectories with where each came from."""
+
+    unknowns: Unknowns
+    labels: tuple[str, ...]
+
+
+def observed_centres(scene: Scene) -> Float[ndarray, "O T 3"]:
+    """Centre of the box of the observed points; the nearest valid frame's where none (spec 4b)."""
+    points = np.asarray(scene.observed.points_world)
+    mask = np.asarray(scene.observed.point_mask)[..., None]
+    low = np.min(np.where(mask, points, np.inf), axis=2)
+    high = np.max(np.where(mask, points, -np.inf), axis=2)
+    detected = np.asarray(scene.observed.detected) & mask.any(axis=(2, 3))
+    with np.errstate(invalid="ignore"):
+        centres = 0.5 * (low + high)
+    for o, seen in enumerate(detected):
+        valid = np.flatnonzero(seen)
+        nearest = np.abs(np.arange(len(seen))[:, None] - valid).argmin(axis=1)
+        centres[o] = centres[o, valid[nearest]]
+    return centres.astype(np.float32)
+
+
+def yaw_starts(
+    scene: Scene, count: int, seed: int, proposals: Sequence[Sequence[float]] = ()
+) -> Starts:
+    """Published starts, one yaw for all frames: the proposed ones, then an even grid.
+
+    seed: turns the grid where it is not 0. proposals: degrees of every object, best first; an object
+    with fewer than others starts from its grid instead.
+    """
+    centres = observed_centres(scene)
+    o, t, _ = centres.shape
+    given = [tuple(yaws)[:count] for yaws in proposals or [()] * o]
+    yaws = np.stack([_with_grid(own, count, seed) for own in given], axis=1)
+    rotation = Rotation.from_rotvec(yaws.reshape(-1, 1) * [0.0, 1.0, 0.0]).as_matrix()
+    rotation = rotation.reshape(count, o, 3, 3)
+    six = np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1).astype(np.float32)
+    unknowns = Unknowns(
+        jnp.asarray(np.broadcast_to(six[:, :, None], (count, o, t, 6))),
+        jnp.asarray(np.broadcast_to(centres, (count, o, t, 3))),
+    )
+    named = max(map(len, given))
+    degrees = [[f"{np.degrees(yaw):.0f}" for yaw in row] for row in yaws]
+    kinds = ["proposed yaw" if k < named else "yaw" for k in range(count)]
+    said = [" / ".join(dict.fromkeys(row)) for row in degrees]
+    return Starts(unknowns, tuple(f"{a} {b}" for a, b in zip(kinds, said, strict=True)))
+
+
+def _with_grid(proposed: Sequence[float], count: int, seed: int) -> Float[ndarray, " {count}"]:
+    """Radians: the proposed degrees, then an even grid of as many as are left."""
+    left = count - len(proposed)
+    offset = np.random.default_rng(seed).uniform(0, 2 * np.pi / left) if seed and left else 0.0
+    return np.concatenate(
+        [np.radians(proposed), offset + 2 * np.pi * np.arange(left) / max(left, 1)]
+    )
+
+
+def with_proposed_yaws(found: Starts, scene: Scene, proposals: Sequence[Sequence[float]]) -> Starts:
+    """The starts, and behind them one for every proposed yaw (degrees of every object, best first).
+
+    Where an object has fewer proposals than another, it takes its paths again.
+    """
+    extra = max(map(len, proposals), default=0)
+    if not extra:
+        return found
+    proposed = yaw_starts(scene, extra, 0, proposals)
+    own = np.array([[k < len(yaws) for yaws in proposals] for k in range(extra)])
+    again = np.arange(extra) % len(found.labels)
+
+    def joined(paths: jax.Array, yaws: jax.Array) -> jax.Array:
+        return jnp.concatenate([paths, jnp.where(own[:, :, None, None], yaws, paths[again])])
+
+    unknowns = jax.tree.map(joined, found.unknowns, proposed.unknowns)
+    return Starts(unknowns, (*found.labels, *proposed.labels))
+
+
+def searched(scene: Scene, o: int, samples: int) -> SearchObject:
+    """Object `o` as the search of poses reads it, with so many of its samples."""
+    objects = scene.objects
+    return SearchObject(
+        DistanceGrids(scene.grids.corners, scene.grids.lower[o], scene.grids.spacing[o]),
+        objects.first_grid[o] + WHOLE_UNSIGNED,
+        objects.centres[o],
+        objects.samples[o, :samples],
+        scene.cameras.cell_size,
+        jnp.asarray(1.0),
+    )
+
+
+def evidence_of(scene: Scene, o: int, points: int) -> FrameEvidence:
+    """What was seen of object `o` in all frames, with so many of its points."""
+    seen = scene.observed
+    return FrameEvidence(
+        seen.points_world[o, :, :points],
+        seen.point_mask[o, :, :points],
+        seen.part_grids[o, :, :points],
+        seen.mask_distance[o],
+        scene.cameras.Ts_pointmap_world,
+        scene.cameras.intrinsics,
+    )
+
+
+Hypotheses = tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[ndarray, "T H"]]
+Search = Callable[[Scene, int, SearchSettings], Hypotheses]
+
+
+def search_object(
+    scene: Scene,
+    o: int,
+    settings: SearchSettings,
+    centres: Float[ndarray, "T 3"] | None = None,
+) -> Hypotheses:
+    """Pose hypotheses of object `o` in every frame, with costs (inf where not detected).
+
+    centres: where to search in each frame; the observed ones by default.
+    """
+    thing = searched(scene, o, settings.model_samples)
+    frames, hypotheses = scene.frame_count, settings.rotations
+    start = super_fibonacci_rotations(hypotheses)
+    rotations = jnp.asarray(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
+    middle = observed_centres(scene)[o] if centres is None else centres
+    translations = jnp.asarray(np.broadcast_to(middle[:, None], (frames, hypotheses, 3)))
+    coarse = evidence_of(scene, o, settings.coarse_points)
+    found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
+    kept = _keep_best(jax.device_get(found), settings.keep)
+    fine = evidence_of(scene, o, settings.fine_points)
+    for _ in range(2):
+        # What fits in one frame is tried in the frames beside it: a frame in which the object is
+        # mostly hidden borrows its hypotheses.
+        borrowed = _borrow(*kept, quota=settings.keep // 4)
+        found = search_frames(
+            thing, fine, *(jnp.asarray(x) for x in borrowed), steps=settings.fine_steps
+        )
+        kept = _keep_best(jax.device_get(found), settings.keep)
+    rotations, translations, costs = kept
+    costs = np.where(np.asarray(scene.observed.detected[o])[:, None], costs, np.inf)
+    return rotations, translations, costs
+
+
+def _keep_best(found: tuple[ndarray, ndarray, ndarray], keep: int):
+    """The `keep` best hypotheses of each frame that differ by 6 degrees or 3 cm from better ones."""
+    rotations, translations, costs = found
+    frames = len(costs)
+    order = np.argsort(np.where(np.isfinite(costs), costs, np.inf), axis=1, kind="stable")
+    chosen = np.zeros((frames, keep), np.int64)
+    for t in range(frames):
+        r, x = rotations[t, order[t]], translations[t, order[t]]
+        trace = np.einsum("mij,nij->mn", r, r)
+        angle = np.arccos(np.clip((trace - 1) / 2, -1, 1))
+        same = (angle < np.radians(6)) & (np.linalg.norm(x[:, None] - x[None], axis=-1) < 0.03)
+        fresh = ~np.any(np.tril(same, -1), axis=1)
+        ranked = np.concatenate([np.flatnonzero(fresh), np.flatnonzero(~fresh)])
+        chosen[t] = order[t, ranked[:keep]]
+    rows = np.arange(frames)[:, None]
+    return rotations[rows, chosen], translations[rows, chosen], costs[rows, chosen]
+
+
+def _borrow(rotations: ndarray, translations: ndarray, costs: ndarray, quota: int):
+    """Each frame's hypotheses plus the best of the frames before and after it."""
+    frames = len(costs)
+    before, after = (
+        np.maximum(np.arange(frames) - 1, 0),
+        np.minimum(np.arange(frames) + 1, frames - 1),
+    )
+    r = [rotations, rotations[before, :quota], rotations[after, :quota]]
+    x = [translations, translations[before, :quota], translations[after, :quota]]
+    return np.concatenate(r, axis=1), np.concatenate(x, axis=1)
+
+
+def search_starts(
+    scene: Scene,
+    symmetries: list[ndarray],
+    count: int,
+    settings: SearchSettings | None = None,
+    costs: PathCosts | None = None,
+    search: Search = search_object,
+) -> Starts:
+    """K distinct best trajectories of every object; candidate k takes track k of each object.
+
+    Tracks are the best paths; one that flips between near-symmetric twins stands behind its
+    continuous variants (`initialization.unflip`).
+    symmetries: per object (S, 3, 3), rotations about the centre that change nothing.
+    search: what finds the hypotheses of an object.
+    """
+    settings = settings or SearchSettings()
+    rotation_6d, translation = [], []
+    for o in range(scene.object_count):
+        rotations, translations, unary = search(scene, o, settings)
+        paths, _ = best_paths(
+            rotations, translations, unary, count=count, symmetries=symmetries[o], costs=costs
+        )
+        frames = np.arange(scene.frame_count)
+        seen = np.asarray(np.isfinite(unary).any(axis=1))
+        found = [
+            fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
+            for p in paths
+        ]
+        tracks = _with_continuous(found, symmetries[o])
+        # An object with fewer distinct paths than candidates starts the rest from its best again.
+        tracks = [tracks[k % len(tracks)] for k in range(count)]
+        rotation = np.stack([r for r, _ in tracks])
+        rotation_6d.append(np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1))
+        translation.append(np.stack([x for _, x in tracks]))
+    unknowns = Unknowns(
+        jnp.asarray(np.stack(rotation_6d, axis=1), jnp.float32),
+        jnp.asarray(np.stack(translation, axis=1), jnp.float32),
+    )
+    return Starts(unknowns, tuple(f"path {k + 1}" for k in range(count)))
+
+
+Track = tuple[Float[ndarray, "T 3 3"], Float[ndarray, "T 3"]]
+
+
+def _with_continuous(tracks: list[Track], symmetries: Float[ndarray, "S 3 3"]) -> list[Track]:
+    """Tracks in order, each that flips replaced by its continuous variants; those that flip last."""
+    continuous: list[Track] = []
+    flipping: list[Track] = []
+    for rotations, translations in tracks:
+        variants = unfold(rotations)
+        if variants:
+            flipping.append((rotations, translations))
+        for track in variants or [rotations]:
+            if is_new(track, [r for r, _ in continuous], symmetries):
+                continuous.append((track, translations))
+    return continuous + flipping
+
+
+def fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetries: ndarray):
+    """Unwrap symmetric flips between frames of one path, then slerp through frames without detection."""
+    rotations = rotations.copy()
+    valid = np.flatnonzero(seen)
+    for a, b in itertools.pairwise(valid):
+        options = rotations[b] @ symmetries
+        trace = np.einsum("ij,sij->s", rotations[a], options)
+        rotations[b] = options[np.argmax(trace)]
+    if len(valid) == 1:
+        return np.broadcast_to(rotations[valid[0]], rotations.shape), np.broadcast_to(
+            translations[valid[0]], translations.shape
+        )
+    frames = np.clip(np.arange(len(seen)), valid[0], valid[-1])
+    filled = Slerp(valid, Rotation.from_matrix(rotations[valid]))(frames).as_matrix()
+    moved = np.stack([np.interp(frames, valid, translations[valid, i]) for i in range(3)], axis=-1)
+    return filled, moved
+
+
+def find_starts(scene: Scene, bundle: Bundle, settings: SolveSettings) -> Starts:
+    """Stage b: K starting trajectories; the bundle's proposed yaws are among them."""
+    proposals = [bundle.proposed_yaws.get(asset.name, ()) for asset in bundle.assets]
+    if settings.start == "yaw":
+        return yaw_starts(scene, settings.inits, settings.seed, proposals)
+    symmetries = [find_symmetries(asset) for asset in bundle.assets]
+    found = search_starts(scene, symmetries, settings.inits, settings.search)
+    return with_proposed_yaws(found, scene, proposals)

@@ -1,0 +1,247 @@
+"""Many scenes through the batch program: staged in threads, solved together, written in threads.
+
+What a scene gets is what `solve` gives it alone; only who shares a compiled program differs. The
+parts that run on the host (reading, grids, metrics, exports) are done beside the solving.
+"""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hoijax.api.solve import save_to_folder, solve
+from hoijax.bundle.object_store import fetch, is_remote
+from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
+from hoijax.jobs.manifest import Item
+from hoijax.jobs.runner import GroupWork
+from hoijax.losses.term import LossTerm, default_weights
+from hoijax.methods.hoi_page.method import (
+    TERMS,
+    Staged,
+    descent,
+    first_neighbours,
+    stage,
+    to_result,
+)
+from hoijax.methods.memory import chosen_window
+from hoijax.progress import Log
+from hoijax.results.result import Result
+from hoijax.runtime import describe_device, versions
+from hoijax.settings import SolveSettings
+from hoijax.solver.adam import ResultCode, Solution
+from hoijax.solver.batch import MOST_SCENES, BatchSolver, Job, available_memory
+
+SCENES_OF_A_GROUP = 8
+"""On CPU, where one program after the other keeps the cores busy; elsewhere a device's fill."""
+HOST_SHARE = 0.2
+"""Of the host's free memory that staged scenes may take."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A scene that can be solved."""
+
+    source: str
+    """Path or address of the bundle."""
+    bundle: Bundle
+    staged: Staged | None
+    """None where the clip is so long that it is solved in windows, by itself."""
+    job: Job | None
+    bundle_hash: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What a group's run gave one scene, with its share of the seconds; or the whole result."""
+
+    found: Solution | Result
+    seconds: float = 0.0
+    together: int = 1
+
+
+def on_cpu() -> bool:
+    """Whether the default device is a CPU."""
+    return jax.local_devices()[0].platform == "cpu"
+
+
+def scenes_at_once() -> int:
+    """Scenes of one run of a program on a device: on CPU a second one gains nothing (measured)."""
+    return 1 if on_cpu() else MOST_SCENES
+
+
+def thread_count() -> int:
+    """Threads that stage and write beside the solving."""
+    return 1 if on_cpu() else min(os.cpu_count() or 1, 8)
+
+
+def _device_lock() -> Any:
+    """What programs are run under. On CPU two at once, from two threads, have waited for each other
+    forever (the pose search, jaxlib 0.10, two cores): one at a time there, and processes are what
+    keeps several cores busy (`workers`)."""
+    return threading.RLock() if on_cpu() else contextlib.nullcontext()
+
+
+@dataclass
+class SceneBatch:
+    """Solves scenes of one method and one set of options, group by group."""
+
+    settings: SolveSettings
+    weights: Mapping[str, float | tuple[float, float]] | None
+    terms: tuple[LossTerm, ...]
+    out: Path
+    formats: tuple[str, ...]
+    log: Log = lambda message: None
+    devices: Sequence[Any] | None = None
+    run: dict[str, Any] = field(default_factory=dict)
+    """What `run.json` says of every scene."""
+    _bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _device: Any = field(default_factory=_device_lock)
+
+    def __post_init__(self) -> None:
+        self.table = (*TERMS[self.settings.preset], *self.terms)
+        self.solver = BatchSolver(
+            descent(self.table, self.settings),
+            devices=self.devices or jax.local_devices(),
+            log=self._batch_log,
+            most_scenes=scenes_at_once(),
+        )
+        own = default_weights(self.table, self.weights)
+        self.stacked = jax.tree.map(lambda x: np.asarray(x)[None], own)
+        self.run = {
+            "method": "hoi-page",
+            "settings": dataclasses.asdict(self.settings),
+            "weights": dict(self.weights or {}),
+            "device": describe_device(),
+            "versions": versions(),
+        }
+
+    def _batch_log(self, message: str) -> None:
+        if "scenes solved" not in message:  # the manifest counts
+            self.log(message)
+
+    def work(self) -> GroupWork:
+        """How a manifest's items are done."""
+        return GroupWork(self.prepare, self.solve, self.finish, self.group_size)
+
+    def group_size(self) -> int:
+        """Scenes to stage and solve together, as far as the host's memory reaches."""
+        devices = len(self.solver.devices)
+        wanted = devices * (SCENES_OF_A_GROUP if on_cpu() else MOST_SCENES)
+        if self._bytes:
+            wanted = min(wanted, int(HOST_SHARE * available_memory() / self._bytes))
+        return max(wanted, 1)
+
+    def prepare(self, item: Item) -> Ready:
+        """Read and stage one scene. Raises UserError for a bundle that cannot be used."""
+        times: dict[str, float] = {}
+        last = time.perf_counter()
+
+        def lap(name: str) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            times[name], last = round(now - last, 3), now
+
+        source, bundle, digest = _read(item.source)
+        lap("read")
+        if chosen_window(bundle, self.settings, None, self.log) < bundle.frame_count:
+            return Ready(source, bundle, None, None, digest, times)
+        with self._device:
+            last = time.perf_counter()
+            staged = stage(bundle, self.settings, lap)
+            neighbours = first_neighbours(staged.scene, staged.states)
+            job = Job(staged.scene, staged.starts.unknowns, neighbours)
+        with self._lock:
+            self._bytes = max(self._bytes, sum(x.nbytes for x in jax.tree.leaves(job.tree)))
+        return Ready(source, bundle, staged, job, digest, times)
+
+    def solve(self, group: Sequence[Ready]) -> list[Solved]:
+        """Solutions of a group, each with its share of the seconds and the size of the group."""
+        jobs = [ready.job for ready in group if ready.job is not None]
+        with self._device:
+            begun = time.perf_counter()
+            found = iter(self.solver.run(jobs, self.stacked))
+            each = (time.perf_counter() - begun) / max(len(jobs), 1)
+            return [
+                Solved(self.first_weights(next(found)), each, len(jobs))
+                if ready.job is not None
+                else Solved(self._in_windows(ready))
+                for ready in group
+            ]
+
+    @staticmethod
+    def first_weights(solution: Solution) -> Solution:
+        """The solution under the only weights there are, on the device."""
+        return jax.tree.map(lambda x: jnp.asarray(x[0]), solution)
+
+    def _in_windows(self, ready: Ready) -> Result:
+        given = self.settings
+        return solve(
+            ready.bundle,
+            preset=given.preset,
+            weights=self.weights,
+            inits=given.inits,
+            optimizer=given.optimizer,
+            steps=given.steps,
+            seed=given.seed,
+            terms=self.terms,
+            log=self.log,
+        )
+
+    def result(self, ready: Ready, solved: Solved) -> Result:
+        """The result of a scene as `pipeline.solve` returns it."""
+        if isinstance(solved.found, Result):
+            return solved.found
+        assert ready.staged is not None
+        times = {**ready.seconds, "optimise": round(solved.seconds, 3)}
+        result = to_result(ready.bundle, ready.staged, solved.found, self.table, times)
+        source = {"bundle": ready.source, "bundle_hash": ready.bundle_hash}
+        run = {**source, **result.run, **self.run, "solved_together": solved.together}
+        return dataclasses.replace(result, run=run)
+
+    def finish(
+        self,
+        item: Item,
+        ready: Ready,
+        solution: Solved,
+        confirm: Callable[[], None],
+    ) -> Mapping[str, Any]:
+        """Write the result folder of one scene; its row in the summary."""
+        with self._device:
+            result = self.result(ready, solution)
+            rows = save_to_folder(result, self.out / item.id, confirm=confirm, formats=self.formats)
+        return summary_of(result, rows)
+
+
+def _read(source: str) -> tuple[str, Bundle, str]:
+    """(where a bundle is, the bundle, its hash); what is in a store is fetched, read and dropped."""
+    if not is_remote(source):
+        path = Path(source)
+        return str(path.absolute()), read_bundle(path), bundle_hash(path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = fetch(source, Path(folder))
+        return source, read_bundle(path), bundle_hash(path)
+
+
+def summary_of(result: Result, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """What `summary.csv` says of a solved scene."""
+    winner = result.winner
+    return {
+        "loss": float(result.losses[winner]),
+        "start": result.labels[winner],
+        "code": ResultCode(int(result.codes[winner])).name.lower(),
+        "frames": result.frame_count,
+        "seconds": sum(result.run.get("seconds", {}).values()),
+        **rows[winner],
+    }

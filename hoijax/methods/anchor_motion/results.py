@@ -1,0 +1,100 @@
+"""What anchor motion found, as poses of bodies and assets."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from hoijax.bundle.write import Bundle
+from hoijax.geometry.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
+from hoijax.geometry.transforms import compose_rigid
+from hoijax.results.result import Result
+from hoijax.scene.build_interaction import BodyMotions, StaticScene
+from hoijax.scene.interaction import AnchorScene, AnchorUnknowns, local_rotations, object_unknowns
+from hoijax.solver.adam import Solution
+
+STILLS = 8
+
+
+def winner_of(solution: Solution) -> int:
+    """The candidate with the lowest finite loss."""
+    losses = np.asarray(solution.losses)
+    return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+
+
+def candidate(solution: Solution, index: int) -> AnchorUnknowns:
+    """Unknowns of one candidate."""
+    return jax.tree.map(lambda x: x[index], solution.unknowns)
+
+
+def motions_of(scene: AnchorScene, unknowns: AnchorUnknowns) -> BodyMotions:
+    """Body motions of one candidate."""
+    local = matrix_to_axis_angle(local_rotations(scene, unknowns))
+    return BodyMotions(np.asarray(local), np.asarray(unknowns.body_translation))
+
+
+def asset_poses(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[np.ndarray, "O T 4 4"]:
+    """T_world_asset of every object of one candidate."""
+    poses = object_unknowns(scene, unknowns)
+    rotations = np.asarray(rotation_6d_to_matrix(poses.rotation_6d))
+    centres = np.asarray(scene.objects.objects.centres)[:, None, :, None]
+    shifted = np.asarray(poses.translation) - (rotations @ centres)[..., 0]
+    return compose_rigid(rotations, shifted)
+
+
+def tracked_stills(
+    scene: AnchorScene, tracked: Solution, states: Float[np.ndarray, "K E T"]
+) -> Iterator[StaticScene]:
+    """Frames of the winner, most contact first; at most STILLS, evenly spread over that order."""
+    k = winner_of(tracked)
+    unknowns = candidate(tracked, k)
+    motions, poses = motions_of(scene, unknowns), asset_poses(scene, unknowns)
+    contact = states[k][np.asarray(scene.objects.edges.mask)].sum(axis=0)
+    order = np.argsort(-contact, kind="stable")
+    for frame in order[:: -(-len(order) // STILLS)]:
+        yield StaticScene(
+            motions.rotations[:, frame], motions.translations[:, frame], poses[:, frame]
+        )
+
+
+def to_result(
+    bundle: Bundle,
+    scene: AnchorScene,
+    solution: Solution,
+    states: Float[np.ndarray, "K E T"],
+    Ts_world_pointmap: Float[np.ndarray, "T 4 4"],
+) -> Result:
+    """Poses of all candidates in the assets' own frames; labels, names of terms and run are left out."""
+    every = [candidate(solution, k) for k in range(len(solution.losses))]
+    poses = np.stack([asset_poses(scene, one) for one in every])
+    bodies = [motions_of(scene, one) for one in every]
+    best, o = bodies[winner_of(solution)], bundle.observations
+    edges = np.flatnonzero(np.asarray(scene.objects.edges.mask))
+    values = solution.unknowns.joint_values
+    return Result(
+        prompt=bundle.prompt,
+        fps=bundle.fps,
+        affordance=bundle.affordance,
+        assets=bundle.assets,
+        body_name=bundle.body,
+        body_rotations=best.rotations,
+        body_translations=best.translations,
+        body_betas=o.body_betas,
+        body_rest_joints=o.body_rest_joints,
+        object_rotations=poses[..., :3, :3],
+        object_translations=poses[..., :3, 3],
+        losses=np.asarray(solution.losses),
+        initial_losses=np.asarray(solution.initial_losses),
+        codes=np.asarray(solution.codes),
+        labels=(),
+        term_names=(),
+        reports=np.asarray(solution.reports),
+        history=np.asarray(solution.history),
+        contact=states[:, edges] > 0.5,
+        Ts_world_pointmap=Ts_world_pointmap,
+        candidate_body_rotations=np.stack([b.rotations for b in bodies]),
+        candidate_body_translations=np.stack([b.translations for b in bodies]),
+        joints=bundle.joints,
+        joint_values=None if values is None else np.asarray(values),
+    )

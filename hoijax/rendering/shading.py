@@ -1,0 +1,184 @@
+"""Colours for a cast picture: soft light, shadows, a checkered ground that lets heights be judged."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.rendering.raycast import CastImage, RayScene
+
+SKY = np.array([0.80, 0.84, 0.88], np.float32)
+GROUND_LIGHT = np.array([0.78, 0.79, 0.80], np.float32)
+GROUND_DARK = np.array([0.64, 0.66, 0.69], np.float32)
+TILE = 0.5  # metres
+FADE_START, FADE_END = 5.0, 16.0  # metres from the camera over which the ground turns into sky
+KEY, AMBIENT, FILL = 0.62, 0.24, 0.20  # light from the key light, from above, from the eye
+SHADOW_DEPTH = 0.8  # share of the key light that a full shadow takes
+LIGHT_WIDTH = 0.05  # radius of the light as seen from a unit distance: softens shadows
+SHADOW_BIAS = 2e-3  # metres; shadow rays start this far off the surface
+SHADOW_STRIDE = 2  # shadows are cast at every second pixel and blurred: they are soft anyway
+CONTACT_RADIUS = 0.06  # metres; blur of the darkening where something nears the ground
+CONTACT_REACH = 0.08  # metres; height at which that darkening has fallen to 1 / e
+CONTACT_CELL = 0.02  # metres
+SRGB = (255 * np.linspace(0, 1, 4096) ** (1 / 1.8) + 0.5).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """Everything of a picture that depends on the camera alone; make it once for a fixed camera."""
+
+    rays_world: Float[ndarray, "N 3"]
+    to_ground: Float[ndarray, "N"]
+    """Ray parameter at which each pixel meets the ground, infinity where it does not."""
+    color: Float[ndarray, "N 3"]
+    """Linear colour of the empty scene."""
+    picture: UInt8[ndarray, "N 3"]
+    """The same as shown."""
+    ground_color: Float[ndarray, "N 3"]
+    """The part of it that shadows take away from: lit ground, less the fade into the sky."""
+    key_share: Float[ndarray, "N"]
+    """Share of the key light in the light a ground pixel receives."""
+    light: Float[ndarray, "3"]
+
+
+def make_backdrop(camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) -> Backdrop:
+    """Sky and checkered ground plane y = 0 as seen by a camera, and its key light."""
+    T_world_camera = np.asarray(T_world_camera, np.float32)
+    rays = camera.ray_directions().reshape(-1, 3) @ T_world_camera[:3, :3].T
+    eye, light = T_world_camera[:3, 3], _key_light(T_world_camera)
+    meets = (rays[:, 1] < -1e-6) & (eye[1] > 0)
+    to_ground = np.where(meets, -eye[1] / np.where(meets, rays[:, 1], -1), np.inf)
+    to_ground = to_ground.astype(np.float32)
+    view_up = -rays[:, 1] / np.linalg.norm(rays, axis=-1)
+    received = KEY * light[1] + AMBIENT + FILL * np.maximum(view_up, 0)
+    distance = np.where(meets, to_ground, FADE_END)
+    keep = np.clip((FADE_END - distance) / (FADE_END - FADE_START), 0, 1)[:, None]
+    tiles = _tiles(eye + rays * distance[:, None])
+    ground = (tiles * received[:, None] * keep).astype(np.float32)
+    color = ground + SKY * (1 - keep)
+    return Backdrop(rays, to_ground, color, _shown(color), ground, KEY * light[1] / received, light)
+
+
+def shade(cast: CastImage, backdrop: Backdrop | None = None) -> UInt8[ndarray, "H W 3"]:
+    """sRGB picture of a cast image over the ground plane; `backdrop` must be of the same camera."""
+    if backdrop is None:
+        backdrop = make_backdrop(cast.camera, cast.T_world_camera)
+    eye, rays, light = cast.T_world_camera[:3, 3], backdrop.rays_world, backdrop.light
+    is_mesh = (cast.hits.face_ids >= 0) & (cast.hits.distance < backdrop.to_ground)
+    mesh = np.flatnonzero(is_mesh)
+    normals = cast.scene.smooth_normals(cast.hits.subset(mesh))
+    seen_side = cast.normals_world.reshape(-1, 3)[mesh]  # open meshes are lit on both sides
+    normals *= np.where((normals * seen_side).sum(-1, keepdims=True) < 0, -1, 1)
+    mesh_points = eye + rays[mesh] * cast.hits.distance[mesh, None]
+    ground = _ground_near_shadows(cast.scene, backdrop, is_mesh, eye)
+    ground_points = eye + rays[ground] * backdrop.to_ground[ground, None]
+
+    points = np.concatenate([mesh_points, ground_points])
+    up = np.broadcast_to(np.array([0, 1, 0], np.float32), ground_points.shape)
+    pixels = np.concatenate([mesh, ground])
+    lit = _lit_share(
+        cast.scene, points, np.concatenate([normals, up]), pixels, cast.depth.shape, light
+    )
+    view = -rays[mesh] / np.linalg.norm(rays[mesh], axis=-1, keepdims=True)
+    received = KEY * np.maximum(normals @ light, 0) * (1 - SHADOW_DEPTH * (1 - lit[: len(mesh)]))
+    received += AMBIENT * (0.5 + 0.5 * normals[:, 1])
+    received += FILL * np.maximum((normals * view).sum(-1), 0)
+    mesh_color = cast.scene.colors[cast.hits.face_ids[mesh]] * received[:, None]
+    shadow = backdrop.key_share[ground] * SHADOW_DEPTH * (1 - lit[len(mesh) :])
+    taken = 1 - (1 - shadow) * _contact(cast.scene, ground_points)
+    ground_color = backdrop.color[ground] - backdrop.ground_color[ground] * taken[:, None]
+    picture = backdrop.picture.copy()
+    picture[mesh], picture[ground] = _shown(mesh_color), _shown(ground_color)
+    return picture.reshape(*cast.depth.shape, 3)
+
+
+def _shown(linear: np.ndarray) -> np.ndarray:
+    """Linear colours as 8-bit sRGB."""
+    return SRGB[(np.clip(linear, 0, 1) * (len(SRGB) - 1)).astype(np.uint16)]
+
+
+def _key_light(T_world_camera: np.ndarray) -> np.ndarray:
+    """Unit direction to the key light: above, left of and behind the camera."""
+    right, _, forward = T_world_camera[:3, :3].T
+    flat = np.array([forward[0], 0, forward[2]], np.float32)
+    flat /= max(float(np.linalg.norm(flat)), 1e-6)
+    light = np.array([0, 1.6, 0], np.float32) - 0.75 * right - 0.55 * flat
+    return (light / np.linalg.norm(light)).astype(np.float32)
+
+
+def _ground_near_shadows(
+    scene: RayScene, backdrop: Backdrop, is_mesh: np.ndarray, eye: np.ndarray
+) -> np.ndarray:
+    """Indices of ground pixels that a shadow may reach: all others stay as the backdrop has them."""
+    above = scene.vertices[scene.vertices[:, 1] > -0.5]
+    if len(above) == 0:
+        return np.zeros(0, np.int64)
+    light = backdrop.light
+    cast_down = above - np.maximum(above[:, 1:2], 0) / light[1] * light
+    flat = np.concatenate([cast_down, above])[:, [0, 2]]
+    margin = 4 * CONTACT_RADIUS + LIGHT_WIDTH * max(float(above[:, 1].max()), 0) * 2
+    lower, upper = flat.min(0) - margin, flat.max(0) + margin
+    ground = np.flatnonzero(np.isfinite(backdrop.to_ground) & ~is_mesh)
+    points = eye[[0, 2]] + backdrop.rays_world[ground][:, [0, 2]] * backdrop.to_ground[ground, None]
+    return ground[((points > lower) & (points < upper)).all(-1)]
+
+
+def _lit_share(
+    scene: RayScene,
+    points: np.ndarray,
+    normals: np.ndarray,
+    pixels: np.ndarray,
+    shape: tuple[int, ...],
+    light: np.ndarray,
+) -> np.ndarray:
+    """(N,) share of the key light each point sees, from four rays to a wide light.
+
+    `pixels` are the points' flat indices in the picture; rays start at every second pixel.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    rows, columns = pixels // shape[1], pixels % shape[1]
+    chosen = (rows % SHADOW_STRIDE == 0) & (columns % SHADOW_STRIDE == 0)
+    side = np.cross(light, [0.0, 1.0, 0.0])
+    side /= np.linalg.norm(side)
+    up = np.cross(side, light)
+    origins = points[chosen] + SHADOW_BIAS * normals[chosen]
+    visible = np.zeros(len(origins), np.float32)
+    for a, b in ((1, 0.4), (-0.4, 1), (-1, -0.4), (0.4, -1)):
+        towards = light + LIGHT_WIDTH * (a * side + b * up)
+        directions = np.broadcast_to(towards.astype(np.float32), origins.shape)
+        visible += 0.25 * ~scene.occluded(origins, directions)
+    total, weight = np.zeros((2, *shape), np.float32)
+    total[rows[chosen], columns[chosen]], weight[rows[chosen], columns[chosen]] = visible, 1.0
+    total, weight = (gaussian_filter(x, 1.2, truncate=2.5)[rows, columns] for x in (total, weight))
+    return np.where(weight > 1e-6, total / np.maximum(weight, 1e-6), 1.0)
+
+
+def _tiles(points: np.ndarray) -> np.ndarray:
+    """(N, 3) ground colour: half-metre tiles."""
+    cells = np.floor(points[:, [0, 2]] / TILE).astype(np.int64)
+    is_dark = (cells.sum(-1) % 2).astype(bool)
+    return np.where(is_dark[:, None], GROUND_DARK, GROUND_LIGHT)
+
+
+def _contact(scene: RayScene, points: np.ndarray) -> np.ndarray:
+    """(N,) light left on ground points by whatever hovers just above them; 1 is all of it."""
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    low = scene.vertices[np.abs(scene.vertices[:, 1]) < 4 * CONTACT_REACH]
+    if len(low) == 0 or len(points) == 0:
+        return np.ones(len(points), np.float32)
+    margin = 4 * CONTACT_RADIUS
+    lower = low[:, [0, 2]].min(0) - margin
+    cells = np.ceil((low[:, [0, 2]].max(0) + margin - lower) / CONTACT_CELL).astype(int) + 1
+    cells = np.minimum(cells, 512)
+    where = np.floor((low[:, [0, 2]] - lower) / CONTACT_CELL).astype(int)
+    where = np.minimum(where, cells - 1)
+    darkness = np.zeros(cells, np.float32)
+    np.maximum.at(darkness, tuple(where.T), np.exp(-np.abs(low[:, 1]) / CONTACT_REACH))
+    darkness = gaussian_filter(darkness, CONTACT_RADIUS / CONTACT_CELL)
+    grid = ((points[:, [0, 2]] - lower) / CONTACT_CELL).T
+    sampled = map_coordinates(darkness, grid, order=1, mode="constant", cval=0.0)
+    return 1 - 0.75 * np.clip(1.6 * sampled, 0, 1)

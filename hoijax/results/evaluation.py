@@ -1,0 +1,340 @@
+"""All metrics of a result: bodies are posed and distance grids built once, candidates share them."""
+
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy import ndarray
+
+from hoijax.affordance.contact_table import ContactKind, ContactTable, compile_contacts
+from hoijax.bodies.body_field import BodyField, build_body_field
+from hoijax.bodies.parts import BODY_PARTS, part_vertex_indices
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bundle.schema import Truth
+from hoijax.errors import UserError
+from hoijax.geometry.transforms import compose_rigid, invert_rigid
+from hoijax.objects.distance_grid import (
+    FIRST_PART,
+    SIGNED,
+    UNSIGNED,
+    DistanceGrids,
+    build_distance_grids,
+    query,
+)
+from hoijax.objects.symmetry import find_symmetries
+from hoijax.results import metrics
+from hoijax.results.result import Result
+
+CONTACT_THRESHOLD = 0.05  # metres; the @5cm in names
+PART_VERTICES = (
+    768  # of a body part, or samples of an object part, that a contact distance looks at
+)
+MOTION_SAMPLES = 256  # surface samples that stand for an object's motion; a prefix is well spread
+FEET = (10, 11)  # left_foot, right_foot
+BODY_JOINTS = 22
+FIELD_SAMPLES = 1024  # object samples whose depth in the body is measured
+
+
+def evaluate(result: Result, body: SkinnedBody, truth: Truth | None = None) -> dict[str, float]:
+    """Metrics of a result's winner by name, thresholds in the names; see `Evaluator.measure`."""
+    return Evaluator(result, body, truth).measure(result.winner)
+
+
+class Evaluator:
+    """Measures the candidates of one result.
+
+    grids, symmetries: one per asset where they are known already; made here when not given.
+    Raises UserError when the truth is of another clip.
+    """
+
+    def __init__(
+        self,
+        result: Result,
+        body: SkinnedBody,
+        truth: Truth | None = None,
+        grids: tuple[DistanceGrids, ...] | None = None,
+        symmetries: tuple[Float[ndarray, "S 3 3"], ...] | None = None,
+    ) -> None:
+        self.result, self.body, self.truth = result, body, truth
+        self._grids, self._symmetries = grids, symmetries
+        self._candidate = result.winner
+        self._bodies: dict[int, tuple[ndarray, ndarray]] = {}
+        self._true_joints: ndarray | None = None
+        shape = (len(result.assets), result.frame_count)
+        if truth is not None and truth.Ts_world_object.shape[:2] != shape:
+            raise UserError(
+                f"the truth has {truth.Ts_world_object.shape[0]} objects and "
+                f"{truth.Ts_world_object.shape[1]} frames, the result {shape[0]} and {shape[1]}; "
+                "evaluate a result with the bundle it was solved from"
+            )
+        self.table: ContactTable = compile_contacts(
+            result.affordance, {asset.name: asset.part_names for asset in result.assets}
+        )
+
+    def measure(self, candidate: int) -> dict[str, float]:
+        """Metrics of one candidate.
+
+        Always: noncollision, penetration, contact shares of body and graph edges, smoothness,
+        object_diversity (over all candidates), jerk, foot skate, ground penetration. With a truth:
+        translation_cm, rotation_deg (median over frames, modulo symmetries), adds_cm (median),
+        contact precision, recall and F1, mpjpe_mm and pa_mpjpe_mm (22 body joints, means over frames
+        and people). Where bodies were optimised: how deep objects are in bodies. With several objects these are means over the objects, and
+        each object's own follow as `name/object`. Metres, centimetres, degrees as the names say.
+        """
+        self._candidate = candidate
+        poses = self.object_poses(candidate)
+        edges = self.edge_distances(poses)
+        values = self._contact_values(poses, edges) | self._motion_values(poses)
+        if self.result.candidate_body_rotations is not None:
+            values |= self._object_in_body(poses)
+        if self.truth is not None:
+            values |= self._truth_values(poses, edges, self.truth)
+        return values
+
+    def object_poses(self, candidate: int) -> Float[ndarray, "O T 4 4"]:
+        """Poses T_world_asset of one candidate."""
+        return compose_rigid(
+            self.result.object_rotations[candidate], self.result.object_translations[candidate]
+        )
+
+    def edge_distances(self, poses: Float[ndarray, "O T 4 4"]) -> Float[ndarray, "E T"]:
+        """Smallest distance in metres between the two ends of every edge of the graph.
+
+        Where the graph leaves the side of the body open, the closer side counts.
+        """
+        return np.stack([self._edge_distance(e, poses) for e in range(self.table.edge_count)])
+
+    @property
+    def bodies(self) -> tuple[Float[ndarray, "P T V 3"], Float[ndarray, "P T 55 3"]]:
+        """Skin vertices and joints of all people of the measured candidate, in the world."""
+        moves = self.result.candidate_body_rotations is not None
+        key = self._candidate if moves else 0
+        if key not in self._bodies:
+            self._bodies = {key: self._posed(*self.result.bodies_of(self._candidate))}
+        return self._bodies[key]
+
+    def _posed(
+        self, rotations: Float[ndarray, "P T 55 3"], translations: Float[ndarray, "P T 3"]
+    ) -> tuple[Float[ndarray, "P T V 3"], Float[ndarray, "P T 55 3"]]:
+        body, result = jax.tree.map(jnp.asarray, self.body), self.result
+        arrays = (result.body_betas, result.body_rest_joints, rotations, translations)
+        people = [
+            _pose(body, *(jnp.asarray(array[p], jnp.float32) for array in arrays))
+            for p in range(len(result.body_betas))
+        ]
+        vertices, joints = zip(*people, strict=True)
+        return np.stack([np.asarray(v) for v in vertices]), np.stack(
+            [np.asarray(j) for j in joints]
+        )
+
+    @cached_property
+    def grids(self) -> tuple[DistanceGrids, ...]:
+        built = self._grids or tuple(build_distance_grids(a) for a in self.result.assets)
+        return tuple(jax.tree.map(jnp.asarray, grids) for grids in built)
+
+    @cached_property
+    def symmetries(self) -> tuple[Float[ndarray, "S 3 3"], ...]:
+        if self._symmetries is not None:
+            return self._symmetries
+        return tuple(find_symmetries(asset) for asset in self.result.assets)
+
+    def _signed_distances(self, poses: ndarray) -> Float[ndarray, "T V"]:
+        """Of all people's vertices to the nearest object."""
+        vertices = np.concatenate(list(self.bodies[0]), axis=1)
+        distances = [
+            _distance(self.grids[o], vertices, poses[o], SIGNED) for o in range(len(poses))
+        ]
+        return np.min(distances, axis=0)
+
+    def _edge_distance(self, edge: int, poses: ndarray) -> Float[ndarray, "T"]:
+        table = self.table
+        target, part = int(table.object[edge]), int(table.part[edge])
+        row = FIRST_PART + part if part >= 0 else UNSIGNED
+        if table.kind[edge] == ContactKind.OBJECT_OBJECT:
+            points = self._object_part_points(
+                int(table.other_object[edge]), int(table.other_part[edge]), poses
+            )
+        else:
+            parts = [int(table.body_part[edge])]
+            if table.either_side[edge]:
+                parts.append(int(table.mirrored_body_part[edge]))
+            chosen = np.concatenate(
+                [part_vertex_indices(self.body, BODY_PARTS[p], PART_VERTICES) for p in parts]
+            )
+            points = self.bodies[0][int(table.person[edge])][:, chosen]
+        return _distance(self.grids[target], points, poses[target], row).min(axis=1)
+
+    def _object_part_points(self, index: int, part: int, poses: ndarray) -> Float[ndarray, "T n 3"]:
+        asset = self.result.assets[index]
+        samples = asset.samples[asset.sample_parts == part] if part >= 0 else asset.samples
+        return _moved(np.resize(samples, (PART_VERTICES, 3)), poses[index])
+
+    def _contact_values(self, poses: ndarray, edges: ndarray) -> dict[str, float]:
+        signed = self._signed_distances(poses)
+        continuous = self.table.is_continuous
+        return {
+            "noncollision": metrics.noncollision(signed),
+            "penetration_mean_cm": metrics.penetration_mean_cm(signed),
+            "penetration_deepest_cm": metrics.penetration_deepest_cm(signed),
+            "contact_share@0cm": metrics.contact_share(signed),
+            "contact_share@5cm": metrics.contact_share(signed, CONTACT_THRESHOLD),
+            "edge_contact_share@5cm": metrics.edge_contact_share(edges, CONTACT_THRESHOLD),
+            "continuous_edge_contact_share@5cm": metrics.edge_contact_share(
+                edges[continuous], CONTACT_THRESHOLD
+            ),
+        }
+
+    def _object_in_body(self, poses: ndarray) -> dict[str, float]:
+        """Depth of object surface samples inside the bodies, by the articulated body distance."""
+        rotations, translations = self.result.bodies_of(self._candidate)
+        distances = []
+        for p in range(len(rotations)):
+            shaped = self.body.shape(jnp.asarray(self.result.body_betas[p])).with_rest_joints(
+                jnp.asarray(self.result.body_rest_joints[p])
+            )
+            field = build_body_field(self.body, shaped)
+            for asset, T in zip(self.result.assets, poses, strict=True):
+                points = jnp.asarray(_moved(asset.samples[:FIELD_SAMPLES], T), jnp.float32)
+                frames = (jnp.asarray(rotations[p]), jnp.asarray(translations[p]))
+                distances.append(np.asarray(_field_distance(field, shaped, points, *frames)))
+        signed = np.concatenate(distances, axis=1)
+        return {
+            "object_in_body_mean_cm": metrics.penetration_mean_cm(signed),
+            "object_in_body_share": 1.0 - metrics.noncollision(signed),
+        }
+
+    def _joint_values(self, truth: Truth) -> dict[str, float]:
+        """Joint errors against the truth's bodies, which may have other bone lengths."""
+        if self._true_joints is None:
+            self._true_joints = _truth_joints(self.body, truth)[:, :, :BODY_JOINTS]
+        true = self._true_joints
+        joints = self.bodies[1][:, :, :BODY_JOINTS]
+        if true.shape != joints.shape:
+            return {}
+        pairs = list(zip(joints, true, strict=True))
+        return {
+            "mpjpe_mm": float(np.mean([metrics.mpjpe_mm(a, b) for a, b in pairs])),
+            "pa_mpjpe_mm": float(np.mean([metrics.pa_mpjpe_mm(a, b) for a, b in pairs])),
+        }
+
+    def _motion_values(self, poses: ndarray) -> dict[str, float]:
+        fps, assets = self.result.fps, self.result.assets
+        vertices, joints = self.bodies
+        moved = [
+            _moved(asset.samples[:MOTION_SAMPLES], T)
+            for asset, T in zip(assets, poses, strict=True)
+        ]
+        everyone = np.concatenate(list(joints), axis=1)
+        feet = np.concatenate(list(joints[:, :, FEET]), axis=1)
+        return {
+            "object_smoothness": float(np.mean([metrics.object_smoothness(m) for m in moved])),
+            "object_diversity": float(np.mean([self._diversity(o) for o in range(len(assets))])),
+            "object_jerk_m_s3": float(np.mean([metrics.jerk_m_s3(m, fps) for m in moved])),
+            "body_jerk_m_s3": metrics.jerk_m_s3(everyone, fps),
+            "foot_skate_cm_s@5cm": metrics.foot_skate_cm_s(feet, fps),
+            "body_ground_penetration_cm": metrics.ground_penetration_cm(
+                np.concatenate(list(vertices), axis=1)
+            ),
+            "object_ground_penetration_cm": float(
+                np.mean(
+                    [
+                        metrics.ground_penetration_cm(_moved(asset.vertices, T))
+                        for asset, T in zip(assets, poses, strict=True)
+                    ]
+                )
+            ),
+        }
+
+    def _diversity(self, index: int) -> float:
+        samples = self.result.assets[index].samples[:MOTION_SAMPLES]
+        candidates = [self.object_poses(k)[index] for k in range(len(self.result.losses))]
+        finite = [poses for poses in candidates if np.isfinite(poses).all()]
+        return metrics.object_diversity(np.stack([_moved(samples, poses) for poses in finite]))
+
+    def _truth_values(self, poses: ndarray, edges: ndarray, truth: Truth) -> dict[str, float]:
+        values: dict[str, float] = {}
+        rows = []
+        for o, asset in enumerate(self.result.assets):
+            true = truth.Ts_world_object[o]
+            translation = metrics.translation_errors_cm(poses[o], true, asset.centre)
+            rotation = metrics.rotation_errors_deg(
+                poses[o, :, :3, :3], true[:, :3, :3], self.symmetries[o]
+            )
+            surface = metrics.adds_cm(poses[o], true, asset.samples)
+            rows.append([float(np.median(x)) for x in (translation, rotation, surface)])
+        names = ("translation_cm", "rotation_deg", "adds_cm")
+        values |= dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+        if len(rows) > 1:
+            for asset, row in zip(self.result.assets, rows, strict=True):
+                values |= {f"{n}/{asset.name}": v for n, v in zip(names, row, strict=True)}
+        values |= self._joint_values(truth)
+        touches: Bool[ndarray, "E T"] = edges <= CONTACT_THRESHOLD
+        if truth.edge_contact.shape == touches.shape:
+            found = metrics.contact_detection(touches, truth.edge_contact)
+            values |= {
+                "contact_precision@5cm": found.precision,
+                "contact_recall@5cm": found.recall,
+                "contact_f1@5cm": found.f1,
+            }
+        return values
+
+
+_query = jax.jit(query)
+
+
+@jax.jit
+def _pose(
+    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
+) -> tuple[Float[Array, "T V 3"], Float[Array, "T 55 3"]]:
+    shaped = body.shape(betas).with_rest_joints(rest_joints)
+    posed = jax.vmap(shaped.pose)(rotations, translations)
+    return jnp.asarray(posed.vertices_world), jnp.asarray(posed.joints_world)
+
+
+@jax.jit
+def _field_distance(
+    field: BodyField, shaped: ShapedBody, points: Array, rotations: Array, translations: Array
+) -> Float[Array, "T n"]:
+    Ts_world_joint = jax.vmap(shaped.pose_joints)(rotations, translations)
+    return jax.vmap(field.distance)(points, Ts_world_joint)
+
+
+@jax.jit
+def _joints(
+    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
+) -> Float[Array, "T 55 3"]:
+    shaped = body.shape(betas).with_rest_joints(rest_joints)
+    return jax.vmap(shaped.pose_joints)(rotations, translations)[..., :3, 3]
+
+
+def _truth_joints(body: SkinnedBody, truth: Truth) -> Float[ndarray, "P T 55 3"]:
+    constants = jax.tree.map(jnp.asarray, body)
+    people = zip(
+        truth.body_betas,
+        truth.body_rest_joints,
+        truth.body_rotations,
+        truth.body_translations,
+        strict=True,
+    )
+    return np.stack(
+        [
+            np.asarray(_joints(constants, *(jnp.asarray(x, jnp.float32) for x in person)))
+            for person in people
+        ]
+    )
+
+
+def _distance(
+    grids: DistanceGrids, points_world: ndarray, poses: ndarray, row: int
+) -> Float[ndarray, "T n"]:
+    """Distance of world points (T, n, 3) to an object at poses (T, 4, 4)."""
+    T_object_world = invert_rigid(poses)
+    local = points_world @ T_object_world[:, :3, :3].swapaxes(-1, -2)
+    local = local + T_object_world[:, None, :3, 3]
+    return np.asarray(_query(grids, jnp.asarray(local, jnp.float32), jnp.int32(row)))
+
+
+def _moved(points_object: ndarray, poses: ndarray) -> Float[ndarray, "T n 3"]:
+    return points_object @ poses[:, :3, :3].swapaxes(-1, -2) + poses[:, None, :3, 3]

@@ -1,0 +1,206 @@
+"""Small pictures of what was seen, and coarse meshes to draw into them (host)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+from numpy import ndarray
+
+from hoijax.bodies.low_poly import low_poly
+from hoijax.bodies.skinned_body import ShapedBody
+from hoijax.bundle.observations import Observations
+from hoijax.geometry.camera import NEAR
+from hoijax.geometry.camera_motion import settle_camera
+from hoijax.geometry.transforms import invert_rigid
+from hoijax.objects.asset import Asset
+from hoijax.rendering.soft_raster import join_samples, sample_mesh
+from hoijax.scene.interaction import AnchorPosed, SeenFrames
+from hoijax.settings import AnchorSettings
+
+CELL = 0.05
+"""Metres between the vertices of the drawn skin, and between the drawn points of everything."""
+VISIBLE_SLACK = 0.06
+"""Metres a point may lie behind the drawn surface of its pixel and be painted from it."""
+
+
+def drawn_skin(person: ShapedBody) -> tuple[Int[ndarray, " s"], Int[ndarray, "f 3"]]:
+    """Vertices of the skin that are drawn, and triangles of them."""
+    return low_poly(np.asarray(person.vertices_rest), np.asarray(person.faces), CELL)
+
+
+def stage_frames(
+    observations: Observations,
+    assets: tuple[Asset, ...],
+    skin: list[tuple[Float[ndarray, "s 3"], Int[ndarray, "f 3"]]],
+    Ts_world_pointmap: Float[ndarray, "T 4 4"],
+    settings: AnchorSettings,
+) -> SeenFrames:
+    """Everything of SeenFrames, without colours. skin: coarse rest mesh of every person."""
+    o, width = observations, settings.picture_width
+    chosen = np.arange(0, o.frame_count, settings.picture_every)
+    people, objects = o.person_count, o.object_count
+    step = max(o.image_size[1] // width, 1)
+    masks = _shrunk(o.instance_ids[chosen], people + objects, step)
+    samples, counts = [], []
+    for i, (vertices, faces) in enumerate(skin):
+        samples.append(
+            sample_mesh(vertices, faces, _one_hot(i, people + objects, len(faces)), CELL)
+        )
+        counts.append(len(vertices))
+    points, owners = [], []
+    for i, asset in enumerate(assets):
+        vertices = asset.vertices - asset.centre
+        features = _one_hot(people + i, people + objects, len(asset.faces))
+        drawn = sample_mesh(vertices, asset.faces, features, CELL)
+        used, renumbered = np.unique(drawn.corners, return_inverse=True)
+        corners = renumbered.reshape(-1, 3).astype(np.int32)
+        samples.append(drawn.replace(corners=corners))  # pyright: ignore[reportAttributeAccessIssue]
+        counts.append(len(used))
+        points.append(vertices[used])
+        owners.append(np.full(len(used), i, np.int32))
+    Ts_world_camera = settle_camera(np.asarray(o.Ts_world_camera)).astype(np.float32)
+    intrinsics = np.array(o.intrinsics, np.float32)[chosen]
+    intrinsics[:, :2] /= step
+    depth, depth_mask = seen_depth(o, Ts_world_pointmap, Ts_world_camera, masks.shape[1:3])
+    found = masks.sum(axis=(1, 2)) > 0.0
+    found[:, people:] &= np.asarray(o.object_detected).T[chosen]
+    return SeenFrames(
+        samples=jax.tree.map(jnp.asarray, join_samples(samples, counts)),
+        object_vertices=jnp.asarray(np.concatenate(points), jnp.float32),
+        vertex_object=jnp.asarray(np.concatenate(owners)),
+        chosen=jnp.asarray(chosen, jnp.int32),
+        Ts_world_camera=jnp.asarray(Ts_world_camera[chosen]),
+        intrinsics=jnp.asarray(intrinsics),
+        target=jnp.asarray(masks),
+        channel_weights=jnp.asarray(found, jnp.float32),
+        depth=jnp.asarray(depth[chosen]),
+        depth_mask=jnp.asarray(depth_mask[chosen]),
+        skin_count=counts[0],
+    )
+
+
+def _one_hot(index: int, count: int, rows: int) -> Float[ndarray, "{rows} {count}"]:
+    return np.tile(np.eye(count, dtype=np.float32)[index], (rows, 1))
+
+
+def _shrunk(ids: UInt8[ndarray, "T H W"], count: int, step: int) -> Float[ndarray, "T h w {count}"]:
+    """Share of each small pixel that every instance covers; the rest of a division is cut off."""
+    t, height, width = ids.shape
+    h, w = height // step, width // step
+    cut = ids[:, : h * step, : w * step].reshape(t, h, step, w, step)
+    shares = [(cut == i + 1).mean(axis=(2, 4)) for i in range(count)]
+    return np.stack(shares, axis=-1).astype(np.float32)
+
+
+def seen_depth(
+    o: Observations,
+    Ts_world_pointmap: Float[ndarray, "T 4 4"],
+    Ts_world_camera: Float[ndarray, "T 4 4"],
+    size: tuple[int, int],
+) -> tuple[Float[ndarray, "T h w"], ndarray]:
+    """Mean depth of all seen points in each pixel of pictures of a size, and where there are any."""
+    step = o.image_size[1] // size[1]
+    total, count = (np.zeros((o.frame_count, *size)) for _ in range(2))
+    T_camera_pointmap = invert_rigid(Ts_world_camera) @ Ts_world_pointmap
+    for kind in ("person", "object"):
+        points, pixels = getattr(o, f"{kind}_points"), getattr(o, f"{kind}_pixels")
+        mask = np.array(getattr(o, f"{kind}_point_mask"))
+        along = np.einsum("tj,atnj->atn", T_camera_pointmap[:, 2, :3], points)
+        along = along + T_camera_pointmap[:, 2, 3][:, None]
+        column, row = (np.floor(pixels[..., i] / step).astype(int) for i in (0, 1))
+        mask &= (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0]) & (along > NEAR)
+        frame = np.broadcast_to(np.arange(o.frame_count)[None, :, None], mask.shape)
+        place = frame[mask], row[mask], column[mask]
+        np.add.at(total, place, along[mask])
+        np.add.at(count, place, 1.0)
+    return (total / np.maximum(count, 1.0)).astype(np.float32), count > 0.0
+
+
+def with_colours(
+    frames: SeenFrames, posed: AnchorPosed, video: UInt8[ndarray, "T H W 3"]
+) -> SeenFrames:
+    """The meshes painted from a clip as they are posed now, and the clip as further channels.
+
+    Every drawn point takes the mean colour of the pixels in which it is the nearest thing and its instance
+    was seen (what was tracked wrong is not painted like its background); points that are never seen take
+    the mean of their instance. (The paper's avatar has learned colours instead.)
+    """
+    t, h, w = frames.depth.shape
+    small = _resized(video[np.asarray(frames.chosen)], h, w)
+    instances = frames.target.shape[-1]
+    seen, colour = _seen_colours(frames, posed, jnp.asarray(small))
+    weight = np.asarray(seen.sum(axis=0))[:, None]
+    total = np.asarray(jnp.einsum("ts,tsc->sc", seen, colour))
+    owner = np.asarray(frames.samples.features).argmax(axis=-1)
+    painted = np.zeros_like(total)
+    for i in range(instances):
+        own = owner == i
+        mean = total[own].sum(axis=0) / max(weight[own].sum(), 1e-6)
+        painted[own] = np.where(weight[own] > 0.5, total[own] / np.maximum(weight[own], 1e-6), mean)
+    features = jnp.concatenate([frames.samples.features, jnp.asarray(painted, jnp.float32)], -1)
+    any_seen = jnp.max(frames.channel_weights, axis=1, keepdims=True)
+    return dataclasses.replace(
+        frames,
+        samples=frames.samples.replace(features=features),  # pyright: ignore[reportAttributeAccessIssue]
+        target=jnp.concatenate([frames.target, jnp.asarray(small)], axis=-1),
+        channel_weights=jnp.concatenate(
+            [frames.channel_weights, jnp.broadcast_to(any_seen, (t, 3))], axis=-1
+        ),
+    )
+
+
+def _resized(video: UInt8[ndarray, "T H W 3"], h: int, w: int) -> Float[ndarray, "T {h} {w} 3"]:
+    """Colours 0 to 1 at the middle of every small pixel's own block, averaged."""
+    rows = np.linspace(0, video.shape[1], h + 1).astype(int)
+    columns = np.linspace(0, video.shape[2], w + 1).astype(int)
+    summed = np.add.reduceat(video.astype(np.float64), rows[:-1], axis=1)
+    summed = np.add.reduceat(summed, columns[:-1], axis=2)
+    area = np.diff(rows)[:, None] * np.diff(columns)[None]
+    return (summed / area[None, :, :, None] / 255.0).astype(np.float32)
+
+
+@jax.jit
+def _seen_colours(
+    frames: SeenFrames, posed: AnchorPosed, small: Float[Array, "T h w 3"]
+) -> tuple[Float[Array, "T S"], Float[Array, "T S 3"]]:
+    """Whether a drawn point is the nearest thing in its pixel, and that pixel's colour."""
+    picture, samples = posed.picture, frames.samples
+    assert picture is not None
+    h, w = frames.depth.shape[1:]
+
+    def one(vertices, k, T, depth, features, image, target):
+        points = jnp.sum(vertices[samples.corners] * samples.barycentric[..., None], axis=1)
+        local = jnp.sum((points - T[:3, 3])[:, None] * T[:3, :3].T[None], axis=-1)
+        z = jnp.maximum(local[:, 2], NEAR)
+        u, v = (local[:, i] / z * k[i, i] + k[i, 2] for i in (0, 1))
+        inside = (u >= 0) & (u < w) & (v >= 0) & (v < h)
+        row, column = (jnp.clip(x, 0, n - 1).astype(jnp.int32) for x, n in ((v, h), (u, w)))
+        share = jnp.sum(features[row, column] * samples.features, axis=-1)
+        own = jnp.sum(target[row, column] * samples.features, axis=-1) > 0.5
+        nearest = inside & own & (z < depth[row, column] + VISIBLE_SLACK) & (share > 0.5)
+        return nearest.astype(jnp.float32), image[row, column]
+
+    return jax.vmap(one)(
+        posed.drawn_vertices,
+        frames.intrinsics,
+        frames.Ts_world_camera,
+        picture.depth,
+        picture.features[..., : samples.features.shape[-1]],
+        small,
+        frames.target,
+    )
+
+
+def with_depth(
+    frames: SeenFrames, observations: Observations, Ts_world_pointmap: Float[ndarray, "T 4 4"]
+) -> SeenFrames:
+    """The pictures with depths of point maps that were aligned again."""
+    cameras = settle_camera(np.asarray(observations.Ts_world_camera)).astype(np.float32)
+    height, width = frames.depth.shape[1:]
+    depth, mask = seen_depth(observations, Ts_world_pointmap, cameras, (height, width))
+    chosen = np.asarray(frames.chosen)
+    return dataclasses.replace(
+        frames, depth=jnp.asarray(depth[chosen]), depth_mask=jnp.asarray(mask[chosen])
+    )

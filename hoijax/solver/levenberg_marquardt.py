@@ -1,0 +1,316 @@
+"""Levenberg-Marquardt on object trajectories: exact gradients, Gauss-Newton curvature, O(T) steps.
+
+The gradient of all terms comes from autodiff, so a minimum of it is a minimum of the loss, whatever
+the terms. The curvature is the sum of what terms know about themselves (`LossTerm.curvature`):
+6 x 6 blocks of every frame and the bands of smoothness and drift. A step solves that banded system
+and is taken only when the loss falls; else the damping grows. Robust kernels enter as reweighting,
+schedules as rounds: in a round, weights, neighbours and curvature stay.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from hoijax.geometry.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_rotation_6d,
+    rotation_6d_to_matrix,
+)
+from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
+from hoijax.scene.objects import Neighbours, PosedScene, Scene, Unknowns
+from hoijax.solver.adam import (
+    Problem,
+    ResultCode,
+    Solution,
+    all_finite,
+    choose,
+    progress_of,
+    result_code,
+    room_for,
+)
+from hoijax.solver.banded import solve_banded
+from hoijax.solver.halving import Rung, WorkList, work_list
+from hoijax.solver.resumable import Given, whole
+
+MAX_TURN = 0.3  # radians a step may turn an object in any frame; and ...
+MAX_SHIFT = 0.2  # ... metres it may move it: beyond, the linearisation is worth nothing
+FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-5, 1e4
+ROOM = 64  # rounds that a history has room for: descents of up to so many share a program
+EASE, HARDEN = 0.2, 5.0  # of the damping, after a step that was taken and one that was not
+
+
+@flax.struct.dataclass
+class _Poses:
+    rotations: Float[Array, "O T 3 3"]
+    translations: Float[Array, "O T 3"]
+
+
+@flax.struct.dataclass
+class _Local:
+    """What is known at the current poses."""
+
+    total: Float[Array, ""]
+    report: Float[Array, " n"]
+    gradient: Float[Array, "O T 6"]
+
+
+@flax.struct.dataclass
+class _State:
+    poses: _Poses
+    damping: Float[Array, ""]
+    best: _Poses
+    best_loss: Float[Array, ""]
+    best_report: Float[Array, " n"]
+    finite: Array
+
+
+@flax.struct.dataclass
+class _Carry:
+    """Of all candidates, with a leading axis K, in their own order."""
+
+    state: _State
+    neighbours: Neighbours
+    history: Float[Array, "K rounds steps_and_1 n"]
+    ranking: Int[Array, " K"]
+    """Candidates, best first, as they were at the latest rung."""
+
+
+@partial(jax.jit, static_argnames=("problem", "rounds", "steps", "halving"))
+def optimise_newton(
+    problem: Problem,
+    scene: Scene,
+    initial: Unknowns,
+    neighbours: Neighbours,
+    weights: Weights,
+    *,
+    rounds: int,
+    steps: int,
+    halving: tuple[Rung, ...] = (),
+) -> Solution:
+    """As `optimise`, by `rounds` rounds of `steps` Levenberg-Marquardt steps; leading axis K.
+
+    halving: after which rounds how many candidates go on (`solver.halving`). Who stops keeps its
+    best poses, and the code STOPPED_EARLY.
+    Terms read a `PosedScene`; the history has an entry for the start and for every step, NaN for
+    the steps a candidate did not take.
+    """
+    given = Given(scene, initial, neighbours, weights)
+    return whole(Newton(problem, rounds, steps, halving), given)
+
+
+@flax.struct.dataclass
+class Newton:
+    """`optimise_newton` as items of work (`solver.resumable`): one is a round of some candidates.
+
+    The work list walks through lanes of a ranking, so that rounds of all candidates and of the last
+    ones are the same compiled code.
+    """
+
+    problem: Problem = flax.struct.field(pytree_node=False)
+    rounds: int | Int[Array, ""]
+    steps: int = flax.struct.field(pytree_node=False)
+    halving: tuple[Rung, ...] = flax.struct.field(pytree_node=False, default=())
+    room: int | None = flax.struct.field(pytree_node=False, default=None)
+    """Rounds that the history has room for; None: `rounds`, which then is no traced number."""
+    work: WorkList | None = None
+    """None: what `rounds` and `halving` say."""
+
+    def _work(self, given: Given) -> WorkList:
+        if self.work is not None:
+            return self.work
+        assert isinstance(self.rounds, int)
+        return work_list(given.initial.translation.shape[0], self.rounds, self.halving)
+
+    def items(self, given: Given) -> int:
+        return len(self._work(given).rounds)
+
+    def with_room(self, given: Given) -> "Newton":
+        assert isinstance(self.rounds, int)
+        count, work = given.initial.translation.shape[0], self._work(given)
+        room = room_for(self.rounds, ROOM)
+        work = work.padded(room * -(-count // work.ranks.shape[1]))
+        return replace(self, rounds=np.int32(self.rounds), halving=(), room=room, work=work)
+
+    def cut(self, solution: Solution) -> Solution:
+        history = jax.device_get(solution.history)[:, : 1 + self.rounds * self.steps]
+        return replace(solution, history=jnp.asarray(history))
+
+    def begin(self, given: Given) -> _Carry:
+        terms, count = self.problem.terms, given.initial.translation.shape[0]
+        room = self.rounds if self.room is None else self.room
+        return _Carry(
+            jax.vmap(partial(_first_state, len(terms)))(given.initial),
+            given.neighbours,
+            jnp.full((count, room, self.steps + 1, len(terms)), jnp.nan),
+            jnp.arange(count),
+        )
+
+    def advance(self, given: Given, carry: _Carry, index: Any) -> _Carry:
+        work, state = self._work(given), carry.state
+        columns = work.ranks, work.rounds, work.is_new_rung
+        rank, round_index, is_new_rung = (jnp.asarray(x)[index] for x in columns)
+        rank_now = jnp.argsort(jnp.where(state.finite, state.best_loss, jnp.inf))
+        ranking = jnp.where(is_new_rung, rank_now, carry.ranking)
+        chosen = ranking[rank]
+        mine = jax.tree.map(lambda x: x[chosen], (state, carry.neighbours))
+        one_round = partial(
+            _one_round, self.problem, given.scene, given.weights, self.rounds, self.steps
+        )
+        now, reports = jax.vmap(one_round, in_axes=(0, None))(mine, round_index)
+        state, neighbours = jax.tree.map(
+            lambda x, now: x.at[chosen].set(now), (state, carry.neighbours), now
+        )
+        history = carry.history.at[chosen, round_index].set(reports)
+        return _Carry(state, neighbours, history, ranking)
+
+    def finish(self, given: Given, carry: _Carry) -> Solution:
+        terms, state, history = self.problem.terms, carry.state, carry.history
+        count = history.shape[0]
+        history = jnp.concatenate(
+            [history[:, 0, :1], history[:, :, 1:].reshape(count, -1, len(terms))], 1
+        )
+        losses = final_total(terms, history, given.weights)
+        code = jax.vmap(result_code, in_axes=(0, 0, 0, None))
+        codes = code(state.best_loss, state.finite, losses, 1 + self.rounds * self.steps)
+        is_behind = jnp.arange(count) >= self._work(given).finalists
+        stopped = jnp.zeros(count, bool).at[carry.ranking].set(is_behind)
+        codes = jnp.where(stopped & state.finite, ResultCode.STOPPED_EARLY.value, codes)
+        return Solution(
+            unknowns=Unknowns(matrix_to_rotation_6d(state.best.rotations), state.best.translations),
+            losses=state.best_loss,
+            initial_losses=losses[:, 0],
+            reports=state.best_report,
+            codes=codes,
+            history=history,
+        )
+
+
+def _first_state(term_count: int, initial: Unknowns) -> _State:
+    poses = _Poses(rotation_6d_to_matrix(initial.rotation_6d), initial.translation)
+    return _State(
+        poses,
+        jnp.asarray(FIRST_DAMPING),
+        poses,
+        jnp.asarray(jnp.inf),
+        jnp.full((term_count,), jnp.nan),
+        jnp.asarray(True),
+    )
+
+
+def _one_round(problem, scene, weights, rounds, steps, carry, index):
+    """`steps` steps of one candidate under the weights of round `index`; reports (steps + 1, n)."""
+    terms = problem.terms
+    state, neighbours = carry
+    poses = state.poses
+    progress = progress_of(index, rounds)
+
+    def look(poses: _Poses) -> _Local:
+        def loss_of(poses: _Poses):
+            posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
+            return evaluate(terms, posed, weights, progress)
+
+        (total, report), slope = jax.value_and_grad(loss_of, has_aux=True)(poses)
+        turned = jnp.einsum("otij,otkj->otik", slope.rotations, poses.rotations)
+        omega = [turned[..., j, i] - turned[..., i, j] for i, j in ((1, 2), (2, 0), (0, 1))]
+        gradient = jnp.concatenate([jnp.stack(omega, axis=-1), slope.translations], axis=-1)
+        return _Local(total, report, gradient)
+
+    def step(carry, index):
+        # The first step of a round has no gradient yet: it stays where it is and looks around. One
+        # look in the program instead of two halves its compile time.
+        state, here = carry
+        proposal = _move(state.poses, banded_step(curvature, here.gradient, state.damping))
+        there = look(proposal)
+        finite = jnp.isfinite(there.total) & all_finite(there.gradient)
+        taken = finite & (there.total < here.total)
+        damping = state.damping * jnp.where(taken, EASE, HARDEN)
+        damping = jnp.clip(damping, LEAST_DAMPING, MOST_DAMPING)
+        is_first = index == 0
+        state = replace(
+            state,
+            poses=choose(taken & ~is_first, proposal, state.poses),
+            damping=jnp.where(is_first, state.damping, damping),
+            finite=state.finite & (finite | ~is_first),
+        )
+        here = choose(taken, there, here)
+        return (_keep_best(terms, weights, state, here), here), here.report
+
+    unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
+    rarely = index % jnp.maximum(rounds // 2, 1) == 0
+    neighbours = problem.refresh(scene, unknowns, neighbours, rarely)
+    posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
+    curvature = total_curvature(terms, posed, weights_at(terms, weights, progress), weights)
+    nowhere = _Local(
+        jnp.asarray(jnp.inf),
+        jnp.full((len(terms),), jnp.nan),
+        jnp.zeros((*poses.translations.shape[:2], 6)),
+    )
+    (state, _), reports = jax.lax.scan(step, (state, nowhere), jnp.arange(steps + 1))
+    return (state, neighbours), reports
+
+
+def _keep_best(terms, weights, state: _State, here: _Local) -> _State:
+    loss = final_total(terms, here.report, weights)
+    better = state.finite & (loss < state.best_loss)
+    return replace(
+        state,
+        best=choose(better, state.poses, state.best),
+        best_loss=jnp.where(better, loss, state.best_loss),
+        best_report=jnp.where(better, here.report, state.best_report),
+    )
+
+
+Blocks = tuple[Float[Array, "O T 6 6"], Float[Array, "O T-1 6 6"], Float[Array, "O T-2 6 6"]]
+
+
+def total_curvature(
+    terms, posed: PosedScene, current: Float[Array, " n"], weights: Weights | None = None
+) -> Blocks:
+    """Weighted sum over the terms that know theirs: blocks on the diagonal and beside it.
+
+    current: the weights now. weights: for the robust scales; without them the terms' own.
+    """
+    o, t = posed.translations.shape[:2]
+    sums = [jnp.zeros((o, max(t - offset, 0), 6, 6)) for offset in range(3)]
+    for term, weight in zip(terms, current, strict=True):
+        if term.curvature is None:
+            continue
+        found = term.curvature(posed, *scale_arguments(term, weights))
+        for offset, block in enumerate((found.diagonal, found.to_next, found.to_second)):
+            if block is not None:
+                sums[offset] = sums[offset] + weight / t * block
+    return sums[0], sums[1], sums[2]
+
+
+def banded_step(
+    curvature: Blocks, gradient: Float[Array, "O T 6"], damping: Float[Array, ""]
+) -> Float[Array, "O T 6"]:
+    """The damped Newton step, cut to the region where the linearisation means something."""
+    main, to_next, to_second = curvature
+    own = jnp.diagonal(main, axis1=-2, axis2=-1)
+    # Relative to each parameter's own curvature; what has none is held by a share of the others',
+    # and, where no term knows its curvature, by the gradient: a damping of 10 then moves 0.1.
+    most = jnp.max(own, axis=(1, 2), keepdims=True)
+    steepest = jnp.max(jnp.abs(gradient), axis=(1, 2), keepdims=True)
+    floor = 1e-3 * most + steepest + 1e-12
+    extra = damping * (own + floor) + 1e-6 * floor
+    diagonal = main + extra[..., None] * jnp.eye(6)
+    twist = -jax.vmap(solve_banded)(diagonal, to_next, to_second, gradient)
+    size = jnp.stack(
+        [
+            jnp.max(jnp.linalg.norm(twist[..., :3], axis=-1)) / MAX_TURN,
+            jnp.max(jnp.linalg.norm(twist[..., 3:], axis=-1)) / MAX_SHIFT,
+        ]
+    )
+    return twist / jnp.maximum(jnp.max(size), 1.0)
+
+
+def _move(poses: _Poses, twist: Float[Array, "O T 6"]) -> _Poses:
+    rotations = axis_angle_to_matrix(twist[..., :3]) @ poses.rotations
+    return _Poses(rotations, poses.translations + twist[..., 3:])

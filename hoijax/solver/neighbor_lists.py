@@ -1,0 +1,128 @@
+"""Neighbour lists: exact look-ups that change slowly, refreshed every few steps.
+
+Pairwise minima and full body-to-SDF queries dominate a naive step. Here the *choice* (which vertex
+is close enough to penetrate, which projected sample is nearest) is refreshed now and then, and the
+*value* is computed at every step.
+"""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from hoijax.losses.fit import PIXEL_COUNT, PIXEL_SAMPLES, project_samples
+from hoijax.scene.objects import WHOLE_SIGNED, Neighbours, PosedScene, Scene, Unknowns, pose_scene
+
+ACTIVE_VERTICES = 1024
+CHUNK = 16  # targets a scan iteration visits
+
+
+def empty_neighbours(scene: Scene) -> Neighbours:
+    """Neighbours of the right shapes that nothing was chosen for yet; every contact counts."""
+    o, t = scene.object_count, scene.frame_count
+    p, _, v, _ = scene.body_vertices_world.shape
+    pixels = min(PIXEL_COUNT, scene.observed.pixels.shape[2])
+    nearest = jnp.zeros((o, t, pixels), jnp.int32)
+    active = jnp.zeros((o, p, t, min(ACTIVE_VERTICES, v)), jnp.int32)
+    states = jnp.ones((scene.edges.source.shape[0], t), jnp.float32)
+    return Neighbours(active, nearest, nearest, states)
+
+
+def refresh_all(
+    scene: Scene, unknowns: Unknowns, neighbours: Neighbours, rarely: Bool[Array, ""]
+) -> Neighbours:
+    """Pixel neighbours always, vertex neighbours only when `rarely`."""
+    neighbours = refresh_pixels(scene, unknowns, neighbours)
+    return refresh_bodies(scene, unknowns, neighbours, rarely)
+
+
+def refresh_bodies(
+    scene: Scene, unknowns: Unknowns, neighbours: Neighbours, rarely: Bool[Array, ""]
+) -> Neighbours:
+    """Vertex neighbours, only when `rarely`: for tables without 2D chamfer terms."""
+    return jax.lax.cond(
+        rarely, lambda n: refresh_vertices(scene, unknowns, n), lambda n: n, neighbours
+    )
+
+
+def refresh_pixels(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> Neighbours:
+    """Choose the nearest projected sample of every observed pixel (for the 2D chamfer terms)."""
+    posed = pose_scene(scene, unknowns, neighbours)
+    pixels = project_samples(posed, PIXEL_SAMPLES)
+    count = neighbours.nearest_sample.shape[-1]
+    shares = scene.observed.part_shares[:, :, :count]
+    labels = jnp.where(jnp.any(shares > 0.0, axis=-1), jnp.argmax(shares, axis=-1), -2)
+    nearest, of_part = nearest_two(
+        scene.observed.pixels[:, :, :count],
+        labels.astype(jnp.int32),
+        pixels,
+        scene.objects.sample_parts[:, :PIXEL_SAMPLES],
+    )
+    return replace(neighbours, nearest_sample=nearest, nearest_part_sample=of_part)
+
+
+def nearest_two(
+    queries: Float[Array, "O T m 2"],
+    query_labels: Int[Array, "O T m"],
+    targets: Float[Array, "O T s 2"],
+    target_labels: Int[Array, "O s"],
+) -> tuple[Int[Array, "O T m"], Int[Array, "O T m"]]:
+    """Index of the nearest target of each query, and of the nearest with the query's own label.
+
+    Squared distance and index share one int32: the bits of a float >= 0 sort like the float, and its
+    lowest ten hold the index. One integer minimum then replaces an argmin, which XLA does not
+    vectorise on CPU; targets whose squared distances agree to 1e-4 may swap. The scan keeps the
+    queries' minima in cache while CHUNK targets at a time go by: no (m, s) array exists.
+    """
+    count = targets.shape[2]
+    width = (count - 1).bit_length()
+    low_bits = (1 << width) - 1
+    x, y = queries[..., 0], queries[..., 1]
+    chunks = -(-count // CHUNK)
+    extra = chunks * CHUNK - count
+    # Padding repeats the last target: its index is clipped below.
+    targets = jnp.pad(targets, ((0, 0), (0, 0), (0, extra), (0, 0)), mode="edge")
+    target_labels = jnp.pad(target_labels, ((0, 0), (0, extra)), mode="edge")
+    o, t = targets.shape[:2]
+    xs = jnp.transpose(targets.reshape(o, t, chunks, CHUNK, 2), (2, 3, 4, 0, 1))
+    labels = jnp.transpose(target_labels.reshape(o, chunks, CHUNK), (1, 2, 0))
+    far = jnp.full(x.shape, jnp.iinfo(jnp.int32).max)
+
+    def visit(best, chunk):
+        nearest, of_part = best
+        position, label, first = chunk
+        for k in range(CHUNK):
+            dx, dy = x - position[k, 0][..., None], y - position[k, 1][..., None]
+            bits = jax.lax.bitcast_convert_type(dx * dx + dy * dy, jnp.int32)
+            key = (bits & ~low_bits) | jnp.minimum(first + k, count - 1)
+            own = query_labels == label[k][:, None, None]
+            nearest = jnp.minimum(nearest, key)
+            of_part = jnp.minimum(of_part, jnp.where(own, key, far))
+        return (nearest, of_part), None
+
+    firsts = jnp.arange(chunks, dtype=jnp.int32) * CHUNK
+    (nearest, of_part), _ = jax.lax.scan(visit, (far, far), (xs, labels, firsts))
+    # A query whose label no target has points anywhere: keep it in range.
+    return nearest & low_bits, jnp.minimum(of_part & low_bits, count - 1)
+
+
+def refresh_vertices(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> Neighbours:
+    """Choose the body vertices with the smallest signed distance to each object."""
+    posed = pose_scene(scene, unknowns, neighbours)
+    active = jnp.stack(
+        [
+            _closest(posed, scene.body_vertices_world[p], neighbours.active_vertices.shape[-1])
+            for p in range(scene.body_vertices_world.shape[0])
+        ],
+        axis=1,
+    )
+    return replace(neighbours, active_vertices=active)
+
+
+def _closest(posed: PosedScene, vertices: Float[Array, "T V 3"], count: int) -> Int[Array, "O T A"]:
+    objects = posed.scene.object_count
+    distance = posed.object_distance(
+        jnp.broadcast_to(vertices[None], (objects, *vertices.shape)), WHOLE_SIGNED
+    )
+    return jax.lax.top_k(-distance, count)[1].astype(jnp.int32)

@@ -1,0 +1,227 @@
+"""Motions of things held in the hands: lift, carry and put, hold."""
+
+import numpy as np
+
+from priors.choreography.keyframes import euler_matrix, interpolate_keyframes, smooth_noise
+from priors.choreography.motions.common import (
+    hold_heights,
+    lowest_point,
+    place_held,
+    rise,
+    squat_for,
+    wander_path,
+    wobble,
+)
+from priors.choreography.placement import stand_at, support_under
+from priors.choreography.plan import (
+    BELLY,
+    QUARTER_TURNS,
+    Performance,
+    Take,
+    Wish,
+    near_extent,
+    plan_take,
+)
+from priors.language.script import Action
+
+PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
+LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
+
+DEFAULT_WISH = Wish()
+
+
+def take_of(
+    performance: Performance,
+    person: int,
+    action: Action,
+    wish: Wish = DEFAULT_WISH,
+    yaws: tuple[float, ...] = QUARTER_TURNS,
+) -> Take:
+    """How this person holds the action's object, by the graph's hands (both where it names none)."""
+    touches = performance.hands_on(person, action.object)
+    parts = {hand: touch.part for hand, touch in touches.items()}
+    if not parts:
+        part = performance.script.graph.objects[action.object].parts[0]
+        parts = {0: part, 1: part}
+    return plan_take(performance, person, action.object, parts, wish, yaws)
+
+
+def lift(performance: Performance, action: Action) -> None:
+    """From what it stands on to waist, chest or overhead, by the legs; may turn with the load."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    lower = support_under(performance, action.object, "start")
+    if lower is None and _hangs(performance, action):
+        turn = rng.uniform(-0.8, 0.8)
+        performance.set_path(person, *wander_path(performance, 0.6 * frames, frames, 0.0, turn))
+        hand = next(iter(performance.hands_on(person, action.object)))
+        _at_side(performance, action, hand, rise(frames, 3, performance.frame(0.6), 0.0, 1.0))
+        return
+    take = take_of(performance, person, action)
+    grasp = 0 if performance.is_continuous(action) else performance.frame(0.27)
+    up = performance.frame(rng.uniform(0.62, 0.72))
+    turn = rng.uniform(-1.0, 1.0) if rng.random() < 0.6 else 0.0
+    root, heading = wander_path(performance, up - 4, frames - 3, 0.0, turn)
+    track = performance.set_path(person, root, heading)
+    if track.feet is None:
+        track.half_width += 0.03
+
+    # A weight on a bar: held round its middle axis, so it may roll and go over the head.
+    is_bar = all(g.is_bar for g in take.grasps.values()) and len(take.grasps) == 2
+    is_bar = is_bar and float(np.linalg.norm(take.middle[1:])) < 0.08
+    heights = hold_heights(performance, person)
+    goals = ["hanging", "chest", "overhead"] if is_bar else ["waist", "chest"]
+    goal = goals[int(rng.integers(len(goals)))]
+    far, near = take.standing_room, take.near + BELLY + 0.05
+    base = 0.0
+    if lower is not None:
+        base, far = stand_at(performance, lower, track, 0, take.near)
+    rest = base - lowest_point(performance, action.object, take.rotation)
+    reach = 0.27 if goal == "overhead" else near
+    start = grasp + 2
+    held = max(heights[goal] - take.middle[1], rest + 0.1)
+    times = [start + s * (up - start) for s in (0.0, 0.3, 0.62, 1.0)]
+    local = np.zeros((frames, 3))
+    local[:, 1] = interpolate_keyframes(
+        frames, times, [rest, *(rest + s * (held - rest) for s in (0.22, 0.6, 1.0))]
+    )
+    middle = near + (0.12 if goal == "overhead" else 0.04)  # past the face
+    local[:, 2] = interpolate_keyframes(frames, times, [far, 0.5 * (far + middle), middle, reach])
+    angles = wobble(performance, rise(frames, start + 3, up, 0.0, 1.0), 4.0)
+    if is_bar and goal != "hanging":  # the bar rolls with the wrists' turn
+        roll = -1.4 if goal == "chest" else -2.4
+        angles[:, 1] += interpolate_keyframes(frames, times, [0.0, 0.0, 0.45 * roll, roll])
+    place_held(performance, person, action.object, take, local, angles)
+    _bend(performance, person, action, take, grasp)
+    performance.hold(person, action.object, take, grasp, frames)
+
+
+def _hangs(performance: Performance, action: Action) -> bool:
+    """Whether one hand alone has to deal with something large."""
+    hands = performance.hands_on(action.people[0], action.object)
+    return len(hands) == 1 and performance.asset(action.object).radius > LARGE
+
+
+def _bend(performance: Performance, person: int, action: Action, take: Take, grasp: int) -> None:
+    """Squat as deep as the hands need, from when they reach out until they come up."""
+    track, frames = performance.tracks[person], performance.frames
+    hand_height = performance.objects[action.object].centre[:, 1] + take.middle[1]
+    bend = squat_for(performance, person, hand_height)
+    if grasp > 0:
+        bend = 0.02 + (bend - 0.02) * rise(frames, 1, grasp, 0.0, 1.0)
+    track.crouch = np.maximum(bend, track.crouch)
+
+
+def carry(performance: Performance, action: Action) -> None:
+    """Walk along an arc with the object; 'put' words end by setting it down on something."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    lower = support_under(performance, action.object, "end")
+    if lower is not None:
+        put_on(performance, action, lower)
+        return
+    distance, turn = rng.uniform(1.0, 2.0), rng.choice([-1, 1]) * rng.uniform(0.5, 1.7)
+    sets_down = action.word in PUT_WORDS
+    stop = performance.frame(0.6) if sets_down else frames - 1
+    root, heading = wander_path(performance, 0, stop, distance, turn)
+    track = performance.set_path(person, root, heading)
+    hands = performance.hands_on(person, action.object)
+    if _hangs(performance, action):
+        _at_side(performance, action, next(iter(hands)), np.ones(frames))
+        return
+    take = take_of(performance, person, action)
+    height = hold_heights(performance, person)["waist"] * rng.uniform(0.92, 1.06)
+    local = np.zeros((frames, 3))
+    local[:, 1] = height - take.middle[1] + 0.015 * smooth_noise(rng, frames, 1)[:, 0]
+    local[:, 2] = take.near + BELLY + 0.05
+    angles = wobble(performance, np.ones(frames), 5.0)
+    if sets_down:
+        rest = -lowest_point(performance, action.object, take.rotation)
+        local[:, 1] += rise(frames, stop, frames - 6, 0.0, 1.0) * (rest - local[:, 1])
+        ahead = take.standing_room - take.near - BELLY - 0.05
+        local[:, 2] += rise(frames, stop, frames - 6, 0.0, max(0.0, ahead))
+        angles *= rise(frames, stop, frames - 6, 1.0, 0.0)[:, None]
+    place_held(performance, person, action.object, take, local, angles)
+    track.look_weight[:] = 0.25
+    _bend(performance, person, action, take, 0)
+    performance.hold(person, action.object, take, 0, frames)
+
+
+def _at_side(performance: Performance, action: Action, hand: int, raised: np.ndarray) -> None:
+    """A large thing hangs from one hand, its flat side along the leg.
+
+    raised: per frame, 0 on the ground, 1 hanging from the straight arm.
+    """
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    asset, track = performance.asset(action.object), performance.tracks[person]
+    sideways = asset.extents[0] < asset.extents[2]
+    hanging = track.person.shoulder_height - track.person.arm_length - 0.1
+    yaws = (0.0, 1.0) if sideways else (0.5, 1.5)
+    take = take_of(performance, person, action, Wish(longest=hanging - 0.1), yaws)
+    half = near_extent(
+        asset, euler_matrix(*np.array([[0.5 * np.pi], [0.0], [0.0]]))[0] @ take.rotation, 10.0
+    )
+    side = 1.0 if hand == 0 else -1.0
+    grip = np.array([side * max(0.25, half + 0.17), 0.0, 0.02])
+    rest = -lowest_point(performance, action.object, take.rotation)
+    local = np.zeros((frames, 3)) + grip - take.middle * [1.0, 0.0, 1.0]
+    local[:, 1] = rest + raised * (max(hanging - take.middle[1], rest + 0.05) - rest)
+    local[:, 1] += 0.01 * smooth_noise(rng, frames, 1)[:, 0] * raised
+    angles = wobble(performance, raised, 3.0)
+    look = track.look_at.copy()
+    place_held(performance, person, action.object, take, local, angles)
+    track.look_at, track.look_weight[:] = look, 1.0
+    _bend(performance, person, action, take, 0)
+    performance.hold(person, action.object, take, 0, frames)
+
+
+def put_on(performance: Performance, action: Action, lower: int) -> None:
+    """Carry the object some steps to another one and set it down on top of it."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    stop, down = performance.frame(0.55), frames - 5
+    root, heading = wander_path(performance, 0, stop, rng.uniform(0.6, 1.1), rng.uniform(-0.7, 0.7))
+    track = performance.set_path(person, root, heading)
+    take = take_of(performance, person, action)
+    base, ahead = stand_at(performance, lower, track, frames - 1, take.near)
+    rest = base - lowest_point(performance, action.object, take.rotation)
+    height = max(hold_heights(performance, person)["waist"] - take.middle[1], rest + 0.12)
+    local = np.zeros((frames, 3))
+    local[:, 1] = interpolate_keyframes(
+        frames, [0, stop - 2, down], [height, max(height, rest + 0.15), rest], stops=True
+    )
+    local[:, 2] = rise(frames, stop - 8, down - 3, take.near + BELLY + 0.05, ahead)
+    angles = wobble(performance, rise(frames, stop - 4, down - 2, 1.0, 0.0), 5.0)
+    place_held(performance, person, action.object, take, local, angles)
+    _bend(performance, person, action, take, 0)
+    release = frames if performance.is_continuous(action) else down + 1
+    performance.hold(person, action.object, take, 0, release)
+
+
+def hold(performance: Performance, action: Action) -> None:
+    """Stand and turn the thing about before the chest, stepping round a little."""
+    person = action.people[0]
+    rng, frames = performance.rng, performance.frames
+    turn = rng.choice([-1, 1]) * rng.uniform(0.3, 1.0)
+    root, heading = wander_path(performance, 4, frames - 4, 0.0, turn)
+    track = performance.set_path(person, root, heading)
+    take = take_of(performance, person, action)
+    heights = hold_heights(performance, person)
+    local = np.zeros((frames, 3))
+    local[:, 1] = rng.uniform(heights["waist"], heights["chest"]) - take.middle[1]
+    local[:, 2] = take.near + BELLY + 0.06
+    if len(take.grasps) == 1:
+        local[:, 0] = (0.16 if 0 in take.grasps else -0.16) - take.middle[0]
+    noise = smooth_noise(rng, frames, 3)
+    local += noise * [0.03, 0.05, 0.0] + [0.0, 0.0, 0.02] * np.abs(noise)
+    rest = -lowest_point(performance, action.object, take.rotation)
+    local[:, 1] = np.maximum(local[:, 1], rest + 0.02)
+    angles = wobble(performance, np.ones(frames), 11.0)
+    place_held(performance, person, action.object, take, local, angles)
+    track.look_weight[:] = 0.5
+    _bend(performance, person, action, take, 0)
+    performance.hold(person, action.object, take, 0, frames)
+
+
+MOTIONS = {"lift": lift, "carry": carry, "hold": hold}

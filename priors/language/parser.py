@@ -1,0 +1,254 @@
+"""From a sentence and the objects at hand to actions: who does what with which, what stands on what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hoijax.errors import UserError
+from priors.language.nouns import PartedObject, find_objects
+from priors.language.part_words import find_body_parts, find_object_parts
+from priors.language.sentence import (
+    DETERMINERS,
+    FORWARD,
+    OFF,
+    ON,
+    VerbMention,
+    Words,
+    find_people,
+    find_verbs,
+    library,
+    singular,
+    tokenise,
+)
+
+PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
+JOINING = {"with", "beside"}
+"""'a man with a friend' does it together; 'to a friend' does not."""
+HOW_TO_GIVE_A_GRAPH = (
+    "Or give the part affordance graph by hand: --pag file.json (docs/bundle.md shows one)."
+)
+
+
+@dataclass(frozen=True)
+class Action:
+    """Some people do one thing with one object."""
+
+    verb: str
+    """A canonical verb, a key of the library."""
+    word: str
+    """The base form found in the text, such as 'put' for the verb 'carry'."""
+    people: tuple[int, ...]
+    """Indices into the graph's people."""
+    object: int
+    """Index into the objects."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One object stands on (or in) another."""
+
+    upper: int
+    lower: int
+    phase: Literal["start", "end", "throughout"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a sentence says, before it becomes a graph."""
+
+    actions: tuple[Action, ...]
+    """The first is the primary one; no two are of the same people with the same object."""
+    relations: tuple[Relation, ...]
+    person_nouns: tuple[str, ...]
+    receivers: tuple[int, ...]
+    """People to whom something is thrown or given."""
+    arrivals: tuple[int, ...]
+    """Actions whose contact begins in the clip: 'sits down', beside 'sits'."""
+    effectors: tuple[tuple[int, str], ...]
+    """(action, body part): parts the text says it is done with; they replace the usual ones."""
+    touched: tuple[tuple[int, str], ...]
+    """(action, body part): parts the text says the object is on; they come on top."""
+    named_parts: tuple[tuple[int, str], ...]
+    """(object, part): parts of objects that the text names."""
+
+
+def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
+    """Actions and relations of a sentence over the given objects.
+
+    Raises UserError for a sentence without a known verb (it lists those known), and for objects of
+    which the sentence does not say what happens with them.
+    """
+    tokens = tokenise(text)
+    verbs = find_verbs(tokens)
+    if not verbs:
+        raise UserError(
+            f"no known verb in {text!r}. Known: {', '.join(library()['verbs'])} (and their "
+            f"inflections and common synonyms). {HOW_TO_GIVE_A_GRAPH}"
+        )
+    words = Words(tokens, verbs, find_people(tokens), find_objects(tokens, objects))
+    subjects, receivers = _subjects(words)
+    owners = _objects_of_clauses(words, objects)
+    actions, action_of_clause = _merge(words, subjects, owners)
+    relations = _relations(words, owners)
+    used = {a.object for a in actions} | {o for r in relations for o in (r.upper, r.lower)}
+    unused = [
+        f"{node.name!r}"
+        for o, node in enumerate(objects)
+        if o not in used and not words.mentions[o]
+    ]
+    if unused:
+        raise UserError(
+            f"{text!r} does not say what happens with {' and '.join(unused)}. Name every object in "
+            f"the sentence, or leave its mesh away. {HOW_TO_GIVE_A_GRAPH}"
+        )
+    effectors, touched = find_body_parts(words, action_of_clause)
+    nouns = {p: singular(m.noun) for m in reversed(words.people) for p in m.people}
+    count = max([*nouns, 0]) + 1
+    return Reading(
+        tuple(actions),
+        tuple(relations),
+        tuple(nouns.get(p, "person") for p in range(count)),
+        receivers,
+        _arrivals(words, action_of_clause),
+        effectors,
+        touched,
+        find_object_parts(words, objects, owners),
+    )
+
+
+def _subjects(words: Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
+    """(people of each clause, people at whom something is directed)."""
+    people: list[list[int]] = [[] for _ in words.verbs]
+    receivers: list[int] = []
+    group: list[int] | None = None  # where the last mention went
+    end = 0
+    for mention in words.people:
+        before = [i for i, v in enumerate(words.verbs) if v.position < mention.position]
+        after = [i for i, v in enumerate(words.verbs) if v.position > mention.position]
+        preposition = words.preposition(mention.position)
+        between = words.tokens[end : mention.position]
+        is_listed = end > 0 and between != [] and {*between} <= {"and", *DETERMINERS}
+        if is_listed:
+            pass  # 'by a man and a woman': as the man
+        elif not before:
+            group = people[0]
+        elif preposition == "by" and not people[before[-1]]:
+            group = people[before[-1]]  # 'is lifted by two men'
+        elif preposition in JOINING:
+            group = people[before[0]]
+        elif preposition is not None:
+            group = receivers
+        else:  # 'pushes a woman who sits', 'while another person holds'
+            group = people[after[0]] if after else None
+        if group is not None:
+            group.extend(p for p in mention.people if p not in group)
+        end = mention.position + 1
+    for clause in range(len(people)):
+        people[clause] = people[clause] or (people[clause - 1] if clause else [0])
+    return [tuple(sorted(group)) for group in people], tuple(receivers)
+
+
+def _objects_of_clauses(words: Words, objects: Sequence[PartedObject]) -> list[list[int]]:
+    """The objects that each verb is about."""
+    owners: list[list[int]] = []
+    free = [o for o in range(len(objects)) if not words.mentions[o]]
+    for clause, verb in enumerate(words.verbs):
+        entry = library()["verbs"][verb.verb]
+        ranked: list[tuple[int, int, int]] = []
+        for o, positions in enumerate(words.mentions):
+            for position in positions:
+                preposition = words.preposition(position) if position != verb.position else None
+                is_tool = entry.get("is_tool") and preposition in FORWARD
+                is_after = words.clause_of(position) == clause and position >= verb.position
+                if not is_after and not (is_tool and position < verb.position):
+                    continue
+                ranked.append((_preference(preposition, entry), position, o))
+        best = min(ranked)[:2] if ranked else None
+        found = [o for *key, o in ranked if tuple(key) == best]
+        if not found and clause:
+            found = owners[-1]  # 'picks up a box and throws it'
+        if not found:  # 'a person with a broom sweeps'
+            earlier = [o for o, m in enumerate(words.mentions) if m and m[0] < verb.position]
+            found = earlier[:1]
+        if not found:
+            later = [o for o, m in enumerate(words.mentions) if m]
+            found = free[:1] if free else later[:1]
+        owners.append(found)
+    return owners
+
+
+def _preference(preposition: str | None, entry: dict) -> int:
+    """How well a noun on this preposition serves as the verb's object; smaller is better."""
+    order: list[set[str | None]]
+    if entry.get("is_tool"):
+        order = [{*FORWARD}, {None}, {"from", "on"}]
+    elif entry.get("is_support"):
+        order = [{None}, {*ON}, {*FORWARD}]
+    else:
+        order = [{None}, {"against", "around"}, {*FORWARD}]
+    return next((rank for rank, group in enumerate(order) if preposition in group), len(order))
+
+
+def _merge(
+    words: Words, subjects: list[tuple[int, ...]], owners: list[list[int]]
+) -> tuple[list[Action], list[int]]:
+    """(actions, the action that each clause went into), the primary action first.
+
+    Of several verbs of the same people with the same object the last counts, unless it only
+    prepares ('picks up and throws' is to throw).
+    """
+    rules = library()["verbs"]
+    chosen: dict[tuple[tuple[int, ...], int], tuple[int, VerbMention]] = {}
+    keys: list[tuple[tuple[int, ...], int]] = []
+    for clause, verb in enumerate(words.verbs):
+        people, things = subjects[clause], owners[clause]
+        pairs = [(people, thing) for thing in things]
+        if len(people) == len(things) > 1:  # two people, two chairs: one each
+            pairs = [((p,), thing) for p, thing in zip(people, things, strict=True)]
+        for key in pairs:
+            old = chosen.get(key)
+            if old is None or not rules[verb.verb].get("is_preparation"):
+                chosen[key] = (old[0] if old else clause, verb)
+        keys.append(pairs[0])
+
+    def rank(key: tuple[tuple[int, ...], int]) -> tuple[bool, int]:
+        clause, verb = chosen[key]  # 'a man sitting on a chair lifts a box' is to lift
+        return words.tokens[verb.position].endswith("ing"), clause
+
+    order = sorted(chosen, key=rank)
+    actions = [Action(chosen[k][1].verb, chosen[k][1].word, *k) for k in order]
+    return actions, [order.index(key) for key in keys]
+
+
+def _arrivals(words: Words, action_of_clause: list[int]) -> tuple[int, ...]:
+    after = [words.tokens[v.position + 1 : v.position + 3] for v in words.verbs]
+    found = {
+        action
+        for action, verb, following in zip(action_of_clause, words.verbs, after, strict=True)
+        if verb.verb == "sit" and ("down" in following or verb.word.endswith("a seat"))
+    }
+    return tuple(sorted(found))
+
+
+def _relations(words: Words, owners: list[list[int]]) -> list[Relation]:
+    """Objects that stand on others, from the prepositions their nouns hang on."""
+    relations: list[Relation] = []
+    main = {o for group in owners for o in group}
+    for o, positions in enumerate(words.mentions):
+        for position in positions:
+            clause = words.clause_of(position)
+            verb, preposition = words.verbs[clause], words.preposition(position)
+            partner = next((p for p in owners[clause] if p != o), None)
+            if partner is None or o in owners[clause]:
+                continue
+            phase = None
+            if preposition in OFF:
+                phase = "start"
+            elif preposition in ON and o not in main:
+                is_end = preposition in ("onto", "into") or verb.word in PUT_WORDS
+                phase = "end" if is_end or verb.verb in ("lift", "throw") else "throughout"
+            if phase:
+                relations.append(Relation(partner, o, phase))
+            elif preposition in FORWARD and words.tokens[position + 1 : position + 2] == ["on"]:
+                relations.append(Relation(o, partner, "throughout"))
+    return list(dict.fromkeys(relations))

@@ -1,0 +1,290 @@
+"""BlazePose: keypoints and mask of people with real weights, on the CPU, out of a registry package.
+
+Bazarevsky et al., "BlazePose: On-device real-time body pose tracking" (2020). A single-shot detector
+finds the hips and the circle around a body; the landmark network reads 33 points and a mask in the
+square turned upright by them, and two more points that place the square of the next frame. The
+weights are MediaPipe's (Apache-2.0), see `priors.models.packaged`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
+from numpy import ndarray
+
+from hoijax.errors import UserError
+from priors.models.packaged import (
+    MASK_LEVEL,
+    MEDIAPIPE,
+    Region,
+    TfliteModel,
+    mask_box,
+    mediapipe_file,
+    prompt_box,
+    single_person_prompt,
+)
+from priors.protocols import Detection, ModelId, Prompt, Tracks
+
+DETECTOR_FILE = "pose_detection/pose_detection.tflite"
+LANDMARK_FILE = "pose_landmark/pose_landmark_full.tflite"
+MODEL_NAME = f"{MEDIAPIPE}/{LANDMARK_FILE}"
+ANCHOR_GRIDS = ((28, 2), (14, 2), (7, 6))
+"""(cells a side, anchors a cell) of the detector's output, coarser and coarser."""
+CIRCLE_MARGIN = 1.25  # side of the crop over the diameter of the body's circle
+SEARCH_MARGIN = 1.4  # side of the square searched for a person over the longer side of the box
+OVERLAP = 0.3  # circles that overlap more than this (intersection over union) are one person
+LANDMARKS = 39
+HIPS, REACH = 33, 34  # the two landmarks that place the next square
+PERSON_WORDS = frozenset(
+    [
+        "person",
+        "people",
+        "human",
+        "man",
+        "woman",
+        "boy",
+        "girl",
+        "child",
+        "adult",
+        "body",
+        "someone",
+    ]
+)
+LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
+NECK, OPENPOSE_HIPS = 1, (8, 11)
+HIPS_INWARD, HIPS_DOWN = 0.41, 0.13
+"""BlazePose marks hips wider and higher than the joints of SMPL bodies: shares of the way to their
+middle, and of the way from the neck to it. Fitted to six rendered clips of Anny; leaving one out, the
+error of its hips falls from 7-18 to 4-7 pixels of a 250 pixel person."""
+OPENPOSE_FROM_LANDMARKS = np.array(
+    [0, -1, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7]
+)
+"""BlazePose landmark of every OpenPose-18 point; -1, the neck, is the middle of the shoulders."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """One person in one picture."""
+
+    landmarks: Float[ndarray, "39 3"]
+    """u, v in pixels; confidence (visible and inside the picture) in [0, 1]."""
+    presence: float
+    """Probability that the square shows a person."""
+    mask: Float32[ndarray, "H W"]
+    """Probability that a pixel shows the person."""
+
+    @property
+    def openpose(self) -> Float[ndarray, "18 3"]:
+        """OpenPose-18; the neck is as sure as the less sure shoulder, the hips are the joints."""
+        points = self.landmarks[OPENPOSE_FROM_LANDMARKS]
+        shoulders = self.landmarks[[LEFT_SHOULDER, RIGHT_SHOULDER]]
+        points[NECK, :2], points[NECK, 2] = shoulders[:, :2].mean(0), shoulders[:, 2].min()
+        hips = points[list(OPENPOSE_HIPS), :2]
+        middle = hips.mean(0)
+        down = HIPS_DOWN * (middle - points[NECK, :2])
+        points[list(OPENPOSE_HIPS), :2] = hips + HIPS_INWARD * (middle - hips) + down
+        return points
+
+    @property
+    def next_region(self) -> Region:
+        """The square of this person in the next picture."""
+        return body_region(self.landmarks[HIPS, :2], self.landmarks[REACH, :2])
+
+    @property
+    def box(self) -> Float[ndarray, " 4"]:
+        """Box of the mask, or of the sure landmarks where the mask is empty."""
+        mask = self.mask > MASK_LEVEL
+        if mask.any():
+            return mask_box(mask)
+        sure = self.landmarks[:33, :2][self.landmarks[:33, 2] >= np.median(self.landmarks[:33, 2])]
+        return np.concatenate([sure.min(0), sure.max(0)])
+
+
+@dataclass(frozen=True)
+class BlazePoseSettings:
+    """What counts as a person."""
+
+    detection: float = 0.5
+    """Least probability of the detector."""
+    presence: float = 0.5
+    """Least probability of the landmark network that its square shows a person."""
+
+
+class BlazePose:
+    """Keypoints of one person (`KeypointModel`), people as boxes (`Detector`), one person's mask
+    (`VideoSegmenter`): three roles of one pair of small networks.
+
+    Weak where a person is seen from very near or lies down, and where people cover each other. Its
+    mask takes what a person holds before the body for a part of the person: subtract the masks of
+    objects (`priors.observe.assemble` lets the smaller mask win).
+    """
+
+    def __init__(self, settings: BlazePoseSettings | None = None):
+        self.settings = settings or BlazePoseSettings()
+
+    @cached_property
+    def _detector(self) -> TfliteModel:
+        return TfliteModel(mediapipe_file(DETECTOR_FILE))
+
+    @cached_property
+    def _landmarks(self) -> TfliteModel:
+        return TfliteModel(mediapipe_file(LANDMARK_FILE))
+
+    @property
+    def model_id(self) -> ModelId:
+        return ModelId(MODEL_NAME)
+
+    def keypoints(
+        self,
+        frames: UInt8[ndarray, "T H W 3"],
+        boxes: Float[ndarray, "T 4"],
+        present: Bool[ndarray, " T"],
+    ) -> Float[ndarray, "T 18 3"]:
+        """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where not found."""
+        poses = self.poses(frames, boxes, present)
+        found = [np.zeros((18, 3)) if pose is None else pose.openpose for pose in poses]
+        return np.stack(found).astype(np.float32) if found else np.zeros((0, 18, 3), np.float32)
+
+    def detect(self, image: UInt8[ndarray, "H W 3"], phrases: Sequence[str]) -> list[Detection]:
+        """People, best first, for every phrase that means a person.
+
+        Raises UserError for phrases that do not: this model knows people only.
+        """
+        other = [p for p in phrases if not PERSON_WORDS & set(p.lower().replace(".", " ").split())]
+        if other:
+            raise UserError(
+                f"BlazePose detects people only, not {', '.join(repr(p) for p in other)}. Use "
+                "Grounding DINO (--detector grounding-dino) for objects, or give their masks."
+            )
+        poses = [pose for region in self._search(image) if (pose := self._read(image, region))]
+        poses.sort(key=lambda pose: -pose.presence)
+        return [
+            Detection(phrase, pose.box, pose.presence)
+            for pose in poses
+            for phrase in range(len(phrases))
+        ]
+
+    def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
+        """Mask of one person over a clip, from one prompt in any frame; score: presence."""
+        prompt = single_person_prompt(prompts, "BlazePose")
+        count, height, width = frames.shape[:3]
+        masks, scores = np.zeros((1, count, height, width), bool), np.zeros((1, count), np.float32)
+        for order in (range(prompt.frame, count), range(prompt.frame - 1, -1, -1)):
+            box, region = prompt_box(prompt), None
+            for t in order:
+                pose = self._follow(frames[t], box, region)
+                if pose is not None:
+                    masks[0, t], scores[0, t] = pose.mask > MASK_LEVEL, pose.presence
+                    box, region = pose.box, pose.next_region
+        return Tracks(masks, scores)
+
+    def poses(
+        self,
+        frames: UInt8[ndarray, "T H W 3"],
+        boxes: Float[ndarray, "T 4"],
+        present: Bool[ndarray, " T"],
+    ) -> list[Pose | None]:
+        """All that is read of the person in each frame; None where it is absent or not found."""
+        found: list[Pose | None] = []
+        region = None
+        for image, box, is_there in zip(frames, boxes, present, strict=True):
+            pose = self._follow(image, box, region) if is_there else None
+            region = None if pose is None else pose.next_region
+            found.append(pose)
+        return found
+
+    def _follow(self, image: ndarray, box: ndarray, region: Region | None) -> Pose | None:
+        """The square that the frame before left, else a search in the box, else the box itself."""
+        if region is not None and _is_near(region, box):
+            pose = self._read(image, region)
+            if pose is not None:
+                return pose
+        around = Region.around(box, SEARCH_MARGIN)
+        found = [r for r in self._search(image, around) if _is_near(r, box)]
+        for candidate in (*found[:1], Region.around(box, CIRCLE_MARGIN)):
+            pose = self._read(image, candidate)
+            if pose is not None:  # once more, in the square that the landmarks themselves ask for
+                return self._read(image, pose.next_region) or pose
+        return None
+
+    def _search(self, image: ndarray, around: Region | None = None) -> list[Region]:
+        """Squares of the people in a region of the picture (or all of it), best first."""
+        height, width = image.shape[:2]
+        around = around or Region.around(np.array([0.0, 0.0, width, height]))
+        size = self._detector.input_size
+        outputs = self._detector(around.crop(image, size).astype(np.float32) / 127.5 - 1)
+        scores = _sigmoid(outputs[(len(ANCHORS), 1)][:, 0])
+        points = outputs[(len(ANCHORS), 12)][:, 4:8].reshape(-1, 2, 2) / size
+        points = around.to_picture(points + ANCHORS[:, None])
+        kept: list[Region] = []
+        for i in np.argsort(-scores):
+            if scores[i] < self.settings.detection or len(kept) == 16:
+                break
+            region = body_region(points[i, 0], points[i, 1])
+            if all(_overlap(region, other) < OVERLAP for other in kept):
+                kept.append(region)
+        return kept
+
+    def _read(self, image: ndarray, region: Region) -> Pose | None:
+        """Landmarks and mask in a square, None where it does not show a person."""
+        height, width = image.shape[:2]
+        size = self._landmarks.input_size
+        outputs = self._landmarks(region.crop(image, size).astype(np.float32) / 255)
+        presence = float(outputs[(1,)][0])
+        if presence < self.settings.presence:
+            return None
+        rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)
+        pixels = region.to_picture(rows[:, :2] / size)
+        inside = ((pixels >= 0) & (pixels <= (width, height))).all(-1)
+        confidence = _sigmoid(rows[:, 3]) * _sigmoid(rows[:, 4]) * inside
+        mask = region.paste(_sigmoid(outputs[(size, size, 1)][..., 0]), height, width)
+        return Pose(np.concatenate([pixels, confidence[:, None]], -1), presence, mask)
+
+
+def body_region(hips: Float[ndarray, " 2"], reach: Float[ndarray, " 2"]) -> Region:
+    """The square around a body, turned so that the body stands upright in it.
+
+    `reach` is the point on the body's circle above its middle: the circle's radius and direction.
+    """
+    up = np.asarray(reach, np.float64) - hips
+    radius = float(np.linalg.norm(up))
+    return Region(
+        np.asarray(hips, np.float64),
+        max(2 * CIRCLE_MARGIN * radius, 1.0),
+        float(np.arctan2(up[0], -up[1])),
+    )
+
+
+def detector_anchors() -> Float[ndarray, "2254 2"]:
+    """Centres of the detector's anchors in shares of its picture, in the order of its output."""
+    grids = []
+    for cells, repeat in ANCHOR_GRIDS:
+        middle = (np.arange(cells) + 0.5) / cells
+        u, v = np.meshgrid(middle, middle)
+        grids.append(np.repeat(np.stack([u, v], -1).reshape(-1, 2), repeat, axis=0))
+    return np.concatenate(grids)
+
+
+ANCHORS = detector_anchors()
+
+
+def _is_near(region: Region, box: ndarray) -> bool:
+    """Whether a square's centre lies in a box and it is not far larger or smaller."""
+    box = np.asarray(box, np.float64)
+    longest = max(*(box[2:] - box[:2]), 1.0)
+    inside = (region.centre >= box[:2]).all() and (region.centre <= box[2:]).all()
+    return bool(inside and 0.4 * longest < region.side < 4 * longest)
+
+
+def _overlap(a: Region, b: Region) -> float:
+    """Intersection over union of two squares, both taken upright."""
+    shared = 0.5 * (a.side + b.side) - np.abs(a.centre - b.centre)
+    shared = np.clip(shared, 0, min(a.side, b.side))
+    common = float(shared[0] * shared[1])
+    return common / (a.side**2 + b.side**2 - common)
+
+
+def _sigmoid(x: ndarray) -> ndarray:
+    return (0.5 + 0.5 * np.tanh(0.5 * np.asarray(x))).astype(x.dtype)

@@ -1,0 +1,120 @@
+"""What of the frozen priors is on this machine: packages, weights, and what each model needs.
+
+No network is used: weights are looked for in the hub's own cache folder. Memory is computed from
+numbers of parameters, not measured.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from priors.models.registry import CHOICES, DEFAULTS, Choice
+
+__all__ = ["hub_cache", "lacks", "memory_text", "report", "weights_text"]
+
+PACKAGES = {
+    "torch": 'pip install "hoijax[priors]"',
+    "transformers": 'pip install "hoijax[priors]"',
+    "diffusers": 'pip install "hoijax[priors]"',
+    "accelerate": 'pip install "hoijax[priors]"',
+    "openai": 'pip install "hoijax[priors]"',
+    "xgrammar": "pip install --no-deps xgrammar apache-tvm-ffi",
+    "mediapipe": "pip install --no-deps mediapipe==0.10.21",
+    "ai_edge_litert": "pip install ai-edge-litert",
+    "gvhmr": "optional, non-commercial licence: docs/priors.md",
+    "ray": 'pip install "hoijax[cluster]"',
+}
+BYTES = 2  # float16 or bfloat16, as models run on a GPU
+GIB = 2**30
+
+
+def report() -> dict[str, str]:
+    """Finding by name: packages, then every model with its weights and its memory."""
+    found = {}
+    for name, remedy in PACKAGES.items():
+        is_there = importlib.util.find_spec(name) is not None
+        found[f"prior: {name}"] = "installed" if is_there else f"not installed ({remedy})"
+    found["prior weights kept in"] = str(hub_cache())
+    for role, choices in CHOICES.items():
+        for name, choice in choices.items():
+            if choice.source and (choice.parts or choice.needs):
+                star = " (default)" if DEFAULTS[role] == name else ""
+                found[f"{role}: {name}{star}"] = _model_text(choice)
+    found["prior memory"] = "computed from parameters at 2 bytes each, not measured"
+    return found
+
+
+def _model_text(choice: Choice) -> str:
+    missing = [p for p in choice.needs if importlib.util.find_spec(p) is None]
+    parts = [f"needs {', '.join(missing)}"] if missing else []
+    if "/" in choice.id and choice.takes != "body":
+        parts.append(weights_text(choice))
+    if choice.parts:
+        parts.append(memory_text(choice))
+    if choice.licence:
+        parts.append(choice.licence)
+    return "; ".join(parts)
+
+
+def lacks(choice: Choice, *, own_weights: bool) -> list[str]:
+    """What a model needs and this machine does not have: packages, and weights where the network is
+    switched off (HF_HUB_OFFLINE).
+
+    own_weights: the user named other weights than the choice's.
+    """
+    needed = list(choice.needs)
+    if choice.takes == "model_id":
+        needed += ["torch", "transformers"]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    found = [f"{name} is not installed ({PACKAGES[name]})" for name in missing]
+    is_offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    if is_offline and choice.takes == "model_id" and not own_weights:
+        found += [
+            f"{hub_id} is not on this machine, and HF_HUB_OFFLINE is set: "
+            f"`hf download {hub_id}` where there is a network"
+            for hub_id in (choice.id, *choice.also)
+            if not _is_cached(hub_id)
+        ]
+    return found
+
+
+def _is_cached(hub_id: str) -> bool:
+    folder = hub_cache() / f"models--{hub_id.replace('/', '--')}"
+    snapshots = folder / "snapshots"
+    is_whole = snapshots.is_dir() and any(snapshots.iterdir())
+    return is_whole and not list((folder / "blobs").glob("*.incomplete"))
+
+
+def hub_cache() -> Path:
+    """Where huggingface_hub keeps what it fetched."""
+    if chosen := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(chosen)
+    home = os.environ.get("HF_HOME")
+    if home is None:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        home = Path(base) / "huggingface"
+    return Path(home) / "hub"
+
+
+def weights_text(choice: Choice) -> str:
+    """Whether a model's weights are in the hub's cache, and how large what is there is."""
+    texts = []
+    for hub_id in (choice.id, *choice.also):
+        folder = hub_cache() / f"models--{hub_id.replace('/', '--')}"
+        is_whole = _is_cached(hub_id)
+        blobs = [p for p in (folder / "blobs").glob("*") if p.is_file()]
+        size = sum(p.stat().st_size for p in blobs) / GIB
+        state = f"{size:.1f} GiB cached" if is_whole else "not cached"
+        if not is_whole and blobs:
+            state = f"only part of it cached ({size:.1f} GiB)"
+        texts.append(f"{hub_id}: {state}")
+    return ", ".join(texts)
+
+
+def memory_text(choice: Choice) -> str:
+    """GPU memory of the weights: all of them at once, and the largest network alone."""
+    total, largest = sum(choice.parts.values()), max(choice.parts.values())
+    text = f"{total * 1e9 * BYTES / GIB:.2g} GiB of weights"
+    if len(choice.parts) > 1:
+        text += f", {largest * 1e9 * BYTES / GIB:.2g} GiB with --memory model"
+    return text

@@ -1,0 +1,298 @@
+"""Body motion from a clip: our own fit, or GVHMR where the user has installed it.
+
+GVHMR (Shen et al., "World-Grounded Human Motion Recovery via Gravity-View Coordinates", SIGGRAPH Asia
+2024) is licensed for research and non-profit use only. It is neither part of hoijax nor a dependency:
+the optional PyPI package `gvhmr` is used as it is, if it is there.
+"""
+
+import importlib.util
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy import ndarray
+
+from hoijax.bodies import load_body
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.errors import UserError
+from hoijax.geometry.transforms import compose_rigid
+from priors.masks import sample_pixels
+from priors.models.ground import estimate_ground
+from priors.models.torch_runtime import TorchSettings, device_and_dtype, readable_errors, require
+from priors.protocols import BodyMotion, ModelId, PointMaps, Video
+
+STAGE = "body"
+FIT_POINTS = 512  # points of the point map that the fit gets for every frame
+LEAST_CONFIDENCE = 0.2
+LEAST_KEYPOINTS = 5  # a frame with fewer sure keypoints does not show a body
+GVHMR_REPOSITORY = "ryanrudes/gvhmr"
+GVHMR_CHECKPOINT = "gvhmr_siga24_release.ckpt"
+GVHMR_INSTALL = (
+    "pip install gvhmr yacs (its licence allows research and non-profit use only; it also needs your "
+    "SMPL-X file and its checkpoints, see https://github.com/ryanrudes/gvhmr)"
+)
+BOX_ENLARGED = 1.2  # of the person's box, as GVHMR is trained
+BOX_ASPECT = 192 / 256  # width over height of the crops it is trained on
+COCO_FROM_OPENPOSE = np.array([0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10])
+BETAS, BODY_JOINTS = 10, 21
+
+
+class FittedBody:
+    """`BodyRecovery` by our own optimiser: keypoints and point map, no weights (priors.models.body_fit)."""
+
+    def __init__(self, body_name: str = "anny"):
+        """body_name: "anny", or the path of the user's SMPL-X or SMPL-H file."""
+        self.body_name = body_name
+
+    @cached_property
+    def _body(self) -> SkinnedBody:
+        return load_body(self.body_name)
+
+    @property
+    def model_id(self) -> ModelId:
+        from priors.models.body_fit import MODEL_ID
+
+        return MODEL_ID
+
+    def recover(
+        self,
+        video: Video,
+        keypoints: Float[ndarray, "T 18 3"],
+        person_masks: Bool[ndarray, "T H W"],
+        maps: PointMaps,
+        other_masks: Bool[ndarray, "T H W"] | None = None,
+    ) -> BodyMotion:
+        """The person's motion over a camera that stands still, on the ground that the maps show.
+
+        Raises UserError where no frame shows enough of a person.
+        """
+        from priors.models.body_fit import fit_body
+
+        check_person(keypoints, person_masks)
+        ground = estimate_ground(maps, person_masks, other_masks=other_masks)
+        usable = maps.valid & person_masks & np.isfinite(maps.points).all(-1)
+        chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))
+        points = maps.points.reshape(len(chosen), -1, 3)[np.arange(len(chosen))[:, None], chosen]
+        return fit_body(
+            keypoints,
+            maps.intrinsics,
+            np.tile(ground.T_world_camera, (len(keypoints), 1, 1)),
+            body=self._body,
+            person_points=np.where(mask[..., None], points, 0).astype(np.float32),
+            person_point_mask=mask,
+            fps=float(video.fps),
+        )
+
+
+class Gvhmr:
+    """`BodyRecovery` by GVHMR's network and HMR2 features, on our keypoints, boxes and intrinsics.
+
+    For a camera that stands still. Needs the package `gvhmr` (non-commercial licence), its two
+    checkpoints, and the user's SMPL-X file, which also becomes the bundle's body.
+    """
+
+    def __init__(
+        self,
+        smplx_file: str,
+        model_id: ModelId = ModelId(GVHMR_REPOSITORY),  # noqa: B008 - frozen
+        runtime: TorchSettings | None = None,
+    ):
+        """smplx_file: SMPLX_NEUTRAL.npz. model_id: hub repository of the checkpoints, or the path of
+        the network's checkpoint or its directory."""
+        self.body_name, self._model_id = smplx_file, model_id
+        self.runtime = runtime or TorchSettings()
+
+    @property
+    def model_id(self) -> ModelId:
+        return self._model_id
+
+    @cached_property
+    def _body(self) -> SkinnedBody:
+        return load_body(self.body_name)
+
+    @cached_property
+    def _network(self) -> Any:
+        """The network, from a checkpoint that was first seen to hold nothing but tensors."""
+        require_gvhmr()
+        from gvhmr.inference import hub
+        from gvhmr.inference.model import GVHMR
+
+        device, _ = device_and_dtype(self.runtime)
+        with readable_errors(STAGE, self._model_id, loading=True):
+            path = local_checkpoint(self._model_id) or Path(
+                hub.ensure_gvhmr_ckpt(self._model_id.name, revision=self._model_id.revision)
+            )
+            refuse_pickled_code(path)
+            return GVHMR.from_pretrained(ckpt_path=str(path), device=device)
+
+    def recover(
+        self,
+        video: Video,
+        keypoints: Float[ndarray, "T 18 3"],
+        person_masks: Bool[ndarray, "T H W"],
+        maps: PointMaps,
+        other_masks: Bool[ndarray, "T H W"] | None = None,
+    ) -> BodyMotion:
+        """The person's motion in a world with gravity, lowest vertex of the clip on the ground."""
+        check_person(keypoints, person_masks)
+        require_gvhmr()
+        with readable_errors(STAGE, self._model_id, smaller="fewer frames"):
+            data = self._inputs(video, keypoints, person_masks, maps)
+            found = self._network.predict(data, static_cam=True, world_from_incam=True)
+        world, camera = (
+            {k: v.detach().cpu().float().numpy() for k, v in found[f"smpl_params_{name}"].items()}
+            for name in ("global", "incam")
+        )
+        return to_body_motion(world, camera, self._body)
+
+    def _inputs(self, video: Video, keypoints: ndarray, masks: ndarray, maps: PointMaps) -> dict:
+        torch = require("torch")
+        boxes = torch.from_numpy(square_boxes(masks))
+        coco = np.asarray(keypoints, np.float32)[:, COCO_FROM_OPENPOSE]
+        frames = len(coco)
+        still = torch.tensor([1.0, 0, 0, 0, 1, 0]).repeat(frames, 1)  # no turn, 6D rotation
+        return {
+            "length": torch.tensor(frames),
+            "kp2d": torch.from_numpy(coco),
+            "bbx_xys": boxes,
+            "K_fullimg": torch.from_numpy(np.asarray(maps.intrinsics, np.float32)),
+            "cam_angvel": still,
+            "f_imgseq": self._features(video, boxes),
+        }
+
+    def _features(self, video: Video, boxes: Any) -> Any:
+        """(T, 1024) HMR2 image features of the person's crops."""
+        from gvhmr.utils.assets import HMR2_CKPT
+        from gvhmr.utils.imgcrop import get_batch
+
+        if not Path(HMR2_CKPT).is_file():
+            raise UserError(
+                f"{STAGE}: GVHMR's image features need {HMR2_CKPT}. Fetch it with `gvhmr download`, "
+                "or set GVHMR_CHECKPOINTS to the folder that holds it"
+            )
+        features = require("gvhmr.utils.preproc.vitfeat_extractor", remedy=GVHMR_INSTALL)
+        crops, boxes = get_batch(video.frames, boxes, img_ds=1.0, path_type="np")
+        return features.Extractor().extract_video_features(crops.float(), boxes)
+
+
+def require_gvhmr() -> None:
+    """Raises UserError, with the licence, where the package is not installed."""
+    if importlib.util.find_spec("gvhmr") is None:
+        raise UserError(
+            f"{STAGE}: GVHMR is not installed. Use our own fit (--body fit), or: {GVHMR_INSTALL}"
+        )
+
+
+def local_checkpoint(model_id: ModelId) -> Path | None:
+    """The checkpoint that a path names: a file, or a directory that holds it; None for a hub id."""
+    path = Path(model_id.name).expanduser()
+    if path.is_dir():
+        found = sorted(path.rglob(GVHMR_CHECKPOINT))
+        if not found:
+            raise UserError(f"{STAGE}: the directory {path} holds no {GVHMR_CHECKPOINT}")
+        return found[0]
+    return path if path.is_file() else None
+
+
+def refuse_pickled_code(path: Path) -> None:
+    """Raises UserError for a checkpoint that holds anything but tensors and plain values.
+
+    GVHMR reads its checkpoint with a full unpickler; after this look at it that is safe.
+    """
+    torch = require("torch")
+    import pickle
+
+    if not path.is_file():
+        raise UserError(f"{STAGE}: there is no checkpoint {path}")
+    try:
+        torch.load(path, map_location="meta", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(
+            f"{STAGE}: {path} is damaged or holds more than weights, and is not loaded. Fetch it again"
+        ) from error
+
+
+def check_person(keypoints: Float[ndarray, "T 18 3"], masks: Bool[ndarray, "T H W"]) -> None:
+    """Raises UserError where no body can be recovered: too few keypoints, or an empty mask."""
+    if len(keypoints) != len(masks):
+        raise UserError(f"{STAGE}: {len(keypoints)} frames of keypoints, {len(masks)} of masks")
+    sure = (keypoints[..., 2] >= LEAST_CONFIDENCE).sum(-1) >= LEAST_KEYPOINTS
+    if not sure.any():
+        raise UserError(
+            f"{STAGE}: no person found: no frame has {LEAST_KEYPOINTS} keypoints with a confidence "
+            f"of {LEAST_CONFIDENCE}. Try another seed or clip, or another keypoint model (--keypoints)"
+        )
+    if not masks.any():
+        raise UserError(
+            f"{STAGE}: the person's mask is empty in all frames. Run the masks again with another "
+            "detector (--detector), or give masks by hand (--masks)"
+        )
+
+
+def square_boxes(masks: Bool[ndarray, "T H W"]) -> Float[ndarray, "T 3"]:
+    """Centre and side of the person's crop in every frame, as GVHMR is trained; frames without a
+    mask are filled in between their neighbours."""
+    from priors.masks import mask_boxes
+
+    boxes, present = mask_boxes(masks)
+    size = boxes[:, 2:] - boxes[:, :2]
+    side = BOX_ENLARGED * np.maximum(size[:, 1], size[:, 0] / BOX_ASPECT)
+    rows = np.column_stack([0.5 * (boxes[:, :2] + boxes[:, 2:]), side])
+    frames, known = np.arange(len(rows)), np.flatnonzero(present)
+    filled = [np.interp(frames, known, rows[known, i]) for i in range(3)]
+    return np.stack(filled, -1).astype(np.float32)
+
+
+def to_body_motion(
+    world: dict[str, ndarray], camera: dict[str, ndarray], body: SkinnedBody
+) -> BodyMotion:
+    """SMPL-X parameters in GVHMR's world and in the camera, as one motion over the ground.
+
+    Both describe the same body, so they say where the camera is: its rotation is the turn from one
+    root orientation to the other, and its place follows from the pelvis.
+    """
+    from scipy.spatial.transform import Rotation
+
+    frames = len(world["transl"])
+    betas = world["betas"].reshape(-1, BETAS).mean(0).astype(np.float32)
+    rest_joints = np.asarray(body.shape(betas).joints_rest, np.float32)
+    rotations = np.zeros((frames, 55, 3), np.float32)
+    rotations[:, 0] = world["global_orient"]
+    rotations[:, 1 : 1 + BODY_JOINTS] = world["body_pose"].reshape(frames, BODY_JOINTS, 3)
+    turn = Rotation.from_rotvec(world["global_orient"].astype(np.float64))
+    turn *= Rotation.from_rotvec(camera["global_orient"].astype(np.float64)).inv()
+    pelvis_world = rest_joints[0] + world["transl"]
+    pelvis_camera = rest_joints[0] + camera["transl"]
+    place = pelvis_world - turn.apply(pelvis_camera)
+    lowest = _lowest_point(body, betas, rotations, world["transl"])
+    down = np.array([0.0, lowest, 0.0], np.float32)
+    return BodyMotion(
+        rotations=rotations,
+        translations=(world["transl"] - down).astype(np.float32),
+        betas=betas,
+        rest_joints=rest_joints,
+        Ts_world_camera=compose_rigid(turn.as_matrix(), place - down).astype(np.float32),
+    )
+
+
+@jax.jit
+def _heights(shaped: ShapedBody, rotations: Array, translations: Array) -> Array:
+    """(T,) height of the lowest vertex of every frame; one frame after the other, to save memory."""
+
+    def lowest(frame):
+        return jnp.min(shaped.pose(*frame).vertices_world[:, 1])
+
+    return jax.lax.map(lowest, (rotations, translations))
+
+
+def _lowest_point(
+    body: SkinnedBody, betas: ndarray, rotations: ndarray, translations: ndarray
+) -> float:
+    """Height of the lowest vertex of the clip; the 5th percentile over frames, against outliers."""
+    shaped = body.shape(jnp.asarray(betas))
+    heights = _heights(shaped, jnp.asarray(rotations), jnp.asarray(translations, jnp.float32))
+    return float(np.percentile(np.asarray(heights), 5))

@@ -1,0 +1,208 @@
+"""Masks of people, objects and parts over a clip: SAM 2 (Ravi et al., 2024), in transformers.
+
+Every entity is prompted once, by a box or a mask in any frame, and propagated both ways. Frames are
+resized as the model asks for them and stale memories are dropped, so a clip's length costs main
+memory only for its masks.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from hoijax.errors import UserError
+from priors.models.torch_runtime import (
+    TorchSettings,
+    device_and_dtype,
+    load_pretrained,
+    readable_errors,
+    require,
+)
+from priors.protocols import ModelId, Prompt, Tracks
+
+STAGE = "masks"
+SAM2_LARGE = ModelId("facebook/sam2.1-hiera-large")
+IMAGE_MEAN, IMAGE_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PRESENT = 0.5  # an entity seen with less than this probability has an empty mask
+BOX_CORNERS = (2, 3)  # SAM's point labels of a box's top-left and bottom-right corner
+
+
+class Sam2Segmenter:
+    """`VideoSegmenter` by SAM 2; the network is loaded at the first call."""
+
+    def __init__(self, model_id: ModelId = SAM2_LARGE, runtime: TorchSettings | None = None):
+        """model_id: hub id or directory, in transformers format."""
+        self._model_id, self.runtime = model_id, runtime or TorchSettings()
+
+    @property
+    def model_id(self) -> ModelId:
+        return self._model_id
+
+    @cached_property
+    def _network(self) -> Any:
+        transformers = require("transformers", "torch")
+        device, dtype = device_and_dtype(self.runtime)
+        network = load_pretrained(
+            transformers.Sam2VideoModel, self._model_id, stage=STAGE, dtype=dtype
+        )
+        return network.to(device)
+
+    def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
+        """Masks of all prompted entities in all frames; masks of different entities may overlap.
+
+        Raises UserError for prompts outside the clip or without area, and when memory runs out.
+        """
+        torch = require("torch")
+        count, height, width = frames.shape[:3]
+        check_prompts(prompts, count, height, width)
+        masks = np.zeros((len(prompts), count, height, width), bool)
+        scores = np.zeros((len(prompts), count), np.float32)
+        with (
+            readable_errors(STAGE, self._model_id, smaller="fewer frames"),
+            torch.inference_mode(),
+        ):
+            # Entities do not see each other in SAM 2, so those of one frame share a session.
+            for frame in sorted({prompt.frame for prompt in prompts}):
+                chosen = [i for i, prompt in enumerate(prompts) if prompt.frame == frame]
+                session = self._session(frames)
+                for i in chosen:
+                    self._add(session, i, prompts[i], height, width)
+                session.obj_with_new_inputs = list(chosen)
+                for t, logits, presence in self._propagate(session, frame, height, width):
+                    seen = presence >= PRESENT
+                    masks[chosen, t] = (logits > 0) & seen[:, None, None]
+                    scores[chosen, t] = presence
+        return Tracks(masks, scores)
+
+    def _session(self, frames: ndarray) -> Any:
+        size = _image_size(self._network.config)
+        session_class = _lazy_session_class()
+        return session_class(frames, size, device=self._network.device, dtype=self._network.dtype)
+
+    def _add(self, session: Any, entity: int, prompt: Prompt, height: int, width: int) -> None:
+        """One entity's prompt, in the pixels of the resized picture."""
+        torch = require("torch")
+        size = _image_size(self._network.config)
+        index = session.obj_id_to_idx(entity)
+        if prompt.mask is not None:
+            mask = torch.from_numpy(prompt.mask[None, None].astype(np.float32))
+            resized = torch.nn.functional.interpolate(
+                mask, (size, size), mode="bilinear", antialias=True
+            )
+            session.add_mask_inputs(index, prompt.frame, (resized >= 0.5).to(self._network.dtype))
+            return
+        corners = np.asarray(prompt.box, np.float32).reshape(2, 2) * (size / width, size / height)
+        points = {
+            "point_coords": torch.from_numpy(corners[None, None].astype(np.float32)),
+            "point_labels": torch.tensor([[BOX_CORNERS]], dtype=torch.int32),
+        }
+        session.add_point_inputs(index, prompt.frame, points)
+
+    def _propagate(self, session: Any, start: int, height: int, width: int):
+        """(frame, logits (N, H, W), presence (N,)) from the prompted frame forward, then back."""
+        torch = require("torch")
+        reach = self._network.config.max_object_pointers_in_encoder + 1
+        backward = range(start - 1, -1, -1)
+        for reverse, order in ((False, range(start, session.num_frames)), (True, backward)):
+            for t in order:
+                output = self._network(session, frame_idx=t, reverse=reverse)
+                logits = torch.nn.functional.interpolate(
+                    output.pred_masks.float(), (height, width), mode="bilinear"
+                )
+                presence = torch.sigmoid(output.object_score_logits.float()).reshape(-1)
+                yield t, logits[:, 0].cpu().numpy(), presence.cpu().numpy()
+                session.forget(t, start, reach)
+
+
+def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int) -> None:
+    """Raises UserError, with all problems, for prompts from which nothing can be tracked."""
+    problems = []
+    for i, prompt in enumerate(prompts):
+        where = f"prompt {i} (frame {prompt.frame})"
+        if not 0 <= prompt.frame < count:
+            problems.append(f"{where}: the clip has frames 0..{count - 1}")
+        elif (prompt.box is None) == (prompt.mask is None):
+            problems.append(f"{where}: give either a box or a mask")
+        elif prompt.mask is not None:
+            if prompt.mask.shape != (height, width):
+                problems.append(
+                    f"{where}: its mask is {prompt.mask.shape}, the pictures are {(height, width)}"
+                )
+            elif not prompt.mask.any():
+                problems.append(f"{where}: its mask is empty")
+        elif _visible_area(np.asarray(prompt.box, np.float64), height, width) < 1:
+            box = ", ".join(f"{edge:.0f}" for edge in np.asarray(prompt.box))
+            problems.append(f"{where}: its box ({box}) covers no pixel of {width} x {height}")
+    if problems:
+        raise UserError(
+            f"{STAGE}: {'; '.join(problems)}. Detect the entity again, or give its box or mask by hand"
+        )
+
+
+def resized(image: UInt8[ndarray, "H W 3"], size: tuple[int, int], device: Any, dtype: Any) -> Any:
+    """(3, h, w) tensor of a picture, normalised with ImageNet's mean and spread.
+
+    The same as the transformers processors do, which need torchvision.
+    """
+    torch = require("torch")
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+    pixels = pixels.permute(2, 0, 1)[None].float() / 255
+    pixels = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)[0]
+    mean, spread = (
+        torch.tensor(x, device=device)[:, None, None] for x in (IMAGE_MEAN, IMAGE_SPREAD)
+    )
+    return ((pixels - mean) / spread).to(dtype)
+
+
+def _visible_area(box: Float[ndarray, " 4"], height: int, width: int) -> float:
+    if not np.isfinite(box).all():
+        return 0.0
+    sides = np.minimum(box[2:], (width, height)) - np.maximum(box[:2], 0)
+    return float(np.prod(np.maximum(sides, 0)))
+
+
+def _image_size(config: Any) -> int:
+    size = config.image_size
+    return int(size if isinstance(size, int) else size[0])
+
+
+def _lazy_session_class() -> type:
+    """SAM 2's session, with frames resized on demand and memories dropped once out of reach."""
+    from transformers import Sam2VideoInferenceSession
+
+    class LazySession(Sam2VideoInferenceSession):
+        def __init__(self, frames: ndarray, size: int, device: Any, dtype: Any):
+            super().__init__(
+                video_height=frames.shape[1],
+                video_width=frames.shape[2],
+                inference_device=device,
+                inference_state_device=device,
+                dtype=dtype,
+            )
+            self._frames, self._size = frames, size
+
+        @property
+        def num_frames(self) -> int:
+            return len(self._frames)
+
+        def get_frame(self, frame_idx: int) -> Any:
+            shape = (self._size, self._size)
+            return resized(self._frames[frame_idx], shape, self.inference_device, self.dtype)
+
+        def forget(self, frame: int, start: int, reach: int) -> None:
+            """Drop what no later frame looks at: full-size masks, and memories out of reach.
+
+            The way back looks at frames just after the prompted one, so those stay.
+            """
+            for outputs in self.output_dict_per_obj.values():
+                for kept in outputs.values():
+                    if frame in kept:
+                        kept[frame].pop("high_res_masks", None)
+                memories = outputs["non_cond_frame_outputs"]
+                for old in [t for t in memories if abs(t - frame) > reach < abs(t - start)]:
+                    del memories[old]
+
+    return LazySession

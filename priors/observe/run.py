@@ -1,0 +1,136 @@
+"""From what a user types to a bundle: files, model choices and settings become a run of the stages."""
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.bundle.read import Bundle
+from hoijax.errors import UserError
+from hoijax.io.video import read_video
+from hoijax.objects.asset import Asset
+from hoijax.progress import Log, silent
+from priors.models.registry import CHOICES, ModelChoices, RegisteredModels
+from priors.models.torch_runtime import DTYPES, TorchSettings
+from priors.observe.stages import Models, observe
+from priors.observe.user_files import encode_video, read_image, read_masks
+from priors.settings import ObserveSettings, Request
+from priors.store import Store, default_store
+
+__all__ = ["ObserveOptions", "observe_clip"]
+
+MEMORY = ("resident", "model", "sequential")
+LOCAL = "local:"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@\w+)?")
+
+
+@dataclass(frozen=True)
+class ObserveOptions:
+    """What the command line says about the stages, in its own words."""
+
+    settings: ObserveSettings = field(default_factory=ObserveSettings)
+    pag: Path | None = None
+    image: Path | None = None
+    video: Path | None = None
+    masks: Path | None = None
+    restart: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Choice of model by role."""
+    weights: Sequence[str] = ()
+    """ROLE=DIRECTORY or ROLE=owner/name@revision."""
+    language_url: str | None = None
+    body_file: str | None = None
+    device: str = "auto"
+    memory: str = "model"
+    precision: str = "auto"
+    cache: Path | None = None
+
+    def choices(self) -> ModelChoices:
+        """The models; UserError for what is unknown."""
+        if self.memory not in MEMORY:
+            raise UserError(f"--memory must be one of {', '.join(MEMORY)}, got {self.memory!r}.")
+        if self.precision not in ("auto", *DTYPES):
+            known = ", ".join(("auto", *DTYPES))
+            raise UserError(f"--precision must be one of {known}, got {self.precision!r}.")
+        weights = {}
+        for item in self.weights:
+            role, equals, value = item.partition("=")
+            if not equals or not value or role not in CHOICES:
+                raise UserError(
+                    f"--model: cannot read {item!r}. Write ROLE=DIRECTORY or "
+                    f"ROLE=owner/name@revision; the roles are {', '.join(CHOICES)}."
+                )
+            weights[role] = value
+        names = _without_local(dict(self.names), weights)
+        runtime = TorchSettings(self.device, self.precision, self.memory)  # type: ignore[arg-type]
+        return ModelChoices(
+            names,
+            weights,
+            runtime,
+            language_url=self.language_url,
+            body_file=self.body_file,
+        ).check()
+
+    def request(self, text: str, assets: Sequence[Asset]) -> Request:
+        """The request with the user's files read."""
+        return Request(
+            text,
+            tuple(assets),
+            pag=None if self.pag is None else PartAffordanceGraph.from_json(self.pag),
+            image=None if self.image is None else read_image(self.image),
+            video=None if self.video is None else read_video(self.video, self.settings.frames),
+            masks=None if self.masks is None else read_masks(self.masks),
+        )
+
+    def store(self) -> Store:
+        return Store(self.cache or default_store())
+
+
+def _without_local(names: dict[str, str], weights: dict[str, str]) -> dict[str, str]:
+    """The names, with `local:WEIGHTS` of the language role as transformers with those weights."""
+    name = names.get("language", "")
+    given = name.removeprefix(LOCAL)
+    if given == name:
+        return names
+    if "language" in weights:
+        raise UserError(
+            f"--language {name} and --model language={weights['language']} name two models. Leave one away."
+        )
+    folder = Path(given).expanduser()
+    if given and folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(
+            f"--language {name}: the folder holds no config.json. Give one that `save_pretrained` wrote, "
+            "or that `hf download` filled with --local-dir."
+        )
+    if not given or not (folder.is_dir() or HUB_ID.fullmatch(given)):
+        raise UserError(
+            f"--language {name}: there is no such folder. Write local:DIRECTORY, or "
+            "local:owner/name@revision for a model of the hub."
+        )
+    weights["language"] = given
+    return {**names, "language": "transformers"}
+
+
+def observe_clip(
+    text: str,
+    assets: Sequence[Asset],
+    options: ObserveOptions,
+    *,
+    models: Models | None = None,
+    log: Log = silent,
+) -> tuple[Bundle, bytes]:
+    """The bundle of a sentence by the models, and its clip as an mp4.
+
+    models: your own, in place of those that the options name.
+    """
+    request, store = options.request(text, assets), options.store()
+    models = models or RegisteredModels(options.choices(), store)
+    bundle, run = observe(
+        request, options.settings, models, store, restart=options.restart, log=log
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        encode_video(run.video(), path)
+        return bundle, path.read_bytes()

@@ -1,0 +1,381 @@
+"""What every stage computes, from typed inputs to plain arrays and a JSON value.
+
+The functions know the roles' protocols (`priors.protocols`), never a model.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
+from hoijax.bundle.observations import Observations
+from hoijax.errors import UserError
+from hoijax.io.validation import numbered
+from hoijax.objects.asset import Asset
+from priors.masks import mask_boxes
+from priors.observe.assemble import assemble
+from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
+from priors.protocols import BodyMotion, PointMaps, Video
+from priors.settings import ObserveSettings, Request
+from priors.store import Entry
+
+Content = tuple[dict[str, np.ndarray], Any]
+"""What is stored of a result: arrays and a JSON value."""
+BODY = "anny"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a stage may see."""
+
+    request: Request
+    settings: ObserveSettings
+    models: Mapping[str, Any]
+    entries: Mapping[str, Entry]
+
+    def graph(self) -> PartAffordanceGraph:
+        """Its objects in the order of the assets."""
+        return PartAffordanceGraph.model_validate(self.entries["pag"].value["graph"])
+
+    def assets(self) -> tuple[Asset, ...]:
+        """The objects with the parts that were found on them."""
+        if "parts" not in self.entries:
+            return self.request.assets
+        return tuple(
+            _with_parts(asset, o, self.entries["parts"])
+            for o, asset in enumerate(self.request.assets)
+        )
+
+    def video(self) -> Video:
+        entry = self.entries["video"]
+        return Video(entry.arrays["frames"], float(entry.value["fps"]))
+
+    def masks(self) -> EntityMasks:
+        return EntityMasks(**self.entries["masks"].arrays)
+
+    def point_maps(self) -> PointMaps:
+        return PointMaps(**self.entries["points"].arrays)
+
+    def bodies(self) -> list[BodyMotion]:
+        arrays = self.entries["body"].arrays
+        names = [field.name for field in dataclasses.fields(BodyMotion)]
+        count = len(arrays[names[0]])
+        return [BodyMotion(**{name: arrays[name][p] for name in names}) for p in range(count)]
+
+
+def checked_request(request: Request, settings: ObserveSettings) -> Request:
+    """The request with its clip cut to the asked frames.
+
+    Refuses, before any model is loaded, files of the user that do not fit.
+    """
+    names = [asset.name for asset in request.assets]
+    if not request.text.strip():
+        raise UserError("the text is empty. Say what happens: 'a person sweeps the floor'.")
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"every object needs a name of its own, got {names or 'no object'}.")
+    if request.pag is not None:
+        problems = request.pag.check_against(_known_parts(request, request.pag))
+        if problems:
+            raise UserError(f"--pag does not fit the objects:\n{numbered(problems)}")
+    if request.video is not None and len(request.video.frames) < settings.frames:
+        found = len(request.video.frames)
+        raise UserError(
+            f"stage 'video': the clip given with --video has {found} frames, {settings.frames} are "
+            f"asked for. Give --frames {found}, or a longer clip."
+        )
+    if request.masks is not None:
+        _check_masks(request, settings)
+    if request.video is None:
+        return request
+    clip = Video(request.video.frames[: settings.frames], request.video.fps)
+    return dataclasses.replace(request, video=clip)
+
+
+def _check_masks(request: Request, settings: ObserveSettings) -> None:
+    assert request.masks is not None
+    if request.video is None:
+        raise UserError("--masks needs the clip they belong to: give --video as well.")
+    shape = (settings.frames, *request.video.frames.shape[1:3])
+    found = request.masks.instance_ids.shape
+    if found[0] < shape[0] or found[1:] != shape[1:]:
+        raise UserError(
+            f"stage 'masks': --masks holds {found[0]} pictures of {found[2]} x {found[1]} pixels, "
+            f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label picture a "
+            "frame, of the clip's size."
+        )
+    people = 1 if request.pag is None else len(request.pag.people)
+    ids = set(np.unique(request.masks.instance_ids[: shape[0]]).tolist()) - {0}
+    wanted = set(range(1, 1 + people + len(request.assets)))
+    if not wanted <= ids:
+        missing = ", ".join(map(str, sorted(wanted - ids)))
+        raise UserError(
+            f"stage 'masks': --masks has no pixel of the value {missing}. Values are 1 to P for the "
+            f"people, then one for each of the {len(request.assets)} objects, 0 for all else."
+        )
+
+
+def _known_parts(request: Request, graph: PartAffordanceGraph) -> dict[str, tuple[str, ...]]:
+    """Part names by object; a mesh without parts takes those that the graph names."""
+    named = {node.name: node.parts for node in graph.objects}
+    return {a.name: a.part_names or named.get(a.name, ()) for a in request.assets}
+
+
+# ---- pag
+
+
+def write_graph(inputs: Inputs) -> Content:
+    """The graph of the sentence, checked against the objects."""
+    request = inputs.request
+    graph = inputs.models["language"].graph(request.text, request.assets, inputs.settings.seed)
+    return _graph_content(graph, request)
+
+
+def given_graph(request: Request) -> Content | None:
+    return None if request.pag is None else _graph_content(request.pag, request)
+
+
+def _graph_content(graph: PartAffordanceGraph, request: Request) -> Content:
+    problems = graph.check_against(_known_parts(request, graph))
+    if problems:
+        raise UserError(f"the graph does not fit the objects:\n{numbered(problems)}")
+    nodes = {node.name: node for node in graph.objects}
+    ordered = graph.model_copy(update={"objects": tuple(nodes[a.name] for a in request.assets)})
+    return {}, {"graph": ordered.model_dump(mode="json")}
+
+
+# ---- parts
+
+
+def unlabelled_assets(request: Request) -> list[Any]:
+    """What the part stage depends on: the meshes that bring no parts."""
+    return [[a.name, a.vertices, a.faces] for a in request.assets if not a.part_names]
+
+
+def label_parts(inputs: Inputs) -> Content:
+    """Parts of the meshes that bring none, by votes of part masks in rendered views."""
+    from priors.observe.part_voting import vote_parts
+
+    arrays: dict[str, np.ndarray] = {}
+    names: dict[str, list[str]] = {}
+    for o, (asset, node) in enumerate(
+        zip(inputs.request.assets, inputs.graph().objects, strict=True)
+    ):
+        wanted = tuple(part for part in node.parts if part != WHOLE_PART)
+        if asset.part_names or not wanted:
+            continue
+        labelled = vote_parts(asset, wanted, inputs.models["detector"], inputs.models["segmenter"])
+        arrays[f"face_parts_{o}"] = labelled.face_parts
+        arrays[f"sample_parts_{o}"] = labelled.sample_parts
+        names[str(o)] = list(wanted)
+    return arrays, {"part_names": names}
+
+
+def _with_parts(asset: Asset, index: int, entry: Entry) -> Asset:
+    names = entry.value["part_names"].get(str(index))
+    if names is None:
+        return asset
+    return dataclasses.replace(
+        asset,
+        part_names=tuple(names),
+        face_parts=entry.arrays[f"face_parts_{index}"],
+        sample_parts=entry.arrays[f"sample_parts_{index}"],
+    )
+
+
+# ---- image and video
+
+
+def draw_image(inputs: Inputs) -> Content:
+    """Images of the moment, the best of those that show all people whole."""
+    from priors.models.image_choice import (
+        Drawing,
+        Finders,
+        draw_candidates,
+        score_candidates,
+        select_image,
+    )
+
+    settings, models, graph = inputs.settings, inputs.models, inputs.graph()
+    prompt = graph.video_prompt or inputs.request.text
+    people = len(graph.people)
+    finders = Finders(models["detector"], models["keypoints"], models["segmenter"])
+    drawing = Drawing(
+        settings.height,
+        settings.width,
+        people,
+        settings.seed,
+        settings.image_tries,
+        settings.image_candidates,
+        settings.image_thresholds,
+    )
+    images, scores, seeds = draw_candidates(models["image"], prompt, drawing, finders)
+    chooser = models.get("score")
+    judge = chooser if hasattr(chooser, "prefers_second") else None
+    if chooser is not None and judge is None:
+        scores = score_candidates(
+            images,
+            people=people,
+            finders=finders,
+            text=inputs.request.text,
+            text_score=chooser,
+        )
+    chosen = select_image(
+        images,
+        scores,
+        threshold=settings.image_thresholds[1],
+        judge=judge,
+        question=inputs.request.text,
+    )
+    poses = [round(score.pose, 3) for score in scores]
+    value = {"seed": int(seeds[chosen]), "prompt": prompt, "candidates": poses}
+    return {"image": images[chosen]}, value
+
+
+def given_image(request: Request) -> Content | None:
+    return None if request.image is None else ({"image": request.image}, {"given": True})
+
+
+def make_video(inputs: Inputs) -> Content:
+    """A clip that goes on from the image."""
+    settings = inputs.settings
+    prompt = inputs.graph().video_prompt or inputs.request.text
+    image = inputs.entries["image"].arrays["image"]
+    made = inputs.models["video"].generate(
+        image, prompt, frames=settings.frames, seed=settings.seed
+    )
+    if len(made.frames) < settings.frames:
+        raise UserError(
+            f"the model made {len(made.frames)} frames, {settings.frames} are asked for. Give "
+            f"--frames {len(made.frames)}, or choose another video model"
+        )
+    value = {"fps": float(made.fps), "prompt": prompt}
+    return {"frames": made.frames[: settings.frames]}, value
+
+
+def given_video(request: Request) -> Content | None:
+    if request.video is None:
+        return None
+    return {"frames": request.video.frames}, {"fps": float(request.video.fps)}
+
+
+# ---- masks, point maps, keypoints, body
+
+
+def track_masks(inputs: Inputs) -> Content:
+    """People, objects and parts in every frame."""
+    masks = find_and_track(
+        inputs.video().frames,
+        inputs.graph(),
+        inputs.assets(),
+        inputs.models["detector"],
+        inputs.models["segmenter"],
+        inputs.settings.frames_searched,
+    )
+    return _mask_content(masks)
+
+
+def given_masks(request: Request) -> Content | None:
+    """Of label pictures; how many people there are, the highest label and the objects tell."""
+    masks = request.masks
+    if masks is None or request.video is None:
+        return None
+    objects = len(request.assets)
+    people = max(int(masks.instance_ids.max()) - objects, 1)
+    if request.pag is not None:
+        people = len(request.pag.people)
+    count = len(request.video.frames)
+    parts = None if masks.part_ids is None else masks.part_ids[:count]
+    return _mask_content(
+        masks_from_labels(
+            masks.instance_ids[:count], parts, people, [len(a.part_names) for a in request.assets]
+        )
+    )
+
+
+def _mask_content(masks: EntityMasks) -> Content:
+    return {field.name: getattr(masks, field.name) for field in dataclasses.fields(masks)}, None
+
+
+def map_points(inputs: Inputs) -> Content:
+    """3D points of every pixel."""
+    maps = inputs.models["geometry"].point_maps(inputs.video().frames)
+    good = maps.valid & np.isfinite(maps.points).all(-1) & (maps.points[..., 2] > 0)
+    if not good.any():
+        raise UserError(
+            "the geometry model gave no valid point in any frame. Choose another model with "
+            "--geometry, or another clip"
+        )
+    points = np.where(good[..., None], maps.points, 0).astype(np.float32)
+    return {"points": points, "valid": good, "intrinsics": maps.intrinsics.astype(np.float32)}, None
+
+
+def find_keypoints(inputs: Inputs) -> Content:
+    """OpenPose-18 of every person, in the box of the person's mask."""
+    frames, model = inputs.video().frames, inputs.models["keypoints"]
+    found = []
+    for mask in inputs.masks().people:
+        boxes, present = mask_boxes(mask)
+        points = model.keypoints(frames, boxes, present)
+        found.append(np.where(present[:, None, None], points, 0).astype(np.float32))
+    return {"keypoints": np.nan_to_num(np.stack(found))}, None
+
+
+def recover_bodies(inputs: Inputs) -> Content:
+    """The motion of every person, each in the world of its own recovery."""
+    model, masks, maps = inputs.models["body"], inputs.masks(), inputs.point_maps()
+    keypoints = inputs.entries["keypoints"].arrays["keypoints"]
+    bodies = []
+    for p, points in enumerate(keypoints):
+        if not (points[..., 2] > 0).any():
+            raise UserError(
+                f"person {p + 1} has no keypoint in any frame. Use another keypoint model "
+                "(--keypoints), another --seed, or your own clip (--video)"
+            )
+        others = [*np.delete(masks.people, p, axis=0), *masks.objects]
+        other = np.any(others, axis=0) & ~masks.people[p]
+        bodies.append(model.recover(inputs.video(), points, masks.people[p], maps, other))
+    width = max(len(body.betas) for body in bodies)
+    padded = [
+        dataclasses.replace(body, betas=np.pad(body.betas, (0, width - len(body.betas))))
+        for body in bodies
+    ]
+    names = [field.name for field in dataclasses.fields(BodyMotion)]
+    arrays = {name: np.stack([getattr(body, name) for body in padded]) for name in names}
+    return arrays, {"body": getattr(model, "body_name", BODY)}
+
+
+def assemble_bundle(inputs: Inputs) -> Content:
+    """The observations."""
+    found, wanted = len(inputs.masks().people), len(inputs.graph().people)
+    if found != wanted:
+        raise UserError(
+            f"the masks show {found} people, the graph has {wanted}. Give masks and a graph (--pag) "
+            "of the same people"
+        )
+    observations: Observations = assemble(
+        inputs.masks(),
+        inputs.point_maps(),
+        inputs.entries["keypoints"].arrays["keypoints"],
+        inputs.bodies(),
+        [len(asset.part_names) for asset in inputs.assets()],
+        inputs.settings.seed,
+    )
+    names = Observations.__dataclass_fields__
+    return {name: np.asarray(getattr(observations, name)) for name in names}, None
+
+
+def propose_yaws(inputs: Inputs) -> Content:
+    """Likely turns of every object, by the language model; none by one that proposes none."""
+    from priors.observe.yaw_proposals import YawModel, describe_situation, distinct_yaws
+
+    model, yaws = inputs.models["language"], {}
+    if isinstance(model, YawModel):
+        seen = Observations(**inputs.entries["bundle"].arrays)
+        text, seed = inputs.request.text, inputs.settings.seed
+        for o, asset in enumerate(inputs.assets()):
+            situation = describe_situation(inputs.graph(), inputs.assets(), seen, o)
+            found = model.propose_yaws(text, asset.name, situation, seed)
+            yaws[asset.name] = distinct_yaws(found)
+    return {}, {"yaws": yaws}

@@ -1,0 +1,368 @@
+"""The stages from a sentence to a bundle: what each needs, how it is keyed, and what stands in for it.
+
+PAG -> object parts -> image -> video -> masks -> point maps -> keypoints -> body -> bundle -> yaws. A
+stage is a pure function of the request, of earlier results, of named settings and of its models; `Run` looks
+its key up in the store and computes only what is not there.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from hoijax.bundle.observations import Observations
+from hoijax.bundle.read import Bundle
+from hoijax.bundle.schema import Provenance
+from hoijax.errors import UserError
+from hoijax.progress import Log, finished, silent
+from priors.observe import stage_functions as work
+from priors.protocols import Video
+from priors.settings import ObserveSettings, Request
+from priors.store import Entry, Store, content_key, model_identity, plain
+
+__all__ = ["STAGES", "STAGE_NAMES", "Models", "Run", "Stage", "observe"]
+
+
+@runtime_checkable
+class Models(Protocol):
+    """Where stages get their models from."""
+
+    def get(self, role: str) -> Any:
+        """The model of a role; cheap, weights are loaded at its first use. None: role not used."""
+        ...
+
+    def release(self, roles: Sequence[str]) -> None:
+        """These roles are not needed any more: their memory may be freed."""
+        ...
+
+    def check_ready(self, roles: Sequence[str]) -> None:
+        """UserError, with everything that is missing for these roles, before the first is used."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One step of the chain."""
+
+    name: str
+    title: str
+    compute: Callable[[work.Inputs], work.Content]
+    needs: tuple[str, ...] = ()
+    """Earlier stages whose results are its inputs."""
+    roles: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    """Fields of `ObserveSettings` that its result depends on."""
+    asked: Callable[[Request], Any] = lambda request: None
+    """What of the request it depends on."""
+    given: Callable[[Request], work.Content | None] = lambda request: None
+    """The user's own file in place of the result."""
+    skipped: Callable[[Request], bool] = lambda request: False
+    version: int = 1
+    """Raised when the same inputs give another result, so that older entries are not found."""
+
+
+STAGES = (
+    Stage(
+        "pag",
+        "part affordance graph",
+        work.write_graph,
+        roles=("language",),
+        settings=("seed",),
+        asked=lambda r: [r.text, [[a.name, a.part_names] for a in r.assets]],
+        given=work.given_graph,
+    ),
+    Stage(
+        "parts",
+        "object parts",
+        work.label_parts,
+        needs=("pag",),
+        roles=("detector", "segmenter"),
+        asked=work.unlabelled_assets,
+        skipped=lambda r: all(a.part_names for a in r.assets),
+    ),
+    Stage(
+        "image",
+        "image",
+        work.draw_image,
+        needs=("pag",),
+        roles=("image", "detector", "segmenter", "keypoints", "score"),
+        settings=(
+            "height", "width", "seed", "image_tries", "image_candidates", "image_thresholds"
+        ),
+        asked=lambda r: r.text,
+        given=work.given_image,
+        skipped=lambda r: r.video is not None,
+        version=2,
+    ),
+    Stage(
+        "video",
+        "video",
+        work.make_video,
+        needs=("pag", "image"),
+        roles=("video",),
+        settings=("frames", "seed"),
+        asked=lambda r: r.text,
+        given=work.given_video,
+    ),
+    Stage(
+        "masks",
+        "masks",
+        work.track_masks,
+        needs=("pag", "parts", "video"),
+        roles=("detector", "segmenter"),
+        settings=("frames_searched",),
+        asked=lambda r: [[a.name, a.part_names] for a in r.assets],
+        given=work.given_masks,
+    ),
+    Stage("points", "point maps", work.map_points, needs=("video",), roles=("geometry",)),
+    Stage(
+        "keypoints",
+        "keypoints",
+        work.find_keypoints,
+        needs=("video", "masks"),
+        roles=("keypoints",),
+    ),
+    Stage(
+        "body",
+        "body",
+        work.recover_bodies,
+        needs=("video", "masks", "points", "keypoints"),
+        roles=("body",),
+        version=2,
+    ),
+    Stage(
+        "bundle",
+        "bundle",
+        work.assemble_bundle,
+        needs=("pag", "parts", "masks", "points", "keypoints", "body"),
+        settings=("seed",),
+        asked=lambda r: [[a.name, a.part_names] for a in r.assets],
+    ),
+    Stage(
+        "yaws",
+        "proposed yaws",
+        work.propose_yaws,
+        needs=("pag", "parts", "bundle"),
+        roles=("language",),
+        settings=("seed",),
+        asked=lambda r: [r.text, [[a.name, a.part_names, a.vertices] for a in r.assets]],
+        skipped=lambda r: r.pag is not None,  # who brings the graph needs no language model
+    ),
+)  # fmt: skip
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+MAKER = {
+    "intrinsics": "points",
+    "object_points": "points",
+    "person_points": "points",
+    "Ts_world_camera": "body",
+    "body_rotations": "body",
+    "body_translations": "body",
+    "body_betas": "body",
+    "body_rest_joints": "body",
+    "keypoints": "keypoints",
+    "instance_ids": "masks",
+    "object_detected": "masks",
+    "object_pixels": "masks",
+    "object_point_parts": "masks",
+    "object_point_mask": "masks",
+    "person_pixels": "masks",
+    "person_point_mask": "masks",
+}
+"""Stage whose model each array of the observations comes from."""
+
+
+class Run:
+    """The stages of one request, each looked up in the store before it is computed."""
+
+    def __init__(
+        self,
+        request: Request,
+        settings: ObserveSettings,
+        models: Models,
+        store: Store,
+        *,
+        restart: str | None = None,
+        log: Log = silent,
+    ):
+        """restart: name of a stage to compute again although its result is stored.
+
+        Raises UserError for an unknown stage, and for files that do not fit each other.
+        """
+        if restart is not None and restart not in STAGE_NAMES:
+            raise UserError(f"--from: no stage {restart!r}. Stages: {', '.join(STAGE_NAMES)}.")
+        self.settings, self.models = settings.check(), models
+        self.store, self.restart, self.log = store, restart, log
+        self.request = work.checked_request(request, settings)
+        self.digests: dict[str, str] = {}
+        self.made_by: dict[str, Any] = {}
+        self._keys: dict[str, str] = {}
+        self._checked = False
+        self._entries: dict[str, Entry] = {}
+
+    def advance(self, stage: Stage) -> None:
+        """Compute one stage, or find it in the store. UserError names the stage."""
+        if stage.skipped(self.request):
+            return
+        given = stage.given(self.request)
+        identity = self._identity(stage, given)
+        inputs = {name: self.digests[name] for name in stage.needs if name in self.digests}
+        key = content_key(stage.name, stage.version, inputs, identity)
+        again = stage.name == self.restart
+        digest = None if again else self.store.digest(stage.name, key)
+        if digest is None:
+            begun = time.perf_counter()
+            content = given or self._compute(stage)
+            entry = self.store.put(
+                stage.name,
+                key,
+                *content,
+                made_by=identity,
+                seconds=time.perf_counter() - begun,
+                replace=again,
+            )
+            self._entries[stage.name], digest = entry, entry.digest
+            if given:
+                self.log(f"{stage.name}: from your file")
+            else:
+                finished(self.log, stage.name, entry.seconds)
+        else:
+            self.log(f"{stage.name}: found in the cache")
+        self._keys[stage.name], self.digests[stage.name] = key, digest
+        self.made_by[stage.name] = identity
+
+    def forget(self) -> None:
+        """Free the memory of all results; what is needed is read from the store again."""
+        self._entries.clear()
+
+    def _entry(self, name: str) -> Entry:
+        """The result of a finished stage; computed again where the stored one turns out damaged."""
+        if name not in self._entries:
+            entry = self.store.get(name, self._keys[name])
+            if entry is None:
+                self.advance(next(stage for stage in STAGES if stage.name == name))
+                return self._entry(name)
+            self._entries[name] = entry
+        return self._entries[name]
+
+    def _inputs(self, names: Sequence[str], models: Mapping[str, Any]) -> work.Inputs:
+        entries = {name: self._entry(name) for name in names if name in self._keys}
+        return work.Inputs(self.request, self.settings, models, entries)
+
+    def _identity(self, stage: Stage, given: work.Content | None) -> dict[str, Any]:
+        """What a result is made from, beside earlier results: in its key and in the provenance."""
+        if given is not None:
+            return {"given": content_key(*given)}
+        models = {role: self.models.get(role) for role in stage.roles}
+        return {
+            "request": content_key(stage.asked(self.request)),
+            "settings": plain({n: getattr(self.settings, n) for n in stage.settings}),
+            "models": {r: model_identity(m) for r, m in models.items() if m is not None},
+        }
+
+    def _compute(self, stage: Stage) -> work.Content:
+        self._check_models(stage)
+        self.log(f"{stage.name}: computing the {stage.title}")
+        try:
+            models = {role: self.models.get(role) for role in stage.roles}
+            return stage.compute(self._inputs(stage.needs, models))
+        except UserError as error:
+            said = str(error).removeprefix(f"{stage.name}: ")
+            raise UserError(f"stage '{stage.name}': {said}{self._kept()}") from error
+        except MemoryError as error:
+            raise UserError(
+                f"stage '{stage.name}': out of memory. Ask for fewer --frames or a smaller "
+                f"picture, or use --memory sequential.{self._kept()}"
+            ) from error
+
+    def _check_models(self, first: Stage) -> None:
+        """What the last stage lacks is said before the first one has worked for an hour."""
+        if self._checked:
+            return
+        later = [s for s in STAGES[STAGES.index(first) :] if not s.skipped(self.request)]
+        roles = [role for s in later if s.given(self.request) is None for role in s.roles]
+        self.models.check_ready(tuple(dict.fromkeys(roles)))
+        self._checked = True
+
+    def _kept(self) -> str:
+        if not self._keys:
+            return ""
+        return (
+            f"\nFinished stages are kept ({', '.join(self._keys)}, in {self.store.root}): the "
+            "same command goes on from there."
+        )
+
+    def video(self) -> Video:
+        """The clip, once its stage is done."""
+        return self._inputs(["video"], {}).video()
+
+    def bundle(self) -> Bundle:
+        """The bundle, once every stage is done."""
+        inputs = self._inputs(["pag", "parts", "video", "body", "bundle", "yaws"], {})
+        entry = inputs.entries["bundle"]
+        graph = inputs.graph()
+        return Bundle(
+            prompt=self.request.text,
+            fps=float(inputs.video().fps),
+            affordance=graph,
+            assets=inputs.assets(),
+            bodies=(inputs.entries["body"].value["body"],) * len(graph.people),
+            observations=Observations(**entry.arrays),
+            provenance=self._provenance(),
+            proposed_yaws=_proposed_yaws(inputs.entries.get("yaws")),
+        )
+
+    def _provenance(self) -> dict[str, Provenance]:
+        seed = self.settings.seed
+        found = {key: _provenance(self.made_by[stage], stage, seed) for key, stage in MAKER.items()}
+        found["*"] = Provenance(
+            model="hoijax priors", revision="1", settings={"stages": self.made_by}, seed=seed
+        )
+        return found
+
+
+def _proposed_yaws(entry: Entry | None) -> dict[str, tuple[float, ...]]:
+    found = {} if entry is None else entry.value["yaws"]
+    return {name: tuple(yaws) for name, yaws in found.items() if yaws}
+
+
+def _provenance(made_by: Mapping[str, Any], stage: str, seed: int) -> Provenance:
+    """Of the last model of a stage: the one that writes its arrays."""
+    models = made_by.get("models", {})
+    if not models:
+        return Provenance(
+            model="given by the user", revision=made_by.get("given", "")[:16], settings={}
+        )
+    model = list(models.values())[-1]
+    return Provenance(
+        model=model["name"],
+        revision=model["revision"] or "unpinned",
+        settings={"stage": stage, "class": model["class"], "settings": model["settings"]},
+        seed=seed,
+    )
+
+
+def observe(
+    request: Request,
+    settings: ObserveSettings,
+    models: Models,
+    store: Store,
+    *,
+    restart: str | None = None,
+    log: Log = silent,
+) -> tuple[Bundle, Run]:
+    """All stages of one request; the bundle and the run it came from."""
+    run = Run(request, settings, models, store, restart=restart, log=log)
+    for number, stage in enumerate(STAGES):
+        run.advance(stage)
+        models.release(unneeded_after(number))
+    return run.bundle(), run
+
+
+LET_GO_EARLY = ("language",)
+"""Used by the first and the last stage: in between, its memory belongs to the image and the video."""
+
+
+def unneeded_after(number: int) -> tuple[str, ...]:
+    """Roles of stages up to this one that no later stage uses, or none soon."""
+    later = {role for stage in STAGES[number + 1 :] for role in stage.roles} - set(LET_GO_EARLY)
+    return tuple(dict.fromkeys(r for s in STAGES[: number + 1] for r in s.roles if r not in later))

@@ -1,0 +1,203 @@
+"""Who is where in a clip: boxes from a detector, masks from a tracker, parts inside their objects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from numpy import ndarray
+
+from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.errors import UserError
+from hoijax.objects.asset import Asset
+from priors.masks import mask_boxes
+from priors.protocols import Detection, Detector, Prompt, VideoSegmenter
+
+__all__ = ["EntityMasks", "find_and_track", "mask_boxes", "masks_from_labels"]
+
+SAME_BOX = 0.7  # boxes that overlap more than this (of the smaller) show one entity
+PART_INSIDE = 0.6  # share of a part's box that must lie in its object's box
+LARGEST_PART = 0.9  # of the object: a "part" larger than this is the whole object again
+
+
+@dataclass(frozen=True)
+class EntityMasks:
+    """Masks of everything in every frame; a lost entity's are empty."""
+
+    people: Bool[ndarray, "P T H W"]
+    objects: Bool[ndarray, "O T H W"]
+    parts: Bool[ndarray, "Q T H W"]
+    part_of: Int[ndarray, "Q 2"]
+    """(object, part index of its asset) of every part mask."""
+    scores: Float[ndarray, "N T"]
+    """Confidence that person or object n is in the frame; people first."""
+
+
+def find_and_track(
+    frames: UInt8[ndarray, "T H W 3"],
+    graph: PartAffordanceGraph,
+    assets: Sequence[Asset],
+    detector: Detector,
+    segmenter: VideoSegmenter,
+    frames_searched: int,
+) -> EntityMasks:
+    """Detect people, objects and parts in the first usable frame each, and track all of them.
+
+    graph: its objects in the order of assets. UserError where somebody or something is in no frame.
+    """
+    searched = _spread(len(frames), frames_searched)
+    people = _find(frames, searched, detector, ["person"] * len(graph.people))
+    phrases = [node.description or node.name for node in graph.objects]
+    objects = _find(frames, searched, detector, phrases)
+    _refuse_unseen(people, objects, graph, len(searched))
+    found = [box for box in (*people, *objects) if box is not None]
+    part_boxes, part_of = _find_parts(frames, objects, assets, detector)
+    prompts = [Prompt(frame=frame, box=box) for frame, box in (*found, *part_boxes)]
+    tracks = segmenter.track(frames, prompts)
+    count = len(people)
+    entities = count + len(objects)
+    parts = tracks.masks[entities:] & tracks.masks[count + part_of[:, 0]]
+    objects_masks = tracks.masks[count:entities]
+    sizes = parts.sum(axis=(2, 3)) > LARGEST_PART * objects_masks[part_of[:, 0]].sum(axis=(2, 3))
+    return EntityMasks(
+        people=tracks.masks[:count],
+        objects=objects_masks,
+        parts=parts & ~sizes[:, :, None, None],
+        part_of=part_of,
+        scores=tracks.scores[:entities].astype(np.float32),
+    )
+
+
+def masks_from_labels(
+    instance_ids: UInt8[ndarray, "T H W"],
+    part_ids: Int[ndarray, "T H W"] | None,
+    people: int,
+    part_counts: Sequence[int],
+) -> EntityMasks:
+    """The masks that label images stand for."""
+    objects = len(part_counts)
+    entities = np.stack([instance_ids == i + 1 for i in range(people + objects)])
+    pairs = [(o, q) for o, n in enumerate(part_counts) for q in range(n)]
+    if part_ids is None:
+        pairs = []
+    part_of = np.array(pairs, np.int32).reshape(-1, 2)
+    parts = np.zeros((len(pairs), *instance_ids.shape), bool)
+    for row, (o, q) in enumerate(pairs):
+        parts[row] = entities[people + o] & (part_ids == q)
+    scores = np.asarray(entities.any(axis=(2, 3)), np.float32)
+    return EntityMasks(entities[:people], entities[people:], parts, part_of, scores)
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """The first frame, then frames spread over the clip."""
+    return sorted({int(t) for t in np.linspace(0, count - 1, min(count, wanted))})
+
+
+_Found = tuple[int, Float[ndarray, " 4"]]
+
+
+def _find(
+    frames: ndarray, searched: Sequence[int], detector: Detector, phrases: Sequence[str]
+) -> list[_Found | None]:
+    """(frame, box) of every phrase in the first frame that shows as many as are asked.
+
+    Entities of one phrase are told apart from left to right.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, phrase in enumerate(phrases):
+        groups.setdefault(phrase, []).append(i)
+    found: list[_Found | None] = [None] * len(phrases)
+    open_groups = dict(groups)
+    for t in searched:
+        if not open_groups:
+            break
+        asked = list(open_groups)
+        detections = detector.detect(frames[t], asked)
+        for number, phrase in enumerate(asked):
+            boxes = _distinct([d for d in detections if d.phrase == number])
+            members = open_groups[phrase]
+            if len(boxes) < len(members):
+                continue
+            chosen = sorted(boxes[: len(members)], key=lambda box: float(box[0] + box[2]))
+            for member, box in zip(members, chosen, strict=True):
+                found[member] = (t, box)
+            del open_groups[phrase]
+    return found
+
+
+def _distinct(detections: Sequence[Detection]) -> list[Float[ndarray, " 4"]]:
+    """Boxes, best first, without those that show the same thing again."""
+    kept: list[ndarray] = []
+    for detection in sorted(detections, key=lambda d: -d.score):
+        box = np.asarray(detection.box, np.float32)
+        if all(_share_inside(*_small_first(box, other)) < SAME_BOX for other in kept):
+            kept.append(box)
+    return kept
+
+
+def _small_first(a: ndarray, b: ndarray) -> tuple[ndarray, ndarray]:
+    return (a, b) if _area(a) <= _area(b) else (b, a)
+
+
+def _area(box: ndarray) -> float:
+    return float(np.prod(np.maximum(box[2:] - box[:2], 0)))
+
+
+def _share_inside(inner: ndarray, outer: ndarray) -> float:
+    """Share of a box that lies in another."""
+    low, high = np.maximum(inner[:2], outer[:2]), np.minimum(inner[2:], outer[2:])
+    return float(np.prod(np.maximum(high - low, 0))) / max(_area(inner), 1e-6)
+
+
+def _find_parts(
+    frames: ndarray,
+    objects: Sequence[_Found | None],
+    assets: Sequence[Asset],
+    detector: Detector,
+) -> tuple[list[_Found], Int[ndarray, "Q 2"]]:
+    """Boxes of the parts of every object in the frame it was found in; parts not seen are left out."""
+    boxes: list[_Found] = []
+    part_of: list[tuple[int, int]] = []
+    for o, (asset, where) in enumerate(zip(assets, objects, strict=True)):
+        if where is None or len(asset.part_names) < 2:
+            continue
+        frame, outer = where
+        phrases = [f"the {part} part of the {asset.name}" for part in asset.part_names]
+        for detection in sorted(detector.detect(frames[frame], phrases), key=lambda d: -d.score):
+            key = (o, detection.phrase)
+            box = np.asarray(detection.box, np.float32)
+            if key not in part_of and _share_inside(box, outer) >= PART_INSIDE:
+                part_of.append(key)
+                boxes.append((frame, box))
+    return boxes, np.array(part_of, np.int32).reshape(-1, 2)
+
+
+def _refuse_unseen(
+    people: Sequence[_Found | None],
+    objects: Sequence[_Found | None],
+    graph: PartAffordanceGraph,
+    searched: int,
+) -> None:
+    looked = f"in {searched} frames of the clip"
+    remedy = (
+        "Try another seed (--seed), another detector (--detector), your own clip (--video), or "
+        "your own masks (--masks)"
+    )
+    if any(where is None for where in people):
+        wanted = len(graph.people)
+        who = "no person was found" if wanted == 1 else f"{wanted} people were not found together"
+        raise UserError(f"{who} {looked}. {remedy}")
+    unseen = {
+        node.name: node.description or node.name
+        for node, where in zip(graph.objects, objects, strict=True)
+        if where is None
+    }
+    if unseen:
+        raise UserError(
+            f"{_names(unseen)} {looked}: never seen. Give a better description in the graph "
+            f"(--pag). {remedy}"
+        )
+
+
+def _names(unseen: Mapping[str, str]) -> str:
+    return "; ".join(f"object {name!r} (looked for as {text!r})" for name, text in unseen.items())
