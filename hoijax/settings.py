@@ -24,7 +24,7 @@ class AlignmentSettings:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Global pose search of the default initialiser (sizes shape the compiled program)."""
+    """Global pose search of the default initializer (sizes shape the compiled program)."""
 
     rotations: int = 96
     coarse_points: int = 64
@@ -37,7 +37,7 @@ class SearchSettings:
 
 
 STEPS = {"lm": 36, "adam": 300}
-"""Optimisers, and the steps that each needs on our terms."""
+"""Optimizers, and the steps that each needs on our terms."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SolveSettings:
 
     preset: str = "default"
     inits: int = 6
-    """Candidates K optimised at once."""
+    """Candidates K optimized at once."""
     seed: int = 0
     start: str = "search"
     """"search": global search over SO(3) in every frame + best paths. "yaw": published yaw starts."""
@@ -54,14 +54,14 @@ class SolveSettings:
     """"lm": Levenberg-Marquardt (solver.newton). "adam": first order, as published."""
     steps: int = STEPS["lm"]
     round_steps: int = 3
-    """lm: steps in which weights, neighbours and curvature stay."""
+    """lm: steps in which weights, neighbors and curvature stay."""
     halving: bool = True
     """lm: after a few rounds only the best candidates go on (solver.halving)."""
     learning_rate: float = 0.01
     """adam: decays to `final_learning_rate` by a cosine."""
     final_learning_rate: float = 1e-4
     refresh_every: int = 20
-    """adam: steps in which neighbours stay."""
+    """adam: steps in which neighbors stay."""
     points: int = 384
     """Observed points a frame that the fitting terms read."""
     contact_points: int = 32
@@ -105,7 +105,7 @@ def preset_settings(name: str) -> SolveSettings:
 
 
 def with_optimizer(settings: SolveSettings, name: str | None) -> SolveSettings:
-    """The settings with another optimiser and the steps it needs; None changes nothing.
+    """The settings with another optimizer and the steps it needs; None changes nothing.
 
     Raises UserError listing the known ones.
     """
@@ -147,7 +147,7 @@ class AnchorSettings:
     """Candidates K: different object trajectories."""
     seed: int = 0
     body_start: str = "fit"
-    """"fit": to the keypoints and the point map; the bundle's body motion is one more start, and a centre
+    """"fit": to the keypoints and the point map; the bundle's body motion is one more start, and a center
     of the pose prior. "keypoints": the same without the bundle's body motion. "estimate": the bundle's
     body motion as it is. "static": the static scene's pose in every frame (published)."""
     track_steps: int = 125
@@ -167,12 +167,12 @@ class AnchorSettings:
     search: SearchSettings = field(default_factory=SearchSettings)
     grid_resolution: int = 48
     palm_contact: bool = True
-    picture_width: int = 64
+    render_width: int = 64
     """Pixels across the small pictures that body and objects are drawn into and compared with what was
     seen (the paper's L_reg on frames); 0: no such terms."""
-    picture_every: int = 5
+    image_every: int = 5
     """Every so many frames are drawn; smoothness carries what they say to the others."""
-    optimise_hands: bool = False
+    optimize_hands: bool = False
     """Fingers are unknowns too (55 joints instead of 22)."""
     vposer: str | None = None
     """Path of VPoser weights (npz), which then are the pose prior."""

@@ -1,7 +1,7 @@
 """What every frozen prior takes and returns: one protocol a role, plain numpy between them.
 
 Stages know these protocols, never a model; a model's module knows nothing of stages. Images are
-uint8 RGB. Pixels are (u right, v down) with the centre of the top-left pixel at (0.5, 0.5). Points
+uint8 RGB. Pixels are (u right, v down) with the center of the top-left pixel at (0.5, 0.5). Points
 are in the camera's axes (OpenCV: x right, y down, z forward), metres as far as the model knows.
 """
 

@@ -49,9 +49,9 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     enable_compilation_cache()
     for name, (thing, text) in SCENES.items():
-        bundle, truth = hoijax.observe(text, hoijax.load_objects([thing]), seed=options.seed)
+        bundle, ground_truth = hoijax.observe(text, hoijax.load_objects([thing]), seed=options.seed)
         path = options.folder / name
-        print(hoijax.write_bundle(path, seen_nearer(bundle, options.nearer), truth))
+        print(hoijax.write_bundle(path, seen_nearer(bundle, options.nearer), ground_truth))
 
 
 if __name__ == "__main__":

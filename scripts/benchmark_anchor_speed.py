@@ -36,7 +36,7 @@ from hoijax.scene.build_interaction import object_settings, pose_full, stage_anc
 from hoijax.scene.build_objects import build_scene, stage_contacts
 from hoijax.scene.interaction import AnchorScene, AnchorUnknowns
 from hoijax.settings import AnchorSettings
-from hoijax.solver.adam import Schedule, optimise
+from hoijax.solver.adam import Schedule, optimize
 
 MEGABYTE = 2.0**20
 WARM = 200
@@ -53,7 +53,7 @@ class Options:
     """Lengths of a clip at K = 1; the published size is 120 frames."""
     steps: int = 25
     """Steps timed, with one refresh of look-ups: as many as between two of them in a solve."""
-    pictures: int = 64
+    images: int = 64
     """Width of drawn pictures; 0: none."""
     remat: bool = True
     """Also one row with every term computed again in the backward pass."""
@@ -102,17 +102,17 @@ def computed_again(term: LossTerm) -> LossTerm:
 
 def measure(bundle: Bundle, frames: int, inits: int, options: Options, remat: bool) -> dict:
     """One row: memory of the compiled program, seconds to compile it, steps per second."""
-    settings = dataclasses.replace(AnchorSettings(), inits=inits, picture_width=options.pictures)
+    settings = dataclasses.replace(AnchorSettings(), inits=inits, render_width=options.images)
     scene, initial, states = staged(with_frames(bundle, frames), settings)
-    table = anchor_table(drawn=options.pictures > 0, jointed=False, hands=False)
+    table = anchor_table(drawn=options.images > 0, jointed=False, hands=False)
     problem = anchor_problem([computed_again(t) for t in table] if remat else table)
     schedule = Schedule(jnp.asarray(0.01), jnp.asarray(0.01))
     arguments = (
-        scene, initial, anchor_motion.first_neighbours(scene, states), weights_of(table, {}), schedule,
+        scene, initial, anchor_motion.first_neighbors(scene, states), weights_of(table, {}), schedule,
     )  # fmt: skip
     begun = time.perf_counter()
     counts = {"steps": options.steps, "refresh_every": options.steps}
-    compiled = optimise.lower(problem, *arguments, **counts).compile()
+    compiled = optimize.lower(problem, *arguments, **counts).compile()
     compile_seconds = time.perf_counter() - begun
     if inits * frames <= WARM:
         jax.block_until_ready(compiled(*arguments))
@@ -157,7 +157,7 @@ def main(options: Options) -> None:
     plain = [row for row in rows if not row["remat"]]
     summary: dict[str, object] = {
         "device": describe_device(),
-        "pictures": options.pictures,
+        "pictures": options.images,
         "memory_in_frames": slope([r for r in plain if r["inits"] == 1], "frames"),
         "memory_in_inits": slope([r for r in plain if r["frames"] == shortest], "inits"),
     }

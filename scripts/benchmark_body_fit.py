@@ -47,7 +47,7 @@ def joints(body: SkinnedBody, motion: Any) -> np.ndarray:
 
 def measure(name: str, seed: int, body: SkinnedBody) -> dict[str, Any]:
     """One scene."""
-    bundle, truth = hoijax.observe(MADE[name], hoijax.load_objects([name]), seed=seed)
+    bundle, ground_truth = hoijax.observe(MADE[name], hoijax.load_objects([name]), seed=seed)
     o = bundle.observations
     begun = time.perf_counter()
     found = fit_body(
@@ -61,11 +61,11 @@ def measure(name: str, seed: int, body: SkinnedBody) -> dict[str, Any]:
     )
     seconds = time.perf_counter() - begun
     true = type(found)(
-        truth.body_rotations[0],
-        truth.body_translations[0],
-        truth.body_betas[0],
-        truth.body_rest_joints[0],
-        truth.Ts_world_camera,
+        ground_truth.body_rotations[0],
+        ground_truth.body_translations[0],
+        ground_truth.body_betas[0],
+        ground_truth.body_rest_joints[0],
+        ground_truth.Ts_world_camera,
     )
     error = np.linalg.norm(joints(body, found) - joints(body, true), axis=-1).mean()
     return {

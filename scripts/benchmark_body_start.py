@@ -24,14 +24,14 @@ from benchmark_quality import Options as Scenes
 from benchmark_quality import captured_bundles, made_bundles
 
 from hoijax.bodies import load_body
-from hoijax.bundle.write import Bundle, read_bundle, read_truth
+from hoijax.bundle.write import Bundle, read_bundle, read_ground_truth
 from hoijax.methods.anchor_motion.body_start import start_bodies
 from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.synthetic.observation_noise import NoiseModel
 from priors.synthetic.rendered_observations import erring_motion
 
 KINDS = ("estimate", "keypoints", "fit")
-POOR_DEGREES, POOR_METRES = 8.0, 0.08
+POOR_DEGREES, POOR_METERS = 8.0, 0.08
 """Root mean square angle of every joint's error, and distance of the body's, smooth over four frames."""
 
 
@@ -53,7 +53,7 @@ def worsened(bundle: Bundle) -> Bundle:
     """The bundle with a body motion as a network might give it."""
     o = bundle.observations
     noise = dataclasses.replace(
-        NoiseModel(), body_rotation_degrees=POOR_DEGREES, body_translation=POOR_METRES
+        NoiseModel(), body_rotation_degrees=POOR_DEGREES, body_translation=POOR_METERS
     )
     rotations, translations = erring_motion(
         o.body_rotations, o.body_translations, noise, np.random.default_rng(0)
@@ -64,16 +64,16 @@ def worsened(bundle: Bundle) -> Bundle:
 
 def measure(path: Path) -> dict:
     """One scene, one row."""
-    bundle, truth = read_bundle(path), read_truth(path)
+    bundle, ground_truth = read_bundle(path), read_ground_truth(path)
     body = load_body(bundle.body)
-    shaped = body.shape(jnp.asarray(truth.body_betas[0]))
-    shaped = shaped.with_rest_joints(jnp.asarray(truth.body_rest_joints[0]))
+    shaped = body.shape(jnp.asarray(ground_truth.body_betas[0]))
+    shaped = shaped.with_rest_joints(jnp.asarray(ground_truth.body_rest_joints[0]))
     pose = jax.jit(jax.vmap(lambda r, t: shaped.pose_joints(r, t)[:22, :3, 3]))
 
     def joints(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
         return np.asarray(pose(jnp.asarray(rotations), jnp.asarray(translations)))
 
-    true = joints(truth.body_rotations[0], truth.body_translations[0])
+    true = joints(ground_truth.body_rotations[0], ground_truth.body_translations[0])
     row: dict = {"scene": path.name}
     for name, kind, given in (
         *((kind, kind, bundle) for kind in KINDS),

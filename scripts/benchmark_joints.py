@@ -52,7 +52,7 @@ class Options:
     steps: int = 100
     """Of each of the two passes."""
     body_start: str = "estimate"
-    pictures: int = 0
+    images: int = 0
     """Width of drawn pictures; 0: none."""
     json: Path | None = None
 
@@ -65,7 +65,7 @@ def solve(bundle: Bundle, options: Options) -> tuple[np.ndarray, np.ndarray]:
         track_steps=options.steps,
         steps=options.steps,
         body_start=options.body_start,
-        picture_width=options.pictures,
+        render_width=options.images,
     )
     kept: list[np.ndarray] = []
     original = anchor_motion.start_joints
@@ -106,13 +106,13 @@ def measure(name: str, seed: int, options: Options) -> dict:
         seed=seed,
         close_up=False if options.far else None,
     )
-    bundle, _, truth = scene
+    bundle, _, ground_truth = scene
     begun = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started, found = solve(bundle, options)
     joint = bundle.joints[0]
-    error, first = (in_units(np.abs(v[0] - truth[0]), joint) for v in (found, started))
+    error, first = (in_units(np.abs(v[0] - ground_truth[0]), joint) for v in (found, started))
     seen = bundle.observations.object_point_mask.sum(axis=-1).min(axis=0)
     return {
         "object": name,
@@ -128,12 +128,12 @@ def measure(name: str, seed: int, options: Options) -> dict:
         "seconds": round(time.perf_counter() - begun, 1),
         "errors": [round(float(e), 2) for e in error],
         "start_errors": [round(float(e), 2) for e in first],
-        "truth": [round(float(v), 2) for v in in_units(truth[0], joint)],
+        "truth": [round(float(v), 2) for v in in_units(ground_truth[0], joint)],
         "seen": [int(n) for n in seen],
     }
 
 
-def summarise(rows: list[dict]) -> dict[str, dict[str, float]]:
+def summarize(rows: list[dict]) -> dict[str, dict[str, float]]:
     """By object, over the frames of all seeds."""
     summary = {}
     for name in dict.fromkeys(row["object"] for row in rows):
@@ -157,7 +157,7 @@ def write(rows: list[dict], options: Options) -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     chosen = {k: str(v) for k, v in dataclasses.asdict(options).items()}
     content = {"device": describe_device(), "options": chosen, "rows": rows}
-    content["summary"] = summarise(rows)
+    content["summary"] = summarize(rows)
     options.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -175,7 +175,7 @@ def main(options: Options) -> None:
     table = Table(*(k for k, v in rows[0].items() if not isinstance(v, list)))
     for row in rows:
         table.add_row(*(str(v) for v in row.values() if not isinstance(v, list)))
-    console.print(table, summarise(rows))
+    console.print(table, summarize(rows))
 
 
 if __name__ == "__main__":

@@ -47,8 +47,10 @@ def make_share(folder: Path, first: int, stride: int, count: int) -> None:
         name = list(KINDS)[number % len(KINDS)]
         path = folder / f"{name}-{number:04d}"
         if not path.exists():
-            bundle, truth = observe(KINDS[name], load_objects([name]), frames=FRAMES, seed=number)
-            write_bundle(path, bundle, truth)
+            bundle, ground_truth = observe(
+                KINDS[name], load_objects([name]), frames=FRAMES, seed=number
+            )
+            write_bundle(path, bundle, ground_truth)
 
 
 def make_scenes(folder: Path, count: int) -> None:

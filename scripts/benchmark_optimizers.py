@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hoijax.bodies import load_body
-from hoijax.bundle.write import Bundle, Truth, read_bundle, read_truth
+from hoijax.bundle.write import Bundle, GroundTruth, read_bundle, read_ground_truth
 from hoijax.methods.hoi_page import method as hoi_page
 from hoijax.results.evaluation import Evaluator
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
@@ -52,7 +52,7 @@ class Options:
         "lm:36:halving",
         "lbfgs:150",
     )
-    """Optimiser (adam, lm, or lbfgs of optax) and steps; with "halving" only the best candidates go on."""
+    """Optimizer (adam, lm, or lbfgs of optax) and steps; with "halving" only the best candidates go on."""
     only: str = ""
     """Only scenes whose name contains this."""
     quick: bool = False
@@ -61,7 +61,7 @@ class Options:
 
 def compare(path: Path, contestants: tuple[str, ...]) -> list[dict[str, Any]]:
     """Rows of one scene."""
-    bundle, truth = read_bundle(path), read_truth(path)
+    bundle, ground_truth = read_bundle(path), read_ground_truth(path)
     settings = preset_settings("default")
     staged = hoi_page.stage(bundle, settings)
     rows = []
@@ -75,7 +75,7 @@ def compare(path: Path, contestants: tuple[str, ...]) -> list[dict[str, Any]]:
             chosen = dataclasses.replace(chosen, steps=int(steps), halving=bool(halving))
             given = staged.scene, staged.starts, staged.states, table, chosen
             solve = partial(hoi_page.descend, *given)
-        rows.append(run(path.name, contestant, bundle, truth, staged, solve))
+        rows.append(run(path.name, contestant, bundle, ground_truth, staged, solve))
     return rows
 
 
@@ -83,7 +83,7 @@ def run(
     scene: str,
     contestant: str,
     bundle: Bundle,
-    truth: Truth,
+    ground_truth: GroundTruth,
     staged: hoi_page.Staged,
     solve: Callable[[], Solution],
 ) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def run(
         solution = solve()
         seconds = time.perf_counter() - begun
     result = hoi_page.to_result(bundle, staged, solution, table, {})
-    evaluator = Evaluator(result, load_body(bundle.body), truth)
+    evaluator = Evaluator(result, load_body(bundle.body), ground_truth)
     measured = [evaluator.measure(k) for k in range(len(result.losses))]
     winner = measured[result.winner]
     errors = np.array([row["adds_cm"] for row in measured])
@@ -110,7 +110,7 @@ def run(
     }
 
 
-def summarise(rows: list[dict[str, Any]], contestants: tuple[str, ...]) -> list[dict[str, Any]]:
+def summarize(rows: list[dict[str, Any]], contestants: tuple[str, ...]) -> list[dict[str, Any]]:
     """Medians over scenes, and the ratio of the time to that of the first contestant, by scene."""
     base = {row["scene"]: row["seconds"] for row in rows if row["contestant"] == contestants[0]}
     best = {
@@ -152,7 +152,7 @@ def main() -> None:
         for path in paths:
             rows += compare(path, options.contestants)
             console.print(rows[-len(options.contestants) :])
-    summary = summarise(rows, options.contestants)
+    summary = summarize(rows, options.contestants)
     table = Table(*summary[0])
     for line in summary:
         table.add_row(*(x if isinstance(x, str) else f"{x:.3g}" for x in line.values()))

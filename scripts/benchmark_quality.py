@@ -25,7 +25,7 @@ from rich.table import Table
 
 import hoijax
 from hoijax.bodies import load_body
-from hoijax.bundle.write import read_bundle, read_truth, write_bundle
+from hoijax.bundle.write import read_bundle, read_ground_truth, write_bundle
 from hoijax.methods.anchor_motion import terms as anchor_terms
 from hoijax.methods.anchor_motion.options import AnchorOptions
 from hoijax.results.evaluation import Evaluator
@@ -109,10 +109,10 @@ def made_bundles(folder: Path, options: Options) -> list[Path]:
                 continue
             assets = hoijax.load_objects([name])
             if options.method == "anchor-motion":
-                bundle, truth = occluded_scene(MADE[name], assets, seed)
+                bundle, ground_truth = occluded_scene(MADE[name], assets, seed)
             else:
-                bundle, truth = hoijax.observe(MADE[name], assets, seed=seed)
-            paths.append(write_bundle(folder / label, bundle, truth))
+                bundle, ground_truth = hoijax.observe(MADE[name], assets, seed=seed)
+            paths.append(write_bundle(folder / label, bundle, ground_truth))
     return paths
 
 
@@ -137,8 +137,8 @@ def measure(path: Path, preset: str, inits: int | None) -> dict:
     begun = time.perf_counter()
     result = hoijax.solve(path, preset=preset, inits=inits)
     seconds = time.perf_counter() - begun
-    truth, bundle = read_truth(path), read_bundle(path)
-    evaluator = Evaluator(result, load_body(bundle.body), truth)
+    ground_truth, bundle = read_ground_truth(path), read_bundle(path)
+    evaluator = Evaluator(result, load_body(bundle.body), ground_truth)
     candidates = [evaluator.measure(k) for k in range(len(result.losses))]
     winner = candidates[result.winner]
     errors = np.array([row["adds_cm"] for row in candidates])
@@ -174,7 +174,7 @@ def measure_anchor(path: Path, variant: str, options: Options, results: Path) ->
     kept = results / f"{path.name}-{variant.replace(' ', '-')}"
     kept.mkdir(parents=True, exist_ok=True)
     save_result(result, kept)
-    evaluator = Evaluator(result, load_body(read_bundle(path).body), read_truth(path))
+    evaluator = Evaluator(result, load_body(read_bundle(path).body), read_ground_truth(path))
     winner = evaluator.measure(result.winner)
     return {
         "scene": path.name,
@@ -184,7 +184,7 @@ def measure_anchor(path: Path, variant: str, options: Options, results: Path) ->
     }
 
 
-def summarise_anchor(rows: list[dict]) -> dict[str, float]:
+def summarize_anchor(rows: list[dict]) -> dict[str, float]:
     """Medians over scenes (means of shares), with the names the issue tracker asks for."""
     summary = {
         f"{name}_median": round(float(np.median([row[name] for row in rows])), 4)
@@ -195,7 +195,7 @@ def summarise_anchor(rows: list[dict]) -> dict[str, float]:
     return summary
 
 
-def summarise(rows: list[dict]) -> dict[str, float]:
+def summarize(rows: list[dict]) -> dict[str, float]:
     """Medians and shares over scenes, by the names the issue tracker asks for."""
 
     def median(name: str) -> float:
@@ -230,10 +230,10 @@ def variants_of(path: Path, options: Options) -> tuple[str, ...]:
 
 def report(options: Options, rows: list[dict]) -> dict[str, dict[str, float]]:
     """Summaries by variant; rows and summaries go to --json."""
-    summarise_rows = summarise_anchor if options.method == "anchor-motion" else summarise
+    summarize_rows = summarize_anchor if options.method == "anchor-motion" else summarize
     names = list(dict.fromkeys(row["preset"] for row in rows))
     summaries = {
-        name: summarise_rows([row for row in rows if row["preset"] == name]) for name in names
+        name: summarize_rows([row for row in rows if row["preset"] == name]) for name in names
     }
     if options.json:
         content = {

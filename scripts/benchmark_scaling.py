@@ -27,11 +27,11 @@ from rich.table import Table
 from speed_problem import ProblemSize, build_problem
 
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS, first_neighbours, object_problem
+from hoijax.methods.hoi_page.method import DEFAULT_TERMS, first_neighbors, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.objects import Scene, Unknowns
-from hoijax.solver.levenberg_marquardt import optimise_newton
+from hoijax.solver.levenberg_marquardt import optimize_newton
 
 BASE = ProblemSize(frames=49, inits=2, points=256, samples=4096, vertices=4096, contact_points=16)
 SIZES: dict[str, tuple[int, ...]] = {
@@ -135,9 +135,9 @@ def measure(axis: str, size: int, turns: int) -> dict[str, Any]:
     count = starts.translation.shape[0]
     states = np.ones((count, len(scene.edges.target), scene.frame_count), np.float32)
     terms = with_curvature(DEFAULT_TERMS)
-    given = scene, starts, first_neighbours(scene, states), default_weights(terms)
+    given = scene, starts, first_neighbors(scene, states), default_weights(terms)
     begun = time.perf_counter()
-    program = optimise_newton.lower(
+    program = optimize_newton.lower(
         object_problem(terms), *given, rounds=ROUNDS, steps=STEPS
     ).compile()
     compile_seconds = time.perf_counter() - begun

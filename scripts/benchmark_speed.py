@@ -1,16 +1,16 @@
-"""Seconds per optimisation step: hoijax beside PyTorch, on the published problem size.
+"""Seconds per optimization step: hoijax beside PyTorch, on the published problem size.
 
     python scripts/benchmark_speed.py --json out/speed.json
     python scripts/benchmark_speed.py --quick --baseline grids
     python scripts/benchmark_speed.py --method anchor-motion --json out/speed_anchor_motion.json
 
-One step moves all K initialisations once. The contestants take turns in one process, round after round, so
+One step moves all K initializations once. The contestants take turns in one process, round after round, so
 that a busy machine slows all of them alike; read the ratios, not the seconds. Compilation is timed apart,
 with the persistent cache off. Import time and peak memory come from a process that runs hoijax alone.
 
 Contestants: `hoijax`; `torch published` (scripts/torch_baseline.py, the style of research code);
-`torch grids` (scripts/torch_grids.py, optimised, distance grids, batched) and `torch grids, lists` (the same
-with hoijax's neighbour lists: only the implementation differs).
+`torch grids` (scripts/torch_grids.py, optimized, distance grids, batched) and `torch grids, lists` (the same
+with hoijax's neighbor lists: only the implementation differs).
 """
 
 import os
@@ -70,7 +70,7 @@ class Contestant:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=PUBLISHED_STEPS, help="hoijax steps a round")
-    parser.add_argument("--inits", type=int, default=4, help="initialisations K")
+    parser.add_argument("--inits", type=int, default=4, help="initializations K")
     parser.add_argument("--baseline", choices=BASELINES, default="both")
     parser.add_argument("--compile", action="store_true", help="also torch.compile the grids")
     parser.add_argument("--rounds", type=int, default=3)
@@ -98,12 +98,12 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
 
     from hoijax.losses.term import default_weights
     from hoijax.methods.hoi_page.method import PUBLISHED_TERMS, object_problem
-    from hoijax.solver.adam import Schedule, optimise
-    from hoijax.solver.neighbor_lists import empty_neighbours
+    from hoijax.solver.adam import Schedule, optimize
+    from hoijax.solver.neighbor_lists import empty_neighbors
 
     count = problem.size.inits
     lists = jax.tree.map(
-        lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty_neighbours(problem.scene)
+        lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty_neighbors(problem.scene)
     )
     rate = jnp.asarray(0.01)
     traced = (
@@ -114,7 +114,7 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
         Schedule(rate, rate),
     )
     begin = time.perf_counter()
-    compiled = optimise.lower(
+    compiled = optimize.lower(
         object_problem(PUBLISHED_TERMS),
         *traced,
         steps=steps,
@@ -222,7 +222,7 @@ def time_stages(path: str, inits: int) -> dict[str, dict[str, float]]:
     return {run: dict(solve_bundle(bundle, settings).run["seconds"]) for run in ("cold", "warm")}
 
 
-def summarise(rows: list[dict[str, Any]], alone: dict[str, Any]) -> dict[str, Any]:
+def summarize(rows: list[dict[str, Any]], alone: dict[str, Any]) -> dict[str, Any]:
     """Ratios against every PyTorch contestant, by wall clock and by processor time."""
     import jax
 
@@ -314,7 +314,7 @@ def main() -> None:
         for contestant in contestants:
             contestant.take_turn()
     rows = [contestant.row() for contestant in contestants]
-    summary = summarise(rows, alone)
+    summary = summarize(rows, alone)
     if arguments.bundle:
         summary["stage_seconds"] = time_stages(arguments.bundle, arguments.inits)
     print_tables(rows, summary)

@@ -29,7 +29,7 @@ def main() -> None:
     from hoijax.experiments.designs import factor_names, make_designs, parse_factors
     from hoijax.experiments.sweep import stacked_settings, sweep_solver
     from hoijax.jobs.scene_batch import scenes_at_once
-    from hoijax.methods.hoi_page.method import TERMS, first_neighbours, stage
+    from hoijax.methods.hoi_page.method import TERMS, first_neighbors, stage
     from hoijax.runtime import describe_device, enable_compilation_cache, versions
     from hoijax.settings import AlignmentSettings, preset_settings
     from hoijax.solver.batch import BatchSolver, Job, buckets_of
@@ -50,8 +50,8 @@ def main() -> None:
     for seed, name in enumerate(SCENES):
         bundle, _ = observe(f"a person lifts a {name}", load_objects([name]), frames=12, seed=seed)
         staged = stage(bundle, settings)
-        neighbours = first_neighbours(staged.scene, staged.states)
-        jobs.append(Job(staged.scene, staged.starts.unknowns, neighbours))
+        neighbors = first_neighbors(staged.scene, staged.states)
+        jobs.append(Job(staged.scene, staged.starts.unknowns, neighbors))
     traces: list[int] = []
     solve = sweep_solver(table, settings)
 

@@ -1,7 +1,7 @@
-"""The same descent by a well-kept general optimiser: L-BFGS of optax, for `benchmark_optimizers.py`.
+"""The same descent by a well-kept general optimizer: L-BFGS of optax, for `benchmark_optimizers.py`.
 
 It minimises the same terms at their final weights from the same starts. Like Levenberg-Marquardt it may
-refresh the neighbour lists between rounds; unlike it, it knows nothing of the problem's structure.
+refresh the neighbor lists between rounds; unlike it, it knows nothing of the problem's structure.
 """
 
 from functools import partial
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
-from hoijax.methods.hoi_page.method import Staged, first_neighbours, object_problem
+from hoijax.methods.hoi_page.method import Staged, first_neighbors, object_problem
 from hoijax.scene.objects import Scene
 from hoijax.solver.adam import Problem, Solution, result_code
 
@@ -20,24 +20,24 @@ ROUNDS = 3
 
 def descend_lbfgs(staged: Staged, table: tuple[LossTerm, ...], steps: int) -> Solution:
     """All candidates of a staged scene, `steps` iterations each (every one with its line search)."""
-    neighbours = first_neighbours(staged.scene, staged.states)
+    neighbors = first_neighbors(staged.scene, staged.states)
     problem = object_problem(table)
-    given = staged.scene, staged.starts.unknowns, neighbours, default_weights(table)
+    given = staged.scene, staged.starts.unknowns, neighbors, default_weights(table)
     return jax.block_until_ready(_solve(problem, *given, steps=steps))
 
 
 @partial(jax.jit, static_argnames=("problem", "steps"))
-def _solve(problem: Problem, scene: Scene, initial, neighbours, weights, *, steps: int) -> Solution:
+def _solve(problem: Problem, scene: Scene, initial, neighbors, weights, *, steps: int) -> Solution:
     solver = optax.lbfgs(memory_size=10)
     terms = problem.terms
 
-    def one(unknowns, neighbours):
+    def one(unknowns, neighbors):
         def one_round(carry, _):
-            unknowns, neighbours = carry
-            neighbours = problem.refresh(scene, unknowns, neighbours, jnp.asarray(True))
+            unknowns, neighbors = carry
+            neighbors = problem.refresh(scene, unknowns, neighbors, jnp.asarray(True))
 
             def loss(unknowns):
-                return evaluate(terms, problem.pose(scene, unknowns, neighbours), weights, 1.0)[0]
+                return evaluate(terms, problem.pose(scene, unknowns, neighbors), weights, 1.0)[0]
 
             slope = optax.value_and_grad_from_state(loss)
 
@@ -53,12 +53,10 @@ def _solve(problem: Problem, scene: Scene, initial, neighbours, weights, *, step
 
             start = unknowns, solver.init(unknowns)
             (unknowns, _), _ = jax.lax.scan(step, start, None, length=max(steps // ROUNDS, 1))
-            report = evaluate(terms, problem.pose(scene, unknowns, neighbours), weights, 1.0)[1]
-            return (unknowns, neighbours), report
+            report = evaluate(terms, problem.pose(scene, unknowns, neighbors), weights, 1.0)[1]
+            return (unknowns, neighbors), report
 
-        (unknowns, _), reports = jax.lax.scan(
-            one_round, (unknowns, neighbours), None, length=ROUNDS
-        )
+        (unknowns, _), reports = jax.lax.scan(one_round, (unknowns, neighbors), None, length=ROUNDS)
         losses = final_total(terms, reports, weights)
         finite = jnp.isfinite(losses[-1])
         return Solution(
@@ -70,4 +68,4 @@ def _solve(problem: Problem, scene: Scene, initial, neighbours, weights, *, step
             history=reports,
         )
 
-    return jax.vmap(one)(initial, neighbours)
+    return jax.vmap(one)(initial, neighbors)

@@ -16,7 +16,7 @@ from scipy.spatial import KDTree
 from hoijax.affordance.contact_table import ContactKind
 from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies import load_body
-from hoijax.bundle.write import Bundle, Truth
+from hoijax.bundle.write import Bundle, GroundTruth
 from hoijax.exporters.clip import make_person
 from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.asset import Asset
@@ -28,17 +28,17 @@ REACH = 0.05  # metres between a part and its object that count as touching
 
 def occluded_scene(
     text: str, assets: tuple[Asset, ...], seed: int, frames: int = 49
-) -> tuple[Bundle, Truth]:
+) -> tuple[Bundle, GroundTruth]:
     """A made scene with keypoints at 3 px noise, 20 % of them missing, and contacts hidden."""
     from priors.synthetic.from_text import observe_text
     from priors.synthetic.observation_noise import NoiseModel
 
     noise = dataclasses.replace(NoiseModel(), keypoint_dropout=0.2)
-    bundle, truth = observe_text(text, assets, frames=frames, seed=seed, noise=noise)
-    return hide_contacts(bundle, truth), truth
+    bundle, ground_truth = observe_text(text, assets, frames=frames, seed=seed, noise=noise)
+    return hide_contacts(bundle, ground_truth), ground_truth
 
 
-def hide_contacts(bundle: Bundle, truth: Truth) -> Bundle:
+def hide_contacts(bundle: Bundle, ground_truth: GroundTruth) -> Bundle:
     """The bundle without what shows body parts that touch objects."""
     o, body = bundle.observations, load_body(bundle.body)
     table = stage_contacts(bundle.affordance, bundle.assets)
@@ -48,10 +48,10 @@ def hide_contacts(bundle: Bundle, truth: Truth) -> Bundle:
     skins = [
         make_person(
             body,
-            truth.body_rotations[p],
-            truth.body_translations[p],
-            truth.body_betas[p],
-            truth.body_rest_joints[p],
+            ground_truth.body_rotations[p],
+            ground_truth.body_translations[p],
+            ground_truth.body_betas[p],
+            ground_truth.body_rest_joints[p],
         ).vertices_world
         for p in range(o.person_count)
     ]
@@ -66,11 +66,13 @@ def hide_contacts(bundle: Bundle, truth: Truth) -> Bundle:
         for part in parts:
             own = skins[p][:, part_ids == part]
             assert own.shape[1], BODY_PARTS[part]
-            for t in np.flatnonzero(truth.edge_contact[e]):
-                local = _from_world(own[t], truth.Ts_world_object[thing, t])
+            for t in np.flatnonzero(ground_truth.edge_contact[e]):
+                local = _from_world(own[t], ground_truth.Ts_world_object[thing, t])
                 if samples.query(local)[0].min() > REACH:
                     continue
-                hidden = _region(own[t], truth.Ts_world_camera[t], o.intrinsics[t], ids.shape[1:])
+                hidden = _region(
+                    own[t], ground_truth.Ts_world_camera[t], o.intrinsics[t], ids.shape[1:]
+                )
                 ids[t][hidden & (ids[t] == p + 1)] = o.person_count + thing + 1
                 mask[p, t] &= ~_look_up(hidden, o.person_pixels[p, t])
                 keypoints[p, t, _look_up(hidden, keypoints[p, t, :, :2])] = 0.0

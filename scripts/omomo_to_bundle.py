@@ -27,9 +27,9 @@ from hoijax.bundle.write import Bundle, Provenance, write_bundle
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
-from priors.synthetic.ground_truth import BodyMotion, rendered_truth
+from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
-from priors.synthetic.rendered_observations import observe_with_truth
+from priors.synthetic.rendered_observations import observe_with_ground_truth
 
 WHOLE_OBJECT_PART = "body"
 
@@ -65,18 +65,18 @@ def chosen_frames(contact: np.ndarray, frames: int, stride: int) -> np.ndarray:
     return start + stride * np.arange(frames)
 
 
-def labelled_asset(path: Path, name: str) -> Asset:
+def labeled_asset(path: Path, name: str) -> Asset:
     """The captured mesh with parts by position, as an open-vocabulary segmenter would name them."""
     plain = load_asset(path, name=name)
-    centres = plain.vertices[plain.faces].mean(axis=1)
+    centers = plain.vertices[plain.faces].mean(axis=1)
     if name == "woodchair":  # up is +z in this scan; the seat is near z = 0
-        z = centres[:, 2]
+        z = centers[:, 2]
         labels = np.where(z > 0.05, 1, np.where(z < -0.06, 2, 0))
         parts = ("seat", "backrest", "legs")
     elif name == "largetable":  # up is +y
-        labels, parts = np.where(centres[:, 1] > 0.015, 0, 1), ("top", "legs")
+        labels, parts = np.where(centers[:, 1] > 0.015, 0, 1), ("top", "legs")
     else:
-        labels, parts = np.zeros(len(centres), int), (WHOLE_OBJECT_PART,)
+        labels, parts = np.zeros(len(centers), int), (WHOLE_OBJECT_PART,)
     return asset_from_arrays(name, plain.vertices, plain.faces, labels, parts)
 
 
@@ -167,12 +167,12 @@ def convert(options: Options) -> Path:
     """Write the bundle and return its path."""
     data = read_sequence(options.sequence)
     frames = chosen_frames(data["contact_object"], options.frames, options.stride)
-    asset = labelled_asset(
+    asset = labeled_asset(
         options.sequence.parent / str(data["object_mesh"]), str(data["object_name"])
     )
     Ts = compose_rigid(data["object_rotation"][frames], data["object_translation"][frames])
     graph, contact = captured_graph(data, frames, asset, Ts)
-    truth = rendered_truth(
+    truth = rendered_ground_truth(
         "anny",
         captured_motion(data, frames),
         (asset,),
@@ -181,7 +181,7 @@ def convert(options: Options) -> Path:
         azimuth_degrees=options.azimuth,
     )
     noise = NoiseModel() if options.noise else NoiseModel.none()
-    rendered = observe_with_truth(truth, noise, options.seed)
+    rendered = observe_with_ground_truth(truth, noise, options.seed)
     provenance = Provenance(
         model="priors.synthetic.rendered_observations",
         revision="1",
@@ -198,7 +198,7 @@ def convert(options: Options) -> Path:
         observations=rendered.observations,
         provenance={"*": provenance},
     )
-    return write_bundle(options.out, bundle, truth=rendered.truth)
+    return write_bundle(options.out, bundle, ground_truth=rendered.ground_truth)
 
 
 def main() -> None:

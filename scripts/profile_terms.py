@@ -35,7 +35,7 @@ from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.objects import PosedScene, Scene
 from hoijax.solver.levenberg_marquardt import banded_step, total_curvature
-from hoijax.solver.neighbor_lists import empty_neighbours, refresh_vertices
+from hoijax.solver.neighbor_lists import empty_neighbors, refresh_vertices
 
 TURNS = 8
 
@@ -133,20 +133,20 @@ def profile(options: Options) -> tuple[list[dict[str, Any]], dict[str, float]]:
     terms = with_curvature(TERMS[options.table])
     weights = default_weights(terms)
     lists = jax.tree.map(
-        lambda x: jnp.broadcast_to(x, (options.inits, *x.shape)), empty_neighbours(scene)
+        lambda x: jnp.broadcast_to(x, (options.inits, *x.shape)), empty_neighbors(scene)
     )
     refresh = jax.vmap(lambda u, n: refresh_vertices(scene, u, n))
     lists = jax.jit(refresh)(starts, lists)
     rotations, translations = rotation_6d_to_matrix(starts.rotation_6d), starts.translation
     inputs = (rotations, translations, lists)
 
-    def posed_of(rotations, translations, neighbours):
-        return PosedScene(scene, rotations, translations, neighbours)
+    def posed_of(rotations, translations, neighbors):
+        return PosedScene(scene, rotations, translations, neighbors)
 
     def sloped(loss: Callable) -> Callable:
-        def one(rotations, translations, neighbours):
+        def one(rotations, translations, neighbors):
             def of(poses):
-                return loss(posed_of(poses[0], poses[1], neighbours))
+                return loss(posed_of(poses[0], poses[1], neighbors))
 
             return jax.value_and_grad(of)((rotations, translations))
 
@@ -166,12 +166,12 @@ def profile(options: Options) -> tuple[list[dict[str, Any]], dict[str, float]]:
     gradient = jnp.ones((*translations.shape[:-1], 6))
     step = jax.vmap(lambda blocks, gradient: banded_step(blocks, gradient, jnp.asarray(1e-2)))
     rows.append(measure("banded solve", step, (blocks, gradient), options.repeats))
-    rows.append(measure("vertex neighbours", refresh, (starts, lists), options.repeats))
+    rows.append(measure("vertex neighbors", refresh, (starts, lists), options.repeats))
     update = object_problem(terms).refresh
-    if any(term.reads_pixel_neighbours for term in terms):
+    if any(term.reads_pixel_neighbors for term in terms):
         never = jnp.asarray(False)
         pixels = jax.vmap(lambda u, n: update(scene, u, n, never))
-        rows.append(measure("pixel neighbours", pixels, (starts, lists), options.repeats))
+        rows.append(measure("pixel neighbors", pixels, (starts, lists), options.repeats))
     for term in terms:
         alone = sloped(lambda posed, term=term: reduce_term(term, posed))
         row = measure(f"{term.name}: value, gradient", alone, inputs, options.repeats)

@@ -27,7 +27,7 @@ from hoijax.scene.objects import (
 )
 
 FOCAL, IMAGE = 600.0, (720, 480)
-NOISE_METRES, NOISE_PIXELS = 0.01, 1.0
+NOISE_METERS, NOISE_PIXELS = 0.01, 1.0
 CAMERA_DISTANCE = 3.5  # metres from the person's path
 POINTMAP_SCALE = 1.1  # the aligned point map is a similarity, not a rigid motion
 
@@ -74,7 +74,7 @@ class Starts(NamedTuple):
     translation: jax.Array
 
     def batch(self) -> Unknowns:
-        """All candidates as `optimise` takes them."""
+        """All candidates as `optimize` takes them."""
         return Unknowns(*self)
 
     def candidate(self, k: int) -> Unknowns:
@@ -97,12 +97,12 @@ def build_problem(size: ProblemSize) -> SpeedProblem:
     grids, first_grid = stack_grids((asset,), size.resolution)
     rotations, translations = _object_motion(size.frames)
     body, capsule_of_vertex = _body(size, translations, rng)
-    samples = asset.samples - asset.centre
+    samples = asset.samples - asset.center
     order = rng.permutation(size.samples)
     parts = pad_to(len(asset.part_names), 4)
     part_of_sample = asset.sample_parts[order][None] == np.arange(parts)[:, None]
     constants = ObjectConstants(
-        centres=jnp.asarray(asset.centre[None]),
+        centers=jnp.asarray(asset.center[None]),
         samples=jnp.asarray(samples[order][None]),
         sample_parts=jnp.asarray(asset.sample_parts[order][None]),
         first_grid=jnp.asarray(first_grid),
@@ -173,7 +173,7 @@ def _observe(
     frames, parts = size.frames, part_of_sample.shape[1]
     normals = asset.sample_normals @ np.swapaxes(rotations, 1, 2)
     chosen = np.stack([rng.choice(np.flatnonzero(n[:, 2] > 0.1), size.points) for n in normals])
-    local = (asset.samples - asset.centre)[chosen]
+    local = (asset.samples - asset.center)[chosen]
     exact = local @ np.swapaxes(rotations, 1, 2) + translations[:, None]
     depth = CAMERA_DISTANCE - exact[..., 2:]
     seen = np.concatenate([exact[..., :1], 1.0 - exact[..., 1:2]], axis=-1)
@@ -185,7 +185,7 @@ def _observe(
     detected = np.ones((1, frames), bool)
     detected[0, frames // 2] = False
     grids = np.where(mask, FIRST_PART + labels, WHOLE_UNSIGNED)
-    points = exact + NOISE_METRES * rng.normal(size=exact.shape)
+    points = exact + NOISE_METERS * rng.normal(size=exact.shape)
     return ObservedObjects(
         points_world=jnp.asarray(np.where(mask[..., None], points, 0.0)[None], jnp.float32),
         pixels=jnp.asarray(

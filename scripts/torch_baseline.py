@@ -1,13 +1,13 @@
 """HOI-PAGE's object fit in plain PyTorch, as research code of the field is written.
 
 The same losses and weights as `hoijax.methods.hoi_page.method.PUBLISHED_TERMS`, for one person and one object:
-every frame in a Python loop, nearest neighbours by `torch.cdist` between observed points and the 4,096 posed
+every frame in a Python loop, nearest neighbors by `torch.cdist` between observed points and the 4,096 posed
 object samples, body vertices looked up in the signed distance grid by `grid_sample`, candidates one after the
 other, autograd, Adam on 6D rotations. Nothing is slowed down on purpose: what does not change
 (subsets, masks, camera matrices) is prepared once, and nothing leaves the device inside a step.
 
 This is what `benchmark_speed.py` compares with, and an independent twin that the tests hold hoijax's
-losses against. `torch_grids.py` is the same fit as an optimised PyTorch program.
+losses against. `torch_grids.py` is the same fit as an optimized PyTorch program.
 """
 
 from typing import Any
@@ -98,7 +98,7 @@ class PublishedStyle:
 
     def _penetration(self, rotation: Tensor, translation: Tensor, t: int) -> Tensor:
         p = self.problem
-        local = (p.vertices_world[t] - translation) @ rotation + p.centre
+        local = (p.vertices_world[t] - translation) @ rotation + p.center
         unit = (local - p.grid_lower) / (p.grid_spacing * self.cells)
         at = (2.0 * unit - 1.0)[None, None, None]
         inside = ((unit > 0.0) & (unit < 1.0)).all(-1)

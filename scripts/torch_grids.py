@@ -1,9 +1,9 @@
-"""HOI-PAGE's object fit as an optimised PyTorch program: the fair opponent of hoijax's own solver.
+"""HOI-PAGE's object fit as an optimized PyTorch program: the fair opponent of hoijax's own solver.
 
 The distance grids of hoijax instead of pairwise distances, with value and gradient from one gather of eight
 contiguous corners (a custom autograd function, so that backward is one product); all frames and candidates in
 one batch; the choice of nearest pixels outside autograd; optionally torch.compile. `refresh_every` > 1
-also takes over hoijax's neighbour lists, which leaves only the implementation to differ.
+also takes over hoijax's neighbor lists, which leaves only the implementation to differ.
 """
 
 import warnings
@@ -137,7 +137,7 @@ class GridStyle:
         return {name: value / p.frames for name, value in terms.items()}
 
     def _local(self, rotations: Tensor, translation: Tensor, points_world: Tensor) -> Tensor:
-        return (points_world - translation[:, :, None]) @ rotations + self.problem.centre
+        return (points_world - translation[:, :, None]) @ rotations + self.problem.center
 
     def _distance(
         self, rotations: Tensor, translation: Tensor, points: Tensor, rows: Any
@@ -186,7 +186,7 @@ class GridStyle:
     def _contacts(self, rotations: Tensor, translation: Tensor) -> dict[str, Tensor]:
         p = self.problem
         shift, turn = translation[:, None, :, None], rotations[:, None]
-        local = (self.edge_points - shift) @ turn + p.centre
+        local = (self.edge_points - shift) @ turn + p.center
         distance = GridDistance.apply(
             local, self.edge_rows, p.corners, p.grid_lower, p.grid_spacing
         ).clamp(min=0.0)

@@ -29,8 +29,8 @@ def to_torch_params(params: Any) -> dict[str, torch.Tensor]:
 def field_values(
     params: dict[str, torch.Tensor], settings: FieldSettings, points: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Density (n,) per metre and colour (n, 3) at points (n, 3) of the field's frame."""
-    local = (points - torch.tensor(settings.centre)) / settings.half_side
+    """Density (n,) per metre and color (n, 3) at points (n, 3) of the field's frame."""
+    local = (points - torch.tensor(settings.center)) / settings.half_side
     inside = (local.abs() <= 1.0).all(dim=-1)
     where = local.flip(-1)[None, None, None]  # grid_sample takes (fastest, ..., slowest)
     features = []
@@ -56,9 +56,9 @@ def render(
     directions: torch.Tensor,
     samples: int,
 ) -> torch.Tensor:
-    """Colours (R, 3) of rays (world = the field's frame), samples in the middles of equal stretches."""
-    lower = torch.tensor(settings.centre) - settings.half_side
-    upper = torch.tensor(settings.centre) + settings.half_side
+    """Colors (R, 3) of rays (world = the field's frame), samples in the middles of equal stretches."""
+    lower = torch.tensor(settings.center) - settings.half_side
+    upper = torch.tensor(settings.center) + settings.half_side
     small = directions.abs() < 1e-9
     inverse = 1.0 / torch.where(small, torch.full_like(directions, 1e-9), directions)
     first, second = (lower - origins) * inverse, (upper - origins) * inverse

@@ -40,10 +40,10 @@ class Edge:
 class TorchProblem:
     """The arrays of a `hoijax.scene.objects.Scene` with one person and one object, as tensors."""
 
-    centre: Tensor
-    """(3,) origin of the centred frame in the asset frame."""
+    center: Tensor
+    """(3,) origin of the centerd frame in the asset frame."""
     samples: Tensor
-    """(S, 3) surface samples, centred frame."""
+    """(S, 3) surface samples, centerd frame."""
     samples_of_part: list[Tensor]
     """Indices of the samples of each part."""
     points_world: Tensor
@@ -72,7 +72,7 @@ class TorchProblem:
     @classmethod
     def from_scene(cls, scene: Any, device: torch.device) -> "TorchProblem":
         """Copy a hoijax Scene. ValueError unless it holds one person and one object."""
-        people, objects = scene.body_vertices_world.shape[0], scene.objects.centres.shape[0]
+        people, objects = scene.body_vertices_world.shape[0], scene.objects.centers.shape[0]
         if (people, objects) != (1, 1):
             raise ValueError(f"the baseline knows 1 person and 1 object, not {people}, {objects}")
 
@@ -82,7 +82,7 @@ class TorchProblem:
         observed, constants, cameras = scene.observed, scene.objects, scene.cameras
         parts = np.asarray(observed.part_of_sample)[0]
         return cls(
-            centre=tensor(constants.centres[0]),
+            center=tensor(constants.centers[0]),
             samples=tensor(constants.samples[0]),
             samples_of_part=[tensor(np.flatnonzero(row)) for row in parts],
             points_world=tensor(observed.points_world[0]),

@@ -8,14 +8,14 @@ from scene_factory import CELL, CONTACTS, FRAMES, HEIGHT, OBJECTS, PEOPLE, WIDTH
 from hoijax.bodies import load_body
 from hoijax.bodies.body_field import build_body_field
 from hoijax.bodies.low_poly import low_poly
-from hoijax.bodies.pose_prior import prior_centres
+from hoijax.bodies.pose_prior import prior_centers
 from hoijax.geometry.bilinear import pack_corners
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
 from hoijax.rendering.soft_raster import join_samples, sample_mesh
 from hoijax.scene.interaction import (
     FACE_COUNT,
-    AnchorNeighbours,
+    AnchorNeighbors,
     AnchorScene,
     AnchorUnknowns,
     ContactPairs,
@@ -108,14 +108,14 @@ def object_joints() -> ObjectJoints:
     )
 
 
-def pose_centres(rng: np.random.Generator) -> np.ndarray:
+def pose_centers(rng: np.random.Generator) -> np.ndarray:
     """An estimate of its own for every person."""
     estimates = 0.3 * rng.normal(size=(PEOPLE, FRAMES, 22, 3))
-    return np.stack([prior_centres(FRAMES, estimate) for estimate in estimates])
+    return np.stack([prior_centers(FRAMES, estimate) for estimate in estimates])
 
 
 def make_anchor(seed: int = 0, pose_scale: float = 0.3):
-    """(scene, unknowns, neighbours); pose_scale 0 stands in the rest pose."""
+    """(scene, unknowns, neighbors); pose_scale 0 stands in the rest pose."""
     rng = np.random.default_rng(seed)
     made, body = make_scene(seed), load_body("anny")
     shaped = body.shape(jnp.zeros(1))
@@ -143,7 +143,7 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
         people=(person, person),
         fields=(field, field),
         fixed_rotations=matrices,
-        pose_centres=jnp.asarray(pose_centres(rng)),
+        pose_centers=jnp.asarray(pose_centers(rng)),
         edge_vertices=jnp.asarray(rng.integers(FACE_COUNT, len(indices), (EDGES, 2, CONTACTS))),
         edge_person=jnp.asarray([0, 1, 0, 0, 0], jnp.int32),
         edge_of_body=jnp.asarray([True, True, False, True, False]),
@@ -168,16 +168,16 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
         jnp.asarray(rng.uniform(-0.5, 0.8, (1, FRAMES)), jnp.float32),
     )
     vertices = len(indices)
-    objects = made.neighbours.replace(
-        active_vertices=made.neighbours.active_vertices % vertices,
+    objects = made.neighbors.replace(
+        active_vertices=made.neighbors.active_vertices % vertices,
     )
-    neighbours = AnchorNeighbours(
+    neighbors = AnchorNeighbors(
         objects,
         jnp.asarray(rng.integers(0, vertices, (PEOPLE, FRAMES, SEEN)), jnp.int32),
         jnp.asarray(rng.integers(0, 256, (OBJECTS, PEOPLE, FRAMES, ACTIVE)), jnp.int32),
         jnp.asarray(plants(), jnp.int32),
     )
-    return scene, unknowns, neighbours
+    return scene, unknowns, neighbors
 
 
 def plants() -> np.ndarray:

@@ -11,7 +11,7 @@ from scene_factory import CELL, MadeScene, as_numpy
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation, Slerp
 
-from hoijax.scene.objects import Neighbours, Scene
+from hoijax.scene.objects import Neighbors, Scene
 
 FRAME_RHO, POINT_RHO, MASK_RHO = 0.2, 0.05, 8.0  # metres, metres, pixels
 SIDE_TEMPERATURE = 0.02
@@ -22,7 +22,7 @@ class Twin:
     """A scene at one pose. `shares` fixes the side selection, which carries no gradient."""
 
     scene: Scene
-    neighbours: Neighbours
+    neighbors: Neighbors
     labels: np.ndarray
     mask_images: np.ndarray
     rotations: np.ndarray
@@ -38,11 +38,11 @@ class Twin:
         return self.grid_distance(self.to_asset(points_world, o, t), o, row)
 
     def to_asset(self, points_world, o: int, t: int) -> np.ndarray:
-        centred = (points_world - self.translations[o, t]) @ self.rotations[o, t]
-        return centred + self.scene.objects.centres[o]
+        centered = (points_world - self.translations[o, t]) @ self.rotations[o, t]
+        return centered + self.scene.objects.centers[o]
 
-    def to_world(self, points_centred, o: int, t: int) -> np.ndarray:
-        return points_centred @ self.rotations[o, t].T + self.translations[o, t]
+    def to_world(self, points_centered, o: int, t: int) -> np.ndarray:
+        return points_centered @ self.rotations[o, t].T + self.translations[o, t]
 
     def grid_distance(self, points_asset, o: int, row) -> np.ndarray:
         grids = self.scene.grids
@@ -58,7 +58,7 @@ def make_twin(made: MadeScene, unknowns=None, shares=None) -> Twin:
     unknowns = as_numpy(made.unknowns if unknowns is None else unknowns)
     return Twin(
         as_numpy(made.scene),
-        as_numpy(made.neighbours),
+        as_numpy(made.neighbors),
         made.labels,
         made.mask_images.astype(np.float64),
         gram_schmidt(unknowns.rotation_6d),
@@ -147,7 +147,7 @@ def _squared_pixels(twin: Twin, nearest, o: int, t: int) -> np.ndarray:
 
 
 def object_pixels(twin: Twin):
-    seen, nearest = twin.scene.observed, twin.neighbours.nearest_sample
+    seen, nearest = twin.scene.observed, twin.neighbors.nearest_sample
     values = np.zeros(twin.shape)
     for o, t in np.argwhere(seen.detected):
         mask = seen.point_mask[o, t, : nearest.shape[-1]]
@@ -157,14 +157,14 @@ def object_pixels(twin: Twin):
 
 
 def part_pixels(twin: Twin):
-    seen, nearest = twin.scene.observed, twin.neighbours.nearest_part_sample
+    seen, nearest = twin.scene.observed, twin.neighbors.nearest_part_sample
     o_count, t_count = twin.shape
     values = np.zeros((o_count, seen.part_shares.shape[-1], t_count))
     mask = np.zeros(values.shape, bool)
     for o, q, t in np.ndindex(values.shape):
-        labelled = twin.labels[o, t, : nearest.shape[-1]] == q
-        if labelled.any() and seen.detected[o, t]:
-            values[o, q, t] = _squared_pixels(twin, nearest, o, t)[labelled].mean()
+        labeled = twin.labels[o, t, : nearest.shape[-1]] == q
+        if labeled.any() and seen.detected[o, t]:
+            values[o, q, t] = _squared_pixels(twin, nearest, o, t)[labeled].mean()
             mask[o, q, t] = True
     return values, mask
 
@@ -211,7 +211,7 @@ def rotation_smoothness(twin: Twin):
 
 
 def penetration(twin: Twin):
-    active, bodies = twin.neighbours.active_vertices, twin.scene.body_vertices_world
+    active, bodies = twin.neighbors.active_vertices, twin.scene.body_vertices_world
     values = np.zeros(active.shape[:3])
     for o, p, t in np.ndindex(values.shape):
         distance = twin.distance(bodies[p, t][active[o, p, t]], o, t, 0)
@@ -276,7 +276,7 @@ def side_shares(twin: Twin) -> np.ndarray:
 
 
 def contact(twin: Twin):
-    edges, states = twin.scene.edges, twin.neighbours.contact_state
+    edges, states = twin.scene.edges, twin.neighbors.contact_state
     squared = np.einsum("es,est->et", side_shares(twin), side_distances(twin) ** 2)
     values = np.zeros(squared.shape)
     for e, row in enumerate(squared):
@@ -289,7 +289,7 @@ def contact(twin: Twin):
 
 
 def contact_drift(twin: Twin):
-    edges, states, shares = twin.scene.edges, twin.neighbours.contact_state, side_shares(twin)
+    edges, states, shares = twin.scene.edges, twin.neighbors.contact_state, side_shares(twin)
     frames = twin.shape[1]
     values = np.zeros((len(edges.source), frames))
     for e, side in np.ndindex(shares.shape):

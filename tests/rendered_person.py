@@ -16,8 +16,8 @@ from hoijax.rendering.shading import make_backdrop, shade
 from priors.choreography.choreographer import choreograph
 from priors.language.script import script_from_text
 from priors.protocols import PointMaps
-from priors.synthetic.ground_truth import BodyMotion, rendered_truth
-from priors.synthetic.rendered_observations import RenderedTruth
+from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
+from priors.synthetic.rendered_observations import RenderedGroundTruth
 
 SHIRT, TROUSERS, SKIN = (0.25, 0.35, 0.60), (0.20, 0.20, 0.25), (0.75, 0.55, 0.45)
 OBJECT = (0.60, 0.45, 0.30)
@@ -36,7 +36,7 @@ class Clip:
     maps: PointMaps
     camera: PinholeCamera
     T_world_camera: np.ndarray
-    truth: RenderedTruth | None = None
+    truth: RenderedGroundTruth | None = None
 
     @property
     def boxes(self) -> np.ndarray:
@@ -48,7 +48,7 @@ class Clip:
     @property
     def joints_world(self) -> np.ndarray:
         """(T, 22, 3) true body joints."""
-        truth = self.truth
+        truth = self.ground_truth
         body = load_body("anny")
         shaped = body.shape(truth.body_betas[0]).with_rest_joints(truth.body_rest_joints[0])
         pose = jax.jit(jax.vmap(lambda r, t: shaped.pose_joints(r, t)[:22, :3, 3]))
@@ -56,7 +56,7 @@ class Clip:
 
 
 def clothes() -> np.ndarray:
-    """Colour of every face of Anny."""
+    """Color of every face of Anny."""
     body = load_body("anny")
     by_part = {"hips": TROUSERS, "head": SKIN, "left_hand": SKIN, "right_hand": SKIN}
     by_part |= {"left_foot": SKIN, "right_foot": SKIN, "left_leg": TROUSERS, "right_leg": TROUSERS}
@@ -67,11 +67,11 @@ def clothes() -> np.ndarray:
 def project(points_world: np.ndarray, camera: PinholeCamera, T_world_camera: np.ndarray):
     """Pixels and depth."""
     seen = (points_world - T_world_camera[:3, 3]) @ T_world_camera[:3, :3]
-    focal, centre = (camera.fx, camera.fy), (camera.cx, camera.cy)
-    return seen[..., :2] / seen[..., 2:] * focal + centre, seen[..., 2]
+    focal, center = (camera.fx, camera.fy), (camera.cx, camera.cy)
+    return seen[..., :2] / seen[..., 2:] * focal + center, seen[..., 2]
 
 
-def picture(meshes, keypoints_world, camera, T_world_camera, backdrop):
+def image(meshes, keypoints_world, camera, T_world_camera, backdrop):
     """(image, labels, keypoints, hidden, points, valid) of one frame."""
     seen = cast(meshes, camera, T_world_camera)
     ground = backdrop.to_ground.reshape(seen.depth.shape)
@@ -86,10 +86,8 @@ def picture(meshes, keypoints_world, camera, T_world_camera, backdrop):
     return shade(seen, backdrop), seen.instance_ids, pixels, hidden, points, valid
 
 
-def stacked(pictures, camera, T_world_camera, truth=None) -> Clip:
-    frames, labels, pixels, hidden, points, valid = (
-        np.stack(x) for x in zip(*pictures, strict=True)
-    )
+def stacked(images, camera, T_world_camera, ground_truth=None) -> Clip:
+    frames, labels, pixels, hidden, points, valid = (np.stack(x) for x in zip(*images, strict=True))
     intrinsics = np.tile(camera.matrix, (len(frames), 1, 1)).astype(np.float32)
     maps = PointMaps(points.astype(np.float32), valid, intrinsics)
     return Clip(frames, labels, pixels, hidden, maps, camera, T_world_camera, truth)
@@ -116,7 +114,7 @@ def standing_person(azimuth: float, size: tuple[int, int] = (320, 400)) -> Clip:
     a = np.radians(azimuth)
     T = look_at(np.array([4.2 * np.sin(a), 1.4, 4.2 * np.cos(a)]), np.array([0.0, 0.85, 0.0]))
     mesh = RenderMesh(vertices, np.asarray(load_body("anny").faces), 1, color=clothes())
-    return stacked([picture([mesh], points, camera, T, make_backdrop(camera, T))], camera, T)
+    return stacked([image([mesh], points, camera, T, make_backdrop(camera, T))], camera, T)
 
 
 def choreographed(text: str, names: tuple[str, ...], size: tuple[int, int] = (480, 360)) -> Clip:
@@ -125,11 +123,11 @@ def choreographed(text: str, names: tuple[str, ...], size: tuple[int, int] = (48
     made = choreograph(script_from_text(text, assets), assets, frames=49, seed=0)
     camera = PinholeCamera.from_field_of_view(42.0, *size)
     motion = BodyMotion(made.joint_rotations, made.translation, made.betas, made.rest_joints)
-    truth = rendered_truth(
+    truth = rendered_ground_truth(
         "anny", motion, tuple(assets), made.Ts_world_object, made.contact,
         view=(camera, made.T_world_camera),
     )  # fmt: skip
-    T, colors, pictures = made.T_world_camera, clothes(), []
+    T, colors, images = made.T_world_camera, clothes(), []
     backdrop = make_backdrop(camera, T)
     for t in range(49):
         meshes = [
@@ -139,5 +137,5 @@ def choreographed(text: str, names: tuple[str, ...], size: tuple[int, int] = (48
             T_object = truth.Ts_world_object[o, t]
             vertices = (asset.vertices @ T_object[:3, :3].T + T_object[:3, 3]).astype(np.float32)
             meshes.append(RenderMesh(vertices, asset.faces, 2 + o, color=OBJECT))
-        pictures.append(picture(meshes, truth.keypoints_world[0, t], camera, T, backdrop))
-    return stacked(pictures, camera, T, truth)
+        images.append(image(meshes, truth.keypoints_world[0, t], camera, T, backdrop))
+    return stacked(images, camera, T, truth)

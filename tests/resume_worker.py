@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hoijax.io import sigterm
-from hoijax.solver.resumable import Given, in_segments
+from hoijax.solver.resumable import SolverInputs, in_segments
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, StageWatch
 
 
@@ -25,24 +25,24 @@ class Walk:
 
     count: int
 
-    def items(self, given: Given) -> int:
+    def items(self, given: SolverInputs) -> int:
         return self.count
 
-    def with_room(self, given: Given) -> "Walk":
+    def with_room(self, given: SolverInputs) -> "Walk":
         return self
 
     def cut(self, solution):
         return solution
 
-    def begin(self, given: Given):
+    def begin(self, given: SolverInputs):
         return given.initial, jnp.zeros((self.count, 0)), jnp.zeros(self.count)
 
-    def advance(self, given: Given, carry, index):
+    def advance(self, given: SolverInputs, carry, index):
         place, empty, seen = carry
         place = 3.9 * place * (1.0 - place)
         return place, empty, seen.at[index].set(place[0])
 
-    def finish(self, given: Given, carry):
+    def finish(self, given: SolverInputs, carry):
         return carry[0], carry[2]
 
 
@@ -58,6 +58,6 @@ class Slow(StageWatch):
 if __name__ == "__main__":
     sigterm.listen()
     kept = SolveCheckpoints(sys.argv[1], {"about": "a walk"}, log=lambda message: None)
-    given = Given(None, jnp.linspace(0.1, 0.9, 5), None, None)
+    given = SolverInputs(None, jnp.linspace(0.1, 0.9, 5), None, None)
     found = in_segments(Walk(int(sys.argv[3])), given, Slow(kept, "walk"), seconds=0.0)
     np.save(Path(sys.argv[2]), np.concatenate(jax.device_get(found)))

@@ -25,7 +25,7 @@ from hoijax.scene.objects import (
     WHOLE_UNSIGNED,
     Cameras,
     ContactEdges,
-    Neighbours,
+    Neighbors,
     ObjectConstants,
     ObservedObjects,
     Scene,
@@ -45,12 +45,12 @@ SET, EITHER, THINGS, SINGLE, PADDING = range(5)
 
 @dataclass(frozen=True)
 class MadeScene:
-    """A scene, an estimate of its poses with fitting neighbours, and what they were made from."""
+    """A scene, an estimate of its poses with fitting neighbors, and what they were made from."""
 
     scene: Scene
     unknowns: Unknowns
-    neighbours: Neighbours
-    truth: Unknowns
+    neighbors: Neighbors
+    ground_truth: Unknowns
     assets: tuple[Asset, Asset]
     mask_images: np.ndarray
     """(O, T, h, w) mask distances before packing."""
@@ -78,7 +78,7 @@ def two_part_asset(name: str, first: trimesh.Trimesh, second: trimesh.Trimesh) -
 
 
 def make_assets() -> tuple[Asset, Asset]:
-    """A crate with a rim, a stick with a knob; no symmetries, centres away from their origins."""
+    """A crate with a rim, a stick with a knob; no symmetries, centers away from their origins."""
     crate = two_part_asset(
         "crate", box((0.4, 0.3, 0.5), (0.1, 0.15, 0.0)), box((0.1, 0.2, 0.1), (0.25, 0.4, 0.15))
     )
@@ -142,8 +142,8 @@ def make_poses(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def observe(rng, assets, cameras, rotations, translations, first_grid, noise):
     """Noisy surface points with part labels, pixels and mask distances of the true poses."""
-    centres = np.stack([asset.centre for asset in assets])
-    samples = np.stack([asset.samples for asset in assets]) - centres[:, None]
+    centers = np.stack([asset.center for asset in assets])
+    samples = np.stack([asset.samples for asset in assets]) - centers[:, None]
     parts = np.stack([asset.sample_parts for asset in assets])
     chosen = rng.integers(0, samples.shape[1], (OBJECTS, FRAMES, POINTS))
     o = np.arange(OBJECTS)[:, None, None]
@@ -218,7 +218,7 @@ def make_edges(rng: np.random.Generator, translations: np.ndarray, first_grid) -
     )
 
 
-def neighbours_of(rng, scene: Scene, rotations, translations, labels) -> Neighbours:
+def neighbors_of(rng, scene: Scene, rotations, translations, labels) -> Neighbors:
     """Nearest projected samples by brute force; a random choice of body vertices."""
     samples = np.asarray(scene.objects.samples, np.float64)
     posed = np.einsum("otij,onj->otni", rotations, samples) + translations[:, :, None]
@@ -231,7 +231,7 @@ def neighbours_of(rng, scene: Scene, rotations, translations, labels) -> Neighbo
         np.broadcast_to(np.arange(VERTICES), (OBJECTS, PEOPLE, FRAMES, VERTICES)), axis=-1
     )[..., :ACTIVE]
     states = np.array([[1, 1, 0, 1, 1], [1] * 5, [0, 1, 1, 1, 0], [1] * 5, [1] * 5])
-    return Neighbours(
+    return Neighbors(
         jnp.asarray(active, jnp.int32),
         jnp.asarray(np.argmin(squared, axis=-1), jnp.int32),
         jnp.asarray(of_part, jnp.int32),
@@ -252,10 +252,10 @@ def make_scene(seed: int = 0, resolution: int = 10, noise: float = 1.0) -> MadeS
     labels, images, observed = observe(
         rng, assets, cameras, rotations, translations, first_grid, noise
     )
-    centres = np.stack([asset.centre for asset in assets])
+    centers = np.stack([asset.center for asset in assets])
     objects = ObjectConstants(
-        centres=jnp.asarray(centres),
-        samples=jnp.asarray(np.stack([a.samples for a in assets]) - centres[:, None]),
+        centers=jnp.asarray(centers),
+        samples=jnp.asarray(np.stack([a.samples for a in assets]) - centers[:, None]),
         sample_parts=jnp.asarray(np.stack([asset.sample_parts for asset in assets])),
         first_grid=jnp.asarray(first_grid),
         is_translational=jnp.asarray([True, False]),
@@ -272,8 +272,10 @@ def make_scene(seed: int = 0, resolution: int = 10, noise: float = 1.0) -> MadeS
     return MadeScene(
         scene=scene,
         unknowns=Unknowns(jnp.asarray(six), jnp.asarray(moved, jnp.float32)),
-        neighbours=neighbours_of(rng, scene, estimate, moved, labels),
-        truth=Unknowns(jnp.asarray(six_d(rotations)), jnp.asarray(translations, jnp.float32)),
+        neighbors=neighbors_of(rng, scene, estimate, moved, labels),
+        ground_truth=Unknowns(
+            jnp.asarray(six_d(rotations)), jnp.asarray(translations, jnp.float32)
+        ),
         assets=assets,
         mask_images=images,
         labels=labels,
@@ -293,7 +295,7 @@ def as_numpy(tree):
 def starts_around(made: MadeScene, count: int) -> Unknowns:
     """Starts 12 degrees and 6 cm off the truth, each candidate and object in another direction."""
     rng = np.random.default_rng(3)
-    rotations = np.asarray(rotation_6d_to_matrix(made.truth.rotation_6d))
+    rotations = np.asarray(rotation_6d_to_matrix(made.ground_truth.rotation_6d))
     off = rng.normal(size=(count, OBJECTS, 1, 3))
     off *= np.radians(12.0) / np.linalg.norm(off, axis=-1, keepdims=True)
     away = rng.normal(size=(count, OBJECTS, 1, 3))
@@ -301,5 +303,5 @@ def starts_around(made: MadeScene, count: int) -> Unknowns:
     turned = Rotation.from_rotvec(off.reshape(-1, 3)).as_matrix().reshape(*off.shape, 3)
     return Unknowns(
         jnp.asarray(six_d(turned @ rotations)),
-        jnp.asarray(np.asarray(made.truth.translation) + away, jnp.float32),
+        jnp.asarray(np.asarray(made.ground_truth.translation) + away, jnp.float32),
     )

@@ -126,7 +126,7 @@ def test_a_table_that_is_cut_off_goes_on_with_what_was_measured(tmp_path, monkey
         ("_solve", solve),
         ("Evaluator", evaluator),
         ("load_body", lambda name: None),
-        ("find_truth", lambda path: None),
+        ("find_ground_truth", lambda path: None),
         ("find_bundles", lambda path: [path]),
         ("bundle_hash", lambda path: "hash"),
         ("read_bundle", lambda path: SimpleNamespace(body="anny")),

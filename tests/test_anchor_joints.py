@@ -13,7 +13,7 @@ from small_scene import as_users_run, run
 
 import hoijax.api.solve
 from hoijax.bodies import load_body
-from hoijax.bundle.write import read_bundle, read_truth, write_bundle
+from hoijax.bundle.write import read_bundle, read_ground_truth, write_bundle
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.geometry.transforms import compose_rigid
@@ -40,7 +40,7 @@ SMALL = AnchorSettings(
     refresh_every=20,
     points=96,
     grid_resolution=24,
-    picture_width=32,
+    render_width=32,
 )
 
 
@@ -77,8 +77,8 @@ def lid_angles(Ts_world_object) -> np.ndarray:
 @pytest.mark.slow
 def test_a_lid_is_found_within_ten_degrees(made, folder):
     """Truth read off the poses of the links, not off the values that made them."""
-    result, truth = load_result(folder), made[1]
-    expected = lid_angles(truth.Ts_world_object)
+    result, ground_truth = load_result(folder), made[1]
+    expected = lid_angles(ground_truth.Ts_world_object)
     np.testing.assert_allclose(expected, made[2][0], atol=1e-3)
     assert result.joint_values is not None
     error = np.degrees(np.abs(result.joint_values[result.winner, 0] - expected))
@@ -107,7 +107,7 @@ def test_results_and_exports_carry_joint_values(folder):
 
 
 def test_jointed_poses_equal_the_tree(rng):
-    """A chain of a sliding and a turning joint, centres away from origins, against `pose_links`."""
+    """A chain of a sliding and a turning joint, centers away from origins, against `pose_links`."""
     drawer = load_articulated("drawer", samples=64)
     joint = drawer.joints[0]
     T = np.eye(4)
@@ -126,7 +126,7 @@ def test_jointed_poses_equal_the_tree(rng):
     joints = object_joints(asset.joints, [link for link in asset.links if link is not None])
     assert isinstance(joints, ObjectJoints)
     values = rng.uniform(-1, 1, (2, 4)).astype(np.float32)
-    centres = rng.normal(size=(3, 3)).astype(np.float32)
+    centers = rng.normal(size=(3, 3)).astype(np.float32)
     rotation = Rotation.from_rotvec(rng.normal(size=(4, 3))).as_matrix()
     shift = rng.normal(size=(4, 3))
     T_world_root = np.tile(np.eye(4), (4, 1, 1))
@@ -136,12 +136,12 @@ def test_jointed_poses_equal_the_tree(rng):
     six = np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1)
     free = Unknowns(
         jnp.asarray(np.stack([six, six[::-1], six]), jnp.float32),
-        jnp.asarray(np.stack([shift + rotation @ centres[0], shift, shift]), jnp.float32),
+        jnp.asarray(np.stack([shift + rotation @ centers[0], shift, shift]), jnp.float32),
     )
-    posed = jointed(joints, jnp.asarray(centres), free, jnp.asarray(values))
+    posed = jointed(joints, jnp.asarray(centers), free, jnp.asarray(values))
     found = np.asarray(rotation_6d_to_matrix(posed.rotation_6d))
     np.testing.assert_allclose(found, np.moveaxis(expected[..., :3, :3], 1, 0), atol=1e-5)
-    origins = np.asarray(posed.translation) - np.einsum("otij,oj->oti", found, centres)
+    origins = np.asarray(posed.translation) - np.einsum("otij,oj->oti", found, centers)
     np.testing.assert_allclose(origins, np.moveaxis(expected[..., :3, 3], 1, 0), atol=1e-5)
 
 
@@ -180,12 +180,12 @@ def test_a_hidden_link_goes_on_as_it_moved():
 @pytest.fixture(scope="module")
 def chest_scene(made):
     """What the search sees of the chest, in the world of the true bodies."""
-    bundle, truth, _ = made
+    bundle, ground_truth, _ = made
     settings = SolveSettings(points=128)
     full = posed_bodies(load_body(bundle.bodies[0]), bundle.observations)
     aligned = align(bundle.observations, full, settings.alignment)
     parts = bundle.affordance, bundle.assets, bundle.observations, bundle.bodies[0]
-    return build_scene(*parts, aligned, full, settings), truth
+    return build_scene(*parts, aligned, full, settings), ground_truth
 
 
 def test_how_links_follow_from_each_other(rng):
@@ -203,12 +203,12 @@ def test_how_links_follow_from_each_other(rng):
         children=(1, 2),
         slides=(True, False),
     )
-    centres = list(jnp.asarray(rng.normal(size=(3, 3)), jnp.float32))
+    centers = list(jnp.asarray(rng.normal(size=(3, 3)), jnp.float32))
     root = jnp.asarray(compose_rigid(Rotation.from_rotvec([1, 2, 0.5]).as_matrix(), np.ones(3)))
     root = root.astype(jnp.float32)
     for anchor in (0, 2):
         tree = joint_tree.tree_from(joints, anchor)
-        own = [centres[link] for link in (anchor, *(hop[2] for hop in tree.hops))]
+        own = [centers[link] for link in (anchor, *(hop[2] for hop in tree.hops))]
 
         def placed(move, tree=tree, own=own):
             q = jnp.asarray([0.2, -0.5]) + move[6:]
@@ -227,10 +227,10 @@ def test_how_links_follow_from_each_other(rng):
 @pytest.mark.slow
 def test_a_lid_and_its_box_are_refined_together(made, chest_scene):
     """From a box turned by ten degrees and a lid twenty degrees off, in every frame."""
-    (bundle, _, values), (scene, truth) = made, chest_scene
+    (bundle, _, values), (scene, ground_truth) = made, chest_scene
     joints = object_joints(bundle.joints, bundle.assets)
     assert joints is not None
-    start = np.array(truth.Ts_world_object[0], np.float32)
+    start = np.array(ground_truth.Ts_world_object[0], np.float32)
     turn = Rotation.from_rotvec(np.radians(10.0) * np.array([0.6, 0.0, 0.8])).as_matrix()
     start[:, :3, :3] = start[:, :3, :3] @ turn
     first = (values.T + np.radians(20.0)).astype(np.float32)
@@ -242,7 +242,9 @@ def test_a_lid_and_its_box_are_refined_together(made, chest_scene):
     seen = bundle.observations.object_point_mask.sum(axis=-1).min(axis=0) > 40
     assert seen.sum() > FRAMES // 2
     assert np.median(lid[seen]) < 5.0, lid
-    away = np.asarray(poses)[:, 0, :3, :3] @ np.swapaxes(truth.Ts_world_object[0][:, :3, :3], 1, 2)
+    away = np.asarray(poses)[:, 0, :3, :3] @ np.swapaxes(
+        ground_truth.Ts_world_object[0][:, :3, :3], 1, 2
+    )
     assert np.degrees(np.median(Rotation.from_matrix(away).magnitude()[seen])) < 4.0
     poses, found, prices = joint_refine.refine_paths(
         scene, joints, tree, jnp.asarray(start[None]), jnp.asarray(first[None])
@@ -255,13 +257,13 @@ def test_a_lid_and_its_box_are_refined_together(made, chest_scene):
 
 
 def test_bundles_keep_joints_and_refuse_wrong_ones(made, tmp_path):
-    bundle, truth, _ = made
-    path = write_bundle(tmp_path / "bundle", bundle, truth)
+    bundle, ground_truth, _ = made
+    path = write_bundle(tmp_path / "bundle", bundle, ground_truth)
     (joint,), (kept,) = bundle.joints, read_bundle(path).joints
     assert (kept.name, kept.kind, kept.parent, kept.child) == ("hinge", "revolute", 0, 1)
     np.testing.assert_allclose(kept.T_parent_joint, joint.T_parent_joint)
     assert (kept.lower, kept.upper) == (joint.lower, joint.upper)
-    assert read_truth(path).Ts_world_object.shape[0] == 2
+    assert read_ground_truth(path).Ts_world_object.shape[0] == 2
     manifest = json.loads((path / "bundle.json").read_text())
     cases = {
         "names link 'keyboard', which is not there": {"parent": "keyboard"},

@@ -36,7 +36,7 @@ from hoijax.losses.body import (
 )
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
 from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
-from hoijax.losses.rendered import DEPTH_RHO, rendered_colours, rendered_depth, rendered_masks
+from hoijax.losses.rendered import DEPTH_RHO, rendered_colors, rendered_depth, rendered_masks
 from hoijax.losses.term import LossTerm, reduce_term
 from hoijax.methods.anchor_motion.terms import JOINT_TERMS, anchor_table, object_penetration
 from hoijax.scene.interaction import FACE_COUNT, AnchorUnknowns, pose_anchor
@@ -56,7 +56,7 @@ FUNCTIONS = (
     object_in_body,
     self_penetration,
     rendered_masks,
-    rendered_colours,
+    rendered_colors,
     rendered_depth,
     object_penetration,
     finger_prior,
@@ -67,7 +67,7 @@ KINKED = (
     "self_penetration",
     "body_mask",
     "rendered_masks",
-    "rendered_colours",
+    "rendered_colors",
     "rendered_depth",
 )
 WITHOUT_WHOLE_SLOPES = ("foot_slip", "foot_clearance")
@@ -77,11 +77,11 @@ TERMS = tuple(LossTerm.constant(f.__name__, f, 1.0) for f in FUNCTIONS)
 
 
 @jax.jit
-def run(scene, unknowns, neighbours):
+def run(scene, unknowns, neighbors):
     """Values and masks of all terms, their totals, and the gradient of each: one program."""
 
     def totals(unknowns):
-        posed = pose_anchor(scene, unknowns, neighbours)
+        posed = pose_anchor(scene, unknowns, neighbors)
         values = {term.name: term.function(posed) for term in TERMS}
         return jnp.stack([reduce_term(term, posed) for term in TERMS]), (values, posed)
 
@@ -99,8 +99,8 @@ def case(request):
 
 
 @jax.jit
-def totals_of(scene, unknowns, neighbours):
-    posed = pose_anchor(scene, unknowns, neighbours)
+def totals_of(scene, unknowns, neighbors):
+    posed = pose_anchor(scene, unknowns, neighbors)
     return jnp.stack([reduce_term(term, posed) for term in TERMS])
 
 
@@ -122,7 +122,7 @@ def twin_keypoints(scene, posed, _):
     return values, np.asarray(seen.keypoints)[..., 2].any(-1)
 
 
-def twin_pairs(scene, posed, neighbours):
+def twin_pairs(scene, posed, neighbors):
     pairs, values = scene.pairs, np.zeros((EDGES, FRAMES))
     used = np.zeros(EDGES, bool)
     for r in range(len(pairs.share)):
@@ -132,7 +132,7 @@ def twin_pairs(scene, posed, neighbours):
         on_object = R @ np.asarray(pairs.point[r]) + t
         values[e] += float(pairs.share[r]) * ((on_body - on_object) ** 2).sum(-1)
         used[e] |= float(pairs.share[r]) > 0
-    state = np.asarray(neighbours.objects.contact_state)
+    state = np.asarray(neighbors.objects.contact_state)
     return values * state, np.broadcast_to(used[:, None], values.shape)
 
 
@@ -150,7 +150,7 @@ def twin_limits(_, posed, __):
 
 def twin_prior(scene, posed, _):
     pose, values = poses_of(posed)[:, :, 1:], []
-    for reference in np.moveaxis(np.asarray(scene.pose_centres), 2, 0)[..., 1:, :]:
+    for reference in np.moveaxis(np.asarray(scene.pose_centers), 2, 0)[..., 1:, :]:
         away = (pose - reference) / (0.35 / np.sqrt(PRIOR_STIFFNESS[1:]))
         values.append(0.5 * (away**2).sum((-1, -2)))
     values = np.stack(values)
@@ -158,10 +158,10 @@ def twin_prior(scene, posed, _):
     return least - np.log(np.exp(least - values).sum(0)), np.ones((PEOPLE, FRAMES), bool)
 
 
-def twin_points(scene, posed, neighbours):
+def twin_points(scene, posed, neighbors):
     values = np.zeros((PEOPLE, FRAMES))
     for p, t in np.ndindex(PEOPLE, FRAMES):
-        target = np.asarray(posed.vertices_world)[p, t, np.asarray(neighbours.nearest_vertex)[p, t]]
+        target = np.asarray(posed.vertices_world)[p, t, np.asarray(neighbors.nearest_vertex)[p, t]]
         squared = ((np.asarray(scene.seen.points_world)[p, t] - target) ** 2).sum(-1)
         values[p, t] = np.asarray(scene.seen.point_weights)[p, t] @ robust(squared, POINT_RHO)
     return values, np.asarray(scene.seen.detected)
@@ -212,8 +212,8 @@ def standing_feet(posed):
     return np.asarray(posed.Ts_world_joint, np.float64)[..., :3, 3][:, :, list(FEET)]
 
 
-def twin_lock(_, posed, neighbours):
-    feet, plants = standing_feet(posed), np.asarray(neighbours.plants)
+def twin_lock(_, posed, neighbors):
+    feet, plants = standing_feet(posed), np.asarray(neighbors.plants)
     values = np.zeros((PEOPLE, FRAMES))
     for p, k in np.ndindex(PEOPLE, 4):
         for number in set(plants[p, :, k]) - {-1}:
@@ -223,8 +223,8 @@ def twin_lock(_, posed, neighbours):
     return values, np.ones((PEOPLE, FRAMES), bool)
 
 
-def twin_clearance(_, posed, neighbours):
-    heights, plants = standing_feet(posed)[..., 1], np.asarray(neighbours.plants)
+def twin_clearance(_, posed, neighbors):
+    heights, plants = standing_feet(posed)[..., 1], np.asarray(neighbors.plants)
     values = np.zeros((PEOPLE, FRAMES))
     for p, k in np.ndindex(PEOPLE, 4):
         if k < 2:  # ankles
@@ -251,8 +251,8 @@ def to_itself(field, skin, Ts_world_joint):
     return field.self_distances(skin, Ts_world_joint)
 
 
-def twin_object_in_body(scene, posed, neighbours):
-    active = np.asarray(neighbours.active_samples)
+def twin_object_in_body(scene, posed, neighbors):
+    active = np.asarray(neighbors.active_samples)
     values = np.zeros(active.shape[:3])
     for o, p, t in np.ndindex(values.shape):
         local = np.asarray(scene.objects.objects.samples)[o, active[o, p, t]]
@@ -275,11 +275,11 @@ def twin_self(scene, posed, _):
 
 
 def twin_rendered_masks(scene, posed, _):
-    frames, picture = scene.frames, posed.picture
+    frames, image = scene.frames, posed.image
     count = PEOPLE + OBJECTS
     values = np.zeros((count, FRAMES))
     for i, t in np.ndindex(count, FRAMES):
-        drawn = np.asarray(picture.coverage[t]) * np.asarray(picture.features[t, :, :, i])
+        drawn = np.asarray(image.coverage[t]) * np.asarray(image.features[t, :, :, i])
         seen = np.asarray(frames.target[t, :, :, i])
         values[i, t] = ((drawn - seen) ** 2).sum() / max(seen.sum(), 1.0)
     mask = np.ones((count, FRAMES), bool)
@@ -287,22 +287,22 @@ def twin_rendered_masks(scene, posed, _):
     return values, mask
 
 
-def twin_rendered_colours(scene, posed, _):
-    frames, picture, count = scene.frames, posed.picture, PEOPLE + OBJECTS
+def twin_rendered_colors(scene, posed, _):
+    frames, image, count = scene.frames, posed.image, PEOPLE + OBJECTS
     values = np.zeros((3, FRAMES))
     for c, t in np.ndindex(3, FRAMES):
-        away = np.asarray(picture.features[t, :, :, count + c] - frames.target[t, :, :, count + c])
-        share = np.asarray(picture.coverage[t])
+        away = np.asarray(image.features[t, :, :, count + c] - frames.target[t, :, :, count + c])
+        share = np.asarray(image.coverage[t])
         values[c, t] = (share * away**2).sum() / max(share.sum(), 1.0)
     return values, np.ones((3, FRAMES), bool)
 
 
 def twin_rendered_depth(scene, posed, _):
-    frames, picture = scene.frames, posed.picture
+    frames, image = scene.frames, posed.image
     values = np.zeros((1, FRAMES))
     for t in range(FRAMES):
-        share = np.asarray(picture.coverage[t]) * np.asarray(frames.depth_mask[t])
-        away = np.asarray(picture.depth[t]) - np.asarray(frames.depth[t])
+        share = np.asarray(image.coverage[t]) * np.asarray(frames.depth_mask[t])
+        away = np.asarray(image.depth[t]) - np.asarray(frames.depth[t])
         values[0, t] = (share * robust(away**2, DEPTH_RHO)).sum() / max(share.sum(), 1.0)
     return values, np.ones((1, FRAMES), bool)
 
@@ -335,7 +335,7 @@ def twin_fingers(scene, posed, _):
 TWINS = {
     "finger_prior": twin_fingers,
     "rendered_masks": twin_rendered_masks,
-    "rendered_colours": twin_rendered_colours,
+    "rendered_colors": twin_rendered_colors,
     "rendered_depth": twin_rendered_depth,
     "object_penetration": twin_free_penetration,
     "object_joint_limits": twin_object_limits,
@@ -366,8 +366,8 @@ def test_every_term_of_the_method_has_a_twin():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values_equal_their_twins(case, name):
-    (scene, _, neighbours), (_, values, _, posed) = case
-    expected, mask = TWINS[name](scene, posed, neighbours)
+    (scene, _, neighbors), (_, values, _, posed) = case
+    expected, mask = TWINS[name](scene, posed, neighbors)
     found, found_mask = (np.asarray(x) for x in values[name])
     np.testing.assert_array_equal(found_mask, mask)
     np.testing.assert_allclose(
@@ -387,7 +387,7 @@ def test_gradients_equal_differences(case, group):
     compared along several directions at once, of which one may step over a threshold. Whether a foot
     is planted has no gradient on purpose: see below.
     """
-    (scene, unknowns, neighbours), (total, _, slopes, _) = case
+    (scene, unknowns, neighbors), (total, _, slopes, _) = case
     rng = np.random.default_rng(3)
     zero = jax.tree.map(jnp.zeros_like, unknowns)
     shape = getattr(unknowns, group).shape
@@ -398,7 +398,7 @@ def test_gradients_equal_differences(case, group):
         found.append(sum(np.tensordot(np.asarray(s), np.asarray(d), axes=d.ndim) for s, d in pairs))
         for out, step in ((smooth, 1e-3), (close, 1e-4)):
             ahead, behind = (
-                totals_of(scene, moved(unknowns, direction, sign * step), neighbours)
+                totals_of(scene, moved(unknowns, direction, sign * step), neighbors)
                 for sign in (1.0, -1.0)
             )
             change = np.asarray(ahead, np.float64) - np.asarray(behind, np.float64)
@@ -431,8 +431,8 @@ def test_what_hangs_on_a_joint_is_smooth_relative_to_its_parent(case):
 
 def test_fingers_are_drawn_to_where_they_started(rng):
     """Turned by known small angles, the prior is the sum of their squares, and its slope twice them."""
-    scene, unknowns, neighbours = make_anchor(pose_scale=0.2)
-    posed = jax.jit(pose_anchor)(scene, unknowns, neighbours)
+    scene, unknowns, neighbors = make_anchor(pose_scale=0.2)
+    posed = jax.jit(pose_anchor)(scene, unknowns, neighbors)
     angles = 0.05 * rng.normal(size=(PEOPLE, FRAMES, 30)).astype(np.float32)
     axes = rng.normal(size=(*angles.shape, 3))
     axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
@@ -464,19 +464,19 @@ def test_gradient_of_feet_that_stand_equals_differences(rng):
 def test_gradient_of_a_low_step_lifts_the_step_only():
     """Toes that step too low are pushed up by twice their lack, over the frames, halved; no other frame
     is, and with everything in plants nobody is."""
-    scene, unknowns, neighbours = make_anchor(pose_scale=0.0)
+    scene, unknowns, neighbors = make_anchor(pose_scale=0.0)
 
     @jax.jit
     def slope(plants):
         def total(place):
             at = dataclasses.replace(unknowns, body_translation=place)
-            posed = pose_anchor(scene, at, dataclasses.replace(neighbours, plants=plants))
+            posed = pose_anchor(scene, at, dataclasses.replace(neighbors, plants=plants))
             return reduce_term(LossTerm.constant("a", foot_clearance, 1.0), posed), posed
 
         gradient, posed = jax.grad(total, has_aux=True)(unknowns.body_translation)
         return gradient, posed.joints_world[:, :, np.array(FEET), 1]
 
-    plants = np.array(neighbours.plants)
+    plants = np.array(neighbors.plants)
     plants[1] = 0
     gradient, heights = (np.asarray(x) for x in slope(jnp.asarray(plants)))
     stands = plants[0, :, 2:] >= 0
@@ -489,10 +489,10 @@ def test_gradient_of_a_low_step_lifts_the_step_only():
 
 
 def test_feet_that_never_stand_are_not_held():
-    scene, unknowns, neighbours = make_anchor()
-    swinging = dataclasses.replace(neighbours, plants=jnp.full_like(neighbours.plants, -1))
+    scene, unknowns, neighbors = make_anchor()
+    swinging = dataclasses.replace(neighbors, plants=jnp.full_like(neighbors.plants, -1))
     assert float(run(scene, unknowns, swinging)[0][NAMES.index("foot_lock")]) == 0.0
-    assert float(run(scene, unknowns, neighbours)[0][NAMES.index("foot_lock")]) > 0.0
+    assert float(run(scene, unknowns, neighbors)[0][NAMES.index("foot_lock")]) > 0.0
 
 
 def test_gradients_are_finite_everywhere(case):
@@ -502,8 +502,8 @@ def test_gradients_are_finite_everywhere(case):
 
 def test_missing_frames_pull_at_nothing():
     """Person 0 has no keypoint in frame 1, person 1 no seen point in frame 2."""
-    scene, unknowns, neighbours = make_anchor()
-    _, values, slopes, _ = run(scene, unknowns, neighbours)
+    scene, unknowns, neighbors = make_anchor()
+    _, values, slopes, _ = run(scene, unknowns, neighbors)
     assert not values["body_keypoints"][1][0, 1]
     assert not values["body_points"][1][1, 2]
     keypoints = slopes.body_translation[NAMES.index("body_keypoints")]
@@ -515,9 +515,9 @@ def test_missing_frames_pull_at_nothing():
 
 
 def test_contact_keypoints_follow_the_contact_state():
-    scene, unknowns, neighbours = make_anchor()
-    apart = jnp.zeros_like(neighbours.objects.contact_state)
-    objects = dataclasses.replace(neighbours.objects, contact_state=apart)
-    free = dataclasses.replace(neighbours, objects=objects)
+    scene, unknowns, neighbors = make_anchor()
+    apart = jnp.zeros_like(neighbors.objects.contact_state)
+    objects = dataclasses.replace(neighbors.objects, contact_state=apart)
+    free = dataclasses.replace(neighbors, objects=objects)
     total = run(scene, unknowns, free)[0]
     assert float(total[NAMES.index("contact_keypoints")]) == 0.0

@@ -37,7 +37,7 @@ SMALL = AnchorSettings(
     refresh_every=20,
     points=96,
     grid_resolution=24,
-    picture_width=0,
+    render_width=0,
 )
 
 
@@ -75,10 +75,10 @@ def result(made):
     return result
 
 
-def measured(bundle, truth, result):
+def measured(bundle, ground_truth, result):
     """Errors of the winner."""
     with as_users_run():
-        return Evaluator(result, load_body(bundle.body), truth).measure(0)
+        return Evaluator(result, load_body(bundle.body), ground_truth).measure(0)
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_frames_without_keypoints_and_a_person_half_out_of_the_picture(made):
 
     Worse than with everything seen, but a person and a box in the right place.
     """
-    bundle, truth = made
+    bundle, ground_truth = made
     o = bundle.observations
     keypoints = np.array(o.keypoints)
     edge = int(np.median(keypoints[:, :, (8, 11), 1][keypoints[:, :, (8, 11), 2] > 0])) + 5
@@ -128,7 +128,7 @@ def test_frames_without_keypoints_and_a_person_half_out_of_the_picture(made):
         person_point_mask=o.person_point_mask & (o.person_pixels[..., 1] < edge),
     )
     result = solved(dataclasses.replace(bundle, observations=cut))
-    errors = measured(bundle, truth, result)
+    errors = measured(bundle, ground_truth, result)
     assert errors["mpjpe_mm"] < 120.0
     assert errors["translation_cm"] < 20.0
     assert np.isfinite(result.losses).all()
@@ -287,9 +287,9 @@ def test_unknown_weights_starts_and_counts_are_refused():
     with pytest.raises(UserError, match="--steps must be at least 1"):
         anchor_settings(AnchorOptions(), None, 0, 0)
     with pytest.raises(UserError, match="width from 16 to 512"):
-        anchor_settings(AnchorOptions(pictures=4), None, None, 0)
-    with pytest.raises(UserError, match="leave --pictures 0 away"):
-        anchor_settings(AnchorOptions(video="clip.mp4", pictures=0), None, None, 0)
+        anchor_settings(AnchorOptions(render_width=4), None, None, 0)
+    with pytest.raises(UserError, match="leave --render-width 0 away"):
+        anchor_settings(AnchorOptions(video="clip.mp4", render_width=0), None, None, 0)
     with pytest.raises(UserError, match="no VPoser weights"):
         anchor_settings(AnchorOptions(vposer="none.npz"), None, None, 0)
 

@@ -30,16 +30,16 @@ SMALL = AnchorSettings(
     refresh_every=20,
     points=64,
     grid_resolution=24,
-    picture_width=32,
+    render_width=32,
 )
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of ffmpeg's start
 
 
-def clip_of(bundle, truth, path):
-    """The clip that the bundle was seen in, every side of the box in a colour of its own."""
+def clip_of(bundle, ground_truth, path):
+    """The clip that the bundle was seen in, every side of the box in a color of its own."""
     o, (asset,) = bundle.observations, bundle.assets
-    motion = truth.body_rotations[0], truth.body_translations[0]
-    shape = truth.body_betas[0], truth.body_rest_joints[0]
+    motion = ground_truth.body_rotations[0], ground_truth.body_translations[0]
+    shape = ground_truth.body_betas[0], ground_truth.body_rest_joints[0]
     body = load_body(bundle.body)
     skin = make_person(body, *motion, *shape).vertices_world
     height, width = o.image_size
@@ -53,7 +53,7 @@ def clip_of(bundle, truth, path):
     paint = (0.5 + 0.5 * normal).astype(np.float32)
     frames = []
     for t in range(FRAMES):
-        T = truth.Ts_world_object[0, t]
+        T = ground_truth.Ts_world_object[0, t]
         moved = (asset.vertices @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
         person = RenderMesh(skin[t], np.asarray(body.faces), 1)
         box = RenderMesh(moved, faces, 2, color=paint)
@@ -63,11 +63,11 @@ def clip_of(bundle, truth, path):
 
 @pytest.mark.slow
 @pytest.mark.skipif("HOIJAX_LONG_TESTS" not in os.environ, reason="a minute and a half")
-def test_fingers_colours_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
+def test_fingers_colors_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
     from priors.synthetic.from_text import observe_text
 
     with as_users_run():
-        bundle, truth = observe_text(
+        bundle, ground_truth = observe_text(
             "a person carries a box with both hands",
             hoijax.load_objects(["box"]),
             frames=FRAMES,
@@ -77,8 +77,8 @@ def test_fingers_colours_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
     rotations = np.array(bundle.observations.body_rotations)
     rotations[:, :, FIRST_FINGER:] = 0.0
     seen = dataclasses.replace(bundle.observations, body_rotations=rotations)
-    write_bundle(tmp_path / "bundle", dataclasses.replace(bundle, observations=seen), truth)
-    clip = clip_of(bundle, truth, tmp_path / "clip.mp4")
+    write_bundle(tmp_path / "bundle", dataclasses.replace(bundle, observations=seen), ground_truth)
+    clip = clip_of(bundle, ground_truth, tmp_path / "clip.mp4")
     np.savez(tmp_path / "vposer.npz", **vposer_network()[2])
     monkeypatch.setattr(hoijax.methods.anchor_motion.options, "AnchorSettings", lambda: SMALL)
     ran = run(
@@ -90,4 +90,4 @@ def test_fingers_colours_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
     fingers = result.body_rotations[:, :, FIRST_FINGER:]
     assert np.isfinite(result.body_rotations).all()
     assert np.abs(fingers).max() > 1e-3
-    assert {"finger_prior", "rendered_colours"} <= set(result.term_names)
+    assert {"finger_prior", "rendered_colors"} <= set(result.term_names)

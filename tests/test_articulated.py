@@ -22,7 +22,7 @@ from hoijax.objects.articulated.model import (
 )
 from hoijax.objects.articulated.shapes import ARTICULATED_OBJECTS
 from hoijax.objects.asset import Asset
-from hoijax.solver.adam import Problem, Schedule, optimise
+from hoijax.solver.adam import Problem, Schedule, optimize
 
 ARM = """<?xml version="1.0"?>
 <robot name="arm">
@@ -106,9 +106,9 @@ def test_urdf_axes_limits_and_surfaces(arm):
     np.testing.assert_allclose(Ts[1, :3, 3], [0.0, 0.05, 0.0], atol=1e-6)
     stand, _, rod, tip = arm.links
     np.testing.assert_allclose(stand.extents, [0.2, 0.2, 0.1], atol=1e-6)
-    np.testing.assert_allclose(rod.centre, [0.1, 0.0, 0.0], atol=1e-3)
+    np.testing.assert_allclose(rod.center, [0.1, 0.0, 0.0], atol=1e-3)
     np.testing.assert_allclose(rod.extents, [0.2, 0.04, 0.04], atol=2e-3)
-    np.testing.assert_allclose(tip.centre, [0.0, 0.0, 0.1], atol=1e-3)
+    np.testing.assert_allclose(tip.center, [0.0, 0.0, 0.1], atol=1e-3)
 
 
 def test_distances_live_on_the_links(arm):
@@ -206,8 +206,8 @@ def articulation_limits(posed):
     return joint_limits(posed[1])
 
 
-def pose_laptop(scene, unknowns, neighbours):
-    del neighbours
+def pose_laptop(scene, unknowns, neighbors):
+    del neighbors
     values = unknowns["values"]
     Ts = jax.vmap(lambda v: pose_links(scene["tree"], v, scene["T_world_asset"]))(values)
     return scene, PosedArticulation(
@@ -215,21 +215,21 @@ def pose_laptop(scene, unknowns, neighbours):
     )
 
 
-def keep(scene, unknowns, neighbours, rarely):
+def keep(scene, unknowns, neighbors, rarely):
     del scene, unknowns, rarely
-    return neighbours
+    return neighbors
 
 
 @pytest.mark.slow
 def test_the_solver_finds_the_angle_of_a_lid(rng):
-    """From noisy points on the visible surface, in every frame, through the generic optimiser."""
+    """From noisy points on the visible surface, in every frame, through the generic optimizer."""
     asset = load_articulated("laptop", samples=400)
     tree = jax.tree.map(jnp.asarray, asset.tree())
-    truth = np.linspace(0.4, 2.0, 6)[:, None].astype(np.float32)
+    ground_truth = np.linspace(0.4, 2.0, 6)[:, None].astype(np.float32)
     T = np.eye(4, dtype=np.float32)
     T[:3, 3] = (0.2, 0.7, -0.1)
     points = []
-    for value in truth:
+    for value in ground_truth:
         Ts = np.asarray(pose_links(tree, jnp.asarray(value), T))
         cloud = [x.samples @ M[:3, :3].T + M[:3, 3] for x, M in zip(asset.links, Ts, strict=True)]
         cloud = np.concatenate(cloud)[rng.permutation(800)[:200]]
@@ -246,12 +246,12 @@ def test_the_solver_finds_the_angle_of_a_lid(rng):
     )
     starts = {"values": jnp.asarray([0.3, 1.2, 3.5])[:, None, None] * jnp.ones((3, 6, 1))}
     rate = jnp.asarray(0.05)
-    solution = optimise(
+    solution = optimize(
         Problem(terms, pose_laptop, keep), scene, starts, {"none": jnp.zeros((3, 1))},
         default_weights(terms), Schedule(rate, 0.1 * rate), steps=120, refresh_every=40,
     )  # fmt: skip
     best = int(np.argmin(solution.losses))
-    errors = np.degrees(np.abs(np.asarray(solution.unknowns["values"])[best] - truth))
+    errors = np.degrees(np.abs(np.asarray(solution.unknowns["values"])[best] - ground_truth))
     assert errors.max() < 10.0
     assert np.median(errors) < 2.0
 
@@ -373,7 +373,7 @@ def test_a_glb_with_a_joint(tmp_path):
     np.testing.assert_allclose(asset.joints[0].T_parent_joint, T, atol=1e-6)
     np.testing.assert_allclose(asset.joints[0].axis, [-1, 0, 0])
     assert asset.links[1] is not None
-    np.testing.assert_allclose(asset.links[1].centre, [0.0, 0.01, 0.2], atol=1e-6)
+    np.testing.assert_allclose(asset.links[1].center, [0.0, 0.01, 0.2], atol=1e-6)
     found = pose_links(asset.tree(), jnp.array([0.9]), jnp.eye(4))
     np.testing.assert_allclose(found, twin(asset, [0.9], np.eye(4)), atol=1e-6)
 

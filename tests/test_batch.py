@@ -20,7 +20,7 @@ from hoijax.losses.term import default_weights
 from hoijax.methods.hoi_page.method import DEFAULT_TERMS, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.solver.batch import BatchSolver, Job, collectives_in
-from hoijax.solver.levenberg_marquardt import optimise_newton
+from hoijax.solver.levenberg_marquardt import optimize_newton
 
 K = 2
 TERMS = with_curvature(
@@ -29,8 +29,8 @@ TERMS = with_curvature(
 PROBLEM = object_problem(TERMS)
 
 
-def solve(scene, initial, neighbours, weights):
-    return optimise_newton(PROBLEM, scene, initial, neighbours, weights, rounds=2, steps=1)
+def solve(scene, initial, neighbors, weights):
+    return optimize_newton(PROBLEM, scene, initial, neighbors, weights, rounds=2, steps=1)
 
 
 def make_jobs(count: int) -> list[Job]:
@@ -41,7 +41,7 @@ def make_jobs(count: int) -> list[Job]:
         initial = twice(made.unknowns)
         shift = 0.02 * jnp.arange(K, dtype=jnp.float32).reshape(K, 1, 1, 1)
         initial = dataclasses.replace(initial, translation=initial.translation + shift)
-        jobs.append(Job(made.scene, initial, twice(made.neighbours)))
+        jobs.append(Job(made.scene, initial, twice(made.neighbors)))
     return jobs
 
 
@@ -59,7 +59,7 @@ def largest_difference(jobs, weights, found) -> float:
     worst = 0.0
     for job, solution in zip(jobs, found, strict=True):
         for w in range(len(weights["contact"])):
-            alone = solve(job.scene, job.initial, job.neighbours, of(weights, w))
+            alone = solve(job.scene, job.initial, job.neighbors, of(weights, w))
             losses = np.asarray(alone.losses)
             worst = max(worst, float(np.abs(solution.losses[w] / losses - 1).max()))
             np.testing.assert_allclose(

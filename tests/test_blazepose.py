@@ -48,9 +48,9 @@ def test_a_crop_samples_the_turned_square():
     region = Region(np.array([120.0, 90.0]), 64.0, 0.5)
     crop = region.crop(image, 32)
     shares = np.stack(np.meshgrid(*[(np.arange(32) + 0.5) / 32] * 2), -1)
-    expected = region.to_picture(shares)
+    expected = region.to_image(shares)
     assert np.abs(crop[..., :2] - expected).max() < 1.5  # 8 bits, floored twice
-    down = region.to_picture(np.array([0.5, 1.0])) - region.to_picture(np.array([0.5, 0.0]))
+    down = region.to_image(np.array([0.5, 1.0])) - region.to_image(np.array([0.5, 0.0]))
     np.testing.assert_allclose(down, 64 * np.array([-np.sin(0.5), np.cos(0.5)]))
 
 
@@ -74,7 +74,7 @@ def test_large_regions_are_antialiased():
 def test_a_body_is_turned_upright():
     region = body_region(np.array([50.0, 60.0]), np.array([90.0, 60.0]))  # lies, head to the right
     assert region.side == pytest.approx(2 * 1.25 * 40)
-    np.testing.assert_allclose(region.to_picture(np.array([0.5, 0.1])), [90, 60], atol=1e-9)
+    np.testing.assert_allclose(region.to_image(np.array([0.5, 0.1])), [90, 60], atol=1e-9)
 
 
 def test_anchors_fill_the_detectors_output():

@@ -239,7 +239,7 @@ def test_shape_is_linear_and_plausible(body):
 def test_fit_betas_recovers_a_known_shape(body):
     betas = np.array([1.0, -0.8, 0.5, 0, 0, 0, 0, 0, 0, 0], np.float32)
     joints = np.asarray(body.shape(jnp.asarray(betas)).joints_rest) + np.float32(0.3)
-    fitted = body.fit_betas(joints, regularisation=1e-7)
+    fitted = body.fit_betas(joints, regularization=1e-7)
     again = np.asarray(body.shape(jnp.asarray(fitted)).joints_rest)
     np.testing.assert_allclose(again - again[0], joints - joints[0], atol=2e-3)
 

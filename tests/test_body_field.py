@@ -71,7 +71,7 @@ def measured(person):
     posed = jax.jit(jax.vmap(lambda r: shaped.pose(r, jnp.array([0.3, 1.0, -0.2]))))(
         jnp.asarray(np.stack(list(POSES.values())))
     )
-    points, truth, free = [], [], []
+    points, ground_truth, free = [], [], []
     for vertices in np.asarray(posed.vertices_world, np.float64):
         a, b, c = np.moveaxis(vertices[faces], 1, 0)
         normal = np.cross(b - a, c - a)
@@ -83,18 +83,20 @@ def measured(person):
         signed, face, closest = igl.signed_distance(near, vertices, faces, sign_type=kind)[:3]
         outside = closest + 1e-3 * normal[face] / area[face, None]
         points.append(near)
-        truth.append(signed)
+        ground_truth.append(signed)
         free.append(np.abs(igl.fast_winding_number(vertices, faces, outside)) < 0.5)
     points = jnp.asarray(np.stack(points), jnp.float32)
     ours = jax.jit(jax.vmap(lambda p, T: field.distance(p, T)))(points, posed.Ts_world_joint)
-    return np.asarray(ours), np.stack(truth), np.stack(free)
+    return np.asarray(ours), np.stack(ground_truth), np.stack(free)
 
 
 def test_distance_to_the_posed_skin_is_libigls_within_5_mm(measured):
     """Mean error within 5 cm of skin that is not buried in another limb; per pose and over all."""
-    ours, truth, free = measured
-    near = (np.abs(truth) < NEAR) & free
-    errors = np.array([np.abs(o - t)[n].mean() for o, t, n in zip(ours, truth, near, strict=True)])
+    ours, ground_truth, free = measured
+    near = (np.abs(ground_truth) < NEAR) & free
+    errors = np.array(
+        [np.abs(o - t)[n].mean() for o, t, n in zip(ours, ground_truth, near, strict=True)]
+    )
     report = dict(zip(POSES, (1000 * errors).round(2).tolist(), strict=True))
     assert errors[0] < 0.0007, report
     assert errors.max() < 0.005, report
@@ -102,10 +104,10 @@ def test_distance_to_the_posed_skin_is_libigls_within_5_mm(measured):
 
 
 def test_sides_agree_with_the_winding_number(measured):
-    ours, truth, free = measured
-    clear = (np.abs(truth) < NEAR) & (np.abs(truth) > 0.005) & free
-    assert ((ours < 0) == (truth < 0))[clear].mean() > 0.985
-    assert ((ours < 0) == (truth < 0))[0][clear[0]].mean() > 0.998  # at rest
+    ours, ground_truth, free = measured
+    clear = (np.abs(ground_truth) < NEAR) & (np.abs(ground_truth) > 0.005) & free
+    assert ((ours < 0) == (ground_truth < 0))[clear].mean() > 0.985
+    assert ((ours < 0) == (ground_truth < 0))[0][clear[0]].mean() > 0.998  # at rest
 
 
 def test_listed_pieces_give_the_same_distance(person):

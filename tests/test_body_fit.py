@@ -21,13 +21,13 @@ def walk():
     from priors.synthetic.from_text import observe_text
 
     with as_users_run():
-        bundle, truth = observe_text(
+        bundle, ground_truth = observe_text(
             "a person carries a box with both hands",
             hoijax.load_objects(["box"]),
             frames=49,
             seed=0,
         )
-    return bundle, truth
+    return bundle, ground_truth
 
 
 def joints_of(body, rotations, translations, betas, rest):
@@ -39,7 +39,7 @@ def joints_of(body, rotations, translations, betas, rest):
 @pytest.mark.slow
 def test_mean_joint_error_is_under_eight_centimetres(walk):
     """Without knowing the person: size, heading, place and pose come from what was seen."""
-    (bundle, truth), body = walk, load_body("anny")
+    (bundle, ground_truth), body = walk, load_body("anny")
     o = bundle.observations
     with as_users_run():
         motion = fit_body(
@@ -54,10 +54,10 @@ def test_mean_joint_error_is_under_eight_centimetres(walk):
     found = joints_of(body, motion.rotations, motion.translations, motion.betas, motion.rest_joints)
     true = joints_of(
         body,
-        truth.body_rotations[0],
-        truth.body_translations[0],
-        truth.body_betas[0],
-        truth.body_rest_joints[0],
+        ground_truth.body_rotations[0],
+        ground_truth.body_translations[0],
+        ground_truth.body_betas[0],
+        ground_truth.body_rest_joints[0],
     )
     assert np.linalg.norm(found - true, axis=-1).mean() < LIMIT
 

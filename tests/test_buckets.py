@@ -18,7 +18,7 @@ from hoijax.solver import resumable
 from hoijax.solver.batch import bucket_of
 
 SCENES = 10
-MOST_PROGRAMS = 3
+MAX_PROGRAMS = 3
 SETTINGS = dataclasses.replace(
     preset_settings("default"),
     inits=2,
@@ -45,8 +45,8 @@ def test_ten_different_scenes_share_few_programs(base):
             result = solve_bundle(variant(base, number), SETTINGS)
             assert np.isfinite(result.losses).all()
     compiled = [f._cache_size() - n for f, n in zip(counted, before, strict=True)]
-    assert 1 <= compiled[0] <= MOST_PROGRAMS
-    assert 1 <= compiled[1] <= MOST_PROGRAMS
+    assert 1 <= compiled[0] <= MAX_PROGRAMS
+    assert 1 <= compiled[1] <= MAX_PROGRAMS
 
 
 @pytest.mark.slow

@@ -18,12 +18,12 @@ from hoijax.bundle.observations import Observations, observation_dtypes
 from hoijax.bundle.schema import TRUTH_SHAPES
 from hoijax.bundle.write import (
     Bundle,
+    GroundTruth,
     Provenance,
-    Truth,
     bundle_hash,
     check_bundle,
     read_bundle,
-    read_truth,
+    read_ground_truth,
     write_bundle,
 )
 from hoijax.errors import UserError
@@ -91,12 +91,12 @@ def test_impossible_yaws_are_refused(bundle, tmp_path, yaws, says):
 
 
 @pytest.fixture
-def truth(rng):
+def ground_truth(rng):
     arrays = {key: _array(axes, np.float32, rng) for key, axes in TRUTH_SHAPES.items()}
     arrays["Ts_world_object"] = np.tile(np.eye(4, dtype=np.float32), (O, T, 1, 1))
     arrays["Ts_world_camera"] = np.tile(np.eye(4, dtype=np.float32), (T, 1, 1))
     arrays["edge_contact"] = rng.random((3, T)) < 0.5
-    return Truth(**arrays)
+    return GroundTruth(**arrays)
 
 
 def _edge(entity, part, other, other_part):
@@ -144,13 +144,13 @@ def assert_same(a: Bundle, b: Bundle):
 
 
 @pytest.mark.parametrize("name", ["scene", "scene.zip"])
-def test_round_trip_is_exact(tmp_path, bundle, truth, name):
-    path = write_bundle(tmp_path / "new" / name, bundle, truth, video=b"not looked at")
+def test_round_trip_is_exact(tmp_path, bundle, ground_truth, name):
+    path = write_bundle(tmp_path / "new" / name, bundle, ground_truth, video=b"not looked at")
     assert check_bundle(path) == []
     assert_same(read_bundle(path), bundle)
-    back = read_truth(path)
+    back = read_ground_truth(path)
     for key in TRUTH_SHAPES:
-        np.testing.assert_array_equal(getattr(back, key), getattr(truth, key))
+        np.testing.assert_array_equal(getattr(back, key), getattr(ground_truth, key))
     assert os.listdir(path.parent) == [name]
 
 
@@ -168,14 +168,14 @@ def test_glb_preview_shows_the_same_surface(tmp_path, bundle):
     np.testing.assert_array_equal(triangles(preview), triangles(table))
 
 
-def test_same_content_same_bytes_and_hash(tmp_path, bundle, truth):
-    a = write_bundle(tmp_path / "a", bundle, truth)
-    b = write_bundle(tmp_path / "b.zip", bundle, truth)
-    c = write_bundle(tmp_path / "c.zip", bundle, truth)
+def test_same_content_same_bytes_and_hash(tmp_path, bundle, ground_truth):
+    a = write_bundle(tmp_path / "a", bundle, ground_truth)
+    b = write_bundle(tmp_path / "b.zip", bundle, ground_truth)
+    c = write_bundle(tmp_path / "c.zip", bundle, ground_truth)
     assert b.read_bytes() == c.read_bytes()
     assert bundle_hash(a) == bundle_hash(b) == bundle_hash(c)
     other = dataclasses.replace(bundle, prompt="something else")
-    assert bundle_hash(write_bundle(tmp_path / "d", other, truth)) != bundle_hash(a)
+    assert bundle_hash(write_bundle(tmp_path / "d", other, ground_truth)) != bundle_hash(a)
 
 
 def test_zip_of_the_folder_made_by_a_file_manager(tmp_path, bundle):
@@ -189,17 +189,17 @@ def test_zip_of_the_folder_made_by_a_file_manager(tmp_path, bundle):
     assert_same(read_bundle(tmp_path / "mac.zip"), bundle)
 
 
-def test_the_truth_is_not_opened(tmp_path, bundle, truth):
-    path = write_bundle(tmp_path / "scene", bundle, truth)
+def test_the_truth_is_not_opened(tmp_path, bundle, ground_truth):
+    path = write_bundle(tmp_path / "scene", bundle, ground_truth)
     (path / "truth.npz").write_bytes(b"damaged")
     assert_same(read_bundle(path), bundle)
     assert [p.split(":")[0] for p in check_bundle(path)] == ["truth.npz"]
     with pytest.raises(UserError, match="expected SHA-256"):
-        read_truth(path)
+        read_ground_truth(path)
     (path / "truth.npz").unlink()
     assert_same(read_bundle(path), bundle)
     with pytest.raises(UserError, match="only made and captured scenes have one"):
-        read_truth(path)
+        read_ground_truth(path)
 
 
 # --- writing: all or nothing ---
@@ -449,8 +449,8 @@ DAMAGES = {
     "no bundle.json": (lambda p: (p / "bundle.json").unlink(), r"bundle\.json: is missing"),
     "fps": (lambda p: set_manifest(p, fps=0), r"bundle\.json: key fps: .*greater than 0"),
     "unknown manifest key": (
-        lambda p: set_manifest(p, colour="red"),
-        r"bundle\.json: key colour: is not a key of the schema; the keys here are format, version",
+        lambda p: set_manifest(p, color="red"),
+        r"bundle\.json: key color: is not a key of the schema; the keys here are format, version",
     ),
     "no provenance": (
         lambda p: set_manifest(p, provenance={}),
@@ -502,8 +502,8 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_named(tmp_path, bundle, truth, damage):
-    path = write_bundle(tmp_path / "scene", bundle, truth)
+def test_damage_is_named(tmp_path, bundle, ground_truth, damage):
+    path = write_bundle(tmp_path / "scene", bundle, ground_truth)
     spoil, message = DAMAGES[damage]
     spoil(path)
     with pytest.raises(UserError) as caught:

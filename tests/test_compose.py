@@ -25,7 +25,7 @@ from hoijax.composition.fields.known_scene import (
     HUMAN,
     OBJECT,
     KnownScene,
-    known_pictures,
+    known_images,
     known_skeletons,
     silhouettes,
 )
@@ -115,13 +115,13 @@ def scene(body) -> KnownScene:
         standing=RenderMesh(standing, faces, HUMAN, color=color),
         keypoints_world=np.asarray(openpose18(posed, body)),
         joints_world=np.asarray(posed.joints_world),
-        truth={"rest_joints": np.asarray(person.joints_rest)},
+        ground_truth={"rest_joints": np.asarray(person.joints_rest)},
     )
 
 
 def test_a_known_scene_shows_what_the_prompt_says(scene):
     cameras = ring_cameras(ORBIT, 3, (24, 24))
-    pictures = known_pictures([scene, scene.recolored((1.0, 0.2, 0.2))])
+    pictures = known_images([scene, scene.recolored((1.0, 0.2, 0.2))])
     both = pictures(["sit"] * 3, cameras, (24, 24))
     assert both.shape == (3, 2, 24, 24, 3)
     masks = scene.masks("sit", cameras, (24, 24))
@@ -141,7 +141,7 @@ def test_a_known_scene_shows_what_the_prompt_says(scene):
 
 def skeletons(scene, noise=0.0, views=6, size=128):
     cameras = ring_cameras(ORBIT, views, (size, size))
-    images = known_pictures([scene])(["sit"] * views, cameras, (size, size))[:, 0]
+    images = known_images([scene])(["sit"] * views, cameras, (size, size))[:, 0]
     return known_skeletons(scene, pixel_noise=noise)(images, cameras), cameras
 
 
@@ -186,17 +186,17 @@ def test_the_fit_finds_pose_place_and_size_from_noisy_skeletons(body, scene):
 # --- surfaces
 
 
-def ball(n=32, radius=0.5, centre=(0.0, 0.0, 0.0)):
+def ball(n=32, radius=0.5, center=(0.0, 0.0, 0.0)):
     axis = np.linspace(-1, 1, n)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
-    return np.linalg.norm(grid - np.asarray(centre), axis=-1) < radius
+    return np.linalg.norm(grid - np.asarray(center), axis=-1) < radius
 
 
 def test_the_surface_of_a_ball_is_closed_outward_and_in_place():
     import trimesh
 
-    density = 40.0 * ball(centre=(0.2, 0.0, -0.1)) + 40.0 * ball(
-        radius=0.06, centre=(-0.8, 0.8, 0.8)
+    density = 40.0 * ball(center=(0.2, 0.0, -0.1)) + 40.0 * ball(
+        radius=0.06, center=(-0.8, 0.8, 0.8)
     )
     vertices, faces = surface_of_grid(density, 10.0)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
@@ -222,7 +222,7 @@ def test_hollow_shells_with_pinholes_are_filled():
 def test_a_solid_that_leaves_the_cube_is_capped_and_a_degenerate_one_refused():
     import trimesh
 
-    vertices, faces = surface_of_grid(40.0 * ball(centre=(0.8, 0.0, 0.0)), 10.0)
+    vertices, faces = surface_of_grid(40.0 * ball(center=(0.8, 0.0, 0.0)), 10.0)
     assert trimesh.Trimesh(vertices, faces, process=False).is_watertight
     for density, state in ((0.0, "empty"), (50.0, "full")):
         with pytest.raises(UserError, match=f"the field is {state}"):
@@ -445,7 +445,7 @@ def observers_of(scene, guidance):
 
 @pytest.mark.slow
 def test_an_interrupted_composition_ends_as_if_it_had_not_been(scene, body, tmp_path):
-    guidance = ClosedFormGuidance(known_pictures([scene]), MINIMAL.noise)
+    guidance = ClosedFormGuidance(known_images([scene]), MINIMAL.noise)
     pictures, lines = [], []
     hooks = Hooks(
         lines.append, lambda *seen: pictures.append(seen[:2]), Checkpoints(tmp_path / "a")
@@ -489,7 +489,7 @@ def check_result_folder(composition, scene, tmp_path):
 
     never = lambda images, cameras: images  # noqa: E731
     priors = CompositionPriors(
-        scene.prompts, ClosedFormGuidance(known_pictures([scene])), never, never, "box", graph
+        scene.prompts, ClosedFormGuidance(known_images([scene])), never, never, "box", graph
     )
     for asset in (None, load_asset("box")):
         made = assemble(composition, MINIMAL, priors, asset)

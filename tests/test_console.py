@@ -14,7 +14,7 @@ from small_scene import copy_of, generated, run
 
 from hoijax.cli import console, doctor
 from hoijax.cli import main as cli
-from hoijax.cli.console import Progress, Talk
+from hoijax.cli.console import Progress, Reporter
 from hoijax.errors import UserError
 from hoijax.experiments import tracking
 from hoijax.progress import Stopwatch, counted, finished
@@ -60,16 +60,16 @@ def test_a_viewer_that_serves_has_no_json(folder):
 
 
 def test_solving_gives_the_numbers_of_its_table(folder):
-    talk = Talk("solve", as_json=True)
+    reporter = Reporter("solve", as_json=True)
     from hoijax.cli.results import say_result
 
     result = load_result(folder)
     stored = json.loads((folder / "metrics.json").read_text())["candidates"]
     rows = [{k: v for k, v in row.items() if isinstance(v, float)} for row in stored]
-    say_result(talk, result, rows, folder)
-    assert talk.facts["winner"] == result.winner
-    assert [c["loss"] for c in talk.facts["candidates"]] == result.losses.tolist()
-    assert talk.facts["metrics"] == rows[result.winner]
+    say_result(reporter, result, rows, folder)
+    assert reporter.facts["winner"] == result.winner
+    assert [c["loss"] for c in reporter.facts["candidates"]] == result.losses.tolist()
+    assert reporter.facts["metrics"] == rows[result.winner]
 
 
 def test_quiet_prints_nothing(folder, tmp_path):
@@ -95,7 +95,7 @@ def test_the_time_left_is_learnt_from_the_last_run(clock):
     first = Progress("solve", None)
     assert first.seconds_left() is None
     first.finished("align", 4.0)
-    first.finished("optimise", 10.0)
+    first.finished("optimize", 10.0)
     first.stop(remember=True)
     second = Progress("solve", None)
     assert second.seconds_left() == pytest.approx(14.0)
@@ -106,15 +106,15 @@ def test_the_time_left_is_learnt_from_the_last_run(clock):
     assert second.seconds_left() == 0.0
     assert Progress("generate", None).seconds_left() is None
     second.stop(remember=False)
-    assert Progress("solve", None).expected == {"align": 4.0, "optimise": 10.0}
+    assert Progress("solve", None).expected == {"align": 4.0, "optimize": 10.0}
 
 
 def test_parts_that_are_done_say_more_than_the_last_run(clock):
     progress = Progress("solve", None)
     clock.seconds += 6.0
-    progress.counted("optimise", 2, 5)
+    progress.counted("optimize", 2, 5)
     assert progress.seconds_left() == pytest.approx(9.0)
-    progress.finished("optimise", 15.0)
+    progress.finished("optimize", 15.0)
     assert progress.part is None
 
 
@@ -129,7 +129,7 @@ def test_a_record_that_is_damaged_or_cannot_be_written_is_no_harm(clock, tmp_pat
 
 
 def test_a_terminal_shows_a_bar_that_goes_away(clock):
-    (console._record_path()).write_text(json.dumps({"solve": {"align": 4.0, "optimise": 12.0}}))
+    (console._record_path()).write_text(json.dumps({"solve": {"align": 4.0, "optimize": 12.0}}))
     out = io.StringIO()
     terminal = Console(file=out, force_terminal=True, width=80, highlight=False)
     progress = Progress("solve", terminal)
@@ -139,7 +139,7 @@ def test_a_terminal_shows_a_bar_that_goes_away(clock):
     with terminal.capture() as captured:
         terminal.print(progress)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", captured.get())
-    assert "optimise  4 s  about 12 s left" in shown
+    assert "optimize  4 s  about 12 s left" in shown
     assert "━" in shown
     progress.stop(remember=False)
     assert "align: 4.0 s" in out.getvalue()
@@ -148,20 +148,20 @@ def test_a_terminal_shows_a_bar_that_goes_away(clock):
 def test_elsewhere_there_are_lines(clock):
     out = io.StringIO()
     progress = Progress("solve", Console(file=out, width=80, markup=False))
-    progress.counted("optimise", 1, 2)
-    progress.finished("optimise", 3.0)
+    progress.counted("optimize", 1, 2)
+    progress.finished("optimize", 3.0)
     assert [line.split(",")[0] for line in out.getvalue().splitlines()] == [
-        "optimise: 1 of 2",
-        "optimise: 3.0 s",
+        "optimize: 1 of 2",
+        "optimize: 3.0 s",
     ]
 
 
 def test_any_function_is_a_log():
     said: list[str] = []
     finished(said.append, "align", 1.25)
-    counted(said.append, "optimise", 1, 3)
-    counted(said.append, "optimise", 1, 1)
-    assert said == ["align: 1.2 s", "optimise: 1 of 3"]
+    counted(said.append, "optimize", 1, 3)
+    counted(said.append, "optimize", 1, 1)
+    assert said == ["align: 1.2 s", "optimize: 1 of 3"]
     times: dict[str, float] = {}
     Stopwatch(times, said.append).lap("scene")
     assert set(times) == {"scene"}

@@ -220,7 +220,7 @@ def test_gradients_are_about_unit_and_lead_home_from_far_away(built, rng):
     asset, grids = built["chair"]
     directions = rng.normal(size=(200, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    points = (asset.centre + 5.0 * directions).astype(np.float32)
+    points = (asset.center + 5.0 * directions).astype(np.float32)
     value, gradient = ask_both(grids, jnp.asarray(points), UNSIGNED)
     exact = exact_distance(asset, points)
     assert (value >= exact - 1e-3).all()

@@ -34,13 +34,13 @@ pytestmark = pytest.mark.skipif(
 )
 SIDE = 24
 KEY = 0  # seed of the keys
-CENTRE = (0.0, 1.0, 0.0)
+CENTER = (0.0, 1.0, 0.0)
 EYES = {"front": (0, 1, 3), "left": (3, 1, 0), "back": (0, 1, -3), "right": (-3, 1, 0)}
 
 
 def cameras(*eyes) -> ViewCameras:
-    poses = np.stack([look_at(np.array(eye), np.array(CENTRE)) for eye in eyes])
-    return ViewCameras(poses, np.tile(np.eye(3, dtype=np.float32), (len(eyes), 1, 1)), CENTRE)
+    poses = np.stack([look_at(np.array(eye), np.array(CENTER)) for eye in eyes])
+    return ViewCameras(poses, np.tile(np.eye(3, dtype=np.float32), (len(eyes), 1, 1)), CENTER)
 
 
 @pytest.fixture
@@ -391,10 +391,10 @@ def test_cameras_are_told_as_in_blender():
         conditions[0, :3, :3].T, [[1, 0, 0], [0, 0, 1], [0, -1, 0]], atol=1e-6
     )
     np.testing.assert_allclose(np.linalg.det(conditions[:, :3, :3]), 1, atol=1e-5)
-    centred = cameras((0, 1, 3))
-    centred.Ts_world_camera[0, :3, 3] = CENTRE
-    with pytest.raises(UserError, match="at the centre"):
-        camera_conditions(centred)
+    centered = cameras((0, 1, 3))
+    centered.Ts_world_camera[0, :3, 3] = CENTER
+    with pytest.raises(UserError, match="at the center"):
+        camera_conditions(centered)
 
 
 def test_views_of_one_subject_see_each_other_and_no_other_subject(mvdream, rng):

@@ -51,7 +51,7 @@ def test_two_processes_agree_with_one():
     jobs, weights = make_jobs(len(together)), make_weights(0.0, 50.0)
     for number, job in enumerate(jobs):
         for w in range(2):
-            alone = solve(job.scene, job.initial, job.neighbours, of(weights, w))
+            alone = solve(job.scene, job.initial, job.neighbors, of(weights, w))
             np.testing.assert_allclose(together[str(number)][w], alone.losses, rtol=1e-4)
     assert first["again"] == [first["losses"]["0"]]
     assert second["again"] == []

@@ -8,7 +8,7 @@ import pytest
 
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bodies import load_body, part_vertex_indices
-from hoijax.bundle.schema import Truth
+from hoijax.bundle.schema import GroundTruth
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import load_asset
@@ -43,8 +43,8 @@ def result(body) -> Result:
     graph = GRAPH.replace("PARTS", str(list(box.part_names)).replace("'", '"'))
     hand = np.asarray(body.template)[part_vertex_indices(body, "left_hand", 200)].mean(0)
     travel = np.linspace(0, 0.4, FRAMES)[:, None] * np.array([1.0, 0.0, 0.0])
-    centres = hand + travel + np.array([0.1, 0.0, 0.0])
-    translations = np.stack([centres, centres + np.array([0.0, 0.0, 0.1])])[:, None] - box.centre
+    centers = hand + travel + np.array([0.1, 0.0, 0.0])
+    translations = np.stack([centers, centers + np.array([0.0, 0.0, 0.1])])[:, None] - box.center
     return Result(
         prompt="a person holds a box",
         fps=FPS,
@@ -75,8 +75,8 @@ def grids(result):
 
 
 @pytest.fixture(scope="module")
-def truth(result) -> Truth:
-    return Truth(
+def ground_truth(result) -> GroundTruth:
+    return GroundTruth(
         Ts_world_object=result.Ts_world_object,
         Ts_world_camera=np.tile(np.eye(4, dtype=np.float32), (FRAMES, 1, 1)),
         edge_contact=np.stack([np.ones(FRAMES, bool), np.zeros(FRAMES, bool)]),
@@ -117,8 +117,8 @@ def test_collision_is_that_of_the_winding_number(result, body):
     assert values["penetration_deepest_cm"] > 0.5
 
 
-def test_errors_against_the_truth_are_what_was_put_in(result, body, truth, grids):
-    evaluator = Evaluator(result, body, truth, grids, symmetries=(np.eye(3)[None],))
+def test_errors_against_the_truth_are_what_was_put_in(result, body, ground_truth, grids):
+    evaluator = Evaluator(result, body, ground_truth, grids, symmetries=(np.eye(3)[None],))
     exact, off = evaluator.measure(0), evaluator.measure(1)
     assert exact["translation_cm"] == pytest.approx(0, abs=1e-4)
     assert exact["adds_cm"] == pytest.approx(0, abs=1e-3)
@@ -143,7 +143,7 @@ def test_the_body_stands_below_ground_by_as_much_as_it_does(result, body, grids)
     assert all(np.isfinite(value) for value in values.values())
 
 
-def test_several_objects_are_averaged_and_listed(result, body, truth, grids):
+def test_several_objects_are_averaged_and_listed(result, body, ground_truth, grids):
     twice = dataclasses.replace(
         result,
         assets=(result.assets[0], dataclasses.replace(result.assets[0], name="crate")),
@@ -159,9 +159,9 @@ def test_several_objects_are_averaged_and_listed(result, body, truth, grids):
         object_rotations=np.repeat(result.object_rotations, 2, axis=1),
         object_translations=np.repeat(result.object_translations, 2, axis=1),
     )
-    moved = np.repeat(truth.Ts_world_object, 2, axis=0)
+    moved = np.repeat(ground_truth.Ts_world_object, 2, axis=0)
     moved[1, :, 1, 3] += 0.04
-    both = dataclasses.replace(truth, Ts_world_object=moved)
+    both = dataclasses.replace(ground_truth, Ts_world_object=moved)
     evaluator = Evaluator(twice, body, both, grids * 2, symmetries=(np.eye(3)[None],) * 2)
     values = evaluator.measure(0)
     assert values["translation_cm"] == pytest.approx(2, abs=1e-3)
@@ -169,9 +169,10 @@ def test_several_objects_are_averaged_and_listed(result, body, truth, grids):
     assert values["translation_cm/box"] == pytest.approx(0, abs=1e-3)
 
 
-def test_the_truth_of_another_clip_is_refused(result, body, truth):
+def test_the_truth_of_another_clip_is_refused(result, body, ground_truth):
     short = dataclasses.replace(
-        truth, **{f.name: getattr(truth, f.name) for f in dataclasses.fields(truth)}
+        ground_truth,
+        **{f.name: getattr(ground_truth, f.name) for f in dataclasses.fields(ground_truth)},
     )
     object.__setattr__(short, "Ts_world_object", compose_rigid(np.eye(3), np.zeros((1, 3, 3))))
     with pytest.raises(UserError, match="3 frames, the result 1 and 5"):

@@ -49,7 +49,7 @@ def test_every_keyframe_poses_joints_and_objects_as_we_do(folder, model):
 
 
 def test_surfaces_are_where_the_meshes_are(folder, model):
-    """MuJoCo moves meshes to their centres of mass: vertices go through its own geom frames."""
+    """MuJoCo moves meshes to their centers of mass: vertices go through its own geom frames."""
     clip, data = export_clip(), mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, 2)
     mujoco.mj_forward(model, data)

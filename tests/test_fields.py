@@ -27,7 +27,7 @@ from hoijax.composition.fields.volume_rendering import (
 from hoijax.geometry.camera import PinholeCamera, project
 from hoijax.geometry.transforms import look_at
 
-SMALL = FieldSettings(centre=(0.0, 0.0, 0.0), half_side=1.0, resolutions=(6, 10), width=8)
+SMALL = FieldSettings(center=(0.0, 0.0, 0.0), half_side=1.0, resolutions=(6, 10), width=8)
 WHITE = np.ones(3, np.float32)
 
 
@@ -198,7 +198,7 @@ def test_compositing_gradients_are_finite_differences(rng):
         )
 
 
-def test_regularisers_against_brute_force(rng):
+def test_regularizers_against_brute_force(rng):
     weights = rng.random((4, 9)).astype(np.float32) / 9
     depths = np.sort(rng.random((4, 9)), axis=1).astype(np.float32)
     deltas = np.full((4, 9), 0.1, np.float32)
@@ -244,7 +244,7 @@ def test_pack_keeps_all_that_fits_and_a_fair_share_of_what_does_not():
     assert abs(halves[0] - halves[1]) < 0.2 * sum(halves)  # not the first ones only
 
 
-def test_cells_empty_only_when_they_and_their_neighbours_are_thin():
+def test_cells_empty_only_when_they_and_their_neighbors_are_thin():
     density = np.zeros((6, 6, 6), np.float32)
     density[2, 2, 2] = 5.0
     grid = updated(full_occupancy(6), jnp.asarray(density.ravel()), 1.0)

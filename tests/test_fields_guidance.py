@@ -145,14 +145,14 @@ def test_noise_is_annealed_and_weights_are_as_named():
 
 
 def test_cameras_stand_where_they_say():
-    orbit = OrbitSettings(centre=(0.2, 0.9, -0.1), distance=3.0)
+    orbit = OrbitSettings(center=(0.2, 0.9, -0.1), distance=3.0)
     azimuths, elevations = np.array([0.0, 90.0, -120.0]), np.array([0.0, 30.0, -5.0])
     cameras = orbit_cameras(orbit, azimuths, elevations, (8, 8))
     np.testing.assert_allclose(cameras.azimuths, azimuths, atol=1e-3)
     np.testing.assert_allclose(cameras.elevations, elevations, atol=1e-3)
-    away = np.asarray(orbit.centre) - cameras.Ts_world_camera[:, :3, 3]
+    away = np.asarray(orbit.center) - cameras.Ts_world_camera[:, :3, 3]
     np.testing.assert_allclose(np.linalg.norm(away, axis=1), 3.0, atol=1e-5)
-    ahead = cameras.Ts_world_camera[:, :3, 2]  # looks at the centre
+    ahead = cameras.Ts_world_camera[:, :3, 2]  # looks at the center
     np.testing.assert_allclose(ahead, away / 3.0, atol=1e-5)
 
 
@@ -233,7 +233,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_in_the_end_refused(to
 # --- PyTorch
 
 
-SMALL = FieldSettings(centre=(0.0, 0.85, 0.0), half_side=1.0, resolutions=(5, 8), width=8)
+SMALL = FieldSettings(center=(0.0, 0.85, 0.0), half_side=1.0, resolutions=(5, 8), width=8)
 SAMPLES = 12
 
 
@@ -306,7 +306,7 @@ def test_closed_form_guidance_in_pytorch_is_the_jax_one(twins, pictures):
     noise = jax.random.normal(jax.random.key(2), flat.shape)
     three = jnp.asarray(pictures.sets["three"].reshape(1, 3, -1))
     ours = closed_form_gradient(
-        images=flat, pictures=three, every_picture=three, noise=noise, levels=levels,
+        images=flat, pictures=three, every_image=three, noise=noise, levels=levels,
         guidance=jnp.ones(()), weight="variance",
     )  # fmt: skip
 

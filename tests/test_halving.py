@@ -17,9 +17,9 @@ from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.solver import resumable
 from hoijax.solver.adam import ResultCode
 from hoijax.solver.halving import halving_rungs, work_list
-from hoijax.solver.levenberg_marquardt import Newton, optimise_newton
-from hoijax.solver.neighbor_lists import empty_neighbours
-from hoijax.solver.resumable import Given, in_segments
+from hoijax.solver.levenberg_marquardt import Newton, optimize_newton
+from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.resumable import SolverInputs, in_segments
 
 COUNT, ROUNDS, STEPS = 5, 4, 2
 RUNGS = ((1, 3), (2, 2))
@@ -72,11 +72,11 @@ def starts(made):
     return replace(given, translation=given.translation + away)
 
 
-def given_of(made, starts) -> Given:
+def given_of(made, starts) -> SolverInputs:
     lists = jax.tree.map(
-        lambda x: jnp.broadcast_to(x, (COUNT, *x.shape)), empty_neighbours(made.scene)
+        lambda x: jnp.broadcast_to(x, (COUNT, *x.shape)), empty_neighbors(made.scene)
     )
-    return Given(made.scene, starts, lists, default_weights(TERMS))
+    return SolverInputs(made.scene, starts, lists, default_weights(TERMS))
 
 
 def solve_halved(made, starts, rounds=ROUNDS):
@@ -87,8 +87,8 @@ def solve_halved(made, starts, rounds=ROUNDS):
 @pytest.fixture(scope="module")
 def whole(made, starts):
     given = given_of(made, starts)
-    every = given.scene, given.initial, given.neighbours, given.weights
-    return optimise_newton(PROBLEM, *every, rounds=ROUNDS, steps=STEPS)
+    every = given.scene, given.initial, given.neighbors, given.weights
+    return optimize_newton(PROBLEM, *every, rounds=ROUNDS, steps=STEPS)
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from hoijax.exporters.omomo import save_omomo
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 from hoijax.importers import (
     body_arrays,
+    ground_truth_of,
     import_amass,
     import_gvhmr,
     import_interact,
     import_omomo,
-    truth_of,
 )
 
 
@@ -137,9 +137,11 @@ def test_imports_become_bodies_and_truth(anny):
     arrays = body_arrays(clip.people)
     assert arrays["body_rotations"].shape == (1, FRAMES, 55, 3)
     assert all(array.dtype == np.float32 for array in arrays.values())
-    truth = truth_of(clip, np.ones((1, FRAMES), bool))
-    np.testing.assert_array_equal(truth.Ts_world_object, clip.Ts_world_object)
-    np.testing.assert_array_equal(truth.body_rest_joints[0], clip.people[0].shaped.joints_rest)
+    ground_truth = ground_truth_of(clip, np.ones((1, FRAMES), bool))
+    np.testing.assert_array_equal(ground_truth.Ts_world_object, clip.Ts_world_object)
+    np.testing.assert_array_equal(
+        ground_truth.body_rest_joints[0], clip.people[0].shaped.joints_rest
+    )
 
 
 def test_bad_files_are_refused_by_name(tmp_path):

@@ -27,14 +27,14 @@ QUICK = EndpointLimits(seconds=1.0, retries=2, pause=0.01)
 needs_openai = pytest.mark.skipif(find_spec("openai") is None, reason="openai is not installed")
 
 
-class Colour(BaseModel):
+class Color(BaseModel):
     """A small answer."""
 
-    colour: str
+    color: str
     count: int
 
 
-GOOD = {"colour": "red", "count": 3}
+GOOD = {"color": "red", "count": 3}
 
 
 def completion(content: object, finish: str = "stop") -> bytes:
@@ -120,7 +120,7 @@ def prior(server: Server, store: Store | None = None, **settings) -> LanguagePri
     return LanguagePrior(EndpointChat("tiny-chat", server.url, made, QUICK), made, store)
 
 
-ASK = [{"role": "user", "content": "which colour?"}]
+ASK = [{"role": "user", "content": "which color?"}]
 
 
 # ---- the endpoint
@@ -129,14 +129,14 @@ ASK = [{"role": "user", "content": "which colour?"}]
 @needs_openai
 def test_an_answer_is_asked_for_by_its_schema(serve):
     server = serve(completion(GOOD))
-    assert prior(server).ask(ASK, Colour, seed=4) == Colour(**GOOD)
+    assert prior(server).ask(ASK, Color, seed=4) == Color(**GOOD)
     (request,) = server.requests
     assert request["model"] == "tiny-chat"
     assert (request["temperature"], request["seed"]) == (0.6, 4)
     form = request["response_format"]["json_schema"]
     assert form["strict"]
-    assert form["schema"] == strict_schema(Colour)
-    assert form["schema"]["required"] == ["colour", "count"]
+    assert form["schema"] == strict_schema(Color)
+    assert form["schema"]["required"] == ["color", "count"]
     assert form["schema"]["additionalProperties"] is False
 
 
@@ -156,7 +156,7 @@ def test_an_answer_is_asked_for_by_its_schema(serve):
 )
 def test_passing_faults_are_asked_again(serve, bad):
     server = serve(bad, completion(GOOD))
-    assert prior(server).ask(ASK, Colour) == Colour(**GOOD)
+    assert prior(server).ask(ASK, Color) == Color(**GOOD)
     assert len(server.requests) == 2
 
 
@@ -176,7 +176,7 @@ def test_passing_faults_are_asked_again(serve, bad):
 def test_lasting_faults_end_in_one_clear_error_without_the_key(serve, bad, says):
     server = serve(bad)
     with pytest.raises(UserError, match=says) as caught:
-        prior(server).ask(ASK, Colour)
+        prior(server).ask(ASK, Color)
     assert KEY not in str(caught.value)
     assert len(server.requests) <= QUICK.retries + 1
 
@@ -189,7 +189,7 @@ def test_a_server_that_never_finishes_costs_a_bounded_time(serve, manner):
     chat = EndpointChat("m", server.url, limits=limits)
     begun = time.monotonic()
     with pytest.raises(UserError, match=r"within|not finished"):
-        LanguagePrior(chat).ask(ASK, Colour)
+        LanguagePrior(chat).ask(ASK, Color)
     assert time.monotonic() - begun < 4
 
 
@@ -199,9 +199,9 @@ def test_a_dead_server_and_a_missing_key_are_named(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     dead = EndpointChat("m", "http://127.0.0.1:9/v1", limits=QUICK)
     with pytest.raises(UserError, match="cannot be reached"):
-        LanguagePrior(dead).ask(ASK, Colour)
+        LanguagePrior(dead).ask(ASK, Color)
     with pytest.raises(UserError, match="OPENAI_API_KEY"):
-        LanguagePrior(EndpointChat("m", "https://api.openai.com/v1")).ask(ASK, Colour)
+        LanguagePrior(EndpointChat("m", "https://api.openai.com/v1")).ask(ASK, Color)
     with pytest.raises(UserError, match="no http address"):
         EndpointChat("m", "file:///etc/passwd")
 
@@ -211,11 +211,11 @@ def test_an_endpoint_without_schemas_is_asked_for_json_and_then_in_words(serve):
     refusal = (400, b'{"error": {"message": "response_format json_schema is unknown"}}', "plain")
     server = serve(refusal, refusal, completion("<think>{hm}</think> ```json\n" + json.dumps(GOOD)))
     language = prior(server)
-    assert language.ask(ASK, Colour) == Colour(**GOOD)
+    assert language.ask(ASK, Color) == Color(**GOOD)
     forms = [request.get("response_format", {}).get("type") for request in server.requests]
     assert forms == ["json_schema", "json_object", None]
-    assert '"colour"' in server.requests[2]["messages"][-1]["content"]
-    language.ask([{"role": "user", "content": "again?"}], Colour)
+    assert '"color"' in server.requests[2]["messages"][-1]["content"]
+    language.ask([{"role": "user", "content": "again?"}], Color)
     assert "response_format" not in server.requests[3], "what was refused is asked for again"
 
 
@@ -229,34 +229,34 @@ def test_user_and_password_of_an_address_are_never_shown():
 @needs_openai
 def test_what_is_wrong_with_an_answer_is_said_on_the_next_try(serve):
     server = serve(
-        completion('{"colour": "red", "cou'),
-        completion({"colour": 7, "count": "many"}),
+        completion('{"color": "red", "cou'),
+        completion({"color": 7, "count": "many"}),
         completion(GOOD),
     )
-    assert prior(server).ask(ASK, Colour, seed=1) == Colour(**GOOD)
+    assert prior(server).ask(ASK, Color, seed=1) == Color(**GOOD)
     assert [request["seed"] for request in server.requests] == [1, 2, 3]
     second, third = (request["messages"] for request in server.requests[1:])
     assert "not one whole JSON object" in second[-1]["content"]
-    assert "colour" in third[-1]["content"]
+    assert "color" in third[-1]["content"]
     assert "count" in third[-1]["content"]
-    assert third[-2] == {"role": "assistant", "content": '{"colour": 7, "count": "many"}'}
+    assert third[-2] == {"role": "assistant", "content": '{"color": 7, "count": "many"}'}
 
 
 @needs_openai
 def test_only_valid_answers_are_kept_under_model_temperature_and_prompt(serve, tmp_path):
     store = Store(tmp_path)
-    wrong = serve(completion({"colour": "red"}))
+    wrong = serve(completion({"color": "red"}))
     with pytest.raises(UserError, match="no valid answer in 3 tries"):
-        prior(wrong, store).ask(ASK, Colour)
+        prior(wrong, store).ask(ASK, Color)
     assert len(wrong.requests) == 3
     assert not list(tmp_path.glob("language/*"))
     server = serve(completion(GOOD))
     for _ in range(2):
-        assert prior(server, store).ask(ASK, Colour) == Colour(**GOOD)
+        assert prior(server, store).ask(ASK, Color) == Color(**GOOD)
     assert len(server.requests) == 1, "the kept answer was not used"
-    prior(server, store, temperature=0.1).ask(ASK, Colour)
-    prior(server, store).ask([{"role": "user", "content": "another"}], Colour)
-    prior(server, store).ask(ASK, Colour, seed=9)
+    prior(server, store, temperature=0.1).ask(ASK, Color)
+    prior(server, store).ask([{"role": "user", "content": "another"}], Color)
+    prior(server, store).ask(ASK, Color, seed=9)
     assert len(server.requests) == 4
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert KEY.encode() not in kept
@@ -267,9 +267,9 @@ def test_only_valid_answers_are_kept_under_model_temperature_and_prompt(serve, t
 def test_a_kept_answer_that_is_no_longer_valid_is_asked_again(serve, tmp_path):
     store, server = Store(tmp_path), serve(completion(GOOD))
     language = prior(server, store)
-    language.ask(ASK, Colour)
+    language.ask(ASK, Color)
     with pytest.raises(UserError, match="too red"):
-        language.ask(ASK, Colour, check=lambda answer: ["too red"])
+        language.ask(ASK, Color, check=lambda answer: ["too red"])
     assert len(server.requests) == 1 + 3
 
 
@@ -461,13 +461,13 @@ def test_pictures_and_long_questions_are_refused_by_a_text_model(tiny_llama):
     from priors.models.local_language_model import TransformersChat
 
     chat = TransformersChat(ModelId(str(tiny_llama)))
-    picture = [{"role": "user", "content": [image_part(np.zeros((4, 4, 3), np.uint8))]}]
+    image = [{"role": "user", "content": [image_part(np.zeros((4, 4, 3), np.uint8))]}]
     pytest.importorskip("xgrammar")
     with pytest.raises(UserError, match="text only"):
-        chat.complete(picture, strict_schema(Colour), name="Colour", seed=0)
+        chat.complete(image, strict_schema(Color), name="Color", seed=0)
     long = [{"role": "user", "content": "x" * 40000}]
     with pytest.raises(UserError, match="longer context"):
-        chat.complete(long, strict_schema(Colour), name="Colour", seed=0)
+        chat.complete(long, strict_schema(Color), name="Color", seed=0)
 
 
 class Named:

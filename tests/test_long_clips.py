@@ -24,7 +24,7 @@ from hoijax.methods.memory import chosen_window, descent_bytes, most_candidates
 from hoijax.objects.asset import load_asset
 from hoijax.settings import preset_settings
 from hoijax.solver import resumable
-from hoijax.solver.levenberg_marquardt import optimise_newton
+from hoijax.solver.levenberg_marquardt import optimize_newton
 
 # The window is as long as the small scene of other tests: they share compiled programs.
 FRAMES, WINDOW = 28, 12
@@ -40,7 +40,7 @@ def test_windows_cover_every_frame_and_share_a_quarter(frames, window):
         assert begin <= a < b <= end
     shared = [p[1] - n[0] for p, n in zip(windows.spans[:-1], windows.spans[1:], strict=True)]
     assert all(s >= window // 4 for s in shared)
-    # No window without need: with one less, neighbours could not share that much.
+    # No window without need: with one less, neighbors could not share that much.
     fewer = len(windows.spans) - 1
     assert fewer == 0 or fewer * window - (fewer - 1) * (window // 4) < frames
 
@@ -106,11 +106,11 @@ def solved(scene):
 
 @pytest.mark.slow
 def test_seams_do_not_jump_and_the_truth_is_met(scene, solved):
-    _, truth = scene
+    _, ground_truth = scene
     windows = windows_of(FRAMES, WINDOW)
     assert [tuple(span) for span in solved.run["windows"]["spans"]] == list(windows.spans)
     assert len(solved.run["windows"]["seams"]) == len(windows.spans) - 1
-    found, true = solved.Ts_world_object[0], truth.Ts_world_object[0]
+    found, true = solved.Ts_world_object[0], ground_truth.Ts_world_object[0]
     assert found.shape == (FRAMES, 4, 4)
     bend = np.linalg.norm(np.diff(found[:, :3, 3], n=2, axis=0), axis=1)
     true_bend = np.linalg.norm(np.diff(true[:, :3, 3], n=2, axis=0), axis=1)
@@ -146,7 +146,7 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     """XLA's own account of a small descent, against the line that was fitted to larger ones."""
     from hoijax.initialization.starts import yaw_starts
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page.method import first_neighbours, object_problem, posed_bodies_of
+    from hoijax.methods.hoi_page.method import first_neighbors, object_problem, posed_bodies_of
     from hoijax.methods.hoi_page.object_curvature import with_curvature
     from hoijax.methods.hoi_page.windows import scene_between
     from hoijax.scene.build_objects import build_scene
@@ -163,11 +163,11 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
         built = scene_between(built, (0, WINDOW))
         starts = yaw_starts(built, 2, 0).unknowns
         states = np.ones((2, built.edges.mask.shape[0], WINDOW), np.float32)
-        compiled = optimise_newton.lower(
+        compiled = optimize_newton.lower(
             object_problem(with_curvature(DEFAULT_TERMS)),
             built,
             starts,
-            first_neighbours(built, states),
+            first_neighbors(built, states),
             default_weights(DEFAULT_TERMS, None),
             rounds=12,
             steps=3,

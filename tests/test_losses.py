@@ -40,7 +40,7 @@ from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, reduce_term
 from hoijax.methods.hoi_page.method import TERMS as METHOD_TERMS
-from hoijax.scene.objects import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.scene.objects import Neighbors, Scene, Unknowns, pose_scene
 
 FUNCTIONS = (
     object_points,
@@ -76,7 +76,7 @@ COPIES = 2
 
 
 @jax.jit
-def run_terms(scene: Scene, unknowns: Unknowns, neighbours: Neighbours):
+def run_terms(scene: Scene, unknowns: Unknowns, neighbors: Neighbors):
     """Values and masks by name, reduced values and their gradients (stacked over terms), side shares.
 
     Compiled and vmapped over candidates, as the solver runs them.
@@ -85,12 +85,12 @@ def run_terms(scene: Scene, unknowns: Unknowns, neighbours: Neighbours):
     def copies(tree):
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (COPIES, *x.shape)), tree)
 
-    return jax.vmap(_one_candidate, (None, 0, 0))(scene, copies(unknowns), copies(neighbours))
+    return jax.vmap(_one_candidate, (None, 0, 0))(scene, copies(unknowns), copies(neighbors))
 
 
-def _one_candidate(scene: Scene, unknowns: Unknowns, neighbours: Neighbours):
+def _one_candidate(scene: Scene, unknowns: Unknowns, neighbors: Neighbors):
     def totals(unknowns):
-        posed = pose_scene(scene, unknowns, neighbours)
+        posed = pose_scene(scene, unknowns, neighbors)
         shares = contact_module.side_shares(posed, contact_module.edge_distances(posed))
         values = {term.name: term.function(posed) for term in TERMS}
         return jnp.stack([reduce_term(term, posed) for term in TERMS]), (values, shares)
@@ -104,7 +104,7 @@ class Outcome:
     """What `run_terms` gives for a made scene, by term name."""
 
     def __init__(self, made: MadeScene):
-        copies = run_terms(made.scene, made.unknowns, made.neighbours)
+        copies = run_terms(made.scene, made.unknowns, made.neighbors)
         jax.tree.map(lambda x: np.testing.assert_array_equal(x[0], x[1]), copies)
         values, totals, slopes, shares = jax.tree.map(lambda x: x[0], copies)
         self.values = {name: np.asarray(values[name][0]) for name in NAMES}
@@ -138,8 +138,8 @@ def outcome(made) -> Outcome:
 
 
 def with_scene(made: MadeScene, **parts) -> MadeScene:
-    """The scene with fields replaced, e.g. edges={"mask": ...}; "neighbours" for neighbours."""
-    neighbours = parts.pop("neighbours", {})
+    """The scene with fields replaced, e.g. edges={"mask": ...}; "neighbors" for neighbors."""
+    neighbors = parts.pop("neighbors", {})
     changed = {
         name: replace(
             getattr(made.scene, name),
@@ -147,9 +147,9 @@ def with_scene(made: MadeScene, **parts) -> MadeScene:
         )
         for name, fields in parts.items()
     }
-    fresh = {key: jnp.asarray(value, jnp.float32) for key, value in neighbours.items()}
+    fresh = {key: jnp.asarray(value, jnp.float32) for key, value in neighbors.items()}
     return replace(
-        made, scene=replace(made.scene, **changed), neighbours=replace(made.neighbours, **fresh)
+        made, scene=replace(made.scene, **changed), neighbors=replace(made.neighbors, **fresh)
     )
 
 
@@ -301,7 +301,7 @@ def test_padding_changes_nothing(made, outcome):
 
 def test_contact_throughout_counts_every_frame_in_contact(made, outcome):
     """a_c true: frames by their contact state; the value is a mean over all frames."""
-    states = np.asarray(made.neighbours.contact_state)
+    states = np.asarray(made.neighbors.contact_state)
     values = outcome.counted("contact")
     assert (values[SET] > 0.0).tolist() == (states[SET] > 0.0).tolist()
 
@@ -341,9 +341,9 @@ def test_a_side_that_is_not_there_never_counts(outcome):
 
 def test_drift_ends_where_contact_ends(made):
     """Slip between a frame in contact and one apart costs nothing."""
-    apart = np.zeros(np.asarray(made.neighbours.contact_state).shape)
+    apart = np.zeros(np.asarray(made.neighbors.contact_state).shape)
     apart[:, 2] = 1.0  # touching in one frame only: nothing to slip against
-    found = Outcome(with_scene(made, neighbours={"contact_state": apart}))
+    found = Outcome(with_scene(made, neighbors={"contact_state": apart}))
     np.testing.assert_array_equal(found.counted("contact_drift"), 0.0)
 
 
@@ -354,8 +354,8 @@ def test_a_part_that_rides_on_the_object_does_not_drift(made):
     local = np.random.default_rng(5).normal(scale=0.1, size=(edges.shape[3], 3))
     for t in range(FRAMES):
         edges[SET, :, t] = twin.to_world(local, 0, t)
-    states = np.ones(np.asarray(made.neighbours.contact_state).shape)
-    riding = with_scene(made, edges={"points": edges}, neighbours={"contact_state": states})
+    states = np.ones(np.asarray(made.neighbors.contact_state).shape)
+    riding = with_scene(made, edges={"points": edges}, neighbors={"contact_state": states})
     np.testing.assert_allclose(Outcome(riding).counted("contact_drift")[SET], 0.0, atol=1e-12)
     moved = with_poses(riding, unknowns.rotation_6d, unknowns.translation.at[0, 2, 0].add(0.1))
     slip = Outcome(moved).counted("contact_drift")[SET]

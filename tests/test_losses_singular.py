@@ -40,7 +40,7 @@ def test_points_on_grid_nodes_and_at_the_centre(made):
         steps = np.linspace(0, n, points.shape[2]).round()[:, None]
         nodes = np.asarray(grids.lower)[o] + steps * np.asarray(grids.spacing)[o]
         for t in range(FRAMES):
-            points[o, t] = twin.to_world(nodes - np.asarray(made.scene.objects.centres)[o], o, t)
+            points[o, t] = twin.to_world(nodes - np.asarray(made.scene.objects.centers)[o], o, t)
             points[o, t, 0] = np.asarray(made.unknowns.translation)[o, t]
     Outcome(with_scene(made, observed={"points_world": points})).assert_finite()
 
@@ -87,8 +87,8 @@ def test_all_edges_masked(made):
 
 
 def test_no_frame_in_contact(made):
-    states = np.zeros(made.neighbours.contact_state.shape)
-    found = Outcome(with_scene(made, neighbours={"contact_state": states}))
+    states = np.zeros(made.neighbors.contact_state.shape)
+    found = Outcome(with_scene(made, neighbors={"contact_state": states}))
     found.assert_finite()
     assert found.totals["contact_drift"] == 0.0
 

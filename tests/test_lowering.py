@@ -17,9 +17,9 @@ from hoijax.methods.anchor_motion.terms import TERMS as ANCHOR_TERMS
 from hoijax.methods.anchor_motion.terms import anchor_problem
 from hoijax.methods.hoi_page.method import DEFAULT_TERMS, PUBLISHED_TERMS, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
-from hoijax.solver.adam import Schedule, optimise
+from hoijax.solver.adam import Schedule, optimize
 from hoijax.solver.halving import halving_rungs
-from hoijax.solver.levenberg_marquardt import optimise_newton
+from hoijax.solver.levenberg_marquardt import optimize_newton
 
 DEVICES = 8
 COLLECTIVES = (
@@ -82,25 +82,25 @@ def lm(job):
     terms = with_curvature(DEFAULT_TERMS)
     problem = object_problem(terms)
     halving = halving_rungs(K, 4)
-    solve = partial(optimise_newton, problem, rounds=4, steps=1, halving=halving)
-    return solve, (job.scene, job.initial, job.neighbours, default_weights(terms))
+    solve = partial(optimize_newton, problem, rounds=4, steps=1, halving=halving)
+    return solve, (job.scene, job.initial, job.neighbors, default_weights(terms))
 
 
 def adam(job):
     problem = object_problem(PUBLISHED_TERMS)
-    solve = partial(optimise, problem, steps=2, refresh_every=1)
+    solve = partial(optimize, problem, steps=2, refresh_every=1)
     rates = Schedule(jnp.asarray(0.01), jnp.asarray(1e-3))
     weights = default_weights(PUBLISHED_TERMS)
-    return solve, (job.scene, job.initial, job.neighbours, weights, rates)
+    return solve, (job.scene, job.initial, job.neighbors, weights, rates)
 
 
 def anchor_motion(job):
-    scene, unknowns, neighbours = make_anchor()
+    scene, unknowns, neighbors = make_anchor()
     many = partial(jax.tree.map, lambda x: jnp.stack([x] * K))
-    solve = partial(optimise, anchor_problem(ANCHOR_TERMS), steps=2, refresh_every=1)
+    solve = partial(optimize, anchor_problem(ANCHOR_TERMS), steps=2, refresh_every=1)
     rates = Schedule(jnp.asarray(0.01), jnp.asarray(1e-3))
     weights = default_weights(ANCHOR_TERMS)
-    return solve, (scene, many(unknowns), many(neighbours), weights, rates)
+    return solve, (scene, many(unknowns), many(neighbors), weights, rates)
 
 
 @pytest.mark.slow

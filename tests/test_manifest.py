@@ -17,7 +17,7 @@ import hoijax.jobs.claims
 import hoijax.jobs.manifest
 from hoijax.errors import UserError
 from hoijax.jobs.claims import Claims
-from hoijax.jobs.manifest import MOST_ATTEMPTS, TEMPORARY, Item, Manifest, settings_hash
+from hoijax.jobs.manifest import MAX_ATTEMPTS, TEMPORARY, Item, Manifest, settings_hash
 from hoijax.jobs.runner import standing, work_through
 
 WORKER = Path(manifest_worker.__file__)
@@ -172,7 +172,7 @@ def test_a_failing_item_stops_nothing_and_is_tried_again_by_the_next_run(tmp_pat
 def test_an_item_that_kills_every_process_is_given_up(tmp_path):
     folder = tmp_path / "out" / ".work" / "claims"
     with Manifest.open(tmp_path / "out", manifest_worker.items(1), {}) as manifest:
-        (folder / f"scene-0.{MOST_ATTEMPTS - 1}").write_text(
+        (folder / f"scene-0.{MAX_ATTEMPTS - 1}").write_text(
             f'{{"machine": "{hoijax.jobs.claims._machine()}", "pid": 999999999, "start": "1"}}'
         )
         found = work_through(manifest, lambda item, confirm: pytest.fail("tried again"))

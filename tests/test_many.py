@@ -89,7 +89,7 @@ def test_a_bad_file_of_prompts_is_refused_with_every_line(tmp_path):
         '{"text": "d", "objects": []}\n'
         '{"text": "e", "objects": ["box"], "video": "none.mp4"}\n'
         "{broken\n"
-        '{"text": "f", "objects": ["box"], "colour": "red"}\n'
+        '{"text": "f", "objects": ["box"], "color": "red"}\n'
     )
     with pytest.raises(UserError, match="6 problems") as caught:
         read_prompts(path)

@@ -100,7 +100,7 @@ def test_a_notice_in_a_group_gives_every_claim_back(tmp_path):
 
 
 def test_scenes_of_any_frame_count_and_body_are_grouped_and_come_back_in_order():
-    def solve(scene, initial, neighbours, settings):
+    def solve(scene, initial, neighbors, settings):
         losses = settings["weight"] * jnp.sum(scene) + initial
         reports, codes = jnp.zeros((2, 1)), jnp.zeros(2, jnp.int32)
         return Solution(initial, losses, losses, reports, codes, reports[:, None])

@@ -62,7 +62,7 @@ def scene():
 
 
 @jax.jit
-def picture_of(samples, vertices, T_world_camera):
+def image_of(samples, vertices, T_world_camera):
     return render(samples, vertices, CAMERA.matrix, T_world_camera, (SIZE, SIZE))
 
 
@@ -75,26 +75,26 @@ def test_points_that_fill_up_are_not_seen(scene):
     more = pad_samples(samples, 4096)
     assert len(more.share) % 4096 == 0
     assert len(more.share) > len(samples.share)
-    plain, filled = (picture_of(s, vertices, T_WORLD_CAMERA) for s in (samples, more))
+    plain, filled = (image_of(s, vertices, T_WORLD_CAMERA) for s in (samples, more))
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(filled), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_agrees_with_ray_casting(scene):
     samples, vertices, seen = scene
-    picture = picture_of(samples, vertices, T_WORLD_CAMERA)
-    mask, truth = np.asarray(picture.coverage) > 0.5, seen.instance_ids > 0
-    assert overlap(mask, truth) > 0.97
+    image = image_of(samples, vertices, T_WORLD_CAMERA)
+    mask, ground_truth = np.asarray(image.coverage) > 0.5, seen.instance_ids > 0
+    assert overlap(mask, ground_truth) > 0.97
     for instance in (0, 1):
-        share = np.asarray(picture.features[..., 3 + instance])
+        share = np.asarray(image.features[..., 3 + instance])
         assert overlap(mask & (share > 0.5), seen.instance_ids == instance + 1) > 0.93
     # Inside: not where one pixel holds an edge with something far behind it.
     spread = ndimage.maximum_filter(seen.depth, 3) - ndimage.minimum_filter(seen.depth, 3)
-    inside = mask & truth & (spread < 0.15)
-    error = np.abs(np.asarray(picture.depth) - seen.depth)[inside]
-    assert inside.sum() > 0.6 * truth.sum()
+    inside = mask & ground_truth & (spread < 0.15)
+    error = np.abs(np.asarray(image.depth) - seen.depth)[inside]
+    assert inside.sum() > 0.6 * ground_truth.sum()
     assert error.mean() < 0.01
-    colors = np.asarray(picture.over(jnp.zeros(5)))[inside]
+    colors = np.asarray(image.over(jnp.zeros(5)))[inside]
     expected = np.where((seen.instance_ids == 1)[inside][:, None], (0.8, 0.6, 0.5), (0.1, 0.2, 0.9))
     assert np.abs(colors[:, :3] - expected).mean() < 0.03
 
@@ -107,11 +107,11 @@ def test_coverage_is_the_projected_area():
     T = look_at(np.array([0.3, 0.2, 1.0]), np.array([0.3, 0.2, 0.0]))
     intrinsics = np.array([[10, 0, 16.3], [0, 10, 15.8], [0, 0, 1]], np.float32)
     small = jax.jit(lambda vertices: render(samples, vertices, intrinsics, T, (32, 32)))
-    picture = small(jnp.asarray(corners))
+    image = small(jnp.asarray(corners))
     # Saturation takes off a little where the tiling is uneven.
-    np.testing.assert_allclose(picture.coverage.sum(), 39.375, rtol=0.04)
+    np.testing.assert_allclose(image.coverage.sum(), 39.375, rtol=0.04)
     np.testing.assert_allclose(
-        np.asarray(picture.depth)[np.asarray(picture.coverage) > 0.9], 1.0, atol=1e-5
+        np.asarray(image.depth)[np.asarray(image.coverage) > 0.9], 1.0, atol=1e-5
     )
     away = small(jnp.asarray(corners * np.array([-1, 1, 1], np.float32)))
     assert away.coverage.sum() == 0.0  # mirrored: it faces the other way
@@ -121,8 +121,8 @@ def test_nothing_in_view_and_behind_the_camera_is_empty_and_finite(scene):
     samples, vertices, _ = scene
 
     def total(vertices):
-        picture = render(samples, vertices, CAMERA.matrix, T_WORLD_CAMERA, (SIZE, SIZE))
-        return jnp.sum(picture.coverage) + jnp.sum(picture.depth) + jnp.sum(picture.features)
+        image = render(samples, vertices, CAMERA.matrix, T_WORLD_CAMERA, (SIZE, SIZE))
+        return jnp.sum(image.coverage) + jnp.sum(image.depth) + jnp.sum(image.features)
 
     ahead = T_WORLD_CAMERA[:3, 2]
     run = jax.jit(jax.value_and_grad(total))
@@ -137,18 +137,18 @@ def test_nothing_in_view_and_behind_the_camera_is_empty_and_finite(scene):
     assert run(vertices - 8.0 * jnp.asarray(ahead))[0] == 0.0
 
 
-@pytest.mark.parametrize("kind", ["silhouette", "colour", "depth"])
+@pytest.mark.parametrize("kind", ["silhouette", "color", "depth"])
 def test_gradients_against_differences(scene, kind):
     """Of a loss against another picture, when the whole scene moves, turns and grows."""
     samples, vertices, _ = scene
-    target = picture_of(samples, vertices + jnp.array([0.03, -0.02, 0.02]), T_WORLD_CAMERA)
+    target = image_of(samples, vertices + jnp.array([0.03, -0.02, 0.02]), T_WORLD_CAMERA)
 
     spread = ndimage.maximum_filter(target.depth, 5) - ndimage.minimum_filter(target.depth, 5)
     calm = jnp.asarray((spread < 0.12) & (np.asarray(target.coverage) > 0.9))
 
     def loss(move):
         turned = vertices + jnp.cross(jnp.broadcast_to(move[3:6], vertices.shape), vertices)
-        picture = render(
+        image = render(
             samples,
             turned * (1.0 + move[6]) + move[:3],
             CAMERA.matrix,
@@ -156,11 +156,11 @@ def test_gradients_against_differences(scene, kind):
             (SIZE, SIZE),
         )
         if kind == "silhouette":
-            return jnp.mean((picture.coverage - target.coverage) ** 2)
-        if kind == "colour":
-            return jnp.mean((picture.over(jnp.ones(5)) - target.over(jnp.ones(5))) ** 2)
-        sure = calm & (jnp.abs(jax.lax.stop_gradient(picture.depth - target.depth)) < 0.06)
-        return jnp.mean(jnp.where(sure, (picture.depth - target.depth) ** 2, 0.0))
+            return jnp.mean((image.coverage - target.coverage) ** 2)
+        if kind == "color":
+            return jnp.mean((image.over(jnp.ones(5)) - target.over(jnp.ones(5))) ** 2)
+        sure = calm & (jnp.abs(jax.lax.stop_gradient(image.depth - target.depth)) < 0.06)
+        return jnp.mean(jnp.where(sure, (image.depth - target.depth) ** 2, 0.0))
 
     loss = jax.jit(loss)
     slope = np.asarray(jax.jit(jax.grad(loss))(jnp.zeros(7)))
@@ -182,8 +182,8 @@ def test_a_moved_box_returns_to_its_mask(scene):
 
     def loss(offset):
         moved = vertices + jnp.where(is_box[:, None], offset, 0.0)
-        picture = render(samples, moved, CAMERA.matrix, T_WORLD_CAMERA, (SIZE, SIZE))
-        return jnp.mean((picture.coverage * picture.features[..., 4] - target) ** 2)
+        image = render(samples, moved, CAMERA.matrix, T_WORLD_CAMERA, (SIZE, SIZE))
+        return jnp.mean((image.coverage * image.features[..., 4] - target) ** 2)
 
     right, down = jnp.asarray(T_WORLD_CAMERA[:3, 0]), jnp.asarray(T_WORLD_CAMERA[:3, 1])
 

@@ -74,7 +74,7 @@ def test_edge_contact_share_counts_edges_and_frames():
     assert np.isnan(metrics.edge_contact_share(np.zeros((0, 4)), 0.05))
 
 
-def test_smoothness_is_the_distance_to_the_neighbours_midpoint(points):
+def test_smoothness_is_the_distance_to_the_neighbors_midpoint(points):
     expected = np.mean(
         [
             np.linalg.norm(points[t, n] - (points[t - 1, n] + points[t + 1, n]) / 2)
@@ -104,12 +104,12 @@ def test_diversity_is_the_mean_over_pairs(rng):
 
 
 def test_translation_is_compared_at_the_centre(rng):
-    true, centre = poses(rng), np.array([0.3, -0.2, 0.5])
-    turned = true.copy()  # turned about its centre, then moved by 3 cm
+    true, center = poses(rng), np.array([0.3, -0.2, 0.5])
+    turned = true.copy()  # turned about its center, then moved by 3 cm
     turn = Rotation.from_rotvec([0.4, 1.0, -0.3]).as_matrix()
     turned[:, :3, :3] = true[:, :3, :3] @ turn
-    turned[:, :3, 3] += true[:, :3, :3] @ (centre - turn @ centre) + [0.03, 0.0, 0.0]
-    np.testing.assert_allclose(metrics.translation_errors_cm(turned, true, centre), 3.0)
+    turned[:, :3, 3] += true[:, :3, :3] @ (center - turn @ center) + [0.03, 0.0, 0.0]
+    np.testing.assert_allclose(metrics.translation_errors_cm(turned, true, center), 3.0)
     origin_moved = metrics.translation_errors_cm(turned, true, np.zeros(3))
     assert (origin_moved > 4).all()
 

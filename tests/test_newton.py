@@ -21,8 +21,8 @@ from hoijax.methods.hoi_page.object_curvature import CURVATURES, with_curvature
 from hoijax.scene.objects import PosedScene, Unknowns
 from hoijax.solver.adam import ResultCode
 from hoijax.solver.banded import solve_banded
-from hoijax.solver.levenberg_marquardt import optimise_newton
-from hoijax.solver.neighbor_lists import empty_neighbours
+from hoijax.solver.levenberg_marquardt import optimize_newton
+from hoijax.solver.neighbor_lists import empty_neighbors
 
 K = 3
 # Terms that are squares of small residuals here: their Hessian is the Gauss-Newton curvature.
@@ -87,11 +87,13 @@ def quadratics(made) -> dict[str, tuple[np.ndarray, jax.Array | None]]:
 
     At the truth residuals are small, and there the two agree.
     """
-    rotations = rotation_6d_to_matrix(made.truth.rotation_6d)
+    rotations = rotation_6d_to_matrix(made.ground_truth.rotation_6d)
     # A touch off the truth: at it, absolute distances have kinks.
     rotations = rotations @ axis_angle_to_matrix(jnp.full((OBJECTS, FRAMES, 3), 0.004))
-    here = PosedScene(made.scene, rotations, made.truth.translation, empty_neighbours(made.scene))
-    here = replace(here, neighbours=made.neighbours)
+    here = PosedScene(
+        made.scene, rotations, made.ground_truth.translation, empty_neighbors(made.scene)
+    )
+    here = replace(here, neighbors=made.neighbors)
     functions = list(CURVATURES)
     scales = jnp.asarray([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
     normal = np.random.default_rng(5).normal(size=(4, OBJECTS, FRAMES, 6))
@@ -148,8 +150,8 @@ def starts(made) -> Unknowns:
 
 
 def solve(made: MadeScene, starts: Unknowns, terms=TERMS, **weights):
-    lists = jax.tree.map(lambda x: jnp.broadcast_to(x, (K, *x.shape)), empty_neighbours(made.scene))
-    return optimise_newton(
+    lists = jax.tree.map(lambda x: jnp.broadcast_to(x, (K, *x.shape)), empty_neighbors(made.scene))
+    return optimize_newton(
         object_problem(with_curvature(terms)),
         made.scene,
         starts,
@@ -167,12 +169,13 @@ def solution(made, starts):
 
 def test_recovers_the_truth_in_fifteen_steps(made, solution):
     seen = np.asarray(made.scene.observed.detected)
-    truth = rotation_6d_to_matrix(made.truth.rotation_6d)
+    ground_truth = rotation_6d_to_matrix(made.ground_truth.rotation_6d)
     found = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
-    trace = np.einsum("kotij,otij->kot", found, np.asarray(truth))
+    trace = np.einsum("kotij,otij->kot", found, np.asarray(ground_truth))
     degrees = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
     apart = np.linalg.norm(
-        np.asarray(solution.unknowns.translation) - np.asarray(made.truth.translation), axis=-1
+        np.asarray(solution.unknowns.translation) - np.asarray(made.ground_truth.translation),
+        axis=-1,
     )
     assert np.median(degrees[:, seen]) < 1.0
     assert np.median(apart[:, seen]) < 0.004
@@ -212,13 +215,13 @@ def turning(frames: int = 20) -> np.ndarray:
 
 
 def test_unfolded_tracks_follow_on_from_either_side():
-    truth, twin = turning(), Rotation.from_rotvec([0.0, np.pi, 0.0]).as_matrix()
-    folded = truth.copy()
-    folded[12:] = truth[12:] @ twin
+    ground_truth, twin = turning(), Rotation.from_rotvec([0.0, np.pi, 0.0]).as_matrix()
+    folded = ground_truth.copy()
+    folded[12:] = ground_truth[12:] @ twin
     first, second = unfold(folded)
-    np.testing.assert_allclose(first[:12], truth[:12])
+    np.testing.assert_allclose(first[:12], ground_truth[:12])
     np.testing.assert_allclose(second[12:], folded[12:])
-    for track, wanted in ((first, truth), (second, truth @ twin)):
+    for track, wanted in ((first, ground_truth), (second, ground_truth @ twin)):
         trace = np.einsum("tij,tij->t", track, wanted)
         assert np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))).max() < 6.0
 

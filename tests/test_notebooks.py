@@ -64,16 +64,16 @@ def executed(monkeypatch, tmp_path, tmp_path_factory):
 
 @pytest.mark.slow
 def test_first_interaction(executed, capsys):
-    names, pictures = executed("first_interaction", shared=True)
-    assert pictures == 3
+    names, images = executed("first_interaction", shared=True)
+    assert images == 3
     assert "noncollision" in names["metrics"]
     assert "* path" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_your_mesh_and_pag(executed, capsys):
-    names, pictures = executed("your_mesh_and_pag")
-    assert pictures == 2
+    names, images = executed("your_mesh_and_pag")
+    assert images == 2
     assert set(names["bucket"].part_names) == {"body", "handle"}
     assert "lid" in capsys.readouterr().out  # the mistake in the graph is named
     assert np.median(names["error"]) < 0.08
@@ -81,8 +81,8 @@ def test_your_mesh_and_pag(executed, capsys):
 
 @pytest.mark.slow
 def test_loss_weight_ablation(executed):
-    names, pictures = executed("loss_weight_ablation", shared=True)
-    assert pictures == 2
+    names, images = executed("loss_weight_ablation", shared=True)
+    assert images == 2
     losses = [row["penetration_mean_cm"] for row in names["rows"]]
     assert len(set(losses)) > 1  # the weight does something
     mean = names["weighted"].mean(axis=1).sum()
@@ -92,16 +92,16 @@ def test_loss_weight_ablation(executed):
 @pytest.mark.slow
 def test_result_to_robot(executed):
     pytest.importorskip("mujoco")
-    names, pictures = executed("result_to_robot", shared=True)
-    assert pictures == 2
+    names, images = executed("result_to_robot", shared=True)
+    assert images == 2
     assert names["rows"].shape[1] == 591
     assert np.abs(names["places"] - names["ours"]).max() < 1e-3
 
 
 @pytest.mark.slow
 def test_composition_closed_form(executed):
-    names, pictures = executed("composition_closed_form")
-    assert pictures == 1
+    names, images = executed("composition_closed_form")
+    assert images == 1
     assert names["psnr"](names["found"]) > 22.0
     assert names["psnr"](names["blank"]) < 18.0
 
@@ -109,8 +109,8 @@ def test_composition_closed_form(executed):
 @pytest.mark.slow
 def test_reading_a_bundle(executed):
     """What is drawn and what was seen are the same scene."""
-    names, pictures = executed("reading_a_bundle")
-    assert pictures == 5
+    names, images = executed("reading_a_bundle")
+    assert images == 5
     seen, shown = names["seen"], names["SHOWN"]
     drawn_person = (names["frame"] != 0).any()
     assert drawn_person

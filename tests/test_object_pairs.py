@@ -17,7 +17,7 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def row() -> PosedScene:
-    """Copies of two objects in a row: each reaches into its neighbours and no further."""
+    """Copies of two objects in a row: each reaches into its neighbors and no further."""
     made = make_scene()
     scene = made.scene
     copies = COUNT // scene.object_count
@@ -37,7 +37,7 @@ def row() -> PosedScene:
     place = place + 0.05 * radius * rng.normal(size=(COUNT, frames, 3))
     scene = replace(scene, objects=objects, grids=grids)
     return PosedScene(
-        scene, axis_angle_to_matrix(spins), jnp.asarray(place, jnp.float32), made.neighbours
+        scene, axis_angle_to_matrix(spins), jnp.asarray(place, jnp.float32), made.neighbors
     )
 
 

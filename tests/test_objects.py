@@ -38,7 +38,7 @@ def test_procedural_objects_are_closed_solids_resting_on_the_ground(name):
         assert body.is_watertight
         assert body.volume > 0.0
     assert abs(asset.vertices[:, 1].min()) < 1e-6
-    assert abs(asset.centre[0]) < 1e-3
+    assert abs(asset.center[0]) < 1e-3
     assert 0.2 < asset.extents.max() < 2.0
     assert (asset.face_parts >= 0).all()
 
@@ -94,7 +94,7 @@ def test_samples_are_seeded_spread_by_area_and_lie_on_their_part():
 
 def test_sample_normals_point_outward():
     asset = load_asset("ball")
-    outward = asset.samples - asset.centre
+    outward = asset.samples - asset.center
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     assert (np.sum(outward * asset.sample_normals, axis=1) > 0.98).all()
 
@@ -104,7 +104,7 @@ def test_scale_and_name():
     assert asset.name == "planet"
     assert asset.extents == pytest.approx([2.2] * 3, rel=1e-3)
     assert asset.radius == pytest.approx(1.1, rel=1e-3)
-    assert asset.centre == pytest.approx([0.0, 1.1, 0.0], abs=1e-3)
+    assert asset.center == pytest.approx([0.0, 1.1, 0.0], abs=1e-3)
 
 
 @pytest.mark.parametrize("suffix", ["glb", "obj", "ply", "stl", "off"])

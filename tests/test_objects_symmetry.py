@@ -100,19 +100,21 @@ def test_a_handle_breaks_the_symmetry():
 
 
 def test_angles_modulo_discrete_and_continuous_symmetries(rng):
-    truth = Rotation.random(6, random_state=0).as_matrix()
+    ground_truth = Rotation.random(6, random_state=0).as_matrix()
     small = Rotation.from_rotvec(rng.normal(0.0, 0.05, (6, 3))).as_matrix()
     flip = np.stack([np.eye(3), turn("y", 180.0)])
-    angle = symmetric_angle_degrees(truth @ turn("y", 180.0) @ small, truth, flip)
+    angle = symmetric_angle_degrees(ground_truth @ turn("y", 180.0) @ small, ground_truth, flip)
     assert np.allclose(angle, np.degrees(Rotation.from_matrix(small).magnitude()), atol=1e-3)
 
     spun = np.stack([turn("x", a) for a in np.arange(0.0, 360.0, 15.0)])
     off = turn("z", 4.0)
     for degrees in (0.0, 7.5, 101.0):
-        angle = symmetric_angle_degrees(truth @ off @ turn("x", degrees), truth, spun)
+        angle = symmetric_angle_degrees(ground_truth @ off @ turn("x", degrees), ground_truth, spun)
         assert np.allclose(angle, 4.0, atol=1e-3)
     assert np.allclose(
-        symmetric_angle_degrees(truth @ turn("z", 90.0), truth, spun), 90.0, atol=1e-3
+        symmetric_angle_degrees(ground_truth @ turn("z", 90.0), ground_truth, spun), 90.0, atol=1e-3
     )
     only = np.eye(3)[None]
-    assert np.allclose(symmetric_angle_degrees(truth @ off, truth, only), 4.0, atol=1e-3)
+    assert np.allclose(
+        symmetric_angle_degrees(ground_truth @ off, ground_truth, only), 4.0, atol=1e-3
+    )

@@ -64,8 +64,8 @@ def run_again(scene, store, *, restart=None, settings=SETTINGS, **given):
 def test_every_sample_of_the_bundle_is_the_truth(scene, finished):
     seen = finished[2].observations
     names = ("body_rotations", "body_translations", "body_betas", "body_rest_joints")
-    truth = (scene.rotations, scene.translations, scene.betas, scene.rest_joints)
-    for name, exact in zip(names, truth, strict=True):
+    ground_truth = (scene.rotations, scene.translations, scene.betas, scene.rest_joints)
+    for name, exact in zip(names, ground_truth, strict=True):
         np.testing.assert_allclose(getattr(seen, name), exact, atol=1e-6)
     np.testing.assert_array_equal(seen.instance_ids, scene.labels)
     np.testing.assert_allclose(seen.keypoints[..., :2], scene.keypoints[..., :2])
@@ -133,9 +133,9 @@ def test_proposed_yaws_are_asked_for_with_the_scene_and_reach_the_bundle(scene, 
     assert np.abs(pelvis - hips).max(1).min() < 0.01, "the hips of some frame"
     assert np.linalg.norm(facing) == pytest.approx(1, abs=0.02)
     middle = np.mean(numbers(box), axis=0)
-    truth = scene.Ts_world_object[0, :, :3, :3] @ scene.assets[0].centre
-    truth += scene.Ts_world_object[0, :, :3, 3]
-    assert np.linalg.norm(truth - middle, axis=1).min() < 0.25, "half a box is seen"
+    ground_truth = scene.Ts_world_object[0, :, :3, :3] @ scene.assets[0].center
+    ground_truth += scene.Ts_world_object[0, :, :3, 3]
+    assert np.linalg.norm(ground_truth - middle, axis=1).min() < 0.25, "half a box is seen"
     assert parts[0] == "In the own frame of the box, from corner to corner:"
     assert any(line.startswith("- left_hand of person 1 and ") for line in parts), parts
 

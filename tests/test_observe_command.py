@@ -85,11 +85,11 @@ def test_generate_by_models_ends_near_the_truth(fakes, tmp_path):
     assert read_bundle(out / "bundle").proposed_yaws == {"box": (90.0,)}
     result = load_result(out)
     assert result.labels == ("path 1", "proposed yaw 90")
-    truth = fakes.scene.Ts_world_object[0]
-    centre = np.append(fakes.scene.assets[0].centre, 1)
+    ground_truth = fakes.scene.Ts_world_object[0]
+    center = np.append(fakes.scene.assets[0].center, 1)
     found = result.Ts_world_object[0]
-    error = np.linalg.norm(((found - truth) @ centre)[:, :3], axis=1)
-    print(f"centre of the box: {100 * error.mean():.1f} cm from the truth")
+    error = np.linalg.norm(((found - ground_truth) @ center)[:, :3], axis=1)
+    print(f"center of the box: {100 * error.mean():.1f} cm from the truth")
     assert error.mean() < 0.2
     assert {"scene.glb", "metrics.json"} <= {path.name for path in out.iterdir()}
 

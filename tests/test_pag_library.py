@@ -17,7 +17,7 @@ from priors.language.script import (
     script_from_graph,
     script_from_text,
 )
-from priors.language.sentence import find_verbs, inflections, library, tokenise
+from priors.language.sentence import find_verbs, inflections, library, tokenize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,9 +333,9 @@ def test_more_hands_than_there_are():
 
 
 def test_nouns_are_not_verbs():
-    verbs = find_verbs(tokenise("a man has a drink, then he takes the lift and carries the mop"))
+    verbs = find_verbs(tokenize("a man has a drink, then he takes the lift and carries the mop"))
     assert [v.word for v in verbs] == ["take", "carry"]
-    assert find_verbs(tokenise("the barbell lift"))[0].verb == "lift"
+    assert find_verbs(tokenize("the barbell lift"))[0].verb == "lift"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from priors.language.script import script_from_text
 from priors.models.packaged import mask_box
 from priors.observe.part_voting import (
     PICTURE,
-    face_neighbours,
+    face_neighbors,
     face_parts_from_votes,
     render_views,
     vote_parts,
@@ -72,13 +72,15 @@ def without_parts(asset: Asset) -> Asset:
 @pytest.mark.parametrize("name", OBJECTS)
 def test_exact_masks_give_the_parts(name):
     asset = load_asset(name)
-    truth = TrueParts(asset)
-    labelled = vote_parts(without_parts(asset), asset.part_names, truth, truth, size=SIZE)
-    assert right_share(asset, labelled.face_parts) >= 0.95
-    assert labelled.part_names == asset.part_names
+    ground_truth = TrueParts(asset)
+    labeled = vote_parts(
+        without_parts(asset), asset.part_names, ground_truth, ground_truth, size=SIZE
+    )
+    assert right_share(asset, labeled.face_parts) >= 0.95
+    assert labeled.part_names == asset.part_names
     # without_parts draws the same samples, so each has its own true part
-    assert (labelled.sample_parts == asset.sample_parts).mean() >= 0.95
-    assert truth.asked[0][0] == f"the {asset.part_names[0]} part of the {name}"
+    assert (labeled.sample_parts == asset.sample_parts).mean() >= 0.95
+    assert ground_truth.asked[0][0] == f"the {asset.part_names[0]} part of the {name}"
 
 
 def noisy_masks(asset: Asset, views, rng: np.random.Generator):
@@ -130,21 +132,21 @@ def test_faces_inside_take_the_label_of_the_surface_around_them():
 
 def test_faces_seen_without_a_part_stay_without():
     asset = load_asset("table")
-    truth = TrueParts(asset, hidden=(asset.part_names.index("legs"),))
-    labelled = vote_parts(without_parts(asset), ("top",), truth, truth, size=SIZE)
+    ground_truth = TrueParts(asset, hidden=(asset.part_names.index("legs"),))
+    labeled = vote_parts(without_parts(asset), ("top",), ground_truth, ground_truth, size=SIZE)
     legs = asset.face_parts == asset.part_names.index("legs")
     area = areas(asset)
-    assert area[legs & (labelled.face_parts == -1)].sum() > 0.9 * area[legs].sum()
-    assert (labelled.face_parts[~legs] == 0).mean() > 0.9
+    assert area[legs & (labeled.face_parts == -1)].sum() > 0.9 * area[legs].sum()
+    assert (labeled.face_parts[~legs] == 0).mean() > 0.9
 
 
 def test_a_part_that_is_never_seen_is_named():
     asset = load_asset("chair")
-    truth = TrueParts(asset, hidden=(2,), size=96)
+    ground_truth = TrueParts(asset, hidden=(2,), size=96)
     with pytest.raises(
         UserError, match=r"object 'chair' shows no part 'backrest'.*12 views.*parts\.json"
     ):
-        vote_parts(without_parts(asset), asset.part_names, truth, truth, size=96)
+        vote_parts(without_parts(asset), asset.part_names, ground_truth, ground_truth, size=96)
 
 
 def test_a_mask_of_the_whole_object_is_no_part():
@@ -170,10 +172,10 @@ def test_a_mask_of_the_whole_object_is_no_part():
 
 def test_part_names_are_checked():
     asset = load_asset("box")
-    truth = TrueParts(asset, size=32)
+    ground_truth = TrueParts(asset, size=32)
     for names in ((), ("lid", "lid")):
         with pytest.raises(UserError, match="each once"):
-            vote_parts(asset, names, truth, truth)
+            vote_parts(asset, names, ground_truth, ground_truth)
 
 
 def test_views_show_the_whole_object_from_all_sides():
@@ -190,13 +192,13 @@ def test_views_show_the_whole_object_from_all_sides():
     assert areas(asset)[shown].sum() > 0.93 * areas(asset).sum()
 
 
-def test_neighbours_across_doubled_vertices():
-    """A cube whose faces share no vertices is still one surface: 12 triangles with 3 neighbours each."""
+def test_neighbors_across_doubled_vertices():
+    """A cube whose faces share no vertices is still one surface: 12 triangles with 3 neighbors each."""
     cube = trimesh.creation.box((1, 1, 1))
     soup = asset_from_arrays(
         "cube", cube.vertices[cube.faces.reshape(-1)], np.arange(36).reshape(12, 3)
     )
-    assert (np.diff(face_neighbours(soup).indptr) == 3).all()
+    assert (np.diff(face_neighbors(soup).indptr) == 3).all()
 
 
 def test_samples_take_the_part_of_their_face():
@@ -209,15 +211,15 @@ def test_the_part_stage_labels_meshes_without_parts():
     """The stage of `hoijax observe`: the graph's parts, found on a mesh that brings none."""
     asset = load_asset("chair")
     script = script_from_text("a person sits on a chair", [asset])
-    truth, bare = TrueParts(asset, size=PICTURE), without_parts(asset)
+    ground_truth, bare = TrueParts(asset, size=PICTURE), without_parts(asset)
     node = script.graph.objects[0].model_copy(update={"parts": asset.part_names})
     graph = script.graph.model_copy(update={"objects": (node,)})
     entries = {"pag": Entry({}, {"graph": graph.model_dump(mode="json")}, "", 0.0)}
-    models = {"detector": truth, "segmenter": truth}
+    models = {"detector": ground_truth, "segmenter": ground_truth}
     request = Request("a person sits on a chair", (bare,))
     arrays, value = label_parts(Inputs(request, ObserveSettings(), models, entries))
     entries["parts"] = Entry(arrays, value, "", 0.0)
-    (labelled,) = Inputs(request, ObserveSettings(), models, entries).assets()
-    assert labelled.part_names == asset.part_names
-    assert right_share(asset, labelled.face_parts) > 0.99
-    assert (labelled.sample_parts == asset.sample_parts).mean() > 0.99
+    (labeled,) = Inputs(request, ObserveSettings(), models, entries).assets()
+    assert labeled.part_names == asset.part_names
+    assert right_share(asset, labeled.face_parts) > 0.99
+    assert (labeled.sample_parts == asset.sample_parts).mean() > 0.99

@@ -55,22 +55,22 @@ WALL = block((12.0, 5.0, 0.1), (0.0, 2.5, -3.0), 3)
 TABLE = block((1.6, 0.05, 0.8), (1.3, 0.75, 0.4), 4)
 
 
-def picture(meshes, eye, target=(0.0, 0.9, 0.0)):
+def image(meshes, eye, target=(0.0, 0.9, 0.0)):
     return cast(meshes, CAMERA, look_at(np.array(eye), np.array(target)))
 
 
 @pytest.fixture(scope="module")
 def room():
-    return picture([*person(), FLOOR, WALL, TABLE], (0.8, 1.5, 3.2))
+    return image([*person(), FLOOR, WALL, TABLE], (0.8, 1.5, 3.2))
 
 
-def maps_of(pictures, rng=None, noise: float = 0.0) -> PointMaps:
+def maps_of(images, rng=None, noise: float = 0.0) -> PointMaps:
     """Point maps of rendered pictures, with noise along the rays as a share of the depth."""
-    depth = np.stack([p.depth for p in pictures])
+    depth = np.stack([p.depth for p in images])
     valid = depth > 0
     if rng is not None:
         depth = depth * (1 + noise * rng.standard_normal(depth.shape))
-    intrinsics = np.tile(CAMERA.matrix, (len(pictures), 1, 1))
+    intrinsics = np.tile(CAMERA.matrix, (len(images), 1, 1))
     return PointMaps(unproject_depth(depth.astype(np.float32), intrinsics), valid, intrinsics)
 
 
@@ -205,9 +205,7 @@ def errors(found, T_world_camera) -> tuple[float, float]:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_ground_of_a_rendered_room(view, rng):
-    shots = [
-        picture([*person(at=(0.1 * t, 0.0)), FLOOR, WALL, TABLE], VIEWS[view]) for t in range(3)
-    ]
+    shots = [image([*person(at=(0.1 * t, 0.0)), FLOOR, WALL, TABLE], VIEWS[view]) for t in range(3)]
     masks = np.stack([shot.instance_ids == PERSON for shot in shots])
     found = estimate_ground(maps_of(shots, rng, noise=0.01), masks)
     angle, height = errors(found, shots[0].T_world_camera)
@@ -220,7 +218,7 @@ def test_ground_of_a_rendered_room(view, rng):
 def test_a_table_top_is_not_the_ground(rng):
     """More pixels show the table than the floor; but the person's legs go below it."""
     table = block((3.0, 0.05, 2.6), (0.85, 0.72, 0.4), 4)
-    shot = picture([*person(at=(-1.2, 0.9)), FLOOR, table], (0.0, 1.9, 3.0), (0.0, 0.8, 0.0))
+    shot = image([*person(at=(-1.2, 0.9)), FLOOR, table], (0.0, 1.9, 3.0), (0.0, 0.8, 0.0))
     # The person stands beside the table: legs are in view.
     table_seen, floor_seen = ((shot.instance_ids == i).sum() for i in (4, 2))
     assert table_seen > floor_seen
@@ -233,7 +231,7 @@ def test_a_table_top_is_not_the_ground(rng):
 
 def test_a_wall_alone_is_no_ground_and_the_person_stands_for_it():
     """No floor in the picture: a level camera, and the lowest point of the person on the ground."""
-    shot = picture([*person(), WALL], (0.4, 1.1, 3.0), (0.4, 1.1, 0.0))
+    shot = image([*person(), WALL], (0.4, 1.1, 3.0), (0.4, 1.1, 0.0))
     found = estimate_ground(maps_of([shot]), shot.instance_ids[None] == PERSON)
     angle, height = errors(found, shot.T_world_camera)
     print(f"level camera: {angle:.2f} degrees, {100 * height:.1f} cm")
@@ -244,7 +242,7 @@ def test_a_wall_alone_is_no_ground_and_the_person_stands_for_it():
 
 def test_furniture_alone_is_no_ground_either():
     """No floor in the picture, a table top lower than the person's middle: too small to stand on."""
-    shot = picture([*person(at=(-1.0, 0.5)), TABLE], (0.0, 1.9, 3.0))
+    shot = image([*person(at=(-1.0, 0.5)), TABLE], (0.0, 1.9, 3.0))
     assert (shot.instance_ids == 4).sum() > 200
     assert estimate_ground(maps_of([shot]), shot.instance_ids[None] == PERSON).source == "level"
 

@@ -1,4 +1,4 @@
-"""The pose prior: limits as boxes, mirrored sides, a mixture that is low at its centres; VPoser absent."""
+"""The pose prior: limits as boxes, mirrored sides, a mixture that is low at its centers; VPoser absent."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from hoijax.bodies.pose_prior import (
     RIGHT_JOINTS,
     limit_excess,
     pose_energy,
-    prior_centres,
+    prior_centers,
 )
 
 LEFT_JOINTS = (1, 4, 7, 10, 13, 16, 18, 20)
@@ -74,11 +74,11 @@ def test_energy_equals_a_mixture_in_float64(rng):
 
 def test_an_estimate_is_a_centre_in_its_own_frame(rng):
     estimate = rng.normal(size=(3, BODY_JOINT_COUNT, 3)).astype(np.float32)
-    centres = prior_centres(3, estimate)
-    assert centres.shape == (3, len(REFERENCE_POSES) + 1, BODY_JOINT_COUNT, 3)
-    with_it = np.asarray(pose_energy(jnp.asarray(estimate), jnp.asarray(centres)))
+    centers = prior_centers(3, estimate)
+    assert centers.shape == (3, len(REFERENCE_POSES) + 1, BODY_JOINT_COUNT, 3)
+    with_it = np.asarray(pose_energy(jnp.asarray(estimate), jnp.asarray(centers)))
     assert np.abs(with_it).max() < 1e-3
-    other = np.asarray(pose_energy(jnp.asarray(estimate[[1, 2, 0]]), jnp.asarray(centres)))
+    other = np.asarray(pose_energy(jnp.asarray(estimate[[1, 2, 0]]), jnp.asarray(centers)))
     assert other.min() > 1.0
 
 

@@ -729,10 +729,10 @@ def test_importing_the_models_loads_no_torch():
 
 
 def test_a_judge_that_prefers_a_place_has_no_preference(rng):
-    from priors.observe.selection import Choice, preferred_shares, rows_picture
+    from priors.observe.selection import Choice, preferred_shares, rows_image
 
     clips = [Video(np.full((9, 30, 40, 3), value, np.uint8), 8.0) for value in (10, 120, 250)]
-    sheet = rows_picture(clips)
+    sheet = rows_image(clips)
     np.testing.assert_allclose(sheet[80::166, 60], [[10] * 3, [120] * 3, [250] * 3], atol=1)
     assert (sheet[:160, :40] < 128).any()  # the row's number
     asked = []

@@ -19,7 +19,11 @@ from priors.synthetic.observation_noise import (
     smooth_over_pixels,
     smooth_over_time,
 )
-from priors.synthetic.rendered_observations import RenderedTruth, observe, observe_with_truth
+from priors.synthetic.rendered_observations import (
+    RenderedGroundTruth,
+    observe,
+    observe_with_ground_truth,
+)
 
 FRAMES = 12
 CAMERA = PinholeCamera.from_field_of_view(40.0, 160, 120)
@@ -34,7 +38,7 @@ def make_asset(size, name):
 
 
 @pytest.fixture(scope="module")
-def scene() -> RenderedTruth:
+def scene() -> RenderedGroundTruth:
     """A capsule that walks, a box that turns and a thin rod."""
     rng = np.random.default_rng(0)
     capsule = trimesh.creation.capsule(height=1.2, radius=0.2)
@@ -44,7 +48,7 @@ def scene() -> RenderedTruth:
     box = compose_rigid(turn, walk + np.array([0.6, 0.8, 0.2]))
     rod = compose_rigid(np.eye(3), walk + np.array([-0.5, 0.9, 0.3]))
     heights = np.linspace(0.2, 1.6, 18)[:, None] * (0, 1, 0)
-    return RenderedTruth(
+    return RenderedGroundTruth(
         person_vertices_world=(rest + walk[:, None])[None].astype(np.float32),
         person_faces=np.asarray(capsule.faces, np.int32),
         keypoints_world=(heights + walk[:, None])[None].astype(np.float32),
@@ -72,7 +76,7 @@ def surface_distance(scene, rendered, o):
 
 
 def test_without_noise_everything_is_exact(scene):
-    rendered = observe_with_truth(scene, NoiseModel.none(), 0)
+    rendered = observe_with_ground_truth(scene, NoiseModel.none(), 0)
     seen = rendered.observations
     assert seen.object_detected.all()
     for o in (0, 1):
@@ -108,7 +112,9 @@ def test_samples_lie_in_their_masks_with_true_part_labels(scene):
 
 
 def test_the_true_similarity_undoes_the_drift(scene):
-    rendered = observe_with_truth(scene, dataclasses.replace(NoiseModel(), missed_share=0.0), 1)
+    rendered = observe_with_ground_truth(
+        scene, dataclasses.replace(NoiseModel(), missed_share=0.0), 1
+    )
     aligned = surface_distance(scene, rendered, 0)
     unaligned = surface_distance(
         scene,
@@ -165,16 +171,16 @@ def test_erosion_takes_the_rim_of_a_mask(scene):
     seen = observe(scene, dataclasses.replace(off, erode=True), 0)
     t, n = np.nonzero(seen.object_point_mask[0])
     column, row = np.floor(seen.object_pixels[0, t, n]).astype(int).T
-    neighbours = [
+    neighbors = [
         seen.instance_ids[t, row + dv, column + du] for dv in (-1, 0, 1) for du in (-1, 0, 1)
     ]
-    assert np.mean(np.all(np.array(neighbours) == 2, axis=0)) > 0.97  # the rest are thin tips
+    assert np.mean(np.all(np.array(neighbors) == 2, axis=0)) > 0.97  # the rest are thin tips
 
 
 def test_body_noise_has_the_stated_size():
     rng = np.random.default_rng(0)
     frames, people = 60, 4
-    scene = RenderedTruth(
+    scene = RenderedGroundTruth(
         person_vertices_world=np.zeros((people, frames, 3, 3), np.float32),
         person_faces=np.zeros((0, 3), np.int32),
         keypoints_world=np.zeros((people, frames, 18, 3), np.float32),
@@ -203,14 +209,14 @@ def test_body_noise_has_the_stated_size():
 
 def test_part_labels_go_wrong_as_often_as_stated(scene):
     noise = dataclasses.replace(
-        NoiseModel.none(), part_mislabel_share=0.2, part_unlabelled_share=0.3
+        NoiseModel.none(), part_mislabel_share=0.2, part_unlabeled_share=0.3
     )
     exact, seen = observe(scene, NoiseModel.none(), 0), observe(scene, noise, 0)
     mask = exact.object_point_mask[0]
     np.testing.assert_array_equal(exact.object_pixels[0], seen.object_pixels[0])
-    labels, truth = seen.object_point_parts[0][mask], exact.object_point_parts[0][mask]
+    labels, ground_truth = seen.object_point_parts[0][mask], exact.object_point_parts[0][mask]
     assert np.mean(labels == -1) == pytest.approx(0.3, abs=0.1)
-    assert np.mean((labels != truth) & (labels >= 0)) == pytest.approx(0.2 * 0.7, abs=0.07)
+    assert np.mean((labels != ground_truth) & (labels >= 0)) == pytest.approx(0.2 * 0.7, abs=0.07)
 
 
 def test_keypoints_jitter_drop_and_lose_confidence_when_hidden(scene):

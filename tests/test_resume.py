@@ -20,8 +20,8 @@ from hoijax.io import sigterm
 from hoijax.losses.term import LossTerm, default_weights
 from hoijax.settings import AnchorSettings
 from hoijax.solver import solve_checkpoints
-from hoijax.solver.adam import Adam, Problem, Schedule, optimise, room_for
-from hoijax.solver.resumable import Given, in_segments, run_whole
+from hoijax.solver.adam import Adam, Problem, Schedule, optimize, room_for
+from hoijax.solver.resumable import SolverInputs, in_segments, run_whole
 from hoijax.solver.solve_checkpoints import (
     SolveCheckpoints,
     StageWatch,
@@ -45,12 +45,12 @@ def far(place):
     return values, values > -1.0
 
 
-def identity(scene, unknowns, neighbours):
+def identity(scene, unknowns, neighbors):
     return unknowns
 
 
-def keep(scene, unknowns, neighbours, rarely):
-    return neighbours + jnp.where(rarely, 1, 0)
+def keep(scene, unknowns, neighbors, rarely):
+    return neighbors + jnp.where(rarely, 1, 0)
 
 
 TABLE = (LossTerm.constant("far", far, 1.0),)
@@ -58,9 +58,9 @@ PROBLEM = Problem(TABLE, identity, keep)
 RATES = Schedule(jnp.float32(0.1), jnp.float32(0.01))
 
 
-def given_of() -> Given:
+def given_of() -> SolverInputs:
     starts = jnp.linspace(-1.0, 4.0, 12).reshape(3, 4)
-    return Given(None, starts, jnp.zeros(3, jnp.int32), default_weights(TABLE), RATES)
+    return SolverInputs(None, starts, jnp.zeros(3, jnp.int32), default_weights(TABLE), RATES)
 
 
 class Stopped(Exception):
@@ -85,8 +85,8 @@ class Memory:
 
 def test_wherever_a_descent_is_cut_it_ends_on_the_same_bits():
     given, adam = given_of(), Adam(PROBLEM, steps=23, refresh_every=4)
-    whole = optimise(
-        PROBLEM, None, given.initial, given.neighbours, given.weights, RATES,
+    whole = optimize(
+        PROBLEM, None, given.initial, given.neighbors, given.weights, RATES,
         steps=23, refresh_every=4,
     )  # fmt: skip
     uncut = in_segments(adam, given)

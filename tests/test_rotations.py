@@ -54,7 +54,7 @@ def test_matrix_to_quaternion_is_wxyz_with_positive_w(rng):
     np.testing.assert_allclose(alignment, 1.0, atol=1e-6)
 
 
-def test_quaternion_to_matrix_normalises_first(rng):
+def test_quaternion_to_matrix_normalizes_first(rng):
     rotation = special_rotations(rng)
     scaled = wxyz(rotation) * rng.uniform(0.1, 5.0, (len(rotation), 1))
     matrices = jax.jit(ours.quaternion_to_matrix)(f32(scaled))

@@ -17,9 +17,9 @@ from hoijax.losses.penetration import penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
 from hoijax.methods.hoi_page.method import object_problem
-from hoijax.scene.objects import Neighbours, Unknowns, pose_scene
-from hoijax.solver.adam import ResultCode, Schedule, Solution, optimise
-from hoijax.solver.neighbor_lists import empty_neighbours, refresh_pixels, refresh_vertices
+from hoijax.scene.objects import Neighbors, Unknowns, pose_scene
+from hoijax.solver.adam import ResultCode, Schedule, Solution, optimize
+from hoijax.solver.neighbor_lists import empty_neighbors, refresh_pixels, refresh_vertices
 
 K, STEPS, REFRESH = 3, 120, 20
 traces: Counter[str] = Counter()
@@ -53,17 +53,17 @@ def starts(made) -> Unknowns:
     return starts_around(made, K)
 
 
-def neighbours_for(made: MadeScene) -> Neighbours:
-    empty = empty_neighbours(made.scene)
+def neighbors_for(made: MadeScene) -> Neighbors:
+    empty = empty_neighbors(made.scene)
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (K, *x.shape)), empty)
 
 
 def solve(made: MadeScene, starts: Unknowns, *, rate=0.02, final=1e-3, **weights) -> Solution:
-    return optimise(
+    return optimize(
         object_problem(TERMS),
         made.scene,
         starts,
-        neighbours_for(made),
+        neighbors_for(made),
         default_weights(TERMS, weights),
         Schedule(jnp.asarray(rate), jnp.asarray(final)),
         steps=STEPS,
@@ -79,10 +79,10 @@ def solution(made, starts) -> Solution:
 def errors(found: Unknowns, made: MadeScene) -> tuple[np.ndarray, np.ndarray]:
     """Degrees and centimetres from the truth, (K, O, T)."""
     a = np.asarray(rotation_6d_to_matrix(found.rotation_6d), np.float64)
-    b = np.asarray(rotation_6d_to_matrix(made.truth.rotation_6d), np.float64)
+    b = np.asarray(rotation_6d_to_matrix(made.ground_truth.rotation_6d), np.float64)
     trace = np.einsum("kotij,otij->kot", a, b)
     degrees = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
-    centimetres = 100 * np.linalg.norm(found.translation - made.truth.translation, axis=-1)
+    centimetres = 100 * np.linalg.norm(found.translation - made.ground_truth.translation, axis=-1)
     return degrees, np.asarray(centimetres)
 
 
@@ -96,12 +96,12 @@ def test_recovers_known_poses(made, starts, solution):
     assert (np.asarray(solution.codes) != ResultCode.NOT_FINITE).all()
 
 
-def test_a_missed_frame_is_carried_by_its_neighbours(made, solution):
-    """Nothing was seen there: smoothness alone puts the object between its neighbours."""
+def test_a_missed_frame_is_carried_by_its_neighbors(made, solution):
+    """Nothing was seen there: smoothness alone puts the object between its neighbors."""
     o, t = MISSED
     x = np.asarray(solution.unknowns.translation)[:, o]
     between = 0.5 * (x[:, t - 1] + x[:, t + 1])
-    started = np.linalg.norm(np.asarray(made.truth.translation)[o, t] - between, axis=-1)
+    started = np.linalg.norm(np.asarray(made.ground_truth.translation)[o, t] - between, axis=-1)
     assert (np.linalg.norm(x[:, t] - between, axis=-1) < started + 0.06).all()
 
 
@@ -117,12 +117,12 @@ def test_best_so_far(solution):
 
 
 def test_the_best_unknowns_have_the_best_loss(made, starts, solution):
-    """Evaluated anew, outside the loop, without the neighbour terms that are refreshed in it."""
+    """Evaluated anew, outside the loop, without the neighbor terms that are refreshed in it."""
     plain = TERMS[:2]
     weights = default_weights(plain)
 
     def total(unknowns):
-        posed = pose_scene(made.scene, unknowns, empty_neighbours(made.scene))
+        posed = pose_scene(made.scene, unknowns, empty_neighbors(made.scene))
         return evaluate(plain, posed, weights, 1.0)[1]
 
     found = jax.jit(jax.vmap(total))(solution.unknowns)
@@ -137,7 +137,7 @@ def test_never_worse_than_the_start(made, starts):
     np.testing.assert_array_equal(wild.unknowns.rotation_6d, starts.rotation_6d)
 
 
-def test_a_candidate_that_is_not_finite_does_not_touch_its_neighbours(made, starts, solution):
+def test_a_candidate_that_is_not_finite_does_not_touch_its_neighbors(made, starts, solution):
     """Bitwise: the others end as they do beside a healthy candidate."""
     for field in ("translation", "rotation_6d"):
         poisoned = starts.replace(**{field: getattr(starts, field).at[1].set(jnp.nan)})
@@ -211,11 +211,11 @@ def test_result_codes(made, starts):
 def test_as_many_steps_as_were_asked_for(made, starts, steps):
     """Also where the refresh interval does not divide them; the schedule then ends at its end."""
     terms = (LossTerm.constant("translation_smoothness", translation_smoothness, 1.0),)
-    found = optimise(
+    found = optimize(
         object_problem(terms),
         made.scene,
         starts,
-        neighbours_for(made),
+        neighbors_for(made),
         default_weights(terms),
         Schedule(jnp.asarray(1e-3), jnp.asarray(1e-3)),
         steps=steps,
@@ -238,7 +238,7 @@ def test_default_weights():
 
 def test_schedules_are_linear_and_totals_are_sums(made):
     """evaluate by hand: the sum of weight x report, with the weight between its two ends."""
-    posed = pose_scene(made.scene, made.unknowns, made.neighbours)
+    posed = pose_scene(made.scene, made.unknowns, made.neighbors)
     weights = default_weights(TERMS, {"object_points": (2.0, 6.0)})
     for progress in (0.0, 0.25, 1.0):
         total, report = jax.jit(evaluate, static_argnums=0)(TERMS, posed, weights, progress)
@@ -255,7 +255,7 @@ def test_schedules_are_linear_and_totals_are_sums(made):
 def test_refreshed_pixels_are_the_nearest(made):
     """Brute force over all projected samples, and over those of the pixel's own part."""
     scene, unknowns = made.scene, made.unknowns
-    found = jax.jit(refresh_pixels)(scene, unknowns, made.neighbours)
+    found = jax.jit(refresh_pixels)(scene, unknowns, made.neighbors)
     twin, objects = make_twin(made), as_numpy(made.scene.objects)
     observed = np.asarray(scene.observed.pixels, np.float64)
     for o in range(OBJECTS):
@@ -273,10 +273,10 @@ def test_refreshed_pixels_are_the_nearest(made):
 def test_refreshed_vertices_are_the_deepest(made):
     """Brute force over all body vertices: the ones with the smallest signed distance."""
     found = np.asarray(
-        jax.jit(refresh_vertices)(made.scene, made.unknowns, made.neighbours).active_vertices
+        jax.jit(refresh_vertices)(made.scene, made.unknowns, made.neighbors).active_vertices
     )
     twin, bodies = make_twin(made), np.asarray(made.scene.body_vertices_world, np.float64)
-    assert found.shape == made.neighbours.active_vertices.shape
+    assert found.shape == made.neighbors.active_vertices.shape
     for o, p, t in np.ndindex(found.shape[:3]):
         distance = twin.distance(bodies[p, t], o, t, 0)
         chosen = np.sort(distance[found[o, p, t]])
@@ -286,12 +286,12 @@ def test_refreshed_vertices_are_the_deepest(made):
 
 def test_a_refresh_chooses_only_what_it_is_for(made):
     """Contact states and the other list stay as they were."""
-    pixels = jax.jit(refresh_pixels)(made.scene, made.unknowns, made.neighbours)
-    np.testing.assert_array_equal(pixels.active_vertices, made.neighbours.active_vertices)
-    np.testing.assert_array_equal(pixels.contact_state, made.neighbours.contact_state)
-    vertices = jax.jit(refresh_vertices)(made.scene, made.unknowns, made.neighbours)
-    np.testing.assert_array_equal(vertices.nearest_sample, made.neighbours.nearest_sample)
-    np.testing.assert_array_equal(vertices.contact_state, made.neighbours.contact_state)
+    pixels = jax.jit(refresh_pixels)(made.scene, made.unknowns, made.neighbors)
+    np.testing.assert_array_equal(pixels.active_vertices, made.neighbors.active_vertices)
+    np.testing.assert_array_equal(pixels.contact_state, made.neighbors.contact_state)
+    vertices = jax.jit(refresh_vertices)(made.scene, made.unknowns, made.neighbors)
+    np.testing.assert_array_equal(vertices.nearest_sample, made.neighbors.nearest_sample)
+    np.testing.assert_array_equal(vertices.contact_state, made.neighbors.contact_state)
 
 
 @pytest.mark.parametrize(("queries", "targets", "axes"), [(5, 7, 3), (9, 100, 2)])

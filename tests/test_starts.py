@@ -38,7 +38,7 @@ from hoijax.initialization.pose_search import (
     residuals,
     search_frames,
 )
-from hoijax.initialization.starts import Starts, observed_centres, with_proposed_yaws, yaw_starts
+from hoijax.initialization.starts import Starts, observed_centers, with_proposed_yaws, yaw_starts
 from hoijax.initialization.trajectory_paths import PathCosts, best_paths, transition
 from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.scene.objects import Unknowns
@@ -59,7 +59,7 @@ def search_object(made: MadeScene, o: int) -> SearchObject:
     return SearchObject(
         DistanceGrids(scene.grids.corners, scene.grids.lower[o], scene.grids.spacing[o]),
         scene.objects.first_grid[o] + 1,
-        scene.objects.centres[o],
+        scene.objects.centers[o],
         scene.objects.samples[o, :96],
         scene.cameras.cell_size,
         jnp.asarray(1.0),
@@ -69,8 +69,8 @@ def search_object(made: MadeScene, o: int) -> SearchObject:
 def evidence(made: MadeScene, o: int, t: int, points: int) -> FrameEvidence:
     """A frame seen without noise: surface points with their parts, the mask of the true pose."""
     scene, rng = made.scene, np.random.default_rng(o + 10 * t)
-    rotation = np.asarray(rotation_6d_to_matrix(made.truth.rotation_6d))[o, t]
-    translation = np.asarray(made.truth.translation)[o, t]
+    rotation = np.asarray(rotation_6d_to_matrix(made.ground_truth.rotation_6d))[o, t]
+    translation = np.asarray(made.ground_truth.translation)[o, t]
     samples, parts = np.asarray(scene.objects.samples)[o], np.asarray(scene.objects.sample_parts)[o]
     posed = samples @ rotation.T + translation
     chosen = rng.choice(len(samples), points, replace=False)
@@ -98,19 +98,21 @@ def test_search_converges_from_30_degrees_and_10_centimetres(made):
     for o in range(OBJECTS):
         seen = [evidence(made, o, t, 64) for t in range(frames)]
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *seen)
-        truth = np.asarray(rotation_6d_to_matrix(made.truth.rotation_6d))[o, :frames, None]
-        place = np.asarray(made.truth.translation)[o, :frames, None]
+        ground_truth = np.asarray(rotation_6d_to_matrix(made.ground_truth.rotation_6d))[
+            o, :frames, None
+        ]
+        place = np.asarray(made.ground_truth.translation)[o, :frames, None]
         axes = rng.normal(size=(frames, count, 3))
         axes *= np.radians(30.0) / np.linalg.norm(axes, axis=-1, keepdims=True)
         away = rng.normal(size=(frames, count, 3))
         away *= 0.1 / np.linalg.norm(away, axis=-1, keepdims=True)
         turned = Rotation.from_rotvec(axes.reshape(-1, 3)).as_matrix().reshape(*axes.shape, 3)
-        rotations = jnp.asarray(turned @ truth, jnp.float32)
+        rotations = jnp.asarray(turned @ ground_truth, jnp.float32)
         translations = jnp.asarray(place + away, jnp.float32)
         found, at, costs = search_frames(
             search_object(made, o), stacked, rotations, translations, steps=25
         )
-        trace = np.einsum("thij,tij->th", found, truth[:, 0])
+        trace = np.einsum("thij,tij->th", found, ground_truth[:, 0])
         degrees = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
         metres = np.linalg.norm(at - place, axis=-1)
         # The crate alone looks nearly the same turned over: some errors end in another minimum.
@@ -143,8 +145,8 @@ def test_closed_form_jacobian_equals_automatic_differentiation(made):
     rng = np.random.default_rng(2)
     rotation = jnp.asarray(
         Rotation.from_rotvec(0.2 * rng.normal(size=3)).as_matrix(), jnp.float32
-    ) @ rotation_6d_to_matrix(made.truth.rotation_6d[0, 1])
-    translation = made.truth.translation[0, 1] + jnp.asarray([0.05, -0.03, 0.04])
+    ) @ rotation_6d_to_matrix(made.ground_truth.rotation_6d[0, 1])
+    translation = made.ground_truth.translation[0, 1] + jnp.asarray([0.05, -0.03, 0.04])
 
     def residual(step):
         turned = axis_angle_to_matrix(step[:3]) @ rotation
@@ -169,7 +171,10 @@ def test_points_that_are_masked_out_do_not_count(made):
     wild = frame.replace(
         points_world=jnp.where(frame.point_mask[:, None], frame.points_world, 50.0)
     )
-    pose = rotation_6d_to_matrix(made.truth.rotation_6d[1, 0]), made.truth.translation[1, 0]
+    pose = (
+        rotation_6d_to_matrix(made.ground_truth.rotation_6d[1, 0]),
+        made.ground_truth.translation[1, 0],
+    )
     ask = jax.jit(pose_cost)
     np.testing.assert_array_equal(ask(thing, frame, *pose), ask(thing, wild, *pose))
     empty = frame.replace(point_mask=jnp.zeros_like(frame.point_mask))
@@ -279,7 +284,7 @@ def test_one_transition_costs_no_more_than_the_cut(rng):
 
 def test_observed_centres(made):
     """Middle of the box of the observed points; a missed frame takes the nearest seen one."""
-    found = observed_centres(made.scene)
+    found = observed_centers(made.scene)
     points, mask = (np.asarray(made.scene.observed.points_world), made.scene.observed.point_mask)
     for o, t in np.ndindex(found.shape[:2]):
         source = 1 if (o, t) == (0, 2) else t
@@ -293,7 +298,7 @@ def test_a_detected_frame_whose_points_were_all_dropped_has_a_centre(made):
     mask = np.asarray(made.scene.observed.point_mask).copy()
     mask[1, 3] = False
     observed = replace(made.scene.observed, point_mask=jnp.asarray(mask))
-    found = observed_centres(replace(made.scene, observed=observed))
+    found = observed_centers(replace(made.scene, observed=observed))
     assert np.isfinite(found).all()
 
 
@@ -354,7 +359,7 @@ def test_proposed_yaws_stand_behind_the_paths(made):
     second = jax.tree.map(lambda x: x[2:, 1:], found)
     np.testing.assert_allclose(yaws_of(Starts(jax.tree.map(lambda x: x[:1], second), ())), [[45]])
     np.testing.assert_array_equal(
-        found.translation[2:, 0], np.tile(observed_centres(made.scene)[0], (3, 1, 1))
+        found.translation[2:, 0], np.tile(observed_centers(made.scene)[0], (3, 1, 1))
     )
     for k, path in ((3, 1), (4, 0)):  # the second object has no further proposal
         np.testing.assert_array_equal(found.rotation_6d[k, 1], paths.unknowns.rotation_6d[path, 1])
@@ -366,15 +371,15 @@ def test_proposed_yaws_stand_behind_the_paths(made):
 
 def body_cloud(rng, frames: int, count: int) -> np.ndarray:
     """A person-sized cloud that moves: head, trunk, arms and legs as ellipsoids."""
-    centres = np.array(
+    centers = np.array(
         [[0, 1.6, 0], [0, 1.15, 0], [0.4, 1.3, 0.1], [-0.35, 1.1, 0.2], [0, 0.45, 0]]
     )
     radii = np.array([[0.1, 0.13, 0.1], [0.2, 0.3, 0.12], [0.25, 0.06, 0.06], [0.1, 0.25, 0.06],
                       [0.18, 0.45, 0.12]])  # fmt: skip
-    part = rng.integers(0, len(centres), count)
+    part = rng.integers(0, len(centers), count)
     direction = rng.normal(size=(count, 3))
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
-    rest = centres[part] + radii[part] * direction
+    rest = centers[part] + radii[part] * direction
     turn = Rotation.from_euler("y", 0.1 * np.arange(frames)[:, None]).as_matrix()
     return np.einsum("tij,nj->tni", turn, rest) + 0.05 * np.arange(frames)[:, None, None]
 
@@ -390,8 +395,8 @@ def alignment():
         0.04 * rng.normal(size=(frames, 3)),
     ).astype(np.float64)
     drift[:, :3, :3] *= rng.uniform(0.95, 1.05, (frames, 1, 1))
-    truth = drift @ camera  # T_world_pointmap
-    inverse = np.linalg.inv(truth)
+    ground_truth = drift @ camera  # T_world_pointmap
+    inverse = np.linalg.inv(ground_truth)
     chosen = np.stack([rng.choice(600, seen, replace=False) for _ in range(frames)])
     points = np.take_along_axis(vertices, chosen[..., None], axis=1)
     points = np.einsum("tij,tnj->tni", inverse[:, :3, :3], points) + inverse[:, None, :3, 3]
@@ -407,7 +412,7 @@ def alignment():
         intrinsics=jnp.asarray(np.tile(K, (frames, 1, 1)), jnp.float32),
         **{name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()},
     )
-    return data, truth
+    return data, ground_truth
 
 
 def make_camera() -> np.ndarray:
@@ -424,18 +429,18 @@ def published_weights(**changes: float) -> AlignmentWeights:
 
 def test_alignment_recovers_a_known_similarity(alignment):
     """Scale, rotation and shift of every frame, from the published losses alone."""
-    data, truth = alignment
+    data, ground_truth = alignment
     similarity = align_point_maps(data, published_weights(), jnp.asarray(0.01), steps=300)
     found = np.asarray(similarity.matrices(), np.float64)
     started, ended = (
-        np.linalg.norm(apply(T, data.points) - apply(truth, data.points), axis=-1)
+        np.linalg.norm(apply(T, data.points) - apply(ground_truth, data.points), axis=-1)
         for T in (np.asarray(data.Ts_world_camera), found)
     )
     assert np.median(started) > 0.03
     by_frame = np.median(ended, axis=1)  # nearest vertices slide along limbs: not exact
     assert by_frame.max() < 0.01
     assert np.median(by_frame) < 0.005
-    scale, true_scale = (np.cbrt(np.linalg.det(T[:, :3, :3])) for T in (found, truth))
+    scale, true_scale = (np.cbrt(np.linalg.det(T[:, :3, :3])) for T in (found, ground_truth))
     np.testing.assert_allclose(scale, true_scale, atol=0.01)
     np.testing.assert_array_equal(found[:, 3], np.tile([0, 0, 0, 1], (len(found), 1)))
 
@@ -451,8 +456,8 @@ def test_alignment_ignores_masked_points(alignment):
 
 def test_moments_sum_up_squared_distances(alignment, rng):
     """Against the sum over points, at another similarity than the one the matches were found at."""
-    data, truth = alignment
-    frames = len(truth)
+    data, ground_truth = alignment
+    frames = len(ground_truth)
     six = np.tile(np.float32([1, 0, 0, 0, 1, 0]), (frames, 1))
     six += rng.normal(0, 0.2, (frames, 6)).astype(np.float32)
     move = rng.normal(0, 0.1, (frames, 3)).astype(np.float32)

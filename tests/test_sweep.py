@@ -149,8 +149,8 @@ def test_the_page_sorts_and_draws_in_a_browser(tmp_path):
 
         shown.run("window.scrollTo(0, 0)")  # the table of the last look may have been scrolled to
         (tmp_path / "page.png").write_bytes(shown.look())
-        picture = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).reshape(-1, 3)
-        orange = (np.abs(picture.astype(int) - [194, 65, 12]).max(axis=1) < 12).sum()
+        image = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).reshape(-1, 3)
+        orange = (np.abs(image.astype(int) - [194, 65, 12]).max(axis=1) < 12).sum()
         assert orange > 60, "the Pareto front is drawn"
         shown.run("document.querySelector('#pareto circle').dispatchEvent(new Event('click'))")
         assert shown.run("document.querySelectorAll('tr.lit').length") == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_batch import make_jobs, make_weights, solve
 
-from hoijax.experiments.blocks import MOST_DESIGNS, block_size, solve_designs
+from hoijax.experiments.blocks import MAX_DESIGNS, block_size, solve_designs
 from hoijax.experiments.designs import make_designs, parse_factors
 from hoijax.io import sigterm
 from hoijax.solver.batch import BatchSolver
@@ -25,7 +25,7 @@ def bits(tree) -> list[bytes]:
 def test_blocks_are_equal_and_the_last_lacks_little(designs):
     size = block_size(designs)
     blocks = -(-designs // size)
-    assert size <= MOST_DESIGNS
+    assert size <= MAX_DESIGNS
     assert 0 <= size * blocks - designs < blocks
 
 

@@ -23,7 +23,7 @@ from hoijax.losses.term import (  # noqa: E402
 from hoijax.methods.hoi_page.method import PUBLISHED_TERMS  # noqa: E402
 from hoijax.scene.objects import pose_scene  # noqa: E402
 from hoijax.solver.neighbor_lists import (  # noqa: E402
-    empty_neighbours,
+    empty_neighbors,
     refresh_pixels,
     refresh_vertices,
 )
@@ -61,7 +61,7 @@ def expected(problem):
 
     @jax.jit
     def one(start):
-        lists = refresh_pixels(problem.scene, start, empty_neighbours(problem.scene))
+        lists = refresh_pixels(problem.scene, start, empty_neighbors(problem.scene))
         lists = refresh_vertices(problem.scene, start, lists)
 
         def total(unknowns):
@@ -143,7 +143,7 @@ def unknowns_now(descent):
     return descent.unknowns[0]
 
 
-def test_neighbour_lists_change_nothing_on_a_small_scene(problem, tensors):
+def test_neighbor_lists_change_nothing_on_a_small_scene(problem, tensors):
     plain, listed = (
         GridFit(tensors, problem.starts, WEIGHTS, refresh_every=every) for every in (1, 20)
     )

@@ -9,6 +9,7 @@ from unittest import mock
 import headless_browser
 import numpy as np
 import pytest
+from hoijax.viewer.images import find_bundle
 from small_scene import FRAMES, INITS, as_users_run, copy_of, generated, run
 from test_layers import import_report
 
@@ -17,7 +18,6 @@ from hoijax.errors import UserError
 from hoijax.results.result import load_result
 from hoijax.viewer import charts, open_viewer, save_page, start_server
 from hoijax.viewer.motion import candidate_motion, contact_colors, contact_patch, only_candidate
-from hoijax.viewer.pictures import find_bundle
 from hoijax.viewer.resolving import Edits, Resolver, with_key_poses
 
 pytest.importorskip("viser", reason='needs viser: pip install "hoijax[viewer]"')
@@ -84,8 +84,8 @@ def test_bones_pose_the_skin_as_the_body_model_does(viewer):
     local = np.asarray(shaped.vertices_rest)[:, None] - np.asarray(shaped.joints_rest)[index]
     moved = np.einsum("vkij,vkj->vki", rotations[index], local) + positions[index]
     skin = (weight[..., None] * moved).sum(axis=1)
-    truth = stage.motion.clip.people[0].vertices_world[7]
-    assert np.abs(skin - truth).max() < 2e-3
+    ground_truth = stage.motion.clip.people[0].vertices_world[7]
+    assert np.abs(skin - ground_truth).max() < 2e-3
     T = viewer.result.Ts_world_object[0, 7]
     np.testing.assert_allclose(stage.objects[0].position, T[:3, 3], atol=1e-6)
 
@@ -156,7 +156,7 @@ def test_the_why_names_every_edge_and_term(viewer):
     for label in viewer.motion.edge_labels:
         assert label in viewer.why.edge_html.content
     assert viewer.why.frame_terms.shape == (INITS, len(viewer.result.term_names), FRAMES)
-    # Neighbours are chosen anew, so that the loss is nearly, not exactly, the solver's.
+    # Neighbors are chosen anew, so that the loss is nearly, not exactly, the solver's.
     total = viewer.why.frame_terms.mean(axis=2).sum(axis=1)
     np.testing.assert_allclose(total, viewer.result.losses, rtol=0.1)
     assert "object points" in viewer.why.terms_html.content
@@ -179,8 +179,8 @@ def test_edit_and_solve_again(viewer, folder, tmp_path):
     assert edits.groups_off == {0}
     assert edits.factors == {"contact": pytest.approx(0.1)}
     T = edits.key_poses[(0, frame)]
-    centre = T[:3, :3] @ before.assets[0].centre + T[:3, 3]
-    np.testing.assert_allclose(centre, start + np.array([0, 0.1, 0]), atol=1e-5)
+    center = T[:3, :3] @ before.assets[0].center + T[:3, 3]
+    np.testing.assert_allclose(center, start + np.array([0, 0.1, 0]), atol=1e-5)
     click(viewer.edit.solve_button)
     assert viewer.edit.status.content.startswith("Solved in"), viewer.edit.status.content
     after = viewer.result
@@ -229,7 +229,7 @@ def test_a_result_of_another_method_cannot_be_solved_again(folder):
         Resolver(result, bundle)
 
 
-def test_key_poses_move_neighbours_less(folder):
+def test_key_poses_move_neighbors_less(folder):
     result = load_result(folder)
     T = np.array(result.Ts_world_object[0, 5])
     T[1, 3] += 0.2
@@ -260,7 +260,7 @@ def test_distances_against_igl(folder):
     assert np.abs(exact - motion.distances[0, frame, near]).max() < 0.01
 
 
-def test_colours_and_patches():
+def test_colors_and_patches():
     colors = contact_colors(np.array([-0.01, 0.0, 0.05], np.float32)).astype(int)
     assert colors[0, 0] > 200
     assert colors[0, 1] < 60
@@ -278,7 +278,7 @@ def test_colours_and_patches():
     assert len(none[0]) == len(none[1]) == 0
 
 
-def test_edges_met_and_violated_have_their_colours():
+def test_edges_met_and_violated_have_their_colors():
     assert charts.edge_state(True, True) == charts.MET
     assert charts.edge_state(True, False) == charts.VIOLATED
     expected = np.array([[True, True, False]])

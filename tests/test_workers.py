@@ -15,7 +15,7 @@ GIB = 2**30
         (2, 1000, 20 * GIB, 2, "as many as cores"),
         (2, 8, 20 * GIB, 1, "8 scenes"),
         (8, 1000, 5 * GIB, 2, "5.0 GiB"),
-        (64, 1000, 500 * GIB, workers.MOST_WORKERS, "at most"),
+        (64, 1000, 500 * GIB, workers.MAX_WORKERS, "at most"),
         (2, 1, 0, 1, "scenes are worth no more"),
     ],
 )

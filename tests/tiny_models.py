@@ -1,4 +1,4 @@
-"""Tiny randomly initialised checkpoints of the published classes, written by `save_pretrained`.
+"""Tiny randomly initialized checkpoints of the published classes, written by `save_pretrained`.
 
 Each function builds one checkpoint under a folder and returns its path. Seeds are fixed, so a
 checkpoint is the same in every session.

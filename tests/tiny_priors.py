@@ -27,8 +27,8 @@ from priors.language.script import Script
 from priors.protocols import BodyMotion, Detection, ModelId, PointMaps, Prompt, Tracks, Video
 from priors.synthetic.from_text import make_script
 from priors.synthetic.ground_truth import BodyMotion as TrueMotion
-from priors.synthetic.ground_truth import rendered_truth
-from priors.synthetic.rendered_observations import RenderedTruth
+from priors.synthetic.ground_truth import rendered_ground_truth
+from priors.synthetic.rendered_observations import RenderedGroundTruth
 
 TEXT, FRAMES = "a person carries a box with both hands", 12
 FPS = 8.0
@@ -92,15 +92,17 @@ def _made(script: Script, assets: tuple[Asset, ...], frames: int) -> Answers:
     motion = TrueMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
     camera = type(scene.camera).from_field_of_view(42.0, SMALL[1], SMALL[0])
     view = (camera, scene.T_world_camera)
-    truth = rendered_truth("anny", motion, assets, scene.Ts_world_object, scene.contact, view=view)
-    pictures = [_cast(truth, t) for t in range(frames)]
+    truth = rendered_ground_truth(
+        "anny", motion, assets, scene.Ts_world_object, scene.contact, view=view
+    )
+    images = [_cast(truth, t) for t in range(frames)]
     return Answers(
         graph=script.graph,
         assets=assets,
-        frames=np.stack([shade(picture) for picture in pictures]),
-        labels=np.stack([p.instance_ids for p in pictures]),
-        parts=np.stack([p.part_ids for p in pictures]),
-        points=np.stack([p.points_camera for p in pictures]),
+        frames=np.stack([shade(picture) for picture in images]),
+        labels=np.stack([p.instance_ids for p in images]),
+        parts=np.stack([p.part_ids for p in images]),
+        points=np.stack([p.points_camera for p in images]),
         keypoints=_project(truth),
         intrinsics=camera.matrix,
         T_world_camera=np.asarray(scene.T_world_camera, np.float32),
@@ -112,7 +114,7 @@ def _made(script: Script, assets: tuple[Asset, ...], frames: int) -> Answers:
     )
 
 
-def _cast(truth: RenderedTruth, t: int):
+def _cast(truth: RenderedGroundTruth, t: int):
     people = len(truth.person_vertices_world)
     meshes = [
         RenderMesh(
@@ -129,7 +131,7 @@ def _cast(truth: RenderedTruth, t: int):
     return cast(meshes, truth.camera, truth.T_world_camera)
 
 
-def _project(truth: RenderedTruth) -> np.ndarray:
+def _project(truth: RenderedGroundTruth) -> np.ndarray:
     inverse = np.linalg.inv(truth.T_world_camera)
     local = truth.keypoints_world @ inverse[:3, :3].T + inverse[:3, 3]
     c = truth.camera
@@ -257,9 +259,9 @@ class Jointer(Fake):
         self.called()
         order = [self.scene.frame(frame) for frame in frames]
         seen = int(np.flatnonzero(present)[0])
-        centre = 0.5 * (boxes[seen, :2] + boxes[seen, 2:])
+        center = 0.5 * (boxes[seen, :2] + boxes[seen, 2:])
         middle = self.scene.keypoints[:, order[seen], :, :2].mean(1)
-        person = int(np.argmin(np.abs(middle - centre).sum(-1)))
+        person = int(np.argmin(np.abs(middle - center).sum(-1)))
         return np.where(present[:, None, None], self.scene.keypoints[person][order], 0).astype(
             np.float32
         )

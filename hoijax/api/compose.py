@@ -238,10 +238,10 @@ def generate_composed(
     made = load_result(still)
     if made.prompt != text:
         raise UserError(f"'{still}' is a still of {made.prompt!r}. Give another --out.")
-    bundle, truth = observe(text, made.assets, frames=frames, seed=options.seed)
+    bundle, ground_truth = observe(text, made.assets, frames=frames, seed=options.seed)
     anchor = AnchorOptions(static=still)
     result = solve(
         bundle, method="anchor-motion", anchor=anchor, inits=inits, seed=options.seed, log=log
     )
     with output_folder(out) as folder:
-        return write_results(result, folder, bundle, truth, log=log)
+        return write_results(result, folder, bundle, ground_truth, log=log)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.files import check_bundle_target
-from hoijax.bundle.write import Bundle, Truth, write_bundle
+from hoijax.bundle.write import Bundle, GroundTruth, write_bundle
 from hoijax.errors import UserError
 from hoijax.objects.articulated.loading import is_articulated, load_articulated
 from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
@@ -48,7 +48,7 @@ def observe(
     graph: PartAffordanceGraph | None = None,
     frames: int = 49,
     seed: int = 0,
-) -> tuple[Bundle, Truth]:
+) -> tuple[Bundle, GroundTruth]:
     """Observations of a sentence by the no-weights prior, with the truth they were made from."""
     from priors.synthetic.from_text import observe_text  # priors are joined here only, and lazily
 
@@ -62,7 +62,7 @@ def observe_articulated(
     frames: int = 49,
     scale: float = 1.0,
     seed: int = 0,
-) -> tuple[Bundle, Truth]:
+) -> tuple[Bundle, GroundTruth]:
     """As `observe`, for one object with joints (a URDF file or a shipped one): its links are objects.
 
     Raises UserError for further objects or a scale: made scenes have one such object, as it is.
@@ -122,15 +122,17 @@ def observe_to_folder(
     check_bundle_target(Path(out))
     if prior == "rules" and any(map(is_articulated, objects)):
         enable_compilation_cache()
-        bundle, truth = observe_articulated(text, objects, frames=frames, scale=scale, seed=seed)
-        return write_bundle(out, bundle, truth)
+        bundle, ground_truth = observe_articulated(
+            text, objects, frames=frames, scale=scale, seed=seed
+        )
+        return write_bundle(out, bundle, ground_truth)
     assets = load_to_act_with(objects, scale)
     enable_compilation_cache()
     if prior == "rules":
         given = stage_options.get("pag")
         graph = PartAffordanceGraph.from_json(given) if given else None
-        bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
-        return write_bundle(out, bundle, truth)
+        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+        return write_bundle(out, bundle, ground_truth)
     bundle, video = observe_by_models(
         text, assets, stage_options, frames=frames, seed=seed, log=log
     )

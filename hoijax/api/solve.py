@@ -10,7 +10,14 @@ from typing import Any
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.api.observe import load_to_act_with, observe, observe_articulated, observe_by_models
 from hoijax.bodies import load_body
-from hoijax.bundle.write import Bundle, Truth, bundle_hash, read_bundle, read_truth, write_bundle
+from hoijax.bundle.write import (
+    Bundle,
+    GroundTruth,
+    bundle_hash,
+    read_bundle,
+    read_ground_truth,
+    write_bundle,
+)
 from hoijax.errors import UserError
 from hoijax.exporters import clip_from_result
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
@@ -95,7 +102,7 @@ def solve(
         if window < bundle.frame_count:
             result = solve_long_bundle(bundle, settings, window, watch=watch, **given)
         else:
-            result = hoi_page.solve_bundle(bundle, settings, watch=watch("optimise"), **given)
+            result = hoi_page.solve_bundle(bundle, settings, watch=watch("optimize"), **given)
     run = {
         **source,
         **result.run,
@@ -183,11 +190,13 @@ def generate(
     jointed = stage_options is None and any(map(is_articulated, objects))
     assets = () if jointed else load_to_act_with(objects, scale)
     begun = time.perf_counter()
-    truth, video = None, None
+    ground_truth, video = None, None
     if jointed:
-        bundle, truth = observe_articulated(text, objects, frames=frames, scale=scale, seed=seed)
+        bundle, ground_truth = observe_articulated(
+            text, objects, frames=frames, scale=scale, seed=seed
+        )
     elif stage_options is None:
-        bundle, truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
     else:
         bundle, video = observe_by_models(
             text, assets, stage_options, frames=frames, seed=seed, log=log
@@ -196,23 +205,23 @@ def generate(
     chosen = {"method": SOLVE_OF_METHOD[method], "preset": preset, "inits": inits, "seed": seed}
     result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
-        return write_results(result, folder, bundle, truth, video, log=log)
+        return write_results(result, folder, bundle, ground_truth, video, log=log)
 
 
 def write_results(
     result: Result,
     folder: Path,
     bundle: Bundle,
-    truth: Truth | None,
+    ground_truth: GroundTruth | None,
     video: bytes | None = None,
     *,
     log: Log = silent,
 ) -> tuple[Result, list[dict[str, float]]]:
     """A result folder with the bundle it was solved from; the result that names it, and its metrics."""
-    path = write_bundle(folder / BUNDLE_FOLDER, bundle, truth, video)
+    path = write_bundle(folder / BUNDLE_FOLDER, bundle, ground_truth, video)
     run = result.run | {"bundle": BUNDLE_FOLDER, "bundle_hash": bundle_hash(path)}
     result = dataclasses.replace(result, run=run)
-    return result, _write_all(result, folder, truth, log)
+    return result, _write_all(result, folder, ground_truth, log)
 
 
 def solve_to_folder(
@@ -263,9 +272,9 @@ def save_to_folder(
     confirm, formats: as in `solve_to_folder`. Raises UserError where `out` holds something else.
     """
     check_output(out)
-    truth = find_truth(result, Path(out))
+    ground_truth = find_ground_truth(result, Path(out))
     with output_folder(out) as folder:
-        rows = _write_all(result, folder, truth, log, formats)
+        rows = _write_all(result, folder, ground_truth, log, formats)
         confirm()
     return rows
 
@@ -273,13 +282,13 @@ def save_to_folder(
 def _write_all(
     result: Result,
     folder: Path,
-    truth: Truth | None,
+    ground_truth: GroundTruth | None,
     log: Log,
     formats: Sequence[str] | None = None,
 ) -> list[dict[str, float]]:
     begun = time.perf_counter()
     save_result(result, folder)
-    evaluator = Evaluator(result, load_body(result.body_name), truth)
+    evaluator = Evaluator(result, load_body(result.body_name), ground_truth)
     rows = [evaluator.measure(k) for k in range(len(result.losses))]
     _write_metrics(result, rows, folder)
     finished(log, "metrics", time.perf_counter() - begun)
@@ -300,7 +309,7 @@ def _write_metrics(result: Result, rows: list[dict[str, float]], folder: Path) -
     (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
-def find_truth(result: Result, folder: Path) -> Truth | None:
+def find_ground_truth(result: Result, folder: Path) -> GroundTruth | None:
     """The truth of the bundle a result was solved from, where there still is one."""
     named = result.run.get("bundle")
     if named is None:
@@ -309,7 +318,7 @@ def find_truth(result: Result, folder: Path) -> Truth | None:
     try:
         if not path.exists() or bundle_hash(path) != result.run.get("bundle_hash"):
             return None
-        return read_truth(path)
+        return read_ground_truth(path)
     except UserError:
         return None  # bundles of real videos have no truth
 
@@ -319,8 +328,8 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     folder = Path(folder)
     result = load_result(folder)
     enable_compilation_cache()
-    truth = find_truth(result, folder)
-    evaluator = Evaluator(result, load_body(result.body_name), truth)
+    ground_truth = find_ground_truth(result, folder)
+    evaluator = Evaluator(result, load_body(result.body_name), ground_truth)
     rows = [evaluator.measure(k) for k in range(len(result.losses))]
     with added_files(folder) as partial:
         _write_metrics(result, rows, partial)

@@ -46,18 +46,18 @@ class BodyField:
         layout: (P, 8) per piece: lower corner of its grid in the piece's frame (3), number of cells per
             axis (3), cell size in metres, row of its first cell.
         blend: (P, 55) how a piece follows the joints; rows sum to one.
-        centres_rest: (P, 3) origin of a piece's frame in the rest pose; axes are the rest pose's.
-        radii: (P,) radius around the centre that holds the piece's skin.
+        centers_rest: (P, 3) origin of a piece's frame in the rest pose; axes are the rest pose's.
+        radii: (P,) radius around the center that holds the piece's skin.
         joints_rest: (55, 3) the rest joints the grids were made for.
         sample_vertices: (M,) vertices spread over the skin, for self-penetration.
         sample_pieces: (M, P) which pieces each of them must stay out of: none that it is near at rest,
-            none that hangs on the same or on a neighbouring joint.
+            none that hangs on the same or on a neighboring joint.
     """
 
     cells: Float[AnyArray, "... C 8"]
     layout: Float[AnyArray, "... P 8"]
     blend: Float[AnyArray, "... P 55"]
-    centres_rest: Float[AnyArray, "... P 3"]
+    centers_rest: Float[AnyArray, "... P 3"]
     radii: Float[AnyArray, "... P"]
     joints_rest: Float[AnyArray, "... 55 3"]
     sample_vertices: Int[AnyArray, "... M"]
@@ -75,8 +75,8 @@ class BodyField:
         # Full precision: accelerators would round positions to bfloat16.
         blended = jnp.matmul(self.blend, palette.reshape(-1, 12), precision="highest")
         blended = blended.reshape(-1, 3, 4)
-        centre = jnp.asarray(self.centres_rest)
-        origin = jnp.sum(blended[..., :3] * centre[:, None, :], axis=-1) + blended[..., 3]
+        center = jnp.asarray(self.centers_rest)
+        origin = jnp.sum(blended[..., :3] * center[:, None, :], axis=-1) + blended[..., 3]
         return jnp.concatenate([_nearest_rotation(blended[..., :3]), origin[..., None]], axis=-1)
 
     def nearby_pieces(
@@ -163,7 +163,7 @@ def smooth_minimum(
 def _smallest(values: Float[Array, "n P"], count: int) -> Int[Array, "n {count}"]:
     """Columns of the smallest values. A few passes over them are cheaper than a sort.
 
-    Two minima instead of an argmin, which XLA does not vectorise on CPU.
+    Two minima instead of an argmin, which XLA does not vectorize on CPU.
     """
     last = values.shape[-1] - 1
     chosen, columns = [], jnp.arange(last + 1)
@@ -311,7 +311,7 @@ def build_body_field(
             cells=np.pad(pieces.cells, ((0, -len(pieces.cells) % CELLS_STEP), (0, 0))),
             layout=pieces.layout,
             blend=pieces.blend,
-            centres_rest=pieces.centres,
+            centers_rest=pieces.centers,
             radii=pieces.radii,
             joints_rest=joints,
             sample_vertices=samples,

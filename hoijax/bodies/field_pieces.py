@@ -47,7 +47,7 @@ class Pieces:
     cells: Float[np.ndarray, "C 8"]
     layout: Float[np.ndarray, "P 8"]
     blend: Float[np.ndarray, "P 55"]
-    centres: Float[np.ndarray, "P 3"]
+    centers: Float[np.ndarray, "P 3"]
     radii: Float[np.ndarray, " P"]
     vertex_pieces: Int[np.ndarray, " V"]
 
@@ -180,23 +180,23 @@ def build_pieces(
         for fine, size in enumerate(sizes)
         if (is_fine == fine).any()
     ]
-    cells, layout, centres, radii, row = [], [], [], [], 0
+    cells, layout, centers, radii, row = [], [], [], [], 0
     for own, fine, (low, high) in zip(owned, is_fine, boxes, strict=True):
         lattice = lattices[fine]
         skin = vertices[np.unique(own)]
-        centre = (0.5 * (skin.min(0) + skin.max(0))).astype(np.float32).astype(float)
+        center = (0.5 * (skin.min(0) + skin.max(0))).astype(np.float32).astype(float)
         values = _piece_values(lattice, low, high, vertices, own)
         packed = pack_corners(values).reshape(-1, 8)
         cells.append(packed)
-        layout.append([*(low * lattice.size - centre), *(high - low), lattice.size, row])
-        centres.append(centre)
-        radii.append(np.linalg.norm(skin - centre, axis=1).max())
+        layout.append([*(low * lattice.size - center), *(high - low), lattice.size, row])
+        centers.append(center)
+        radii.append(np.linalg.norm(skin - center, axis=1).max())
         row += len(packed)
     return Pieces(
         np.concatenate(cells),
         np.array(layout, np.float32),
         blend.astype(np.float32),
-        np.array(centres, np.float32),
+        np.array(centers, np.float32),
         np.array(radii, np.float32),
         piece_of_vertex,
     )

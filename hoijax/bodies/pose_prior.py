@@ -155,17 +155,17 @@ def reaching_reference() -> np.ndarray:
 REFERENCE_POSES: Float[np.ndarray, "R 22 3"] = np.stack(
     [standing_reference(), reaching_reference(), seated_reference(), crouched_reference()]
 )
-"""Centres of the prior: standing, holding, sitting, crouching. The root's row is not used."""
+"""Centers of the prior: standing, holding, sitting, crouching. The root's row is not used."""
 
 
-def prior_centres(
+def prior_centers(
     frames: int, estimate: Float[np.ndarray, "T 22 3"] | None = None
 ) -> Float[np.ndarray, "T R 22 3"]:
     """The reference poses in every frame and, last, a pose that somebody else estimated there."""
-    centres = np.broadcast_to(REFERENCE_POSES, (frames, *REFERENCE_POSES.shape))
+    centers = np.broadcast_to(REFERENCE_POSES, (frames, *REFERENCE_POSES.shape))
     if estimate is None:
-        return centres
-    return np.concatenate([centres, estimate[:, None].astype(np.float32)], axis=1)
+        return centers
+    return np.concatenate([centers, estimate[:, None].astype(np.float32)], axis=1)
 
 
 _FREE_ROOT = np.concatenate([np.zeros((1, 3)), np.ones((21, 3))]).astype(np.float32)
@@ -184,7 +184,7 @@ def pose_energy(
     """Negative logarithm of an equal mixture of Gaussians around the reference poses; about 0 at one.
 
     Each component of a joint has the standard deviation 0.35 rad / sqrt(PRIOR_STIFFNESS): a stiff
-    ankle strays less than a shoulder. Smooth, so that a pose may pass from one centre to another.
+    ankle strays less than a shoulder. Smooth, so that a pose may pass from one center to another.
     """
     precision = PRIOR_STIFFNESS * _FREE_ROOT / 0.35**2
     away = pose[..., None, :, :] - references

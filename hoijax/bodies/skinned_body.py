@@ -2,7 +2,7 @@
 
 A body is staged as types: a SkinnedBody (the model), a ShapedBody (one person's rest pose) and a PosedBody
 (one frame). Everything is written for one example; the caller vmaps `ShapedBody.pose` over frames,
-initialisations and people, so the array fields of what comes back have leading batch axes.
+initializations and people, so the array fields of what comes back have leading batch axes.
 """
 
 from __future__ import annotations
@@ -187,11 +187,11 @@ class SkinnedBody:
         return jax.tree.map(jnp.asarray, shaped)
 
     def fit_betas(
-        self, joints_rest: Float[np.ndarray, "joints 3"], regularisation: float = 5e-3
+        self, joints_rest: Float[np.ndarray, "joints 3"], regularization: float = 5e-3
     ) -> Float[np.ndarray, " b"]:
         """Betas whose rest joints (55, or the 52 of SMPL-H) are closest to measured ones, up to a translation.
 
-        Host, least squares; `regularisation` is the price of one squared unit of beta in square metres.
+        Host, least squares; `regularization` is the price of one squared unit of beta in square metres.
         """
         chosen = np.arange(JOINT_COUNT)
         if len(joints_rest) == len(SMPLH_JOINTS):
@@ -201,7 +201,7 @@ class SkinnedBody:
         directions = np.asarray(self.joints_directions)[chosen].astype(np.float64)
         directions = (directions - directions[:1]).reshape(-1, directions.shape[-1])
         residual = (target - (template - template[:1])).reshape(-1)
-        normal = directions.T @ directions + regularisation * np.eye(directions.shape[1])
+        normal = directions.T @ directions + regularization * np.eye(directions.shape[1])
         return np.linalg.solve(normal, directions.T @ residual).astype(np.float32)
 
     def shape_on_joints(self, joints_rest: Float[np.ndarray, "joints 3"]) -> ShapedBody:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hoijax.bundle.files import MANIFEST
-from hoijax.bundle.write import Truth, read_truth
+from hoijax.bundle.write import GroundTruth, read_ground_truth
 from hoijax.errors import UserError
 
 
@@ -37,9 +37,9 @@ def _bundle_in(path: Path) -> Iterator[Path]:
             return
 
 
-def find_truth(path: Path) -> Truth | None:
+def find_ground_truth(path: Path) -> GroundTruth | None:
     """The truth of a made or captured bundle; bundles of real videos have none."""
     try:
-        return read_truth(path)
+        return read_ground_truth(path)
     except UserError:
         return None

@@ -20,10 +20,10 @@ from hoijax.bundle.schema import (
     SAMPLE_SHAPES,
     TRUTH_DTYPES,
     TRUTH_SHAPES,
+    GroundTruth,
     Manifest,
     ManifestObject,
     Provenance,
-    Truth,
     array_problems,
     manifest_problems,
     observation_layout,
@@ -115,7 +115,7 @@ def _read_manifest(files: BundleFiles) -> tuple[Manifest | None, list[str]]:
     if manifest.frame_count < FEWEST_FRAMES:
         problems.append(
             f"{MANIFEST}: key 'frame_count': expected at least {FEWEST_FRAMES} frames, found "
-            f"{manifest.frame_count}; a motion needs neighbours"
+            f"{manifest.frame_count}; a motion needs neighbors"
         )
     keys = observation_layout()[0]
     for key in manifest.provenance:
@@ -320,7 +320,7 @@ def _asset_from_npz(node: ManifestObject, content: bytes) -> tuple[Asset | None,
     return Asset(node.name, *mesh, node.parts, *samples), []
 
 
-def inspect_truth(files: BundleFiles) -> tuple[Truth | None, list[str]]:
+def inspect_ground_truth(files: BundleFiles) -> tuple[GroundTruth | None, list[str]]:
     """(the truth, where nothing stands in the way; every problem)."""
     manifest, problems = _read_manifest(files)
     if manifest is None or problems:
@@ -344,4 +344,4 @@ def inspect_truth(files: BundleFiles) -> tuple[Truth | None, list[str]]:
         return None, problems
     for key in ("Ts_world_object", "Ts_world_camera"):
         problems += rigid_problems(arrays[key], f"{TRUTH}: key {key!r}")
-    return Truth(**arrays), problems
+    return GroundTruth(**arrays), problems

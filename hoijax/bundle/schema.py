@@ -17,10 +17,10 @@ from hoijax.bundle.observations import Observations, observation_dtypes
 
 FORMAT = "hoijax-bundle"
 VERSION = 1
-FEWEST_FRAMES = 3  # a mid-point between neighbours, which the smoothness terms need
+FEWEST_FRAMES = 3  # a mid-point between neighbors, which the smoothness terms need
 EVERY_ARRAY = "*"
 """The provenance key that stands for all arrays without an entry of their own."""
-MOST_YAWS = 16
+MAX_YAWS = 16
 """Proposed starts of one object: each costs a candidate of the solve."""
 
 _Tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -61,7 +61,7 @@ class ManifestObject(_Frozen):
     """The mesh: an npz of `vertices`, `faces`, `face_parts`, or any mesh file that loads."""
     preview: _Text | None = None
     """The same mesh for other programs to open; never read."""
-    yaws: Annotated[tuple[_Degrees, ...], _Tuple, Field(max_length=MOST_YAWS)] = ()
+    yaws: Annotated[tuple[_Degrees, ...], _Tuple, Field(max_length=MAX_YAWS)] = ()
     """Proposed turns about the world's vertical axis, in degrees, best first: starts of a solve."""
 
 
@@ -103,7 +103,7 @@ class Manifest(_Frozen):
 
 
 @flax.struct.dataclass
-class Truth:
+class GroundTruth:
     """What really happened, in made and captured scenes: for metrics; the solver never opens it.
 
     Axes: P people, O objects (in the order of the bundle), T frames, E edges of the graph.
@@ -124,7 +124,7 @@ def _annotations(struct: type) -> dict[str, str]:
 
 
 OBSERVATION_SHAPES = _annotations(Observations)
-TRUTH_SHAPES = _annotations(Truth)
+TRUTH_SHAPES = _annotations(GroundTruth)
 TRUTH_DTYPES = {
     key: np.dtype(np.bool_ if key == "edge_contact" else np.float32) for key in TRUTH_SHAPES
 }

@@ -23,9 +23,16 @@ from hoijax.bundle.read import (
     Bundle,
     digest,
     inspect_bundle,
-    inspect_truth,
+    inspect_ground_truth,
 )
-from hoijax.bundle.schema import FORMAT, MESH_SHAPES, SAMPLE_SHAPES, VERSION, Provenance, Truth
+from hoijax.bundle.schema import (
+    FORMAT,
+    MESH_SHAPES,
+    SAMPLE_SHAPES,
+    VERSION,
+    GroundTruth,
+    Provenance,
+)
 from hoijax.errors import UserError
 from hoijax.io.npz import npz_bytes
 from hoijax.io.validation import count_of, numbered
@@ -34,12 +41,12 @@ from hoijax.objects.asset import Asset, save_asset
 
 __all__ = [
     "Bundle",
+    "GroundTruth",
     "Provenance",
-    "Truth",
     "bundle_hash",
     "check_bundle",
     "read_bundle",
-    "read_truth",
+    "read_ground_truth",
     "write_bundle",
 ]
 
@@ -47,7 +54,7 @@ __all__ = [
 def write_bundle(
     path: str | Path,
     bundle: Bundle,
-    truth: Truth | None = None,
+    ground_truth: GroundTruth | None = None,
     video: bytes | None = None,
 ) -> Path:
     """Write a bundle to a folder, or to a zip where the path ends in .zip; all of it or nothing.
@@ -63,8 +70,8 @@ def write_bundle(
             entry["yaws"] = [float(yaw) for yaw in yaws]
     files[AFFORDANCE] = bundle.affordance.to_json().encode()
     files[OBSERVATIONS] = npz_bytes(_arrays(bundle.observations))
-    if truth is not None:
-        files[TRUTH] = npz_bytes(_arrays(truth))
+    if ground_truth is not None:
+        files[TRUTH] = npz_bytes(_arrays(ground_truth))
     if video is not None:
         files[VIDEO] = video
     manifest = {
@@ -86,9 +93,11 @@ def write_bundle(
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files = {MANIFEST: text.encode(), **{name: files[name] for name in sorted(files)}}
     _, problems = inspect_bundle(_FilesInMemory(files), reports_all=True)
-    _, truth_problems = inspect_truth(_FilesInMemory(files)) if truth is not None else (None, [])
-    if problems or truth_problems:
-        raise _refusal(path, problems + truth_problems, "cannot be written, it would have")
+    _, ground_truth_problems = (
+        inspect_ground_truth(_FilesInMemory(files)) if ground_truth is not None else (None, [])
+    )
+    if problems or ground_truth_problems:
+        raise _refusal(path, problems + ground_truth_problems, "cannot be written, it would have")
     write_files(path, files)
     return path
 
@@ -105,16 +114,16 @@ def read_bundle(path: str | Path) -> Bundle:
     return bundle
 
 
-def read_truth(path: str | Path) -> Truth:
+def read_ground_truth(path: str | Path) -> GroundTruth:
     """Read what really happened from a bundle that has it, for the metrics.
 
     Raises UserError when the bundle has none, or a damaged one.
     """
     with open_bundle(Path(path)) as files:
-        truth, problems = inspect_truth(files)
-    if truth is None or problems:
+        ground_truth, problems = inspect_ground_truth(files)
+    if ground_truth is None or problems:
         raise _refusal(path, problems)
-    return truth
+    return ground_truth
 
 
 def check_bundle(path: str | Path) -> list[str]:
@@ -155,7 +164,7 @@ def _refusal(path: str | Path, problems: list[str], verb: str = "has") -> UserEr
     return UserError(f"the bundle {path} {verb} {count_of(problems)}:\n{numbered(problems)}")
 
 
-def _arrays(struct: Observations | Truth) -> dict[str, np.ndarray]:
+def _arrays(struct: Observations | GroundTruth) -> dict[str, np.ndarray]:
     fields = struct.__annotations__
     return {key: np.asarray(getattr(struct, key)) for key in fields}
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hoijax.cli.console import Talk
+from hoijax.cli.console import Reporter
 from hoijax.cli.flags import OutputFlags, Text
 from hoijax.errors import UserError
 
@@ -39,7 +39,7 @@ class Compose(OutputFlags):
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew where an interrupted run of this --out left checkpoints."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.api.compose import ComposeOptions, compose_to_folder
 
         options = ComposeOptions(
@@ -54,17 +54,17 @@ class Compose(OutputFlags):
             restart=self.restart,
         )
         try:
-            scene = compose_to_folder(self.text, self.out, options, log=talk.log)
+            scene = compose_to_folder(self.text, self.out, options, log=reporter.log)
         except KeyboardInterrupt:
-            talk.say(f"the same command continues at the checkpoints in {self.out}.work")
+            reporter.say(f"the same command continues at the checkpoints in {self.out}.work")
             raise
         if scene.metrics:
             rows = [[name, f"{value:.4g}"] for name, value in scene.metrics.items()]
-            talk.table(["against the known scene", "value"], rows)
+            reporter.table(["against the known scene", "value"], rows)
         files = sorted(path for path in self.out.iterdir())
-        talk.add(out=self.out, metrics=scene.metrics, files=[path.name for path in files])
+        reporter.add(out=self.out, metrics=scene.metrics, files=[path.name for path in files])
         for path in files:
-            talk.say(f"  {path}")
+            reporter.say(f"  {path}")
 
 
 def _role(item: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "
 _RECORD = "seconds.json"
 
 
-class Talk:
+class Reporter:
     """Where a command's words go. `finish` prints the JSON object, once, if one was asked for."""
 
     def __init__(self, command: str, *, quiet: bool = False, as_json: bool = False) -> None:

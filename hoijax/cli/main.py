@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from hoijax.cli.composing import Compose
-from hoijax.cli.console import Talk
+from hoijax.cli.console import Reporter
 from hoijax.cli.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.cli.solving import Generate, Observe, Solve
 from hoijax.errors import UserError
@@ -51,25 +51,27 @@ def main() -> None:
     sigterm.listen()
     command = tyro.cli(Command, prog="hoijax", description=DESCRIPTION)
     (name,) = (name for name, kind in COMMANDS.items() if type(command) is kind)
-    talk = Talk(name, quiet=command.quiet, as_json=command.json)
-    warnings.showwarning = lambda message, *_: talk.warn(str(message))
+    reporter = Reporter(name, quiet=command.quiet, as_json=command.json)
+    warnings.showwarning = lambda message, *_: reporter.warn(str(message))
     try:
-        command.run(talk)
+        command.run(reporter)
     except UserError as error:
-        talk.finish(2, str(error))
+        reporter.finish(2, str(error))
         sys.exit(2)
     except KeyboardInterrupt:
-        talk.finish(130, "interrupted: nothing was written.")
+        reporter.finish(130, "interrupted: nothing was written.")
         sys.exit(130)
     except SystemExit as stop:
         if stop.code != sigterm.EXIT_CODE:
             raise
-        talk.finish(sigterm.EXIT_CODE, "terminated: the same command goes on from what is kept.")
+        reporter.finish(
+            sigterm.EXIT_CODE, "terminated: the same command goes on from what is kept."
+        )
         sys.exit(sigterm.EXIT_CODE)
     except BaseException:
-        talk.log.stop(remember=False)
+        reporter.log.stop(remember=False)
         raise
-    talk.finish()
+    reporter.finish()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hoijax.cli.console import Talk
+from hoijax.cli.console import Reporter
 from hoijax.cli.flags import Folder, OutputFlags, format_names
 from hoijax.errors import UserError
 
@@ -18,12 +18,14 @@ class Evaluate(OutputFlags):
     result: Folder
     """Result folder."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import evaluate
 
         values = evaluate(self.result)
-        talk.table(["metric", "value"], [[name, f"{value:.4g}"] for name, value in values.items()])
-        talk.add(result=self.result, metrics=values)
+        reporter.table(
+            ["metric", "value"], [[name, f"{value:.4g}"] for name, value in values.items()]
+        )
+        reporter.add(result=self.result, metrics=values)
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,15 @@ class Export(OutputFlags):
     up: Literal["y", "z"] = "y"
     """Up axis of the world, where the format leaves the choice."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import export
         from hoijax.exporters.formats import ExportOptions
 
         options = ExportOptions(self.fps, self.up)
         paths = export(self.result, self.out or self.result, format_names(self.to), options)
         for path in paths:
-            talk.say(f"wrote {path}")
-        talk.add(files=paths)
+            reporter.say(f"wrote {path}")
+        reporter.add(files=paths)
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ class Ablate(OutputFlags):
     preset: str = "hoi-page"
     """Settings the rows start from: "hoi-page" (published) or "default"."""
     inits: int | None = None
-    """Candidate trajectories optimised at once; as many as the preset says by default."""
+    """Candidate trajectories optimized at once; as many as the preset says by default."""
     steps: int | None = None
-    """Optimisation steps; as many as the preset says by default."""
+    """Optimization steps; as many as the preset says by default."""
     seed: int = 0
     """The same seed gives the same rows on the same machine."""
     weights: str | None = None
@@ -83,11 +85,11 @@ class Ablate(OutputFlags):
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew where an interrupted run of this --out left what it had solved."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.experiments.ablation import ablate
 
         if self.weights is not None:
-            self._sweep(talk, self.weights)
+            self._sweep(reporter, self.weights)
             return
         rows = ablate(
             self.bundles,
@@ -97,32 +99,32 @@ class Ablate(OutputFlags):
             seed=self.seed,
             out=self.out,
             restart=self.restart,
-            log=talk.log,
+            log=reporter.log,
         )
         cells = [[v if isinstance(v, str) else f"{v:.4f}" for v in row.values()] for row in rows]
-        talk.table(list(rows[0]), cells)
-        talk.add(rows=rows)
-        talk.say("contact@0cm and non-collision as published; VideoCLIP needs CLIP weights.")
+        reporter.table(list(rows[0]), cells)
+        reporter.add(rows=rows)
+        reporter.say("contact@0cm and non-collision as published; VideoCLIP needs CLIP weights.")
         if self.out:
-            talk.say(f"wrote {self.out}")
+            reporter.say(f"wrote {self.out}")
 
-    def _sweep(self, talk: Talk, weights: str) -> None:
+    def _sweep(self, reporter: Reporter, weights: str) -> None:
         from hoijax.experiments.sweep import METRICS, SweepPlan, cells, sweep
 
         options = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
         options |= {"preset": self.preset, "optimizer": self.optimizer}
         plan = SweepPlan(weights, self.design, self.samples, self.seeds)
         rows = sweep(
-            self.bundles, plan, out=self.out, restart=self.restart, log=talk.log, **options
+            self.bundles, plan, out=self.out, restart=self.restart, log=reporter.log, **options
         )
         columns, lines = cells(rows)
         # Every term as well would need a very wide terminal; the files have them.
         shown = [i for i, name in enumerate(columns) if name.startswith("w(") or name == "loss"]
         shown += range(len(columns) - len(METRICS), len(columns))
-        talk.table([columns[i] for i in shown], [[line[i] for i in shown] for line in lines])
-        talk.add(columns=columns, rows=lines)
+        reporter.table([columns[i] for i in shown], [[line[i] for i in shown] for line in lines])
+        reporter.add(columns=columns, rows=lines)
         if self.out:
-            talk.say(f"wrote {self.out}")
+            reporter.say(f"wrote {self.out}")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class View(OutputFlags):
     candidate: int | None = None
     """With --save: which candidate, counted from 1; the winner by default."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.runtime import enable_compilation_cache
         from hoijax.viewer import open_viewer, save_page
 
@@ -148,19 +150,19 @@ class View(OutputFlags):
         if self.save is not None:
             chosen = None if self.candidate is None else self.candidate - 1
             path = save_page(self.result, self.save, candidate=chosen)
-            talk.say(f"wrote {path}")
-            talk.add(files=[path])
+            reporter.say(f"wrote {path}")
+            reporter.add(files=[path])
             return
         if self.json:
             raise UserError(
                 "--json needs an end: give --save, a viewer serves until it is stopped."
             )
         viewer = open_viewer(self.result, host=self.host, port=self.port)
-        talk.say(f"open {viewer.url} in a browser; Ctrl-C ends")
+        reporter.say(f"open {viewer.url} in a browser; Ctrl-C ends")
         try:
             viewer.run()
         except KeyboardInterrupt:
-            talk.say("closed.")
+            reporter.say("closed.")
         finally:
             viewer.server.stop()
 
@@ -169,14 +171,14 @@ class View(OutputFlags):
 class Doctor(OutputFlags):
     """What is installed, which device is really used, where files are kept."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.cli.doctor import report, warnings_of
 
         found = report()
-        talk.table(["what", "found"], list(found.items()))
-        talk.add(found=found)
+        reporter.table(["what", "found"], list(found.items()))
+        reporter.add(found=found)
         for warning in warnings_of(found):
-            talk.warn(warning)
+            reporter.warn(warning)
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class BundleCommand(OutputFlags):
     path: Folder
     """Bundle folder or zip."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.bundle.write import bundle_hash, check_bundle, read_bundle
 
         problems = check_bundle(self.path)
@@ -195,7 +197,7 @@ class BundleCommand(OutputFlags):
             listed = "\n".join(f"  {i + 1}. {problem}" for i, problem in enumerate(problems))
             raise UserError(f"bundle '{self.path}' has {len(problems)} problem(s):\n{listed}")
         bundle = read_bundle(self.path)
-        talk.add(
+        reporter.add(
             bundle=self.path,
             frames=bundle.frame_count,
             fps=bundle.fps,
@@ -203,20 +205,20 @@ class BundleCommand(OutputFlags):
             objects=[asset.name for asset in bundle.assets],
             sha256=bundle_hash(self.path),
         )
-        talk.say(
+        reporter.say(
             f"{self.path}: sound. {bundle.frame_count} frames at {bundle.fps:g} fps, "
             f"{len(bundle.bodies)} people, objects: {', '.join(a.name for a in bundle.assets)}. "
             f"SHA-256 {bundle_hash(self.path)[:16]}..."
         )
 
 
-def say_result(talk: Talk, result, rows: list[dict[str, float]], out: Path) -> None:
-    """The table of initialisations, the winner and the paths: the last lines of a run."""
+def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Path) -> None:
+    """The table of initializations, the winner and the paths: the last lines of a run."""
     from hoijax.solver.adam import ResultCode
 
     columns = ["start", "loss", "contact@5cm", "non-collision", "result"]
-    truth = "translation_cm" in rows[0]
-    if truth:
+    ground_truth = "translation_cm" in rows[0]
+    if ground_truth:
         columns[4:4] = ["error cm", "error deg"]
     moves = result.candidate_body_rotations is not None and "mpjpe_mm" in rows[0]
     if moves:
@@ -230,21 +232,21 @@ def say_result(talk: Talk, result, rows: list[dict[str, float]], out: Path) -> N
             f"{row['noncollision']:.3f}",
             ResultCode(int(result.codes[k])).message,
         ]
-        if truth:
+        if ground_truth:
             cells[4:4] = [f"{row['translation_cm']:.2f}", f"{row['rotation_deg']:.2f}"]
         if moves:
             cells[4:4] = [f"{row['mpjpe_mm']:.1f}"]
         lines.append(cells)
-    talk.table(columns, lines)
-    talk.say(f"winner: {result.labels[result.winner]}")
+    reporter.table(columns, lines)
+    reporter.say(f"winner: {result.labels[result.winner]}")
     files = sorted(out.iterdir())
     for path in files:
-        talk.say(f"  {path}")
+        reporter.say(f"  {path}")
     candidates = [
         {"start": label, "loss": float(loss), "ended": ResultCode(int(code)).name.lower()}
         for label, loss, code in zip(result.labels, result.losses, result.codes, strict=True)
     ]
-    talk.add(
+    reporter.add(
         out=out,
         winner=result.winner,
         candidates=candidates,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from hoijax.cli.console import Talk
+from hoijax.cli.console import Reporter
 from hoijax.cli.flags import OutputFlags, Text, TrackFlags, format_names
 from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
@@ -38,9 +38,9 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
     preset: str = "default"
     """"default" (ours) or "hoi-page" (published settings)."""
     inits: int | None = None
-    """Candidate trajectories optimised at once; as many as the preset says by default."""
+    """Candidate trajectories optimized at once; as many as the preset says by default."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.affordance.graph import PartAffordanceGraph
         from hoijax.api.solve import generate
 
@@ -51,8 +51,10 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
 
             options = ComposeOptions(guidance="closed-form", seed=self.seed, pag=self.pag)
             numbers = {"frames": self.frames, "inits": self.inits}
-            result, rows = generate_composed(self.text, self.out, options, **numbers, log=talk.log)
-            say_result(talk, result, rows, self.out)
+            result, rows = generate_composed(
+                self.text, self.out, options, **numbers, log=reporter.log
+            )
+            say_result(reporter, result, rows, self.out)
             return
         graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
         result, rows = generate(
@@ -67,9 +69,9 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
             preset=self.preset,
             inits=self.inits,
             stage_options=None if rules else self.stage_options(),
-            log=talk.log,
+            log=reporter.log,
         )
-        say_result(talk, result, rows, self.out)
+        say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
 
@@ -95,7 +97,7 @@ class Observe(PriorFlags, OutputFlags):
     seed: int = 0
     """The same seed gives the same result on the same machine."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.api.observe import observe_prompts, observe_to_folder
 
         numbers = {"frames": self.frames, "scale": self.scale, "seed": self.seed}
@@ -106,21 +108,29 @@ class Observe(PriorFlags, OutputFlags):
                     "--prompts brings texts and objects, and uses models: leave TEXT, --objects and "
                     "--prior rules away."
                 )
-            done, failed = observe_prompts(self.prompts, self.out, options, **numbers, log=talk.log)
-            talk.say(f"{done} bundles in {self.out}, {len(failed)} failures")
-            talk.add(out=self.out, done=done, failed=failed)
+            done, failed = observe_prompts(
+                self.prompts, self.out, options, **numbers, log=reporter.log
+            )
+            reporter.say(f"{done} bundles in {self.out}, {len(failed)} failures")
+            reporter.add(out=self.out, done=done, failed=failed)
             for name, message in failed.items():
-                talk.say(f"  {name}: {message}")
+                reporter.say(f"  {name}: {message}")
             if failed:
                 raise UserError(f"{len(failed)} scenes failed; the same command tries them again.")
             return
         if self.text is None:
             raise UserError('say what happens: hoijax observe "a person ..." --objects ...')
         path = observe_to_folder(
-            self.text, self.objects, self.out, options, prior=self.prior, **numbers, log=talk.log
+            self.text,
+            self.objects,
+            self.out,
+            options,
+            prior=self.prior,
+            **numbers,
+            log=reporter.log,
         )
-        talk.say(f"wrote {path}")
-        talk.add(files=[path])
+        reporter.say(f"wrote {path}")
+        reporter.add(files=[path])
 
 
 @dataclass(frozen=True)
@@ -152,22 +162,22 @@ class Solve(TrackFlags, OutputFlags):
     """anchor-motion: "fit" (to keypoints and point maps, the bundle's body motion as a further start),
     "keypoints" (without the latter), "estimate" (the bundle's body motion) or "static"."""
     hands: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """anchor-motion: fingers are optimised too."""
-    pictures: int | None = None
+    """anchor-motion: fingers are optimized too."""
+    render_width: int | None = None
     """anchor-motion: pixels across the small pictures that body and objects are drawn into and compared
     with what was seen (64 by default); 0: none."""
     video: Path | None = None
-    """anchor-motion: the clip, whose colours the drawn pictures are compared with too."""
+    """anchor-motion: the clip, whose colors the drawn pictures are compared with too."""
     vposer: Path | None = None
     """anchor-motion: VPoser weights as an npz, as the pose prior (docs/anchor-motion.md)."""
     preset: str = "default"
     """"default" (ours) or "hoi-page" (published settings); hoi-page only."""
     inits: int | None = None
-    """Candidate trajectories optimised at once; as many as the preset says by default."""
+    """Candidate trajectories optimized at once; as many as the preset says by default."""
     optimizer: str | None = None
     """"lm" (Levenberg-Marquardt) or "adam"; as the preset says by default."""
     steps: int | None = None
-    """Optimisation steps; as many as the preset says by default."""
+    """Optimization steps; as many as the preset says by default."""
     halving: bool = True
     """lm: after a few rounds only the candidates that look best go on (half the time and less)."""
     window: int | None = None
@@ -180,7 +190,7 @@ class Solve(TrackFlags, OutputFlags):
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew where an interrupted run of this --out left checkpoints."""
 
-    def run(self, talk: Talk) -> None:
+    def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import solve_to_folder
         from hoijax.jobs.scenes import is_many, solve_many
         from hoijax.methods.anchor_motion.options import AnchorOptions
@@ -201,7 +211,7 @@ class Solve(TrackFlags, OutputFlags):
                 self.static_frame,
                 self.body_start,
                 hands=self.hands,
-                pictures=self.pictures,
+                render_width=self.render_width,
                 video=self.video,
                 vposer=self.vposer,
             ),
@@ -224,18 +234,18 @@ class Solve(TrackFlags, OutputFlags):
                 "cluster": self.cluster,
                 "distributed": self.distributed,
             }
-            found = solve_many(self.bundle, self.out, log=talk.log, **many, **options)
-            _say_standing(talk, found, self.out)
+            found = solve_many(self.bundle, self.out, log=reporter.log, **many, **options)
+            _say_standing(reporter, found, self.out)
             return
         result, rows = solve_to_folder(
             self.bundle[0],
             self.out,
             window=self.window,
             restart=self.restart,
-            log=talk.log,
+            log=reporter.log,
             **options,
         )
-        say_result(talk, result, rows, self.out)
+        say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
 
@@ -258,13 +268,13 @@ def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
     return weights
 
 
-def _say_standing(talk: Talk, found, out: Path) -> None:
+def _say_standing(reporter: Reporter, found, out: Path) -> None:
     """How many scenes there are; a failure ends the command with exit code 2."""
-    talk.say(f"{found.done} of {found.total} scenes done in {out}; see summary.csv there")
-    talk.add(out=out, done=found.done, total=found.total, elsewhere=found.elsewhere)
+    reporter.say(f"{found.done} of {found.total} scenes done in {out}; see summary.csv there")
+    reporter.add(out=out, done=found.done, total=found.total, elsewhere=found.elsewhere)
     if found.elsewhere:
-        talk.say(f"{found.elsewhere} are being solved by other processes")
+        reporter.say(f"{found.elsewhere} are being solved by other processes")
     for name, message in found.failed.items():
-        talk.say(f"  {name}: {message}")
+        reporter.say(f"  {name}: {message}")
     if found.failed:
         raise UserError(f"{len(found.failed)} scenes failed; the same command tries them again.")

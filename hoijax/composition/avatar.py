@@ -1,4 +1,4 @@
-"""The canonical avatar: shape, vertex offsets and colours distilled in a standing pose, on a mesh."""
+"""The canonical avatar: shape, vertex offsets and colors distilled in a standing pose, on a mesh."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ def standing_vertices(person: ShapedBody) -> Float[Array, "V 3"]:
 
 
 def painted(surface: AvatarSurface, colors: Float[Array, "V 3"]) -> SurfaceSamples:
-    """The samples with the vertices' colours."""
+    """The samples with the vertices' colors."""
     mixed = jnp.sum(
         colors[jnp.asarray(surface.samples.corners)]
         * jnp.asarray(surface.samples.barycentric)[..., None],

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from hoijax.bodies.fitting.energy import FACE_COUNT, MotionUnknowns, pose_motion, rest_keypoints
 from hoijax.bodies.fitting.fit import rotations_of
-from hoijax.bodies.fitting.residuals import keypoint_energy, normalised_residuals
+from hoijax.bodies.fitting.residuals import keypoint_energy, normalized_residuals
 from hoijax.bodies.keypoints import OPENPOSE_18, openpose18_from
 from hoijax.bodies.pose_prior import REFERENCE_POSES, limit_excess, pose_energy
 from hoijax.bodies.skinned_body import ShapedBody
@@ -203,14 +203,14 @@ def _energy(unknowns, log_scale, person, seen, rho, known_scale) -> Float[Array,
     keypoints = openpose18_from(posed.joints_world[0], posed.vertices_world[0, :FACE_COUNT])  # pyright: ignore
     everywhere = jnp.broadcast_to(keypoints, (seen.keypoints.shape[0], *keypoints.shape))
     in_camera = transform_points(seen.Ts_camera_world, everywhere)
-    squared = normalised_residuals(in_camera, seen.intrinsics, seen.keypoints)
+    squared = normalized_residuals(in_camera, seen.intrinsics, seen.keypoints)
     views = 18.0 * keypoint_energy(squared, seen.keypoints[..., 2], rho) / SIGMA**2
     pose = jnp.concatenate([jnp.zeros((1, 3)), unknowns.joints[0]])
     spread = 1e-4 if known_scale else SCALE_SIGMA
-    centre = 0.0 if known_scale else log_scale
+    center = 0.0 if known_scale else log_scale
     return (
         0.5 * jnp.sum(views)
         + 0.5 * limit_excess(pose) / LIMIT_SIGMA**2
         + PRIOR_SHARE * pose_energy(pose)
-        + 0.5 * ((unknowns.log_scale - centre) / spread) ** 2
+        + 0.5 * ((unknowns.log_scale - center) / spread) ** 2
     )

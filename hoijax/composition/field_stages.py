@@ -214,7 +214,7 @@ def align_part(
     """One part of the coarse field as a field of its own (the anchor NeRF: the person), and the losses.
 
     Multi-view feature alignment: squared error between masked RGB features of the new and the coarse
-    field, over random backgrounds, so that emptiness cannot be painted in the background's colour.
+    field, over random backgrounds, so that emptiness cannot be painted in the background's color.
     """
     features = _features(coarse, cameras, masks, part, settings)
     share = ALIGN_RAYS / settings.size**2
@@ -239,7 +239,7 @@ def _occupied_cells(entity: Entity) -> tuple[Float[np.ndarray, "n 3"], np.float3
     corners = np.argwhere(occupied if occupied.any() else ~occupied).astype(np.float32)
     size = 1 << max(len(corners) - 1, 1).bit_length()  # few shapes, few programs
     corners = np.resize(corners, (size, 3))
-    low = np.asarray(entity.settings.centre, np.float32) - entity.settings.half_side
+    low = np.asarray(entity.settings.center, np.float32) - entity.settings.half_side
     return (low + cell * corners).astype(np.float32), cell
 
 

@@ -84,7 +84,7 @@ class Hooks:
     """What watches a run: text for people, pictures, checkpoints."""
 
     log: Log = silent
-    preview: Callable[[str, int, ndarray], None] = lambda stage, step, picture: None
+    preview: Callable[[str, int, ndarray], None] = lambda stage, step, image: None
     """(stage, step, (H, W, 3) linear RGB)."""
     checkpoints: Checkpoints | None = None
 
@@ -171,7 +171,7 @@ class Composer:
         return parts[0], parts[1]
 
     def avatar(self) -> tuple[Look, AvatarSurface]:
-        """Shape, offsets and colours of the person, standing."""
+        """Shape, offsets and colors of the person, standing."""
         s = self.settings
         pixel = 2.0 * s.orbit.distance * np.tan(np.radians(s.orbit.field_of_view) / 2) / s.size
         surface = avatar_surface(self.body, float(pixel))

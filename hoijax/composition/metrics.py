@@ -10,7 +10,7 @@ from hoijax.composition.field_stages import render_views
 from hoijax.composition.fields.cameras import ring_cameras
 from hoijax.composition.fields.composition import Entity
 from hoijax.composition.fields.guidance import ViewCameras
-from hoijax.composition.fields.known_scene import KnownScene, known_pictures, silhouettes
+from hoijax.composition.fields.known_scene import KnownScene, known_images, silhouettes
 from hoijax.composition.method import Composition
 from hoijax.composition.settings import ComposeSettings
 from hoijax.rendering.raycast import RenderMesh
@@ -40,19 +40,19 @@ def compare(
     cameras = held_out_cameras(settings, 64)
     joints = composition.fit.joints_world
     true = known.joints_world
-    rest = np.asarray(known.truth["rest_joints"])
+    rest = np.asarray(known.ground_truth["rest_joints"])
     shaped = composition.surface.person(composition.look)
     own = composition.fit.scale * np.asarray(shaped.joints_rest)
-    to_mesh, to_truth = chamfer(mesh, (known.object.vertices_world, known.object.faces))
+    to_mesh, to_ground_truth = chamfer(mesh, (known.object.vertices_world, known.object.faces))
     return {
         "psnr_db": field_psnr(composition.coarse, known, settings, cameras),
         "anchor_iou": silhouette_iou(composition.anchor, known.human, settings, cameras),
         "object_iou": silhouette_iou(composition.object, known.object, settings, cameras),
         "joint_error_cm": 100.0 * float(np.linalg.norm(joints - true, axis=1)[:22].mean()),
         "scale_error_percent": 100.0 * abs(_size(own) / _size(rest) - 1.0),
-        "object_chamfer_cm": 50.0 * (to_mesh + to_truth),
+        "object_chamfer_cm": 50.0 * (to_mesh + to_ground_truth),
         "object_accuracy_cm": 100.0 * to_mesh,
-        "object_completeness_cm": 100.0 * to_truth,
+        "object_completeness_cm": 100.0 * to_ground_truth,
     }
 
 
@@ -68,7 +68,7 @@ def field_psnr(
     size = int(2 * cameras.intrinsics[0, 1, 2])
     seen = np.asarray(render_views(entity, cameras, settings, size).color)
     prompts = [known.prompts.interaction] * count
-    true = known_pictures([known])(prompts, cameras, (size, size))[:, 0]
+    true = known_images([known])(prompts, cameras, (size, size))[:, 0]
     error = np.mean((seen.reshape(true.shape) - true) ** 2, axis=(1, 2, 3))
     return float(np.mean(-10.0 * np.log10(np.maximum(error, 1e-12))))
 

@@ -1,4 +1,4 @@
-"""A finished composition as others read it: a result folder, an avatar, coloured meshes, pictures."""
+"""A finished composition as others read it: a result folder, an avatar, colored meshes, pictures."""
 
 import json
 import shutil
@@ -136,7 +136,7 @@ def surface_level(entity: Entity, settings: ComposeSettings) -> float:
 
 def _pose_error(rotation: ndarray, place: ndarray, asset: Asset, known: Any) -> dict[str, float]:
     """Mean distance of the mesh's samples from where they truly are, cm."""
-    T = known.truth["T_world_object"]
+    T = known.ground_truth["T_world_object"]
     ours = asset.samples @ rotation.T + place
     true = asset.samples @ T[:3, :3].T + T[:3, 3]
     return {"mesh_pose_error_cm": 100.0 * float(np.linalg.norm(ours - true, axis=1).mean())}
@@ -187,14 +187,14 @@ def write_composition(
     write_scene_glb(scene, folder / "scene.glb")
     if (work / "previews").is_dir():
         shutil.copytree(work / "previews", folder / "previews")
-    pictures = turntable(scene, TURNTABLE_FRAMES if spins else 1)
+    images = turntable(scene, TURNTABLE_FRAMES if spins else 1)
     from PIL import Image
 
-    Image.fromarray(pictures[0]).save(folder / "preview.png")
+    Image.fromarray(images[0]).save(folder / "preview.png")
     if spins:
         from hoijax.io.video import write_video
 
-        write_video(folder / "turntable.mp4", pictures, TURNTABLE_FPS)
+        write_video(folder / "turntable.mp4", images, TURNTABLE_FPS)
 
 
 def turntable(scene: StaticScene, frames: int) -> ndarray:
@@ -204,22 +204,22 @@ def turntable(scene: StaticScene, frames: int) -> ndarray:
     middle = 0.5 * (points.min(axis=0) + points.max(axis=0))
     radius = float(np.linalg.norm(points - middle, axis=1).max())
     orbit = OrbitSettings(
-        centre=(float(middle[0]), float(middle[1]), float(middle[2])),
+        center=(float(middle[0]), float(middle[1]), float(middle[2])),
         distance=3.3 * radius,
         field_of_view=40.0,
     )
     side = TURNTABLE_SIZE
     cameras = ring_cameras(orbit, frames, (2 * side, 2 * side), (14.0,), first=30.0)
     lens = PinholeCamera.from_field_of_view(orbit.field_of_view, 2 * side, 2 * side)
-    pictures = []
+    images = []
     for T in cameras.Ts_world_camera:
         fine = shade(cast(meshes, lens, T)).astype(np.uint16)
-        pictures.append(fine.reshape(side, 2, side, 2, 3).mean(axis=(1, 3)).astype(np.uint8))
-    return np.stack(pictures)
+        images.append(fine.reshape(side, 2, side, 2, 3).mean(axis=(1, 3)).astype(np.uint8))
+    return np.stack(images)
 
 
 def write_scene_glb(scene: StaticScene, path: Path) -> None:
-    """Both meshes with face colours, y up, metres."""
+    """Both meshes with face colors, y up, metres."""
     import trimesh
 
     whole = trimesh.Scene()

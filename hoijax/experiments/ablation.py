@@ -17,7 +17,7 @@ import numpy as np
 
 from hoijax.api.solve import solve
 from hoijax.bodies import load_body
-from hoijax.bundle.discovery import find_bundles, find_truth
+from hoijax.bundle.discovery import find_bundles, find_ground_truth
 from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
 from hoijax.errors import UserError
 from hoijax.experiments.report_page import bars_png
@@ -52,8 +52,8 @@ class Configuration:
 def without_part_labels(bundle: Bundle) -> Bundle:
     """No observed point is labelled with a part: the search for starts would use the labels too."""
     seen = bundle.observations
-    unlabelled = np.full_like(seen.object_point_parts, -1)
-    seen = dataclasses.replace(seen, object_point_parts=unlabelled)
+    unlabeled = np.full_like(seen.object_point_parts, -1)
+    seen = dataclasses.replace(seen, object_point_parts=unlabeled)
     return dataclasses.replace(bundle, observations=seen)
 
 
@@ -123,7 +123,7 @@ def ablate(
             begun = time.perf_counter()
             result = _solve(bundle, configuration, preset, inits, steps, seed)
             if evaluator is None:
-                evaluator = Evaluator(result, load_body(bundle.body), find_truth(path))
+                evaluator = Evaluator(result, load_body(bundle.body), find_ground_truth(path))
             evaluator.result = result  # other poses of the same objects beside the same bodies
             values = evaluator.measure(result.winner)
             singles.append({"bundle": str(path), "configuration": configuration.name, **values})

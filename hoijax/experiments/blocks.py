@@ -16,13 +16,13 @@ from hoijax.solver.adam import Solution
 from hoijax.solver.batch import BatchSolver, Job, bucket_of
 from hoijax.solver.solve_checkpoints import SolveCheckpoints
 
-MOST_DESIGNS = 16
+MAX_DESIGNS = 16
 """Designs of a block: with candidates and scenes enough to fill a device, few enough to lose."""
 
 
 def block_size(designs: int) -> int:
     """Designs of each block: all but the last are full, and that one lacks as few as can be."""
-    blocks = -(-designs // MOST_DESIGNS)
+    blocks = -(-designs // MAX_DESIGNS)
     return -(-designs // blocks)
 
 
@@ -73,8 +73,8 @@ def _kept_before(
         return None
 
     def solve(tree: Any, given: Any) -> Solution:
-        scene, initial, neighbours = tree
-        return jax.vmap(lambda own: solver.solve(scene, initial, neighbours, own))(given)
+        scene, initial, neighbors = tree
+        return jax.vmap(lambda own: solver.solve(scene, initial, neighbors, own))(given)
 
     shapes: dict[tuple, Solution] = {}
     for job in jobs:

@@ -16,7 +16,7 @@ from hoijax.results.result import Result
 
 COST, GAIN = "penetration cm", "edge contact@5cm"
 """Axes of the Pareto plot: how deep bodies are in objects, and how often asked contacts hold."""
-MOST_PICTURES = 24
+MAX_IMAGES = 24
 SIZE = (200, 150)
 Row = dict[str, Any]
 
@@ -31,11 +31,11 @@ class Picture:
 
 def shown_rows(rows: Sequence[Row]) -> list[int]:
     """Rows with pictures: all of them where they are few, else the Pareto front and the least losses."""
-    if len(rows) <= MOST_PICTURES:
+    if len(rows) <= MAX_IMAGES:
         return list(range(len(rows)))
     chosen = front_of(rows)
     by_loss = sorted(range(len(rows)), key=lambda w: rows[w]["loss"])
-    return sorted(list(dict.fromkeys([*chosen, *by_loss]))[:MOST_PICTURES])
+    return sorted(list(dict.fromkeys([*chosen, *by_loss]))[:MAX_IMAGES])
 
 
 def front_of(rows: Sequence[Row]) -> list[int]:
@@ -62,9 +62,9 @@ def thumbnail(result: Result, view: Any = None) -> tuple[bytes, Any]:
         view = choose_camera(clip, 2 * SIZE[0], 2 * SIZE[1])
     camera, T_world_camera = view
     shot = cast(clip_meshes(clip, clip.frame_count // 2), camera, T_world_camera)
-    picture = shade(shot, make_backdrop(camera, T_world_camera))
+    image = shade(shot, make_backdrop(camera, T_world_camera))
     stream = io.BytesIO()
-    Image.fromarray(np.asarray(picture)).resize(SIZE, Image.Resampling.BOX).save(stream, "PNG")
+    Image.fromarray(np.asarray(image)).resize(SIZE, Image.Resampling.BOX).save(stream, "PNG")
     return stream.getvalue(), view
 
 
@@ -129,7 +129,7 @@ def _png(figure: Any) -> bytes:
     return stream.getvalue()
 
 
-def page_html(rows: Sequence[Row], pictures: Mapping[int, Picture], run: Mapping[str, Any]) -> str:
+def page_html(rows: Sequence[Row], images: Mapping[int, Picture], run: Mapping[str, Any]) -> str:
     """The whole page."""
     columns, body = cells(rows)
     numbers = [[_number(row[name]) for name in columns] for row in rows]
@@ -144,7 +144,7 @@ def page_html(rows: Sequence[Row], pictures: Mapping[int, Picture], run: Mapping
     }
     lines = "".join(
         f'<tr data-row="{w}"{_front_class(w, data["front"])}><td>{w + 1}</td>'
-        f"<td>{_picture(pictures.get(w), w)}</td>"
+        f"<td>{_image(images.get(w), w)}</td>"
         + "".join(f"<td>{escape(text)}</td>" for text in line)
         + "</tr>"
         for w, line in enumerate(body)
@@ -169,11 +169,11 @@ def _front_class(w: int, front: Sequence[int]) -> str:
     return ' class="front"' if w in front else ""
 
 
-def _picture(picture: Picture | None, w: int) -> str:
-    if picture is None:
+def _image(image: Picture | None, w: int) -> str:
+    if image is None:
         return ""
-    data = base64.b64encode(picture.png).decode()
-    link = escape(picture.link, quote=True)
+    data = base64.b64encode(image.png).decode()
+    link = escape(image.link, quote=True)
     return (
         f'<a href="{link}/"><img alt="design {w + 1}" width="{SIZE[0] // 2}" '
         f'src="data:image/png;base64,{data}"></a>'

@@ -1,6 +1,6 @@
 """A sweep over many scenes: any design of weights and rates, one compiled program a bucket of scenes.
 
-All designs of a scene start from the same candidates, so a row differs from its neighbour by what was
+All designs of a scene start from the same candidates, so a row differs from its neighbor by what was
 varied alone. Terms are reported without their weights, so that rows compare.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from hoijax.api.solve import checked_settings
 from hoijax.bodies import load_body
-from hoijax.bundle.discovery import find_bundles, find_truth
+from hoijax.bundle.discovery import find_bundles, find_ground_truth
 from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
 from hoijax.errors import UserError
 from hoijax.experiments.ablation import COLUMNS
@@ -40,7 +40,7 @@ from hoijax.methods.hoi_page.method import (
     TERMS,
     Staged,
     descent,
-    first_neighbours,
+    first_neighbors,
     object_problem,
     stage,
     to_result,
@@ -50,7 +50,7 @@ from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import Result
 from hoijax.runtime import check_device, describe_device, enable_compilation_cache, versions
 from hoijax.settings import SolveSettings
-from hoijax.solver.adam import Schedule, Solution, optimise
+from hoijax.solver.adam import Schedule, Solution, optimize
 from hoijax.solver.batch import BatchSolver, Job
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder
 
@@ -85,7 +85,7 @@ class _Case:
     @property
     def job(self) -> Job:
         scene = self.staged.scene
-        return Job(scene, self.staged.starts.unknowns, first_neighbours(scene, self.staged.states))
+        return Job(scene, self.staged.starts.unknowns, first_neighbors(scene, self.staged.states))
 
 
 def sweep(
@@ -161,20 +161,20 @@ def _stage_all(paths: Sequence[Path], settings: SolveSettings, seeds: int) -> li
 
 
 def sweep_solver(table: Sequence[LossTerm], settings: SolveSettings) -> Callable[..., Solution]:
-    """(scene, initial, neighbours, {"weights", "rates"}) -> Solution; all numbers are traced."""
+    """(scene, initial, neighbors, {"weights", "rates"}) -> Solution; all numbers are traced."""
     if settings.optimizer != "adam":
         newton = descent(table, settings)
-        return lambda scene, initial, neighbours, own: newton(
-            scene, initial, neighbours, own["weights"]
+        return lambda scene, initial, neighbors, own: newton(
+            scene, initial, neighbors, own["weights"]
         )
     problem = object_problem(table)
 
-    def adam(scene: Any, initial: Any, neighbours: Any, own: Any) -> Solution:
-        return optimise(
+    def adam(scene: Any, initial: Any, neighbors: Any, own: Any) -> Solution:
+        return optimize(
             problem,
             scene,
             initial,
-            neighbours,
+            neighbors,
             own["weights"],
             Schedule(own["rates"][0], own["rates"][1]),
             steps=settings.steps,
@@ -211,7 +211,9 @@ def _measure_all(
         for w, design in enumerate(designs):
             result = _result(case, solution, w, table)
             if evaluator is None:
-                evaluator = Evaluator(result, load_body(case.bundle.body), find_truth(case.path))
+                evaluator = Evaluator(
+                    result, load_body(case.bundle.body), find_ground_truth(case.path)
+                )
             evaluator.result = result  # other poses of the same objects beside the same bodies
             values = evaluator.measure(result.winner)
             terms = zip(table, result.reports[result.winner], strict=True)
@@ -259,7 +261,7 @@ def _write(
         (folder / "table.md").write_text(markdown(rows))
         (folder / "table.tex").write_text(latex(rows))
         (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n")
-        pictures: dict[int, Picture] = {}
+        images: dict[int, Picture] = {}
         view = None
         for w in shown_rows(rows):
             result = dataclasses.replace(results(w), run={"settings": run["settings"]})
@@ -267,8 +269,8 @@ def _write(
             (folder / name).mkdir(parents=True)
             save_result(result, folder / name)
             png, view = thumbnail(result, view)
-            pictures[w] = Picture(png, name)
-        (folder / "index.html").write_text(page_html(rows, pictures, run))
+            images[w] = Picture(png, name)
+        (folder / "index.html").write_text(page_html(rows, images, run))
         try:
             (folder / "pareto.png").write_bytes(pareto_png(rows))
         except UserError as error:

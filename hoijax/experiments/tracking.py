@@ -22,7 +22,7 @@ def open_tracker(name: str | None) -> Tracker | None:
 
 
 def scalars(result: Result) -> Iterator[tuple[int, dict[str, float]]]:
-    """(step, unweighted terms of the winner) over the optimisation."""
+    """(step, unweighted terms of the winner) over the optimization."""
     for step, values in enumerate(result.history[result.winner]):
         names = (f"term/{name}" for name in result.term_names)
         yield step, dict(zip(names, map(float, values), strict=True))

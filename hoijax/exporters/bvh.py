@@ -17,7 +17,7 @@ from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS
 from hoijax.exporters.clip import Clip
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
-UNITS_PER_METRE = {"cm": 100.0, "m": 1.0}
+UNITS_PER_METER = {"cm": 100.0, "m": 1.0}
 TIP = 0.6
 """Length of a last bone, as a share of the bone before it: BVH wants one, SMPL-X has none."""
 
@@ -32,7 +32,7 @@ def save_bvh(
 ) -> Path:
     """Write one person of a clip (world y up) at the clip's frame rate. The unit is in no BVH file."""
     who = clip.people[person]
-    scale = UNITS_PER_METRE[unit]
+    scale = UNITS_PER_METER[unit]
     turn = Z_UP_FROM_Y_UP.astype(np.float64) if z_up else np.eye(3)
     rest = np.asarray(who.shaped.joints_rest, np.float64)
     places = (rest[0] + who.translations.astype(np.float64)) @ turn.T * scale

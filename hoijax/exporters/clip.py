@@ -186,7 +186,7 @@ def turned_clip(clip: Clip, rotation: Float[ndarray, "3 3"]) -> Clip:
 def part_colors(asset: Asset, index: int) -> Float[ndarray, "Q 3"]:
     """Linear RGB for every part of object `index`, and in the last row for faces without part.
 
-    Shades of one colour, so that parts can be told apart and still look like one object.
+    Shades of one color, so that parts can be told apart and still look like one object.
     """
     base = np.array(OBJECT_COLORS[index % len(OBJECT_COLORS)], np.float32)
     shades = 1.0 - 0.45 * np.arange(len(asset.part_names)) / max(len(asset.part_names), 1)

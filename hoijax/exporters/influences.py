@@ -17,7 +17,7 @@ _PULL = 1e-5  # square metres: towards the plain weights, where poses do not tel
 def strongest_influences(
     skin_indices: Int[ndarray, "V k"], skin_weights: Float[ndarray, "V k"]
 ) -> tuple[Int[ndarray, "V 4"], Float[ndarray, "V 4"]]:
-    """The four strongest joints of every vertex, weights renormalised; joint 0 where weightless."""
+    """The four strongest joints of every vertex, weights renormalized; joint 0 where weightless."""
     missing = max(INFLUENCES - skin_indices.shape[1], 0)
     indices = np.pad(skin_indices, ((0, 0), (0, missing)))
     weights = np.pad(skin_weights, ((0, 0), (0, missing)))
@@ -33,7 +33,7 @@ def fitted_influences(
     """Four joints a vertex that pose this clip's skin best.
 
     Leaving the weaker joints out moves skin by up to a centimetre where many meet, at chest and
-    armpit, and neighbours by different amounts: jags. Where that happens, every choice of four of a
+    armpit, and neighbors by different amounts: jags. Where that happens, every choice of four of a
     vertex's joints is tried with weights by least squares over frames of the clip.
     """
     shaped = person.shaped

@@ -40,7 +40,7 @@ def save_omomo(path: str | Path, clip: Clip, *, person: int = 0, object_: int = 
     offsets = rest[list(JOINTS24)] - rest[parents]
     offsets[0] = rest[0]
     rotations = who.joint_rotations.astype(np.float32)
-    centre = asset.vertices.astype(np.float64).mean(0)
+    center = asset.vertices.astype(np.float64).mean(0)
     arrays = {
         "seq_name": np.array(f"sub{person + 1}_{asset.name}_000"),
         "betas": smplx_betas(who)[None],
@@ -53,7 +53,7 @@ def save_omomo(path: str | Path, clip: Clip, *, person: int = 0, object_: int = 
         "obj_trans": poses[:, :3, 3:].astype(np.float32),
         "obj_rot": poses[:, :3, :3].astype(np.float32),
         "obj_scale": np.ones(len(poses), np.float32),
-        "obj_com_pos": (poses[:, :3, :3] @ centre + poses[:, :3, 3]).astype(np.float32),
+        "obj_com_pos": (poses[:, :3, :3] @ center + poses[:, :3, 3]).astype(np.float32),
         "fps": np.float64(FPS),
         "body_model": np.array(who.body_name),
         "object_name": np.array(asset.name),

@@ -115,7 +115,7 @@ def resample_positions(
     positions: Float[ndarray, "T *rest"], times: Float[ndarray, "U"]
 ) -> Float[ndarray, "U *rest"]:
     """Linear interpolation along the first axis."""
-    before, after, share = _neighbours(len(positions), times)
+    before, after, share = _neighbors(len(positions), times)
     share = share.reshape(-1, *(1,) * (positions.ndim - 1))
     return positions[before] * (1 - share) + positions[after] * share
 
@@ -124,7 +124,7 @@ def resample_rotations(
     axis_angles: Float[ndarray, "T *rest 3"], times: Float[ndarray, "U"]
 ) -> Float[ndarray, "U *rest 3"]:
     """Slerp of axis-angle rotations along the first axis; exact at whole frames."""
-    before, after, share = _neighbours(len(axis_angles), times)
+    before, after, share = _neighbors(len(axis_angles), times)
     return slerp(axis_angles[before], axis_angles[after], share)
 
 
@@ -146,7 +146,7 @@ def slerp(
     return result
 
 
-def _neighbours(frames: int, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _neighbors(frames: int, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     nearest = np.rint(times)
     times = np.where(np.abs(times - nearest) < 1e-6, nearest, times)
     before = np.clip(np.floor(times).astype(np.int64), 0, frames - 1)

@@ -117,7 +117,7 @@ def _add_skin(stage, place: str, person: PersonClip, color: tuple[float, ...]) -
 
 
 def _add_object(stage, clip: Clip, index: int) -> None:
-    """A mesh in its own frame; the name in the graph is its display name, faces are coloured by part."""
+    """A mesh in its own frame; the name in the graph is its display name, faces are colored by part."""
     from pxr import Gf, UsdGeom, Vt
 
     asset = clip.assets[index]

@@ -23,7 +23,7 @@ FRAME_FILL = 0.86  # share of the picture the motion may take
 SUPERSAMPLING = 2  # rays per pixel and axis
 TOUCH_COLOR = np.array([0.90, 0.30, 0.22], np.float32)
 TOUCH_RANGE = 0.03  # metres from the nearest surface sample
-MOST_THREADS = 16  # frames drawn at once
+MAX_THREADS = 16  # frames drawn at once
 SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 3, 4, 4
 
 
@@ -71,12 +71,12 @@ def render_clip(
             total += picture[i::SUPERSAMPLING, j::SUPERSAMPLING]
         return (total // SUPERSAMPLING**2).astype(np.uint8)
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as threads:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as threads:
         yield from threads.map(draw, range(clip.frame_count))
 
 
 def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:
-    """Everything in a frame: people in one colour each, warmer where they touch an object; objects
+    """Everything in a frame: people in one color each, warmer where they touch an object; objects
     with a shade for every part."""
     meshes = []
     for p, person in enumerate(clip.people):
@@ -183,14 +183,14 @@ def _fit_view(points: ndarray, heading: float, camera: PinholeCamera) -> Float[n
     slope_x = FRAME_FILL * camera.width / 2 / camera.fx
     slope_y = FRAME_FILL * camera.height / 2 / camera.fy
 
-    def centre_and_depth(along: ndarray, slope: float) -> tuple[float, float]:
+    def center_and_depth(along: ndarray, slope: float) -> tuple[float, float]:
         # inside the wedge |along - c| <= slope (z - eye): two planes touch the points
         lowest, highest = (slope * z + along).min(), (slope * z - along).min()
         return (lowest - highest) / 2, (lowest + highest) / (2 * slope)
 
-    centre_x, eye_x = centre_and_depth(x, slope_x)
-    centre_y, eye_y = centre_and_depth(y, slope_y)
-    eye = centre_x * right + centre_y * down + min(eye_x, eye_y) * forward
+    center_x, eye_x = center_and_depth(x, slope_x)
+    center_y, eye_y = center_and_depth(y, slope_y)
+    eye = center_x * right + center_y * down + min(eye_x, eye_y) * forward
     T_world_camera[:3, 3] = eye
     return T_world_camera.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Pinhole camera: project, unproject, pixel rays. Pixel (u, v) has its centre at integer + 0.5."""
+"""Pinhole camera: project, unproject, pixel rays. Pixel (u, v) has its center at integer + 0.5."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class PinholeCamera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float32)
 
     def ray_directions(self) -> np.ndarray:
-        """(height, width, 3) directions in the camera frame through pixel centres, with z = 1."""
+        """(height, width, 3) directions in the camera frame through pixel centers, with z = 1."""
         u, v = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
         return np.stack(
             [(u - self.cx) / self.fx, (v - self.cy) / self.fy, np.ones_like(u)], axis=-1

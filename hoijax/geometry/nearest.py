@@ -13,7 +13,7 @@ def nearest_indices(
     """Index of the nearest target, the first where several are equally near.
 
     A scan keeps the queries' minima in cache while CHUNK targets at a time go by: no (m, v) array
-    exists. An argmin, which XLA does not vectorise on CPU, took 14 times as long.
+    exists. An argmin, which XLA does not vectorize on CPU, took 14 times as long.
     """
     extra = -targets.shape[1] % CHUNK
     padded = jnp.pad(targets, ((0, 0), (0, extra), (0, 0)), mode="edge")

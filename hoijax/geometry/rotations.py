@@ -64,7 +64,7 @@ def matrix_to_quaternion(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*b
 
 
 def quaternion_to_matrix(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 3 3"]:
-    """Rotation matrix of a quaternion wxyz (normalised first)."""
+    """Rotation matrix of a quaternion wxyz (normalized first)."""
     w, x, y, z = jnp.moveaxis(safe_normalize(quaternion), -1, 0)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies.skinned_body import SkinnedBody
-from hoijax.bundle.schema import Truth
+from hoijax.bundle.schema import GroundTruth
 from hoijax.errors import UserError
 from hoijax.exporters.clip import Clip, PersonClip, make_person
 from hoijax.objects.asset import Asset
@@ -115,11 +115,11 @@ def body_arrays(people: Sequence[PersonClip]) -> Mapping[str, ndarray]:
     }
 
 
-def truth_of(
+def ground_truth_of(
     clip: Clip,
     edge_contact: Bool[ndarray, "E T"],
     Ts_world_camera: Float[ndarray, "T 4 4"] | None = None,
-) -> Truth:
+) -> GroundTruth:
     """An imported clip as the truth of a bundle (`write_bundle(..., truth=...)`).
 
     edge_contact: whether the two ends of each edge of the bundle's graph touch in a frame.
@@ -127,7 +127,7 @@ def truth_of(
     """
     if Ts_world_camera is None:
         Ts_world_camera = np.tile(np.eye(4, dtype=np.float32), (clip.frame_count, 1, 1))
-    return Truth(
+    return GroundTruth(
         Ts_world_object=clip.Ts_world_object.astype(np.float32),
         Ts_world_camera=Ts_world_camera.astype(np.float32),
         edge_contact=edge_contact,

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hoijax.bundle.observations import Observations
-from hoijax.geometry.camera_motion import settle_camera
+from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.initialization.point_map_alignment import (
     AlignmentData,
     AlignmentWeights,
@@ -31,7 +31,7 @@ def alignment_data(
     rng = np.random.default_rng(0)
     cameras = observations.Ts_world_camera
     if settings.static_camera:
-        cameras = settle_camera(cameras)
+        cameras = average_static_camera(cameras)
     chosen = np.sort(rng.permutation(vertices_world.shape[2])[: settings.vertices])
     subset = np.moveaxis(np.asarray(vertices_world)[:, :, chosen], 0, 1).reshape(frames, -1, 3)
     o = observations

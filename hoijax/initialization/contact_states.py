@@ -10,7 +10,7 @@ from hoijax.losses.contact import edge_distances
 from hoijax.scene.build_objects import stage_contacts
 from hoijax.scene.objects import Scene, Unknowns, pose_scene
 from hoijax.settings import SolveSettings
-from hoijax.solver.neighbor_lists import empty_neighbours
+from hoijax.solver.neighbor_lists import empty_neighbors
 
 
 def always_touching(bundle: Bundle, scene: Scene) -> Bool[np.ndarray, " E"]:
@@ -23,10 +23,10 @@ def always_touching(bundle: Bundle, scene: Scene) -> Bool[np.ndarray, " E"]:
 
 @jax.jit
 def _start_distances(scene: Scene, starts: Unknowns) -> Float[Array, "K E T"]:
-    neighbours = empty_neighbours(scene)
+    neighbors = empty_neighbors(scene)
 
     def one(unknowns: Unknowns) -> Array:
-        distances = edge_distances(pose_scene(scene, unknowns, neighbours))
+        distances = edge_distances(pose_scene(scene, unknowns, neighbors))
         far = jnp.where(scene.edges.slot_mask[:, :, None], distances, jnp.inf)
         return jnp.min(far, axis=1)
 

@@ -89,7 +89,7 @@ class _Rays:
     points: Float[Array, "T 3 N"]
     pixels: Float[Array, "T 2 N"]
     shares: Float[Array, "T N"]
-    centre: Float[Array, ""]
+    center: Float[Array, ""]
 
 
 @flax.struct.dataclass
@@ -197,7 +197,7 @@ def _loss(
         projected = project(apply_inverse(similarity, matches.pixel_vertices), data.intrinsics)
         off = jnp.sum((projected - data.pixels) ** 2, axis=-1)
         pixels = jnp.mean(jnp.sum(jnp.where(data.mask, _shares(data.mask) * off, 0.0), -1))
-    middle = jnp.sum(linear * rays.centre, -1) + similarity.translation
+    middle = jnp.sum(linear * rays.center, -1) + similarity.translation
     drift = jnp.sum(jnp.diff(middle, axis=0) ** 2) + jnp.sum(jnp.diff(similarity.log_scale) ** 2)
     smoothness = drift / data.points.shape[0]
     return (

@@ -43,7 +43,7 @@ class SearchObject:
 
     grids: DistanceGrids
     unsigned_grid: Int[Array, ""]
-    centre: Float[Array, " 3"]
+    center: Float[Array, " 3"]
     samples: Float[Array, "s 3"]
     cell_size: Float[Array, " 2"]
     point_share: Float[Array, ""]
@@ -58,7 +58,7 @@ def robust(squared: Float[Array, " r"]) -> tuple[Float[Array, " r"], Float[Array
 
 def _point_terms(thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
     arm = frame.points_world - translation
-    local = arm @ rotation + thing.centre
+    local = arm @ rotation + thing.center
     n = local.shape[0]
     grids = jnp.concatenate([jnp.broadcast_to(thing.unsigned_grid, (n,)), frame.part_grids])
     distance, slope = query_with_gradient(thing.grids, jnp.concatenate([local, local]), grids)

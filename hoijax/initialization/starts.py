@@ -1,6 +1,6 @@
-"""Where the joint optimisation starts: published yaw starts, or our global search + best paths.
+"""Where the joint optimization starts: published yaw starts, or our global search + best paths.
 
-A constant yaw start fails on every object that turns while it is carried (spec/initialisation.md):
+A constant yaw start fails on every object that turns while it is carried (spec/initialization.md):
 the loss discriminates, the search fails. The default is therefore a global search over SO(3) in
 every frame at once, and dynamic programming over time to K distinct trajectories.
 """
@@ -35,20 +35,20 @@ class Starts:
     labels: tuple[str, ...]
 
 
-def observed_centres(scene: Scene) -> Float[ndarray, "O T 3"]:
-    """Centre of the box of the observed points; the nearest valid frame's where none (spec 4b)."""
+def observed_centers(scene: Scene) -> Float[ndarray, "O T 3"]:
+    """Center of the box of the observed points; the nearest valid frame's where none (spec 4b)."""
     points = np.asarray(scene.observed.points_world)
     mask = np.asarray(scene.observed.point_mask)[..., None]
     low = np.min(np.where(mask, points, np.inf), axis=2)
     high = np.max(np.where(mask, points, -np.inf), axis=2)
     detected = np.asarray(scene.observed.detected) & mask.any(axis=(2, 3))
     with np.errstate(invalid="ignore"):
-        centres = 0.5 * (low + high)
+        centers = 0.5 * (low + high)
     for o, seen in enumerate(detected):
         valid = np.flatnonzero(seen)
         nearest = np.abs(np.arange(len(seen))[:, None] - valid).argmin(axis=1)
-        centres[o] = centres[o, valid[nearest]]
-    return centres.astype(np.float32)
+        centers[o] = centers[o, valid[nearest]]
+    return centers.astype(np.float32)
 
 
 def yaw_starts(
@@ -59,8 +59,8 @@ def yaw_starts(
     seed: turns the grid where it is not 0. proposals: degrees of every object, best first; an object
     with fewer than others starts from its grid instead.
     """
-    centres = observed_centres(scene)
-    o, t, _ = centres.shape
+    centers = observed_centers(scene)
+    o, t, _ = centers.shape
     given = [tuple(yaws)[:count] for yaws in proposals or [()] * o]
     yaws = np.stack([_with_grid(own, count, seed) for own in given], axis=1)
     rotation = Rotation.from_rotvec(yaws.reshape(-1, 1) * [0.0, 1.0, 0.0]).as_matrix()
@@ -68,7 +68,7 @@ def yaw_starts(
     six = np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1).astype(np.float32)
     unknowns = Unknowns(
         jnp.asarray(np.broadcast_to(six[:, :, None], (count, o, t, 6))),
-        jnp.asarray(np.broadcast_to(centres, (count, o, t, 3))),
+        jnp.asarray(np.broadcast_to(centers, (count, o, t, 3))),
     )
     named = max(map(len, given))
     degrees = [[f"{np.degrees(yaw):.0f}" for yaw in row] for row in yaws]
@@ -111,7 +111,7 @@ def searched(scene: Scene, o: int, samples: int) -> SearchObject:
     return SearchObject(
         DistanceGrids(scene.grids.corners, scene.grids.lower[o], scene.grids.spacing[o]),
         objects.first_grid[o] + WHOLE_UNSIGNED,
-        objects.centres[o],
+        objects.centers[o],
         objects.samples[o, :samples],
         scene.cameras.cell_size,
         jnp.asarray(1.0),
@@ -139,17 +139,17 @@ def search_object(
     scene: Scene,
     o: int,
     settings: SearchSettings,
-    centres: Float[ndarray, "T 3"] | None = None,
+    centers: Float[ndarray, "T 3"] | None = None,
 ) -> Hypotheses:
     """Pose hypotheses of object `o` in every frame, with costs (inf where not detected).
 
-    centres: where to search in each frame; the observed ones by default.
+    centers: where to search in each frame; the observed ones by default.
     """
     thing = searched(scene, o, settings.model_samples)
     frames, hypotheses = scene.frame_count, settings.rotations
     start = super_fibonacci_rotations(hypotheses)
     rotations = jnp.asarray(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
-    middle = observed_centres(scene)[o] if centres is None else centres
+    middle = observed_centers(scene)[o] if centers is None else centers
     translations = jnp.asarray(np.broadcast_to(middle[:, None], (frames, hypotheses, 3)))
     coarse = evidence_of(scene, o, settings.coarse_points)
     found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
@@ -210,7 +210,7 @@ def search_starts(
 
     Tracks are the best paths; one that flips between near-symmetric twins stands behind its
     continuous variants (`initialization.unflip`).
-    symmetries: per object (S, 3, 3), rotations about the centre that change nothing.
+    symmetries: per object (S, 3, 3), rotations about the center that change nothing.
     search: what finds the hypotheses of an object.
     """
     settings = settings or SearchSettings()

@@ -1,7 +1,7 @@
 """K best *distinct* trajectories through per-frame pose hypotheses, by dynamic programming.
 
-Source: spec/initialisation.md. Per-frame minima alone flip between near-symmetric twins; a path
-cost (how well each pose fits + how far it is from its neighbours) does not.
+Source: spec/initialization.md. Per-frame minima alone flip between near-symmetric twins; a path
+cost (how well each pose fits + how far it is from its neighbors) does not.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 Seen from one side, a suitcase fits nearly as well turned by half a turn, and a path of per-frame
 hypotheses may change from one twin to the other. No object turns by 90 degrees from one frame to
-the next, and no local optimiser crosses such a jump: so the turn at the jump is taken as a near
+the next, and no local optimizer crosses such a jump: so the turn at the jump is taken as a near
 symmetry of the object and undone on one side of it.
 """
 

@@ -25,7 +25,7 @@ from hoijax.jobs.claims import STALE_SECONDS, Claim, Claims
 MANIFEST = "manifest.json"
 WORK = ".work"
 MANIFEST_VERSION = 1
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 """Processes that may die over an item before it counts as failed."""
 TEMPORARY = re.compile(r"\.(claim|now|hoijax|partial|.+\.json)-[a-z0-9_]{8}")
 AN_HOUR = 3600.0
@@ -194,7 +194,7 @@ class Manifest:
         if self.settled(item):  # by another process, between the two lines above
             self.claims.release(claim)
             return None
-        if claim.attempt >= MOST_ATTEMPTS:
+        if claim.attempt >= MAX_ATTEMPTS:
             self.fail(item, claim, f"ended the process it was solved in {claim.attempt} times")
             return None
         left = re.compile(rf"\.{re.escape(item.id)}-(partial|old)-[a-z0-9_]{{8}}")

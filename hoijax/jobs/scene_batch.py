@@ -29,7 +29,7 @@ from hoijax.methods.hoi_page.method import (
     TERMS,
     Staged,
     descent,
-    first_neighbours,
+    first_neighbors,
     stage,
     to_result,
 )
@@ -39,7 +39,7 @@ from hoijax.results.result import Result
 from hoijax.runtime import describe_device, versions
 from hoijax.settings import SolveSettings
 from hoijax.solver.adam import ResultCode, Solution
-from hoijax.solver.batch import MOST_SCENES, BatchSolver, Job, available_memory
+from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job, available_memory
 
 SCENES_OF_A_GROUP = 8
 """On CPU, where one program after the other keeps the cores busy; elsewhere a device's fill."""
@@ -77,7 +77,7 @@ def on_cpu() -> bool:
 
 def scenes_at_once() -> int:
     """Scenes of one run of a program on a device: on CPU a second one gains nothing (measured)."""
-    return 1 if on_cpu() else MOST_SCENES
+    return 1 if on_cpu() else MAX_SCENES
 
 
 def thread_count() -> int:
@@ -138,7 +138,7 @@ class SceneBatch:
     def group_size(self) -> int:
         """Scenes to stage and solve together, as far as the host's memory reaches."""
         devices = len(self.solver.devices)
-        wanted = devices * (SCENES_OF_A_GROUP if on_cpu() else MOST_SCENES)
+        wanted = devices * (SCENES_OF_A_GROUP if on_cpu() else MAX_SCENES)
         if self._bytes:
             wanted = min(wanted, int(HOST_SHARE * available_memory() / self._bytes))
         return max(wanted, 1)
@@ -160,8 +160,8 @@ class SceneBatch:
         with self._device:
             last = time.perf_counter()
             staged = stage(bundle, self.settings, lap)
-            neighbours = first_neighbours(staged.scene, staged.states)
-            job = Job(staged.scene, staged.starts.unknowns, neighbours)
+            neighbors = first_neighbors(staged.scene, staged.states)
+            job = Job(staged.scene, staged.starts.unknowns, neighbors)
         with self._lock:
             self._bytes = max(self._bytes, sum(x.nbytes for x in jax.tree.leaves(job.tree)))
         return Ready(source, bundle, staged, job, digest, times)
@@ -204,7 +204,7 @@ class SceneBatch:
         if isinstance(solved.found, Result):
             return solved.found
         assert ready.staged is not None
-        times = {**ready.seconds, "optimise": round(solved.seconds, 3)}
+        times = {**ready.seconds, "optimize": round(solved.seconds, 3)}
         result = to_result(ready.bundle, ready.staged, solved.found, self.table, times)
         source = {"bundle": ready.source, "bundle_hash": ready.bundle_hash}
         run = {**source, **result.run, **self.run, "solved_together": solved.together}

@@ -11,7 +11,7 @@ from typing import Any
 
 from hoijax.progress import Log, silent
 
-MOST_WORKERS = 16
+MAX_WORKERS = 16
 SCENES_A_WORKER = 6
 """Fewer are not worth the seconds in which a process imports JAX and traces its programs."""
 MEMORY_OF_A_WORKER = 2 * 2**30
@@ -31,7 +31,7 @@ def useful_workers(scenes: int, log: Log = silent) -> int:
     free = available_memory()
     limits = {
         "as many as cores": len(_cores()),
-        f"at most {MOST_WORKERS}": MOST_WORKERS,
+        f"at most {MAX_WORKERS}": MAX_WORKERS,
         f"{scenes} scenes are worth no more": scenes // SCENES_A_WORKER,
         f"{free / 2**30:.1f} GiB of free memory reach for no more": free // MEMORY_OF_A_WORKER,
     }

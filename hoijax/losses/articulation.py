@@ -22,7 +22,7 @@ def joint_limits(posed: PosedArticulation) -> tuple[Values, Mask]:
 
 
 def joint_smoothness(posed: PosedArticulation) -> tuple[Values, Mask]:
-    """Squared distance of what hangs on a joint to the mid-point of its neighbours in time. (D, T)
+    """Squared distance of what hangs on a joint to the mid-point of its neighbors in time. (D, T)
 
     In square metres, by the joint's lever: a laptop's lid, a door and a drawer are held alike, and as
     `translation_smoothness` holds free objects. It is the motion relative to the parent. The first

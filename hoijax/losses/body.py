@@ -37,7 +37,7 @@ def body_points(posed: AnchorPosed, scale: Scale = POINT_RHO) -> tuple[Values, M
                 seen.points_world[p],
                 seen.point_weights[p],
                 posed.vertices_world[p],
-                posed.neighbours.nearest_vertex[p],
+                posed.neighbors.nearest_vertex[p],
                 scale,
             )
             for p in range(len(posed.scene.people))
@@ -76,7 +76,7 @@ def foot_lock(posed: AnchorPosed) -> tuple[Values, Mask]:
     Which frames are a plant is known here (see `methods.anchor_motion.foot_plants`), where it is stays open: a plant
     can still move as a whole. (P, T)
     """
-    feet, plants = posed.joints_world[:, :, _FEET], posed.neighbours.plants
+    feet, plants = posed.joints_world[:, :, _FEET], posed.neighbors.plants
     away = feet - jax.vmap(jax.vmap(_plant_means, in_axes=1, out_axes=1))(feet, plants)
     values = jnp.where(plants >= 0, jnp.sum(away**2, axis=-1), 0.0)
     return jnp.mean(values, axis=-1), jnp.ones(values.shape[:2], dtype=bool)
@@ -98,7 +98,7 @@ def foot_clearance(posed: AnchorPosed) -> tuple[Values, Mask]:
     A foot that steps is lifted: at least CLEARANCE above where it stands in the rest of the clip.
     """
     toes = posed.joints_world[:, :, _FEET[2:], 1]
-    stands = (posed.neighbours.plants >= 0)[..., 2:]
+    stands = (posed.neighbors.plants >= 0)[..., 2:]
     count = jnp.sum(stands, axis=1, keepdims=True, dtype=toes.dtype)
     floor = jnp.sum(jnp.where(stands, jax.lax.stop_gradient(toes), 0.0), axis=1, keepdims=True)
     floor = jnp.where(count > 0, floor / jnp.maximum(count, 1), jnp.asarray(FOOT_HEIGHTS[2:]))
@@ -118,7 +118,7 @@ def object_in_body(posed: AnchorPosed) -> tuple[Values, Mask]:
 
     The other side of `penetration`: a thin object passes between skin vertices unnoticed.
     """
-    points = posed.sample_points(posed.neighbours.active_samples)
+    points = posed.sample_points(posed.neighbors.active_samples)
     values = []
     for p, field in enumerate(posed.scene.fields):
         look_up = jax.vmap(jax.vmap(field.distance), in_axes=(0, None))

@@ -52,7 +52,7 @@ def _frame_weight(posed: PosedScene, squared: Float[Array, "E T"]) -> Float[Arra
     # The best frame carries the weight of a whole clip, so that the mean over frames is its value.
     best = frames * jax.nn.one_hot(jnp.argmin(squared, axis=-1), frames)
     every_frame = posed.scene.edges.every_frame[:, None]
-    return jnp.where(every_frame, posed.neighbours.contact_state, best)
+    return jnp.where(every_frame, posed.neighbors.contact_state, best)
 
 
 def contact_drift(posed: PosedScene) -> tuple[Values, Mask]:
@@ -73,7 +73,7 @@ def contact_drift(posed: PosedScene) -> tuple[Values, Mask]:
 
 def _touching(posed: PosedScene) -> Float[Array, "E T"]:
     """1 where an edge is in contact in this frame and the one before."""
-    state = posed.neighbours.contact_state
+    state = posed.neighbors.contact_state
     return jnp.minimum(state, jnp.pad(state, ((0, 0), (1, 0)), mode="edge")[:, :-1])
 
 
@@ -112,11 +112,11 @@ class _End(NamedTuple):
 
 
 def _ends(posed: PosedScene, points_target: Float[Array, "E 2 T C 3"]) -> tuple[_End, _End]:
-    """Target and source of every edge; arms are world vectors from the object's centre."""
+    """Target and source of every edge; arms are world vectors from the object's center."""
     edges, count = posed.scene.edges, posed.scene.object_count
     rotations = posed.rotations[edges.target]
-    centred = points_target - posed.scene.objects.centres[edges.target][:, None, None, None]
-    arms = jnp.einsum("etij,estcj->estci", rotations, centred)
+    centered = points_target - posed.scene.objects.centers[edges.target][:, None, None, None]
+    arms = jnp.einsum("etij,estcj->estci", rotations, centered)
     source = jnp.minimum(edges.source, count - 1)
     between = posed.translations[edges.target] - posed.translations[source]
     target_owner = jax.nn.one_hot(edges.target, count)
@@ -128,7 +128,7 @@ def _ends(posed: PosedScene, points_target: Float[Array, "E 2 T C 3"]) -> tuple[
 
 
 def contact_drift_curvature(posed: PosedScene) -> Curvature:
-    """Of `contact_drift`, with the turn between neighbouring frames left out of the coupling."""
+    """Of `contact_drift`, with the turn between neighboring frames left out of the coupling."""
     edges = posed.scene.edges
     points = edge_points_in_target(posed)
     shares = side_shares(posed, edge_distances(posed))
@@ -155,7 +155,7 @@ def _banded(
     """Blocks on the diagonal and beside it of a weighted sum of squared slips."""
     frames = arms.shape[2]
     middle = jnp.arange(frames)
-    # A bend needs both neighbours, a step only the frame before.
+    # A bend needs both neighbors, a step only the frame before.
     complete = (middle > 0) & ((middle < frames - 1) | is_step[:, None])
     weight = jnp.where(complete[:, None], weight, 0.0)
     blocks = []

@@ -1,6 +1,6 @@
 """Gauss-Newton curvature of a loss term over the poses of rigid objects: what a Newton step needs.
 
-A pose is moved by a *twist* (omega, tau) about the object's centre, in world axes:
+A pose is moved by a *twist* (omega, tau) about the object's center, in world axes:
 R <- exp(omega) R, t <- t + tau. A term whose value is a sum of weighted squared residuals has the
 curvature 2 sum w J^T J, with J the derivative of a residual by the six twist parameters. Terms
 that tie frames together also have blocks beside the diagonal; coupling between objects is left out
@@ -51,7 +51,7 @@ def distance_rows(
     # Behind a barrier: otherwise XLA interpolates again for every entry of every row.
     packed = jax.lax.optimization_barrier(jnp.concatenate([distance[..., None], slope], axis=-1))
     distance, slope = packed[..., 0], packed[..., 1:]
-    arm = points - scene.objects.centres[:, None, None]
+    arm = points - scene.objects.centers[:, None, None]
     return distance, twist_rows(slope, arm, -slope)
 
 

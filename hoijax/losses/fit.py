@@ -100,9 +100,9 @@ def robust_part_points(posed: PosedScene, scale: Scale = POINT_RHO) -> tuple[Val
     points = posed.to_asset(observed.points_world)
     owner = jnp.arange(posed.scene.object_count)
     distance = posed.scene.distance(points, observed.part_grids, owner)
-    labelled = jnp.any(observed.part_shares > 0.0, axis=-1)
-    cost = jnp.where(labelled, geman_mcclure(distance**2, scale), 0.0)
-    count = jnp.maximum(jnp.sum(labelled, axis=-1, dtype=jnp.float32), 1)
+    labeled = jnp.any(observed.part_shares > 0.0, axis=-1)
+    cost = jnp.where(labeled, geman_mcclure(distance**2, scale), 0.0)
+    count = jnp.maximum(jnp.sum(labeled, axis=-1, dtype=jnp.float32), 1)
     return jnp.sum(cost, axis=-1) / count, observed.detected
 
 
@@ -110,8 +110,8 @@ def robust_part_points_curvature(posed: PosedScene, scale: Scale = POINT_RHO) ->
     """Of `robust_part_points`."""
     observed = posed.scene.observed
     distance, jacobian = distance_rows(posed, observed.points_world, observed.part_grids)
-    labelled = jnp.any(observed.part_shares > 0.0, axis=-1)
-    weight = _shares(labelled) * robust_weight(distance**2, scale)
+    labeled = jnp.any(observed.part_shares > 0.0, axis=-1)
+    weight = _shares(labeled) * robust_weight(distance**2, scale)
     return _of_rows(posed, jacobian, weight)
 
 
@@ -155,7 +155,7 @@ def _squared_pixels(posed: PosedScene, nearest: Array) -> Float[Array, "O T M"]:
 def object_pixels(posed: PosedScene) -> tuple[Values, Mask]:
     """2D chamfer, observed pixels to the nearest projected sample, in squared pixels. (O, T)"""
     observed = posed.scene.observed
-    squared = _squared_pixels(posed, posed.neighbours.nearest_sample)
+    squared = _squared_pixels(posed, posed.neighbors.nearest_sample)
     mask = observed.point_mask[:, :, : squared.shape[-1]]
     count = jnp.maximum(jnp.sum(mask, axis=-1, dtype=jnp.float32), 1)
     return jnp.sum(jnp.where(mask, squared, 0.0), axis=-1) / count, observed.detected
@@ -164,7 +164,7 @@ def object_pixels(posed: PosedScene) -> tuple[Values, Mask]:
 def part_pixels(posed: PosedScene) -> tuple[Values, Mask]:
     """2D chamfer of each part's labelled pixels to that part's samples. (O, Q, T)"""
     observed = posed.scene.observed
-    squared = _squared_pixels(posed, posed.neighbours.nearest_part_sample)
+    squared = _squared_pixels(posed, posed.neighbors.nearest_part_sample)
     shares = observed.part_shares[:, :, : squared.shape[-1]]
     total = jnp.maximum(jnp.sum(shares, axis=2, keepdims=True), 1e-6)
     per_part = jnp.einsum("otn,otnq->oqt", squared, shares / total)
@@ -228,14 +228,14 @@ def _chosen_pixels_curvature(
 
 def object_pixels_curvature(posed: PosedScene) -> Curvature:
     """Of `object_pixels`."""
-    nearest = posed.neighbours.nearest_sample
+    nearest = posed.neighbors.nearest_sample
     mask = posed.scene.observed.point_mask[:, :, : nearest.shape[-1]]
     return _chosen_pixels_curvature(posed, nearest, _shares(mask))
 
 
 def part_pixels_curvature(posed: PosedScene) -> Curvature:
     """Of `part_pixels`."""
-    nearest = posed.neighbours.nearest_part_sample
+    nearest = posed.neighbors.nearest_part_sample
     shares = posed.scene.observed.part_shares[:, :, : nearest.shape[-1]]
     total = jnp.maximum(jnp.sum(shares, axis=2, keepdims=True), 1e-6)
     return _chosen_pixels_curvature(posed, nearest, jnp.sum(shares / total, axis=-1))

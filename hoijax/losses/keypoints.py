@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.bodies.fitting.residuals import keypoint_energy, normalised_residuals
+from hoijax.bodies.fitting.residuals import keypoint_energy, normalized_residuals
 from hoijax.geometry.safe_math import Scale
 from hoijax.scene.interaction import AnchorPosed
 
@@ -22,7 +22,7 @@ def body_keypoints(posed: AnchorPosed, scale: Scale = KEYPOINT_RHO) -> tuple[Val
     in_camera = posed.in_camera(posed.keypoints_world)
     shape = (*in_camera.shape[:2], 3, 3)
     intrinsics = jnp.broadcast_to(posed.scene.objects.cameras.intrinsics[None], shape)
-    squared = normalised_residuals(in_camera, intrinsics, seen.keypoints)
+    squared = normalized_residuals(in_camera, intrinsics, seen.keypoints)
     confidence = seen.keypoints[..., 2]
     values = keypoint_energy(squared, confidence, jnp.asarray(scale))
     return values, jnp.any(confidence > 0.0, axis=-1)
@@ -33,7 +33,7 @@ def contact_keypoints(posed: AnchorPosed) -> tuple[Values, Mask]:
     pairs = posed.scene.pairs
     body, thing = posed.pair_points()
     squared = jnp.sum((body - thing) ** 2, axis=-1) * pairs.share[:, None]
-    state = posed.neighbours.objects.contact_state
+    state = posed.neighbors.objects.contact_state
     total = jax.ops.segment_sum(squared, pairs.edge, num_segments=state.shape[0])
     filled = jax.ops.segment_sum(pairs.share, pairs.edge, num_segments=state.shape[0]) > 0.0
     return total * state, jnp.broadcast_to(filled[:, None], state.shape)

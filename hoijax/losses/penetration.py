@@ -31,9 +31,9 @@ def penetration(posed: PosedScene) -> tuple[Values, Mask]:
 
     The published form divides by the number of vertices that penetrate at the moment, which makes
     one deep vertex cost more than a hundred; a fixed denominator does not. Only the vertices in
-    the neighbour list are looked up: the rest are too far away to penetrate.
+    the neighbor list are looked up: the rest are too far away to penetrate.
     """
-    o, p, t, a = posed.neighbours.active_vertices.shape
+    o, p, t, a = posed.neighbors.active_vertices.shape
     distance = posed.object_distance(_active_vertices(posed), WHOLE_SIGNED)
     depth = jnp.maximum(-distance, 0.0).reshape(o, t, p, a)
     values = jnp.moveaxis(jnp.sum(depth, axis=-1), 2, 1) / 1000.0
@@ -41,8 +41,8 @@ def penetration(posed: PosedScene) -> tuple[Values, Mask]:
 
 
 def _active_vertices(posed: PosedScene) -> Float[Array, "O T n 3"]:
-    """Neighbour-list vertices of all people, per object and frame."""
-    index = posed.neighbours.active_vertices[..., None]
+    """Neighbor-list vertices of all people, per object and frame."""
+    index = posed.neighbors.active_vertices[..., None]
     vertices = jnp.take_along_axis(
         posed.scene.body_vertices_world[None], index, axis=3, mode="clip"
     )
@@ -90,9 +90,9 @@ class _Pairs(NamedTuple):
     is_other: Float[Array, "O T M O"]
     """One-hot: which object the samples belong to."""
     rotations: Float[Array, "O T M 3 3"]
-    """From the other's centred frame to the object's."""
+    """From the other's centerd frame to the object's."""
     samples: Float[Array, "O T M n 3"]
-    """In the other's centred frame."""
+    """In the other's centerd frame."""
     points: Float[Array, "O T M n 3"]
 
 
@@ -106,20 +106,20 @@ def _pairs(posed: PosedScene) -> _Pairs:
     translations = (to_owner @ between[..., None])[..., 0]
     samples = objects.samples[:, :OBJECT_SAMPLES][others]
     points = to_world(rotations, translations, samples)
-    points = points + objects.centres[:, None, None, None]
+    points = points + objects.centers[:, None, None, None]
     is_other = jax.nn.one_hot(others, count)
     return _Pairs(jnp.arange(count), is_other, rotations, samples, points)
 
 
 def _others(posed: PosedScene) -> Int[Array, "O T M"]:
-    """The objects whose bounding spheres come nearest to each object's centre."""
+    """The objects whose bounding spheres come nearest to each object's center."""
     count, frames = posed.translations.shape[:2]
     if count - 1 <= NEAREST_OBJECTS:  # all of them, whatever the pose
         every = np.array([[b for b in range(count) if b != a] for a in range(count)])
         return jnp.broadcast_to(jnp.asarray(every)[:, None], (count, frames, count - 1))
-    centres = jax.lax.stop_gradient(posed.translations)
+    centers = jax.lax.stop_gradient(posed.translations)
     radii = jnp.max(jnp.linalg.norm(posed.scene.objects.samples, axis=-1), axis=-1)
-    apart = jnp.linalg.norm(centres[:, None] - centres[None], axis=-1) - radii[:, None]
+    apart = jnp.linalg.norm(centers[:, None] - centers[None], axis=-1) - radii[:, None]
     apart = jnp.where(jnp.eye(count, dtype=bool)[:, :, None], jnp.inf, apart)
     return jax.lax.top_k(-jnp.moveaxis(apart, 1, 2), NEAREST_OBJECTS)[1]
 
@@ -134,7 +134,7 @@ def object_penetration_curvature(posed: PosedScene) -> Curvature:
     grid = objects.first_grid + WHOLE_SIGNED
     distance, slope = posed.scene.distance_with_gradient(pairs.points, grid, pairs.owner)
     weight = _linear_weight(distance) / OBJECT_SAMPLES
-    arm = pairs.points - objects.centres[:, None, None, None]
+    arm = pairs.points - objects.centers[:, None, None, None]
     blocks = jnp.sum(gram(twist_rows(slope, arm, -slope), weight), axis=2)
     slope_other = to_local(pairs.rotations, jnp.zeros_like(pairs.rotations[..., 0]), slope)
     moving = gram(twist_rows(pairs.samples, slope_other, slope_other), weight)

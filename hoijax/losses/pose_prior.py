@@ -25,7 +25,7 @@ def joint_limits(posed: AnchorPosed) -> tuple[Values, Mask]:
 def pose_prior(posed: AnchorPosed) -> tuple[Values, Mask]:
     """Negative logarithm of the mixture of reference poses, or of VPoser where the scene has it. (P, T)"""
     model, poses = posed.scene.pose_model, _poses(posed)
-    values = pose_energy(poses, posed.scene.pose_centres) if model is None else model.energy(poses)
+    values = pose_energy(poses, posed.scene.pose_centers) if model is None else model.energy(poses)
     return values, jnp.ones_like(values, dtype=bool)
 
 

@@ -1,4 +1,4 @@
-"""Drawn frames against seen ones (AnchorHOI L_reg): who is where, in which colour, how far away.
+"""Drawn frames against seen ones (AnchorHOI L_reg): who is where, in which color, how far away.
 
 All read `AnchorPosed.picture`, which is drawn once a step; T are its frames. Without pictures they cost
 nothing.
@@ -20,40 +20,40 @@ def rendered_masks(posed: AnchorPosed) -> tuple[Values, Mask]:
 
     Both sides count: what is drawn beside the mask, and what of the mask is left open.
     """
-    frames, picture = posed.scene.frames, posed.picture
-    if frames is None or picture is None:
+    frames, image = posed.scene.frames, posed.image
+    if frames is None or image is None:
         return _nothing(posed)
     count = len(posed.scene.people) + posed.scene.objects.object_count
     target = frames.target[..., :count]
-    away = picture.coverage[..., None] * picture.features[..., :count] - target
+    away = image.coverage[..., None] * image.features[..., :count] - target
     values = jnp.sum(away**2, axis=(1, 2)) / jnp.maximum(jnp.sum(target, axis=(1, 2)), 1.0)
     weights = frames.channel_weights[:, :count]
     return jnp.swapaxes(weights * values, 0, 1), jnp.swapaxes(weights > 0.0, 0, 1)
 
 
-def rendered_colours(posed: AnchorPosed) -> tuple[Values, Mask]:
-    """Squared difference of drawn and seen colours, mean over the drawn pixels, sum of channels. (3, T)
+def rendered_colors(posed: AnchorPosed) -> tuple[Values, Mask]:
+    """Squared difference of drawn and seen colors, mean over the drawn pixels, sum of channels. (3, T)
 
-    Colours are those of the meshes; what is behind them in the video is not known and not compared.
+    Colors are those of the meshes; what is behind them in the video is not known and not compared.
     """
-    frames, picture = posed.scene.frames, posed.picture
+    frames, image = posed.scene.frames, posed.image
     count = len(posed.scene.people) + posed.scene.objects.object_count
-    if frames is None or picture is None or frames.target.shape[-1] == count:
+    if frames is None or image is None or frames.target.shape[-1] == count:
         return _nothing(posed)
-    away = picture.features[..., count:] - frames.target[..., count:]
-    total = jnp.sum(picture.coverage, axis=(1, 2))[:, None]
-    values = jnp.sum(picture.coverage[..., None] * away**2, axis=(1, 2)) / jnp.maximum(total, 1.0)
+    away = image.features[..., count:] - frames.target[..., count:]
+    total = jnp.sum(image.coverage, axis=(1, 2))[:, None]
+    values = jnp.sum(image.coverage[..., None] * away**2, axis=(1, 2)) / jnp.maximum(total, 1.0)
     weights = frames.channel_weights[:, count:]
     return jnp.swapaxes(weights * values, 0, 1), jnp.swapaxes(weights > 0.0, 0, 1)
 
 
 def rendered_depth(posed: AnchorPosed, scale: Scale = DEPTH_RHO) -> tuple[Values, Mask]:
     """Drawn depth against that of the seen points, robust by pixel, mean by coverage. (1, T)"""
-    frames, picture = posed.scene.frames, posed.picture
-    if frames is None or picture is None:
+    frames, image = posed.scene.frames, posed.image
+    if frames is None or image is None:
         return _nothing(posed)
-    share = jnp.where(frames.depth_mask, picture.coverage, 0.0)
-    away = jnp.where(frames.depth_mask, picture.depth - frames.depth, 0.0)
+    share = jnp.where(frames.depth_mask, image.coverage, 0.0)
+    away = jnp.where(frames.depth_mask, image.depth - frames.depth, 0.0)
     total = jnp.sum(share, axis=(1, 2))
     values = jnp.sum(share * geman_mcclure(away**2, scale), axis=(1, 2))
     return (values / jnp.maximum(total, 1.0))[None], (total > 0.0)[None]

@@ -14,7 +14,7 @@ Mask = Bool[Array, "*entities frames"]
 
 
 def translation_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
-    """Moving: squared distance to the neighbours' mid-point. Static: to the previous frame. (O, T)"""
+    """Moving: squared distance to the neighbors' mid-point. Static: to the previous frame. (O, T)"""
     t = posed.translations
     bend = jnp.sum((t[:, 1:-1] - 0.5 * (t[:, :-2] + t[:, 2:])) ** 2, axis=-1)
     step = STATIC_FACTOR * jnp.sum((t[:, 1:] - t[:, :-1]) ** 2, axis=-1)
@@ -47,7 +47,7 @@ def translation_curvature(posed: PosedScene) -> Curvature:
 def rotation_curvature(posed: PosedScene) -> Curvature:
     """Of `rotation_smoothness`, for turns between frames well below 180 degrees.
 
-    There the turns add up like vectors, and the residual is omega_t minus its neighbours' mean.
+    There the turns add up like vectors, and the residual is omega_t minus its neighbors' mean.
     """
     return _tie_frames(posed.scene.objects.is_rotational, posed.scene.frame_count, slice(0, 3))
 

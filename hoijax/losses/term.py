@@ -34,8 +34,8 @@ class LossTerm:
     curvature: Callable[..., Curvature] | None = None
     """Called as `function`: curvature of the term summed over frames, for Newton steps; without it the term pulls by its
     gradient alone, which is right but may be slow."""
-    reads_pixel_neighbours: bool = False
-    """The function reads `Neighbours.nearest_sample`: only then are these kept up to date."""
+    reads_pixel_neighbors: bool = False
+    """The function reads `Neighbors.nearest_sample`: only then are these kept up to date."""
     scale: float | None = None
     """Default scale of the robust kernel, in the residual's unit; None: the function takes none."""
 

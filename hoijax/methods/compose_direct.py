@@ -44,7 +44,7 @@ def DirectRender(
     settings: ComposeSettings,
     pixel: float,
 ) -> Callable:
-    """`Render` of the posed avatar (painted `skin`) and the object (vertices in the world, faces, colours)."""
+    """`Render` of the posed avatar (painted `skin`) and the object (vertices in the world, faces, colors)."""
     vertices, faces, colors = thing
     object_samples = sample_mesh(vertices, faces, colors, 0.5 * pixel)
     count = int(person.vertices_rest.shape[0])

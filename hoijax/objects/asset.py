@@ -41,14 +41,14 @@ class Asset:
     sample_parts: Int32[np.ndarray, "S"]
 
     @property
-    def centre(self) -> Float32[np.ndarray, "3"]:
-        """Centre of the bounding box."""
+    def center(self) -> Float32[np.ndarray, "3"]:
+        """Center of the bounding box."""
         return (0.5 * (self.vertices.min(axis=0) + self.vertices.max(axis=0))).astype(np.float32)
 
     @property
     def radius(self) -> float:
-        """Largest distance of a vertex from the centre, in metres."""
-        return float(np.linalg.norm(self.vertices - self.centre, axis=1).max())
+        """Largest distance of a vertex from the center, in metres."""
+        return float(np.linalg.norm(self.vertices - self.center, axis=1).max())
 
     @property
     def extents(self) -> Float32[np.ndarray, "3"]:

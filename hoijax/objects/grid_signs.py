@@ -179,13 +179,15 @@ def fold_signs(
     origin = nodes[:-1, :-1, :-1][near]
     errors = np.zeros(guesses.shape[:2])
     for fraction in PROBES:
-        truth = np.sqrt(
+        ground_truth = np.sqrt(
             igl.point_mesh_squared_distance(origin + fraction * spacing, vertices, faces)[0]
         )
         weights = np.prod(
             [np.where(CORNERS[:, a], fraction[a], 1 - fraction[a]) for a in range(3)], axis=0
         )
-        errors = np.maximum(errors, np.abs(np.abs((guesses * corner_distance) @ weights) - truth))
+        errors = np.maximum(
+            errors, np.abs(np.abs((guesses * corner_distance) @ weights) - ground_truth)
+        )
     best = errors.argmin(axis=0)
     sides = np.ones((*shape, 8), np.int32)
     sides[near] = guesses[best, np.arange(len(best))].astype(np.int32)
@@ -195,4 +197,4 @@ def fold_signs(
 
 CORNERS = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 PROBES = np.array([[1, 1, 1], [1, 3, 3], [3, 1, 3], [3, 3, 1]]) / 4.0
-"""Where in a cell the guesses are tried: a tetrahedron around its centre."""
+"""Where in a cell the guesses are tried: a tetrahedron around its center."""

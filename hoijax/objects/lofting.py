@@ -59,7 +59,7 @@ def stack(
     return loft(np.stack(rings), labels)
 
 
-def slab(size: Sequence[float], centre: Sequence[float], corner: float, label: str) -> list[Piece]:
+def slab(size: Sequence[float], center: Sequence[float], corner: float, label: str) -> list[Piece]:
     """Upright slab (x, y, z sizes) with rounded upright edges and a small bevel above and below."""
     width, height, depth = size
     bevel = min(0.25 * height, 0.004)
@@ -73,7 +73,7 @@ def slab(size: Sequence[float], centre: Sequence[float], corner: float, label: s
         (narrow, height),
     ):
         ring = np.stack([outline[:, 0], np.full(len(outline), y), outline[:, 1]], axis=-1)
-        rings.append(ring + np.asarray(centre) - [0.0, height / 2, 0.0])
+        rings.append(ring + np.asarray(center) - [0.0, height / 2, 0.0])
     return loft(np.stack(rings), label)
 
 
@@ -120,7 +120,7 @@ def beam(
 
 
 def wheel(
-    centre: Sequence[float], radius: float, width: float, label: str, count: int = 16
+    center: Sequence[float], radius: float, width: float, label: str, count: int = 16
 ) -> list[Piece]:
     """Wheel with an axle along x and bevelled rims."""
     rim = min(0.2 * width, 0.3 * radius)
@@ -130,18 +130,18 @@ def wheel(
         (width / 2 - rim, radius),
         (width / 2, radius - rim),
     ]
-    return lathe_x(profile, [label] * 5, count, centre)
+    return lathe_x(profile, [label] * 5, count, center)
 
 
 def lathe_x(
     profile: Sequence[tuple[float, float]],
     labels: Sequence[str],
     count: int,
-    centre: Sequence[float] = (0.0, 0.0, 0.0),
+    center: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> list[Piece]:
-    """Surface of revolution about an axis along x through `centre`; profile rows are (x, radius)."""
+    """Surface of revolution about an axis along x through `center`; profile rows are (x, radius)."""
     rings = []
     for x, radius in profile:
         ring = circle(radius, count)
-        rings.append(np.stack([np.full(count, x), ring[:, 0], ring[:, 1]], axis=-1) + centre)
+        rings.append(np.stack([np.full(count, x), ring[:, 0], ring[:, 1]], axis=-1) + center)
     return loft(np.stack(rings), labels)

@@ -13,7 +13,7 @@ from hoijax.errors import UserError
 if TYPE_CHECKING:
     import trimesh
 
-UNLABELLED = "unlabelled"
+UNLABELED = "unlabelled"
 """Name of the sub-mesh that holds the faces of no part in a saved file."""
 
 PARTS_KEY = "hoijax_parts"
@@ -41,7 +41,7 @@ def write_mesh(
             continue
         used, local = np.unique(subset, return_inverse=True)
         mesh = trimesh.Trimesh(vertices[used], local.reshape(-1, 3), process=False)
-        label = UNLABELLED if part < 0 else part_names[part]
+        label = UNLABELED if part < 0 else part_names[part]
         scene.add_geometry(mesh, node_name=label, geom_name=label)
     payload = export_glb(scene)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def _part_names(labels: list[str], declared: Any) -> tuple[str, ...]:
     """
     if isinstance(declared, list) and all(isinstance(label, str) for label in declared):
         return tuple(declared)
-    distinct = tuple(dict.fromkeys(label for label in labels if label != UNLABELLED))
+    distinct = tuple(dict.fromkeys(label for label in labels if label != UNLABELED))
     return distinct if len(distinct) > 1 else ()
 
 

@@ -54,7 +54,7 @@ def join_pieces(
 
 
 def _weld(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Join vertices that coincide, so that neighbouring stretches of one surface share theirs."""
+    """Join vertices that coincide, so that neighboring stretches of one surface share theirs."""
     _, first, inverse = np.unique(
         np.round(vertices, 7), axis=0, return_index=True, return_inverse=True
     )

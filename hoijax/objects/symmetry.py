@@ -36,23 +36,23 @@ _STARTS, _SEARCH_POINTS, _TEST_POINTS = 2048, 192, 1024
 def find_symmetries(
     asset: Asset, tolerance: float = 0.03, respect_parts: bool = True
 ) -> Float[np.ndarray, "S 3 3"]:
-    """Rotations about `asset.centre`, in the object's frame, that map its surface onto itself.
+    """Rotations about `asset.center`, in the object's frame, that map its surface onto itself.
 
     A rotation counts when of the rotated surface samples 99 % lie within `tolerance` (a share of the
     radius) of the surface, and all lie within a third of it on average. With `respect_parts` every sample
     must find its own part there. The identity comes first; a continuous axis is sampled every 15 degrees
     (a ball: turns about the axes and an even spread). `T_world_object` composed with any of them from
-    the right, about the centre, looks the same.
+    the right, about the center, looks the same.
     """
     tables = jax.tree.map(jnp.asarray, build_distance_grids(asset))
     points, rows = _probe_points(asset, respect_parts, _TEST_POINTS)
-    centre, limit = jnp.asarray(asset.centre), tolerance * asset.radius
+    center, limit = jnp.asarray(asset.center), tolerance * asset.radius
 
     def fits(rotations: np.ndarray) -> Bool[np.ndarray, " N"]:
         if len(rotations) == 0:
             return np.zeros(0, bool)
         mean, high = _in_chunks(
-            lambda r: _misfits(tables, points, rows, centre, r), np.asarray(rotations, np.float32)
+            lambda r: _misfits(tables, points, rows, center, r), np.asarray(rotations, np.float32)
         )
         return (high <= limit) & (mean <= limit / 3.0)
 
@@ -60,7 +60,7 @@ def find_symmetries(
     if fits(starts).mean() > 0.98:
         return _sphere_group()
     coarse_points, coarse_rows = _probe_points(asset, respect_parts, _SEARCH_POINTS)
-    found = _search(tables, coarse_points, coarse_rows, centre, starts)
+    found = _search(tables, coarse_points, coarse_rows, center, starts)
     found = found[fits(found)]
     axes, inertia_axes = _likely_axes(asset)
     group = np.eye(3)[None]
@@ -72,7 +72,7 @@ def find_symmetries(
 
 def symmetric_angle_degrees(
     estimate: Float[np.ndarray, "*batch 3 3"],
-    truth: Float[np.ndarray, "*batch 3 3"],
+    ground_truth: Float[np.ndarray, "*batch 3 3"],
     symmetries: Float[np.ndarray, "S 3 3"],
 ) -> Float[np.ndarray, "*batch"]:
     """Angle between two rotations T_world_object modulo an object's symmetries, degrees.
@@ -80,8 +80,8 @@ def symmetric_angle_degrees(
     Sampled continuous axes count as continuous: turning about them costs nothing, and for a ball nothing
     does. `symmetries` come from `find_symmetries`.
     """
-    estimate, truth = np.asarray(estimate, np.float64), np.asarray(truth, np.float64)
-    relative = np.swapaxes(truth, -1, -2) @ estimate
+    estimate, ground_truth = np.asarray(estimate, np.float64), np.asarray(ground_truth, np.float64)
+    relative = np.swapaxes(ground_truth, -1, -2) @ estimate
     axes = continuous_axes(symmetries)
     if len(axes) > 1:
         return np.zeros(relative.shape[:-2])
@@ -109,23 +109,23 @@ def continuous_axes(symmetries: Float[np.ndarray, "S 3 3"]) -> Float[np.ndarray,
 def _probe_points(
     asset: Asset, respect_parts: bool, count: int
 ) -> tuple[Float[Array, "n 3"], Int[Array, " n"]]:
-    """Surface points about the centre and the grid each has to land on."""
+    """Surface points about the center and the grid each has to land on."""
     chosen = np.linspace(0, len(asset.samples) - 1, count).astype(int)
     rows = np.full(count, UNSIGNED)
     if respect_parts:
         parts = asset.sample_parts[chosen]
         rows = np.where(parts >= 0, FIRST_PART + parts, UNSIGNED)
-    return jnp.asarray(asset.samples[chosen] - asset.centre), jnp.asarray(rows, jnp.int32)
+    return jnp.asarray(asset.samples[chosen] - asset.center), jnp.asarray(rows, jnp.int32)
 
 
 @jax.jit
 def _misfits(
-    grids: DistanceGrids, points: Array, rows: Array, centre: Array, rotations: Array
+    grids: DistanceGrids, points: Array, rows: Array, center: Array, rotations: Array
 ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
     """Mean and 99th percentile of the distances of the rotated points to the surface."""
 
     def one(rotation: Array) -> tuple[Array, Array]:
-        distance = jnp.abs(query(grids, points @ rotation.T + centre, rows))
+        distance = jnp.abs(query(grids, points @ rotation.T + center, rows))
         worst = jax.lax.top_k(distance, points.shape[0] // 100 + 1)[0]
         return jnp.mean(distance), worst[-1]
 
@@ -134,13 +134,13 @@ def _misfits(
 
 @functools.partial(jax.jit, static_argnames="steps")
 def _refine(
-    grids: DistanceGrids, points: Array, rows: Array, centre: Array, rotations: Array, steps: int
+    grids: DistanceGrids, points: Array, rows: Array, center: Array, rotations: Array, steps: int
 ) -> Float[Array, "N 3 3"]:
     """Damped Gauss-Newton on the squared distances, all candidates at once (ICP without pairing)."""
 
     def step(rotation: Array, _: None) -> tuple[Array, None]:
         turned = points @ rotation.T
-        distance, slope = query_with_gradient(grids, turned + centre, rows)
+        distance, slope = query_with_gradient(grids, turned + center, rows)
         jacobian = jnp.cross(turned, slope)
         normal = jacobian.T @ jacobian
         damping = 1e-3 * jnp.trace(normal) + 1e-9
@@ -151,12 +151,12 @@ def _refine(
 
 
 def _search(
-    grids: DistanceGrids, points: Array, rows: Array, centre: Array, starts: np.ndarray
+    grids: DistanceGrids, points: Array, rows: Array, center: Array, starts: np.ndarray
 ) -> Float[np.ndarray, "N 3 3"]:
     """The most promising of evenly spread rotations, refined."""
-    mean, _ = _in_chunks(lambda r: _misfits(grids, points, rows, centre, r), starts)
+    mean, _ = _in_chunks(lambda r: _misfits(grids, points, rows, center, r), starts)
     best = np.argsort(mean)[:_CHUNK]
-    refined = _refine(grids, points, rows, centre, jnp.asarray(starts[best]), steps=12)
+    refined = _refine(grids, points, rows, center, jnp.asarray(starts[best]), steps=12)
     refined = np.asarray(refined, np.float64)
     return refined[np.isfinite(refined).all(axis=(1, 2))]
 
@@ -178,7 +178,7 @@ def _likely_axes(asset: Asset) -> tuple[Float[np.ndarray, "A 3"], Float[np.ndarr
     """Coordinate axes and their diagonals; the axes of inertia of the surface."""
     eye = np.eye(3)
     diagonals = np.array([eye[a] + s * eye[b] for a in range(3) for b in range(a) for s in (1, -1)])
-    _, inertia = np.linalg.eigh(np.cov((asset.samples - asset.centre).T.astype(np.float64)))
+    _, inertia = np.linalg.eigh(np.cov((asset.samples - asset.center).T.astype(np.float64)))
     return np.concatenate([eye, diagonals / np.sqrt(2.0)]), inertia.T
 
 

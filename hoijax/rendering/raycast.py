@@ -1,7 +1,7 @@
 """Ray-cast pictures of posed meshes on the CPU: depth, instance and part masks, normals (embree).
 
 No display, no OpenGL. One picture is one embree scene of all meshes merged; `hoijax.rendering.shading`
-turns it into colours.
+turns it into colors.
 """
 
 from collections.abc import Sequence
@@ -147,7 +147,7 @@ def corner_normals(
 def cast(
     meshes: Sequence[RenderMesh], camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]
 ) -> CastImage:
-    """Cast one ray through every pixel centre. An empty list of meshes gives an empty picture.
+    """Cast one ray through every pixel center. An empty list of meshes gives an empty picture.
 
     Raises UserError for vertices that are not finite and parts or instances beyond 8 bits.
     """
@@ -203,8 +203,8 @@ def _pixels_that_may_hit(vertices_camera: np.ndarray, camera: PinholeCamera) -> 
         return np.zeros(0, np.int64)
     lower, upper = np.zeros(2, int), np.array([camera.width, camera.height])
     if vertices_camera[:, 2].min() > 1e-3:  # else something reaches behind the camera
-        focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
-        uv = vertices_camera[:, :2] / vertices_camera[:, 2:] * focal + centre
+        focal, center = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
+        uv = vertices_camera[:, :2] / vertices_camera[:, 2:] * focal + center
         lower, upper = (
             np.clip(edge, 0, upper).astype(int) for edge in (uv.min(0) - 1, uv.max(0) + 2)
         )

@@ -1,4 +1,4 @@
-"""Colours for a cast picture: soft light, shadows, a checkered ground that lets heights be judged."""
+"""Colors for a cast picture: soft light, shadows, a checkered ground that lets heights be judged."""
 
 from dataclasses import dataclass
 
@@ -33,8 +33,8 @@ class Backdrop:
     to_ground: Float[ndarray, "N"]
     """Ray parameter at which each pixel meets the ground, infinity where it does not."""
     color: Float[ndarray, "N 3"]
-    """Linear colour of the empty scene."""
-    picture: UInt8[ndarray, "N 3"]
+    """Linear color of the empty scene."""
+    image: UInt8[ndarray, "N 3"]
     """The same as shown."""
     ground_color: Float[ndarray, "N 3"]
     """The part of it that shadows take away from: lit ground, less the fade into the sky."""
@@ -89,13 +89,13 @@ def shade(cast: CastImage, backdrop: Backdrop | None = None) -> UInt8[ndarray, "
     shadow = backdrop.key_share[ground] * SHADOW_DEPTH * (1 - lit[len(mesh) :])
     taken = 1 - (1 - shadow) * _contact(cast.scene, ground_points)
     ground_color = backdrop.color[ground] - backdrop.ground_color[ground] * taken[:, None]
-    picture = backdrop.picture.copy()
-    picture[mesh], picture[ground] = _shown(mesh_color), _shown(ground_color)
-    return picture.reshape(*cast.depth.shape, 3)
+    image = backdrop.image.copy()
+    image[mesh], image[ground] = _shown(mesh_color), _shown(ground_color)
+    return image.reshape(*cast.depth.shape, 3)
 
 
 def _shown(linear: np.ndarray) -> np.ndarray:
-    """Linear colours as 8-bit sRGB."""
+    """Linear colors as 8-bit sRGB."""
     return SRGB[(np.clip(linear, 0, 1) * (len(SRGB) - 1)).astype(np.uint16)]
 
 
@@ -157,7 +157,7 @@ def _lit_share(
 
 
 def _tiles(points: np.ndarray) -> np.ndarray:
-    """(N, 3) ground colour: half-metre tiles."""
+    """(N, 3) ground color: half-metre tiles."""
     cells = np.floor(points[:, [0, 2]] / TILE).astype(np.int64)
     is_dark = (cells.sum(-1) % 2).astype(bool)
     return np.where(is_dark[:, None], GROUND_DARK, GROUND_LIGHT)

@@ -1,7 +1,7 @@
 """Differentiable pictures of posed meshes in JAX: coverage, depth and any features, for small images.
 
 Points are spread over the surface once, on the host. In a picture each of them stands for a bit of projected
-area, which it gives to the four pixel centres around it (a tent of one pixel). Summed over the front faces
+area, which it gives to the four pixel centers around it (a tent of one pixel). Summed over the front faces
 that is the covered share of a pixel, antialiased, and its gradient is exact where it matters: at silhouettes.
 Inside, the sum is saturated. Depth and features are means over the points that are nearest to the camera, with
 weights that fall off behind the nearest one. Only gathers, scatters and elementwise work: static shapes, no
@@ -20,7 +20,7 @@ from hoijax.geometry.camera import NEAR
 
 DEPTH_FALL = 0.02
 """Metres behind the nearest point of a pixel at which a point counts 1 / e."""
-MOST_HALVINGS = 24
+MAX_HALVINGS = 24
 SATURATION = 1.0
 """Summed area at which a pixel counts as fully covered is one over this."""
 
@@ -33,7 +33,7 @@ class SurfaceSamples:
         corners: (S, 3) vertices of the triangle that each point lies on.
         barycentric: (S, 3) place of the point in it.
         share: (S,) area that the point stands for, as a multiple of its triangle's.
-        features: (S, C) what is painted there: colours, one-hot instances.
+        features: (S, C) what is painted there: colors, one-hot instances.
     """
 
     corners: Int[Array | np.ndarray, "... S 3"]
@@ -91,7 +91,7 @@ def _bisect(
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 3 3"]]:
     """Halve the longest edge of triangles until none is longer: face and barycentric corners of the pieces."""
     face, corners = kept, np.broadcast_to(np.eye(3), (len(kept), 3, 3))
-    for _ in range(MOST_HALVINGS):
+    for _ in range(MAX_HALVINGS):
         places = corners @ triangles[face]
         edges = np.linalg.norm(places - np.roll(places, -1, axis=1), axis=2)
         split = edges.max(1) > longest
@@ -115,7 +115,7 @@ def _merge_tiny(
     area: np.ndarray,
     spacing: float,
 ) -> Float[np.ndarray, " F"]:
-    """Area (F,) that each face stands for: its own, its neighbours' too, or zero (`sums` of corners)."""
+    """Area (F,) that each face stands for: its own, its neighbors' too, or zero (`sums` of corners)."""
     middle = sums / 3.0
     cell = np.floor(middle / spacing).astype(int)
     direction = np.abs(normal).argmax(1) * 2 + (
@@ -126,8 +126,8 @@ def _merge_tiny(
     _, group = np.unique(key, axis=0, return_inverse=True)
     group = group.reshape(-1)
     total = np.bincount(group, area)
-    centre = np.stack([np.bincount(group, area * middle[:, i]) for i in range(3)], axis=-1)
-    off = np.linalg.norm(middle - (centre / np.maximum(total, 1e-20)[:, None])[group], axis=1)
+    center = np.stack([np.bincount(group, area * middle[:, i]) for i in range(3)], axis=-1)
+    off = np.linalg.norm(middle - (center / np.maximum(total, 1e-20)[:, None])[group], axis=1)
     off = np.where(area > 0.3 * (total / np.bincount(group))[group], off, np.inf)  # no slivers
     order = np.lexsort((off, group))
     first = order[np.unique(group[order], return_index=True)[1]]
@@ -213,7 +213,7 @@ def _project(samples, vertices_world, intrinsics, T_world_camera):
 
 
 def _tent(pixel: Float[Array, "S 2"], height: int, width: int) -> tuple[Array, Array]:
-    """Flat indices of the four pixel centres around each point, (S, 4), and their shares.
+    """Flat indices of the four pixel centers around each point, (S, 4), and their shares.
 
     Pixels beside the picture become index height * width.
     """

@@ -12,7 +12,7 @@ from hoijax.affordance.contact_table import ContactKind, ContactTable, compile_c
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.parts import BODY_PARTS, part_vertex_indices
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
-from hoijax.bundle.schema import Truth
+from hoijax.bundle.schema import GroundTruth
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid, invert_rigid
 from hoijax.objects.distance_grid import (
@@ -37,9 +37,11 @@ BODY_JOINTS = 22
 FIELD_SAMPLES = 1024  # object samples whose depth in the body is measured
 
 
-def evaluate(result: Result, body: SkinnedBody, truth: Truth | None = None) -> dict[str, float]:
+def evaluate(
+    result: Result, body: SkinnedBody, ground_truth: GroundTruth | None = None
+) -> dict[str, float]:
     """Metrics of a result's winner by name, thresholds in the names; see `Evaluator.measure`."""
-    return Evaluator(result, body, truth).measure(result.winner)
+    return Evaluator(result, body, ground_truth).measure(result.winner)
 
 
 class Evaluator:
@@ -53,20 +55,20 @@ class Evaluator:
         self,
         result: Result,
         body: SkinnedBody,
-        truth: Truth | None = None,
+        ground_truth: GroundTruth | None = None,
         grids: tuple[DistanceGrids, ...] | None = None,
         symmetries: tuple[Float[ndarray, "S 3 3"], ...] | None = None,
     ) -> None:
-        self.result, self.body, self.truth = result, body, truth
+        self.result, self.body, self.ground_truth = result, body, ground_truth
         self._grids, self._symmetries = grids, symmetries
         self._candidate = result.winner
         self._bodies: dict[int, tuple[ndarray, ndarray]] = {}
         self._true_joints: ndarray | None = None
         shape = (len(result.assets), result.frame_count)
-        if truth is not None and truth.Ts_world_object.shape[:2] != shape:
+        if ground_truth is not None and ground_truth.Ts_world_object.shape[:2] != shape:
             raise UserError(
-                f"the truth has {truth.Ts_world_object.shape[0]} objects and "
-                f"{truth.Ts_world_object.shape[1]} frames, the result {shape[0]} and {shape[1]}; "
+                f"the truth has {ground_truth.Ts_world_object.shape[0]} objects and "
+                f"{ground_truth.Ts_world_object.shape[1]} frames, the result {shape[0]} and {shape[1]}; "
                 "evaluate a result with the bundle it was solved from"
             )
         self.table: ContactTable = compile_contacts(
@@ -80,7 +82,7 @@ class Evaluator:
         object_diversity (over all candidates), jerk, foot skate, ground penetration. With a truth:
         translation_cm, rotation_deg (median over frames, modulo symmetries), adds_cm (median),
         contact precision, recall and F1, mpjpe_mm and pa_mpjpe_mm (22 body joints, means over frames
-        and people). Where bodies were optimised: how deep objects are in bodies. With several objects these are means over the objects, and
+        and people). Where bodies were optimized: how deep objects are in bodies. With several objects these are means over the objects, and
         each object's own follow as `name/object`. Metres, centimetres, degrees as the names say.
         """
         self._candidate = candidate
@@ -89,8 +91,8 @@ class Evaluator:
         values = self._contact_values(poses, edges) | self._motion_values(poses)
         if self.result.candidate_body_rotations is not None:
             values |= self._object_in_body(poses)
-        if self.truth is not None:
-            values |= self._truth_values(poses, edges, self.truth)
+        if self.ground_truth is not None:
+            values |= self._truth_values(poses, edges, self.ground_truth)
         return values
 
     def object_poses(self, candidate: int) -> Float[ndarray, "O T 4 4"]:
@@ -205,10 +207,10 @@ class Evaluator:
             "object_in_body_share": 1.0 - metrics.noncollision(signed),
         }
 
-    def _joint_values(self, truth: Truth) -> dict[str, float]:
+    def _joint_values(self, ground_truth: GroundTruth) -> dict[str, float]:
         """Joint errors against the truth's bodies, which may have other bone lengths."""
         if self._true_joints is None:
-            self._true_joints = _truth_joints(self.body, truth)[:, :, :BODY_JOINTS]
+            self._true_joints = _truth_joints(self.body, ground_truth)[:, :, :BODY_JOINTS]
         true = self._true_joints
         joints = self.bodies[1][:, :, :BODY_JOINTS]
         if true.shape != joints.shape:
@@ -253,12 +255,14 @@ class Evaluator:
         finite = [poses for poses in candidates if np.isfinite(poses).all()]
         return metrics.object_diversity(np.stack([_moved(samples, poses) for poses in finite]))
 
-    def _truth_values(self, poses: ndarray, edges: ndarray, truth: Truth) -> dict[str, float]:
+    def _truth_values(
+        self, poses: ndarray, edges: ndarray, ground_truth: GroundTruth
+    ) -> dict[str, float]:
         values: dict[str, float] = {}
         rows = []
         for o, asset in enumerate(self.result.assets):
-            true = truth.Ts_world_object[o]
-            translation = metrics.translation_errors_cm(poses[o], true, asset.centre)
+            true = ground_truth.Ts_world_object[o]
+            translation = metrics.translation_errors_cm(poses[o], true, asset.center)
             rotation = metrics.rotation_errors_deg(
                 poses[o, :, :3, :3], true[:, :3, :3], self.symmetries[o]
             )
@@ -269,10 +273,10 @@ class Evaluator:
         if len(rows) > 1:
             for asset, row in zip(self.result.assets, rows, strict=True):
                 values |= {f"{n}/{asset.name}": v for n, v in zip(names, row, strict=True)}
-        values |= self._joint_values(truth)
+        values |= self._joint_values(ground_truth)
         touches: Bool[ndarray, "E T"] = edges <= CONTACT_THRESHOLD
-        if truth.edge_contact.shape == touches.shape:
-            found = metrics.contact_detection(touches, truth.edge_contact)
+        if ground_truth.edge_contact.shape == touches.shape:
+            found = metrics.contact_detection(touches, ground_truth.edge_contact)
             values |= {
                 "contact_precision@5cm": found.precision,
                 "contact_recall@5cm": found.recall,
@@ -309,13 +313,13 @@ def _joints(
     return jax.vmap(shaped.pose_joints)(rotations, translations)[..., :3, 3]
 
 
-def _truth_joints(body: SkinnedBody, truth: Truth) -> Float[ndarray, "P T 55 3"]:
+def _truth_joints(body: SkinnedBody, ground_truth: GroundTruth) -> Float[ndarray, "P T 55 3"]:
     constants = jax.tree.map(jnp.asarray, body)
     people = zip(
-        truth.body_betas,
-        truth.body_rest_joints,
-        truth.body_rotations,
-        truth.body_translations,
+        ground_truth.body_betas,
+        ground_truth.body_rest_joints,
+        ground_truth.body_rotations,
+        ground_truth.body_translations,
         strict=True,
     )
     return np.stack(

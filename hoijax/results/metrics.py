@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-CENTIMETRES = 100.0
+CENTIMETERS = 100.0
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ def noncollision(signed_distance: Float[ndarray, "T V"]) -> float:
 def penetration_mean_cm(signed_distance: Float[ndarray, "T V"]) -> float:
     """Mean depth of the vertices that are inside, over all frames; 0 where none is."""
     inside = signed_distance < 0
-    return float(-signed_distance[inside].mean() * CENTIMETRES) if inside.any() else 0.0
+    return float(-signed_distance[inside].mean() * CENTIMETERS) if inside.any() else 0.0
 
 
 def penetration_deepest_cm(signed_distance: Float[ndarray, "T V"]) -> float:
     """Depth of the deepest vertex of every frame (0 where none is inside), averaged over frames."""
-    return float(np.maximum(-signed_distance.min(axis=1), 0).mean() * CENTIMETRES)
+    return float(np.maximum(-signed_distance.min(axis=1), 0).mean() * CENTIMETERS)
 
 
 def contact_share(signed_distance: Float[ndarray, "T V"], threshold: float = 0.0) -> float:
@@ -60,10 +60,10 @@ def contact_detection(predicted: Bool[ndarray, "E T"], true: Bool[ndarray, "E T"
 
 
 def object_smoothness(points_world: Float[ndarray, "T N 3"]) -> float:
-    """Mean distance in metres of an object's points from the mid-point of their neighbours in time.
+    """Mean distance in metres of an object's points from the mid-point of their neighbors in time.
 
     Points are surface samples, so that turning counts; steady motion along a line scores 0. A clip of
-    fewer than three frames has no neighbours and scores 0.
+    fewer than three frames has no neighbors and scores 0.
     """
     if len(points_world) < 3:
         return 0.0
@@ -85,12 +85,12 @@ def object_diversity(points_world: Float[ndarray, "K T N 3"]) -> float:
 def translation_errors_cm(
     Ts_estimate: Float[ndarray, "T 4 4"],
     Ts_true: Float[ndarray, "T 4 4"],
-    centre: Float[ndarray, "3"],
+    center: Float[ndarray, "3"],
 ) -> Float[ndarray, "T"]:
-    """Distance between the object's centres in every frame; symmetries leave the centre in place."""
-    difference = (Ts_estimate[:, :3, :3] - Ts_true[:, :3, :3]) @ centre
+    """Distance between the object's centers in every frame; symmetries leave the center in place."""
+    difference = (Ts_estimate[:, :3, :3] - Ts_true[:, :3, :3]) @ center
     difference = difference + Ts_estimate[:, :3, 3] - Ts_true[:, :3, 3]
-    return np.linalg.norm(difference, axis=-1) * CENTIMETRES
+    return np.linalg.norm(difference, axis=-1) * CENTIMETERS
 
 
 def rotation_errors_deg(
@@ -132,7 +132,7 @@ def adds_cm(
     Ts_estimate_true = np.linalg.inv(Ts_estimate.astype(np.float64)) @ Ts_true
     moved = chosen @ Ts_estimate_true[:, :3, :3].swapaxes(-1, -2) + Ts_estimate_true[:, None, :3, 3]
     distance, _ = tree.query(moved.reshape(-1, 3))
-    return distance.reshape(len(moved), -1).mean(axis=1) * CENTIMETRES
+    return distance.reshape(len(moved), -1).mean(axis=1) * CENTIMETERS
 
 
 def mpjpe_mm(joints: Float[ndarray, "T J 3"], true: Float[ndarray, "T J 3"]) -> float:
@@ -159,7 +159,7 @@ def foot_skate_cm_s(feet_world: Float[ndarray, "T N 3"], fps: float, height: flo
     if not planted.any():
         return 0.0
     steps = np.linalg.norm(np.diff(feet_world[..., [0, 2]], axis=0), axis=-1)
-    return float(steps[planted].mean() * fps * CENTIMETRES)
+    return float(steps[planted].mean() * fps * CENTIMETERS)
 
 
 def jerk_m_s3(points_world: Float[ndarray, "T N 3"], fps: float) -> float:
@@ -171,4 +171,4 @@ def jerk_m_s3(points_world: Float[ndarray, "T N 3"], fps: float) -> float:
 
 def ground_penetration_cm(points_world: Float[ndarray, "T N 3"]) -> float:
     """Depth of the lowest point below the ground y = 0 (0 where none is below), mean over frames."""
-    return float(np.maximum(-points_world[..., 1].min(axis=1), 0).mean() * CENTIMETRES)
+    return float(np.maximum(-points_world[..., 1].min(axis=1), 0).mean() * CENTIMETERS)

@@ -12,7 +12,7 @@ from hoijax.bodies.low_poly import low_poly
 from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.bundle.observations import Observations
 from hoijax.geometry.camera import NEAR
-from hoijax.geometry.camera_motion import settle_camera
+from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.asset import Asset
 from hoijax.rendering.soft_raster import join_samples, sample_mesh
@@ -37,9 +37,9 @@ def stage_frames(
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     settings: AnchorSettings,
 ) -> SeenFrames:
-    """Everything of SeenFrames, without colours. skin: coarse rest mesh of every person."""
-    o, width = observations, settings.picture_width
-    chosen = np.arange(0, o.frame_count, settings.picture_every)
+    """Everything of SeenFrames, without colors. skin: coarse rest mesh of every person."""
+    o, width = observations, settings.render_width
+    chosen = np.arange(0, o.frame_count, settings.image_every)
     people, objects = o.person_count, o.object_count
     step = max(o.image_size[1] // width, 1)
     masks = _shrunk(o.instance_ids[chosen], people + objects, step)
@@ -51,7 +51,7 @@ def stage_frames(
         counts.append(len(vertices))
     points, owners = [], []
     for i, asset in enumerate(assets):
-        vertices = asset.vertices - asset.centre
+        vertices = asset.vertices - asset.center
         features = _one_hot(people + i, people + objects, len(asset.faces))
         drawn = sample_mesh(vertices, asset.faces, features, CELL)
         used, renumbered = np.unique(drawn.corners, return_inverse=True)
@@ -60,7 +60,7 @@ def stage_frames(
         counts.append(len(used))
         points.append(vertices[used])
         owners.append(np.full(len(used), i, np.int32))
-    Ts_world_camera = settle_camera(np.asarray(o.Ts_world_camera)).astype(np.float32)
+    Ts_world_camera = average_static_camera(np.asarray(o.Ts_world_camera)).astype(np.float32)
     intrinsics = np.array(o.intrinsics, np.float32)[chosen]
     intrinsics[:, :2] /= step
     depth, depth_mask = seen_depth(o, Ts_world_pointmap, Ts_world_camera, masks.shape[1:3])
@@ -118,21 +118,21 @@ def seen_depth(
     return (total / np.maximum(count, 1.0)).astype(np.float32), count > 0.0
 
 
-def with_colours(
+def with_colors(
     frames: SeenFrames, posed: AnchorPosed, video: UInt8[ndarray, "T H W 3"]
 ) -> SeenFrames:
     """The meshes painted from a clip as they are posed now, and the clip as further channels.
 
-    Every drawn point takes the mean colour of the pixels in which it is the nearest thing and its instance
+    Every drawn point takes the mean color of the pixels in which it is the nearest thing and its instance
     was seen (what was tracked wrong is not painted like its background); points that are never seen take
-    the mean of their instance. (The paper's avatar has learned colours instead.)
+    the mean of their instance. (The paper's avatar has learned colors instead.)
     """
     t, h, w = frames.depth.shape
     small = _resized(video[np.asarray(frames.chosen)], h, w)
     instances = frames.target.shape[-1]
-    seen, colour = _seen_colours(frames, posed, jnp.asarray(small))
+    seen, color = _observed_colors(frames, posed, jnp.asarray(small))
     weight = np.asarray(seen.sum(axis=0))[:, None]
-    total = np.asarray(jnp.einsum("ts,tsc->sc", seen, colour))
+    total = np.asarray(jnp.einsum("ts,tsc->sc", seen, color))
     owner = np.asarray(frames.samples.features).argmax(axis=-1)
     painted = np.zeros_like(total)
     for i in range(instances):
@@ -152,7 +152,7 @@ def with_colours(
 
 
 def _resized(video: UInt8[ndarray, "T H W 3"], h: int, w: int) -> Float[ndarray, "T {h} {w} 3"]:
-    """Colours 0 to 1 at the middle of every small pixel's own block, averaged."""
+    """Colors 0 to 1 at the middle of every small pixel's own block, averaged."""
     rows = np.linspace(0, video.shape[1], h + 1).astype(int)
     columns = np.linspace(0, video.shape[2], w + 1).astype(int)
     summed = np.add.reduceat(video.astype(np.float64), rows[:-1], axis=1)
@@ -162,11 +162,11 @@ def _resized(video: UInt8[ndarray, "T H W 3"], h: int, w: int) -> Float[ndarray,
 
 
 @jax.jit
-def _seen_colours(
+def _observed_colors(
     frames: SeenFrames, posed: AnchorPosed, small: Float[Array, "T h w 3"]
 ) -> tuple[Float[Array, "T S"], Float[Array, "T S 3"]]:
-    """Whether a drawn point is the nearest thing in its pixel, and that pixel's colour."""
-    picture, samples = posed.picture, frames.samples
+    """Whether a drawn point is the nearest thing in its pixel, and that pixel's color."""
+    picture, samples = posed.image, frames.samples
     assert picture is not None
     h, w = frames.depth.shape[1:]
 
@@ -197,7 +197,7 @@ def with_depth(
     frames: SeenFrames, observations: Observations, Ts_world_pointmap: Float[ndarray, "T 4 4"]
 ) -> SeenFrames:
     """The pictures with depths of point maps that were aligned again."""
-    cameras = settle_camera(np.asarray(observations.Ts_world_camera)).astype(np.float32)
+    cameras = average_static_camera(np.asarray(observations.Ts_world_camera)).astype(np.float32)
     height, width = frames.depth.shape[1:]
     depth, mask = seen_depth(observations, Ts_world_pointmap, cameras, (height, width))
     chosen = np.asarray(frames.chosen)

@@ -14,7 +14,7 @@ from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
-from hoijax.bodies.pose_prior import prior_centres
+from hoijax.bodies.pose_prior import prior_centers
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bodies.vposer import load_vposer
 from hoijax.bundle.observations import Observations
@@ -200,7 +200,7 @@ def stage_anchor(
     rows = int(objects.edges.source.shape[0])
     vertices, person, of_body = edge_ends(table, subset, rows, settings.contact_points)
     posed, frames = subset.indices, None
-    if settings.picture_width:
+    if settings.render_width:
         # Of the mean body: everybody's drawn skin is then the same vertices, and shares programs.
         drawn, faces = drawn_skin(body.shape(jnp.zeros(body.shape_directions.shape[-1])))
         posed = np.concatenate([posed, drawn])
@@ -213,7 +213,7 @@ def stage_anchor(
         people=tuple(one.subset(posed) for one in shaped),
         fields=fields,
         fixed_rotations=axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32)),
-        pose_centres=jnp.asarray(pose_centres(o, settings.body_start)),
+        pose_centers=jnp.asarray(pose_centers(o, settings.body_start)),
         edge_vertices=jnp.asarray(vertices),
         edge_person=jnp.asarray(person),
         edge_of_body=jnp.asarray(of_body),
@@ -227,11 +227,11 @@ def stage_anchor(
     return scene, subset
 
 
-def pose_centres(o: Observations, body_start: str) -> Float[ndarray, "P T R 22 3"]:
-    """Centres of the pose prior; the bundle's estimate is one unless the bodies start without it."""
+def pose_centers(o: Observations, body_start: str) -> Float[ndarray, "P T R 22 3"]:
+    """Centers of the pose prior; the bundle's estimate is one unless the bodies start without it."""
     known = body_start in ESTIMATE_STARTS
     estimates = np.asarray(o.body_rotations)[:, :, :22] if known else [None] * o.person_count
-    return np.stack([prior_centres(o.frame_count, estimate) for estimate in estimates])
+    return np.stack([prior_centers(o.frame_count, estimate) for estimate in estimates])
 
 
 def padded(frames: SeenFrames) -> SeenFrames:

@@ -82,13 +82,13 @@ def stack_grids(assets: tuple[Asset, ...], resolution: int) -> tuple[DistanceGri
 def object_constants(
     assets: tuple[Asset, ...], table: ContactTable, first_grid: ndarray, seed: int
 ) -> ObjectConstants:
-    """Centred surface samples in random order (so that a prefix is a uniform subsample)."""
+    """Centerd surface samples in random order (so that a prefix is a uniform subsample)."""
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(asset.samples)) for asset in assets]
     pairs = list(zip(assets, orders, strict=True))
     return ObjectConstants(
-        centres=jnp.asarray(np.stack([a.centre for a in assets])),
-        samples=jnp.asarray(np.stack([a.samples[order] - a.centre for a, order in pairs])),
+        centers=jnp.asarray(np.stack([a.center for a in assets])),
+        samples=jnp.asarray(np.stack([a.samples[order] - a.center for a, order in pairs])),
         sample_parts=jnp.asarray(np.stack([a.sample_parts[order] for a, order in pairs])),
         first_grid=jnp.asarray(first_grid),
         is_translational=jnp.asarray(table.object_is_translational),
@@ -97,7 +97,7 @@ def object_constants(
 
 
 def mask_distances(instance_ids: ndarray, persons: int, objects: int) -> Float[ndarray, "O T h w"]:
-    """Pixels to each object's mask or to anything that may hide it, at the centres of coarse cells.
+    """Pixels to each object's mask or to anything that may hide it, at the centers of coarse cells.
 
     One pixel beside the mask still costs nothing: boundaries flicker by that much.
     """
@@ -254,7 +254,7 @@ def _smaller_to_larger(table: ContactTable, e: int, assets: tuple[Asset, ...]):
     for o, part in ends:
         asset = assets[o]
         own = asset.samples[asset.sample_parts == part]
-        clouds.append((own if len(own) else asset.samples) - asset.centre)
+        clouds.append((own if len(own) else asset.samples) - asset.center)
     extents = [float(np.prod(np.ptp(cloud, axis=0) + 0.01)) for cloud in clouds]
     small = int(np.argmin(extents))
     source, (target, part) = ends[small][0], ends[1 - small]

@@ -7,7 +7,7 @@ from numpy import ndarray
 
 from hoijax.bundle.observations import Observations
 from hoijax.geometry.bilinear import pack_corners
-from hoijax.geometry.camera_motion import settle_camera
+from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.transforms import invert_rigid
 from hoijax.scene.build_objects import mask_distances
 from hoijax.scene.interaction import SeenPeople
@@ -30,7 +30,7 @@ def seen_people(
     weights = mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)
     swapped = _people_as_objects(o.instance_ids, o.person_count, o.object_count)
     distances = mask_distances(swapped, o.object_count, o.person_count)
-    cameras = settle_camera(np.asarray(o.Ts_world_camera))
+    cameras = average_static_camera(np.asarray(o.Ts_world_camera))
     return SeenPeople(
         keypoints=jnp.asarray(keypoints),
         Ts_camera_world=jnp.asarray(invert_rigid(cameras), jnp.float32),

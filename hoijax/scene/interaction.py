@@ -21,7 +21,7 @@ from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.geometry.transforms import transform_points
 from hoijax.rendering.soft_raster import Picture, SurfaceSamples, render
 from hoijax.scene.joints import ObjectJoints, jointed
-from hoijax.scene.objects import Neighbours, PosedScene, Scene, Unknowns, pose_scene
+from hoijax.scene.objects import Neighbors, PosedScene, Scene, Unknowns, pose_scene
 
 FACE_COUNT = 5
 """A person's subset of the skin starts with the five face keypoints, then the samples of its field."""
@@ -36,7 +36,7 @@ class ContactPairs:
     """Index into the person's subset of the skin."""
     object: Int[Array, " R"]
     point: Float[Array, "R 3"]
-    """In the object's centred frame."""
+    """In the object's centerd frame."""
     edge: Int[Array, " R"]
     """Row of the contact table whose state says in which frames the pair touches."""
     share: Float[Array, " R"]
@@ -61,14 +61,14 @@ class SeenPeople:
 class SeenFrames:
     """Small pictures of some frames, and the coarse meshes that are drawn to be like them.
 
-    Channels: one per instance (people, then objects) that is 1 where it is seen, then the colours red,
+    Channels: one per instance (people, then objects) that is 1 where it is seen, then the colors red,
     green, blue in 0 to 1, where there is a video.
     """
 
     samples: SurfaceSamples
     """On the drawn vertices: of all people, one after the other, then of all objects."""
     object_vertices: Float[Array, "n 3"]
-    """Centred frame of their object."""
+    """Centerd frame of their object."""
     vertex_object: Int[Array, " n"]
     chosen: Int[Array, " T"]
     """Frames of the clip that have a picture; T is their number here."""
@@ -95,7 +95,7 @@ class AnchorScene:
     fields: tuple[BodyField, ...]
     fixed_rotations: Float[Array, "P T 55 3 3"]
     """Local rotations of the joints that are not unknowns."""
-    pose_centres: Float[Array, "P T R 22 3"]
+    pose_centers: Float[Array, "P T R 22 3"]
     """Of the mixture that is the pose prior."""
     edge_vertices: Int[Array, "E 2 C"]
     """Subset vertices of the body end of each contact edge."""
@@ -126,10 +126,10 @@ class AnchorUnknowns:
 
 
 @flax.struct.dataclass
-class AnchorNeighbours:
+class AnchorNeighbors:
     """Look-ups refreshed every few steps."""
 
-    objects: Neighbours
+    objects: Neighbors
     nearest_vertex: Int[Array, "P T M"]
     """Skin vertex nearest to each seen point of a person."""
     active_samples: Int[Array, "O P T A"]
@@ -148,10 +148,10 @@ class AnchorPosed:
     rotations: Float[Array, "P T 55 3 3"]
     Ts_world_joint: Float[Array, "P T 55 4 4"]
     keypoints_world: Float[Array, "P T 18 3"]
-    neighbours: AnchorNeighbours
+    neighbors: AnchorNeighbors
     drawn_vertices: Float[Array, "F v 3"] | None = None
     """Vertices of the coarse meshes in the world, in the chosen of `scene.frames`."""
-    picture: Picture | None = None
+    image: Picture | None = None
     """Those frames, drawn, (T, h, w)."""
     joint_values: Float[Array, "D T"] | None = None
 
@@ -193,7 +193,7 @@ def object_unknowns(scene: AnchorScene, unknowns: AnchorUnknowns) -> Unknowns:
     own = Unknowns(unknowns.object_rotation_6d, unknowns.object_translation)
     if scene.joints is None or unknowns.joint_values is None:
         return own
-    return jointed(scene.joints, scene.objects.objects.centres, own, unknowns.joint_values)
+    return jointed(scene.joints, scene.objects.objects.centers, own, unknowns.joint_values)
 
 
 def local_rotations(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array, "P T 55 3 3"]:
@@ -203,7 +203,7 @@ def local_rotations(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array
 
 
 def pose_anchor(
-    scene: AnchorScene, unknowns: AnchorUnknowns, neighbours: AnchorNeighbours
+    scene: AnchorScene, unknowns: AnchorUnknowns, neighbors: AnchorNeighbors
 ) -> AnchorPosed:
     """Pose bodies and objects once; losses receive the result and cannot recompute it."""
     rotations = local_rotations(scene, unknowns)
@@ -221,7 +221,7 @@ def pose_anchor(
         ]
     )
     objects = pose_scene(
-        with_bodies(scene, vertices), object_unknowns(scene, unknowns), neighbours.objects
+        with_bodies(scene, vertices), object_unknowns(scene, unknowns), neighbors.objects
     )
     frames = scene.frames
     corners = None if frames is None else drawn_vertices(frames, drawn_skin, objects)
@@ -231,7 +231,7 @@ def pose_anchor(
         rotations,
         jnp.stack([jnp.asarray(body.Ts_world_joint) for body in posed]),
         keypoints,
-        neighbours,
+        neighbors,
         corners,
         None if frames is None or corners is None else draw(frames, corners),
         unknowns.joint_values,

@@ -60,11 +60,11 @@ def _lever(joint: Joint, child: Asset) -> float:
 
 def jointed(
     joints: ObjectJoints,
-    centres: Float[Array, "O 3"],
+    centers: Float[Array, "O 3"],
     free: Unknowns,
     values: Float[Array, "D T"],
 ) -> Unknowns:
-    """Poses (centred frames) with the children of joints moved to where their parents hold them."""
+    """Poses (centerd frames) with the children of joints moved to where their parents hold them."""
     rotations = list(rotation_6d_to_matrix(free.rotation_6d))
     shifts = list(free.translation)
     for d, (parent, child) in enumerate(zip(joints.parents, joints.children, strict=True)):
@@ -76,7 +76,7 @@ def jointed(
             about = jax.vmap(rotation_about, in_axes=(None, 0))(axis, value)
             moved, local = _product(turn, about), jnp.zeros(3)
         rotations[child] = _product(rotations[parent], moved)
-        at = origin + local - centres[parent] + _rotated(moved, centres[child])
+        at = origin + local - centers[parent] + _rotated(moved, centers[child])
         shifts[child] = _rotated(rotations[parent], at) + shifts[parent]
     return Unknowns(matrix_to_rotation_6d(jnp.stack(rotations)), jnp.stack(shifts))
 

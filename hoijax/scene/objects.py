@@ -1,6 +1,6 @@
-"""Scene (constants), Unknowns (optimised), PosedScene (derived once a step).
+"""Scene (constants), Unknowns (optimized), PosedScene (derived once a step).
 
-Every object is optimised in its *centred* frame: the asset's frame moved to its bounding-box centre,
+Every object is optimized in its *centerd* frame: the asset's frame moved to its bounding-box center,
 so that rotation and translation do not fight. `Ts_world_asset` converts at the end.
 """
 
@@ -20,7 +20,7 @@ __all__ = [
     "WHOLE_UNSIGNED",
     "Cameras",
     "ContactEdges",
-    "Neighbours",
+    "Neighbors",
     "ObjectConstants",
     "ObservedObjects",
     "PosedScene",
@@ -33,11 +33,11 @@ __all__ = [
 
 @flax.struct.dataclass
 class ObjectConstants:
-    """What never changes about the O objects. Frame `centred`: asset frame minus its centre."""
+    """What never changes about the O objects. Frame `centerd`: asset frame minus its center."""
 
-    centres: Float[Array, "O 3"]
+    centers: Float[Array, "O 3"]
     samples: Float[Array, "O S 3"]
-    """Surface samples, centred frame, in random order: a prefix is a uniform subsample."""
+    """Surface samples, centerd frame, in random order: a prefix is a uniform subsample."""
     sample_parts: Int[Array, "O S"]
     first_grid: Int[Array, " O"]
     """Row of the object's signed grid in the table; unsigned and part grids follow it."""
@@ -76,7 +76,7 @@ class Cameras:
 class ContactEdges:
     """PAG edges as arrays. Slot axis 2: the left and right side of one body-part pair.
 
-    Points are in the source frame: the world for a body part (source = O), else the centred frame
+    Points are in the source frame: the world for a body part (source = O), else the centerd frame
     of object `source`.
     """
 
@@ -113,7 +113,7 @@ class Scene:
 
     @property
     def object_count(self) -> int:
-        return self.objects.centres.shape[0]
+        return self.objects.centers.shape[0]
 
     def distance(
         self, points_asset: Float[Array, "*batch 3"], grid: Array, owner: Array
@@ -150,7 +150,7 @@ class Unknowns:
 
 
 @flax.struct.dataclass
-class Neighbours:
+class Neighbors:
     """Look-ups that change slowly: refreshed every few steps under stop_gradient (as in MD)."""
 
     active_vertices: Int[Array, "O P T A"]
@@ -169,12 +169,12 @@ class PosedScene:
     scene: Scene
     rotations: Float[Array, "O T 3 3"]
     translations: Float[Array, "O T 3"]
-    neighbours: Neighbours
+    neighbors: Neighbors
 
     def to_asset(self, points_world: Float[Array, "O T n 3"]) -> Float[Array, "O T n 3"]:
         """World points into each object's asset frame, where its grids live."""
-        centred = to_local(self.rotations, self.translations, points_world)
-        return centred + self.scene.objects.centres[:, None, None]
+        centered = to_local(self.rotations, self.translations, points_world)
+        return centered + self.scene.objects.centers[:, None, None]
 
     def samples_world(self, count: int) -> Float[Array, "O T {count} 3"]:
         """The first `count` surface samples of every object, posed."""
@@ -191,10 +191,10 @@ class PosedScene:
         return self.scene.distance(self.to_asset(points_world), grid, owner)
 
 
-def pose_scene(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> PosedScene:
+def pose_scene(scene: Scene, unknowns: Unknowns, neighbors: Neighbors) -> PosedScene:
     """Derive rotations once; losses receive the posed scene and cannot recompute it."""
     rotations = rotation_6d_to_matrix(unknowns.rotation_6d)
-    return PosedScene(scene, rotations, unknowns.translation, neighbours)
+    return PosedScene(scene, rotations, unknowns.translation, neighbors)
 
 
 def edge_points_in_target(posed: PosedScene) -> Float[Array, "E 2 T C 3"]:
@@ -212,5 +212,5 @@ def edge_points_in_target(posed: PosedScene) -> Float[Array, "E 2 T C 3"]:
         )
 
     world = to_world(*pose_of(edges.source), edges.points)
-    centred = to_local(*pose_of(edges.target), world)
-    return centred + posed.scene.objects.centres[edges.target][:, None, None, None]
+    centered = to_local(*pose_of(edges.target), world)
+    return centered + posed.scene.objects.centers[edges.target][:, None, None, None]

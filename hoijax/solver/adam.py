@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from hoijax.losses.term import LossTerm, Weights, evaluate, final_total
-from hoijax.solver.resumable import Given, whole
+from hoijax.solver.resumable import SolverInputs, whole
 
 CONVERGED_SHARE = 1e-3
 """Converged: the last tenth of the steps lowered the best loss by less than this share."""
@@ -50,15 +50,15 @@ class ResultCode(IntEnum):
 class Problem:
     """What a method solves: its terms, and how its unknowns become what the terms read.
 
-    Scene, unknowns and neighbours may be any pytrees: the optimiser only passes them on. Problems
+    Scene, unknowns and neighbors may be any pytrees: the optimizer only passes them on. Problems
     compare by value, so that equal ones share a compiled program: give module-level functions.
     """
 
     terms: tuple[LossTerm, ...]
     pose: Callable[[Any, Any, Any], Any]
-    """(scene, unknowns, neighbours) -> posed: derived once a step, read by every term."""
+    """(scene, unknowns, neighbors) -> posed: derived once a step, read by every term."""
     refresh: Callable[[Any, Any, Any, Array], Any]
-    """(scene, unknowns, neighbours, rarely) -> neighbours, every `refresh_every` steps; `rarely`
+    """(scene, unknowns, neighbors, rarely) -> neighbors, every `refresh_every` steps; `rarely`
     (traced) is true two to four times a run, for what moves slowly."""
 
 
@@ -99,35 +99,35 @@ class _Carry:
     """Of all candidates, with a leading axis K."""
 
     states: _State
-    neighbours: Any
+    neighbors: Any
     reports: Float[Array, "K room n"]
     losses: Float[Array, "K room"]
 
 
 @partial(jax.jit, static_argnames=("problem", "steps", "refresh_every"))
-def optimise(
+def optimize(
     problem: Problem,
     scene: Any,
     initial: Any,
-    neighbours: Any,
+    neighbors: Any,
     weights: Weights,
     schedule: Schedule,
     *,
     steps: int,
     refresh_every: int,
 ) -> Solution:
-    """Minimise the weighted terms from K starts; `initial` and `neighbours` carry a leading axis K.
+    """Minimise the weighted terms from K starts; `initial` and `neighbors` carry a leading axis K.
 
-    The learning rate decays by a cosine from `learning_rate` to `final_learning_rate`. Neighbours
+    The learning rate decays by a cosine from `learning_rate` to `final_learning_rate`. Neighbors
     are refreshed every `refresh_every` steps.
     """
-    given = Given(scene, initial, neighbours, weights, schedule)
+    given = SolverInputs(scene, initial, neighbors, weights, schedule)
     return whole(Adam(problem, steps, refresh_every), given)
 
 
 @flax.struct.dataclass
 class Adam:
-    """`optimise` as items of work (`solver.resumable`): one is the steps between two refreshes."""
+    """`optimize` as items of work (`solver.resumable`): one is the steps between two refreshes."""
 
     problem: Problem = flax.struct.field(pytree_node=False)
     steps: int | Int[Array, ""]
@@ -139,10 +139,10 @@ class Adam:
     def _rounds(self) -> Any:
         return (self.steps + self.refresh_every - 1) // self.refresh_every
 
-    def items(self, given: Given) -> int:
+    def items(self, given: SolverInputs) -> int:
         return self._rounds
 
-    def with_room(self, given: Given) -> "Adam":
+    def with_room(self, given: SolverInputs) -> "Adam":
         assert isinstance(self.steps, int)
         return replace(self, steps=np.int32(self.steps), room=room_for(self.steps, ROOM))
 
@@ -150,7 +150,7 @@ class Adam:
         history = jax.device_get(solution.history)[:, : self.steps]
         return replace(solution, history=jnp.asarray(history))
 
-    def begin(self, given: Given) -> _Carry:
+    def begin(self, given: SolverInputs) -> _Carry:
         terms = self.problem.terms
         count = jax.tree.leaves(given.initial)[0].shape[0]
         shape = (count, self.steps if self.room is None else self.room)
@@ -166,27 +166,27 @@ class Adam:
             )
 
         states = jax.vmap(first)(given.initial)
-        return _Carry(states, given.neighbours, jnp.zeros((*shape, len(terms))), jnp.zeros(shape))
+        return _Carry(states, given.neighbors, jnp.zeros((*shape, len(terms))), jnp.zeros(shape))
 
-    def advance(self, given: Given, carry: _Carry, index: Any) -> _Carry:
+    def advance(self, given: SolverInputs, carry: _Carry, index: Any) -> _Carry:
         rarely = index % jnp.maximum(self._rounds // 4, 1) == 0
         refresh = jax.vmap(partial(self.problem.refresh, given.scene), in_axes=(0, 0, None))
-        neighbours = refresh(carry.states.unknowns, carry.neighbours, rarely)
+        neighbors = refresh(carry.states.unknowns, carry.neighbors, rarely)
         step = jax.vmap(partial(_one_step, self, given), in_axes=(None, 0, 0))
         put = partial(jax.lax.dynamic_update_index_in_dim, axis=1)
 
         def one_more(index: Any, found: Any) -> Any:
             states, reports, losses = found
-            states, report, loss = step(index, neighbours, states)
+            states, report, loss = step(index, neighbors, states)
             return states, put(reports, report, index), put(losses, loss, index)
 
         first = index * self.refresh_every
         last = jnp.minimum(first + self.refresh_every, self.steps)
         found = carry.states, carry.reports, carry.losses
         states, reports, losses = jax.lax.fori_loop(first, last, one_more, found)
-        return _Carry(states, neighbours, reports, losses)
+        return _Carry(states, neighbors, reports, losses)
 
-    def finish(self, given: Given, carry: _Carry) -> Solution:
+    def finish(self, given: SolverInputs, carry: _Carry) -> Solution:
         states, losses = carry.states, carry.losses
         code = jax.vmap(result_code, in_axes=(0, 0, 0, None))
         return Solution(
@@ -204,7 +204,7 @@ def room_for(count: int, least: int) -> int:
     return least * 2 ** max(math.ceil(math.log2(count / least)), 0)
 
 
-def _one_step(adam: Adam, given: Given, index: Any, neighbours: Any, state: _State):
+def _one_step(adam: Adam, given: SolverInputs, index: Any, neighbors: Any, state: _State):
     """Step `index` of one candidate: (state, report, loss)."""
     problem, terms = adam.problem, adam.problem.terms
     weights, schedule = given.weights, given.schedule
@@ -212,7 +212,7 @@ def _one_step(adam: Adam, given: Given, index: Any, neighbours: Any, state: _Sta
     angle = progress_of(index, adam.steps, jnp.pi)
 
     def loss_of(unknowns):
-        posed = problem.pose(given.scene, unknowns, neighbours)
+        posed = problem.pose(given.scene, unknowns, neighbors)
         return evaluate(terms, posed, weights, progress)
 
     (_, report), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.unknowns)

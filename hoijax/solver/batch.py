@@ -22,14 +22,14 @@ from hoijax.errors import UserError
 from hoijax.progress import Log, silent
 from hoijax.solver.adam import Solution
 
-MOST_SCENES = 64
+MAX_SCENES = 64
 """Scenes a device is given at once: more makes no step faster, and progress rarer."""
 MEMORY_SHARE = 0.6
 """Of what is free: allocators fragment, and the host needs some."""
 AXIS = "scenes"
 
 Solve = Callable[[Any, Any, Any, Any], Solution]
-"""(scene, initial (K, ...), neighbours (K, ...), settings) -> Solution of K candidates."""
+"""(scene, initial (K, ...), neighbors (K, ...), settings) -> Solution of K candidates."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Job:
 
     scene: Any
     initial: Any
-    neighbours: Any
+    neighbors: Any
 
     @property
     def tree(self) -> tuple[Any, Any, Any]:
         """What is stacked over scenes."""
-        return self.scene, self.initial, self.neighbours
+        return self.scene, self.initial, self.neighbors
 
 
 def bucket_of(tree: Any) -> tuple:
@@ -107,7 +107,7 @@ class BatchSolver:
     solve: Solve
     devices: Sequence[Any] = field(default_factory=jax.local_devices)
     log: Log = silent
-    most_scenes: int = MOST_SCENES
+    most_scenes: int = MAX_SCENES
     compiled: dict[tuple, Any] = field(default_factory=dict)
     """Programs by bucket and chunk: `len` counts compilations."""
     _chunks: dict[tuple, int] = field(default_factory=dict)
@@ -180,8 +180,8 @@ class BatchSolver:
     def _jitted(self) -> Any:
         def scenes_of_a_device(stacked, settings):
             def one(tree):
-                scene, initial, neighbours = tree
-                return _each(lambda own: self.solve(scene, initial, neighbours, own), settings)
+                scene, initial, neighbors = tree
+                return _each(lambda own: self.solve(scene, initial, neighbors, own), settings)
 
             return _each(one, stacked)
 

@@ -17,9 +17,9 @@ Rung = tuple[int, int]
 """(rounds done, candidates that go on)."""
 SCHEDULE = ((1 / 6, 1 / 2), (1 / 3, 1 / 4), (7 / 12, 1 / 8))
 """(share of the rounds done, share of the candidates that go on)."""
-LEAST_LANES = 2
+MIN_LANES = 2
 """Candidates a program moves at once, where there are as many: one alone costs almost as much."""
-MOST_LANES = 64
+MAX_LANES = 64
 """Candidates a program moves at once at most: enough for a large GPU, and memory stays bounded."""
 
 
@@ -51,7 +51,7 @@ def halving_rungs(count: int, rounds: int) -> tuple[Rung, ...]:
     rungs: list[Rung] = []
     latest, kept = 0, count
     for share_done, share_kept in SCHEDULE:
-        done, left = round(share_done * rounds), max(math.ceil(count * share_kept), LEAST_LANES)
+        done, left = round(share_done * rounds), max(math.ceil(count * share_kept), MIN_LANES)
         if left < kept and latest < done < rounds:
             rungs.append((done, left))
             latest, kept = done, left
@@ -64,7 +64,7 @@ def work_list(count: int, rounds: int, rungs: tuple[Rung, ...]) -> WorkList:
     Lanes are as many as finalists, up to MOST_LANES; where a rung's number is no multiple of that, a
     few more go on.
     """
-    lanes = min(min((kept for _, kept in rungs), default=count), MOST_LANES)
+    lanes = min(min((kept for _, kept in rungs), default=count), MAX_LANES)
     ranks, indices, is_new = [], [], []
     begin, going, finalists = 0, count, count
     for end, kept in (*rungs, (rounds, 0)):

@@ -4,7 +4,7 @@ The gradient of all terms comes from autodiff, so a minimum of it is a minimum o
 the terms. The curvature is the sum of what terms know about themselves (`LossTerm.curvature`):
 6 x 6 blocks of every frame and the bands of smoothness and drift. A step solves that banded system
 and is taken only when the loss falls; else the damping grows. Robust kernels enter as reweighting,
-schedules as rounds: in a round, weights, neighbours and curvature stay.
+schedules as rounds: in a round, weights, neighbors and curvature stay.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ from hoijax.geometry.rotations import (
     rotation_6d_to_matrix,
 )
 from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
-from hoijax.scene.objects import Neighbours, PosedScene, Scene, Unknowns
+from hoijax.scene.objects import Neighbors, PosedScene, Scene, Unknowns
 from hoijax.solver.adam import (
     Problem,
     ResultCode,
@@ -36,11 +36,11 @@ from hoijax.solver.adam import (
 )
 from hoijax.solver.banded import solve_banded
 from hoijax.solver.halving import Rung, WorkList, work_list
-from hoijax.solver.resumable import Given, whole
+from hoijax.solver.resumable import SolverInputs, whole
 
 MAX_TURN = 0.3  # radians a step may turn an object in any frame; and ...
 MAX_SHIFT = 0.2  # ... metres it may move it: beyond, the linearisation is worth nothing
-FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-5, 1e4
+FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-2, 1e-5, 1e4
 ROOM = 64  # rounds that a history has room for: descents of up to so many share a program
 EASE, HARDEN = 0.2, 5.0  # of the damping, after a step that was taken and one that was not
 
@@ -75,38 +75,38 @@ class _Carry:
     """Of all candidates, with a leading axis K, in their own order."""
 
     state: _State
-    neighbours: Neighbours
+    neighbors: Neighbors
     history: Float[Array, "K rounds steps_and_1 n"]
     ranking: Int[Array, " K"]
     """Candidates, best first, as they were at the latest rung."""
 
 
 @partial(jax.jit, static_argnames=("problem", "rounds", "steps", "halving"))
-def optimise_newton(
+def optimize_newton(
     problem: Problem,
     scene: Scene,
     initial: Unknowns,
-    neighbours: Neighbours,
+    neighbors: Neighbors,
     weights: Weights,
     *,
     rounds: int,
     steps: int,
     halving: tuple[Rung, ...] = (),
 ) -> Solution:
-    """As `optimise`, by `rounds` rounds of `steps` Levenberg-Marquardt steps; leading axis K.
+    """As `optimize`, by `rounds` rounds of `steps` Levenberg-Marquardt steps; leading axis K.
 
     halving: after which rounds how many candidates go on (`solver.halving`). Who stops keeps its
     best poses, and the code STOPPED_EARLY.
     Terms read a `PosedScene`; the history has an entry for the start and for every step, NaN for
     the steps a candidate did not take.
     """
-    given = Given(scene, initial, neighbours, weights)
+    given = SolverInputs(scene, initial, neighbors, weights)
     return whole(Newton(problem, rounds, steps, halving), given)
 
 
 @flax.struct.dataclass
 class Newton:
-    """`optimise_newton` as items of work (`solver.resumable`): one is a round of some candidates.
+    """`optimize_newton` as items of work (`solver.resumable`): one is a round of some candidates.
 
     The work list walks through lanes of a ranking, so that rounds of all candidates and of the last
     ones are the same compiled code.
@@ -121,16 +121,16 @@ class Newton:
     work: WorkList | None = None
     """None: what `rounds` and `halving` say."""
 
-    def _work(self, given: Given) -> WorkList:
+    def _work(self, given: SolverInputs) -> WorkList:
         if self.work is not None:
             return self.work
         assert isinstance(self.rounds, int)
         return work_list(given.initial.translation.shape[0], self.rounds, self.halving)
 
-    def items(self, given: Given) -> int:
+    def items(self, given: SolverInputs) -> int:
         return len(self._work(given).rounds)
 
-    def with_room(self, given: Given) -> "Newton":
+    def with_room(self, given: SolverInputs) -> "Newton":
         assert isinstance(self.rounds, int)
         count, work = given.initial.translation.shape[0], self._work(given)
         room = room_for(self.rounds, ROOM)
@@ -141,35 +141,35 @@ class Newton:
         history = jax.device_get(solution.history)[:, : 1 + self.rounds * self.steps]
         return replace(solution, history=jnp.asarray(history))
 
-    def begin(self, given: Given) -> _Carry:
+    def begin(self, given: SolverInputs) -> _Carry:
         terms, count = self.problem.terms, given.initial.translation.shape[0]
         room = self.rounds if self.room is None else self.room
         return _Carry(
             jax.vmap(partial(_first_state, len(terms)))(given.initial),
-            given.neighbours,
+            given.neighbors,
             jnp.full((count, room, self.steps + 1, len(terms)), jnp.nan),
             jnp.arange(count),
         )
 
-    def advance(self, given: Given, carry: _Carry, index: Any) -> _Carry:
+    def advance(self, given: SolverInputs, carry: _Carry, index: Any) -> _Carry:
         work, state = self._work(given), carry.state
         columns = work.ranks, work.rounds, work.is_new_rung
         rank, round_index, is_new_rung = (jnp.asarray(x)[index] for x in columns)
         rank_now = jnp.argsort(jnp.where(state.finite, state.best_loss, jnp.inf))
         ranking = jnp.where(is_new_rung, rank_now, carry.ranking)
         chosen = ranking[rank]
-        mine = jax.tree.map(lambda x: x[chosen], (state, carry.neighbours))
+        mine = jax.tree.map(lambda x: x[chosen], (state, carry.neighbors))
         one_round = partial(
             _one_round, self.problem, given.scene, given.weights, self.rounds, self.steps
         )
         now, reports = jax.vmap(one_round, in_axes=(0, None))(mine, round_index)
-        state, neighbours = jax.tree.map(
-            lambda x, now: x.at[chosen].set(now), (state, carry.neighbours), now
+        state, neighbors = jax.tree.map(
+            lambda x, now: x.at[chosen].set(now), (state, carry.neighbors), now
         )
         history = carry.history.at[chosen, round_index].set(reports)
-        return _Carry(state, neighbours, history, ranking)
+        return _Carry(state, neighbors, history, ranking)
 
-    def finish(self, given: Given, carry: _Carry) -> Solution:
+    def finish(self, given: SolverInputs, carry: _Carry) -> Solution:
         terms, state, history = self.problem.terms, carry.state, carry.history
         count = history.shape[0]
         history = jnp.concatenate(
@@ -206,13 +206,13 @@ def _first_state(term_count: int, initial: Unknowns) -> _State:
 def _one_round(problem, scene, weights, rounds, steps, carry, index):
     """`steps` steps of one candidate under the weights of round `index`; reports (steps + 1, n)."""
     terms = problem.terms
-    state, neighbours = carry
+    state, neighbors = carry
     poses = state.poses
     progress = progress_of(index, rounds)
 
     def look(poses: _Poses) -> _Local:
         def loss_of(poses: _Poses):
-            posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
+            posed = PosedScene(scene, poses.rotations, poses.translations, neighbors)
             return evaluate(terms, posed, weights, progress)
 
         (total, report), slope = jax.value_and_grad(loss_of, has_aux=True)(poses)
@@ -230,7 +230,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
         finite = jnp.isfinite(there.total) & all_finite(there.gradient)
         taken = finite & (there.total < here.total)
         damping = state.damping * jnp.where(taken, EASE, HARDEN)
-        damping = jnp.clip(damping, LEAST_DAMPING, MOST_DAMPING)
+        damping = jnp.clip(damping, MIN_DAMPING, MAX_DAMPING)
         is_first = index == 0
         state = replace(
             state,
@@ -243,8 +243,8 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
 
     unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
     rarely = index % jnp.maximum(rounds // 2, 1) == 0
-    neighbours = problem.refresh(scene, unknowns, neighbours, rarely)
-    posed = PosedScene(scene, poses.rotations, poses.translations, neighbours)
+    neighbors = problem.refresh(scene, unknowns, neighbors, rarely)
+    posed = PosedScene(scene, poses.rotations, poses.translations, neighbors)
     curvature = total_curvature(terms, posed, weights_at(terms, weights, progress), weights)
     nowhere = _Local(
         jnp.asarray(jnp.inf),
@@ -252,7 +252,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
         jnp.zeros((*poses.translations.shape[:2], 6)),
     )
     (state, _), reports = jax.lax.scan(step, (state, nowhere), jnp.arange(steps + 1))
-    return (state, neighbours), reports
+    return (state, neighbors), reports
 
 
 def _keep_best(terms, weights, state: _State, here: _Local) -> _State:

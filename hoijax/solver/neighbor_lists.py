@@ -1,4 +1,4 @@
-"""Neighbour lists: exact look-ups that change slowly, refreshed every few steps.
+"""Neighbor lists: exact look-ups that change slowly, refreshed every few steps.
 
 Pairwise minima and full body-to-SDF queries dominate a naive step. Here the *choice* (which vertex
 is close enough to penetrate, which projected sample is nearest) is refreshed now and then, and the
@@ -12,45 +12,45 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.losses.fit import PIXEL_COUNT, PIXEL_SAMPLES, project_samples
-from hoijax.scene.objects import WHOLE_SIGNED, Neighbours, PosedScene, Scene, Unknowns, pose_scene
+from hoijax.scene.objects import WHOLE_SIGNED, Neighbors, PosedScene, Scene, Unknowns, pose_scene
 
 ACTIVE_VERTICES = 1024
 CHUNK = 16  # targets a scan iteration visits
 
 
-def empty_neighbours(scene: Scene) -> Neighbours:
-    """Neighbours of the right shapes that nothing was chosen for yet; every contact counts."""
+def empty_neighbors(scene: Scene) -> Neighbors:
+    """Neighbors of the right shapes that nothing was chosen for yet; every contact counts."""
     o, t = scene.object_count, scene.frame_count
     p, _, v, _ = scene.body_vertices_world.shape
     pixels = min(PIXEL_COUNT, scene.observed.pixels.shape[2])
     nearest = jnp.zeros((o, t, pixels), jnp.int32)
     active = jnp.zeros((o, p, t, min(ACTIVE_VERTICES, v)), jnp.int32)
     states = jnp.ones((scene.edges.source.shape[0], t), jnp.float32)
-    return Neighbours(active, nearest, nearest, states)
+    return Neighbors(active, nearest, nearest, states)
 
 
 def refresh_all(
-    scene: Scene, unknowns: Unknowns, neighbours: Neighbours, rarely: Bool[Array, ""]
-) -> Neighbours:
-    """Pixel neighbours always, vertex neighbours only when `rarely`."""
-    neighbours = refresh_pixels(scene, unknowns, neighbours)
-    return refresh_bodies(scene, unknowns, neighbours, rarely)
+    scene: Scene, unknowns: Unknowns, neighbors: Neighbors, rarely: Bool[Array, ""]
+) -> Neighbors:
+    """Pixel neighbors always, vertex neighbors only when `rarely`."""
+    neighbors = refresh_pixels(scene, unknowns, neighbors)
+    return refresh_bodies(scene, unknowns, neighbors, rarely)
 
 
 def refresh_bodies(
-    scene: Scene, unknowns: Unknowns, neighbours: Neighbours, rarely: Bool[Array, ""]
-) -> Neighbours:
-    """Vertex neighbours, only when `rarely`: for tables without 2D chamfer terms."""
+    scene: Scene, unknowns: Unknowns, neighbors: Neighbors, rarely: Bool[Array, ""]
+) -> Neighbors:
+    """Vertex neighbors, only when `rarely`: for tables without 2D chamfer terms."""
     return jax.lax.cond(
-        rarely, lambda n: refresh_vertices(scene, unknowns, n), lambda n: n, neighbours
+        rarely, lambda n: refresh_vertices(scene, unknowns, n), lambda n: n, neighbors
     )
 
 
-def refresh_pixels(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> Neighbours:
+def refresh_pixels(scene: Scene, unknowns: Unknowns, neighbors: Neighbors) -> Neighbors:
     """Choose the nearest projected sample of every observed pixel (for the 2D chamfer terms)."""
-    posed = pose_scene(scene, unknowns, neighbours)
+    posed = pose_scene(scene, unknowns, neighbors)
     pixels = project_samples(posed, PIXEL_SAMPLES)
-    count = neighbours.nearest_sample.shape[-1]
+    count = neighbors.nearest_sample.shape[-1]
     shares = scene.observed.part_shares[:, :, :count]
     labels = jnp.where(jnp.any(shares > 0.0, axis=-1), jnp.argmax(shares, axis=-1), -2)
     nearest, of_part = nearest_two(
@@ -59,7 +59,7 @@ def refresh_pixels(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> 
         pixels,
         scene.objects.sample_parts[:, :PIXEL_SAMPLES],
     )
-    return replace(neighbours, nearest_sample=nearest, nearest_part_sample=of_part)
+    return replace(neighbors, nearest_sample=nearest, nearest_part_sample=of_part)
 
 
 def nearest_two(
@@ -72,7 +72,7 @@ def nearest_two(
 
     Squared distance and index share one int32: the bits of a float >= 0 sort like the float, and its
     lowest ten hold the index. One integer minimum then replaces an argmin, which XLA does not
-    vectorise on CPU; targets whose squared distances agree to 1e-4 may swap. The scan keeps the
+    vectorize on CPU; targets whose squared distances agree to 1e-4 may swap. The scan keeps the
     queries' minima in cache while CHUNK targets at a time go by: no (m, s) array exists.
     """
     count = targets.shape[2]
@@ -107,17 +107,17 @@ def nearest_two(
     return nearest & low_bits, jnp.minimum(of_part & low_bits, count - 1)
 
 
-def refresh_vertices(scene: Scene, unknowns: Unknowns, neighbours: Neighbours) -> Neighbours:
+def refresh_vertices(scene: Scene, unknowns: Unknowns, neighbors: Neighbors) -> Neighbors:
     """Choose the body vertices with the smallest signed distance to each object."""
-    posed = pose_scene(scene, unknowns, neighbours)
+    posed = pose_scene(scene, unknowns, neighbors)
     active = jnp.stack(
         [
-            _closest(posed, scene.body_vertices_world[p], neighbours.active_vertices.shape[-1])
+            _closest(posed, scene.body_vertices_world[p], neighbors.active_vertices.shape[-1])
             for p in range(scene.body_vertices_world.shape[0])
         ],
         axis=1,
     )
-    return replace(neighbours, active_vertices=active)
+    return replace(neighbors, active_vertices=active)
 
 
 def _closest(posed: PosedScene, vertices: Float[Array, "T V 3"], count: int) -> Int[Array, "O T A"]:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hoijax.losses.term import Weights, scale_arguments
-from hoijax.scene.objects import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.scene.objects import Neighbors, Scene, Unknowns, pose_scene
 from hoijax.solver.adam import Problem
-from hoijax.solver.neighbor_lists import empty_neighbours
+from hoijax.solver.neighbor_lists import empty_neighbors
 
 
 def frame_terms(
@@ -22,9 +22,9 @@ def frame_terms(
     """Unweighted terms of K candidates, summed over their entities; the mean over T is the term.
 
     states: in which frames each edge counts. weights: for the robust scales; without them the terms'
-    own. Neighbours are chosen anew.
+    own. Neighbors are chosen anew.
     """
-    return _frame_terms(problem, scene, unknowns, states, (empty_neighbours(scene), weights))
+    return _frame_terms(problem, scene, unknowns, states, (empty_neighbors(scene), weights))
 
 
 @jax.jit(static_argnums=0)
@@ -33,7 +33,7 @@ def _frame_terms(
     scene: Scene,
     unknowns: Unknowns,
     states: Float[Array, "K E T"],
-    given: tuple[Neighbours, Weights | None],
+    given: tuple[Neighbors, Weights | None],
 ) -> Float[Array, "K n T"]:
     empty, weights = given
 

@@ -1,6 +1,6 @@
 """A descent in segments: the same compiled loop whether it runs to its end at once or is cut anywhere.
 
-Both optimisers are a list of equal items of work. Where nobody looks, all of them are one loop in one
+Both optimizers are a list of equal items of work. Where nobody looks, all of them are one loop in one
 program (`whole`). A long solve walks through them from Python (`in_segments`), with the bounds of the
 loop as numbers: wherever it is cut, the same program did the same items, so a descent that was
 interrupted and continued ends on the same bits as one that was not. How many items there are is a
@@ -24,40 +24,40 @@ SEGMENT_SECONDS = 1.0
 
 
 @flax.struct.dataclass
-class Given:
-    """What a descent reads and never changes. Any pytrees; `initial` and `neighbours` lead with K."""
+class SolverInputs:
+    """What a descent reads and never changes. Any pytrees; `initial` and `neighbors` lead with K."""
 
     scene: Any
     initial: Any
-    neighbours: Any
+    neighbors: Any
     weights: Any
     schedule: Any = None
 
 
 @runtime_checkable
 class Stepper(Protocol):
-    """An optimiser as items of work, frozen: static structure, and numbers as leaves of a pytree.
+    """An optimizer as items of work, frozen: static structure, and numbers as leaves of a pytree.
 
     Compared by value where no number is traced (`whole`), for programs are kept by it.
     """
 
-    def items(self, given: Given) -> int:
+    def items(self, given: SolverInputs) -> int:
         """How many items of work there are. Not asked of what `with_room` returned."""
         ...
 
-    def with_room(self, given: Given) -> "Stepper":
+    def with_room(self, given: SolverInputs) -> "Stepper":
         """The same with its number of items traced, and room for others in what it keeps."""
         ...
 
-    def begin(self, given: Given) -> Any:
+    def begin(self, given: SolverInputs) -> Any:
         """What is carried from item to item: a pytree of arrays."""
         ...
 
-    def advance(self, given: Given, carry: Any, index: Any) -> Any:
+    def advance(self, given: SolverInputs, carry: Any, index: Any) -> Any:
         """Do item `index` (traced)."""
         ...
 
-    def finish(self, given: Given, carry: Any) -> Any:
+    def finish(self, given: SolverInputs, carry: Any) -> Any:
         """The Solution so far."""
         ...
 
@@ -79,7 +79,7 @@ class Watch(Protocol):
         ...
 
 
-def whole(stepper: Stepper, given: Given) -> Any:
+def whole(stepper: Stepper, given: SolverInputs) -> Any:
     """All items, to be traced into one program: the Solution."""
     advance = partial(_advance, stepper, given)
     return stepper.finish(
@@ -87,23 +87,25 @@ def whole(stepper: Stepper, given: Given) -> Any:
     )
 
 
-def _advance(stepper: Stepper, given: Given, index: Any, carry: Any) -> Any:
+def _advance(stepper: Stepper, given: SolverInputs, index: Any, carry: Any) -> Any:
     return stepper.advance(given, carry, index)
 
 
 @partial(jax.jit, static_argnames=("stepper",))
-def run_whole(stepper: Stepper, given: Given) -> Any:
+def run_whole(stepper: Stepper, given: SolverInputs) -> Any:
     """All items in one compiled program: the Solution."""
     return whole(stepper, given)
 
 
 @jax.jit
-def _begin(stepper: Stepper, given: Given) -> Any:
+def _begin(stepper: Stepper, given: SolverInputs) -> Any:
     return stepper.begin(given)
 
 
 @partial(jax.jit, donate_argnames=("carry",))
-def _segment(stepper: Stepper, given: Given, carry: Any, first: Any, last: Any) -> tuple[Any, Any]:
+def _segment(
+    stepper: Stepper, given: SolverInputs, carry: Any, first: Any, last: Any
+) -> tuple[Any, Any]:
     """Items [first, last), and the Solution so far. One program also begins and finishes: three
     would take longer to compile than the two small ones to run every time."""
     begun = stepper.begin(given)
@@ -114,7 +116,7 @@ def _segment(stepper: Stepper, given: Given, carry: Any, first: Any, last: Any) 
 
 def in_segments(
     stepper: Stepper,
-    given: Given,
+    given: SolverInputs,
     watch: Watch | None = None,
     seconds: float = SEGMENT_SECONDS,
     clock: Callable[[], float] = time.perf_counter,

@@ -1,7 +1,7 @@
 """Checkpoints of one solve, in a hidden folder beside its result: the same command goes on from them.
 
 Only long solves make any: the first is written when `checkpoint_seconds` of work are not kept yet.
-What a checkpoint holds is what the optimiser carries from round to round, so a descent that goes on
+What a checkpoint holds is what the optimizer carries from round to round, so a descent that goes on
 from one ends on the same bits. What comes before the descent (alignment, starts) is computed again.
 """
 

@@ -15,7 +15,7 @@ _WIDTH, _ROW, _LABEL = 300, 14, 108
 
 
 def _strip(rows: Sequence[tuple[str, Sequence[str], Sequence[str], str]], frame: int | None) -> str:
-    """Rows of (label, colours, tool tips, note at the right) as cells, one column a frame."""
+    """Rows of (label, colors, tool tips, note at the right) as cells, one column a frame."""
     count = max(len(rows[0][1]), 1) if rows else 1
     cell = (_WIDTH - _LABEL - 44) / count
     height = _ROW * len(rows) + 2
@@ -55,7 +55,7 @@ def heat(share: float) -> str:
 def term_strip(
     names: Sequence[str], values: Float[ndarray, "n T"], frame: int | None = None
 ) -> str:
-    """Weighted loss of every term in every frame; colours are shares of the largest value."""
+    """Weighted loss of every term in every frame; colors are shares of the largest value."""
     most = max(float(np.nanmax(values, initial=0.0)), 1e-12)
     rows = [
         (
@@ -70,7 +70,7 @@ def term_strip(
 
 
 def edge_state(expected: bool, met: bool) -> str:
-    """What a cell of `edge_strip` says, by its colour."""
+    """What a cell of `edge_strip` says, by its color."""
     if expected:
         return MET if met else VIOLATED
     return UNASKED if met else APART
@@ -123,7 +123,7 @@ def weighted_history(
 
 
 def loss_curves(names: Sequence[str], curves: Float[ndarray, "steps n"]) -> str:
-    """Weighted terms over the optimisation, logarithmic, as an svg for the static page."""
+    """Weighted terms over the optimization, logarithmic, as an svg for the static page."""
     logs = np.log10(curves)
     high = float(logs.max())
     low = max(float(logs.min()), high - 6)
@@ -147,4 +147,4 @@ def loss_curves(names: Sequence[str], curves: Float[ndarray, "steps n"]) -> str:
         f'<text x="0" y="{height - 4}">1e{low:.0f}</text></svg>',
     ]
     entries = [(LINES[i % len(LINES)], name.replace("_", " ")) for i, name in enumerate(names)]
-    return "".join(parts) + _legend(entries, "weighted terms over the optimisation steps")
+    return "".join(parts) + _legend(entries, "weighted terms over the optimization steps")

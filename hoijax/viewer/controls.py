@@ -11,8 +11,8 @@ from hoijax.bodies import load_body
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import Result
 from hoijax.viewer.edit_panel import EditPanel
+from hoijax.viewer.images import FoundBundle
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
-from hoijax.viewer.pictures import FoundBundle
 from hoijax.viewer.stage import CandidateStage, ObservedStage, dress_scene
 from hoijax.viewer.why_panel import WhyPanel
 
@@ -85,7 +85,7 @@ class Viewer:
         self.candidate_menu = gui.add_dropdown("Start", names, initial_value=names[self.candidate])
         self.compare_box = gui.add_checkbox("Side by side", False)
         self.other_menu = gui.add_dropdown("with", names, initial_value=names[self.other])
-        self.contact_box = gui.add_checkbox("Contact colours", True)
+        self.contact_box = gui.add_checkbox("Contact colors", True)
         gui.add_markdown("yellow: touches, blue: 5 cm away, red: inside the object")
         self.opacity_slider = gui.add_slider("Body opacity", 0.1, 1.0, 0.05, 1.0)
         self.points_box = gui.add_checkbox("Observed points", False, disabled=not self.observed)

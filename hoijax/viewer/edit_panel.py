@@ -78,7 +78,7 @@ class EditPanel:
             if (o, t) in self.key_poses:
                 T = self.key_poses[(o, t)]
             # At the middle of the object: there it is seen, and turning does not carry it away.
-            middle = T[:3, :3] @ asset.centre + T[:3, 3]
+            middle = T[:3, :3] @ asset.center + T[:3, 3]
             self.gizmo = viewer.server.scene.add_transform_controls(
                 "/drag", scale=0.4, wxyz=quaternion(T[:3, :3]), position=middle
             )
@@ -95,7 +95,7 @@ class EditPanel:
                 return
             T = np.eye(4, dtype=np.float32)
             T[:3, :3] = Rotation.from_quat(self.gizmo.wxyz, scalar_first=True).as_matrix()
-            T[:3, 3] = self.gizmo.position - T[:3, :3] @ viewer.result.assets[o].centre
+            T[:3, 3] = self.gizmo.position - T[:3, :3] @ viewer.result.assets[o].center
             self.key_poses[(o, t)] = T
             if viewer.frame == t:
                 node = viewer.stage_of(viewer.candidate).objects[o]

@@ -159,7 +159,7 @@ def contact_colors(distances: Float[ndarray, " V"]) -> UInt8[ndarray, "V 3"]:
 def contact_patch(
     vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"], distances: Float[ndarray, " V"]
 ) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], UInt8[ndarray, "n 3"]]:
-    """The part of the skin within 5 cm of an object, raised by 1.5 mm; vertices, faces, colours."""
+    """The part of the skin within 5 cm of an object, raised by 1.5 mm; vertices, faces, colors."""
     kept = faces[(distances[faces] < CONTACT_THRESHOLD).any(axis=1)]
     used, corners = np.unique(kept, return_inverse=True)
     sides = vertices[kept]

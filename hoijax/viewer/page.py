@@ -5,8 +5,8 @@ from html import escape
 from hoijax.bodies import load_body
 from hoijax.results.result import Result
 from hoijax.viewer import charts, start_server
+from hoijax.viewer.images import FoundBundle
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
-from hoijax.viewer.pictures import FoundBundle
 from hoijax.viewer.resolving import final_weights
 from hoijax.viewer.stage import CandidateStage, ObservedStage, dress_scene
 

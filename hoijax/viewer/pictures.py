@@ -39,7 +39,7 @@ def find_bundle(result: Result, folder: Path) -> FoundBundle | None:
         return None
 
 
-def camera_pictures(found: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]:
+def camera_images(found: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]:
     """A small picture for every frame, and what it is: the video, or else the masks."""
     video = found.path / "video.mp4"
     count = found.bundle.frame_count
@@ -49,11 +49,11 @@ def camera_pictures(found: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]
             step = max(frames.shape[2] // WIDTH, 1)
             if len(frames) == count:
                 return frames[:, ::step, ::step].copy(), "the video"
-    return mask_pictures(found.bundle), "the masks (the bundle has no video)"
+    return mask_images(found.bundle), "the masks (the bundle has no video)"
 
 
-def mask_pictures(bundle: Bundle) -> UInt8[ndarray, "T h w 3"]:
-    """The masks that the observations were read off, people and objects in their colours."""
+def mask_images(bundle: Bundle) -> UInt8[ndarray, "T h w 3"]:
+    """The masks that the observations were read off, people and objects in their colors."""
     o = bundle.observations
     step = max(o.image_size[1] // WIDTH, 1)
     people = [PERSON_COLORS[p % len(PERSON_COLORS)] for p in range(o.person_count)]

@@ -66,7 +66,7 @@ class Resolver:
         self.weights = default_weights(
             self.terms, {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
         )
-        self.centres = np.stack([asset.centre for asset in result.assets])
+        self.centers = np.stack([asset.center for asset in result.assets])
         self.scene = build_scene(
             bundle.affordance,
             bundle.assets,
@@ -97,7 +97,7 @@ class Resolver:
         starts = Starts(self._unknowns(moved), tuple(result.labels))
         solution = descend(scene, starts, states, self.terms, self.settings, overrides)
         rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
-        offsets = (rotations @ self.centres[None, :, None, :, None])[..., 0]
+        offsets = (rotations @ self.centers[None, :, None, :, None])[..., 0]
         return dataclasses.replace(
             result,
             object_rotations=rotations,
@@ -128,7 +128,7 @@ class Resolver:
 
     def _unknowns(self, result: Result) -> Unknowns:
         rotations = np.asarray(result.object_rotations, np.float32)
-        offsets = (rotations @ self.centres[None, :, None, :, None])[..., 0]
+        offsets = (rotations @ self.centers[None, :, None, :, None])[..., 0]
         translations = (result.object_translations + offsets).astype(np.float32)
         return Unknowns(matrix_to_rotation_6d(jnp.asarray(rotations)), jnp.asarray(translations))
 
@@ -160,7 +160,7 @@ class Resolver:
         first = np.asarray(scene.objects.first_grid)
         count = points.shape[2]
         for (i, t), T in edits.key_poses.items():
-            own = np.resize(samples[i], (count, 3)) + self.centres[i]
+            own = np.resize(samples[i], (count, 3)) + self.centers[i]
             points[i, t] = own @ T[:3, :3].T + T[:3, 3]
             labels = np.resize(parts[i], count)
             one_hot = labels[:, None] == np.arange(shares.shape[-1])
@@ -213,7 +213,7 @@ def settings_of(result: Result) -> SolveSettings:
 
 
 def with_key_poses(result: Result, edits: Edits) -> Result:
-    """Start poses moved to the dragged ones; neighbours in time go along, as a bell of `REACH`.
+    """Start poses moved to the dragged ones; neighbors in time go along, as a bell of `REACH`.
 
     The same motion in the world is applied to every candidate that differs at the key.
     """

@@ -22,8 +22,8 @@ from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS, face_part_runs, 
 from hoijax.exporters.gltf_buffer import GltfBuffer
 from hoijax.exporters.influences import fitted_influences
 from hoijax.results.result import Result
+from hoijax.viewer.images import FoundBundle, camera_images, camera_poses, filled, points_world
 from hoijax.viewer.motion import CandidateMotion, contact_patch
-from hoijax.viewer.pictures import FoundBundle, camera_pictures, camera_poses, filled, points_world
 
 OBSERVED_POINTS = 512  # of an object or a person, drawn in a frame
 
@@ -157,7 +157,7 @@ class CandidateStage:
 
 
 class ObservedStage:
-    """What the solver was given: coloured points, and the camera with its picture."""
+    """What the solver was given: colored points, and the camera with its picture."""
 
     def __init__(self, scene: Any, result: Result, found: FoundBundle) -> None:
         o = found.bundle.observations
@@ -183,7 +183,7 @@ class ObservedStage:
                     precision="float32",
                 )
                 self.clouds.append((node, cloud))
-        self.pictures, self.picture_kind = camera_pictures(found)
+        self.images, self.picture_kind = camera_images(found)
         self.rotations, self.positions = camera_poses(Ts)
         height, width = o.image_size
         focal = o.intrinsics[:, 1, 1]
@@ -194,7 +194,7 @@ class ObservedStage:
             width / height,
             scale=0.25,
             thickness=0.006,
-            image=self.pictures[0],
+            image=self.images[0],
             format="jpeg",
             visible=False,
         )
@@ -202,7 +202,7 @@ class ObservedStage:
     def show(self, frame: int) -> None:
         for node, cloud in self.clouds:
             node.points = cloud[frame]
-        self.camera.image = self.pictures[frame]
+        self.camera.image = self.images[frame]
         self.camera.fov = self.fovs[frame]
         self.camera.wxyz = quaternion(self.rotations[frame])
         self.camera.position = self.positions[frame]
@@ -230,7 +230,7 @@ def dress_scene(server: Any, motion: CandidateMotion) -> None:
 def colored_glb(
     vertices: Float[ndarray, "n 3"], faces: Int[ndarray, "f 3"], colors: UInt8[ndarray, "n 3"]
 ) -> bytes:
-    """A GLB of one matt mesh with a colour for every vertex (sRGB in, linear stored as glTF asks)."""
+    """A GLB of one matt mesh with a color for every vertex (sRGB in, linear stored as glTF asks)."""
     buffer = GltfBuffer()
     linear = ((colors / 255.0) ** 2.2 * 255).astype(np.uint8)
     opaque = np.concatenate([linear, np.full((len(linear), 1), 255, np.uint8)], axis=1)

@@ -204,7 +204,7 @@ def _camera_bearing(performance: Performance) -> float:
         apart = tracks[1].root.mean(axis=0) - tracks[0].root.mean(axis=0)
         return float(np.arctan2(*apart)) + side * rng.uniform(1.25, 1.75)
     travel = max(
-        float(np.linalg.norm(np.ptp(track.centre[:, [0, 2]] - tracks[0].root, axis=0)))
+        float(np.linalg.norm(np.ptp(track.center[:, [0, 2]] - tracks[0].root, axis=0)))
         for track in performance.objects
     )
     return heading + side * (rng.uniform(0.9, 1.2) if travel > 0.8 else rng.uniform(0.5, 0.8))

@@ -64,10 +64,10 @@ def _place_resting_objects(performance: Performance) -> None:
             _ride_along(performance, index, relation.lower)
             continue
         asset = performance.asset(index)
-        centre = np.zeros((frames, 3))
-        centre[:, [0, 2]] = performance.origin + np.array([-1.2 - asset.radius, -0.3])
+        center = np.zeros((frames, 3))
+        center[:, [0, 2]] = performance.origin + np.array([-1.2 - asset.radius, -0.3])
         turn = np.full(frames, performance.rng.uniform(-np.pi, np.pi))
-        performance.set_object(index, centre, yaw_matrix(turn)).rest_on(0.0, slice(None))
+        performance.set_object(index, center, yaw_matrix(turn)).rest_on(0.0, slice(None))
 
 
 def _ride_along(performance: Performance, upper: int, lower: int) -> None:
@@ -77,15 +77,15 @@ def _ride_along(performance: Performance, upper: int, lower: int) -> None:
     height = top_height(below.asset, offset, np.eye(3), 0.15)
     turn = yaw_matrix(performance.rng.uniform(-np.pi, np.pi, 1))[0]
     local = np.array([0.0, height - lowest_point(performance, upper, turn), 0.0])
-    centre = below.centre + below.rotation @ local
-    performance.set_object(upper, centre, below.rotation @ turn)
+    center = below.center + below.rotation @ local
+    performance.set_object(upper, center, below.rotation @ turn)
 
 
 def _place_bystanders(performance: Performance) -> None:
     """People without an action of their own watch from a little way off."""
     frames = performance.frames
     thing = performance.objects[performance.script.object]
-    middle = thing.centre.mean(axis=0)
+    middle = thing.center.mean(axis=0)
     for person in range(len(performance.tracks)):
         if person in performance.settled:
             continue
@@ -93,11 +93,11 @@ def _place_bystanders(performance: Performance) -> None:
         busy = np.concatenate(others) if others else middle[None, [0, 2]]
         away = middle[[0, 2]] - busy.mean(axis=0)
         bearing = float(np.arctan2(*away)) if np.linalg.norm(away) > 0.05 else 0.0
-        reach = np.linalg.norm(thing.centre[:, [0, 2]] - middle[[0, 2]], axis=1).max()
+        reach = np.linalg.norm(thing.center[:, [0, 2]] - middle[[0, 2]], axis=1).max()
         place = middle + (reach + thing.asset.radius + 0.9) * forward_of(bearing)
         root = np.repeat(place[None, [0, 2]], frames, axis=0)
         track = performance.set_path(person, root, np.full(frames, bearing + np.pi))
-        track.look_at = thing.centre.copy()
+        track.look_at = thing.center.copy()
 
 
 def _mark_objects_touching(performance: Performance) -> None:
@@ -112,7 +112,7 @@ def _mark_objects_touching(performance: Performance) -> None:
         a, b = (performance.objects[names.index(end.entity)] for end in ends)
         samples = a.asset.samples[::4]
         for t in range(performance.frames):
-            world = (samples - a.asset.centre) @ a.rotation[t].T + a.centre[t]
-            local = (world - b.centre[t]) @ b.rotation[t] + b.asset.centre
+            world = (samples - a.asset.center) @ a.rotation[t].T + a.center[t]
+            local = (world - b.center[t]) @ b.rotation[t] + b.asset.center
             gap = distance_to_part(b.asset, ends[1].part, local).min()
             performance.contact[index, t] = gap < 0.015

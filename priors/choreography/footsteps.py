@@ -12,7 +12,7 @@ from numpy import ndarray
 from priors.choreography.keyframes import forward_of, left_of, minimum_jerk
 
 STEP_SECONDS = 0.45
-STEP_TRIGGER_METRES, STEP_TRIGGER_RADIANS = 0.06, 0.25
+STEP_TRIGGER_METERS, STEP_TRIGGER_RADIANS = 0.06, 0.25
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def plan_footsteps(
     t, last = 0, 1 - first_foot
     while t + swing < frames:
         target_position, target_yaw = wanted[min(frames - 1, t + swing + swing // 2)]
-        far = np.linalg.norm(target_position - position[t], axis=-1) / STEP_TRIGGER_METRES
+        far = np.linalg.norm(target_position - position[t], axis=-1) / STEP_TRIGGER_METERS
         far = np.maximum(far, np.abs(target_yaw - yaw[t]) / STEP_TRIGGER_RADIANS)
         foot = 1 - last if far[1 - last] > 1.0 else last
         if far[foot] <= 1.0:

@@ -13,7 +13,7 @@ from hoijax.objects.asset import Asset
 from priors.choreography.exact_distance import signed_distance
 from priors.choreography.keyframes import forward_of, left_of
 
-NEIGHBOURHOOD = 0.06  # metres: about half a hand
+NEIGHBORHOOD = 0.06  # metres: about half a hand
 BAR_WIDTH = 0.065  # metres: what fingers can close around
 CANDIDATES = 420
 HAND_CLEARANCE = 0.06  # metres between a flat hold and the floor: the hand's half width
@@ -60,7 +60,7 @@ def part_samples(asset: Asset, part: str | None) -> Int[ndarray, "n"]:
 
 
 def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -> Candidates:
-    """Holds on a part. A sample whose neighbourhood is thin in two directions lies on a bar."""
+    """Holds on a part. A sample whose neighborhood is thin in two directions lies on a bar."""
     from scipy.spatial import KDTree
 
     indices = part_samples(asset, part)
@@ -70,9 +70,9 @@ def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -
     upright = order[np.abs(normals[order, 1]) < 0.7]
     chosen = np.unique(np.concatenate([order[: CANDIDATES // 2], upright[: CANDIDATES // 2]]))
     tree = KDTree(points)
-    centre, axis = points[chosen].astype(float), np.zeros((len(chosen), 3))
+    center, axis = points[chosen].astype(float), np.zeros((len(chosen), 3))
     radius = np.zeros(len(chosen))
-    for row, near in enumerate(tree.query_ball_point(points[chosen], NEIGHBOURHOOD)):
+    for row, near in enumerate(tree.query_ball_point(points[chosen], NEIGHBORHOOD)):
         if len(near) < 6:
             continue
         cloud = points[near].astype(float)
@@ -84,14 +84,14 @@ def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -
         if extent[1] < BAR_WIDTH and extent[0] > 0.06 and around > 1.5:
             middle = 0.5 * (along.min(0) + along.max(0))
             middle[0] = points[chosen[row]] @ directions[0]
-            centre[row], axis[row] = middle @ directions, directions[0]
+            center[row], axis[row] = middle @ directions, directions[0]
             radius[row] = max(0.004, 0.25 * (extent[1] + extent[2]))
     normal = normals[chosen].astype(float)
-    return Candidates(centre, normal, axis, radius, _crowding(asset, centre, normal, axis, radius))
+    return Candidates(center, normal, axis, radius, _crowding(asset, center, normal, axis, radius))
 
 
 def _crowding(
-    asset: Asset, centre: ndarray, normal: ndarray, axis: ndarray, radius: ndarray
+    asset: Asset, center: ndarray, normal: ndarray, axis: ndarray, radius: ndarray
 ) -> Float[ndarray, "N"]:
     """How much of a hand's place above a surface, or round a bar, is taken by the object itself."""
     angles = np.linspace(0.0, 2 * np.pi, 8, endpoint=False)
@@ -103,8 +103,8 @@ def _crowding(
     ring = np.cos(angles)[:, None, None] * first + np.sin(angles)[:, None, None] * second
     width = np.where(is_bar, radius + 0.022, 0.06)[:, None]
     shift = np.where(is_bar, 0.045, 0.014)[:, None] * pole
-    rings = [centre + width * ring + shift]
-    rings.append(centre + width * ring - shift if is_bar.any() else rings[0])
+    rings = [center + width * ring + shift]
+    rings.append(center + width * ring - shift if is_bar.any() else rings[0])
     both = np.concatenate(rings)  # a flat hold has nothing below the surface to look at
     both[8:, ~is_bar] = both[:8, ~is_bar]
     clear = signed_distance(asset, both.reshape(-1, 3)).reshape(16, -1)
@@ -117,8 +117,8 @@ class HoldContext:
 
     rotation: Float[ndarray, "3 3"]
     """Object axes in the world when taken."""
-    centre: Float[ndarray, "3"]
-    """World position of the asset's centre when taken."""
+    center: Float[ndarray, "3"]
+    """World position of the asset's center when taken."""
     heading: float
     """Of the person, radians."""
     shoulders: Float[ndarray, "3"]
@@ -165,8 +165,8 @@ def choose_two_hands(
     pair += 1.5 * (is_bar[:, None] != is_bar[None, :])
     left, right = np.unravel_index(int(np.argmin(pair)), pair.shape)
     return (
-        _as_grasp(candidates, int(left), 0, context, asset.centre),
-        _as_grasp(candidates, int(right), 1, context, asset.centre),
+        _as_grasp(candidates, int(left), 0, context, asset.center),
+        _as_grasp(candidates, int(right), 1, context, asset.center),
         float(pair[left, right]),
     )
 
@@ -192,7 +192,7 @@ def choose_one_hand(
         near = np.linalg.norm(candidates.point - away_from, axis=1)
         cost += 6.0 * np.maximum(0.0, context.spread - near)
     best = int(np.argmin(cost))
-    return _as_grasp(candidates, best, hand, context, asset.centre), float(cost[best])
+    return _as_grasp(candidates, best, hand, context, asset.center), float(cost[best])
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class _View:
 
 def _seen_by(candidates: Candidates, asset: Asset, context: HoldContext) -> _View:
     axes = np.stack([left_of(context.heading), forward_of(context.heading), [0.0, 1.0, 0.0]])
-    world = (candidates.point - asset.centre) @ context.rotation.T + context.centre
+    world = (candidates.point - asset.center) @ context.rotation.T + context.center
     normal = candidates.normal @ context.rotation.T
     local = (world - context.shoulders) @ axes.T
     steepness = np.abs((candidates.axis @ context.rotation.T)[:, 1])
@@ -245,7 +245,7 @@ def _as_grasp(
 ) -> Grasp:
     """Fix the knuckle direction: thumbs towards each other on a bar across, up on a bar upright.
 
-    middle: the asset's centre in its mesh frame.
+    middle: the asset's center in its mesh frame.
     """
     left, forward = left_of(context.heading), forward_of(context.heading)
     medial = -left if hand == 0 else left
@@ -257,7 +257,7 @@ def _as_grasp(
         return Grasp(candidates.point[index], np.zeros(3), axis, float(candidates.radius[index]))
     normal = context.rotation @ candidates.normal[index]
     # Fingers go on in the arm's direction, up or down where the surface faces the person.
-    place = context.rotation @ (candidates.point[index] - middle) + context.centre
+    place = context.rotation @ (candidates.point[index] - middle) + context.center
     arm = place - context.shoulders + 0.17 * medial
     fingers = arm / max(float(np.linalg.norm(arm)), 1e-6) + 0.35 * forward
     fingers = fingers - (fingers @ normal) * normal

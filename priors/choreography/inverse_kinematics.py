@@ -75,7 +75,7 @@ class PoseTargets:
     reference: Float[Array, "T 22 3"]
     """Pose that joints return to where nothing else asks for anything (root row: extra lean)."""
     support: Float[Array, "T 2"]
-    """Ground point (x, z) that the centre of mass should stay above."""
+    """Ground point (x, z) that the center of mass should stay above."""
     balance_weight: Float[Array, "T"]
     hand_local: Float[Array, "T 2 3"]
     """The point of each hand that meets its target, in the wrist's frame."""
@@ -143,7 +143,7 @@ def _residuals(
     slots = p[targets.slot_joint] + jnp.einsum(
         "sij,sj->si", R[targets.slot_joint], targets.slot_local
     )
-    mass_centre = MASSES @ p[np.array(MASS_JOINTS)]
+    mass_center = MASSES @ p[np.array(MASS_JOINTS)]
     gaze = targets.look_at - p[HEAD]
     gaze = gaze / (safe_norm(gaze) + 1e-3)
     parts = [
@@ -155,7 +155,7 @@ def _residuals(
         * targets.foot_weight[:, 1:, None]
         * (R[ankles] - targets.foot_rotation)[..., :2],
         targets.pelvis_weight * (unknowns[:3] - targets.pelvis),
-        BALANCE * targets.balance_weight * (mass_centre[np.array([0, 2])] - targets.support),
+        BALANCE * targets.balance_weight * (mass_center[np.array([0, 2])] - targets.support),
         LOOK * targets.look_weight * (R[HEAD][:, 2] - gaze),
         POSITION * targets.slot_weight[:, None] * (slots - targets.slot_point),
         _self_collisions(hands, p, skeleton),

@@ -24,7 +24,7 @@ __all__ = [
     "standing_reference",
 ]
 
-# Segment masses (Winter 2009, rounded), lumped at joints: they place the centre of mass.
+# Segment masses (Winter 2009, rounded), lumped at joints: they place the center of mass.
 MASS_JOINTS = (0, 6, 9, 15, 4, 5, 1, 2, 18, 19, 20, 21, 7, 8)
 _RAW_MASSES = (0.14, 0.14, 0.20, 0.08, 0.09, 0.09, 0.06, 0.06, 0.035, 0.035, 0.015, 0.015, 0.03,
                0.03)  # fmt: skip

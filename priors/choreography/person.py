@@ -142,10 +142,10 @@ def _measure_hand(
     normal /= np.linalg.norm(normal)
     # The plane that touches the palm's pads, not its hollow.
     pads = (hand_weight > 0.6) & (reach > 0.1) & (reach < 1.0) & (thumb_weight < 0.5)
-    centre = vertices[palm].mean(0)
-    bulge = float(np.quantile((vertices[pads] - centre) @ normal, 0.97))
+    center = vertices[palm].mean(0)
+    bulge = float(np.quantile((vertices[pads] - center) @ normal, 0.97))
     return (
-        (centre + max(0.0, bulge) * normal - joints[wrist]).astype(np.float32),
+        (center + max(0.0, bulge) * normal - joints[wrist]).astype(np.float32),
         (vertices[grip].mean(0) - joints[wrist]).astype(np.float32),
         normal.astype(np.float32),
         knuckle.astype(np.float32),

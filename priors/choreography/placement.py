@@ -19,8 +19,8 @@ def support_under(performance: Performance, upper: int, phase: str) -> int | Non
 
 
 def top_height(asset: Asset, point: Float[ndarray, "2"], rotation: ndarray, reach: float) -> float:
-    """Height above the centre of the surface that faces up near a ground point (x, z)."""
-    samples = (asset.samples - asset.centre) @ rotation.T
+    """Height above the center of the surface that faces up near a ground point (x, z)."""
+    samples = (asset.samples - asset.center) @ rotation.T
     up = (asset.sample_normals @ rotation.T)[:, 1] > 0.8
     near = up & (np.linalg.norm(samples[:, [0, 2]] - point, axis=1) < reach)
     if not near.any():
@@ -34,7 +34,7 @@ def stand_at(
     """Put `lower` still on the ground ahead of where a person stands in `frame`.
 
     Returns the height of its top and the distance ahead of the pelvis at which something with
-    `upper_near` metres from its centre to its near side stands on it.
+    `upper_near` metres from its center to its near side stands on it.
     """
     frames = performance.frames
     asset = performance.asset(lower)
@@ -49,9 +49,9 @@ def stand_at(
     ahead = max(edge + upper_near + 0.03, upper_near + BELLY + 0.05)
     distance = max(edge + near, ahead - near + upper_near + 0.03)
     place = track.root[frame] + distance * forward_of(heading)[[0, 2]]
-    centre = np.repeat([[place[0], 0.0, place[1]]], frames, axis=0)
-    placed = performance.set_object(lower, centre, np.repeat(rotation[None], frames, axis=0))
+    center = np.repeat([[place[0], 0.0, place[1]]], frames, axis=0)
+    placed = performance.set_object(lower, center, np.repeat(rotation[None], frames, axis=0))
     placed.rest_on(0.0, slice(None))
     spot = np.array([0.0, ahead - distance])
-    height = float(placed.centre[0, 1]) + top_height(asset, spot, local, 0.15)
+    height = float(placed.center[0, 1]) + top_height(asset, spot, local, 0.15)
     return height, ahead

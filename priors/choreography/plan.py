@@ -43,7 +43,7 @@ class Touch:
 
 
 @dataclass(frozen=True)
-class Take:
+class HoldPlan:
     """How one person holds one object."""
 
     rotation: Float[ndarray, "3 3"]
@@ -51,20 +51,20 @@ class Take:
     grasps: dict[int, Grasp]
     """By hand: 0 left, 1 right."""
     near: float
-    """From the object's centre back to its surface nearest to the person, metres."""
+    """From the object's center back to its surface nearest to the person, metres."""
     near_low: float
     """The same at the height of the shins, where feet must stay clear of it."""
     middle: Float[ndarray, "3"]
-    """Mean grasp point relative to the object's centre, in the person's axes."""
+    """Mean grasp point relative to the object's center, in the person's axes."""
 
     @property
     def standing_room(self) -> float:
-        """From the object's centre on the ground back to a person's pelvis, metres."""
+        """From the object's center on the ground back to a person's pelvis, metres."""
         return max(self.near + BELLY + 0.04, self.near_low + TOES)
 
 
 @dataclass(frozen=True)
-class Wish:
+class HoldPreferences:
     """What matters when a hold is chosen."""
 
     height: float | None = 1.05
@@ -132,7 +132,7 @@ class Performance:
         """Contact of an edge from frame `start` to frame `end`, both included."""
         self.contact[touch.edge, max(0, start) : end + 1] = True
 
-    def hold(self, person: int, object_index: int, take: Take, start: int, end: int) -> None:
+    def hold(self, person: int, object_index: int, take: HoldPlan, start: int, end: int) -> None:
         """Both the hands' task and the edges' contact."""
         touches = self.hands_on(person, object_index)
         for hand, grasp in take.grasps.items():
@@ -141,10 +141,10 @@ class Performance:
                 self.mark(touches[hand], start, end)
 
     def set_object(
-        self, index: int, centre: Float[ndarray, "T 3"], rotation: Float[ndarray, "T 3 3"]
+        self, index: int, center: Float[ndarray, "T 3"], rotation: Float[ndarray, "T 3 3"]
     ) -> ObjectTrack:
         track = self.objects[index]
-        track.centre, track.rotation = np.array(centre, float), np.array(rotation, float)
+        track.center, track.rotation = np.array(center, float), np.array(rotation, float)
         self.placed.add(index)
         return track
 
@@ -189,12 +189,12 @@ def in_world(
 def near_extent(
     asset: Asset, rotation: Float[ndarray, "3 3"], half_width: float, height: float = np.inf
 ) -> float:
-    """Distance from the centre back (towards the person) to the nearest surface within a width.
+    """Distance from the center back (towards the person) to the nearest surface within a width.
 
     height: only look up to here above the lowest point; -1 metre where nothing is there.
     """
-    local = (asset.vertices - asset.centre) @ rotation.T
-    samples = (asset.samples - asset.centre) @ rotation.T
+    local = (asset.vertices - asset.center) @ rotation.T
+    samples = (asset.samples - asset.center) @ rotation.T
     points = np.concatenate([local, samples])
     low = points[:, 1] < points[:, 1].min() + height
     inside = points[low & (np.abs(points[:, 0]) < half_width)]
@@ -208,11 +208,11 @@ def plan_take(
     person: int,
     object_index: int,
     hands: dict[int, str],
-    wish: Wish,
+    wish: HoldPreferences,
     yaws: tuple[float, ...] = QUARTER_TURNS,
     tilt: Float[ndarray, "3 3"] | None = None,
     jitter: float = 0.06,
-) -> Take:
+) -> HoldPlan:
     """Choose the object's yaw (shares of pi, in the person's frame) and where the hands go.
 
     hands: the part each hand (0 left, 1 right) holds. Tries all yaws and takes, seeded, one of those
@@ -229,25 +229,25 @@ def plan_take(
         turn = float(yaw * np.pi + rng.normal(0.0, jitter))
         rotation = yaw_matrix(np.array(turn)) @ (np.eye(3) if tilt is None else tilt)
         near = near_extent(asset, rotation, BODY_HALF_WIDTH)
-        bottom = float(((asset.vertices - asset.centre) @ rotation.T)[:, 1].min())
-        held = np.concatenate([c.point for c in candidates.values()]).mean(axis=0) - asset.centre
+        bottom = float(((asset.vertices - asset.center) @ rotation.T)[:, 1].min())
+        held = np.concatenate([c.point for c in candidates.values()]).mean(axis=0) - asset.center
         up = -bottom if wish.height is None else wish.height - float((rotation @ held)[1])
-        centre = np.array([0.0, up, near + BELLY + 0.04])
+        center = np.array([0.0, up, near + BELLY + 0.04])
         context = HoldContext(
             rotation=rotation,
-            centre=centre,
+            center=center,
             heading=0.0,
             shoulders=np.array([0.0, build.shoulder_height - 0.1, 0.05]),
             spread=wish.spread,
-            floor=centre[1] + bottom,
+            floor=center[1] + bottom,
             high=wish.high,
             longest=wish.longest,
         )
         grasps, cost = _grasps_of(asset, candidates, context, wish.facing)
-        middle = np.mean([rotation @ (g.point - asset.centre) for g in grasps.values()], axis=0)
-        cost += _blocked_view((asset.samples - asset.centre) @ rotation.T, middle)
+        middle = np.mean([rotation @ (g.point - asset.center) for g in grasps.values()], axis=0)
+        cost += _blocked_view((asset.samples - asset.center) @ rotation.T, middle)
         near_low = near_extent(asset, rotation, FEET_HALF_WIDTH, SHIN)
-        options.append((cost, Take(rotation, grasps, near, near_low, middle)))
+        options.append((cost, HoldPlan(rotation, grasps, near, near_low, middle)))
     best = min(cost for cost, _ in options)
     good = [take for cost, take in options if cost < best + 0.25]
     return good[int(rng.integers(len(good)))]

@@ -34,13 +34,13 @@ def support_surface(
 ) -> tuple[float, float, float, float]:
     """Of an upward-facing part, in axes turned so that z is `yaw`: height, back, front, middle x.
 
-    Relative to the asset's centre.
+    Relative to the asset's center.
     """
     asset = performance.asset(object_index)
     rows = part_samples(asset, part)
     up = rows[asset.sample_normals[rows, 1] > 0.8]
     rows = up if len(up) >= 8 else rows
-    local = (asset.samples[rows] - asset.centre) @ yaw_matrix(np.array([yaw]))[0]
+    local = (asset.samples[rows] - asset.center) @ yaw_matrix(np.array([yaw]))[0]
     top = local[local[:, 1] > np.quantile(local[:, 1], 0.75) - 0.04]
     height = float(np.median(top[:, 1]))
     return height, float(top[:, 2].min()), float(top[:, 2].max()), float(top[:, 0].mean())

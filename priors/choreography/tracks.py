@@ -26,30 +26,30 @@ PALM_GAP = 0.001  # metres between palm skin and surface, so that resting hands 
 
 @dataclass
 class ObjectTrack:
-    """Where one object is: its centre (of the bounding box) and its axes in the world."""
+    """Where one object is: its center (of the bounding box) and its axes in the world."""
 
     asset: Asset
-    centre: Float[ndarray, "T 3"]
+    center: Float[ndarray, "T 3"]
     rotation: Float[ndarray, "T 3 3"]
 
     def transforms(self) -> Float[ndarray, "T 4 4"]:
         """Ts_world_object of the mesh frame."""
-        return compose_rigid(self.rotation, self.centre - self.rotation @ self.asset.centre)
+        return compose_rigid(self.rotation, self.center - self.rotation @ self.asset.center)
 
     def lowest(self) -> Float[ndarray, "T"]:
         """Height of the lowest vertex in every frame."""
-        vertices = _hull(self.asset) - self.asset.centre
-        return np.min(vertices @ self.rotation[:, 1, :].T, axis=0) + self.centre[:, 1]
+        vertices = _hull(self.asset) - self.asset.center
+        return np.min(vertices @ self.rotation[:, 1, :].T, axis=0) + self.center[:, 1]
 
     def rest_on(self, height: float | Float[ndarray, "T"], frames: ndarray | slice) -> None:
         """Set the height so that the lowest vertex touches `height` in these frames."""
         lowest = self.lowest()
         floor = np.broadcast_to(np.asarray(height, float), lowest.shape)
-        self.centre[frames, 1] += (floor - lowest)[frames]
+        self.center[frames, 1] += (floor - lowest)[frames]
 
     def lift_out_of_ground(self) -> None:
         """Raise the frames in which the object would sink below y = 0."""
-        self.centre[:, 1] += np.maximum(0.0, -self.lowest())
+        self.center[:, 1] += np.maximum(0.0, -self.lowest())
 
 
 def _hull(asset: Asset) -> Float[ndarray, "H 3"]:
@@ -109,7 +109,7 @@ class PersonTrack:
     foot_floor: Float[ndarray, "T 2"] | None = None
     """Height of the floor below each foot; 0 where None."""
     support: Float[ndarray, "T 2"] | None = None
-    """Where the centre of mass should be; between the feet where None."""
+    """Where the center of mass should be; between the feet where None."""
     holds: list[Hold] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
     soft_objects: set[int] = field(default_factory=set)
@@ -225,7 +225,7 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         )
         rows = fade**2 > weight[:, hand, 0]
         R = track_of.rotation[rows]
-        world = track_of.centre[rows] + R @ (grasp.point - track_of.asset.centre)
+        world = track_of.center[rows] + R @ (grasp.point - track_of.asset.center)
         outward = R @ grasp.normal
         gap = PALM_GAP + 0.10 * (1.0 - fade[rows])
         if grasp.is_bar:

@@ -26,8 +26,8 @@ def choose_part(asset: PartedObject, preferred: Sequence[str]) -> str:
         return part
     if not asset.part_names:
         return WHOLE_PART
-    labelled = asset.sample_parts[asset.sample_parts >= 0]
-    return asset.part_names[int(np.bincount(labelled, minlength=1).argmax())]
+    labeled = asset.sample_parts[asset.sample_parts >= 0]
+    return asset.part_names[int(np.bincount(labeled, minlength=1).argmax())]
 
 
 def _part_named(asset: PartedObject, preferred: Sequence[str]) -> str | None:

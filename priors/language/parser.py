@@ -18,7 +18,7 @@ from priors.language.sentence import (
     find_verbs,
     library,
     singular,
-    tokenise,
+    tokenize,
 )
 
 PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
@@ -78,7 +78,7 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     Raises UserError for a sentence without a known verb (it lists those known), and for objects of
     which the sentence does not say what happens with them.
     """
-    tokens = tokenise(text)
+    tokens = tokenize(text)
     verbs = find_verbs(tokens)
     if not verbs:
         raise UserError(

@@ -8,7 +8,7 @@ from priors.language.sentence import (
     find_verbs,
     library,
     singular,
-    tokenise,
+    tokenize,
 )
 
 __all__ = ["object_noun", "read_prompts"]
@@ -19,7 +19,7 @@ STANDING = "standing straight with the arms held out to the sides"
 
 def read_prompts(text: str) -> Prompts:
     """The three prompts of a sentence. UserError where it names no person or no object."""
-    tokens = tokenise(text)
+    tokens = tokenize(text)
     people = find_people(tokens)
     if not people:
         raise UserError(
@@ -39,7 +39,7 @@ def read_prompts(text: str) -> Prompts:
 
 def object_noun(text: str) -> str:
     """The object of a sentence: a known noun, else the last noun phrase after the verb; UserError."""
-    tokens = tokenise(text)
+    tokens = tokenize(text)
     nouns = {word for words in library()["nouns"].values() for word in words}
     people = {mention.position for mention in find_people(tokens)}
     known = [i for i, t in enumerate(tokens) if singular(t) in nouns and i not in people]

@@ -49,7 +49,7 @@ class PersonMention:
     noun: str
 
 
-def tokenise(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """Lower-case words and numbers."""
     return re.findall(r"[a-z]+(?:'[a-z]+)?|\d+", text.lower())
 

@@ -217,7 +217,7 @@ class BlazePose:
         outputs = self._detector(around.crop(image, size).astype(np.float32) / 127.5 - 1)
         scores = _sigmoid(outputs[(len(ANCHORS), 1)][:, 0])
         points = outputs[(len(ANCHORS), 12)][:, 4:8].reshape(-1, 2, 2) / size
-        points = around.to_picture(points + ANCHORS[:, None])
+        points = around.to_image(points + ANCHORS[:, None])
         kept: list[Region] = []
         for i in np.argsort(-scores):
             if scores[i] < self.settings.detection or len(kept) == 16:
@@ -236,7 +236,7 @@ class BlazePose:
         if presence < self.settings.presence:
             return None
         rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)
-        pixels = region.to_picture(rows[:, :2] / size)
+        pixels = region.to_image(rows[:, :2] / size)
         inside = ((pixels >= 0) & (pixels <= (width, height))).all(-1)
         confidence = _sigmoid(rows[:, 3]) * _sigmoid(rows[:, 4]) * inside
         mask = region.paste(_sigmoid(outputs[(size, size, 1)][..., 0]), height, width)
@@ -258,7 +258,7 @@ def body_region(hips: Float[ndarray, " 2"], reach: Float[ndarray, " 2"]) -> Regi
 
 
 def detector_anchors() -> Float[ndarray, "2254 2"]:
-    """Centres of the detector's anchors in shares of its picture, in the order of its output."""
+    """Centers of the detector's anchors in shares of its picture, in the order of its output."""
     grids = []
     for cells, repeat in ANCHOR_GRIDS:
         middle = (np.arange(cells) + 0.5) / cells
@@ -271,16 +271,16 @@ ANCHORS = detector_anchors()
 
 
 def _is_near(region: Region, box: ndarray) -> bool:
-    """Whether a square's centre lies in a box and it is not far larger or smaller."""
+    """Whether a square's center lies in a box and it is not far larger or smaller."""
     box = np.asarray(box, np.float64)
     longest = max(*(box[2:] - box[:2]), 1.0)
-    inside = (region.centre >= box[:2]).all() and (region.centre <= box[2:]).all()
+    inside = (region.center >= box[:2]).all() and (region.center <= box[2:]).all()
     return bool(inside and 0.4 * longest < region.side < 4 * longest)
 
 
 def _overlap(a: Region, b: Region) -> float:
     """Intersection over union of two squares, both taken upright."""
-    shared = 0.5 * (a.side + b.side) - np.abs(a.centre - b.centre)
+    shared = 0.5 * (a.side + b.side) - np.abs(a.center - b.center)
     shared = np.clip(shared, 0, min(a.side, b.side))
     common = float(shared[0] * shared[1])
     return common / (a.side**2 + b.side**2 - common)

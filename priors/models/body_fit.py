@@ -12,7 +12,7 @@ from hoijax.bodies.fitting.fit import choose, fit_motion, known_person, rotation
 from hoijax.bodies.fitting.starts import find_start
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError
-from hoijax.geometry.camera_motion import settle_camera
+from hoijax.geometry.camera_motion import average_static_camera
 from priors.protocols import BodyMotion, ModelId
 
 MODEL_ID = ModelId("hoijax-body-fit", "1")
@@ -40,7 +40,7 @@ def fit_body(
     """
     frames = len(keypoints)
     _check(frames, intrinsics, Ts_world_camera, person_points, person_point_mask)
-    Ts_world_camera = settle_camera(np.asarray(Ts_world_camera))
+    Ts_world_camera = average_static_camera(np.asarray(Ts_world_camera))
     keypoints = np.where(np.isfinite(keypoints).all(-1, keepdims=True), keypoints, 0.0)
     known = betas is not None or rest_joints is not None
     betas = np.zeros(1, np.float32) if betas is None else np.asarray(betas, np.float32)

@@ -73,7 +73,7 @@ class _TextScore:
         return {name: value.to(self.network.device) for name, value in tokens.items()}
 
     def _pixels(self, images: UInt8[ndarray, "N H W 3"]) -> Any:
-        """(N, 3, h, w), cropped and normalised as the checkpoint says."""
+        """(N, 3, h, w), cropped and normalized as the checkpoint says."""
         torch = require("torch")
         pixels = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
         return torch.as_tensor(pixels).to(self.network.device, self.network.dtype)

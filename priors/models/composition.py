@@ -10,7 +10,7 @@ from numpy import ndarray
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.composition.fields.closed_form import ClosedFormGuidance
 from hoijax.composition.fields.guidance import Guidance, Prompts, ViewCameras
-from hoijax.composition.fields.known_scene import KnownScene, known_pictures, known_skeletons
+from hoijax.composition.fields.known_scene import KnownScene, known_images, known_skeletons
 from hoijax.composition.fields.noise import NoiseSettings
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
@@ -90,7 +90,7 @@ def _closed_form(text, asset, seed, noise, graph) -> CompositionPriors:
 
     return CompositionPriors(
         prompts=scene.prompts,
-        guidance=ClosedFormGuidance(known_pictures([scene]), noise),
+        guidance=ClosedFormGuidance(known_images([scene]), noise),
         segment=segment,
         detect=known_skeletons(scene, seed=seed),
         object_name=made.asset.name,

@@ -142,7 +142,7 @@ def _skeletons(model: Any) -> Callable:
 
 
 def _figure_box(image: UInt8[ndarray, "H W 3"]) -> Float[ndarray, " 4"]:
-    """Box of what differs from the border's colour: the anchor shows nothing but the person."""
+    """Box of what differs from the border's color: the anchor shows nothing but the person."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(np.float32)
     differs = np.abs(image - np.median(border, axis=0)).max(axis=-1) > 24.0
     rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))

@@ -51,7 +51,7 @@ class DepthSettings:
     """What is kept of a depth map, and how many frames go through the network at once."""
 
     edge: float = EDGE
-    """Relative depth step between neighbouring pixels that counts as an edge."""
+    """Relative depth step between neighboring pixels that counts as an edge."""
     far: float = FAR
     """Metres."""
     batch: int = 4

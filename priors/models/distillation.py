@@ -49,7 +49,7 @@ class DistillationSettings:
     """Share of the diffusion time; the upper end falls to `noise_end`."""
     noise_end: float = 0.5
     anneal_steps: int = 3000
-    """Optimisation steps until the upper end has fallen: first the layout, then the detail."""
+    """Optimization steps until the upper end has fallen: first the layout, then the detail."""
     weight: Literal["variance", "uniform", "clean"] = "variance"
     """w(t): sigma squared (DreamFusion), 1, or sigma / alpha (the error of the clean image)."""
     rescale: float = 0.0

@@ -17,7 +17,7 @@ from priors.models.image_choice import prompt_text
 
 __all__ = ["Nodes", "contacts_schema", "inventory_schema", "nodes_of"]
 
-MOST_PEOPLE, MOST_CONTACTS = 4, 12
+MAX_PEOPLE, MAX_CONTACTS = 4, 12
 _PartName = Annotated[str, Field(pattern="^[a-z][a-z -]{1,28}[a-z]$")]
 _Words = Annotated[str, Field(min_length=3, max_length=160)]
 _VideoPrompt = Annotated[str, Field(min_length=10, max_length=900)]
@@ -82,7 +82,7 @@ def inventory_schema(assets: Sequence[Meshed]) -> type[BaseModel]:
         for o, asset in enumerate(assets)
     }
     things = create_model("Objects", __base__=_Form, **fields)
-    people = Annotated[list[PersonNote], Field(min_length=1, max_length=MOST_PEOPLE)]
+    people = Annotated[list[PersonNote], Field(min_length=1, max_length=MAX_PEOPLE)]
     return create_model("Inventory", __base__=_Form, people=(people, ...), objects=(things, ...))
 
 
@@ -156,7 +156,7 @@ def contacts_schema(nodes: Nodes) -> type[BaseModel]:
             }
             forms.append(create_model(f"Support{o + 1}_{q + 1}", __base__=_Form, **pair, **flags))
     edge = Union[tuple(forms)] if len(forms) > 1 else forms[0]  # noqa: UP007 - made at run time
-    edges = Annotated[list[edge], Field(min_length=1, max_length=MOST_CONTACTS)]
+    edges = Annotated[list[edge], Field(min_length=1, max_length=MAX_CONTACTS)]
     answer: dict[str, Any] = {"contacts": (edges, ...), "video_prompt": (_VideoPrompt, ...)}
     return create_model("Contacts", __base__=_Form, **answer)
 

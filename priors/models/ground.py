@@ -178,11 +178,11 @@ def _refit(
     """Least squares over the points of the plane, far ones weighing less as their error grows."""
     near = points[_inside(points, normal[None], np.array([height]), settings)[0]]
     weight = 1.0 / np.maximum(near[:, 2], 0.1) ** 2
-    centre = (weight[:, None] * near).sum(0) / weight.sum()
-    spread = (near - centre) * np.sqrt(weight)[:, None]
+    center = (weight[:, None] * near).sum(0) / weight.sum()
+    spread = (near - center) * np.sqrt(weight)[:, None]
     refined = np.linalg.svd(spread, full_matrices=False)[2][-1]
     refined = refined if refined @ normal > 0 else -refined
-    return refined, float(-refined @ centre)
+    return refined, float(-refined @ center)
 
 
 def _pose(normal: ndarray, height: float) -> Float[ndarray, "4 4"]:

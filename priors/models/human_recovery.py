@@ -27,8 +27,8 @@ from priors.protocols import BodyMotion, ModelId, PointMaps, Video
 
 STAGE = "body"
 FIT_POINTS = 512  # points of the point map that the fit gets for every frame
-LEAST_CONFIDENCE = 0.2
-LEAST_KEYPOINTS = 5  # a frame with fewer sure keypoints does not show a body
+MIN_CONFIDENCE = 0.2
+MIN_KEYPOINTS = 5  # a frame with fewer sure keypoints does not show a body
 GVHMR_REPOSITORY = "ryanrudes/gvhmr"
 GVHMR_CHECKPOINT = "gvhmr_siga24_release.ckpt"
 GVHMR_INSTALL = (
@@ -42,7 +42,7 @@ BETAS, BODY_JOINTS = 10, 21
 
 
 class FittedBody:
-    """`BodyRecovery` by our own optimiser: keypoints and point map, no weights (priors.models.body_fit)."""
+    """`BodyRecovery` by our own optimizer: keypoints and point map, no weights (priors.models.body_fit)."""
 
     def __init__(self, body_name: str = "anny"):
         """body_name: "anny", or the path of the user's SMPL-X or SMPL-H file."""
@@ -220,11 +220,11 @@ def check_person(keypoints: Float[ndarray, "T 18 3"], masks: Bool[ndarray, "T H 
     """Raises UserError where no body can be recovered: too few keypoints, or an empty mask."""
     if len(keypoints) != len(masks):
         raise UserError(f"{STAGE}: {len(keypoints)} frames of keypoints, {len(masks)} of masks")
-    sure = (keypoints[..., 2] >= LEAST_CONFIDENCE).sum(-1) >= LEAST_KEYPOINTS
+    sure = (keypoints[..., 2] >= MIN_CONFIDENCE).sum(-1) >= MIN_KEYPOINTS
     if not sure.any():
         raise UserError(
-            f"{STAGE}: no person found: no frame has {LEAST_KEYPOINTS} keypoints with a confidence "
-            f"of {LEAST_CONFIDENCE}. Try another seed or clip, or another keypoint model (--keypoints)"
+            f"{STAGE}: no person found: no frame has {MIN_KEYPOINTS} keypoints with a confidence "
+            f"of {MIN_CONFIDENCE}. Try another seed or clip, or another keypoint model (--keypoints)"
         )
     if not masks.any():
         raise UserError(
@@ -234,8 +234,8 @@ def check_person(keypoints: Float[ndarray, "T 18 3"], masks: Bool[ndarray, "T H 
 
 
 def square_boxes(masks: Bool[ndarray, "T H W"]) -> Float[ndarray, "T 3"]:
-    """Centre and side of the person's crop in every frame, as GVHMR is trained; frames without a
-    mask are filled in between their neighbours."""
+    """Center and side of the person's crop in every frame, as GVHMR is trained; frames without a
+    mask are filled in between their neighbors."""
     from priors.masks import mask_boxes
 
     boxes, present = mask_boxes(masks)

@@ -88,7 +88,7 @@ class ViTPose:
 
     def _coco(self, frames: ndarray, boxes: ndarray) -> Float[ndarray, "B 17 3"]:
         torch = require("torch")
-        corners = boxes[:, :2] - 0.5  # the processor counts from the centre of the first pixel
+        corners = boxes[:, :2] - 0.5  # the processor counts from the center of the first pixel
         rows = np.concatenate([corners, boxes[:, 2:] - boxes[:, :2]], axis=-1)
         per_image = [[row.tolist()] for row in rows]
         pixels = self._processor(list(frames), boxes=per_image, return_tensors="pt")["pixel_values"]

@@ -37,13 +37,13 @@ def camera_conditions(cameras: ViewCameras) -> Float[ndarray, "N 16"]:
     """Flattened camera-to-world matrices as MVDream was trained with them.
 
     Blender's world (z up) and camera axes, the subject at the origin, cameras on the unit sphere.
-    UserError for a camera at the subject's centre.
+    UserError for a camera at the subject's center.
     """
     poses = np.array(cameras.Ts_world_camera, np.float64)
-    offsets = poses[:, :3, 3] - np.asarray(cameras.centre)
+    offsets = poses[:, :3, 3] - np.asarray(cameras.center)
     distance = np.linalg.norm(offsets, axis=-1, keepdims=True)
     if not (distance > 1e-6).all():
-        raise UserError(f"{STAGE}: a camera lies at the centre of the subject, {cameras.centre}")
+        raise UserError(f"{STAGE}: a camera lies at the center of the subject, {cameras.center}")
     poses[:, :3, :3] = Z_UP_FROM_Y_UP @ poses[:, :3, :3] @ BLENDER_FROM_OPENCV
     poses[:, :3, 3] = offsets / distance @ Z_UP_FROM_Y_UP.T
     return poses.reshape(-1, 16).astype(np.float32)

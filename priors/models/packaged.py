@@ -96,7 +96,7 @@ class TfliteModel:
 class Region:
     """A turned square of a picture, in pixels."""
 
-    centre: Float[ndarray, " 2"]
+    center: Float[ndarray, " 2"]
     side: float
     angle: float = 0.0
     """Radians, clockwise as seen: the direction that becomes "right" in the crop."""
@@ -113,9 +113,9 @@ class Region:
         c, s = np.cos(self.angle), np.sin(self.angle)
         return self.side * np.array([[c, -s], [s, c]])
 
-    def to_picture(self, shares: Float[ndarray, "... 2"]) -> Float[ndarray, "... 2"]:
+    def to_image(self, shares: Float[ndarray, "... 2"]) -> Float[ndarray, "... 2"]:
         """Pixels of the picture of points given in shares of the crop's side."""
-        return (np.asarray(shares, np.float64) - 0.5) @ self.axes.T + self.centre
+        return (np.asarray(shares, np.float64) - 0.5) @ self.axes.T + self.center
 
     def crop(self, image: UInt8[ndarray, "H W 3"], size: int) -> UInt8[ndarray, "S S 3"]:
         """The square resampled to size x size; black outside the picture."""
@@ -125,7 +125,7 @@ class Region:
         if shrink > 1:  # bilinear sampling alone would skip pixels
             source = source.reduce(shrink)
         axes = self.axes / (size * shrink)
-        start = self.to_picture(np.zeros(2)) / shrink
+        start = self.to_image(np.zeros(2)) / shrink
         rows = (*axes[0], start[0], *axes[1], start[1])
         shape = (size, size)
         return np.asarray(
@@ -140,7 +140,7 @@ class Region:
 
         size = len(values)
         inverse = np.linalg.inv(self.axes) * size
-        start = 0.5 * size - inverse @ self.centre
+        start = 0.5 * size - inverse @ self.center
         rows = (*inverse[0], start[0], *inverse[1], start[1])
         source, shape = Image.fromarray(np.asarray(values, np.float32)), (width, height)
         return np.array(
@@ -209,7 +209,7 @@ def prompt_box(prompt: Prompt) -> Float[ndarray, " 4"]:
 
 
 def mask_box(mask: Bool[ndarray, "H W"]) -> Float[ndarray, " 4"]:
-    """Left, top, right, bottom of a mask that is not empty; edges, not pixel centres."""
+    """Left, top, right, bottom of a mask that is not empty; edges, not pixel centers."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
 

@@ -1,6 +1,6 @@
 """From a depth network's output to `PointMaps`: focal length, shift, edges, one camera a clip.
 
-numpy and scipy only. Pixel (u, v) has its centre at integer + 0.5; points are in OpenCV axes.
+numpy and scipy only. Pixel (u, v) has its center at integer + 0.5; points are in OpenCV axes.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 EDGE = 0.02
-"""Relative depth step between neighbours that counts as an edge (HOI-PAGE)."""
+"""Relative depth step between neighbors that counts as an edge (HOI-PAGE)."""
 FAR = 100.0
 """Metres; what lies behind is sky or noise."""
 SAMPLES_A_SIDE = 64  # focal and shift are two numbers: a coarse grid of points determines them
@@ -31,7 +31,7 @@ DEFAULT_FOV = 55.0  # degrees, vertical; an ordinary camera
 
 
 def pixel_offsets(height: int, width: int) -> Float[ndarray, "H W 2"]:
-    """Pixel centres relative to the middle of the image."""
+    """Pixel centers relative to the middle of the image."""
     u, v = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
     return np.stack([u, v], axis=-1)
 
@@ -59,7 +59,7 @@ def unproject_depth(
 def depth_edges(
     depth: Float[ndarray, "T H W"], valid: Bool[ndarray, "T H W"], relative: float = EDGE
 ) -> Bool[ndarray, "T H W"]:
-    """Pixels where depth jumps within the 3 x 3 neighbourhood, or that border on invalid ones."""
+    """Pixels where depth jumps within the 3 x 3 neighborhood, or that border on invalid ones."""
     from scipy import ndimage
 
     size = (1, 3, 3)
@@ -130,8 +130,8 @@ def solve_shift(
     height, width = valid.shape
     k = np.asarray(intrinsics, np.float64)
     focal = np.array([k[0, 0], k[1, 1]])
-    centre = np.array([k[0, 2] - width / 2, k[1, 2] - height / 2])
-    rays = (offsets - centre) / focal
+    center = np.array([k[0, 2] - width / 2, k[1, 2] - height / 2])
+    rays = (offsets - center) / focal
     xy, z = points[:, :2], points[:, 2]
     # Multiplied out: rays * t = xy - rays * z, one unknown.
     start = float((rays * (xy - rays * z[:, None])).sum() / max(float((rays**2).sum()), 1e-12))

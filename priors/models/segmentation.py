@@ -143,7 +143,7 @@ def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int
 
 
 def resized(image: UInt8[ndarray, "H W 3"], size: tuple[int, int], device: Any, dtype: Any) -> Any:
-    """(3, h, w) tensor of a picture, normalised with ImageNet's mean and spread.
+    """(3, h, w) tensor of a picture, normalized with ImageNet's mean and spread.
 
     The same as the transformers processors do, which need torchvision.
     """

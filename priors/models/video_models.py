@@ -91,7 +91,7 @@ def frame_size(image: UInt8[ndarray, "H W 3"], limits: Limits) -> tuple[int, int
 def fit_image(
     image: UInt8[ndarray, "H W 3"], height: int, width: int
 ) -> UInt8[ndarray, "height width 3"]:
-    """Centre crop to the aspect ratio of (height, width), then resize (Lanczos)."""
+    """Center crop to the aspect ratio of (height, width), then resize (Lanczos)."""
     from PIL import Image
 
     rows, columns = image.shape[:2]

@@ -101,7 +101,7 @@ def label_images(
 
 
 def _eroded(labels: UInt8[ndarray, "T H W"], entities: int) -> Bool[ndarray, "T H W"]:
-    """Pixels whose 3 x 3 neighbours are of the same entity; what is thinner than that is kept."""
+    """Pixels whose 3 x 3 neighbors are of the same entity; what is thinner than that is kept."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
     window, kept = (1, 3, 3), np.zeros(labels.shape, bool)

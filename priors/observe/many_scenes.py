@@ -27,7 +27,7 @@ from priors.store import content_key
 __all__ = ["Job", "observe_many"]
 
 UNFINISHED = "not finished: the run was interrupted"
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 """Times a stage of a scene may end the worker it runs in before the scene counts as failed."""
 
 

@@ -1,7 +1,7 @@
 """Parts of a mesh from pictures of it: every view's part masks vote for the faces they show.
 
 HOI-PAGE labels the objects' parts like this. Ours casts rays, so a pixel's face is known exactly and
-no samples are matched: votes are counted per face, smoothed over neighbouring faces, and faces that
+no samples are matched: votes are counted per face, smoothed over neighboring faces, and faces that
 no view shows take the label of the nearest face that one does.
 """
 
@@ -23,7 +23,7 @@ from priors.protocols import Detector, Prompt, VideoSegmenter
 VIEWS = ((20, (45, 135, 225, 315)), (-20, (45, 135, 225, 315)), (65, (0, 180)), (-65, (90, 270)))
 """(elevation, azimuths) in degrees; the published views are the first two rows, at 15 degrees."""
 FIELD_OF_VIEW = 31.0  # degrees: the object's bounding sphere fits at four times its radius
-DISTANCE = 4.0  # of the camera from the object's centre, in radii (published)
+DISTANCE = 4.0  # of the camera from the object's center, in radii (published)
 PICTURE = 512  # pixels (published)
 BACKGROUND = 255
 LARGEST_PART = (
@@ -31,7 +31,7 @@ LARGEST_PART = (
 )
 UNDETECTED = 0.1  # weight of views in which a part was not found, as evidence that it is elsewhere
 LEVEL = 0.07  # share of its votes that a face needs to be of a part
-NEIGHBOUR_WEIGHT = 0.5  # of the votes of all neighbours together against the face's own
+NEIGHBOR_WEIGHT = 0.5  # of the votes of all neighbors together against the face's own
 FEWEST_PIXELS = 2.0  # a face seen with fewer counts as unseen
 
 
@@ -79,7 +79,7 @@ def vote_parts(
 def render_views(asset: Asset, size: int = PICTURE) -> list[View]:
     """The object on a white ground, from twelve sides."""
     camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, size, size)
-    vertices = (asset.vertices - asset.centre).astype(np.float32)
+    vertices = (asset.vertices - asset.center).astype(np.float32)
     mesh = RenderMesh(vertices, asset.faces, 1)
     views = []
     for elevation, azimuths in VIEWS:
@@ -97,9 +97,9 @@ def _shaded(picture: CastImage, towards: Float[ndarray, " 3"]) -> UInt8[ndarray,
     """Grey, lit from the camera and a little from above, so that undersides are as clear as tops."""
     normals = picture.normals_world
     light = 0.12 + 0.5 * np.abs(normals @ towards) + 0.1 * normals[..., 1]
-    grey = 255 * np.clip(light, 0, 1) ** (1 / 2.2)
-    grey = np.where(picture.instance_ids > 0, grey, BACKGROUND)
-    return np.repeat(np.round(grey).astype(np.uint8)[..., None], 3, axis=-1)
+    gray = 255 * np.clip(light, 0, 1) ** (1 / 2.2)
+    gray = np.where(picture.instance_ids > 0, gray, BACKGROUND)
+    return np.repeat(np.round(gray).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def part_masks(
@@ -171,11 +171,11 @@ def face_parts_from_votes(
         for part in np.flatnonzero(is_found):
             mine = view.faces[shown & (owner == part)]
             votes[:, part] += weights[part] * np.bincount(mine, minlength=count)
-    neighbours = face_neighbours(asset)
-    votes, asked = (_smoothed(x, neighbours) for x in (votes, asked))
+    neighbors = face_neighbors(asset)
+    votes, asked = (_smoothed(x, neighbors) for x in (votes, asked))
     share = votes / np.maximum(asked, 1e-9)
     labels = np.where(share.max(-1) >= LEVEL, share.argmax(-1), -1)
-    return _filled(asset, labels, seen >= FEWEST_PIXELS, neighbours).astype(np.int32)
+    return _filled(asset, labels, seen >= FEWEST_PIXELS, neighbors).astype(np.int32)
 
 
 def with_parts(asset: Asset, labels: Int[ndarray, "F"], part_names: tuple[str, ...]) -> Asset:
@@ -194,7 +194,7 @@ def with_parts(asset: Asset, labels: Int[ndarray, "F"], part_names: tuple[str, .
     )
 
 
-def face_neighbours(asset: Asset):
+def face_neighbors(asset: Asset):
     """(F, F) sparse matrix: distance of the middles of faces that share an edge.
 
     Edges are matched by position, so meshes whose vertices are doubled along seams stay connected.
@@ -217,15 +217,15 @@ def face_neighbours(asset: Asset):
     return coo_matrix((np.tile(distance, 2), both), shape).tocsr()
 
 
-def _smoothed(values: Float[ndarray, "F P"], neighbours) -> Float[ndarray, "F P"]:
-    """Values plus a share of the neighbours' mean, near ones counting more."""
-    weights = neighbours.copy()
+def _smoothed(values: Float[ndarray, "F P"], neighbors) -> Float[ndarray, "F P"]:
+    """Values plus a share of the neighbors' mean, near ones counting more."""
+    weights = neighbors.copy()
     weights.data = 1 / weights.data
     total = np.asarray(weights.sum(1))
-    return values + NEIGHBOUR_WEIGHT * (weights @ values) / np.maximum(total, 1e-12)
+    return values + NEIGHBOR_WEIGHT * (weights @ values) / np.maximum(total, 1e-12)
 
 
-def _filled(asset: Asset, labels: ndarray, is_seen: ndarray, neighbours) -> Int[ndarray, "F"]:
+def _filled(asset: Asset, labels: ndarray, is_seen: ndarray, neighbors) -> Int[ndarray, "F"]:
     """Unseen faces take the label of the nearest seen one, along the surface where it is connected."""
     from scipy.sparse.csgraph import dijkstra
     from scipy.spatial import KDTree
@@ -234,7 +234,7 @@ def _filled(asset: Asset, labels: ndarray, is_seen: ndarray, neighbours) -> Int[
         return labels
     sources = np.flatnonzero(is_seen)
     distance, _, nearest = dijkstra(
-        neighbours, indices=sources, min_only=True, return_predecessors=True
+        neighbors, indices=sources, min_only=True, return_predecessors=True
     )
     filled = labels.copy()
     reached = ~is_seen & np.isfinite(distance)

@@ -13,7 +13,7 @@ import numpy as np
 
 from hoijax.progress import Log
 from priors.models.torch_runtime import require
-from priors.observe.many_scenes import MOST_ATTEMPTS, UNFINISHED, Job, describe
+from priors.observe.many_scenes import MAX_ATTEMPTS, UNFINISHED, Job, describe
 from priors.observe.prompt_list import Item
 from priors.observe.stages import STAGE_NAMES, STAGES
 
@@ -61,9 +61,9 @@ class StageWorker:
         """Do this group's stages; earlier ones are only looked up. Returns why it failed, or ""."""
         label = self.group.stages[0]
         try:
-            if self.job.attempt(item, label) > MOST_ATTEMPTS:
+            if self.job.attempt(item, label) > MAX_ATTEMPTS:
                 raise RuntimeError(
-                    f"stage '{label}': the worker ended {MOST_ATTEMPTS} times while it was at this "
+                    f"stage '{label}': the worker ended {MAX_ATTEMPTS} times while it was at this "
                     "scene (out of memory?). Finished stages are kept"
                 )
             run = self.job.run(item, self.models)

@@ -17,7 +17,7 @@ from priors.models.clip_scores import spread
 from priors.models.image_choice import prompt_text
 from priors.protocols import Video
 
-__all__ = ["Choice", "Judge", "preferred_shares", "rows_picture"]
+__all__ = ["Choice", "Judge", "preferred_shares", "rows_image"]
 
 Question = Literal["semantic", "contact", "overall"]
 FRAMES, FRAME_HEIGHT = 6, 160  # of a row
@@ -41,7 +41,7 @@ class Judge(Protocol):
     ) -> Any: ...
 
 
-def rows_picture(clips: Sequence[Video]) -> UInt8[ndarray, "H W 3"]:
+def rows_image(clips: Sequence[Video]) -> UInt8[ndarray, "H W 3"]:
     """One numbered row of evenly spread frames for each clip, all at one height."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -89,7 +89,7 @@ def preferred_shares(
     for n in range(rounds):
         # Rotations of one shuffle: over as many rounds as clips, each stands once in each row.
         order = np.roll(start, n)
-        answer = judge(prompt, [rows_picture([clips[i] for i in order])], Choice)
+        answer = judge(prompt, [rows_image([clips[i] for i in order])], Choice)
         if answer.row > len(clips):
             raise UserError(f"selection: the judge chose row {answer.row} of {len(clips)}")
         shares[order[answer.row - 1]] += 1 / rounds

@@ -148,7 +148,7 @@ def _graph_content(graph: PartAffordanceGraph, request: Request) -> Content:
 # ---- parts
 
 
-def unlabelled_assets(request: Request) -> list[Any]:
+def unlabeled_assets(request: Request) -> list[Any]:
     """What the part stage depends on: the meshes that bring no parts."""
     return [[a.name, a.vertices, a.faces] for a in request.assets if not a.part_names]
 
@@ -165,9 +165,9 @@ def label_parts(inputs: Inputs) -> Content:
         wanted = tuple(part for part in node.parts if part != WHOLE_PART)
         if asset.part_names or not wanted:
             continue
-        labelled = vote_parts(asset, wanted, inputs.models["detector"], inputs.models["segmenter"])
-        arrays[f"face_parts_{o}"] = labelled.face_parts
-        arrays[f"sample_parts_{o}"] = labelled.sample_parts
+        labeled = vote_parts(asset, wanted, inputs.models["detector"], inputs.models["segmenter"])
+        arrays[f"face_parts_{o}"] = labeled.face_parts
+        arrays[f"sample_parts_{o}"] = labeled.sample_parts
         names[str(o)] = list(wanted)
     return arrays, {"part_names": names}
 

@@ -77,7 +77,7 @@ STAGES = (
         work.label_parts,
         needs=("pag",),
         roles=("detector", "segmenter"),
-        asked=work.unlabelled_assets,
+        asked=work.unlabeled_assets,
         skipped=lambda r: all(a.part_names for a in r.assets),
     ),
     Stage(

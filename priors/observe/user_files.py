@@ -21,8 +21,8 @@ def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
 
     _must_be_file(path, "--image")
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise UserError(f"--image {path}: cannot be read as a picture ({error}).") from error
 
@@ -58,23 +58,23 @@ def read_masks(folder: Path) -> GivenMasks:
 def _labels(folder: Path) -> UInt8[ndarray, "T H W"]:
     from PIL import Image, UnidentifiedImageError
 
-    pictures = []
+    images = []
     for path in sorted(folder.glob("*.png")):
         try:
-            with Image.open(path) as picture:
-                if picture.mode not in ("L", "P", "1"):
+            with Image.open(path) as image:
+                if image.mode not in ("L", "P", "1"):
                     raise UserError(
-                        f"--masks {path}: has colours ({picture.mode}); label pictures are grey or "
+                        f"--masks {path}: has colors ({image.mode}); label pictures are grey or "
                         "palette PNGs whose values are entity numbers."
                     )
-                pictures.append(np.asarray(picture, np.uint8))
+                images.append(np.asarray(image, np.uint8))
         except (UnidentifiedImageError, OSError, ValueError) as error:
             raise UserError(f"--masks {path}: cannot be read ({error}).") from error
-    if not pictures:
+    if not images:
         raise UserError(f"--masks {folder}: holds no PNG.")
-    if len({picture.shape for picture in pictures}) > 1:
+    if len({image.shape for image in images}) > 1:
         raise UserError(f"--masks {folder}: the pictures have different sizes.")
-    return np.stack(pictures)
+    return np.stack(images)
 
 
 def _must_be_file(path: Path, flag: str) -> None:

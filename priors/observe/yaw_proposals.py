@@ -1,6 +1,6 @@
 """Likely turns of objects about the vertical axis, asked of a language model that is told who is where.
 
-HOI-PAGE starts its optimisation from such yaws (spec: stage b); here they are starts among others.
+HOI-PAGE starts its optimization from such yaws (spec: stage b); here they are starts among others.
 """
 
 from collections.abc import Sequence
@@ -62,9 +62,9 @@ def describe_situation(
         low, high = np.percentile(points @ camera[:3, :3].T + camera[:3, 3], [2, 98], axis=0)
         lines.append(f"What is seen of the {asset.name} lies from {_point(low)} to {_point(high)}.")
     lines.append(f"In the own frame of the {asset.name}, from corner to corner:")
-    centred = asset.samples - asset.centre
+    centered = asset.samples - asset.center
     for q, part in enumerate(asset.part_names or ("the whole",)):
-        own = centred[asset.sample_parts == q] if asset.part_names else centred
+        own = centered[asset.sample_parts == q] if asset.part_names else centered
         if len(own):
             lines.append(f"- {part}: {_point(own.min(0))} to {_point(own.max(0))}")
     lines.append("What touches:")

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.affordance.graph import AffordanceObject, PartAffordanceGraph
-from hoijax.bundle.write import Bundle, Provenance, Truth
+from hoijax.bundle.write import Bundle, GroundTruth, Provenance
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import invert_rigid, look_at
@@ -21,9 +21,9 @@ from hoijax.objects.articulated.model import ArticulatedAsset, pose_links
 from hoijax.objects.asset import Asset
 from priors.choreography.choreographer import choreograph
 from priors.synthetic.from_text import BODY, make_script
-from priors.synthetic.ground_truth import BodyMotion, rendered_truth
+from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
-from priors.synthetic.rendered_observations import observe_with_truth
+from priors.synthetic.rendered_observations import observe_with_ground_truth
 
 PERIODS = (0.6, 1.2)
 """How often a joint goes from one end of its range to the other in a clip, least and most."""
@@ -47,7 +47,7 @@ def scene_objects(asset: ArticulatedAsset) -> tuple[tuple[Asset, ...], tuple[Joi
     if empty:
         raise UserError(
             f"articulated object '{asset.name}': links {', '.join(empty)} have no surface; in a made "
-            "scene every link must be seen. Merge them with their neighbours."
+            "scene every link must be seen. Merge them with their neighbors."
         )
     names = [asset.name, *(f"{asset.name} {name}" for name in asset.link_names[1:])]
     links = [link for link in asset.links if link is not None]
@@ -82,7 +82,7 @@ def observe_articulated(
     seed: int = 0,
     noise: NoiseModel | None = None,
     close_up: bool | None = None,
-) -> tuple[Bundle, Truth, Float[ndarray, "D T"]]:
+) -> tuple[Bundle, GroundTruth, Float[ndarray, "D T"]]:
     """Observations of a choreographed scene, the truth, and the true joint values.
 
     values: of every joint in every frame (radians or metres); seeded ones within the limits otherwise.
@@ -105,7 +105,7 @@ def observe_articulated(
     if close_up:
         view = scene.camera, _close_up(*view, objects, Ts_world_object)
     motion = BodyMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
-    truth = rendered_truth(
+    truth = rendered_ground_truth(
         BODY,
         motion,
         objects,
@@ -113,7 +113,7 @@ def observe_articulated(
         scene.contact,
         view=view,
     )
-    rendered = observe_with_truth(truth, noise, seed)
+    rendered = observe_with_ground_truth(truth, noise, seed)
     settings = {"text": text, "frames": frames, **dataclasses.asdict(noise)}
     provenance = Provenance(
         model="priors.synthetic.articulated_scenes", revision="1", settings=settings, seed=seed
@@ -128,7 +128,7 @@ def observe_articulated(
         provenance={"*": provenance},
         joints=joints,
     )
-    return bundle, rendered.truth, values
+    return bundle, rendered.ground_truth, values
 
 
 def _close_up(

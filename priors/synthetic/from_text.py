@@ -8,13 +8,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from hoijax.affordance.graph import PartAffordanceGraph
-from hoijax.bundle.write import Bundle, Provenance, Truth
+from hoijax.bundle.write import Bundle, GroundTruth, Provenance
 from hoijax.objects.asset import Asset
 from priors.choreography.choreographer import choreograph
 from priors.language.script import Script, script_from_graph, script_from_text
-from priors.synthetic.ground_truth import BodyMotion, rendered_truth
+from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
-from priors.synthetic.rendered_observations import observe_with_truth
+from priors.synthetic.rendered_observations import observe_with_ground_truth
 
 BODY = "anny"
 
@@ -36,7 +36,7 @@ def observe_text(
     frames: int = 49,
     seed: int = 0,
     noise: NoiseModel | None = None,
-) -> tuple[Bundle, Truth]:
+) -> tuple[Bundle, GroundTruth]:
     """Observations of a choreographed scene, and the truth they were made from.
 
     graph: a Part Affordance Graph in place of the one the sentence gives.
@@ -45,7 +45,7 @@ def observe_text(
     script = make_script(text, assets, graph)
     scene = choreograph(script, assets, frames=frames, seed=seed)
     motion = BodyMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
-    truth = rendered_truth(
+    truth = rendered_ground_truth(
         BODY,
         motion,
         tuple(assets),
@@ -53,7 +53,7 @@ def observe_text(
         scene.contact,
         view=(scene.camera, scene.T_world_camera),
     )
-    rendered = observe_with_truth(truth, noise, seed)
+    rendered = observe_with_ground_truth(truth, noise, seed)
     provenance = Provenance(
         model="priors.choreography.choreographer",
         revision="1",
@@ -69,4 +69,4 @@ def observe_text(
         observations=rendered.observations,
         provenance={"*": provenance},
     )
-    return bundle, rendered.truth
+    return bundle, rendered.ground_truth

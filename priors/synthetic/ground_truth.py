@@ -14,7 +14,7 @@ from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
-from priors.synthetic.rendered_observations import RenderedTruth
+from priors.synthetic.rendered_observations import RenderedGroundTruth
 
 IMAGE_WIDTH, IMAGE_HEIGHT, VERTICAL_FIELD_OF_VIEW = 320, 240, 50.0
 
@@ -29,7 +29,7 @@ class BodyMotion:
     rest_joints: Float[ndarray, "P 55 3"]
 
 
-def rendered_truth(
+def rendered_ground_truth(
     body_name: str,
     motion: BodyMotion,
     assets: tuple[Asset, ...],
@@ -38,7 +38,7 @@ def rendered_truth(
     *,
     view: tuple[PinholeCamera, Float[ndarray, "4 4"]] | None = None,
     azimuth_degrees: float = 30.0,
-) -> RenderedTruth:
+) -> RenderedGroundTruth:
     """The moving scene with its skin, seen by `view` (camera, T_world_camera).
 
     Without a view: a fixed camera from `azimuth_degrees` that keeps all of it in the picture.
@@ -53,7 +53,7 @@ def rendered_truth(
     camera, T_world_camera = view or framing_camera(
         vertices, assets, Ts_world_object, azimuth_degrees
     )
-    return RenderedTruth(
+    return RenderedGroundTruth(
         person_vertices_world=vertices,
         person_faces=np.asarray(body.faces),
         keypoints_world=np.stack([np.asarray(k) for _, k in posed]),

@@ -73,7 +73,7 @@ def make_known_scene(text: str, asset: Asset | None = None, seed: int = 0) -> Ma
         standing=RenderMesh(_standing(person), np.asarray(body.faces), HUMAN, color=colors),
         keypoints_world=np.asarray(openpose18(posed, body)) + shift,
         joints_world=np.asarray(posed.joints_world) + shift,
-        truth={
+        ground_truth={
             "rotations": rotations,
             "translation": translation + shift,
             "betas": motion.betas[0],
@@ -123,7 +123,7 @@ def _sofa() -> list[Piece]:
 
 
 def clothing(person: ShapedBody) -> Float[ndarray, "F 3"]:
-    """Colour of every face of a body: shirt, trousers, shoes, hair, skin."""
+    """Color of every face of a body: shirt, trousers, shoes, hair, skin."""
     vertices, joints = np.asarray(person.vertices_rest), np.asarray(person.joints_rest)
     faces = np.asarray(person.faces)
     middle = vertices[faces].mean(axis=1)

@@ -38,14 +38,14 @@ def mislabel(
     """Part labels with blobs of another part of the same object and blobs without label."""
     shape = labels.shape
     wrong = blobs(rng, shape, noise.mask_cell_pixels, noise.part_mislabel_share)
-    unlabelled = blobs(rng, shape, noise.mask_cell_pixels, noise.part_unlabelled_share)
+    unlabeled = blobs(rng, shape, noise.mask_cell_pixels, noise.part_unlabeled_share)
     parts = parts.copy()
     for o, count in enumerate(part_counts):
         chosen = (labels == people + o + 1) & (parts >= 0) & wrong
         if count > 1:  # one offset a frame: a blob takes one wrong name, as a detector gives it
             offset = rng.integers(1, count, shape[0])[:, None, None]
             parts = np.where(chosen, (parts + offset) % count, parts).astype(np.int8)
-    return np.where(unlabelled, np.int8(-1), parts)
+    return np.where(unlabeled, np.int8(-1), parts)
 
 
 def without_missed(labels: ndarray, missed: ndarray) -> ndarray:

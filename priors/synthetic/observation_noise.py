@@ -47,7 +47,7 @@ class NoiseModel:
     """Samples come from masks eroded by 3 x 3; what is thinner than 3 pixels keeps its pixels."""
     part_mislabel_share: float = 0.05
     """Share of an object's pixels, in blobs, that carry another part's label."""
-    part_unlabelled_share: float = 0.10
+    part_unlabeled_share: float = 0.10
     """Share of an object's pixels, in blobs, that carry no part label."""
     missed_share: float = 0.05
     """Share of frames, per person and object, in which the detector misses it, in bursts."""

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from hoijax.bundle.observations import OBJECT_POINT_COUNT, PERSON_POINT_COUNT, Observations
-from hoijax.bundle.schema import Truth
+from hoijax.bundle.schema import GroundTruth
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import compose_rigid, invert_rigid
@@ -28,7 +28,7 @@ VISIBLE_CONFIDENCE, OCCLUDED_CONFIDENCE = 0.9, 0.4
 
 
 @dataclass(frozen=True)
-class RenderedTruth:
+class RenderedGroundTruth:
     """A scene as it really moves: P people of one topology, O objects, T frames, a fixed camera."""
 
     person_vertices_world: Float[ndarray, "P T V 3"]
@@ -63,21 +63,23 @@ class RenderedObservations:
     """What priors would have said, and the truth behind it."""
 
     observations: Observations
-    truth: Truth
+    ground_truth: GroundTruth
     """What belongs into the bundle's truth.npz."""
     Ts_world_pointmap: Float[ndarray, "T 4 4"]
     """True similarity that takes the observed points to the world; the solver has to find it."""
 
 
-def observe(scene: RenderedTruth, noise: NoiseModel, seed: int) -> Observations:
+def observe(scene: RenderedGroundTruth, noise: NoiseModel, seed: int) -> Observations:
     """What imperfect priors would report of `scene`; the same seed gives the same observations.
 
     Raises UserError when the arrays disagree about the number of frames, people or objects.
     """
-    return observe_with_truth(scene, noise, seed).observations
+    return observe_with_ground_truth(scene, noise, seed).observations
 
 
-def observe_with_truth(scene: RenderedTruth, noise: NoiseModel, seed: int) -> RenderedObservations:
+def observe_with_ground_truth(
+    scene: RenderedGroundTruth, noise: NoiseModel, seed: int
+) -> RenderedObservations:
     """As `observe`, with the truth the observations were made from."""
     _check(scene)
     streams = iter(np.random.default_rng(seed).spawn(16))
@@ -133,11 +135,11 @@ def observe_with_truth(scene: RenderedTruth, noise: NoiseModel, seed: int) -> Re
         body_rest_joints=np.asarray(scene.body_rest_joints, np.float32),
     )
     return RenderedObservations(
-        observations, _truth(scene), _true_alignment(scene.T_world_camera, scale, shift)
+        observations, _ground_truth(scene), _true_alignment(scene.T_world_camera, scale, shift)
     )
 
 
-def _check(scene: RenderedTruth) -> None:
+def _check(scene: RenderedGroundTruth) -> None:
     people, frames = scene.person_vertices_world.shape[:2]
     if scene.Ts_world_object.shape[:2] != (len(scene.assets), frames):
         raise UserError(
@@ -150,7 +152,7 @@ def _check(scene: RenderedTruth) -> None:
         raise UserError("a scene holds at most 255 people and objects together")
 
 
-def _render(scene: RenderedTruth) -> _Pictures:
+def _render(scene: RenderedGroundTruth) -> _Pictures:
     people, frames = scene.person_vertices_world.shape[:2]
     casts = []
     for t in range(frames):
@@ -166,8 +168,8 @@ def _render(scene: RenderedTruth) -> _Pictures:
                     vertices.astype(np.float32), asset.faces, people + o + 1, asset.face_parts
                 )
             )
-        picture = cast(meshes, scene.camera, scene.T_world_camera)
-        casts.append((picture.depth, picture.instance_ids, picture.part_ids))
+        image = cast(meshes, scene.camera, scene.T_world_camera)
+        casts.append((image.depth, image.instance_ids, image.part_ids))
     depth, instance_ids, part_ids = (np.stack(images) for images in zip(*casts, strict=True))
     return _Pictures(depth, instance_ids, part_ids, scene.camera.ray_directions())
 
@@ -216,7 +218,7 @@ def _gather(
 
 
 def _keypoints(
-    scene: RenderedTruth, pictures: _Pictures, noise: NoiseModel, rng: np.random.Generator
+    scene: RenderedGroundTruth, pictures: _Pictures, noise: NoiseModel, rng: np.random.Generator
 ) -> Float[ndarray, "P T 18 3"]:
     """Pixels and confidence: lower where occluded, zero where dropped or outside the picture."""
     camera = scene.camera
@@ -260,7 +262,7 @@ def erring_motion(
 
 
 def _camera_estimate(
-    scene: RenderedTruth, frames: int, noise: NoiseModel, rng: np.random.Generator
+    scene: RenderedGroundTruth, frames: int, noise: NoiseModel, rng: np.random.Generator
 ) -> Float[ndarray, "T 4 4"]:
     from scipy.spatial.transform import Rotation
 
@@ -281,9 +283,9 @@ def _true_alignment(
     return (T_world_camera @ T_camera_pointmap).astype(np.float32)
 
 
-def _truth(scene: RenderedTruth) -> Truth:
+def _ground_truth(scene: RenderedGroundTruth) -> GroundTruth:
     frames = scene.person_vertices_world.shape[1]
-    return Truth(
+    return GroundTruth(
         Ts_world_object=np.asarray(scene.Ts_world_object, np.float32),
         Ts_world_camera=np.tile(np.asarray(scene.T_world_camera, np.float32), (frames, 1, 1)),
         edge_contact=scene.edge_contact,

@@ -17,14 +17,14 @@ from hoijax.bodies.fitting.residuals import (
     bend,
     ground_energy,
     keypoint_energy,
-    normalised_residuals,
+    normalized_residuals,
     slip_energy,
     standing_energy,
     surface_energy,
 )
 from hoijax.bodies.fitting.starts import skin_depths
 from hoijax.bodies.keypoints import openpose18_from
-from hoijax.bodies.pose_prior import limit_excess, pose_energy, prior_centres
+from hoijax.bodies.pose_prior import limit_excess, pose_energy, prior_centers
 from hoijax.bodies.skinned_body import PosedBody, ShapedBody
 from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 from hoijax.geometry.safe_math import geman_mcclure
@@ -88,7 +88,7 @@ class FitData:
     depths: Float[Array, "T 18"]
     """Of the keypoints in the camera's frame, by the point map; 0 where none of its points is near."""
     references: Float[Array, "T R 22 3"]
-    """Centres of the pose prior in every frame."""
+    """Centers of the pose prior in every frame."""
     fps: Float[Array, ""]
     scale_sigma: Float[Array, ""]
     """Standard deviation of the logarithm of the size; tiny for a known person."""
@@ -148,7 +148,7 @@ def energy(
     joints = jnp.asarray(posed.joints_world)
     keypoints = jax.vmap(openpose18_from)(joints, vertices[:, :FACE_COUNT])
     in_camera = transform_points(data.Ts_camera_world, keypoints)
-    squared = normalised_residuals(in_camera, data.intrinsics, data.keypoints)
+    squared = normalized_residuals(in_camera, data.intrinsics, data.keypoints)
     seen = 18.0 * keypoint_energy(squared, data.keypoints[..., 2], rho) / KEYPOINT_SIGMA**2
     deep = in_camera[..., 2] - unknowns.shift[:, 2:]
     depth = 18.0 * depth_energy(deep, data.depths, data.keypoints[..., 2], DEPTH_RHO)
@@ -215,7 +215,7 @@ def evidence(
     """What the fit reads; points in the camera's axes.
 
     person: faces first, see `known_person`. known: its size is. estimate: local rotations that somebody
-    else found, a further centre of the pose prior.
+    else found, a further center of the pose prior.
     """
     frames = len(keypoints)
     depths = skin_depths(keypoints, intrinsics, points, mask) + depths_behind_skin(person)
@@ -236,7 +236,7 @@ def evidence(
         points_world=array(world),
         point_weights=array(weights),
         depths=array(np.nan_to_num(depths)),
-        references=array(prior_centres(frames, estimate)),
+        references=array(prior_centers(frames, estimate)),
         fps=array(fps),
         scale_sigma=array(1e-4 if known else SCALE_SIGMA),
     )

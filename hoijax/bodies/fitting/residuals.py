@@ -21,7 +21,7 @@ STANDING_RHO = 0.10  # metres: whoever is higher jumps, climbs or sits
 SLIP_RHO = 0.03  # metres between frames
 
 
-def normalised_residuals(
+def normalized_residuals(
     points_camera: Float[Array, "*batch n 3"],
     intrinsics: Float[Array, "*batch 3 3"],
     observed: Float[Array, "*batch n 3"],
@@ -66,7 +66,7 @@ def nearest_vertices(
 
 
 def bend(values: Float[Array, "T *rest"]) -> Float[Array, "T *rest"]:
-    """Difference from the mid-point of the neighbours in time; zero in the first and last frame."""
+    """Difference from the mid-point of the neighbors in time; zero in the first and last frame."""
     middle = values[1:-1] - 0.5 * (values[:-2] + values[2:])
     return jnp.pad(middle, ((1, 1), *((0, 0),) * (values.ndim - 1)))
 

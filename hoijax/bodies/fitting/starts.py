@@ -62,7 +62,7 @@ def find_start(
 
     rest_keypoints: of the template body (T-pose), for its bone lengths. scale: of a known person.
     behind_skin: metres from the seen skin to each keypoint.
-    Frames without a usable torso take the neighbours'. UserError where no frame has one.
+    Frames without a usable torso take the neighbors'. UserError where no frame has one.
     """
     seen = keypoints[..., 2] > SEEN
     rays = _rays(keypoints, intrinsics)
@@ -72,7 +72,7 @@ def find_start(
         scale = _scale(rays * depth[..., None], lengths)
     apart = _bone_depth(rays, seen, lengths, scale)
     hips = [_INDEX["right_hip"], _INDEX["left_hip"]]
-    centre_ray, torso_seen = _centre(rays, seen)
+    center_ray, torso_seen = _center(rays, seen)
     with np.errstate(invalid="ignore"):
         torso = [*hips, _INDEX["neck"]]
         lifted = _nanmedian(depth[:, torso])
@@ -85,7 +85,7 @@ def find_start(
         )
     z = _filled(z, usable)
     z = median_filter(z, size=min(7, len(z)), mode="nearest")
-    pelvis_camera = _filled(centre_ray, usable) * z[:, None]
+    pelvis_camera = _filled(center_ray, usable) * z[:, None]
     pelvis = np.einsum("tij,tj->ti", Ts_world_camera[:, :3, :3], pelvis_camera)
     pelvis = (pelvis + Ts_world_camera[:, :3, 3]).astype(np.float32)
     pelvis[:, 1] += np.float32(PELVIS_ABOVE_HIPS * scale)
@@ -157,7 +157,7 @@ def _bone_depth(rays: ndarray, seen: ndarray, lengths: dict, scale: float) -> nd
     return np.where(np.isfinite(nearest), nearest, np.nan)
 
 
-def _centre(rays: ndarray, seen: ndarray) -> tuple[ndarray, ndarray]:
+def _center(rays: ndarray, seen: ndarray) -> tuple[ndarray, ndarray]:
     """Ray through the middle of the hips; from the neck downwards where the hips are not seen."""
     hips, neck = np.array([_INDEX["right_hip"], _INDEX["left_hip"]]), _INDEX["neck"]
     weight = seen[:, hips].astype(float)
@@ -176,7 +176,7 @@ def _yaw(
     lengths: dict,
     scale: float,
 ) -> Float[ndarray, " T"]:
-    """Heading from the lines across shoulders and hips, summed over neighbouring frames.
+    """Heading from the lines across shoulders and hips, summed over neighboring frames.
 
     Without depth the sign of the turn away from the camera's plane is unknown: zero is taken, and
     the hypotheses of the fit turn from there.

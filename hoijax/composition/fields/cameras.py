@@ -17,7 +17,7 @@ __all__ = ["OrbitSettings", "orbit_cameras", "random_cameras", "ring_cameras"]
 class OrbitSettings:
     """Where cameras stand and what they see."""
 
-    centre: tuple[float, float, float] = (0.0, 0.85, 0.0)
+    center: tuple[float, float, float] = (0.0, 0.85, 0.0)
     """World point that they look at, metres."""
     distance: float = 3.2
     """Metres from there."""
@@ -46,15 +46,15 @@ def orbit_cameras(
         ],
         axis=-1,
     )
-    centre = np.asarray(settings.centre, np.float64)
+    center = np.asarray(settings.center, np.float64)
     if distances is None:
         distances = np.full(len(direction), settings.distance)
-    eyes = centre + distances[:, None] * direction
+    eyes = center + distances[:, None] * direction
     lens = PinholeCamera.from_field_of_view(settings.field_of_view, size[1], size[0])
     return ViewCameras(
-        np.stack([look_at(eye, centre) for eye in eyes]),
+        np.stack([look_at(eye, center) for eye in eyes]),
         np.repeat(lens.matrix[None], len(eyes), axis=0),
-        settings.centre,
+        settings.center,
     )
 
 

@@ -50,7 +50,7 @@ def closed_form_gradient(
     *,
     images: Float[Array, "N D"],
     pictures: Float[Array, "N M D"],
-    every_picture: Float[Array, "N A D"],
+    every_image: Float[Array, "N A D"],
     noise: Float[Array, "N D"],
     levels: Float[Array, " N"],
     guidance: Float[Array, ""],
@@ -65,7 +65,7 @@ def closed_form_gradient(
     noisy = alpha[:, None] * clean + sigma[:, None] * noise
     sets = {"noisy": noisy, "alpha": alpha, "sigma": sigma}
     with_text = denoised(pictures=2.0 * pictures - 1.0, **sets)
-    without = denoised(pictures=2.0 * every_picture - 1.0, **sets)
+    without = denoised(pictures=2.0 * every_image - 1.0, **sets)
     mean = without + guidance * (with_text - without)
     seen = (noisy - alpha[:, None] * mean) / sigma[:, None]
     return 2.0 * score_weight(weight, alpha, sigma)[:, None] * (seen - noise)
@@ -124,7 +124,7 @@ class ClosedFormGuidance:
         gradient = closed_form_gradient(
             images=flat,
             pictures=found,
-            every_picture=every,
+            every_image=every,
             noise=jax.random.normal(key_noise, flat.shape),
             levels=levels,
             guidance=jnp.asarray(self.scale, jnp.float32),

@@ -58,7 +58,7 @@ class Entity:
 
 @flax.struct.dataclass
 class RaySamples:
-    """By-products of a render: what its regularisers read."""
+    """By-products of a render: what its regularizers read."""
 
     entropy: Float[Array, ""]
     opacity: Float[Array, ""]
@@ -98,7 +98,7 @@ def values_at(entity: Entity, points: Float[Array, "n 3"]) -> FieldValues:
 
 
 def background_of(entity: Entity, directions: Float[Array, "R 3"]) -> Float[Array, "R 3"]:
-    """Colour behind everything, as the entity has it."""
+    """Color behind everything, as the entity has it."""
     return Background().apply({"params": entity.params["background"]}, directions)  # pyright: ignore
 
 
@@ -115,7 +115,7 @@ def world_box(entities: Sequence[Entity]) -> tuple[Float[Array, " 3"], Float[Arr
     lowers, uppers = [], []
     for entity in entities:
         s, T = entity.settings, entity.T_world_object
-        middle = T[:3, :3] @ jnp.asarray(s.centre) + T[:3, 3]
+        middle = T[:3, :3] @ jnp.asarray(s.center) + T[:3, 3]
         reach = jnp.sum(jnp.abs(T[:3, :3]), axis=1) * s.half_side
         lowers.append(middle - reach)
         uppers.append(middle + reach)
@@ -138,8 +138,8 @@ def render_rays(
 
     samples: along each ray through the box around all cubes. budget: samples of one entity that are
     evaluated at most (see `occupancy.pack`). stop: distance behind which nothing is seen of the fields,
-    such as an opaque surface there. behind: colour behind the fields; the first entity's background by
-    default. Densities add up; colours mix by density.
+    such as an opaque surface there. behind: color behind the fields; the first entity's background by
+    default. Densities add up; colors mix by density.
     """
     lower, upper = world_box(entities)
     near, far = box_interval(origins=origins, directions=directions, lower=lower, upper=upper)

@@ -25,7 +25,7 @@ Render = Callable[
     [Any, Any, Float[Array, "N 3 3"], Float[Array, "N 4 4"], Array],
     tuple[Float[Array, "N H W 3"], Float[Array, ""], Mapping[str, Array]],
 ]
-"""(parameters, constants, intrinsics, Ts_world_camera, key) -> (images, regulariser, numbers to log)."""
+"""(parameters, constants, intrinsics, Ts_world_camera, key) -> (images, regularizer, numbers to log)."""
 
 
 @flax.struct.dataclass
@@ -47,7 +47,7 @@ class StepReport:
     gradient_norm: float
     noise: float
     """Mean share of the diffusion time."""
-    regulariser: float
+    regularizer: float
     finite: bool
     values: Mapping[str, float] = field(default_factory=dict)
 
@@ -75,11 +75,11 @@ class Distiller:
         @jax.jit
         def forward(params, constants, intrinsics, Ts_world_camera, key):
             def pictured(p):
-                images, regulariser, values = render(p, constants, intrinsics, Ts_world_camera, key)
-                return (images, regulariser), values
+                images, regularizer, values = render(p, constants, intrinsics, Ts_world_camera, key)
+                return (images, regularizer), values
 
-            (images, regulariser), pull, values = jax.vjp(pictured, params, has_aux=True)
-            return images, regulariser, pull, values
+            (images, regularizer), pull, values = jax.vjp(pictured, params, has_aux=True)
+            return images, regularizer, pull, values
 
         @jax.jit
         def advance(state: TrainState, pull, gradient):
@@ -120,7 +120,7 @@ class Distiller:
         """
         number = int(state.step)
         key_render, key_noise = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
-        images, regulariser, pull, values = self._forward(
+        images, regularizer, pull, values = self._forward(
             state.params, constants, *stack_cameras(cameras), key_render
         )
         gradient, info = self.guidance(images, prompts, cameras, key_noise, number)
@@ -141,7 +141,7 @@ class Distiller:
             number,
             info.gradient_norm,
             float(np.mean(info.noise_levels)),
-            float(regulariser),
+            float(regularizer),
             sound,
             {name: float(x) for name, x in values.items()},
         )

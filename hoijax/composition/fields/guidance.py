@@ -1,6 +1,6 @@
 """What tells a render how to change so that it looks more like its prompt (score distillation).
 
-A guidance is asked once an optimisation step, outside `jit`: it gets rendered images and returns the
+A guidance is asked once an optimization step, outside `jit`: it gets rendered images and returns the
 gradient of its loss with respect to them, which the caller pulls back with `jax.vjp`.
 """
 
@@ -23,13 +23,13 @@ class ViewCameras:
     """OpenCV axes."""
     intrinsics: Float[ndarray, "N 3 3"]
     """Pixels of the renders."""
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """World point that the cameras circle: the middle of the subject."""
 
     @property
     def _directions(self) -> ndarray:
-        """(N, 3) from the centre to each camera."""
-        return np.asarray(self.Ts_world_camera, np.float64)[:, :3, 3] - np.asarray(self.centre)
+        """(N, 3) from the center to each camera."""
+        return np.asarray(self.Ts_world_camera, np.float64)[:, :3, 3] - np.asarray(self.center)
 
     @property
     def azimuths(self) -> Float[ndarray, " N"]:
@@ -39,7 +39,7 @@ class ViewCameras:
 
     @property
     def elevations(self) -> Float[ndarray, " N"]:
-        """Degrees above the horizon through the centre."""
+        """Degrees above the horizon through the center."""
         x, y, z = self._directions.T
         return np.degrees(np.arctan2(y, np.hypot(x, z)))
 

@@ -22,7 +22,7 @@ __all__ = [
     "OBJECT",
     "KnownScene",
     "Prompts",
-    "known_pictures",
+    "known_images",
     "known_skeletons",
     "silhouettes",
 ]
@@ -48,7 +48,7 @@ class KnownScene:
     """The person alone in the canonical pose, on the ground, at the origin."""
     keypoints_world: Float[ndarray, "18 3"]
     joints_world: Float[ndarray, "55 3"]
-    truth: Mapping[str, ndarray] = field(default_factory=dict)
+    ground_truth: Mapping[str, ndarray] = field(default_factory=dict)
     """Body rotations, translation, betas, rest_joints; T_world_object."""
 
     def meshes(self, prompt: str) -> tuple[RenderMesh, ...]:
@@ -74,7 +74,7 @@ class KnownScene:
         return self._ray_scenes[prompt]
 
     def recolored(self, tint: tuple[float, float, float]) -> "KnownScene":
-        """The same scene with the person in other colours: another picture of the same words."""
+        """The same scene with the person in other colors: another picture of the same words."""
         shade = np.asarray(tint, np.float32)
 
         def tinted(mesh: RenderMesh) -> RenderMesh:
@@ -85,7 +85,7 @@ class KnownScene:
     def masks(
         self, prompt: str, cameras: ViewCameras, size: tuple[int, int]
     ) -> Int[ndarray, "N H W"]:
-        """Exact instance numbers at pixel centres: the segmentation of the closed form."""
+        """Exact instance numbers at pixel centers: the segmentation of the closed form."""
         return np.stack(
             [
                 _hit_instances(self.ray_scene(prompt), K, T, size)
@@ -94,7 +94,7 @@ class KnownScene:
         )
 
 
-def known_pictures(scenes: Sequence[KnownScene]):
+def known_images(scenes: Sequence[KnownScene]):
     """`PictureSet` of one or several scenes that fit the same words: M of them."""
 
     def pictures(
@@ -130,7 +130,7 @@ def picture(
 def silhouettes(
     meshes: Sequence[RenderMesh], cameras: ViewCameras, size: tuple[int, int]
 ) -> Bool[ndarray, "N H W"]:
-    """Pixels whose centre shows any of the meshes."""
+    """Pixels whose center shows any of the meshes."""
     scene = RayScene(meshes)
     return np.stack(
         [
@@ -166,7 +166,7 @@ def known_skeletons(
     """Skeleton detector of the closed form: (images (N, H, W, 3), cameras) -> keypoints (N, 18, 3).
 
     Where the true joints project, with noise (pixels of a 128-pixel picture), but only what the pictures
-    show: a keypoint over bare background (colours within `visible`) is not detected.
+    show: a keypoint over bare background (colors within `visible`) is not detected.
     """
 
     def detect(images: Float[ndarray, "N H W 3"], cameras: ViewCameras) -> Float[ndarray, "N 18 3"]:

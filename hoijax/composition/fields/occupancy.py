@@ -47,7 +47,7 @@ def cell_points(settings: FieldSettings, cells: int, key: Array) -> Float[Array,
     axis = jnp.arange(cells, dtype=jnp.float32)
     corner = jnp.stack(jnp.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     place = (corner + jax.random.uniform(key, corner.shape)) / cells
-    return jnp.asarray(settings.centre) + settings.half_side * (2.0 * place - 1.0)
+    return jnp.asarray(settings.center) + settings.half_side * (2.0 * place - 1.0)
 
 
 def updated(
@@ -65,7 +65,7 @@ def is_occupied(
 ) -> Bool[Array, " n"]:
     """Whether points (field's frame) lie in occupied cells; False outside of the cube."""
     cells = occupancy.occupied.shape[0]
-    unit = 0.5 * ((points - jnp.asarray(settings.centre)) / settings.half_side + 1.0)
+    unit = 0.5 * ((points - jnp.asarray(settings.center)) / settings.half_side + 1.0)
     inside = jnp.all((unit >= 0.0) & (unit <= 1.0), axis=-1)
     cell = jnp.clip(unit * cells, 0.0, float(cells - 1)).astype(jnp.int32)
     row = (cell[:, 0] * cells + cell[:, 1]) * cells + cell[:, 2]

@@ -1,4 +1,4 @@
-"""A radiance field: density and colour at every point of a cube, and a background (Flax).
+"""A radiance field: density and color at every point of a cube, and a background (Flax).
 
 Lengths are metres, densities per metre (optical depth per length). A field knows only its own frame;
 `hoijax.composition.fields.composition` places fields in the world.
@@ -25,7 +25,7 @@ Params = Mapping[str, Any]
 class FieldSettings:
     """Size and resolution of a field."""
 
-    centre: tuple[float, float, float] = (0.0, 0.9, 0.0)
+    center: tuple[float, float, float] = (0.0, 0.9, 0.0)
     """Middle of the cube in the field's frame, metres."""
     half_side: float = 1.05
     """Half the cube's edge, metres."""
@@ -43,7 +43,7 @@ class FieldSettings:
 
 @flax.struct.dataclass
 class FieldValues:
-    """Density (per metre, zero outside of the cube) and colour (linear RGB in [0, 1]) at n points."""
+    """Density (per metre, zero outside of the cube) and color (linear RGB in [0, 1]) at n points."""
 
     density: Float[Array, " n"]
     color: Float[Array, "n 3"]
@@ -57,7 +57,7 @@ class RadianceField(nn.Module):
     @nn.compact
     def __call__(self, points: Float[Array, "n 3"]) -> FieldValues:
         s = self.settings
-        local = (points - jnp.asarray(s.centre)) / s.half_side
+        local = (points - jnp.asarray(s.center)) / s.half_side
         inside = jnp.all(jnp.abs(local) <= 1.0, axis=-1)
         encoding = DenseGridEncoding(s.resolutions, s.features)
         hidden = encoding(0.5 * (local + 1.0))
@@ -72,7 +72,7 @@ class RadianceField(nn.Module):
 
 
 class Background(nn.Module):
-    """Colour of what lies behind everything, by direction: a constant and a linear part."""
+    """Color of what lies behind everything, by direction: a constant and a linear part."""
 
     color: tuple[float, float, float] = (0.85, 0.85, 0.85)
     """Where it starts."""

@@ -1,4 +1,4 @@
-"""From a field to a coloured, closed mesh: marching cubes (Lorensen and Cline 1987) on the host."""
+"""From a field to a colored, closed mesh: marching cubes (Lorensen and Cline 1987) on the host."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def density_grid(
     """Densities at the corners of a grid over the field's cube, and the corners' unit places -1 to 1."""
     axis = np.linspace(-1.0, 1.0, resolution, dtype=np.float32)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    points = np.asarray(entity.settings.centre, np.float32) + entity.settings.half_side * grid
+    points = np.asarray(entity.settings.center, np.float32) + entity.settings.half_side * grid
     read = jax.jit(lambda e, p: values_at(e, p).density)
     padded = np.pad(points, ((0, -len(points) % CHUNK), (0, 0)))
     parts = [
@@ -115,15 +115,15 @@ def place_on_field(
     entity: Entity, vertices: Float[np.ndarray, "V 3"], axis: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, "V 3"]:
     """Vertices in grid steps of `density_grid` to the field's frame, metres."""
-    centre = np.asarray(entity.settings.centre, np.float32)
+    center = np.asarray(entity.settings.center, np.float32)
     places = vertices * (axis[1] - axis[0]) - 1.0
-    return (centre + entity.settings.half_side * places).astype(np.float32)
+    return (center + entity.settings.half_side * places).astype(np.float32)
 
 
 def extract_surface(
     entity: Entity, *, resolution: int, level: float
 ) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "V 3"]]:
-    """Vertices (field's frame, metres), faces and vertex colours (linear RGB) of a field's surface."""
+    """Vertices (field's frame, metres), faces and vertex colors (linear RGB) of a field's surface."""
     density, axis = density_grid(entity, resolution)
     vertices, faces = surface_of_grid(density, level)
     points = place_on_field(entity, vertices, axis)

@@ -1,4 +1,4 @@
-"""Volume rendering (Max 1995; Mildenhall et al. 2020) with static shapes, and its regularisers.
+"""Volume rendering (Max 1995; Mildenhall et al. 2020) with static shapes, and its regularizers.
 
 Every function takes keywords only. R rays of S samples; `depths` and `deltas` are metres along unit
 directions; densities are per metre.
@@ -39,7 +39,7 @@ def camera_rays(
     T_world_camera: Float[Array, "4 4"],
     size: tuple[int, int],
 ) -> tuple[Float[Array, "R 3"], Float[Array, "R 3"]]:
-    """Origins and unit directions (world) through the pixel centres of a (height, width) picture, by row."""
+    """Origins and unit directions (world) through the pixel centers of a (height, width) picture, by row."""
     height, width = size
     u = jnp.arange(width, dtype=jnp.float32) + 0.5
     v = jnp.arange(height, dtype=jnp.float32) + 0.5
@@ -101,7 +101,7 @@ def composite(
     deltas: Float[Array, "R S"],
     background: Float[Array, "R 3"],
 ) -> tuple[RenderedRays, Float[Array, "R S"]]:
-    """Colours, opacities and depths of rays, and the weights of their samples (sum: the opacity)."""
+    """Colors, opacities and depths of rays, and the weights of their samples (sum: the opacity)."""
     thickness = density * deltas
     before = jnp.cumsum(thickness, axis=-1) - thickness
     weights = jnp.exp(-before) * -jnp.expm1(-thickness)
@@ -126,7 +126,7 @@ def opacity_entropy(*, opacity: Float[Array, " R"]) -> Float[Array, ""]:
 def distortion(
     *, weights: Float[Array, "R S"], depths: Float[Array, "R S"], deltas: Float[Array, "R S"]
 ) -> Float[Array, ""]:
-    """Spread of the light along rays, metres, mean over rays (mip-NeRF 360, eq. 15, unnormalised).
+    """Spread of the light along rays, metres, mean over rays (mip-NeRF 360, eq. 15, unnormalized).
 
     Sum over pairs of samples w_i w_j |t_i - t_j| plus each sample's own spread, in one pass: depths ascend.
     """

@@ -80,7 +80,7 @@ def refine_tree(
 
         def move(state, step):
             T, q = state
-            return _stepped(joints, clip.things[0].centre, T, q, step)
+            return _stepped(joints, clip.things[0].center, T, q, step)
 
         return _descend(normal, move, (T, q), size)[0]
 
@@ -110,9 +110,9 @@ def refine_paths(
     def tied_by(q, posed, ways):
         """What each of `ties` holds, (r,), and its derivatives, (r, n)."""
         P, way = posed[root], ways[root]
-        arms = (root_corners - clip.things[root].centre) @ P[:3, :3].T
+        arms = (root_corners - clip.things[root].center) @ P[:3, :3].T
         turned = jnp.stack([jnp.cross(way[:3, i], arms) for i in range(size)], axis=-1)
-        at, slope = arms + P[:3, :3] @ clip.things[root].centre + P[:3, 3], turned + way[3:]
+        at, slope = arms + P[:3, :3] @ clip.things[root].center + P[:3, 3], turned + way[3:]
         carried, held = np.sqrt(CARRIED / 8.0), np.sqrt(HELD) * joints.levers
         places = jnp.concatenate([carried * at.ravel(), held * q])
         slopes = carried * slope.reshape(-1, size), held[:, None] * jnp.eye(size)[6:]
@@ -141,7 +141,7 @@ def refine_paths(
 
         def move(state, step):
             T, q = state
-            stepped = partial(_stepped, joints, clip.things[0].centre)
+            stepped = partial(_stepped, joints, clip.things[0].center)
             return jax.vmap(stepped)(T, q, step.reshape(frames, size))
 
         (T, q), price = _descend(normal, move, (T, q), frames * size)
@@ -180,10 +180,10 @@ def _normal(joints, tree, things, evidence, T_world_anchor, values):
     size = 6 + values.shape[0]
     posed = place(joints, tree, T_world_anchor, values)
     hessian, slope, cost = jnp.zeros((size, size)), jnp.zeros(size), jnp.asarray(0.0)
-    ways = ways_of(joints, tree, posed, [thing.centre for thing in things])
+    ways = ways_of(joints, tree, posed, [thing.center for thing in things])
     for thing, frame, count, P, way in zip(things, seen, counted, posed, ways, strict=True):
-        centre = P[:3, :3] @ thing.centre + P[:3, 3]
-        residual, jacobian, weight = residuals(thing, frame, P[:3, :3], centre)
+        center = P[:3, :3] @ thing.center + P[:3, 3]
+        residual, jacobian, weight = residuals(thing, frame, P[:3, :3], center)
         masks = jnp.arange(weight.shape[0]) >= weight.shape[0] - thing.samples.shape[0]
         weight = weight * jnp.where(masks, sure, count)
         price, share = robust(residual**2)
@@ -194,14 +194,14 @@ def _normal(joints, tree, things, evidence, T_world_anchor, values):
     return (hessian, slope, cost), posed, ways
 
 
-def _stepped(joints, centre: Array, T: Array, values: Array, step: Array) -> tuple[Array, Array]:
+def _stepped(joints, center: Array, T: Array, values: Array, step: Array) -> tuple[Array, Array]:
     """Pose and values after a step; values stay within their limits."""
-    return moved(T, step, centre), jnp.clip(values + step[6:], joints.lower, joints.upper)
+    return moved(T, step, center), jnp.clip(values + step[6:], joints.lower, joints.upper)
 
 
 def _corners(scene: Scene, link: int) -> Float[Array, "8 3"]:
     """Corners of the box around a link, in its asset's frame."""
-    samples = scene.objects.samples[link] + scene.objects.centres[link]
+    samples = scene.objects.samples[link] + scene.objects.centers[link]
     low, high = jnp.min(samples, axis=0), jnp.max(samples, axis=0)
     upper = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(-1, 3).astype(np.float32)
     return low + (high - low) * upper

@@ -88,11 +88,11 @@ def start_joints(
                 values[k, d] = own
             for link, T in fit.poses.items():
                 rotations[k, link] = T[:, :3, :3]
-                centre = np.asarray(scene.objects.centres[link])
-                shifts[k, link] = T[:, :3, 3] + T[:, :3, :3] @ centre
+                center = np.asarray(scene.objects.centers[link])
+                shifts[k, link] = T[:, :3, 3] + T[:, :3, :3] @ center
     six = np.concatenate([rotations[..., 0], rotations[..., 1]], axis=-1)
     free = Unknowns(jnp.asarray(six), jnp.asarray(shifts))
-    posed = jax.vmap(lambda u, v: jointed(joints, scene.objects.centres, u, v))
+    posed = jax.vmap(lambda u, v: jointed(joints, scene.objects.centers, u, v))
     return Starts(posed(free, jnp.asarray(values)), starts.labels), values
 
 
@@ -104,19 +104,19 @@ def _anchor_paths(
     turns, seen = find_symmetries(asset), np.asarray(np.isfinite(found[2]).any(axis=1))
     rotation = np.einsum("thij,sjk->thsik", found[0], turns).astype(np.float32)
     rotation = rotation.reshape(len(seen), -1, 3, 3)
-    centre = np.repeat(found[1], len(turns), axis=1).astype(np.float32)
-    shift = centre - rotation @ asset.centre
+    center = np.repeat(found[1], len(turns), axis=1).astype(np.float32)
+    shift = center - rotation @ asset.center
     poses = compose_rigid(rotation, shift)
     allowed = np.isfinite(np.repeat(found[2], len(turns), axis=1))
     poses, unary = _refined(scene, joints, anchor, poses, allowed)
-    rotation, centre = poses[..., :3, :3], poses[..., :3, 3] + poses[..., :3, :3] @ asset.centre
+    rotation, center = poses[..., :3, :3], poses[..., :3, 3] + poses[..., :3, :3] @ asset.center
     one = np.eye(3)[None]
-    paths, _ = best_paths(rotation, centre, unary, count=PATHS, symmetries=one)
+    paths, _ = best_paths(rotation, center, unary, count=PATHS, symmetries=one)
     frames, out = np.arange(len(seen)), []
     for path in paths:
-        turned, moved = fill_gaps(rotation[frames, path], centre[frames, path], seen, one)
+        turned, moved = fill_gaps(rotation[frames, path], center[frames, path], seen, one)
         turned = np.asarray(turned, np.float32)
-        out.append(compose_rigid(turned, moved - turned @ asset.centre))
+        out.append(compose_rigid(turned, moved - turned @ asset.center))
     return out
 
 
@@ -244,7 +244,7 @@ def _fit_tree(
 
 def _corners(scene: Scene, link: int) -> Float[np.ndarray, "8 3"]:
     """Corners of the box around a link, in its asset's frame."""
-    samples = np.asarray(scene.objects.samples[link] + scene.objects.centres[link])
+    samples = np.asarray(scene.objects.samples[link] + scene.objects.centers[link])
     low, high = samples.min(axis=0), samples.max(axis=0)
     return np.stack(np.meshgrid(*zip(low, high, strict=True)), axis=-1).reshape(-1, 3)
 
@@ -273,7 +273,7 @@ def _costs(
     """How badly a link fits what was seen of it, for every pose it may have beside a known link."""
     seen, link = scene.observed, jnp.asarray(link)
     points, mask = seen.points_world[link, :, :POINTS], seen.point_mask[link, :, :POINTS]
-    samples = scene.objects.samples[link, :SAMPLES] + scene.objects.centres[link]
+    samples = scene.objects.samples[link, :SAMPLES] + scene.objects.centers[link]
     row = scene.objects.first_grid[link] + WHOLE_UNSIGNED
     count = jnp.sum(mask, axis=-1, dtype=jnp.float32) + FEW_POINTS
     cameras = scene.cameras

@@ -42,11 +42,11 @@ def tree_from(joints: ObjectJoints, anchor: int) -> Tree:
 
 
 def moved(
-    T: Float[Array, "4 4"], move: Float[Array, " n"], centre: Float[Array, " 3"]
+    T: Float[Array, "4 4"], move: Float[Array, " n"], center: Float[Array, " 3"]
 ) -> Float[Array, "4 4"]:
-    """Turned about the anchor's centre, and shifted."""
+    """Turned about the anchor's center, and shifted."""
     turn = axis_angle_to_matrix(move[:3]) @ T[:3, :3]
-    shift = T[:3, 3] + (T[:3, :3] - turn) @ centre + move[3:6]
+    shift = T[:3, 3] + (T[:3, :3] - turn) @ center + move[3:6]
     return T.at[:3, :3].set(turn).at[:3, 3].set(shift)
 
 
@@ -73,12 +73,12 @@ def ways_of(
     joints: ObjectJoints,
     tree: Tree,
     posed: list[Float[Array, "4 4"]],
-    centres: list[Float[Array, " 3"]],
+    centers: list[Float[Array, " 3"]],
 ) -> list[Float[Array, "6 n"]]:
-    """(6, 6 + D) of every link: how the unknowns turn it about its own centre, and shift it."""
+    """(6, 6 + D) of every link: how the unknowns turn it about its own center, and shift it."""
     size = 6 + len(joints.parents)
     order = {link: i for i, link in enumerate(tree.links)}
-    middles = [P[:3, :3] @ c + P[:3, 3] for P, c in zip(posed, centres, strict=True)]
+    middles = [P[:3, :3] @ c + P[:3, 3] for P, c in zip(posed, centers, strict=True)]
     ways = [jnp.eye(6, size)]
     for i, (d, known, _, forward) in enumerate(tree.hops):
         before = ways[order[known]]

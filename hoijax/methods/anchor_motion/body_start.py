@@ -19,7 +19,7 @@ from hoijax.bodies.fitting.starts import find_start
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
-from hoijax.geometry.camera_motion import settle_camera
+from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.scene.build_interaction import BodyMotions, StaticScene
 
 SLIP_SHARE = 0.3
@@ -66,7 +66,7 @@ def _fitted(
     estimate = np.asarray(o.body_rotations[person]), np.asarray(o.body_translations[person])
     keypoints = np.asarray(o.keypoints[person])
     keypoints = np.where(np.isfinite(keypoints).all(-1, keepdims=True), keypoints, 0.0)
-    cameras = settle_camera(np.asarray(o.Ts_world_camera))
+    cameras = average_static_camera(np.asarray(o.Ts_world_camera))
     known = known_person(body, o.body_betas[person], o.body_rest_joints[person])
     seen = keypoints, o.intrinsics, cameras
     points = o.person_points[person], o.person_point_mask[person]
@@ -84,13 +84,13 @@ def _fitted(
             stacklevel=2,
         )
         return estimate
-    starts, centre = start_unknowns(start), None
+    starts, center = start_unknowns(start), None
     rest_pelvis = np.asarray(o.body_rest_joints[person][0])
     if with_estimate:
-        centre = estimate[0][:, :22]
-        ours = starts, posed_starts(centre[None], estimate[1] + rest_pelvis)
+        center = estimate[0][:, :22]
+        ours = starts, posed_starts(center[None], estimate[1] + rest_pelvis)
         starts = jax.tree.map(lambda *x: jnp.concatenate(x), *ours)
-    data = evidence(known, *seen, *points, bundle.fps, known=True, estimate=centre)
+    data = evidence(known, *seen, *points, bundle.fps, known=True, estimate=center)
     motions, energies = fit_motion(known, data, starts, slip_share=SLIP_SHARE)
     finite = np.where(np.isfinite(energies), energies, np.inf)
     best = choose(motions, int(np.argmin(finite)))

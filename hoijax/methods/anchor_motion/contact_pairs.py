@@ -112,7 +112,7 @@ def stage_pairs(
             kept = np.flatnonzero(np.asarray(valid) & (edge >= 0))
             away = np.linalg.norm(world[kept] - points[index[kept]], axis=-1)
             columns = [np.full(len(kept), p), places[index[kept]], np.full(len(kept), o)]
-            rows = np.column_stack([*columns, local[kept] - asset.centre, edge[kept], away])
+            rows = np.column_stack([*columns, local[kept] - asset.center, edge[kept], away])
             found.append(rows)
     rows = np.concatenate(found) if found else np.zeros((0, 8))
     rows = rows[np.argsort(rows[:, 7], kind="stable")][: settings.object_points]

@@ -50,7 +50,7 @@ from hoijax.methods.anchor_motion.terms import (
 )
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
-from hoijax.scene.build_images import with_colours, with_depth
+from hoijax.scene.build_images import with_colors, with_depth
 from hoijax.scene.build_interaction import (
     BodyMotions,
     SkinSubset,
@@ -63,7 +63,7 @@ from hoijax.scene.build_interaction import (
 from hoijax.scene.build_objects import build_scene, observed_objects, stage_contacts
 from hoijax.scene.build_people import seen_people
 from hoijax.scene.interaction import (
-    AnchorNeighbours,
+    AnchorNeighbors,
     AnchorPosed,
     AnchorScene,
     AnchorUnknowns,
@@ -73,10 +73,10 @@ from hoijax.scene.interaction import (
 from hoijax.scene.objects import Scene
 from hoijax.settings import AnchorSettings, check_body_start
 from hoijax.solver.adam import Adam, Schedule, Solution
-from hoijax.solver.neighbor_lists import empty_neighbours
-from hoijax.solver.resumable import Given, Watch, in_segments
+from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.resumable import SolverInputs, Watch, in_segments
 
-__all__ = ["check_weights", "first_neighbours", "first_unknowns", "solve_bundle"]
+__all__ = ["check_weights", "first_neighbors", "first_unknowns", "solve_bundle"]
 
 
 @dataclass
@@ -116,7 +116,7 @@ def solve_bundle(
 
     static: the still whose contacts hold (first frame of a composed scene); without one they are read
     off the first pass. terms: further loss terms over AnchorPosed. weights: overrides by term name.
-    video: the clip, whose colours count where pictures are drawn (settings.picture_width).
+    video: the clip, whose colors count where pictures are drawn (settings.picture_width).
     watch: what looks at the passes "track" and "anchor" between their segments (`solver.resumable`).
     """
     check_body_start(settings.body_start, static is not None)
@@ -163,7 +163,7 @@ def solve_bundle(
 
 def _table(stage: _Stage, scene: AnchorScene) -> tuple[LossTerm, ...]:
     drawn, jointed = scene.frames is not None, scene.joints is not None
-    hands = stage.settings.optimise_hands
+    hands = stage.settings.optimize_hands
     return anchor_table(drawn=drawn, jointed=jointed, hands=hands, terms=stage.terms)
 
 
@@ -175,7 +175,7 @@ def first_unknowns(
 ) -> AnchorUnknowns:
     """K starts: the same bodies, the objects' different trajectories."""
     count = len(starts.labels)
-    joints = 55 if settings.optimise_hands else BODY_JOINT_COUNT
+    joints = 55 if settings.optimize_hands else BODY_JOINT_COUNT
     local = axis_angle_to_matrix(jnp.asarray(motions.rotations[:, :, :joints], jnp.float32))
     six = matrix_to_rotation_6d(local)
     place = jnp.asarray(motions.translations, jnp.float32)
@@ -188,19 +188,19 @@ def first_unknowns(
     )
 
 
-def first_neighbours(scene: AnchorScene, states: Float[np.ndarray, "K E T"]) -> AnchorNeighbours:
-    """Neighbours of all K candidates before anything was chosen, with their contact states."""
+def first_neighbors(scene: AnchorScene, states: Float[np.ndarray, "K E T"]) -> AnchorNeighbors:
+    """Neighbors of all K candidates before anything was chosen, with their contact states."""
     nothing = _nothing_chosen(scene)
     batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), nothing)
     objects = dataclasses.replace(batched.objects, contact_state=jnp.asarray(states))
     return dataclasses.replace(batched, objects=objects)
 
 
-def _nothing_chosen(scene: AnchorScene) -> AnchorNeighbours:
+def _nothing_chosen(scene: AnchorScene) -> AnchorNeighbors:
     p, t, m, _ = scene.seen.points_world.shape
     active = min(ACTIVE_SAMPLES, scene.objects.objects.samples.shape[1])
-    return AnchorNeighbours(
-        empty_neighbours(scene.objects),
+    return AnchorNeighbors(
+        empty_neighbors(scene.objects),
         jnp.zeros((p, t, m), jnp.int32),
         jnp.zeros((scene.objects.object_count, p, t, active), jnp.int32),
         jnp.full((p, t, len(FEET)), -1, jnp.int32),
@@ -220,12 +220,12 @@ def _descend(
     weights = weights_of(table, stage.weights)
     for name in (*PENETRATION_TERMS, *PLANT_TERMS) if tracking else TRACKING_TERMS:
         weights[name] = jnp.zeros(2)
-    neighbours = first_neighbours(scene, states)
+    neighbors = first_neighbors(scene, states)
     if not tracking:
-        neighbours = dataclasses.replace(neighbours, plants=_plants(scene, initial))
+        neighbors = dataclasses.replace(neighbors, plants=_plants(scene, initial))
     rate = settings.learning_rate * (2.0 if tracking else 1.0)
     schedule = Schedule(jnp.asarray(rate), jnp.asarray(settings.final_learning_rate))
-    given = Given(scene, initial, neighbours, weights, schedule)
+    given = SolverInputs(scene, initial, neighbors, weights, schedule)
     steps = settings.track_steps if tracking else settings.steps
     stepper = Adam(anchor_problem(table), steps, settings.refresh_every)
     return in_segments(stepper, given, stage.watch("track" if tracking else "anchor"))
@@ -296,7 +296,7 @@ def _with_video(stage: _Stage, scene: AnchorScene, tracked: Solution) -> AnchorS
     if scene.frames is None or stage.video is None:
         return scene
     posed = jax.jit(_posed)(scene, candidate(tracked, winner_of(tracked)))
-    return dataclasses.replace(scene, frames=with_colours(scene.frames, posed, stage.video))
+    return dataclasses.replace(scene, frames=with_colors(scene.frames, posed, stage.video))
 
 
 def _with_pairs(

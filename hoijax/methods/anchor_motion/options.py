@@ -29,11 +29,11 @@ class AnchorOptions:
     body_start: str = "fit"
     """See AnchorSettings.body_start."""
     hands: bool = False
-    """Optimise fingers too."""
-    pictures: int | None = None
+    """Optimize fingers too."""
+    render_width: int | None = None
     """Width of the small pictures that body and objects are drawn into; 0: none; None: as the settings say."""
     video: str | Path | None = None
-    """The clip, as long as the bundle: its colours count too."""
+    """The clip, as long as the bundle: its colors count too."""
     vposer: str | Path | None = None
     """VPoser weights (npz) as the pose prior."""
 
@@ -46,20 +46,20 @@ def anchor_settings(
         if value is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, got {value}.")
     check_body_start(options.body_start, options.static is not None)
-    if options.pictures and not 16 <= options.pictures <= 512:
-        raise UserError(f"--pictures is a width from 16 to 512 pixels, got {options.pictures}.")
-    if options.video is not None and options.pictures == 0:
-        raise UserError("--video is compared with drawn pictures: leave --pictures 0 away.")
+    if options.render_width and not 16 <= options.render_width <= 512:
+        raise UserError(f"--render-width is a width from 16 to 512 pixels, got {options.render_width}.")
+    if options.video is not None and options.render_width == 0:
+        raise UserError("--video is compared with drawn pictures: leave --render-width 0 away.")
     if options.vposer is not None:
         load_vposer(options.vposer)
     given = {"inits": inits, "steps": steps, "track_steps": steps}
-    given["picture_width"] = options.pictures
+    given["render_width"] = options.render_width
     chosen = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(
         AnchorSettings(),
         seed=seed,
         body_start=options.body_start,
-        optimise_hands=options.hands,
+        optimize_hands=options.hands,
         vposer=None if options.vposer is None else str(options.vposer),
         **chosen,
     )

@@ -38,8 +38,8 @@ def asset_poses(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[np.ndarra
     """T_world_asset of every object of one candidate."""
     poses = object_unknowns(scene, unknowns)
     rotations = np.asarray(rotation_6d_to_matrix(poses.rotation_6d))
-    centres = np.asarray(scene.objects.objects.centres)[:, None, :, None]
-    shifted = np.asarray(poses.translation) - (rotations @ centres)[..., 0]
+    centers = np.asarray(scene.objects.objects.centers)[:, None, :, None]
+    shifted = np.asarray(poses.translation) - (rotations @ centers)[..., 0]
     return compose_rigid(rotations, shifted)
 
 

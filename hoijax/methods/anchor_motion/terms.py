@@ -24,11 +24,11 @@ from hoijax.losses.body import (
 )
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
 from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
-from hoijax.losses.rendered import DEPTH_RHO, rendered_colours, rendered_depth, rendered_masks
+from hoijax.losses.rendered import DEPTH_RHO, rendered_colors, rendered_depth, rendered_masks
 from hoijax.losses.term import LossFunction, LossTerm, Weights, default_weights, weight_names
 from hoijax.objects.articulated.model import PosedArticulation
 from hoijax.scene.interaction import (
-    AnchorNeighbours,
+    AnchorNeighbors,
     AnchorPosed,
     AnchorScene,
     AnchorUnknowns,
@@ -127,7 +127,7 @@ TERMS = (
 )
 RENDERED_TERMS = (
     LossTerm.constant("rendered_masks", rendered_masks, 0.5),
-    LossTerm.constant("rendered_colours", rendered_colours, 0.5),
+    LossTerm.constant("rendered_colors", rendered_colors, 0.5),
     LossTerm.constant("rendered_depth", rendered_depth, 1e2, scale=DEPTH_RHO),
 )
 """Added to TERMS where pictures are drawn."""
@@ -148,28 +148,28 @@ BODY_EVIDENCE = ("body_keypoints", "body_points", "body_mask")
 
 
 def refresh_anchor(
-    scene: AnchorScene, unknowns: AnchorUnknowns, neighbours: AnchorNeighbours, rarely: Array
-) -> AnchorNeighbours:
+    scene: AnchorScene, unknowns: AnchorUnknowns, neighbors: AnchorNeighbors, rarely: Array
+) -> AnchorNeighbors:
     """Nearest skin of seen points always; what may penetrate only when `rarely`."""
-    posed = pose_anchor(scene, unknowns, neighbours)
+    posed = pose_anchor(scene, unknowns, neighbors)
     nearest = jnp.stack(
         [
             nearest_vertices(scene.seen.points_world[p], posed.vertices_world[p])
             for p in range(len(scene.people))
         ]
     )
-    neighbours = dataclasses.replace(neighbours, nearest_vertex=nearest)
+    neighbors = dataclasses.replace(neighbors, nearest_vertex=nearest)
 
-    def again(n: AnchorNeighbours) -> AnchorNeighbours:
+    def again(n: AnchorNeighbors) -> AnchorNeighbors:
         objects = refresh_vertices(posed.objects.scene, object_unknowns(scene, unknowns), n.objects)
         return dataclasses.replace(n, objects=objects, active_samples=_active_samples(posed))
 
-    return jax.lax.cond(rarely, again, lambda n: n, neighbours)
+    return jax.lax.cond(rarely, again, lambda n: n, neighbors)
 
 
 def _active_samples(posed: AnchorPosed) -> Array:
     """The object samples with the smallest distance to each body. (O, P, T, A)"""
-    o, p, t, active = posed.neighbours.active_samples.shape
+    o, p, t, active = posed.neighbors.active_samples.shape
     index = jnp.broadcast_to(jnp.arange(CANDIDATE_SAMPLES), (o, p, t, CANDIDATE_SAMPLES))
     points = posed.sample_points(index)
     chosen = []
@@ -194,7 +194,7 @@ def anchor_table(
 
 
 def anchor_problem(table: Sequence[LossTerm]) -> Problem:
-    """Bodies and objects under the given terms, for `optimise`."""
+    """Bodies and objects under the given terms, for `optimize`."""
     return Problem(tuple(table), pose_anchor, refresh_anchor)
 
 

@@ -16,14 +16,14 @@ from numpy import ndarray
 
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
-from hoijax.geometry.camera_motion import settle_camera
+from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.initialization.align_observations import align
 from hoijax.initialization.contact_states import always_touching, contact_states
 from hoijax.initialization.starts import (
     Hypotheses,
     Starts,
     find_starts,
-    observed_centres,
+    observed_centers,
     search_object,
     search_starts,
     with_proposed_yaws,
@@ -69,7 +69,7 @@ def solve_long_bundle(
     """`hoi_page.solve_bundle` by windows of `window` frames; the losses are those of the whole clip.
 
     watch: what looks at the descent of each window, by its name (`solver.resumable`).
-    `run["windows"]` of the result has the spans, and how far apart neighbours were at every seam.
+    `run["windows"]` of the result has the spans, and how far apart neighbors were at every seam.
     Raises UserError for a window that is too short, or a preset that windows cannot serve.
     """
     check_windows(settings)
@@ -81,7 +81,7 @@ def solve_long_bundle(
     clock = Stopwatch(times, log)
     staged = stage_windows(bundle, settings, windows, clock)
     solution, poses = descend_windows(staged, table, settings, windows, weights, clock, watch)
-    clock.lap("optimise")
+    clock.lap("optimize")
     result = to_result(bundle, staged, solution, table, times)
     run = {
         **result.run,
@@ -105,7 +105,9 @@ def stage_windows(
     """`hoi_page.stage` with everything heavy done window by window."""
     seen = bundle.observations
     if settings.alignment.static_camera:
-        seen = dataclasses.replace(seen, Ts_world_camera=settle_camera(seen.Ts_world_camera))
+        seen = dataclasses.replace(
+            seen, Ts_world_camera=average_static_camera(seen.Ts_world_camera)
+        )
     vertices, maps = [], []
     for i, span in enumerate(windows.spans):
         part = dataclasses.replace(bundle, observations=observations_between(seen, span))
@@ -135,11 +137,11 @@ def _starts(scene: Scene, bundle: Bundle, settings: SolveSettings, windows: Wind
     """The K best paths through all frames; hypotheses are looked for window by window."""
     if settings.start == "yaw":
         return find_starts(scene, bundle, settings)
-    centres = observed_centres(scene)
+    centers = observed_centers(scene)
 
     def search(scene: Scene, o: int, settings: SearchSettings) -> Hypotheses:
         found = [
-            search_object(scene_between(scene, (a, b)), o, settings, centres[o, a:b])
+            search_object(scene_between(scene, (a, b)), o, settings, centers[o, a:b])
             for a, b in windows.spans
         ]
         r, x, c = zip(
@@ -183,7 +185,7 @@ def descend_windows(
         else:
             poses.take(span[0], own)
         found.append(solution)
-        counted(clock.log, "optimise", i + 1, len(windows.spans))
+        counted(clock.log, "optimize", i + 1, len(windows.spans))
     assert poses is not None
     values = default_weights(table, weights)
     reports = joined_reports(staged, table, windows, poses, values)

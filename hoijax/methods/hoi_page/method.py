@@ -43,19 +43,19 @@ from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
-from hoijax.scene.objects import Neighbours, Scene, Unknowns, pose_scene
+from hoijax.scene.objects import Neighbors, Scene, Unknowns, pose_scene
 from hoijax.settings import SolveSettings
 from hoijax.solver.adam import Adam, Problem, Schedule, Solution
 from hoijax.solver.halving import halving_rungs
 from hoijax.solver.levenberg_marquardt import Newton
-from hoijax.solver.neighbor_lists import empty_neighbours, refresh_all, refresh_bodies
-from hoijax.solver.resumable import Given, Stepper, Watch, in_segments, run_whole
+from hoijax.solver.neighbor_lists import empty_neighbors, refresh_all, refresh_bodies
+from hoijax.solver.resumable import SolverInputs, Stepper, Watch, in_segments, run_whole
 
 PUBLISHED_TERMS = (
     LossTerm.constant("object_points", object_points, 1e3, scale=ROBUST_RHO),
-    LossTerm.constant("object_pixels", object_pixels, 1e-4, reads_pixel_neighbours=True),
+    LossTerm.constant("object_pixels", object_pixels, 1e-4, reads_pixel_neighbors=True),
     LossTerm.constant("part_points", part_points, 1e2, scale=ROBUST_RHO),
-    LossTerm.constant("part_pixels", part_pixels, 1e-4, reads_pixel_neighbours=True),
+    LossTerm.constant("part_pixels", part_pixels, 1e-4, reads_pixel_neighbors=True),
     LossTerm.constant("translation_smoothness", translation_smoothness, 1e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e3),
     LossTerm("penetration", penetration, 0.0, 10.0),
@@ -110,7 +110,7 @@ def solve_bundle(
     clock = Stopwatch(times, log)
     staged = stage(bundle, settings, clock.lap)
     solution = descend(staged.scene, staged.starts, staged.states, table, settings, weights, watch)
-    clock.lap("optimise")
+    clock.lap("optimize")
     return to_result(bundle, staged, solution, table, times)
 
 
@@ -155,8 +155,8 @@ def posed_bodies_of(bundle: Bundle) -> Float[Array, "P T V 3"]:
 
 
 def object_problem(terms: Sequence[LossTerm]) -> Problem:
-    """Object poses under the given terms, for `optimise`."""
-    reads_pixels = any(term.reads_pixel_neighbours for term in terms)
+    """Object poses under the given terms, for `optimize`."""
+    reads_pixels = any(term.reads_pixel_neighbors for term in terms)
     return Problem(tuple(terms), pose_scene, refresh_all if reads_pixels else refresh_bodies)
 
 
@@ -169,28 +169,26 @@ def descend(
     weights: Mapping[str, float | tuple[float, float]] | None = None,
     watch: Watch | None = None,
 ) -> Solution:
-    """Stage c: the joint optimisation of all K candidates, one compiled program run by segments."""
-    neighbours, numbers = first_neighbours(scene, states), default_weights(table, weights)
-    given = Given(scene, starts.unknowns, neighbours, numbers, _schedule(settings))
+    """Stage c: the joint optimization of all K candidates, one compiled program run by segments."""
+    neighbors, numbers = first_neighbors(scene, states), default_weights(table, weights)
+    given = SolverInputs(scene, starts.unknowns, neighbors, numbers, _schedule(settings))
     return in_segments(stepper_of(table, settings, len(states)), given, watch)
 
 
-def first_neighbours(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbours:
-    """Neighbours of all K candidates before anything was chosen, with their contact states."""
-    empty = empty_neighbours(scene)
+def first_neighbors(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbors:
+    """Neighbors of all K candidates before anything was chosen, with their contact states."""
+    empty = empty_neighbors(scene)
     batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), empty)
     return dataclasses.replace(batched, contact_state=jnp.asarray(states))
 
 
 def descent(
     table: Sequence[LossTerm], settings: SolveSettings
-) -> Callable[[Scene, Unknowns, Neighbours, Weights], Solution]:
-    """The optimiser that the settings choose, whole, for one scene's candidates under given weights."""
+) -> Callable[[Scene, Unknowns, Neighbors, Weights], Solution]:
+    """The optimizer that the settings choose, whole, for one scene's candidates under given weights."""
 
-    def solve(
-        scene: Scene, initial: Unknowns, neighbours: Neighbours, weights: Weights
-    ) -> Solution:
-        given = Given(scene, initial, neighbours, weights, _schedule(settings))
+    def solve(scene: Scene, initial: Unknowns, neighbors: Neighbors, weights: Weights) -> Solution:
+        given = SolverInputs(scene, initial, neighbors, weights, _schedule(settings))
         return run_whole(stepper_of(table, settings, initial.translation.shape[0]), given)
 
     return solve
@@ -202,7 +200,7 @@ def _schedule(settings: SolveSettings) -> Schedule:
 
 
 def stepper_of(table: Sequence[LossTerm], settings: SolveSettings, count: int) -> Stepper:
-    """The optimiser that the settings choose for `count` candidates, as items of work."""
+    """The optimizer that the settings choose for `count` candidates, as items of work."""
     if settings.optimizer == "adam":
         return Adam(object_problem(table), settings.steps, settings.refresh_every)
     rounds = max(settings.steps // settings.round_steps, 1)
@@ -221,8 +219,8 @@ def to_result(
     """Poses in the assets' own frames, with everything a result folder records."""
     scene = staged.scene
     rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
-    centres = np.asarray(scene.objects.centres)[None, :, None, :, None]
-    shifted = np.asarray(solution.unknowns.translation) - (rotations @ centres)[..., 0]
+    centers = np.asarray(scene.objects.centers)[None, :, None, :, None]
+    shifted = np.asarray(solution.unknowns.translation) - (rotations @ centers)[..., 0]
     edges = np.flatnonzero(np.asarray(scene.edges.mask))
     o = bundle.observations
     return Result(

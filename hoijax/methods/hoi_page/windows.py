@@ -24,7 +24,7 @@ from hoijax.scene.objects import Scene, Unknowns
 
 Span = tuple[int, int]
 Piece = TypeVar("Piece")
-LEAST_WINDOW = 8
+MIN_WINDOW = 8
 OVERLAP_SHARE = 0.25
 _FIRST_AXIS = ("intrinsics", "Ts_world_camera", "instance_ids")
 _TIMELESS = ("body_betas", "body_rest_joints")
@@ -32,7 +32,7 @@ _TIMELESS = ("body_betas", "body_rest_joints")
 
 @dataclass(frozen=True)
 class Windows:
-    """Spans of frames (begin, end), all of one length; neighbours share frames."""
+    """Spans of frames (begin, end), all of one length; neighbors share frames."""
 
     frame_count: int
     spans: tuple[Span, ...]
@@ -55,8 +55,8 @@ def windows_of(frame_count: int, window: int) -> Windows:
 
     Raises UserError for windows too short to share frames.
     """
-    if window < LEAST_WINDOW:
-        raise UserError(f"--window {window}: a window needs at least {LEAST_WINDOW} frames.")
+    if window < MIN_WINDOW:
+        raise UserError(f"--window {window}: a window needs at least {MIN_WINDOW} frames.")
     if window >= frame_count:
         return Windows(frame_count, ((0, frame_count),))
     shared = max(int(window * OVERLAP_SHARE), 2)
@@ -134,7 +134,7 @@ def join_similarities(
 
 @dataclass
 class Poses:
-    """Trajectories of K candidates in the centred frames, growing window by window."""
+    """Trajectories of K candidates in the centerd frames, growing window by window."""
 
     rotations: Float[ndarray, "K O t 3 3"]
     translations: Float[ndarray, "K O t 3"]

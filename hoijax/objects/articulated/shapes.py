@@ -57,7 +57,7 @@ def scissors(samples: int) -> ArticulatedAsset:
 def drawer(samples: int) -> ArticulatedAsset:
     """A cabinet, 45 x 50 x 40 cm, whose drawer slides out towards +z by up to 30 cm."""
     cabinet = []
-    for size, centre in (
+    for size, center in (
         ((0.45, 0.02, 0.40), (0.0, 0.01, 0.0)),
         ((0.45, 0.02, 0.40), (0.0, 0.49, 0.0)),
         ((0.02, 0.456, 0.40), (-0.215, 0.25, 0.0)),
@@ -65,16 +65,16 @@ def drawer(samples: int) -> ArticulatedAsset:
         ((0.405, 0.456, 0.02), (0.0, 0.25, -0.19)),
         ((0.405, 0.02, 0.375), (0.0, 0.25, 0.01)),
     ):
-        cabinet += slab(size, centre, 0.003, "cabinet")
+        cabinet += slab(size, center, 0.003, "cabinet")
     box = []
-    for size, centre in (
+    for size, center in (
         ((0.38, 0.012, 0.34), (0.0, 0.0, -0.18)),
         ((0.012, 0.14, 0.34), (-0.184, 0.07, -0.18)),
         ((0.012, 0.14, 0.34), (0.184, 0.07, -0.18)),
         ((0.36, 0.14, 0.012), (0.0, 0.07, -0.345)),
         ((0.40, 0.20, 0.018), (0.0, 0.09, 0.0)),
     ):
-        box += slab(size, centre, 0.003, "drawer")
+        box += slab(size, center, 0.003, "drawer")
     grip = [(-0.06, 0.09, 0.01), (-0.06, 0.09, 0.045), (0.06, 0.09, 0.045), (0.06, 0.09, 0.01)]
     box += tube(grip, 0.006, "handle", sideways=(0.0, 1.0, 0.0), count=8)
     links = {"cabinet": _link("cabinet", cabinet, samples), "drawer": _link("drawer", box, samples)}
@@ -118,14 +118,14 @@ def door(samples: int) -> ArticulatedAsset:
 def chest(samples: int) -> ArticulatedAsset:
     """A chest of 44 x 26 x 32 cm; its lid lies flat at 0 and stands upright at 90 degrees."""
     box = []
-    for size, centre in (
+    for size, center in (
         ((0.44, 0.015, 0.32), (0.0, 0.0075, 0.0)),
         ((0.015, 0.225, 0.32), (-0.2125, 0.1275, 0.0)),
         ((0.015, 0.225, 0.32), (0.2125, 0.1275, 0.0)),
         ((0.41, 0.225, 0.015), (0.0, 0.1275, -0.1525)),
         ((0.41, 0.225, 0.015), (0.0, 0.1275, 0.1525)),
     ):
-        box += slab(size, centre, 0.003, "sides")
+        box += slab(size, center, 0.003, "sides")
     top = slab((0.44, 0.02, 0.32), (0.0, 0.01, 0.16), 0.004, "lid")
     top += slab((0.06, 0.03, 0.015), (0.0, 0.0, 0.3275), 0.003, "latch")
     links = {"box": _link("box", box, samples), "lid": _link("lid", top, samples)}

@@ -11,9 +11,9 @@ from priors.choreography.keyframes import (
     smooth_noise,
     yaw_matrix,
 )
-from priors.choreography.plan import BELLY, Performance, Take, in_world
+from priors.choreography.plan import BELLY, HoldPlan, Performance, in_world
 
-SQUAT_PER_METRE = 0.75  # pelvis drop per metre that the hands are below hip height
+SQUAT_PER_METER = 0.75  # pelvis drop per metre that the hands are below hip height
 GRAVITY = 9.81
 ROLLING_DRAG = 1.6  # 1/s: a made scene should stay in view
 
@@ -57,30 +57,30 @@ def wander_path(
 def squat_for(performance: Performance, person: int, hand_height: ndarray) -> ndarray:
     """Pelvis drop that lets hands reach a height comfortably."""
     hips = performance.tracks[person].person.pelvis_height - 0.15
-    return 0.02 + np.clip(SQUAT_PER_METRE * (hips - hand_height), 0.0, 0.5)
+    return 0.02 + np.clip(SQUAT_PER_METER * (hips - hand_height), 0.0, 0.5)
 
 
 def place_held(
     performance: Performance,
     person: int,
     object_index: int,
-    take: Take,
-    centre_local: Float[ndarray, "T 3"],
+    take: HoldPlan,
+    center_local: Float[ndarray, "T 3"],
     angles: Float[ndarray, "T 3"],
     keep_clear: bool = True,
 ) -> None:
-    """Move an object with a person: centre in the person's frame, yaw/pitch/roll on top of the hold.
+    """Move an object with a person: center in the person's frame, yaw/pitch/roll on top of the hold.
 
     keep_clear: push it ahead where it would come into the person's belly.
     """
     track = performance.tracks[person]
     rotation = yaw_matrix(track.heading) @ euler_matrix(*angles.T) @ take.rotation
-    centre = in_world(centre_local, track.root, track.heading)
-    moved = performance.set_object(object_index, centre, rotation)
+    center = in_world(center_local, track.root, track.heading)
+    moved = performance.set_object(object_index, center, rotation)
     if keep_clear:
         clear_of_body(performance, person, object_index)
     moved.lift_out_of_ground()
-    track.look_at = moved.centre.copy()
+    track.look_at = moved.center.copy()
     track.look_weight[:] = 0.6
 
 
@@ -90,12 +90,12 @@ def clear_of_body(performance: Performance, person: int, object_index: int) -> N
 
     track, moved = performance.tracks[person], performance.objects[object_index]
     asset = moved.asset
-    points = np.concatenate([asset.vertices, asset.samples[::4]]) - asset.centre
+    points = np.concatenate([asset.vertices, asset.samples[::4]]) - asset.center
     feet, throat = 0.12, track.person.shoulder_height + 0.02
     short = np.zeros(performance.frames)
     for t in range(performance.frames):
         local = points @ (yaw_matrix(track.heading[t : t + 1])[0].T @ moved.rotation[t]).T
-        offset = moved.centre[t] - [track.root[t, 0], 0.0, track.root[t, 1]]
+        offset = moved.center[t] - [track.root[t, 0], 0.0, track.root[t, 1]]
         local = local + yaw_matrix(track.heading[t : t + 1])[0].T @ offset
         beside = (np.abs(local[:, 0]) < 0.24) & (local[:, 1] < throat) & (local[:, 1] > feet)
         if beside.any():
@@ -103,7 +103,7 @@ def clear_of_body(performance: Performance, person: int, object_index: int) -> N
     if short.max() > 0.0:
         short = gaussian_filter1d(maximum_filter1d(short, 9), 2.5)
         ahead = np.stack([forward_of(h) for h in track.heading])
-        moved.centre += short[:, None] * ahead
+        moved.center += short[:, None] * ahead
 
 
 def wobble(performance: Performance, gain: ndarray, degrees: float) -> Float[ndarray, "T 3"]:
@@ -113,9 +113,9 @@ def wobble(performance: Performance, gain: ndarray, degrees: float) -> Float[nda
 
 
 def lowest_point(performance: Performance, object_index: int, rotation: ndarray) -> float:
-    """Height of an object's lowest vertex relative to its centre, in an orientation."""
+    """Height of an object's lowest vertex relative to its center, in an orientation."""
     asset = performance.asset(object_index)
-    return float(((asset.vertices - asset.centre) @ rotation.T)[:, 1].min())
+    return float(((asset.vertices - asset.center) @ rotation.T)[:, 1].min())
 
 
 def rise(
@@ -133,7 +133,7 @@ def fly_and_land(
     fps: float,
     bounce: float = 0.45,
 ) -> Float[ndarray, "T 3"]:
-    """Ballistic flight of a centre that must stay `clearance` above the ground; bounces, then rolls out.
+    """Ballistic flight of a center that must stay `clearance` above the ground; bounces, then rolls out.
 
     The first row is one frame after `position`.
     """

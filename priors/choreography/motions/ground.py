@@ -23,7 +23,7 @@ from priors.choreography.motions.common import (
 )
 from priors.choreography.motions.held import take_of
 from priors.choreography.person import Person
-from priors.choreography.plan import TOES, Performance, Take, Wish
+from priors.choreography.plan import TOES, HoldPlan, HoldPreferences, Performance
 from priors.language.script import Action
 
 STRIDE_ROOM = 0.16  # metres that a leading foot needs ahead of a standing one's toes
@@ -38,7 +38,9 @@ def pull(performance: Performance, action: Action) -> None:
     """Trail a thing with a high handle behind; walk backwards facing anything else."""
     hands = performance.hands_on(action.people[0], action.object)
     if len(hands) == 1:
-        take = take_of(performance, action.people[0], action, Wish(height=None), (0.0, 1.0))
+        take = take_of(
+            performance, action.people[0], action, HoldPreferences(height=None), (0.0, 1.0)
+        )
         low = lowest_point(performance, action.object, take.rotation)
         grasp = next(iter(take.grasps.values()))
         if grasp.is_bar and take.middle[1] - low > 0.6:
@@ -64,7 +66,7 @@ def _slide(performance: Performance, action: Action, *, forward: bool, lean: flo
         distance, turn = -0.75 * distance, 0.7 * turn
     root, heading = wander_path(performance, 3, frames - 3, distance, turn)
     track = performance.set_path(person, root, heading)
-    wish = Wish(height=None, facing=forward, high=1.5)
+    wish = HoldPreferences(height=None, facing=forward, high=1.5)
     take = take_of(performance, person, action, wish)
     ahead = max(
         take.near + TOES + (STRIDE_ROOM if forward and not low else 0.04), 0.42 - take.middle[2]
@@ -76,13 +78,13 @@ def _slide(performance: Performance, action: Action, *, forward: bool, lean: flo
     place_held(performance, person, action.object, take, local, angles, keep_clear=False)
     slid = performance.objects[action.object]
     slid.rest_on(0.0, slice(None))
-    hands = slid.centre[:, 1] + take.middle[1]
+    hands = slid.center[:, 1] + take.middle[1]
     track.crouch = np.maximum(squat_for(performance, person, hands), 0.05)
-    track.look_at = slid.centre + 1.0 * np.stack([forward_of(h) for h in track.heading])
+    track.look_at = slid.center + 1.0 * np.stack([forward_of(h) for h in track.heading])
     performance.hold(person, action.object, take, 0, frames)
 
 
-def _trail(performance: Performance, action: Action, take: Take) -> None:
+def _trail(performance: Performance, action: Action, take: HoldPlan) -> None:
     """Walk forward with a tilted thing rolling behind one hand."""
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
@@ -131,7 +133,7 @@ def kick(performance: Performance, action: Action) -> None:
     # The instep meets the near side of the thing, the support foot stands beside it.
     build = performance.tracks[person].person
     side = 1.0 if foot == 0 else -1.0
-    samples = (asset.samples - asset.centre) @ rotation.T
+    samples = (asset.samples - asset.center) @ rotation.T
     low = np.abs(samples[:, 1] + rest - 0.05) < 0.02
     met = samples[low & (np.abs(samples @ left) < 0.05)] @ forward
     near = float(-np.mean(met[met < np.min(met) + 0.02])) if len(met) else rest
@@ -150,16 +152,16 @@ def kick(performance: Performance, action: Action) -> None:
 
     speed, climb = rng.uniform(1.6, 2.4), rng.uniform(0.2, 1.4)
     aim = forward + rng.uniform(-0.25, 0.25) * left
-    centre = np.repeat(spot[None], frames, axis=0)
+    center = np.repeat(spot[None], frames, axis=0)
     is_round = np.ptp(asset.extents) < 0.15 * asset.extents.max()
     clearance = rest
     if not is_round:
         speed, climb = 0.6 * speed, 0.0
     velocity = speed * aim + np.array([0.0, climb, 0.0])
-    centre[hit + 1 :] = fly_and_land(spot, velocity, clearance, frames - hit - 1, fps, 0.6)
-    moved = performance.set_object(action.object, centre, np.repeat(rotation[None], frames, 0))
+    center[hit + 1 :] = fly_and_land(spot, velocity, clearance, frames - hit - 1, fps, 0.6)
+    moved = performance.set_object(action.object, center, np.repeat(rotation[None], frames, 0))
     _roll(moved, hit, rest if is_round else None, side)
-    track.look_at = moved.centre * 0.7 + track.look_at * 0.3
+    track.look_at = moved.center * 0.7 + track.look_at * 0.3
     for touch in feet:
         performance.mark(touch, hit, hit)
 
@@ -168,9 +170,9 @@ def _roll(moved, hit: int, radius: float | None, side: float) -> None:
     """Turn a thing with its travel: a round one rolls, another one spins and slides to rest."""
     from scipy.spatial.transform import Rotation
 
-    frames = len(moved.centre)
+    frames = len(moved.center)
     rotation = moved.rotation.copy()
-    travel = np.diff(moved.centre, axis=0)
+    travel = np.diff(moved.center, axis=0)
     for t in range(hit + 1, frames):
         step = travel[t - 1] * [1.0, 0.0, 1.0]
         if radius is not None:

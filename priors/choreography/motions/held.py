@@ -16,9 +16,9 @@ from priors.choreography.placement import stand_at, support_under
 from priors.choreography.plan import (
     BELLY,
     QUARTER_TURNS,
+    HoldPlan,
+    HoldPreferences,
     Performance,
-    Take,
-    Wish,
     near_extent,
     plan_take,
 )
@@ -27,16 +27,16 @@ from priors.language.script import Action
 PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
 LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
 
-DEFAULT_WISH = Wish()
+DEFAULT_WISH = HoldPreferences()
 
 
 def take_of(
     performance: Performance,
     person: int,
     action: Action,
-    wish: Wish = DEFAULT_WISH,
+    wish: HoldPreferences = DEFAULT_WISH,
     yaws: tuple[float, ...] = QUARTER_TURNS,
-) -> Take:
+) -> HoldPlan:
     """How this person holds the action's object, by the graph's hands (both where it names none)."""
     touches = performance.hands_on(person, action.object)
     parts = {hand: touch.part for hand, touch in touches.items()}
@@ -102,10 +102,12 @@ def _hangs(performance: Performance, action: Action) -> bool:
     return len(hands) == 1 and performance.asset(action.object).radius > LARGE
 
 
-def _bend(performance: Performance, person: int, action: Action, take: Take, grasp: int) -> None:
+def _bend(
+    performance: Performance, person: int, action: Action, take: HoldPlan, grasp: int
+) -> None:
     """Squat as deep as the hands need, from when they reach out until they come up."""
     track, frames = performance.tracks[person], performance.frames
-    hand_height = performance.objects[action.object].centre[:, 1] + take.middle[1]
+    hand_height = performance.objects[action.object].center[:, 1] + take.middle[1]
     bend = squat_for(performance, person, hand_height)
     if grasp > 0:
         bend = 0.02 + (bend - 0.02) * rise(frames, 1, grasp, 0.0, 1.0)
@@ -158,7 +160,7 @@ def _at_side(performance: Performance, action: Action, hand: int, raised: np.nda
     sideways = asset.extents[0] < asset.extents[2]
     hanging = track.person.shoulder_height - track.person.arm_length - 0.1
     yaws = (0.0, 1.0) if sideways else (0.5, 1.5)
-    take = take_of(performance, person, action, Wish(longest=hanging - 0.1), yaws)
+    take = take_of(performance, person, action, HoldPreferences(longest=hanging - 0.1), yaws)
     half = near_extent(
         asset, euler_matrix(*np.array([[0.5 * np.pi], [0.0], [0.0]]))[0] @ take.rotation, 10.0
     )

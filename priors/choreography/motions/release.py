@@ -14,7 +14,7 @@ from priors.choreography.motions.common import (
     wobble,
 )
 from priors.choreography.motions.held import LARGE, hold, take_of
-from priors.choreography.plan import BELLY, Performance, Wish
+from priors.choreography.plan import BELLY, HoldPreferences, Performance
 from priors.language.script import Action
 
 
@@ -51,17 +51,17 @@ def throw(performance: Performance, action: Action) -> None:
     ahead = forward_of(heading[release])
     radius = max(-lowest_point(performance, action.object, r) for r in thrown.rotation[:1])
     flight = fly_and_land(
-        thrown.centre[release],
+        thrown.center[release],
         ahead * speed + np.array([0.0, climb, 0.0]),
         radius,
         frames - release - 1,
         fps,
     )
-    thrown.centre[release + 1 :] = flight
+    thrown.center[release + 1 :] = flight
     settle = np.exp(-np.maximum(0.0, np.arange(frames) - release - 0.8 * fps) / (0.4 * fps))
     thrown.rotation = euler_matrix(spin * settle, 0.0 * spin, 0.0 * spin) @ thrown.rotation
     thrown.lift_out_of_ground()
-    track.look_at = thrown.centre.copy()
+    track.look_at = thrown.center.copy()
     performance.hold(person, action.object, take, 0, release)
 
 
@@ -71,7 +71,7 @@ def drink(performance: Performance, action: Action) -> None:
     rng, frames = performance.rng, performance.frames
     root, heading = wander_path(performance, 0, frames - 1, 0.0, rng.uniform(-0.3, 0.3))
     track = performance.set_path(person, root, heading)
-    take = take_of(performance, person, action, Wish(spread=0.12))
+    take = take_of(performance, person, action, HoldPreferences(spread=0.12))
     build = track.person
     seat = 0.0 if track.foot_floor is None else float(track.foot_floor.mean())
     mouth = np.array([0.0, build.rest_joints[15, 1] - build.rest_joints[0, 1], 0.17])
@@ -79,7 +79,7 @@ def drink(performance: Performance, action: Action) -> None:
     asset = performance.asset(action.object)
     tilt = rng.uniform(-0.75, -0.5)
     # The rim is the part of the top nearest to the face once tilted.
-    local_points = (asset.vertices - asset.centre) @ take.rotation.T
+    local_points = (asset.vertices - asset.center) @ take.rotation.T
     tilted = local_points @ euler_matrix(np.array(0.0), np.array(tilt), np.array(0.0)).T
     high = tilted[tilted[:, 1] > np.quantile(tilted[:, 1], 0.8)]
     rim = np.array([0.0, high[:, 1].mean(), high[:, 2].min()])

@@ -42,14 +42,14 @@ def step_on(performance: Performance, action: Action) -> None:
     sole = float(build.sole[:, 2].mean())
     toe = float(build.sole[1, 2])
     begin = root[0] - 0.0 * forward
-    distance = toe + 0.05 + edge  # from the ankles to the thing's centre
+    distance = toe + 0.05 + edge  # from the ankles to the thing's center
     place = begin + distance * forward
     ground = np.array([place[0], 0.0, place[1]])
     placed = performance.set_object(
         action.object, np.repeat(ground[None], frames, 0), np.repeat(rotation[None], frames, 0)
     )
     placed.rest_on(0.0, slice(None))
-    height = deck + float(placed.centre[0, 1])
+    height = deck + float(placed.center[0, 1])
     spot = place - (0.5 * (edge + back)) * forward - sole * forward
     left = left_of(heading[0])[[0, 2]]
     spot = spot - middle * left
@@ -70,7 +70,7 @@ def step_on(performance: Performance, action: Action) -> None:
     for shoulder, mirror in ((16, 1.0), (17, -1.0)):
         track.reference[:, shoulder, 2] += 0.35 * mirror * np.sin(np.pi * lead)
     track.look_at = np.where(
-        lead[:, None] < 0.6, placed.centre, track.look_at + np.array([0.0, height, 0.0])
+        lead[:, None] < 0.6, placed.center, track.look_at + np.array([0.0, height, 0.0])
     )
     track.look_weight[:] = 0.4
     for touch in feet:

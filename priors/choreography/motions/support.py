@@ -51,7 +51,7 @@ def sit(performance: Performance, action: Action) -> None:
     )
     placed.rest_on(0.0, slice(None))
     height, back, edge, middle = support_surface(performance, action.object, part, front)
-    seat = height + float(placed.centre[0, 1])
+    seat = height + float(placed.center[0, 1])
     spot = np.array([middle, 0.0, max(edge - SEAT_BACK, back + 0.12)])
     seated_at = ground + yaw_matrix(heading[:1])[0] @ spot
     late = touch is not None and not touch.is_continuous
@@ -146,8 +146,8 @@ def ride(performance: Performance, action: Action) -> None:
         front = front_yaw(performance, action.object, part)
     else:
         front = 0.0 if asset.extents[2] >= asset.extents[0] else 0.5 * np.pi
-    centre = np.stack([path[:, 0], np.zeros(frames), path[:, 1]], axis=1)
-    placed = performance.set_object(action.object, centre, yaw_matrix(course - front))
+    center = np.stack([path[:, 0], np.zeros(frames), path[:, 1]], axis=1)
+    placed = performance.set_object(action.object, center, yaw_matrix(course - front))
     placed.rest_on(0.0, slice(None))
     if hips:
         _ride_seated(performance, action, placed, part, front, course)
@@ -170,7 +170,7 @@ def _ride_seated(
     frames, person = performance.frames, action.people[0]
     height, back, edge, middle = support_surface(performance, action.object, part, front)
     spot = np.array([middle, 0.0, max(edge - SEAT_BACK, 0.5 * (back + edge))])
-    seats = placed.centre + np.einsum("tij,j->ti", yaw_matrix(course), spot)
+    seats = placed.center + np.einsum("tij,j->ti", yaw_matrix(course), spot)
     build = performance.tracks[person].person
     track = performance.set_path(person, seats[:, [0, 2]], course)
     ahead = np.stack([forward_of(h)[[0, 2]] for h in course])
@@ -181,7 +181,7 @@ def _ride_seated(
     still = np.zeros((frames, 2))
     planted = np.ones((frames, 2), bool)
     track.feet = FootPlan(both, np.stack([course, course], 1), still, still, planted)
-    pelvis = height + float(placed.centre[0, 1]) + seated_drop(build) - SINK
+    pelvis = height + float(placed.center[0, 1]) + seated_drop(build) - SINK
     floor = max(0.06, pelvis - 0.55)
     track.foot_floor = np.full((frames, 2), floor)
     track.crouch = np.full(frames, build.pelvis_height - pelvis + floor)
@@ -207,10 +207,10 @@ def _ride_standing(
     deck, back, edge, _ = support_surface(performance, action.object, part, front)
     spread = min(0.2, 0.5 * (edge - back) - 0.08)
     ahead = np.stack([forward_of(h)[[0, 2]] for h in course])
-    root = placed.centre[:, [0, 2]] + 0.02 * ahead
+    root = placed.center[:, [0, 2]] + 0.02 * ahead
     track = performance.set_path(person, root, heading)
     build = track.person
-    # Soles are longer than decks are wide: centre them across.
+    # Soles are longer than decks are wide: center them across.
     across = np.stack([forward_of(h)[[0, 2]] for h in heading])
     middle = root - float(build.sole[:, 2].mean()) * across
     lefts = np.stack([left_of(h)[[0, 2]] for h in heading])
@@ -218,7 +218,7 @@ def _ride_standing(
     still, planted = np.zeros((frames, 2)), np.ones((frames, 2), bool)
     yaw = np.stack([heading, heading - 0.0], axis=1)
     track.feet = FootPlan(both, yaw, still, still, planted)
-    top = deck + placed.centre[:, 1]
+    top = deck + placed.center[:, 1]
     track.foot_floor = np.repeat(top[:, None], 2, axis=1)
     bob = 0.03 * smooth_noise(rng, frames, 1)[:, 0]
     track.crouch = np.clip(rng.uniform(0.10, 0.2) + bob, 0.05, 0.3)

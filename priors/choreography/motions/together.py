@@ -15,7 +15,7 @@ from priors.choreography.motions.common import (
     wander_path,
     wobble,
 )
-from priors.choreography.plan import BELLY, Performance, Take, Wish, plan_take
+from priors.choreography.plan import BELLY, HoldPlan, HoldPreferences, Performance, plan_take
 from priors.language.script import Action
 
 ON_GROUND = ("push", "pull", "drag")
@@ -54,10 +54,10 @@ def together(performance: Performance, action: Action) -> None:
     height = np.full(frames, rest if slides else held)
     if lifts:
         height = interpolate_keyframes(frames, [2, performance.frame(0.5)], [rest, held])
-    centre = np.stack([path[:, 0], height, path[:, 1]], axis=1)
+    center = np.stack([path[:, 0], height, path[:, 1]], axis=1)
     angles = np.zeros((frames, 3)) if slides else wobble(performance, (height - rest) / held, 3.0)
     rotation = yaw_matrix(course) @ euler_matrix(*(angles * [0.0, 1.0, 1.0]).T) @ upright
-    moved = performance.set_object(action.object, centre, rotation)
+    moved = performance.set_object(action.object, center, rotation)
     moved.rest_on(0.0, slice(None)) if slides else moved.lift_out_of_ground()
     for person, bearing in zip(action.people, bearings, strict=True):
         _stand_by(performance, action, person, float(bearing), takes[person], course)
@@ -65,7 +65,7 @@ def together(performance: Performance, action: Action) -> None:
 
 def _take_at(
     performance: Performance, action: Action, person: int, bearing: float, upright: np.ndarray
-) -> Take:
+) -> HoldPlan:
     """A person's hold from their place round the object."""
     touches = performance.hands_on(person, action.object)
     parts = {hand: touch.part for hand, touch in touches.items()}
@@ -73,7 +73,9 @@ def _take_at(
         part = performance.script.graph.objects[action.object].parts[0]
         parts = {0: part, 1: part}
     seen = yaw_matrix(np.array([-bearing]))[0] @ upright
-    return plan_take(performance, person, action.object, parts, Wish(), (0.0,), seen, 0.0)
+    return plan_take(
+        performance, person, action.object, parts, HoldPreferences(), (0.0,), seen, 0.0
+    )
 
 
 def _stand_by(
@@ -81,7 +83,7 @@ def _stand_by(
     action: Action,
     person: int,
     bearing: float,
-    take: Take,
+    take: HoldPlan,
     course: np.ndarray,
 ) -> None:
     """Keep a person at their end of the object, facing it."""
@@ -93,11 +95,11 @@ def _stand_by(
         gap = max(gap, take.standing_room - take.near + 0.02)
     ahead = np.stack([forward_of(h)[[0, 2]] for h in heading])
     track = performance.set_path(
-        person, moved.centre[:, [0, 2]] - (take.near + gap) * ahead, heading
+        person, moved.center[:, [0, 2]] - (take.near + gap) * ahead, heading
     )
-    hands = moved.centre[:, 1] + take.middle[1]
+    hands = moved.center[:, 1] + take.middle[1]
     track.crouch = np.maximum(squat_for(performance, person, hands), 0.03)
-    track.look_at = moved.centre + np.array([0.0, 0.4, 0.0])
+    track.look_at = moved.center + np.array([0.0, 0.4, 0.0])
     track.look_weight[:] = 0.5
     track.first_foot = int(performance.rng.integers(2))
     performance.hold(person, action.object, take, 0, frames)

@@ -10,7 +10,7 @@ from priors.choreography.grasps import Candidates, Grasp, grasp_candidates
 from priors.choreography.keyframes import left_of, smooth_noise
 from priors.choreography.motions.common import hold_heights, place_held, wander_path
 from priors.choreography.motions.held import take_of
-from priors.choreography.plan import BELLY, Performance, Take, in_world
+from priors.choreography.plan import BELLY, HoldPlan, Performance, in_world
 from priors.language.script import Action
 
 SLENDER = 2.2  # length over width from which a thing is swung like a stick
@@ -38,15 +38,15 @@ def _stick(performance: Performance, action: Action) -> _Stick:
         asset.sample_parts,
         [asset.part_names.index(p) for p in parts if p in asset.part_names],
     )
-    offset = (asset.samples - asset.centre) @ axis
+    offset = (asset.samples - asset.center) @ axis
     if held.any() and not held.all():
         direction = float(offset[held].mean() - offset[~held].mean())
     else:  # hold the slimmer end
-        width = np.abs((asset.samples - asset.centre) @ across)
+        width = np.abs((asset.samples - asset.center) @ across)
         direction = float(width[offset < 0].mean() - width[offset > 0].mean())
     axis = axis * (1.0 if direction >= 0 else -1.0)
     length = float(asset.extents.max())
-    return _Stick(axis, across, asset.centre - 0.5 * length * axis, length)
+    return _Stick(axis, across, asset.center - 0.5 * length * axis, length)
 
 
 def _grip_at(candidates: Candidates, stick: _Stick, distance: float, thumb: float) -> Grasp:
@@ -69,7 +69,7 @@ def _hands_on_stick(
     upper: float,
     lower: float,
     thumb: float,
-) -> Take:
+) -> HoldPlan:
     """One hand high and one low on the stick, as many as the graph asks for."""
     touches = performance.hands_on(action.people[0], action.object)
     hands = sorted(touches) or [0, 1]
@@ -80,8 +80,8 @@ def _hands_on_stick(
         part = touches[hand].part if hand in touches else None
         candidates = grasp_candidates(asset, part, performance.rng)
         grasps[hand] = _grip_at(candidates, stick, upper if hand == top else lower, thumb)
-    middle = np.mean([g.point - asset.centre for g in grasps.values()], axis=0)
-    return Take(np.eye(3), grasps, 0.0, 0.0, middle)
+    middle = np.mean([g.point - asset.center for g in grasps.values()], axis=0)
+    return HoldPlan(np.eye(3), grasps, 0.0, 0.0, middle)
 
 
 def _pose_stick(
@@ -89,16 +89,16 @@ def _pose_stick(
     foot: Float[ndarray, "T 3"],
     direction: Float[ndarray, "T 3"],
     across: Float[ndarray, "T 3"],
-    centre: Float[ndarray, "3"],
+    center: Float[ndarray, "3"],
 ) -> tuple[Float[ndarray, "T 3"], Float[ndarray, "T 3 3"]]:
-    """Centre and rotation that put the working end at `foot` with the stick along `direction`."""
+    """Center and rotation that put the working end at `foot` with the stick along `direction`."""
     y = direction / np.linalg.norm(direction, axis=1, keepdims=True)
     x = across - np.sum(across * y, axis=1, keepdims=True) * y
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     world = np.stack([x, y, np.cross(x, y)], axis=-1)
     local = np.stack([stick.across, stick.axis, np.cross(stick.across, stick.axis)], axis=-1)
     rotation = world @ local.T
-    return foot + rotation @ (centre - stick.foot), rotation
+    return foot + rotation @ (center - stick.foot), rotation
 
 
 def sweep(performance: Performance, action: Action) -> None:
@@ -129,8 +129,8 @@ def sweep(performance: Performance, action: Action) -> None:
     pivot[:, 2] += 0.0 if sideways else 0.2 * stroke
     world = [in_world(points, track.root, track.heading) for points in (foot, pivot)]
     lefts = np.stack([left_of(h) for h in track.heading])
-    centre, rotation = _pose_stick(stick, world[0], world[1] - world[0], lefts, asset.centre)
-    moved = performance.set_object(action.object, centre, rotation)
+    center, rotation = _pose_stick(stick, world[0], world[1] - world[0], lefts, asset.center)
+    moved = performance.set_object(action.object, center, rotation)
     moved.rest_on(0.0, slice(None))
     reached = float(np.linalg.norm(world[1] - world[0], axis=1).mean())
     upper = min(stick.length - 0.08, reached + 0.05)
@@ -179,8 +179,8 @@ def _swing_stick(performance: Performance, action: Action, stick: _Stick, wave: 
     world_foot = in_world(foot, track.root, track.heading)
     world_grip = in_world(grip, track.root, track.heading)
     across = np.cross(world_grip - world_foot, np.array([0.0, 1.0, 0.0]))
-    centre, rotation = _pose_stick(stick, world_foot, world_grip - world_foot, across, asset.centre)
-    moved = performance.set_object(action.object, centre, rotation)
+    center, rotation = _pose_stick(stick, world_foot, world_grip - world_foot, across, asset.center)
+    moved = performance.set_object(action.object, center, rotation)
     moved.lift_out_of_ground()
     take = _hands_on_stick(performance, action, stick, upper, upper - 0.16, -1.0)
     track.look_at = world_foot
