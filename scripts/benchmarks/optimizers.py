@@ -1,7 +1,7 @@
 """Levenberg-Marquardt against Adam on the same starts of the same scenes: loss, errors, time.
 
-    python scripts/benchmark_optimizers.py --scenes made --json out/optimizers_made.json
-    python scripts/benchmark_optimizers.py --scenes omomo
+    python -m scripts.benchmarks.optimizers --scenes made --json out/optimizers_made.json
+    python -m scripts.benchmarks.optimizers --scenes omomo
 
 Everything before the descent (alignment, search, contact states) runs once a scene; then each
 contestant descends from the same candidates with the same terms. Times are of the second of two
@@ -20,9 +20,6 @@ from typing import Any
 
 import numpy as np
 import tyro
-from benchmark_quality import COLUMNS, FLOOR_CM, NEAR_BEST, captured_bundles, made_bundles
-from benchmark_quality import Options as QualityOptions
-from lbfgs_baseline import descend_lbfgs
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +30,9 @@ from hoijax.results.evaluation import Evaluator
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.settings import preset_settings, with_optimizer
 from hoijax.solver.adam import Solution
+from scripts.baselines.lbfgs import descend_lbfgs
+from scripts.benchmarks.quality import COLUMNS, FLOOR_CM, NEAR_BEST, captured_bundles, made_bundles
+from scripts.benchmarks.quality import Options as QualityOptions
 
 SAME = 1.01
 """A winner is as good as the best contestant's when its loss is at most this much higher."""

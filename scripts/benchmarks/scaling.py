@@ -1,7 +1,7 @@
 """Time and memory of the descent against every size of the problem, with a fitted exponent.
 
-    python scripts/benchmark_scaling.py --json out/scaling.json --plot out/scaling.png
-    python scripts/benchmark_scaling.py --axes inits frames
+    python -m scripts.benchmarks.scaling --json out/scaling.json --plot out/scaling.png
+    python -m scripts.benchmarks.scaling --axes inits frames
 
 One size at a time grows, the others stay at the base problem (a small one, so that the largest sizes fit a
 small machine). Time is the least of a few turns of a fixed number of Levenberg-Marquardt rounds without
@@ -24,7 +24,6 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
-from speed_problem import ProblemSize, build_problem
 
 from hoijax.losses.term import default_weights
 from hoijax.methods.hoi_page.method import DEFAULT_TERMS, first_neighbors, object_problem
@@ -32,6 +31,7 @@ from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.objects import Scene, Unknowns
 from hoijax.solver.levenberg_marquardt import optimize_newton
+from scripts.benchmarks.speed_problem import ProblemSize, build_problem
 
 BASE = ProblemSize(frames=49, inits=2, points=256, samples=4096, vertices=4096, contact_points=16)
 SIZES: dict[str, tuple[int, ...]] = {
