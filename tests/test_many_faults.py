@@ -16,8 +16,8 @@ from hoijax.bundle.write import read_bundle, write_bundle
 from hoijax.io import sigterm
 from hoijax.jobs.scene_batch import SceneBatch
 from hoijax.results.result import load_result
-from hoijax.solver.adam import Solution
 from hoijax.solver.batch import BatchSolver, Job
+from hoijax.solver.problem import Solution
 from hoijax.work.folder import work_folder
 from hoijax.work.runner import GroupWork, work_in_groups
 

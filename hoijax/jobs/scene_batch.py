@@ -36,8 +36,8 @@ from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, versions
 from hoijax.settings import SolveSettings
-from hoijax.solver.adam import ResultCode, Solution
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job, available_memory
+from hoijax.solver.problem import ResultCode, Solution
 from hoijax.work.folder import Item
 from hoijax.work.runner import GroupWork
 

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from hoijax.losses.term import Weights, scale_arguments
 from hoijax.scene.objects import Neighbors, Scene, Unknowns, pose_scene
-from hoijax.solver.adam import Problem
 from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.problem import Problem
 
 
 def frame_terms(

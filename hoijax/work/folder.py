@@ -252,11 +252,13 @@ def work_folder(
         raise UserError(f"--out '{out}' is a file. Give a folder.")
     keyed = [Item(i.id, i.source, f"{i.key} {wanted['settings_hash']}") for i in items]
     with writing(out):
-        _make_manifest(out, wanted)
+        _refuse_foreign(out)
         for kind in ("done", "failed", "locks"):
             (out / WORK / kind).mkdir(parents=True, exist_ok=True)
     with _presence(out) as (descriptor, is_first):
         with writing(out):
+            if not (out / MANIFEST).exists():
+                write_json(out / MANIFEST, wanted, exclusive=True)
             _check_manifest(out, wanted, force, is_first)
             folder = WorkFolder(out, keyed, shard, _failures(out) if retry is None else retry)
             if is_first:
@@ -285,19 +287,16 @@ def _presence(out: Path) -> Iterator[tuple[int, bool]]:
         os.close(descriptor)
 
 
-def _make_manifest(out: Path, wanted: dict[str, Any]) -> None:
-    """Of two processes that begin at once one makes it."""
-    path = out / MANIFEST
-    if out.is_dir() and not path.exists():
-        others = sorted(name for name in os.listdir(out) if not name.startswith("."))
-        if others and not path.exists():
-            raise UserError(
-                f"--out '{out}' holds files that are not results of many scenes ({others[0]}). "
-                "Give a new or empty folder."
-            )
-    out.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        write_json(path, wanted, exclusive=True)
+def _refuse_foreign(out: Path) -> None:
+    """Nothing is written to a folder that holds other things."""
+    if not out.is_dir() or (out / MANIFEST).exists():
+        return
+    others = sorted(name for name in os.listdir(out) if not name.startswith("."))
+    if others and not (out / MANIFEST).exists():  # made by another process meanwhile
+        raise UserError(
+            f"--out '{out}' holds files that are not results of many scenes ({others[0]}). "
+            "Give a new or empty folder."
+        )
 
 
 def _check_manifest(out: Path, wanted: dict[str, Any], force: bool, is_first: bool) -> None:

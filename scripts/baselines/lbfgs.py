@@ -13,7 +13,7 @@ import optax
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
 from hoijax.methods.hoi_page.method import Staged, first_neighbors, object_problem
 from hoijax.scene.objects import Scene
-from hoijax.solver.adam import Problem, Solution, result_code
+from hoijax.solver.problem import Problem, Solution, result_code
 
 ROUNDS = 3
 
