@@ -27,11 +27,12 @@ from rich.table import Table
 from speed_problem import ProblemSize, build_problem
 
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS, first_neighbors, object_problem
+from hoijax.methods.hoi_page.method import DEFAULT_TERMS, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
-from hoijax.scene.objects import Scene, Unknowns
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.levenberg_marquardt import optimize_newton
+from hoijax.solver.neighbor_lists import first_neighbors
 
 BASE = ProblemSize(frames=49, inits=2, points=256, samples=4096, vertices=4096, contact_points=16)
 SIZES: dict[str, tuple[int, ...]] = {
@@ -132,7 +133,7 @@ def _more_objects(scene: Scene, starts: Unknowns, count: int) -> tuple[Scene, Un
 def measure(axis: str, size: int, turns: int) -> dict[str, Any]:
     """Row of one size."""
     scene, starts = problem_of(axis, size)
-    count = starts.translation.shape[0]
+    count = starts.object_translation.shape[0]
     states = np.ones((count, len(scene.edges.target), scene.frame_count), np.float32)
     terms = with_curvature(DEFAULT_TERMS)
     given = scene, starts, first_neighbors(scene, states), default_weights(terms)

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
-from hoijax.methods.hoi_page.method import Staged, first_neighbors, object_problem
-from hoijax.scene.objects import Scene
+from hoijax.methods.hoi_page.method import Staged, object_problem
+from hoijax.scene.scene import Scene
 from hoijax.solver.adam import Problem, Solution, result_code
+from hoijax.solver.neighbor_lists import first_neighbors
 
 ROUNDS = 3
 

@@ -29,7 +29,6 @@ from hoijax.methods.hoi_page.method import (
     TERMS,
     Staged,
     descent,
-    first_neighbors,
     stage,
     to_result,
 )
@@ -40,6 +39,7 @@ from hoijax.runtime import describe_device, versions
 from hoijax.settings import SolveSettings
 from hoijax.solver.adam import ResultCode, Solution
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job, available_memory
+from hoijax.solver.neighbor_lists import first_neighbors
 
 SCENES_OF_A_GROUP = 8
 """On CPU, where one program after the other keeps the cores busy; elsewhere a device's fill."""

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hoijax.scene.objects import PosedScene
+from hoijax.scene.posed import PosedScene
 
 
 @flax.struct.dataclass
@@ -83,4 +83,6 @@ def moving_points(
     posed: PosedScene, points_world: Float[Array, "O T n 3"], slope_world: Float[Array, "O T n 3"]
 ) -> Float[Array, "O T n 6"]:
     """Derivative, by the twist in world axes, of a function of points that move with an object."""
-    return twist_rows(points_world - posed.translations[:, :, None], slope_world, slope_world)
+    return twist_rows(
+        points_world - posed.object_translations[:, :, None], slope_world, slope_world
+    )

@@ -23,7 +23,8 @@ from hoijax.geometry.rotations import (
     rotation_6d_to_matrix,
 )
 from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
-from hoijax.scene.objects import Neighbors, PosedScene, Scene, Unknowns
+from hoijax.scene.posed import PosedScene, pose_objects
+from hoijax.scene.scene import Neighbors, Scene, Unknowns
 from hoijax.solver.adam import (
     Problem,
     ResultCode,
@@ -125,14 +126,14 @@ class Newton:
         if self.work is not None:
             return self.work
         assert isinstance(self.rounds, int)
-        return work_list(given.initial.translation.shape[0], self.rounds, self.halving)
+        return work_list(given.initial.object_translation.shape[0], self.rounds, self.halving)
 
     def items(self, given: SolverInputs) -> int:
         return len(self._work(given).rounds)
 
     def with_room(self, given: SolverInputs) -> "Newton":
         assert isinstance(self.rounds, int)
-        count, work = given.initial.translation.shape[0], self._work(given)
+        count, work = given.initial.object_translation.shape[0], self._work(given)
         room = room_for(self.rounds, ROOM)
         work = work.padded(room * -(-count // work.ranks.shape[1]))
         return replace(self, rounds=np.int32(self.rounds), halving=(), room=room, work=work)
@@ -142,7 +143,7 @@ class Newton:
         return replace(solution, history=jnp.asarray(history))
 
     def begin(self, given: SolverInputs) -> _Carry:
-        terms, count = self.problem.terms, given.initial.translation.shape[0]
+        terms, count = self.problem.terms, given.initial.object_translation.shape[0]
         room = self.rounds if self.room is None else self.room
         return _Carry(
             jax.vmap(partial(_first_state, len(terms)))(given.initial),
@@ -192,7 +193,7 @@ class Newton:
 
 
 def _first_state(term_count: int, initial: Unknowns) -> _State:
-    poses = _Poses(rotation_6d_to_matrix(initial.rotation_6d), initial.translation)
+    poses = _Poses(rotation_6d_to_matrix(initial.object_rotation_6d), initial.object_translation)
     return _State(
         poses,
         jnp.asarray(FIRST_DAMPING),
@@ -212,7 +213,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
 
     def look(poses: _Poses) -> _Local:
         def loss_of(poses: _Poses):
-            posed = PosedScene(scene, poses.rotations, poses.translations, neighbors)
+            posed = pose_objects(scene, poses.rotations, poses.translations, neighbors)
             return evaluate(terms, posed, weights, progress)
 
         (total, report), slope = jax.value_and_grad(loss_of, has_aux=True)(poses)
@@ -244,7 +245,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
     unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
     rarely = index % jnp.maximum(rounds // 2, 1) == 0
     neighbors = problem.refresh(scene, unknowns, neighbors, rarely)
-    posed = PosedScene(scene, poses.rotations, poses.translations, neighbors)
+    posed = pose_objects(scene, poses.rotations, poses.translations, neighbors)
     curvature = total_curvature(terms, posed, weights_at(terms, weights, progress), weights)
     nowhere = _Local(
         jnp.asarray(jnp.inf),
@@ -276,7 +277,7 @@ def total_curvature(
 
     current: the weights now. weights: for the robust scales; without them the terms' own.
     """
-    o, t = posed.translations.shape[:2]
+    o, t = posed.object_translations.shape[:2]
     sums = [jnp.zeros((o, max(t - offset, 0), 6, 6)) for offset in range(3)]
     for term, weight in zip(terms, current, strict=True):
         if term.curvature is None:

@@ -47,7 +47,9 @@ def anchor_settings(
             raise UserError(f"--{name} must be at least 1, got {value}.")
     check_body_start(options.body_start, options.static is not None)
     if options.render_width and not 16 <= options.render_width <= 512:
-        raise UserError(f"--render-width is a width from 16 to 512 pixels, got {options.render_width}.")
+        raise UserError(
+            f"--render-width is a width from 16 to 512 pixels, got {options.render_width}."
+        )
     if options.video is not None and options.render_width == 0:
         raise UserError("--video is compared with drawn pictures: leave --render-width 0 away.")
     if options.vposer is not None:
