@@ -51,7 +51,7 @@ class SolveSettings:
     start: str = "search"
     """"search": global search over SO(3) in every frame + best paths. "yaw": published yaw starts."""
     optimizer: str = "lm"
-    """"lm": Levenberg-Marquardt (solver.newton). "adam": first order, as published."""
+    """"lm": Levenberg-Marquardt (solver.levenberg_marquardt). "adam": first order, as published."""
     steps: int = STEPS["lm"]
     round_steps: int = 3
     """lm: steps in which weights, neighbors and curvature stay."""

@@ -49,9 +49,11 @@ from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import Result
 from hoijax.runtime import check_device, describe_device, enable_compilation_cache, versions
 from hoijax.settings import SolveSettings
-from hoijax.solver.adam import Schedule, Solution, optimize
+from hoijax.solver.adam import Adam
 from hoijax.solver.batch import BatchSolver, Job
 from hoijax.solver.neighbor_lists import first_neighbors
+from hoijax.solver.problem import Solution, SolverInputs
+from hoijax.solver.resumable import optimize
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder
 
 METRICS = COLUMNS | {"penetration cm": "penetration_mean_cm"}
@@ -163,23 +165,15 @@ def _stage_all(paths: Sequence[Path], settings: SolveSettings, seeds: int) -> li
 def sweep_solver(table: Sequence[LossTerm], settings: SolveSettings) -> Callable[..., Solution]:
     """(scene, initial, neighbors, {"weights", "rates"}) -> Solution; all numbers are traced."""
     if settings.optimizer != "adam":
-        newton = descent(table, settings)
-        return lambda scene, initial, neighbors, own: newton(
+        solve = descent(table, settings)
+        return lambda scene, initial, neighbors, own: solve(
             scene, initial, neighbors, own["weights"]
         )
     problem = object_problem(table)
 
     def adam(scene: Any, initial: Any, neighbors: Any, own: Any) -> Solution:
-        return optimize(
-            problem,
-            scene,
-            initial,
-            neighbors,
-            own["weights"],
-            Schedule(own["rates"][0], own["rates"][1]),
-            steps=settings.steps,
-            refresh_every=settings.refresh_every,
-        )
+        solver = Adam(settings.steps, settings.refresh_every, own["rates"][0], own["rates"][1])
+        return optimize(solver, SolverInputs(problem, scene, initial, neighbors, own["weights"]))
 
     return adam
 

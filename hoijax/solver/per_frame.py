@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 from hoijax.losses.term import Weights, scale_arguments
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Neighbors, Scene, Unknowns
-from hoijax.solver.adam import Problem
 from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.problem import Problem
 
 
 def frame_terms(

@@ -63,9 +63,10 @@ from hoijax.scene.build_people import observed_people
 from hoijax.scene.posed import pose_scene, present
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import AnchorSettings, check_body_start
-from hoijax.solver.adam import Adam, Schedule, Solution
+from hoijax.solver.adam import Adam
 from hoijax.solver.neighbor_lists import empty_neighbors, first_neighbors
-from hoijax.solver.resumable import SolverInputs, Watch, in_segments
+from hoijax.solver.problem import Solution, SolverInputs
+from hoijax.solver.resumable import Watch, optimize_in_segments
 
 __all__ = ["check_weights", "first_unknowns", "solve_bundle"]
 
@@ -191,11 +192,11 @@ def _descend(
     if not tracking:
         neighbors = dataclasses.replace(neighbors, plants=_plants(scene, initial))
     rate = settings.learning_rate * (2.0 if tracking else 1.0)
-    schedule = Schedule(jnp.asarray(rate), jnp.asarray(settings.final_learning_rate))
-    given = SolverInputs(scene, initial, neighbors, weights, schedule)
     steps = settings.track_steps if tracking else settings.steps
-    stepper = Adam(anchor_problem(table), steps, settings.refresh_every)
-    return in_segments(stepper, given, stage.watch("track" if tracking else "anchor"))
+    solver = Adam(steps, settings.refresh_every, rate, settings.final_learning_rate)
+    inputs = SolverInputs(anchor_problem(table), scene, initial, neighbors, weights)
+    watch = stage.watch("track" if tracking else "anchor")
+    return optimize_in_segments(solver, inputs, watch).trimmed()
 
 
 def _plants(scene: Scene, tracked: Unknowns) -> Int[Array, "K P T 4"]:

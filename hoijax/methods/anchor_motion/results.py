@@ -13,7 +13,7 @@ from hoijax.results.result import Result
 from hoijax.scene.build_bodies import BodyMotions, StaticScene
 from hoijax.scene.posed import body_rotations, object_poses
 from hoijax.scene.scene import Scene, Unknowns
-from hoijax.solver.adam import Solution
+from hoijax.solver.problem import Solution
 
 STILLS = 8
 

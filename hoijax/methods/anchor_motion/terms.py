@@ -20,8 +20,8 @@ from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import DEPTH_RHO, rendered_colors, rendered_depth, rendered_masks
 from hoijax.losses.term import LossTerm, Weights, default_weights, weight_names
 from hoijax.scene.posed import pose_scene
-from hoijax.solver.adam import Problem
 from hoijax.solver.neighbor_lists import refresh_all, refresh_bodies
+from hoijax.solver.problem import Problem
 
 TERMS = (
     LossTerm.constant("body_keypoints", body_keypoints, 2e3, scale=KEYPOINT_RHO),

@@ -51,8 +51,8 @@ from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene
 from hoijax.scene.scene import Scene
 from hoijax.settings import SearchSettings, SolveSettings
-from hoijax.solver.adam import Solution
 from hoijax.solver.per_frame import frame_terms
+from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Watch
 
 

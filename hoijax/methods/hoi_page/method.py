@@ -8,7 +8,6 @@ object-object penetration, and drops the 2D chamfer that the mask term makes red
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -44,11 +43,12 @@ from hoijax.scene.build_objects import build_scene, posed_bodies
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Neighbors, Scene, Unknowns
 from hoijax.settings import SolveSettings
-from hoijax.solver.adam import Adam, Problem, Schedule, Solution
+from hoijax.solver.adam import Adam
 from hoijax.solver.halving import halving_rungs
-from hoijax.solver.levenberg_marquardt import Newton
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import first_neighbors, refresh_all, refresh_bodies
-from hoijax.solver.resumable import SolverInputs, Stepper, Watch, in_segments, run_whole
+from hoijax.solver.problem import Problem, Solution, SolverInputs
+from hoijax.solver.resumable import Solver, Watch, optimize, optimize_in_segments
 
 PUBLISHED_TERMS = (
     LossTerm.constant("object_points", object_points, 1e3, scale=ROBUST_RHO),
@@ -156,7 +156,8 @@ def posed_bodies_of(bundle: Bundle) -> Float[Array, "P T V 3"]:
 def object_problem(terms: Sequence[LossTerm]) -> Problem:
     """Object poses under the given terms, for `optimize`."""
     reads_pixels = any(term.reads_pixel_neighbors for term in terms)
-    return Problem(tuple(terms), pose_scene, refresh_all if reads_pixels else refresh_bodies)
+    refresh = refresh_all if reads_pixels else refresh_bodies
+    return Problem(with_curvature(terms), pose_scene, refresh)
 
 
 def descend(
@@ -169,9 +170,10 @@ def descend(
     watch: Watch | None = None,
 ) -> Solution:
     """Stage c: the joint optimization of all K candidates, one compiled program run by segments."""
-    neighbors, numbers = first_neighbors(scene, states), default_weights(table, weights)
-    given = SolverInputs(scene, starts.unknowns, neighbors, numbers, _schedule(settings))
-    return in_segments(stepper_of(table, settings, len(states)), given, watch)
+    problem, neighbors = object_problem(table), first_neighbors(scene, states)
+    numbers = default_weights(table, weights)
+    inputs = SolverInputs(problem, scene, starts.unknowns, neighbors, numbers)
+    return optimize_in_segments(solver_of(settings, len(states)), inputs, watch).trimmed()
 
 
 def descent(
@@ -180,25 +182,21 @@ def descent(
     """The optimizer that the settings choose, whole, for one scene's candidates under given weights."""
 
     def solve(scene: Scene, initial: Unknowns, neighbors: Neighbors, weights: Weights) -> Solution:
-        given = SolverInputs(scene, initial, neighbors, weights, _schedule(settings))
-        return run_whole(stepper_of(table, settings, initial.object_translation.shape[0]), given)
+        inputs = SolverInputs(object_problem(table), scene, initial, neighbors, weights)
+        return optimize(solver_of(settings, inputs.candidate_count), inputs)
 
     return solve
 
 
-def _schedule(settings: SolveSettings) -> Schedule:
-    rates = settings.learning_rate, settings.final_learning_rate
-    return Schedule(*map(jnp.asarray, rates))
-
-
-def stepper_of(table: Sequence[LossTerm], settings: SolveSettings, count: int) -> Stepper:
-    """The optimizer that the settings choose for `count` candidates, as items of work."""
+def solver_of(settings: SolveSettings, count: int) -> Solver:
+    """The solver that the settings choose for `count` candidates."""
     if settings.optimizer == "adam":
-        return Adam(object_problem(table), settings.steps, settings.refresh_every)
+        rates = settings.learning_rate, settings.final_learning_rate
+        return Adam(settings.steps, settings.refresh_every, *rates)
     rounds = max(settings.steps // settings.round_steps, 1)
     steps = min(settings.round_steps, settings.steps)
     rungs = halving_rungs(count, rounds) if settings.halving else ()
-    return Newton(object_problem(with_curvature(table)), rounds, steps, rungs)
+    return LevenbergMarquardt(rounds, steps, rungs)
 
 
 def to_result(
