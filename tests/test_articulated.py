@@ -171,7 +171,7 @@ def test_limit_and_smoothness_terms(rng):
     here = pose_scene(made.scene.replace(joints=joints), made.unknowns, made.neighbors)
 
     def posed(values):
-        return here.replace(joint_values=values)
+        return here.replace(joint_values=jnp.asarray(values))
 
     twin = np.zeros((3, FRAMES))
     bends = np.zeros((3, FRAMES))

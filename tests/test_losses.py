@@ -249,7 +249,7 @@ def twin_slopes(seed: int) -> dict[str, Unknowns]:
     return {name: Unknowns(slopes[0][i], slopes[1][i]) for i, name in enumerate(NAMES)}
 
 
-@pytest.mark.parametrize("unknown", ["rotation_6d", "translation"])
+@pytest.mark.parametrize("unknown", ["object_rotation_6d", "object_translation"])
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_equals_central_differences(outcome, name, unknown):
     found = getattr(outcome.slopes[name], unknown)

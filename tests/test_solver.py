@@ -139,7 +139,7 @@ def test_never_worse_than_the_start(made, starts):
 
 def test_a_candidate_that_is_not_finite_does_not_touch_its_neighbors(made, starts, solution):
     """Bitwise: the others end as they do beside a healthy candidate."""
-    for field in ("translation", "rotation_6d"):
+    for field in ("object_translation", "object_rotation_6d"):
         poisoned = starts.replace(**{field: getattr(starts, field).at[1].set(jnp.nan)})
         found = solve(made, poisoned)
         assert found.codes[1] == ResultCode.NOT_FINITE
