@@ -93,7 +93,7 @@ def test_bodies_and_objects_come_near_the_truth(made, result):
     """Poses, place and contacts after few steps; no candidate ends worse than it began.
 
     With so few points, a coarse grid and one candidate the box may be found on a wrong side: its turn
-    is not asserted here. `scripts/benchmark_quality.py` measures it at full settings.
+    is not asserted here. `scripts/benchmarks/quality.py` measures it at full settings.
     """
     errors = measured(made[0], made[1], result)
     assert errors["mpjpe_mm"] < 50.0
