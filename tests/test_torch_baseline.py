@@ -12,7 +12,7 @@ from hoijax.losses.term import (  # noqa: E402
     evaluate,
 )
 from hoijax.methods.hoi_page.method import PUBLISHED_TERMS  # noqa: E402
-from hoijax.scene.objects import pose_scene  # noqa: E402
+from hoijax.scene.posed import pose_scene  # noqa: E402
 from hoijax.solver.neighbor_lists import (  # noqa: E402
     empty_neighbors,
     refresh_pixels,
