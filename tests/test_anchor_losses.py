@@ -35,8 +35,8 @@ from hoijax.losses.body import (
     self_penetration,
 )
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
-from hoijax.losses.penetration import object_penetration
-from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
+from hoijax.losses.penetrations import object_penetration
+from hoijax.losses.pose_priors import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import DEPTH_RHO, rendered_colors, rendered_depth, rendered_masks
 from hoijax.losses.term import LossTerm, reduce_term
 from hoijax.methods.anchor_motion.terms import JOINT_TERMS, anchor_table

@@ -9,7 +9,7 @@ import pytest
 from scene_factory import make_scene, starts_around
 
 from hoijax.losses.fit import object_points
-from hoijax.losses.penetration import ground
+from hoijax.losses.penetrations import ground
 from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
 from hoijax.methods.hoi_page.method import object_problem

@@ -25,8 +25,8 @@ from scene_factory import (
     make_scene,
 )
 
-from hoijax.losses import contact as contact_module
-from hoijax.losses.contact import contact, contact_drift
+from hoijax.losses import contacts as contact_module
+from hoijax.losses.contacts import contact, contact_drift
 from hoijax.losses.fit import (
     model_mask,
     object_pixels,
@@ -36,7 +36,7 @@ from hoijax.losses.fit import (
     robust_object_points,
     robust_part_points,
 )
-from hoijax.losses.penetration import ground, object_penetration, penetration
+from hoijax.losses.penetrations import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, reduce_term
 from hoijax.methods.hoi_page.method import TERMS as METHOD_TERMS

@@ -123,3 +123,10 @@ def test_reading_a_bundle(executed):
     sure = seen.keypoints[0, shown, :, 2] > 0.5
     inside = exact[v[sure].astype(int), u[sure].astype(int)]
     assert np.mean(inside) > 0.6
+
+
+@pytest.mark.slow
+def test_the_functional_core_solves_and_sweeps(executed):
+    names, pictures = executed("python_api")
+    assert pictures == 1
+    assert names["sweep"].losses.shape == (3, 2)

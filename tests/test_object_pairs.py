@@ -9,7 +9,7 @@ import pytest
 from scene_factory import make_scene
 
 from hoijax.geometry.rotations import axis_angle_to_matrix
-from hoijax.losses import penetration
+from hoijax.losses import penetrations
 from hoijax.scene.posed import PosedScene, pose_objects
 
 COUNT = 6
@@ -42,9 +42,9 @@ def row() -> PosedScene:
 
 
 def test_each_looks_at_those_that_come_nearest(row, monkeypatch):
-    found, mask = penetration.object_penetration(row)
+    found, mask = penetrations.object_penetration(row)
     monkeypatch.setattr(penetration, "NEAREST_OBJECTS", COUNT)
-    every, _ = penetration.object_penetration(row)
+    every, _ = penetrations.object_penetration(row)
     others = np.asarray(row.object_translations)
     apart = np.linalg.norm(others[:, None] - others[None], axis=-1)
     radii = np.linalg.norm(np.asarray(row.scene.objects.samples), axis=-1).max(axis=-1)
@@ -70,18 +70,18 @@ def test_curvature_is_that_of_the_depths_that_are_counted(row):
             object_rotations=axis_angle_to_matrix(twist[..., :3]) @ row.object_rotations,
             object_translations=row.object_translations + twist[..., 3:],
         )
-        pairs = penetration._pairs(moved)
-        grid = scene.objects.first_grid + penetration.WHOLE_SIGNED
+        pairs = penetrations._pairs(moved)
+        grid = scene.objects.first_grid + penetrations.WHOLE_SIGNED
         return scene.distance(pairs.points, grid, pairs.owner)
 
     here = np.asarray(distances(0.0 * twist), np.float64)
-    weight = np.where(here < 0.0, 0.5 / np.maximum(-here, penetration.SOFT_DEPTH), 0.0)
+    weight = np.where(here < 0.0, 0.5 / np.maximum(-here, penetrations.SOFT_DEPTH), 0.0)
     alone = []  # one object moves at a time: there are no blocks between two
     for mover in range(COUNT):
         move = step * twist * (np.arange(COUNT) == mover)[:, None, None].astype(np.float32)
         after, before = (np.asarray(distances(x), np.float64) for x in (move, -move))
         slope = (after - before) / (2.0 * step)
-        alone.append(2.0 * (weight * slope**2).sum() / penetration.OBJECT_SAMPLES)
-    blocks = np.asarray(penetration.object_penetration_curvature(row).diagonal, np.float64)
+        alone.append(2.0 * (weight * slope**2).sum() / penetrations.OBJECT_SAMPLES)
+    blocks = np.asarray(penetrations.object_penetration_curvature(row).diagonal, np.float64)
     ours = np.einsum("oti,otij,otj->o", twist, blocks, twist)
     np.testing.assert_allclose(ours, alone, rtol=0.05)

@@ -13,7 +13,7 @@ from scene_factory import FRAMES, MISSED, OBJECTS, MadeScene, as_numpy, make_sce
 from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.fit import object_pixels, object_points, part_points
-from hoijax.losses.penetration import penetration
+from hoijax.losses.penetrations import penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
 from hoijax.methods.hoi_page.method import object_problem

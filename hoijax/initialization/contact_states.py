@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from hoijax.bundle.write import Bundle
-from hoijax.losses.contact import edge_distances
+from hoijax.losses.contacts import edge_distances
 from hoijax.scene.build_objects import stage_contacts
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Scene, Unknowns

@@ -5,11 +5,18 @@ whatever else a scene lacks is None. Structure is static, numbers are traced: sc
 share compiled programs.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import flax.struct
 from jaxtyping import Array, Float, Int
 
+from hoijax.affordance.contacts import Contact
+from hoijax.bodies.posed_person import PosedPerson
+from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import DistanceGrids, query, query_with_gradient
 from hoijax.scene.bodies import ContactPairs, MovingBodies, ObservedPeople
+from hoijax.scene.from_arrays import scene_members
 from hoijax.scene.images import ObservedImages
 from hoijax.scene.joints import ObjectJoints
 from hoijax.scene.objects import Cameras, ContactEdges, ObjectConstants, ObservedObjects
@@ -50,6 +57,39 @@ class Scene:
     @property
     def person_count(self) -> int:
         return self.body_vertices_world.shape[0]
+
+    @classmethod
+    def from_arrays(
+        cls,
+        objects: Sequence[Asset],
+        body: PosedPerson | Sequence[PosedPerson] | None = None,
+        *,
+        points: Sequence[Any] | None = None,
+        point_mask: Sequence[Any] | None = None,
+        point_parts: Sequence[Any] | None = None,
+        masks: Sequence[Any] | None = None,
+        intrinsics: Any = None,
+        Ts_world_camera: Any = None,
+        contacts: Sequence[Contact] = (),
+        fps: float | None = None,
+        frames: int | None = None,
+    ) -> "Scene":
+        """A scene of fixed bodies from meshes and arrays in the world (metres, y up); all evidence optional.
+
+        points: (T, N, 3) of each object. point_mask: (T, N), False: not observed. point_parts: (T, N),
+        index of the object's part, -1 without label. masks: (T, H, W) of each object; they need
+        intrinsics (3, 3) or (T, 3, 3) in pixels and Ts_world_camera (4, 4) or (T, 4, 4).
+        frames: T, where nothing else says it. Raises UserError for shapes and names that do not fit.
+        """
+        evidence = {
+            "points": points,
+            "point_mask": point_mask,
+            "point_parts": point_parts,
+            "masks": masks,
+            "intrinsics": intrinsics,
+            "Ts_world_camera": Ts_world_camera,
+        }
+        return cls(**scene_members(objects, body, evidence, contacts, fps, frames))
 
     def distance(
         self, points_asset: Float[Array, "*batch 3"], grid: Array, owner: Array

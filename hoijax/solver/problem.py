@@ -81,6 +81,18 @@ class Solution:
     history_length: Int[Array, ""] | None = None
     """Entries of `history` that are steps, where it has capacity for more."""
 
+    @property
+    def best(self) -> Any:
+        """Unknowns of the candidate with the lowest finite loss."""
+
+        def one(unknowns: Any, losses: Float[Array, " K"]) -> Any:
+            index = jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))
+            return jax.tree.map(lambda x: x[index], unknowns)
+
+        for _ in range(self.losses.ndim - 1):  # mapped over weights or scenes
+            one = jax.vmap(one)
+        return one(self.unknowns, self.losses)
+
     def trimmed(self) -> "Solution":
         """With a history of nothing but steps. On the host: compiles nothing."""
         if self.history_length is None:

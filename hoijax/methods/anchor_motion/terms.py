@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hoijax.errors import UserError
-from hoijax.losses import articulation, body, contact, fit, penetration, smoothness
+from hoijax.losses import articulation, body, contacts, fit, penetrations, smoothness
 from hoijax.losses.body import (
     body_ground,
     body_mask,
@@ -16,7 +16,7 @@ from hoijax.losses.body import (
     self_penetration,
 )
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
-from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
+from hoijax.losses.pose_priors import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import DEPTH_RHO, rendered_colors, rendered_depth, rendered_masks
 from hoijax.losses.term import LossTerm, Weights, default_weights, weight_names
 from hoijax.scene.posed import pose_scene
@@ -39,14 +39,14 @@ TERMS = (
     LossTerm.constant("model_mask", fit.model_mask, 2e-2, scale=fit.MASK_RHO),
     LossTerm.constant("translation_smoothness", smoothness.translation_smoothness, 3e3),
     LossTerm.constant("rotation_smoothness", smoothness.rotation_smoothness, 1e2),
-    LossTerm.constant("ground", penetration.ground, 1e2),
-    LossTerm.constant("object_penetration", penetration.object_penetration, 10.0),
-    LossTerm("penetration", penetration.penetration, 0.0, 1200.0),
+    LossTerm.constant("ground", penetrations.ground, 1e2),
+    LossTerm.constant("object_penetration", penetrations.object_penetration, 10.0),
+    LossTerm("penetration", penetrations.penetration, 0.0, 1200.0),
     LossTerm("object_in_body", object_in_body, 0.0, 800.0),
     LossTerm("self_penetration", self_penetration, 0.0, 100.0),
     LossTerm.constant("contact_keypoints", contact_keypoints, 15.0),
-    LossTerm.constant("contact", contact.contact, 8.0),
-    LossTerm("contact_drift", contact.contact_drift, 1.0, 1e1),
+    LossTerm.constant("contact", contacts.contact, 8.0),
+    LossTerm("contact_drift", contacts.contact_drift, 1.0, 1e1),
 )
 RENDERED_TERMS = (
     LossTerm.constant("rendered_masks", rendered_masks, 0.5),

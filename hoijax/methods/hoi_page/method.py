@@ -20,7 +20,7 @@ from hoijax.initialization.starts import (
     Starts,
     find_starts,
 )
-from hoijax.losses.contact import contact, contact_drift
+from hoijax.losses.contacts import contact, contact_drift
 from hoijax.losses.fit import (
     MASK_RHO,
     POINT_RHO,
@@ -33,7 +33,7 @@ from hoijax.losses.fit import (
     robust_object_points,
     robust_part_points,
 )
-from hoijax.losses.penetration import ground, object_penetration, penetration
+from hoijax.losses.penetrations import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, Weights, default_weights
 from hoijax.methods.hoi_page.object_curvature import with_curvature

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from hoijax.losses import contact, fit, penetration, smoothness
+from hoijax.losses import contacts, fit, penetrations, smoothness
 from hoijax.losses.curvature import Curvature
 from hoijax.losses.term import LossFunction, LossTerm
 from hoijax.scene.posed import PosedScene
@@ -18,11 +18,11 @@ CURVATURES: dict[LossFunction, Callable[[PosedScene], Curvature]] = {
     fit.model_mask: fit.model_mask_curvature,
     smoothness.translation_smoothness: smoothness.translation_curvature,
     smoothness.rotation_smoothness: smoothness.rotation_curvature,
-    penetration.penetration: penetration.penetration_curvature,
-    penetration.object_penetration: penetration.object_penetration_curvature,
-    penetration.ground: penetration.ground_curvature,
-    contact.contact: contact.contact_curvature,
-    contact.contact_drift: contact.contact_drift_curvature,
+    penetrations.penetration: penetrations.penetration_curvature,
+    penetrations.object_penetration: penetrations.object_penetration_curvature,
+    penetrations.ground: penetrations.ground_curvature,
+    contacts.contact: contacts.contact_curvature,
+    contacts.contact_drift: contacts.contact_drift_curvature,
 }
 
 
