@@ -34,8 +34,10 @@ def behave_surfaces(predicted: MeshMotion, true: MeshMotion | None) -> dict[str,
         "human": (moved.body_samples(), truth.body_samples()),
         "object": (moved.object_samples(), truth.object_samples()),
     }
-    surfaces["both"] = tuple(
-        np.concatenate([surfaces["human"][i], surfaces["object"][i]], axis=1) for i in (0, 1)
+    people, objects = surfaces["human"], surfaces["object"]
+    surfaces["both"] = (
+        np.concatenate([people[0], objects[0]], axis=1),
+        np.concatenate([people[1], objects[1]], axis=1),
     )
     values = {}
     for name, pair in surfaces.items():
