@@ -41,6 +41,8 @@ from hoijax.losses.term import LossTerm, reduce_term
 from hoijax.methods.anchor_motion.terms import JOINT_TERMS, anchor_table, object_penetration
 from hoijax.scene.interaction import FACE_COUNT, AnchorUnknowns, pose_anchor
 
+pytestmark = pytest.mark.slow  # one large program, compiled once
+
 FUNCTIONS = (
     body_keypoints,
     contact_keypoints,
