@@ -132,7 +132,10 @@ def test_every_problem_is_named_at_once(tmp_path, rng):
     message = refused(
         save(tmp_path / "shapes.npz", model, weights=model["weights"][:, :50], f=model["f"][:, :2])
     )
-    assert "'weights': expected shape (V, J) with J = 55 (as in J_regressor), found (60, 50)" in message
+    assert (
+        "'weights': expected shape (V, J) with J = 55 (as in J_regressor), found (60, 50)"
+        in message
+    )
     assert "'f': expected shape (F, 3), found" in message
     broken = model["v_template"].copy()
     broken[3, 1] = np.nan

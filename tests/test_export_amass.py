@@ -128,6 +128,8 @@ def test_a_file_that_is_no_amass_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", poses=np.zeros((3, 165)))
     with pytest.raises(UserError, match=r"trans': is missing; .*betas': is missing"):
         load_amass(tmp_path / "other.npz")
-    np.savez(tmp_path / "h.npz", poses=np.zeros((3, 156)), trans=np.zeros((3, 3)), betas=np.zeros(1))
+    np.savez(
+        tmp_path / "h.npz", poses=np.zeros((3, 156)), trans=np.zeros((3, 3)), betas=np.zeros(1)
+    )
     with pytest.raises(UserError, match=r"\(3, 156\)"):
         load_amass(tmp_path / "h.npz")

@@ -54,7 +54,9 @@ BAD_HEADERS = {
 
 @pytest.mark.parametrize("name", BAD_HEADERS)
 def test_a_bad_npy_header_is_one_problem_of_its_key(name):
-    content = archive({"a.npy": npy(BAD_HEADERS[name], b"\0" * 4), "b.npy": npy(header("()"), b"\0" * 4)})
+    content = archive(
+        {"a.npy": npy(BAD_HEADERS[name], b"\0" * 4), "b.npy": npy(header("()"), b"\0" * 4)}
+    )
     tracemalloc.start()
     arrays, problems = read_npz(content, "f.npz")
     peak = tracemalloc.get_traced_memory()[1]

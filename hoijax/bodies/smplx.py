@@ -118,7 +118,11 @@ def _check_joints(arrays: dict[str, np.ndarray], targets: tuple[int, ...]) -> li
         problems.append(
             f"posedirs has {arrays['posedirs'].shape[-1]} directions, expected {9 * (len(targets) - 1)}"
         )
-    if not arrays["f"].size or arrays["f"].min() < 0 or arrays["f"].max() >= len(arrays["v_template"]):
+    if (
+        not arrays["f"].size
+        or arrays["f"].min() < 0
+        or arrays["f"].max() >= len(arrays["v_template"])
+    ):
         problems.append("f names vertices that do not exist")
     if not np.allclose(arrays["weights"].sum(1), 1.0, atol=1e-3):
         problems.append("weights of a vertex do not sum to one")

@@ -109,7 +109,9 @@ def load_vposer(path: str | Path) -> VPoser:
     try:
         arrays, damage = read_npz(read_regular_file(path), path.name)
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read: {error.strerror or error}. {HOW_TO_GET}") from error
+        raise UserError(
+            f"'{path}' cannot be read: {error.strerror or error}. {HOW_TO_GET}"
+        ) from error
     arrays = {key.removeprefix(PREFIX): np.asarray(value) for key, value in arrays.items()}
     problems = [*damage.values(), *_problems(arrays, path.name)]
     if problems:

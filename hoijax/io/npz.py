@@ -58,9 +58,7 @@ def read_regular_file(path: str | Path, largest: int = MAX_FILE_BYTES) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "is not a regular file")
     if path.stat().st_size > largest:
-        raise OSError(
-            errno.EFBIG, f"is {path.stat().st_size} bytes; at most {largest} are read"
-        )
+        raise OSError(errno.EFBIG, f"is {path.stat().st_size} bytes; at most {largest} are read")
     return path.read_bytes()
 
 
@@ -117,10 +115,14 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         # before the rest is unpacked: a header that does not fit its file is no array
         expected, claimed = count * dtype.itemsize, info.file_size - start
         if expected != claimed:
-            raise ValueError(f"expected {expected} bytes for shape {shape} {dtype}, found {claimed}")
+            raise ValueError(
+                f"expected {expected} bytes for shape {shape} {dtype}, found {claimed}"
+            )
         content = stream.read()
     if len(content) != expected:
-        raise ValueError(f"expected {expected} bytes for shape {shape} {dtype}, found {len(content)}")
+        raise ValueError(
+            f"expected {expected} bytes for shape {shape} {dtype}, found {len(content)}"
+        )
     flat = np.frombuffer(content, dtype, count=count)
     return flat.reshape(shape, order="F" if is_fortran else "C").copy()
 
