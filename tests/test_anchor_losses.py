@@ -44,6 +44,8 @@ from hoijax.scene.bodies import FACE_COUNT
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Unknowns
 
+pytestmark = pytest.mark.slow  # one large program, compiled once
+
 FUNCTIONS = (
     body_keypoints,
     contact_keypoints,

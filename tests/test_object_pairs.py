@@ -41,6 +41,7 @@ def row() -> PosedScene:
     )
 
 
+@pytest.mark.slow
 def test_each_looks_at_those_that_come_nearest(row, monkeypatch):
     found, mask = penetration.object_penetration(row)
     monkeypatch.setattr(penetration, "NEAREST_OBJECTS", COUNT)

@@ -23,6 +23,8 @@ from scripts.baselines.torch_problem import TorchProblem, weighted_total  # noqa
 from scripts.baselines.torch_published import PublishedFit, PublishedStyle  # noqa: E402
 from scripts.benchmarks.speed_problem import ProblemSize, build_problem  # noqa: E402
 
+pytestmark = pytest.mark.slow  # one large program, compiled once
+
 # Sizes within hoijax's subsampling (1,024 projected samples, 1,024 active vertices): nothing is left out.
 SMALL = ProblemSize(frames=5, inits=2, points=300, samples=1024, vertices=500, contact_points=16)
 WEIGHTS = {term.name: (term.start, term.end) for term in PUBLISHED_TERMS}
