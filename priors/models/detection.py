@@ -64,7 +64,7 @@ class GroundingDino:
     @cached_property
     def _network(self) -> Any:
         transformers = require("transformers", "torch")
-        device, dtype = device_and_dtype(self.runtime)
+        device, dtype = device_and_dtype(self.runtime, measures=True)
         network = load_pretrained(
             transformers.GroundingDinoForObjectDetection, self._model_id, stage=STAGE, dtype=dtype
         )
