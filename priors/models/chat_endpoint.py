@@ -33,8 +33,15 @@ KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 DEFAULT_URL = "https://api.openai.com/v1"
 MODES = ("schema", "plain schema", "json", "none")
 """How the form of an answer is asked for; an endpoint that refuses one is asked by the next."""
-PLAIN_KEYWORDS = frozenset(
-    "type properties required additionalProperties items enum anyOf $ref $defs description".split()
+PLAIN_KEYWORDS = (
+    "type",
+    "required",
+    "additionalProperties",
+    "items",
+    "enum",
+    "anyOf",
+    "$ref",
+    "description",
 )
 """What all providers of structured answers know of JSON schema. Lengths, patterns and limits are
 refused by some; they are checked when the answer is read, and said on the next try."""
