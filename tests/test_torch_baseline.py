@@ -12,7 +12,7 @@ from hoijax.losses.term import (  # noqa: E402
     evaluate,
 )
 from hoijax.methods.hoi_page.method import PUBLISHED_TERMS  # noqa: E402
-from hoijax.scene.objects import pose_scene  # noqa: E402
+from hoijax.scene.posed import pose_scene  # noqa: E402
 from hoijax.solver.neighbor_lists import (  # noqa: E402
     empty_neighbors,
     refresh_pixels,
@@ -73,7 +73,7 @@ def expected(problem):
 
 
 def unknowns_of(problem):
-    starts = (problem.starts.rotation_6d, problem.starts.translation)
+    starts = (problem.starts.object_rotation_6d, problem.starts.object_translation)
     return [torch.tensor(np.asarray(x)[:, 0], requires_grad=True) for x in starts]
 
 
