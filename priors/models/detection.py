@@ -300,7 +300,8 @@ def shrunk(
 
     height, width = image.shape[:2]
     scale = min(longest / max(height, width), 1.0)
-    size = tuple(max(1, round(side * scale / multiple)) * multiple for side in (width, height))
+    columns, rows = (max(1, round(side * scale / multiple)) for side in (width, height))
+    size = (columns * multiple, rows * multiple)
     if size == (width, height):
         return image
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))

@@ -197,8 +197,9 @@ def refuse_empty_embeddings(model: Any, model_id: ModelId, stage: str = "") -> N
     if weight is None or weight.device.type == "meta":
         return
     inner = getattr(getattr(model, "encoder", None), "embed_tokens", None)
-    is_split = inner is not None and inner.weight.data_ptr() != weight.data_ptr()
-    if bool((weight == 0).all()) or (is_split and bool((inner.weight != weight).any())):
+    used = weight if inner is None else inner.weight
+    is_split = used.data_ptr() != weight.data_ptr() and bool((used != weight).any())
+    if is_split or bool((weight == 0).all()):
         raise UserError(
             f"{stage or type(model).__name__}: the token embeddings of {model_id.name} "
             f"({type(model).__name__}) were not loaded: prompts would mean nothing. Install another "
