@@ -937,6 +937,50 @@ def test_memory_modes_on_a_gpu(monkeypatch, memory, called):
     assert calls == called
 
 
+def test_jax_leaves_room_for_the_models(monkeypatch, tmp_path):
+    """It takes 75 % of a GPU when it starts, unless it is told before."""
+    from hoijax.api import compose as composing
+    from priors.models.registry import RegisteredModels
+
+    variable = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    monkeypatch.setenv(variable, "true")
+    RegisteredModels()
+    assert os.environ[variable] == "true", "the user's own value stands"
+    monkeypatch.delenv(variable)
+    RegisteredModels()
+    assert os.environ[variable] == "false"
+    monkeypatch.delenv(variable)
+    seen = []
+
+    def starts_jax():
+        seen.append(os.environ.get(variable))
+        raise UserError("no device")
+
+    monkeypatch.setattr(composing, "describe_device", starts_jax)
+    with pytest.raises(UserError, match="no device"):
+        composing.compose_to_folder("a man sitting on a sofa", tmp_path / "out")
+    assert seen == ["false"]
+
+
+def test_compose_runs_its_models_where_it_is_told(monkeypatch):
+    from hoijax.api.compose import ComposeOptions, compose
+    from priors.models import composition_models
+
+    told = []
+
+    def observers(*arguments, runtime, **options):
+        told.append(runtime)
+        raise UserError("no weights")
+
+    monkeypatch.setattr(composition_models, "model_observers", observers)
+    options = ComposeOptions(device="cpu", precision="float16", memory="sequential")
+    with pytest.raises(UserError, match="no weights"):
+        compose("a man sitting on a sofa", options)
+    assert told == [TorchSettings("cpu", "float16", "sequential")]
+    with pytest.raises(UserError, match="--precision must be one of"):
+        compose("a man sitting on a sofa", dataclasses.replace(options, precision="int8"))
+
+
 def test_importing_the_models_loads_no_torch():
     folder = Path(__file__).parents[1] / "priors" / "models"
     program = "import sys\n"
