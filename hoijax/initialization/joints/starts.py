@@ -28,7 +28,7 @@ from hoijax.objects.asset import Asset
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.scene.joints import ObjectJoints, joint_transforms, jointed, object_joints
 from hoijax.scene.objects import WHOLE_UNSIGNED, Scene, Unknowns
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 
 PATHS = 4
 """Paths of each link that are tried."""
@@ -61,7 +61,7 @@ class _Fit:
 
 
 def start_joints(
-    scene: Scene, bundle: Bundle, settings: SolveSettings
+    scene: Scene, bundle: Bundle, settings: SceneSettings
 ) -> tuple[Starts, Float[np.ndarray, "K D T"] | None]:
     """Starts of all objects, those on joints where joints allow, and joint values. None: no joints.
 
@@ -97,7 +97,7 @@ def start_joints(
 
 
 def _anchor_paths(
-    scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SolveSettings
+    scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SceneSettings
 ) -> list[Float[np.ndarray, "T 4 4"]]:
     """Paths of one link through what the search found in each frame, chosen by how all links fit."""
     found = search_object(scene, anchor, settings.search)
