@@ -18,7 +18,8 @@ from hoijax.errors import UserError
 from hoijax.results.result import load_result
 from hoijax.settings import AlignmentSettings, SearchSettings, SolveSettings
 from priors.models import doctor
-from priors.models.registry import CHOICES, DEFAULTS, ModelChoices, RegisteredModels
+from priors.models.catalog import CHOICES, DEFAULTS
+from priors.models.registry import ModelChoices, RegisteredModels
 from priors.observe.run import ObserveOptions
 from priors.observe.user_files import encode_video
 from priors.protocols import ModelId, Video
@@ -131,7 +132,7 @@ def test_observe_by_rules_needs_no_models(tmp_path):
         (("--model", "video=not here"), "no such directory"),
         (("--model", "sound=a/b"), "the roles are language"),
         (("--from", "film"), "Stages: pag, parts, image"),
-        (("--video", "none.mp4"), "no such file"),
+        (("--video", "none.mp4"), "there is no video none.mp4"),
         (("--pag", "none.json"), "cannot read"),
         (("--frames", "2"), "--frames must be at least 3"),
         (("--precision", "int3"), "--precision must be one of"),
@@ -288,10 +289,12 @@ def test_the_page_names_every_model():
 
 
 def test_importing_the_stages_loads_no_model_library():
-    modules = "stages registry observing many language_model local_language_model doctor store"
+    folder = Path(__file__).parents[1] / "priors" / "observe"
     program = (
         "import sys\n"
-        + "".join(f"import priors.{name}\n" for name in modules.split())
+        + "".join(
+            f"import priors.observe.{path.stem}\n" for path in sorted(folder.glob("[a-z]*.py"))
+        )
         + "print({n.partition('.')[0] for n in sys.modules} & "
         "{'torch', 'transformers', 'diffusers', 'openai', 'ray', 'xgrammar', 'mediapipe'})"
     )

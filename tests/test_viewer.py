@@ -9,16 +9,17 @@ from unittest import mock
 import headless_browser
 import numpy as np
 import pytest
-from hoijax.viewer.images import find_bundle
 from small_scene import FRAMES, INITS, as_users_run, copy_of, generated, run
 from test_layers import import_report
 
 from hoijax.bundle.write import read_bundle
 from hoijax.errors import UserError
 from hoijax.results.result import load_result
-from hoijax.viewer import charts, open_viewer, save_page, start_server
+from hoijax.viewer import charts, open_viewer, save_page
+from hoijax.viewer.images import find_bundle
 from hoijax.viewer.motion import candidate_motion, contact_colors, contact_patch, only_candidate
 from hoijax.viewer.resolving import Edits, Resolver, with_key_poses
+from hoijax.viewer.server import start_server
 
 pytest.importorskip("viser", reason='needs viser: pip install "hoijax[viewer]"')
 pytestmark = [

@@ -117,7 +117,7 @@ def _body_verdict(path: Path) -> str:
 
 def viewer_port() -> str:
     """Whether the viewer's own port is free."""
-    from hoijax.viewer import HOST, PORT
+    from hoijax.viewer.server import HOST, PORT
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -24,7 +24,7 @@ from hoijax.initialization.unflip import is_new, unfold
 from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.scene.objects import WHOLE_UNSIGNED, Scene, Unknowns
-from hoijax.settings import SearchSettings, SceneSettings
+from hoijax.settings import SceneSettings, SearchSettings
 
 
 @dataclass(frozen=True)

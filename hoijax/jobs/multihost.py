@@ -89,7 +89,7 @@ def solve_together(manifest: Manifest, batch: SceneBatch, log: Log) -> Standing:
         jobs = [ready.job for _, _, ready in group if ready.job is not None]
         found = solver.run(jobs, template.job, batch.stacked)
         for (item, claim, ready), solution in zip(group, found, strict=True):
-            solved = Solved(batch.first_weights(solution), 0.0, len(jobs))
+            solved = Solved(batch.first_weights(ready, solution), 0.0, len(jobs))
             _finish(manifest, batch, (item, claim, ready), solved, log)
         for one in alone:
             _finish(manifest, batch, one, batch.solve([one[2]])[0], log)

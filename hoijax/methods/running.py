@@ -11,7 +11,7 @@ import numpy as np
 
 from hoijax.bundle.write import Bundle
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Lap, Method, Numbers, Overrides, Pass, Prepared, stopwatch
+from hoijax.methods.base import Method, Numbers, Overrides, Pass, Prepared, stopwatch
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
 from hoijax.solver.adam import Solution

@@ -8,7 +8,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from priors.models.registry import CHOICES, DEFAULTS, Choice
+from priors.models.catalog import CHOICES, DEFAULTS, Choice
 
 __all__ = ["hub_cache", "lacks", "memory_text", "report", "weights_text"]
 

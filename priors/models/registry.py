@@ -1,4 +1,4 @@
-"""Which models there are for each role, by name: ids, sizes, licences, and how each is made.
+"""The models of a run: which one each role uses, and how it is made from the catalog.
 
 A model is made on its first use, from the id that is pinned here, or from what the user gives with
 `--model ROLE=...`: a local directory, or `owner/name@revision` of the hub.
@@ -15,187 +15,13 @@ from typing import Any
 
 from hoijax.errors import UserError
 from hoijax.io.validation import count_of, numbered
+from priors.models.catalog import CHOICES, DEFAULTS, Choice
+from priors.models.doctor import lacks
 from priors.models.torch_runtime import TorchSettings
 from priors.protocols import ModelId
 from priors.settings import LanguageSettings
 
-__all__ = ["CHOICES", "DEFAULTS", "Choice", "ModelChoices", "RegisteredModels"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One model of a role."""
-
-    source: str
-    """"module:class" in priors; imported on first use."""
-    id: str
-    """Hub id, or what is shown of a model without one."""
-    revision: str | None = None
-    """Pinned commit; None takes the hub's newest, and the provenance says so."""
-    takes: str = "model_id"
-    """How the class is given its weights: a "model_id" and a "runtime", as a "language" model, as a "body" recovery, or "none"."""
-    parts: Mapping[str, float] = field(default_factory=dict)
-    """Parameters of its networks, in 1e9, as published or counted on the meta device."""
-    also: tuple[str, ...] = ()
-    """Other hub ids whose weights it needs."""
-    licence: str = ""
-    needs: tuple[str, ...] = ()
-    """Python packages beside torch, transformers and diffusers."""
-
-
-_T5, _CLIP_L = 4.76, 0.12
-CHOICES: dict[str, dict[str, Choice]] = {
-    "language": {
-        "openai": Choice(
-            "priors.models.language_model:endpoint_from_environment",
-            "",
-            takes="language",
-            licence="of the endpoint",
-            needs=("openai",),
-        ),
-        "transformers": Choice(
-            "priors.models.local_language_model:local_prior",
-            "Qwen/Qwen3-8B",
-            takes="language",
-            parts={"decoder": 8.2},
-            licence="Apache-2.0",
-            needs=("xgrammar",),
-        ),
-        "rules": Choice(
-            "priors.language.rules_model:RulesLanguage",
-            "hoijax rules",
-            takes="none",
-            licence="Apache-2.0",
-        ),
-    },
-    "image": {
-        "flux": Choice(
-            "priors.models.image_model:FluxImageModel",
-            "black-forest-labs/FLUX.1-dev",
-            parts={"transformer": 11.9, "T5": _T5, "CLIP": _CLIP_L, "VAE": 0.08},
-            licence="FLUX.1-dev non-commercial (gated)",
-        ),
-        "flux-schnell": Choice(
-            "priors.models.image_model:FluxImageModel",
-            "black-forest-labs/FLUX.1-schnell",
-            parts={"transformer": 11.9, "T5": _T5, "CLIP": _CLIP_L, "VAE": 0.08},
-            licence="Apache-2.0",
-        ),
-    },
-    "video": {
-        "cogvideox": Choice(
-            "priors.models.cogvideox:CogVideoX",
-            "THUDM/CogVideoX-5b-I2V",
-            parts={"transformer": 5.57, "T5": _T5, "VAE": 0.22},
-            licence="CogVideoX licence",
-        ),
-        "framepack": Choice(
-            "priors.models.framepack:FramePack",
-            "lllyasviel/FramePackI2V_HY",
-            parts={"transformer": 12.9, "Llama": 8.0, "CLIP": _CLIP_L, "SigLIP": 0.43, "VAE": 0.25},
-            also=("hunyuanvideo-community/HunyuanVideo", "lllyasviel/flux_redux_bfl"),
-            licence="Tencent Hunyuan community licence",
-        ),
-        "wan": Choice(
-            "priors.models.wan:Wan",
-            "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
-            parts={"transformer": 16.4, "UMT5": 5.68, "CLIP-H": 0.63, "VAE": 0.13},
-            licence="Apache-2.0",
-        ),
-    },
-    "detector": {
-        "grounding-dino": Choice(
-            "priors.models.detection:GroundingDino",
-            "IDEA-Research/grounding-dino-base",
-            parts={"network": 0.23},
-            licence="Apache-2.0",
-        ),
-        "vlm": Choice(
-            "priors.models.language_model:vlm_detector",
-            "",
-            takes="language",
-            licence="of the endpoint",
-            needs=("openai",),
-        ),
-    },
-    "segmenter": {
-        "sam2": Choice(
-            "priors.models.segmentation:Sam2Segmenter",
-            "facebook/sam2.1-hiera-large",
-            parts={"network": 0.22},
-            licence="Apache-2.0",
-        ),
-    },
-    "geometry": {
-        "moge": Choice(
-            "priors.models.moge:MoGe",
-            "Ruicheng/moge-2-vitl",
-            parts={"network": 0.33},
-            licence="MIT",
-        ),
-        "depth-pro": Choice(
-            "priors.models.depth:DepthPro",
-            "apple/DepthPro-hf",
-            parts={"network": 0.95},
-            licence="Apple AMLR (research)",
-        ),
-        "depth-anything": Choice(
-            "priors.models.depth:DepthAnything",
-            "depth-anything/Depth-Anything-V2-Metric-Indoor-Large-hf",
-            parts={"network": 0.34},
-            licence="CC-BY-NC-4.0 (large)",
-        ),
-    },
-    "keypoints": {
-        "vitpose": Choice(
-            "priors.models.keypoints:ViTPose",
-            "usyd-community/vitpose-plus-huge",
-            parts={"network": 0.9},
-            licence="Apache-2.0",
-        ),
-        "blazepose": Choice(
-            "priors.models.blazepose:BlazePose",
-            "mediapipe==0.10.21",
-            takes="none",
-            parts={"network": 0.003},
-            licence="Apache-2.0",
-            needs=("mediapipe", "ai_edge_litert"),
-        ),
-    },
-    "body": {
-        "fit": Choice(
-            "priors.models.human_recovery:FittedBody",
-            "hoijax-body-fit",
-            takes="body",
-            licence="Apache-2.0",
-        ),
-        "gvhmr": Choice(
-            "priors.models.human_recovery:Gvhmr",
-            "ryanrudes/gvhmr",
-            takes="body",
-            parts={"GVHMR": 0.04, "HMR2": 0.67, "ViTPose-H": 0.64},
-            licence="GVHMR: research, non-commercial; SMPL-X by registration",
-            needs=("gvhmr",),
-        ),
-    },
-    "score": {
-        "none": Choice("", "", takes="none"),
-        "clip": Choice(
-            "priors.models.clip_scores:ClipScore",
-            "openai/clip-vit-base-patch32",
-            parts={"network": 0.15},
-            licence="MIT",
-        ),
-        "vlm": Choice(
-            "priors.models.language_model:endpoint_from_environment",
-            "",
-            takes="language",
-            licence="of the endpoint",
-            needs=("openai",),
-        ),
-    },
-}
-DEFAULTS = {role: next(iter(choices)) for role, choices in CHOICES.items()}
+__all__ = ["ModelChoices", "RegisteredModels"]
 
 
 @dataclass(frozen=True)
@@ -289,8 +115,6 @@ class RegisteredModels:
 
     def check_ready(self, roles: Sequence[str]) -> None:
         """UserError that lists every package, and without network all weights, that are not there."""
-        from priors.models.doctor import lacks
-
         problems = []
         for role in roles:
             choice = self.choices.choice(role)

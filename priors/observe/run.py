@@ -12,7 +12,8 @@ from hoijax.errors import UserError
 from hoijax.io.video import read_video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
-from priors.models.registry import CHOICES, ModelChoices, RegisteredModels
+from priors.models.catalog import CHOICES
+from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import DTYPES, TorchSettings
 from priors.observe.stages import Models, observe
 from priors.observe.user_files import encode_video, read_image, read_masks

@@ -37,7 +37,9 @@ class AnchorMotion(Method[AnchorSettings]):
             raise UserError(f"--start: no start '{settings.start}'. Known: {', '.join(STARTS)}.")
         check_body_start(settings.body_start, settings.static is not None)
         if settings.static is None and settings.static_frame:
-            raise UserError("--static-frame is a frame of --static RESULT: give that too, or omit it.")
+            raise UserError(
+                "--static-frame is a frame of --static RESULT: give that too, or omit it."
+            )
         width = settings.render_width
         if width and not 16 <= width <= 512:
             raise UserError(f"--render-width is a width from 16 to 512 pixels, got {width}.")

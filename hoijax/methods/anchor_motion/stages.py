@@ -181,9 +181,7 @@ def after_tracking(prepared: Prepared, tracked: Solution, log: Log = silent) -> 
     scene, evidence = _settle(prepared, tracked)
     states = _states_again(evidence, scene, tracked)
     evidence = dataclasses.replace(evidence, states=states)
-    prepared = dataclasses.replace(
-        prepared, scene=scene, initial=tracked.unknowns, extra=evidence
-    )
+    prepared = dataclasses.replace(prepared, scene=scene, initial=tracked.unknowns, extra=evidence)
     scene = _with_pairs(prepared, tracked, log)
     scene = _with_video(evidence, scene, tracked)
     return ready_to_anchor(dataclasses.replace(prepared, scene=scene))

@@ -70,9 +70,7 @@ class HoiPage(Method[HoiPageSettings]):
     def rates(self, settings: HoiPageSettings) -> tuple[str, ...]:
         return RATES if settings.optimizer == "adam" else ()
 
-    def window(
-        self, bundle: Bundle, settings: HoiPageSettings, asked: int | None, log: Log
-    ) -> int:
+    def window(self, bundle: Bundle, settings: HoiPageSettings, asked: int | None, log: Log) -> int:
         return chosen_window(bundle, settings, asked, log)
 
     def check_window(self, settings: HoiPageSettings, window: int) -> None:
