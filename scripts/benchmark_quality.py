@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from hoijax.methods.anchor_motion.options import AnchorOptions
 from occluded_scenes import occluded_scene
 from omomo_to_bundle import Options as CaptureOptions
 from omomo_to_bundle import convert
@@ -27,7 +28,6 @@ import hoijax
 from hoijax.bodies import load_body
 from hoijax.bundle.write import read_bundle, read_ground_truth, write_bundle
 from hoijax.methods.anchor_motion import terms as anchor_terms
-from hoijax.methods.anchor_motion.options import AnchorOptions
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import save_result
 from hoijax.runtime import describe_device, enable_compilation_cache

@@ -27,8 +27,9 @@ from rich.table import Table
 from speed_problem import ProblemSize, build_problem
 
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS, first_neighbors, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
+from hoijax.methods.hoi_page.stages import first_neighbors
+from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, object_problem
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.objects import Scene, Unknowns
 from hoijax.solver.levenberg_marquardt import optimize_newton

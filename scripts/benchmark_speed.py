@@ -97,7 +97,7 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
     import jax.numpy as jnp
 
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page.method import PUBLISHED_TERMS, object_problem
+    from hoijax.methods.hoi_page.terms import PUBLISHED_TERMS, object_problem
     from hoijax.solver.adam import Schedule, optimize
     from hoijax.solver.neighbor_lists import empty_neighbors
 
@@ -136,7 +136,7 @@ def torch_contestants(problem: Any, arguments: argparse.Namespace) -> list[Conte
     from torch_grids import GridFit
     from torch_problem import TorchProblem, default_device
 
-    from hoijax.methods.hoi_page.method import PUBLISHED_TERMS
+    from hoijax.methods.hoi_page.terms import PUBLISHED_TERMS
 
     device = default_device()
     tensors = TorchProblem.from_scene(problem.scene, device)

@@ -29,7 +29,8 @@ def main() -> None:
     from hoijax.experiments.designs import factor_names, make_designs, parse_factors
     from hoijax.experiments.sweep import stacked_settings, sweep_solver
     from hoijax.jobs.scene_batch import scenes_at_once
-    from hoijax.methods.hoi_page.method import TERMS, first_neighbors, stage
+    from hoijax.methods.hoi_page.stages import first_neighbors, stage
+    from hoijax.methods.hoi_page.terms import TERMS
     from hoijax.runtime import describe_device, enable_compilation_cache, versions
     from hoijax.settings import AlignmentSettings, preset_settings
     from hoijax.solver.batch import BatchSolver, Job, buckets_of

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hoijax.losses.term import LossTerm
-from hoijax.methods.hoi_page.method import TERMS
+from hoijax.methods.hoi_page.terms import TERMS
 from hoijax.settings import PRESETS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "method.md"

@@ -30,8 +30,8 @@ from speed_problem import ProblemSize, build_problem
 
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.term import default_weights, evaluate, reduce_term, weights_at
-from hoijax.methods.hoi_page.method import TERMS, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
+from hoijax.methods.hoi_page.terms import TERMS, object_problem
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.objects import PosedScene, Scene
 from hoijax.solver.levenberg_marquardt import banded_step, total_curvature

@@ -28,7 +28,7 @@ from hoijax.results.result import load_result
 from hoijax.scene.build_objects import build_scene, posed_bodies
 from hoijax.scene.joints import ObjectJoints, jointed, object_joints
 from hoijax.scene.objects import Unknowns
-from hoijax.settings import AnchorSettings, SolveSettings
+from hoijax.settings import AnchorSettings, HoiPageSettings
 from priors.synthetic.articulated_scenes import joint_motion, observe_articulated, scene_objects
 
 FRAMES = 12
@@ -181,7 +181,7 @@ def test_a_hidden_link_goes_on_as_it_moved():
 def chest_scene(made):
     """What the search sees of the chest, in the world of the true bodies."""
     bundle, ground_truth, _ = made
-    settings = SolveSettings(points=128)
+    settings = HoiPageSettings(points=128)
     full = posed_bodies(load_body(bundle.bodies[0]), bundle.observations)
     aligned = align(bundle.observations, full, settings.alignment)
     parts = bundle.affordance, bundle.assets, bundle.observations, bundle.bodies[0]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from anchor_factory import make_anchor
+from hoijax.methods.anchor_motion.options import AnchorOptions, anchor_settings
 from small_scene import as_users_run, run
 
 import hoijax
@@ -18,7 +19,6 @@ from hoijax.errors import UserError
 from hoijax.methods.anchor_motion import method as anchor_motion
 from hoijax.methods.anchor_motion import terms as anchor_terms
 from hoijax.methods.anchor_motion.body_start import repeated, start_bodies
-from hoijax.methods.anchor_motion.options import AnchorOptions, anchor_settings
 from hoijax.methods.anchor_motion.results import tracked_stills
 from hoijax.methods.anchor_motion.static_scene import load_static
 from hoijax.results.evaluation import Evaluator

@@ -3,13 +3,13 @@
 import dataclasses
 import os
 
+import hoijax.methods.anchor_motion.options
 import numpy as np
 import pytest
 from small_scene import as_users_run, run
 from vposer_factory import vposer_network
 
 import hoijax
-import hoijax.methods.anchor_motion.options
 from hoijax.bodies import load_body
 from hoijax.bundle.write import write_bundle
 from hoijax.exporters.clip import make_person

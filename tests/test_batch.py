@@ -17,8 +17,8 @@ from scene_factory import make_scene
 import hoijax.solver.batch
 from hoijax.errors import UserError
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
+from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, object_problem
 from hoijax.solver.batch import BatchSolver, Job, collectives_in
 from hoijax.solver.levenberg_marquardt import optimize_newton
 

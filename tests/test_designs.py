@@ -16,7 +16,7 @@ from hoijax.experiments.designs import (
     rates_of,
 )
 from hoijax.experiments.tables import half_width, latex, markdown, mean_row, pareto_front
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS
+from hoijax.methods.hoi_page.terms import DEFAULT_TERMS
 from hoijax.settings import preset_settings
 
 LM = preset_settings("default")

@@ -11,7 +11,7 @@ from hoijax.api.observe import observe
 from hoijax.api.solve import solve
 from hoijax.errors import UserError
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS
+from hoijax.methods.hoi_page.terms import DEFAULT_TERMS
 from hoijax.methods.hoi_page.windows import (
     Poses,
     blend_rotations,
@@ -146,8 +146,9 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     """XLA's own account of a small descent, against the line that was fitted to larger ones."""
     from hoijax.initialization.starts import yaw_starts
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page.method import first_neighbors, object_problem, posed_bodies_of
     from hoijax.methods.hoi_page.object_curvature import with_curvature
+    from hoijax.methods.hoi_page.stages import first_neighbors, posed_bodies_of
+    from hoijax.methods.hoi_page.terms import object_problem
     from hoijax.methods.hoi_page.windows import scene_between
     from hoijax.scene.build_objects import build_scene
 

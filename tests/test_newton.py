@@ -16,8 +16,8 @@ from hoijax.losses.curvature import Curvature
 from hoijax.losses.fit import object_points, part_points
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, reduce_term
-from hoijax.methods.hoi_page.method import object_problem
 from hoijax.methods.hoi_page.object_curvature import CURVATURES, with_curvature
+from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.objects import PosedScene, Unknowns
 from hoijax.solver.adam import ResultCode
 from hoijax.solver.banded import solve_banded

@@ -8,7 +8,7 @@ import pytest
 from small_scene import INITS, as_users_run, copy_of, generated
 
 import hoijax
-from hoijax.methods.hoi_page.method import TERMS
+from hoijax.methods.hoi_page.terms import TERMS
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-own-loss.md"
 STEPS = 60

@@ -111,6 +111,8 @@ class Method(Generic[Settings]):
     name: ClassVar[str]
     presets: Mapping[str, Settings]
     """Named settings; the one called "default" is taken where none is named."""
+    published: ClassVar[str] = "default"
+    """Preset with the paper's own numbers: what an ablation starts from."""
     renamed: ClassVar[Mapping[str, str | None]] = {}
     """Settings in old result folders that have another name today; None: those that are gone."""
     files: ClassVar[tuple[str, ...]] = ()
@@ -142,9 +144,9 @@ class Method(Generic[Settings]):
         """Raises UserError for settings that make no sense, before any work."""
         for field in dataclasses.fields(settings):
             value = getattr(settings, field.name)
-            if field.name in ("inits", "points") or "steps" in field.name:
-                if not isinstance(value, int) or value < 1:
-                    raise UserError(f"--{flag_of(field.name)} must be at least 1, got {value}.")
+            counts = field.name in ("inits", "points") or field.name.endswith("steps")
+            if counts and (not isinstance(value, int) or value < 1):
+                raise UserError(f"--{flag_of(field.name)} must be at least 1, got {value}.")
 
     def schedule(self, settings: Settings) -> Schedule:
         """Learning rates; of an optimizer without any, numbers that nothing reads."""
@@ -181,11 +183,15 @@ class Method(Generic[Settings]):
         raise NotImplementedError
 
     def reopen(self, bundle: Bundle, result: Result, settings: Settings) -> Prepared:
-        """The last pass again, its candidates where `result` has them.
+        """What the last pass reads, its candidates where `result` has them.
 
-        Raises UserError where the method cannot.
+        Raises UserError where the method cannot be continued from a result.
         """
         raise UserError(f"results of the method {self.name} cannot be solved again from here.")
+
+    def moved(self, prepared: Prepared, result: Result) -> Prepared:
+        """The same scene with its candidates where another result of it has them."""
+        raise NotImplementedError
 
     # --- as it is ---
 
@@ -220,19 +226,21 @@ class Method(Generic[Settings]):
         self.check(settings)
         return settings
 
-    def stored(self, content: Mapping[str, Any]) -> Settings:
+    def stored(self, content: Mapping[str, Any] | None) -> Settings:
         """Settings as a result folder has them, of this version or an older one.
 
         Raises UserError where they cannot be read.
         """
-        given = {self.renamed.get(name, name): value for name, value in content.items()}
-        given.pop(None, None)
-        base = self.presets["default"]
+        base, old = self.presets["default"], self.renamed
         try:
+            given: dict[str, Any] = {old.get(n, n) or "": x for n, x in dict(content or ()).items()}
+            given.pop("", None)
+            if not given:
+                raise TypeError("no settings")
             for field in dataclasses.fields(base):
                 value = getattr(base, field.name)
                 if dataclasses.is_dataclass(value) and field.name in given:
-                    given[field.name] = type(value)(**given[field.name])  # pyright: ignore
+                    given[field.name] = type(value)(**given[field.name])
             return type(base)(**given)
         except TypeError as error:
             raise UserError(

@@ -66,7 +66,8 @@ class Solved:
 
 
 Block = Callable[[str, BatchSolver, Sequence[Job], Any], list[Solution]]
-"""(pass, solver, jobs, numbers (W, ...)) -> a Solution (W, K, ...) of every job."""
+"""(name, solver, jobs, numbers (W, ...)) -> a Solution (W, K, ...) of every job; names tell apart
+what one run solves."""
 
 
 def run_block(name: str, solver: BatchSolver, jobs: Sequence[Job], numbers: Any) -> list[Solution]:
@@ -118,10 +119,10 @@ class MethodBatch:
         """
         first, *others = self.method.passes(self.settings)
         solved: list[list[Solved]] = [[] for _ in scenes]
-        for terms, indices in by_terms(scenes).items():
+        for table, (terms, indices) in enumerate(by_terms(scenes).items()):
             numbers = numbers_of(terms)
             jobs = [job_of(scenes[i]) for i in indices]
-            found = block(first.name, self.solver(first, terms), jobs, numbers)
+            found = block(f"{first.name} {table + 1}", self.solver(first, terms), jobs, numbers)
             for i, solution in zip(indices, found, strict=True):
                 solved[i] = [
                     Solved(scenes[i], design_of(solution, w)) for w in range(design_count(numbers))
@@ -146,12 +147,12 @@ class MethodBatch:
     ) -> None:
         """A later pass, in place: designs differ in what they read, so one after the other."""
         firsts = [row[0].prepared for row in solved]
-        for terms, indices in by_terms(firsts).items():
+        for table, (terms, indices) in enumerate(by_terms(firsts).items()):
             numbers = numbers_of(terms)
             for w in range(design_count(numbers)):
                 own = jax.tree.map(lambda x, w=w: x[w : w + 1], numbers)
                 jobs = [job_of(solved[i][w].prepared) for i in indices]
-                name = f"{step.name} {w + 1}"
+                name = f"{step.name} {table + 1} of design {w + 1}"
                 found = block(name, self.solver(step, terms), jobs, own)
                 for i, solution in zip(indices, found, strict=True):
                     solved[i][w] = Solved(solved[i][w].prepared, design_of(solution, 0))

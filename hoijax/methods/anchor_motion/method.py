@@ -1,7 +1,7 @@
 """AnchorHOI motion synthesis: body and object follow anchor keypoints (AAAI 2026, section 4)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from hoijax.bodies.vposer import load_vposer
 from hoijax.bundle.write import Bundle
@@ -23,7 +23,11 @@ class AnchorMotion(Method[AnchorSettings]):
 
     name = "anchor-motion"
     presets = PRESETS
-    renamed = {"optimize_hands": "hands", "palm_contact": None, "picture_width": "render_width"}
+    renamed: ClassVar = {
+        "optimize_hands": "hands",
+        "picture_width": "render_width",
+        "palm_contact": None,
+    }
     files = ("static", "video", "vposer")
 
     def settings(self, preset: str | None = None, **options: Any) -> AnchorSettings:

@@ -1,5 +1,6 @@
 """HOI-PAGE (ICML 2026): align point maps, find starts, fit objects under the graph's losses."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from hoijax.methods.hoi_page.long_clips import check_windows, solve_long_bundle
 from hoijax.methods.hoi_page.settings import PRESETS, STEPS, HoiPageSettings
 from hoijax.methods.hoi_page.stages import (
     Evidence,
+    first_neighbors,
     optimize_pass,
     posed_bodies_of,
     prepare,
@@ -35,6 +37,7 @@ class HoiPage(Method[HoiPageSettings]):
 
     name = "hoi-page"
     presets = PRESETS
+    published = "hoi-page"
 
     def settings(self, preset: str | None = None, **options: Any) -> HoiPageSettings:
         """As `Method.settings`; another optimizer brings the steps it needs."""
@@ -94,10 +97,19 @@ class HoiPage(Method[HoiPageSettings]):
     def reopen(self, bundle: Bundle, result: Result, settings: HoiPageSettings) -> Prepared:
         vertices = posed_bodies_of(bundle)
         scene = scene_of(bundle, result.Ts_world_pointmap, vertices, settings)
-        starts = Starts(centered_poses(result), tuple(result.labels))
         states = contact_states_of(result, scene.edges.mask.shape[0])
         evidence = Evidence(states, result.Ts_world_pointmap)
+        starts = Starts(centered_poses(result), tuple(result.labels))
         return prepared_of(bundle, TERMS[settings.preset], scene, starts, evidence)
+
+    def moved(self, prepared: Prepared, result: Result) -> Prepared:
+        states = contact_states_of(result, prepared.scene.edges.mask.shape[0])
+        return dataclasses.replace(
+            prepared,
+            initial=centered_poses(result),
+            neighbors=first_neighbors(prepared.scene, states),
+            extra=dataclasses.replace(prepared.extra, states=states),
+        )
 
 
 METHOD = HoiPage()
