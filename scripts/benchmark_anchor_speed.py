@@ -14,10 +14,10 @@ import dataclasses
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -36,7 +36,9 @@ from hoijax.scene.build_interaction import object_settings, pose_full, stage_anc
 from hoijax.scene.build_objects import build_scene, stage_contacts
 from hoijax.scene.interaction import AnchorScene, AnchorUnknowns
 from hoijax.settings import AnchorSettings
-from hoijax.solver.adam import Schedule, optimize
+from hoijax.solver.adam import Adam
+from hoijax.solver.problem import SolverInputs
+from hoijax.solver.resumable import optimize
 
 MEGABYTE = 2.0**20
 WARM = 200
@@ -106,18 +108,16 @@ def measure(bundle: Bundle, frames: int, inits: int, options: Options, remat: bo
     scene, initial, states = staged(with_frames(bundle, frames), settings)
     table = anchor_table(drawn=options.images > 0, jointed=False, hands=False)
     problem = anchor_problem([computed_again(t) for t in table] if remat else table)
-    schedule = Schedule(jnp.asarray(0.01), jnp.asarray(0.01))
-    arguments = (
-        scene, initial, anchor_motion.first_neighbors(scene, states), weights_of(table, {}), schedule,
-    )  # fmt: skip
+    neighbors = anchor_motion.first_neighbors(scene, states)
+    inputs = SolverInputs(problem, scene, initial, neighbors, weights_of(table, {}))
     begun = time.perf_counter()
-    counts = {"steps": options.steps, "refresh_every": options.steps}
-    compiled = optimize.lower(problem, *arguments, **counts).compile()
+    solver = Adam(options.steps, options.steps, 0.01, 0.01)
+    compiled = jax.jit(partial(optimize, solver)).lower(inputs).compile()
     compile_seconds = time.perf_counter() - begun
     if inits * frames <= WARM:
-        jax.block_until_ready(compiled(*arguments))
+        jax.block_until_ready(compiled(inputs))
     begun, cpu = time.perf_counter(), time.process_time()
-    jax.block_until_ready(compiled(*arguments))
+    jax.block_until_ready(compiled(inputs))
     seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
     needed = compiled.memory_analysis()
     assert needed is not None

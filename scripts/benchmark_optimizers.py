@@ -32,7 +32,7 @@ from hoijax.methods.hoi_page import method as hoi_page
 from hoijax.results.evaluation import Evaluator
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.settings import preset_settings, with_optimizer
-from hoijax.solver.adam import Solution
+from hoijax.solver.problem import Solution
 
 SAME = 1.01
 """A winner is as good as the best contestant's when its loss is at most this much higher."""

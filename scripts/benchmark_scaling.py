@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ from rich.table import Table
 from speed_problem import ProblemSize, build_problem
 
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.methods.hoi_page.stages import first_neighbors
 from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, object_problem
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.objects import Scene, Unknowns
-from hoijax.solver.levenberg_marquardt import optimize_newton
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
+from hoijax.solver.problem import SolverInputs
+from hoijax.solver.resumable import optimize
 
 BASE = ProblemSize(frames=49, inits=2, points=256, samples=4096, vertices=4096, contact_points=16)
 SIZES: dict[str, tuple[int, ...]] = {
@@ -135,12 +137,11 @@ def measure(axis: str, size: int, turns: int) -> dict[str, Any]:
     scene, starts = problem_of(axis, size)
     count = starts.translation.shape[0]
     states = np.ones((count, len(scene.edges.target), scene.frame_count), np.float32)
-    terms = with_curvature(DEFAULT_TERMS)
-    given = scene, starts, first_neighbors(scene, states), default_weights(terms)
+    neighbors, weights = first_neighbors(scene, states), default_weights(DEFAULT_TERMS)
+    inputs = SolverInputs(object_problem(DEFAULT_TERMS), scene, starts, neighbors, weights)
+    solver = LevenbergMarquardt(ROUNDS, STEPS)
     begun = time.perf_counter()
-    program = optimize_newton.lower(
-        object_problem(terms), *given, rounds=ROUNDS, steps=STEPS
-    ).compile()
+    program = jax.jit(partial(optimize, solver)).lower(inputs).compile()
     compile_seconds = time.perf_counter() - begun
     clock: Callable[[], float] = (
         time.process_time if jax.default_backend() == "cpu" else time.perf_counter
@@ -148,7 +149,7 @@ def measure(axis: str, size: int, turns: int) -> dict[str, Any]:
     seconds = []
     for _ in range(turns + 1):  # the first warms up
         begun = clock()
-        jax.block_until_ready(program(*given))
+        jax.block_until_ready(program(inputs))
         seconds.append(clock() - begun)
     memory = program.memory_analysis()
     return {

@@ -28,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -98,32 +99,29 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
 
     from hoijax.losses.term import default_weights
     from hoijax.methods.hoi_page.terms import PUBLISHED_TERMS, object_problem
-    from hoijax.solver.adam import Schedule, optimize
+    from hoijax.solver.adam import Adam
     from hoijax.solver.neighbor_lists import empty_neighbors
+    from hoijax.solver.problem import SolverInputs
+    from hoijax.solver.resumable import optimize
 
     count = problem.size.inits
     lists = jax.tree.map(
         lambda x: jnp.broadcast_to(x, (count, *x.shape)), empty_neighbors(problem.scene)
     )
-    rate = jnp.asarray(0.01)
-    traced = (
+    inputs = SolverInputs(
+        object_problem(PUBLISHED_TERMS),
         problem.scene,
         problem.starts.batch(),
         lists,
         default_weights(PUBLISHED_TERMS),
-        Schedule(rate, rate),
     )
+    solver = Adam(steps, min(REFRESH_EVERY, steps), 0.01, 0.01)
     begin = time.perf_counter()
-    compiled = optimize.lower(
-        object_problem(PUBLISHED_TERMS),
-        *traced,
-        steps=steps,
-        refresh_every=min(REFRESH_EVERY, steps),
-    ).compile()
+    compiled = jax.jit(partial(optimize, solver)).lower(inputs).compile()
     seconds = time.perf_counter() - begin
 
     def run() -> int:
-        jax.block_until_ready(compiled(*traced))
+        jax.block_until_ready(compiled(inputs))
         return steps
 
     return Contestant("hoijax", run, seconds)

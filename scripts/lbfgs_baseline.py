@@ -14,7 +14,7 @@ from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
 from hoijax.methods.hoi_page.stages import Staged, first_neighbors
 from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.objects import Scene
-from hoijax.solver.adam import Problem, Solution, result_code
+from hoijax.solver.problem import Problem, Solution, result_code
 
 ROUNDS = 3
 

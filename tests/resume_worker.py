@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hoijax.io import sigterm
-from hoijax.solver.resumable import SolverInputs, in_segments
+from hoijax.solver.problem import Problem, SolverInputs
+from hoijax.solver.resumable import optimize_in_segments
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, StageWatch
 
 
@@ -25,24 +26,21 @@ class Walk:
 
     count: int
 
-    def items(self, given: SolverInputs) -> int:
+    def round_count(self, inputs: SolverInputs) -> int:
         return self.count
 
-    def with_room(self, given: SolverInputs) -> "Walk":
+    def with_capacity(self, inputs: SolverInputs, *, shared: bool) -> "Walk":
         return self
 
-    def cut(self, solution):
-        return solution
+    def init(self, inputs: SolverInputs):
+        return inputs.initial, jnp.zeros((self.count, 0)), jnp.zeros(self.count)
 
-    def begin(self, given: SolverInputs):
-        return given.initial, jnp.zeros((self.count, 0)), jnp.zeros(self.count)
-
-    def advance(self, given: SolverInputs, carry, index):
+    def step(self, inputs: SolverInputs, carry, index):
         place, empty, seen = carry
         place = 3.9 * place * (1.0 - place)
         return place, empty, seen.at[index].set(place[0])
 
-    def finish(self, given: SolverInputs, carry):
+    def finish(self, inputs: SolverInputs, carry):
         return carry[0], carry[2]
 
 
@@ -58,6 +56,8 @@ class Slow(StageWatch):
 if __name__ == "__main__":
     sigterm.listen()
     kept = SolveCheckpoints(sys.argv[1], {"about": "a walk"}, log=lambda message: None)
-    given = SolverInputs(None, jnp.linspace(0.1, 0.9, 5), None, None)
-    found = in_segments(Walk(int(sys.argv[3])), given, Slow(kept, "walk"), seconds=0.0)
+    nothing = Problem((), lambda *x: None, lambda *x: None)
+    inputs = SolverInputs(nothing, None, jnp.linspace(0.1, 0.9, 5), None, {})
+    watch = Slow(kept, "walk")
+    found = optimize_in_segments(Walk(int(sys.argv[3])), inputs, watch, seconds=0.0)
     np.save(Path(sys.argv[2]), np.concatenate(jax.device_get(found)))

@@ -26,7 +26,7 @@ from hoijax.results.result import load_result, save_result
 from hoijax.scene.build_interaction import BodyMotions, StaticScene, without_broken_numbers
 from hoijax.settings import AnchorSettings, check_body_start
 from hoijax.solver import resumable
-from hoijax.solver.adam import Solution
+from hoijax.solver.problem import Solution
 
 FRAMES = 12
 SMALL = AnchorSettings(

@@ -22,7 +22,9 @@ from hoijax.objects.articulated.model import (
 )
 from hoijax.objects.articulated.shapes import ARTICULATED_OBJECTS
 from hoijax.objects.asset import Asset
-from hoijax.solver.adam import Problem, Schedule, optimize
+from hoijax.solver.adam import Adam
+from hoijax.solver.problem import Problem, SolverInputs
+from hoijax.solver.resumable import optimize
 
 ARM = """<?xml version="1.0"?>
 <robot name="arm">
@@ -245,11 +247,9 @@ def test_the_solver_finds_the_angle_of_a_lid(rng):
         LossTerm.constant("limits", articulation_limits, 1.0),
     )
     starts = {"values": jnp.asarray([0.3, 1.2, 3.5])[:, None, None] * jnp.ones((3, 6, 1))}
-    rate = jnp.asarray(0.05)
-    solution = optimize(
-        Problem(terms, pose_laptop, keep), scene, starts, {"none": jnp.zeros((3, 1))},
-        default_weights(terms), Schedule(rate, 0.1 * rate), steps=120, refresh_every=40,
-    )  # fmt: skip
+    problem, nothing = Problem(terms, pose_laptop, keep), {"none": jnp.zeros((3, 1))}
+    inputs = SolverInputs(problem, scene, starts, nothing, default_weights(terms))
+    solution = optimize(Adam(120, 40, 0.05, 0.005), inputs)
     best = int(np.argmin(solution.losses))
     errors = np.degrees(np.abs(np.asarray(solution.unknowns["values"])[best] - ground_truth))
     assert errors.max() < 10.0

@@ -17,20 +17,22 @@ from scene_factory import make_scene
 import hoijax.solver.batch
 from hoijax.errors import UserError
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, object_problem
 from hoijax.solver.batch import BatchSolver, Job, collectives_in
-from hoijax.solver.levenberg_marquardt import optimize_newton
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
+from hoijax.solver.problem import SolverInputs
+from hoijax.solver.resumable import optimize
 
 K = 2
-TERMS = with_curvature(
-    tuple(t for t in DEFAULT_TERMS if t.name in ("object_points", "contact", "rotation_smoothness"))
+TERMS = tuple(
+    t for t in DEFAULT_TERMS if t.name in ("object_points", "contact", "rotation_smoothness")
 )
 PROBLEM = object_problem(TERMS)
 
 
 def solve(scene, initial, neighbors, weights):
-    return optimize_newton(PROBLEM, scene, initial, neighbors, weights, rounds=2, steps=1)
+    inputs = SolverInputs(PROBLEM, scene, initial, neighbors, weights)
+    return optimize(LevenbergMarquardt(rounds=2, steps=1), inputs)
 
 
 def make_jobs(count: int) -> list[Job]:

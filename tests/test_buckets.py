@@ -88,11 +88,11 @@ def test_anchor_scenes_of_other_people_and_objects_share_a_program(base, monkeyp
     )
     seen = []
 
-    def stop(stepper, given, *rest):
-        seen.append((stepper, bucket_of(given)))
+    def stop(solver, inputs, *rest):
+        seen.append((solver, bucket_of(inputs)))
         raise Staged
 
-    monkeypatch.setattr(anchor_motion, "in_segments", stop)
+    monkeypatch.setattr(anchor_motion, "optimize_in_segments", stop)
     for bundle in (variant(base, 0), variant(dataclasses.replace(base, observations=other), 1)):
         shown = slice(0, base.observations.instance_ids.shape[1])
         ids = bundle.observations.instance_ids[:, shown, : base.observations.instance_ids.shape[2]]

@@ -12,14 +12,13 @@ from hoijax.losses.fit import object_points
 from hoijax.losses.penetration import ground
 from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
-from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.solver import resumable
-from hoijax.solver.adam import ResultCode
 from hoijax.solver.halving import halving_rungs, work_list
-from hoijax.solver.levenberg_marquardt import Newton, optimize_newton
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import empty_neighbors
-from hoijax.solver.resumable import SolverInputs, in_segments
+from hoijax.solver.problem import ResultCode, SolverInputs
+from hoijax.solver.resumable import optimize, optimize_in_segments
 
 COUNT, ROUNDS, STEPS = 5, 4, 2
 RUNGS = ((1, 3), (2, 2))
@@ -28,7 +27,7 @@ TERMS = (
     LossTerm.constant("translation_smoothness", translation_smoothness, 1e1),
     LossTerm("ground", ground, 0.0, 1e1),
 )
-PROBLEM = object_problem(with_curvature(TERMS))
+PROBLEM = object_problem(TERMS)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 16, 64, 1000, 2048])
@@ -72,23 +71,22 @@ def starts(made):
     return replace(given, translation=given.translation + away)
 
 
-def given_of(made, starts) -> SolverInputs:
+def inputs_of(made, starts) -> SolverInputs:
     lists = jax.tree.map(
         lambda x: jnp.broadcast_to(x, (COUNT, *x.shape)), empty_neighbors(made.scene)
     )
-    return SolverInputs(made.scene, starts, lists, default_weights(TERMS))
+    return SolverInputs(PROBLEM, made.scene, starts, lists, default_weights(TERMS))
 
 
 def solve_halved(made, starts, rounds=ROUNDS):
-    """By segments: their program has room for other numbers of rounds."""
-    return in_segments(Newton(PROBLEM, rounds, STEPS, RUNGS), given_of(made, starts))
+    """By segments: their program has capacity for other numbers of rounds."""
+    solver = LevenbergMarquardt(rounds, STEPS, RUNGS)
+    return optimize_in_segments(solver, inputs_of(made, starts)).trimmed()
 
 
 @pytest.fixture(scope="module")
 def whole(made, starts):
-    given = given_of(made, starts)
-    every = given.scene, given.initial, given.neighbors, given.weights
-    return optimize_newton(PROBLEM, *every, rounds=ROUNDS, steps=STEPS)
+    return optimize(LevenbergMarquardt(ROUNDS, STEPS), inputs_of(made, starts))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Clips by overlapping windows: the same frames, no seams, and what the windows share."""
 
 import dataclasses
+from functools import partial
 
+import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -24,7 +26,9 @@ from hoijax.methods.memory import chosen_window, descent_bytes, most_candidates
 from hoijax.objects.asset import load_asset
 from hoijax.settings import preset_settings
 from hoijax.solver import resumable
-from hoijax.solver.levenberg_marquardt import optimize_newton
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
+from hoijax.solver.problem import SolverInputs
+from hoijax.solver.resumable import optimize
 
 # The window is as long as the small scene of other tests: they share compiled programs.
 FRAMES, WINDOW = 28, 12
@@ -146,7 +150,6 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     """XLA's own account of a small descent, against the line that was fitted to larger ones."""
     from hoijax.initialization.starts import yaw_starts
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page.object_curvature import with_curvature
     from hoijax.methods.hoi_page.stages import first_neighbors, posed_bodies_of
     from hoijax.methods.hoi_page.terms import object_problem
     from hoijax.methods.hoi_page.windows import scene_between
@@ -164,15 +167,9 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
         built = scene_between(built, (0, WINDOW))
         starts = yaw_starts(built, 2, 0).unknowns
         states = np.ones((2, built.edges.mask.shape[0], WINDOW), np.float32)
-        compiled = optimize_newton.lower(
-            object_problem(with_curvature(DEFAULT_TERMS)),
-            built,
-            starts,
-            first_neighbors(built, states),
-            default_weights(DEFAULT_TERMS, None),
-            rounds=12,
-            steps=3,
-        ).compile()
+        problem, neighbors = object_problem(DEFAULT_TERMS), first_neighbors(built, states)
+        inputs = SolverInputs(problem, built, starts, neighbors, default_weights(DEFAULT_TERMS))
+        compiled = jax.jit(partial(optimize, LevenbergMarquardt(12, 3))).lower(inputs).compile()
     found = compiled.memory_analysis()
     if found is None:
         pytest.skip("this backend keeps no account of memory")

@@ -15,11 +15,12 @@ from test_batch import K, make_jobs
 from hoijax.losses.term import default_weights
 from hoijax.methods.anchor_motion.terms import TERMS as ANCHOR_TERMS
 from hoijax.methods.anchor_motion.terms import anchor_problem
-from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, PUBLISHED_TERMS, object_problem
-from hoijax.solver.adam import Schedule, optimize
+from hoijax.solver.adam import Adam
 from hoijax.solver.halving import halving_rungs
-from hoijax.solver.levenberg_marquardt import optimize_newton
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
+from hoijax.solver.problem import Problem, SolverInputs
+from hoijax.solver.resumable import Solver, optimize
 
 DEVICES = 8
 COLLECTIVES = (
@@ -78,29 +79,26 @@ def job():
     return make_jobs(1)[0]
 
 
+def solve_by(solver: Solver, problem: Problem):
+    return lambda *given: optimize(solver, SolverInputs(problem, *given))
+
+
 def lm(job):
-    terms = with_curvature(DEFAULT_TERMS)
-    problem = object_problem(terms)
-    halving = halving_rungs(K, 4)
-    solve = partial(optimize_newton, problem, rounds=4, steps=1, halving=halving)
-    return solve, (job.scene, job.initial, job.neighbors, default_weights(terms))
+    solver = LevenbergMarquardt(rounds=4, steps=1, halving=halving_rungs(K, 4))
+    given = job.scene, job.initial, job.neighbors, default_weights(DEFAULT_TERMS)
+    return solve_by(solver, object_problem(DEFAULT_TERMS)), given
 
 
 def adam(job):
-    problem = object_problem(PUBLISHED_TERMS)
-    solve = partial(optimize, problem, steps=2, refresh_every=1)
-    rates = Schedule(jnp.asarray(0.01), jnp.asarray(1e-3))
-    weights = default_weights(PUBLISHED_TERMS)
-    return solve, (job.scene, job.initial, job.neighbors, weights, rates)
+    solve = solve_by(Adam(steps=2, refresh_every=1), object_problem(PUBLISHED_TERMS))
+    return solve, (job.scene, job.initial, job.neighbors, default_weights(PUBLISHED_TERMS))
 
 
 def anchor_motion(job):
     scene, unknowns, neighbors = make_anchor()
     many = partial(jax.tree.map, lambda x: jnp.stack([x] * K))
-    solve = partial(optimize, anchor_problem(ANCHOR_TERMS), steps=2, refresh_every=1)
-    rates = Schedule(jnp.asarray(0.01), jnp.asarray(1e-3))
-    weights = default_weights(ANCHOR_TERMS)
-    return solve, (scene, many(unknowns), many(neighbors), weights, rates)
+    solve = solve_by(Adam(steps=2, refresh_every=1), anchor_problem(ANCHOR_TERMS))
+    return solve, (scene, many(unknowns), many(neighbors), default_weights(ANCHOR_TERMS))
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from hoijax.jobs.manifest import Manifest
 from hoijax.jobs.runner import GroupWork, work_in_groups
 from hoijax.jobs.scene_batch import SceneBatch
 from hoijax.results.result import load_result
-from hoijax.solver.adam import Solution
 from hoijax.solver.batch import BatchSolver, Job
+from hoijax.solver.problem import Solution
 
 OPTIONS = ("--inits", str(INITS), "--formats", "amass")
 

@@ -16,13 +16,14 @@ from hoijax.losses.curvature import Curvature
 from hoijax.losses.fit import object_points, part_points
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, reduce_term
-from hoijax.methods.hoi_page.object_curvature import CURVATURES, with_curvature
+from hoijax.methods.hoi_page.object_curvature import CURVATURES
 from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.objects import PosedScene, Unknowns
-from hoijax.solver.adam import ResultCode
 from hoijax.solver.banded import solve_banded
-from hoijax.solver.levenberg_marquardt import optimize_newton
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.problem import ResultCode, SolverInputs
+from hoijax.solver.resumable import optimize
 
 K = 3
 # Terms that are squares of small residuals here: their Hessian is the Gauss-Newton curvature.
@@ -151,15 +152,9 @@ def starts(made) -> Unknowns:
 
 def solve(made: MadeScene, starts: Unknowns, terms=TERMS, **weights):
     lists = jax.tree.map(lambda x: jnp.broadcast_to(x, (K, *x.shape)), empty_neighbors(made.scene))
-    return optimize_newton(
-        object_problem(with_curvature(terms)),
-        made.scene,
-        starts,
-        lists,
-        default_weights(terms, weights),
-        rounds=5,
-        steps=3,
-    )
+    numbers = default_weights(terms, weights)
+    inputs = SolverInputs(object_problem(terms), made.scene, starts, lists, numbers)
+    return optimize(LevenbergMarquardt(rounds=5, steps=3), inputs)
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,9 @@ from hoijax.io import sigterm
 from hoijax.losses.term import LossTerm, default_weights
 from hoijax.settings import AnchorSettings
 from hoijax.solver import solve_checkpoints
-from hoijax.solver.adam import Adam, Problem, Schedule, optimize, room_for
-from hoijax.solver.resumable import SolverInputs, in_segments, run_whole
+from hoijax.solver.adam import Adam
+from hoijax.solver.problem import Problem, SolverInputs, shared_capacity
+from hoijax.solver.resumable import optimize, optimize_in_segments
 from hoijax.solver.solve_checkpoints import (
     SolveCheckpoints,
     StageWatch,
@@ -55,12 +56,16 @@ def keep(scene, unknowns, neighbors, rarely):
 
 TABLE = (LossTerm.constant("far", far, 1.0),)
 PROBLEM = Problem(TABLE, identity, keep)
-RATES = Schedule(jnp.float32(0.1), jnp.float32(0.01))
 
 
-def given_of() -> SolverInputs:
+def adam_of(steps: int) -> Adam:
+    return Adam(steps, refresh_every=4, learning_rate=0.1, final_learning_rate=0.01)
+
+
+def inputs_of() -> SolverInputs:
     starts = jnp.linspace(-1.0, 4.0, 12).reshape(3, 4)
-    return SolverInputs(None, starts, jnp.zeros(3, jnp.int32), default_weights(TABLE), RATES)
+    neighbors = jnp.zeros(3, jnp.int32)
+    return SolverInputs(PROBLEM, None, starts, neighbors, default_weights(TABLE))
 
 
 class Stopped(Exception):
@@ -84,38 +89,40 @@ class Memory:
 
 
 def test_wherever_a_descent_is_cut_it_ends_on_the_same_bits():
-    given, adam = given_of(), Adam(PROBLEM, steps=23, refresh_every=4)
-    whole = optimize(
-        PROBLEM, None, given.initial, given.neighbors, given.weights, RATES,
-        steps=23, refresh_every=4,
-    )  # fmt: skip
-    uncut = in_segments(adam, given)
+    inputs, adam = inputs_of(), adam_of(23)
+    whole = optimize(adam, inputs)
+    uncut = optimize_in_segments(adam, inputs).trimmed()
     np.testing.assert_allclose(uncut.history, whole.history, rtol=1e-5)
     assert uncut.history.shape == (3, 23, 1)
     traces = resume_traces()
     for stop in (1, 4, 6):
         watch = Memory(stop)
         with pytest.raises(Stopped):
-            in_segments(adam, given, watch, seconds=0.0)
+            optimize_in_segments(adam, inputs, watch, seconds=0.0)
         assert watch.seen == list(range(1, stop + 1))
         watch.stop = 0
-        assert bits(in_segments(adam, given, watch)) == bits(uncut)
+        assert bits(optimize_in_segments(adam, inputs, watch).trimmed()) == bits(uncut)
     assert resume_traces() == traces, "compiled anew"
 
 
 def test_another_number_of_steps_compiles_nothing():
     """And changes nothing: what is left free of a history is not looked at."""
-    given = given_of()
-    in_segments(Adam(PROBLEM, steps=23, refresh_every=4), given)
+    inputs = inputs_of()
+    optimize_in_segments(adam_of(23), inputs)
     traces = resume_traces()
     for steps in (1, 10):
-        found = in_segments(Adam(PROBLEM, steps, refresh_every=4), given)
-        exact = run_whole(Adam(PROBLEM, steps, refresh_every=4), given)
+        found = optimize_in_segments(adam_of(steps), inputs).trimmed()
+        exact = optimize(adam_of(steps), inputs)
         assert found.history.shape == (3, steps, 1)
         np.testing.assert_array_equal(found.codes, exact.codes)
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), found, exact)
     assert resume_traces() == traces, "compiled anew"
-    assert [room_for(count, 1024) for count in (1, 1024, 1025, 5000)] == [1024, 1024, 2048, 8192]
+    assert [shared_capacity(count, 1024) for count in (1, 1024, 1025, 5000)] == [
+        1024,
+        1024,
+        2048,
+        8192,
+    ]
 
 
 def resume_traces() -> int:
@@ -133,7 +140,7 @@ def test_segments_are_as_long_as_they_should_be():
         return now[0]
 
     watch = Memory()
-    in_segments(Adam(PROBLEM, 80, 4), given_of(), watch, seconds=4.0, clock=clock)
+    optimize_in_segments(adam_of(80), inputs_of(), watch, seconds=4.0, clock=clock)
     assert watch.seen == [1, 2, 10, 20]
 
 

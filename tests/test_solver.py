@@ -18,8 +18,10 @@ from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
 from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.objects import Neighbors, Unknowns, pose_scene
-from hoijax.solver.adam import ResultCode, Schedule, Solution, optimize
+from hoijax.solver.adam import Adam
 from hoijax.solver.neighbor_lists import empty_neighbors, refresh_pixels, refresh_vertices
+from hoijax.solver.problem import ResultCode, Solution, SolverInputs
+from hoijax.solver.resumable import optimize
 
 K, STEPS, REFRESH = 3, 120, 20
 traces: Counter[str] = Counter()
@@ -59,16 +61,9 @@ def neighbors_for(made: MadeScene) -> Neighbors:
 
 
 def solve(made: MadeScene, starts: Unknowns, *, rate=0.02, final=1e-3, **weights) -> Solution:
-    return optimize(
-        object_problem(TERMS),
-        made.scene,
-        starts,
-        neighbors_for(made),
-        default_weights(TERMS, weights),
-        Schedule(jnp.asarray(rate), jnp.asarray(final)),
-        steps=STEPS,
-        refresh_every=REFRESH,
-    )
+    numbers, lists = default_weights(TERMS, weights), neighbors_for(made)
+    inputs = SolverInputs(object_problem(TERMS), made.scene, starts, lists, numbers)
+    return optimize(Adam(STEPS, REFRESH, rate, final), inputs)
 
 
 @pytest.fixture(scope="module")
@@ -211,16 +206,9 @@ def test_result_codes(made, starts):
 def test_as_many_steps_as_were_asked_for(made, starts, steps):
     """Also where the refresh interval does not divide them; the schedule then ends at its end."""
     terms = (LossTerm.constant("translation_smoothness", translation_smoothness, 1.0),)
-    found = optimize(
-        object_problem(terms),
-        made.scene,
-        starts,
-        neighbors_for(made),
-        default_weights(terms),
-        Schedule(jnp.asarray(1e-3), jnp.asarray(1e-3)),
-        steps=steps,
-        refresh_every=REFRESH,
-    )
+    lists, problem = neighbors_for(made), object_problem(terms)
+    inputs = SolverInputs(problem, made.scene, starts, lists, default_weights(terms))
+    found = optimize(Adam(steps, REFRESH, 1e-3, 1e-3), inputs)
     history = np.asarray(found.history)[..., 0]
     assert history.shape == (K, steps)
     assert (np.diff(history, axis=1) != 0.0).all()

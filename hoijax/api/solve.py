@@ -65,7 +65,7 @@ def solve(
     """
     chosen = method_named(method)
     given = {"weights": weights, "terms": terms, "window": window}
-    settings = checked_settings(chosen, settings=settings, preset=preset, **given, **options)
+    solved_with = checked_settings(chosen, settings=settings, preset=preset, **given, **options)
     source: dict[str, str] = {}
     if not isinstance(bundle, Bundle):
         path = Path(bundle)
@@ -75,16 +75,16 @@ def solve(
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
     watch = (lambda name: None) if checkpoints is None else checkpoints.stage
     work = {"weights": weights, "terms": terms, "log": log, "watch": watch}
-    frames = chosen.window(bundle, settings, window, log)
+    frames = chosen.window(bundle, solved_with, window, log)
     if frames < bundle.frame_count:
-        result = chosen.solve_windows(bundle, settings, frames, **work)
+        result = chosen.solve_windows(bundle, solved_with, frames, **work)
     else:
-        result = solve_bundle(chosen, bundle, settings, **work)
+        result = solve_bundle(chosen, bundle, solved_with, **work)
     run = {
         **source,
         **result.run,
         "method": chosen.name,
-        "settings": dataclasses.asdict(settings),
+        "settings": dataclasses.asdict(solved_with),
         "weights": dict(weights or {}),
         "device": describe_device(),
         "peak_memory_gb": peak_memory_gb(),

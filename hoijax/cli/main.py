@@ -51,7 +51,7 @@ def parsed(words: Sequence[str], kinds: Mapping[str, type] | None = None) -> Any
         Annotated[kind, tyro.conf.subcommand(name)]
         for name, kind in (kinds or commands(words)).items()
     ]
-    every = reduce(operator.or_, named)
+    every: Any = reduce(operator.or_, named)
     return tyro.cli(every, prog="hoijax", description=DESCRIPTION, args=words)
 
 

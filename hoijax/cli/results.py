@@ -211,7 +211,7 @@ class BundleCommand(OutputFlags):
 
 def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Path) -> None:
     """The table of initializations, the winner and the paths: the last lines of a run."""
-    from hoijax.solver.adam import ResultCode
+    from hoijax.solver.problem import ResultCode
 
     columns = ["start", "loss", "contact@5cm", "non-collision", "result"]
     ground_truth = "translation_cm" in rows[0]

@@ -12,8 +12,8 @@ import numpy as np
 
 from hoijax.io import sigterm
 from hoijax.progress import Log, counted, silent
-from hoijax.solver.adam import Solution
 from hoijax.solver.batch import BatchSolver, Job, bucket_of
+from hoijax.solver.problem import Solution
 from hoijax.solver.solve_checkpoints import SolveCheckpoints
 
 MAX_DESIGNS = 16

@@ -7,7 +7,7 @@ robust kernel (`object_points.scale`) or, for Adam, a learning rate; all of them
 import difflib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ class Range:
 Factors = dict[str, list[Ramp] | Range]
 
 
-def factor_names(table: Sequence[LossTerm], rates: Sequence[str] = ()) -> list[str]:
+def factor_names(table: Sequence[LossTerm], rates: Iterable[str] = ()) -> list[str]:
     """What can be varied: weights and scales of the terms, and learning rates (`Method.rates`)."""
     ends = [f"{term.name}.{end}" for term in table for end in ("start", "end")]
     return [*weight_names(table), *ends, *rates]

@@ -30,8 +30,8 @@ from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, versions
 from hoijax.settings import SceneSettings
-from hoijax.solver.adam import ResultCode, Solution
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job, available_memory
+from hoijax.solver.problem import ResultCode, Solution
 
 SCENES_OF_A_GROUP = 8
 """On CPU, where one program after the other keeps the cores busy; elsewhere a device's fill."""

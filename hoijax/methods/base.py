@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 
 from hoijax.bundle.write import Bundle
@@ -22,8 +21,8 @@ from hoijax.losses.term import LossTerm, Weights, default_weights, weight_names
 from hoijax.progress import Log, Stopwatch
 from hoijax.results.result import Result
 from hoijax.settings import SceneSettings
-from hoijax.solver.adam import Problem, Schedule, Solution
-from hoijax.solver.resumable import SolverInputs, Stepper, Watch
+from hoijax.solver.problem import Problem, Solution, SolverInputs
+from hoijax.solver.resumable import Solver, Watch
 
 METHODS: dict[str, str] = {
     "hoi-page": "hoijax.methods.hoi_page.method:METHOD",
@@ -58,12 +57,16 @@ class Prepared:
     """What only the method itself reads, on the host."""
 
 
+Rates = Mapping[str, Any]
+"""Learning rates by the name of their setting."""
+
+
 @flax.struct.dataclass
 class Numbers:
     """What may change without compiling anything: weights and learning rates (traced)."""
 
     weights: Weights
-    schedule: Schedule
+    rates: Rates
 
 
 @dataclass(frozen=True)
@@ -73,33 +76,34 @@ class Pass:
     name: str
     """Of its checkpoints, and of its time in `run.json`."""
     problem: Callable[[tuple[LossTerm, ...]], Problem]
-    stepper: Callable[[Problem, int], Stepper]
-    """The optimizer for a problem and a number of candidates."""
+    solver: Callable[[Rates, int], Solver]
+    """(learning rates, number of candidates) -> the optimizer."""
     without: tuple[str, ...] = ()
     """Terms whose weight is 0 here."""
-    rate: float = 1.0
-    """Factor on the first learning rate."""
     before: Callable[[Prepared, Solution, Log], Prepared] | None = None
     """On the host, from the solution of the pass before this one; None: the first pass."""
 
-    def numbers(self, numbers: Numbers) -> Numbers:
-        """The numbers of this pass; leading axes (designs) stay."""
-        off = {n: jnp.zeros_like(w) for n, w in numbers.weights.items() if n in self.without}
-        schedule = numbers.schedule
-        if self.rate != 1.0:
-            rate = schedule.learning_rate * self.rate
-            schedule = dataclasses.replace(schedule, learning_rate=rate)
-        return Numbers(numbers.weights | off, schedule)
+    def weights(self, weights: Weights) -> Weights:
+        """The weights of this pass; leading axes (designs) stay."""
+        return weights | {n: jnp.zeros_like(w) for n, w in weights.items() if n in self.without}
 
-    def stepper_of(self, terms: tuple[LossTerm, ...], initial: Any) -> Stepper:
-        """The optimizer of K candidates under some terms."""
-        return self.stepper(self.problem(terms), jax.tree.leaves(initial)[0].shape[0])
+    def inputs(
+        self,
+        terms: tuple[LossTerm, ...],
+        scene: Any,
+        initial: Any,
+        neighbors: Any,
+        numbers: Numbers,
+    ) -> tuple[Solver, SolverInputs]:
+        """The optimizer, and what it reads."""
+        own = self.weights(numbers.weights)
+        inputs = SolverInputs(self.problem(terms), scene, initial, neighbors, own)
+        return self.solver(numbers.rates, inputs.candidate_count), inputs
 
-    def inputs(self, prepared: Prepared, numbers: Numbers) -> SolverInputs:
-        """What the optimizer reads; numbers: of the method, as yet without this pass's."""
-        own = self.numbers(numbers)
-        scene, initial, neighbors = prepared.scene, prepared.initial, prepared.neighbors
-        return SolverInputs(scene, initial, neighbors, own.weights, own.schedule)
+    def inputs_of(self, prepared: Prepared, numbers: Numbers) -> tuple[Solver, SolverInputs]:
+        """The same for a scene that is prepared."""
+        state = prepared.scene, prepared.initial, prepared.neighbors
+        return self.inputs(prepared.terms, *state, numbers)
 
 
 Settings = TypeVar("Settings", bound=SceneSettings)
@@ -148,14 +152,10 @@ class Method(Generic[Settings]):
             if counts and (not isinstance(value, int) or value < 1):
                 raise UserError(f"--{flag_of(field.name)} must be at least 1, got {value}.")
 
-    def schedule(self, settings: Settings) -> Schedule:
-        """Learning rates; of an optimizer without any, numbers that nothing reads."""
-        rates = (getattr(settings, name, 0.0) for name in RATES)
-        return Schedule(*(jnp.asarray(rate, jnp.float32) for rate in rates))
-
-    def rates(self, settings: Settings) -> tuple[str, ...]:
-        """Learning rates that a sweep may vary: settings that `schedule` alone reads."""
-        return RATES if set(RATES) <= set(option_names(settings)) else ()
+    def rates(self, settings: Settings) -> Rates:
+        """Learning rates, which a sweep may vary: what `passes` hands to its optimizers."""
+        names = option_names(settings)
+        return {name: getattr(settings, name) for name in RATES if name in names}
 
     def window(self, bundle: Bundle, settings: Settings, asked: int | None, log: Log) -> int:
         """Frames that are solved at once: as asked, or as many as fit the memory."""
@@ -262,7 +262,7 @@ class Method(Generic[Settings]):
         """Numbers of a scene with these terms; weights of terms that it lacks are left out."""
         names = set(weight_names(terms))
         known = {name: value for name, value in (weights or {}).items() if name in names}
-        return Numbers(default_weights(terms, known), self.schedule(settings))
+        return Numbers(default_weights(terms, known), self.rates(settings))
 
     def _misplaced(self, name: str, known: Sequence[str]) -> str:
         others = [other for other in METHODS if name in options_of(other)]

@@ -14,9 +14,9 @@ from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Numbers, Overrides, Pass, Prepared, stopwatch
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
-from hoijax.solver.adam import Solution
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job
-from hoijax.solver.resumable import SolverInputs, Watch, in_segments, run_whole
+from hoijax.solver.problem import Solution
+from hoijax.solver.resumable import Watch, optimize, optimize_in_segments
 
 
 def solve_bundle(
@@ -53,8 +53,7 @@ def run_pass(
     if step.before is not None:
         assert solution is not None
         prepared = step.before(prepared, solution, log)
-    stepper = step.stepper_of(prepared.terms, prepared.initial)
-    return prepared, in_segments(stepper, step.inputs(prepared, numbers), watch)
+    return prepared, optimize_in_segments(*step.inputs_of(prepared, numbers), watch).trimmed()
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,7 @@ class MethodBatch:
         if key not in self.solvers:
 
             def solve(scene: Any, initial: Any, neighbors: Any, numbers: Numbers) -> Solution:
-                own = step.numbers(numbers)
-                given = SolverInputs(scene, initial, neighbors, own.weights, own.schedule)
-                return run_whole(step.stepper_of(terms, initial), given)
+                return optimize(*step.inputs(terms, scene, initial, neighbors, numbers))
 
             self.solvers[key] = BatchSolver(
                 solve, devices=self.devices, log=self.log, most_scenes=self.most_scenes

@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from hoijax.errors import UserError
 from hoijax.progress import Log, silent
-from hoijax.solver.adam import Solution
+from hoijax.solver.problem import Solution
 
 MAX_SCENES = 64
 """Scenes a device is given at once: more makes no step faster, and progress rarer."""

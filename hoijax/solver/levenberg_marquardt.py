@@ -23,25 +23,24 @@ from hoijax.geometry.rotations import (
     rotation_6d_to_matrix,
 )
 from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
-from hoijax.scene.objects import Neighbors, PosedScene, Scene, Unknowns
-from hoijax.solver.adam import (
-    Problem,
+from hoijax.scene.objects import Neighbors, PosedScene, Unknowns
+from hoijax.solver.banded import solve_banded
+from hoijax.solver.halving import Rung, WorkList, work_list
+from hoijax.solver.problem import (
     ResultCode,
     Solution,
+    SolverInputs,
     all_finite,
     choose,
     progress_of,
     result_code,
-    room_for,
+    shared_capacity,
 )
-from hoijax.solver.banded import solve_banded
-from hoijax.solver.halving import Rung, WorkList, work_list
-from hoijax.solver.resumable import SolverInputs, whole
 
 MAX_TURN = 0.3  # radians a step may turn an object in any frame; and ...
 MAX_SHIFT = 0.2  # ... metres it may move it: beyond, the linearisation is worth nothing
 FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-2, 1e-5, 1e4
-ROOM = 64  # rounds that a history has room for: descents of up to so many share a program
+CAPACITY = 64  # rounds: optimizations of up to so many share a program
 EASE, HARDEN = 0.2, 5.0  # of the damping, after a step that was taken and one that was not
 
 
@@ -81,104 +80,81 @@ class _Carry:
     """Candidates, best first, as they were at the latest rung."""
 
 
-@partial(jax.jit, static_argnames=("problem", "rounds", "steps", "halving"))
-def optimize_newton(
-    problem: Problem,
-    scene: Scene,
-    initial: Unknowns,
-    neighbors: Neighbors,
-    weights: Weights,
-    *,
-    rounds: int,
-    steps: int,
-    halving: tuple[Rung, ...] = (),
-) -> Solution:
-    """As `optimize`, by `rounds` rounds of `steps` Levenberg-Marquardt steps; leading axis K.
-
-    halving: after which rounds how many candidates go on (`solver.halving`). Who stops keeps its
-    best poses, and the code STOPPED_EARLY.
-    Terms read a `PosedScene`; the history has an entry for the start and for every step, NaN for
-    the steps a candidate did not take.
-    """
-    given = SolverInputs(scene, initial, neighbors, weights)
-    return whole(Newton(problem, rounds, steps, halving), given)
-
-
 @flax.struct.dataclass
-class Newton:
-    """`optimize_newton` as items of work (`solver.resumable`): one is a round of some candidates.
+class LevenbergMarquardt:
+    """Second order, for object poses: `rounds` rounds of `steps` steps.
 
-    The work list walks through lanes of a ranking, so that rounds of all candidates and of the last
-    ones are the same compiled code.
+    The history has an entry for the start and for every step, NaN for the steps a candidate did not
+    take. The work list goes through lanes of a ranking, so that rounds of all candidates and of the
+    last ones are the same compiled code.
     """
 
-    problem: Problem = flax.struct.field(pytree_node=False)
-    rounds: int | Int[Array, ""]
-    steps: int = flax.struct.field(pytree_node=False)
+    rounds: int | np.int32 | Int[Array, ""] = 12
+    steps: int = flax.struct.field(pytree_node=False, default=3)
     halving: tuple[Rung, ...] = flax.struct.field(pytree_node=False, default=())
-    room: int | None = flax.struct.field(pytree_node=False, default=None)
-    """Rounds that the history has room for; None: `rounds`, which then is no traced number."""
+    """After which rounds how many candidates go on (`solver.halving`). Who stops keeps its best poses,
+    and the code STOPPED_EARLY."""
+    capacity: int | None = flax.struct.field(pytree_node=False, default=None)
+    """Rounds that the history has space for; see `Solver.with_capacity`."""
     work: WorkList | None = None
-    """None: what `rounds` and `halving` say."""
+    """What `rounds` and `halving` say, once the capacity is known."""
 
-    def _work(self, given: SolverInputs) -> WorkList:
-        if self.work is not None:
-            return self.work
+    def _work(self, inputs: SolverInputs) -> WorkList:
         assert isinstance(self.rounds, int)
-        return work_list(given.initial.translation.shape[0], self.rounds, self.halving)
+        return work_list(inputs.candidate_count, self.rounds, self.halving)
 
-    def items(self, given: SolverInputs) -> int:
-        return len(self._work(given).rounds)
+    def round_count(self, inputs: SolverInputs) -> int:
+        return len(self._work(inputs).rounds)
 
-    def with_room(self, given: SolverInputs) -> "Newton":
+    def with_capacity(self, inputs: SolverInputs, *, shared: bool) -> "LevenbergMarquardt":
         assert isinstance(self.rounds, int)
-        count, work = given.initial.translation.shape[0], self._work(given)
-        room = room_for(self.rounds, ROOM)
-        work = work.padded(room * -(-count // work.ranks.shape[1]))
-        return replace(self, rounds=np.int32(self.rounds), halving=(), room=room, work=work)
-
-    def cut(self, solution: Solution) -> Solution:
-        history = jax.device_get(solution.history)[:, : 1 + self.rounds * self.steps]
-        return replace(solution, history=jnp.asarray(history))
-
-    def begin(self, given: SolverInputs) -> _Carry:
-        terms, count = self.problem.terms, given.initial.translation.shape[0]
-        room = self.rounds if self.room is None else self.room
-        return _Carry(
-            jax.vmap(partial(_first_state, len(terms)))(given.initial),
-            given.neighbors,
-            jnp.full((count, room, self.steps + 1, len(terms)), jnp.nan),
-            jnp.arange(count),
+        work, capacity = self._work(inputs), self.rounds
+        if shared:
+            capacity = shared_capacity(self.rounds, CAPACITY)
+        lanes = work.ranks.shape[1]
+        items = capacity * -(-inputs.candidate_count // lanes) if shared else len(work.rounds)
+        return LevenbergMarquardt(
+            np.int32(self.rounds), self.steps, (), capacity, work.padded(items)
         )
 
-    def advance(self, given: SolverInputs, carry: _Carry, index: Any) -> _Carry:
-        work, state = self._work(given), carry.state
+    def init(self, inputs: SolverInputs) -> _Carry:
+        count, candidates = len(inputs.problem.terms), inputs.candidate_count
+        assert self.capacity is not None
+        return _Carry(
+            jax.vmap(partial(_first_state, count))(inputs.initial),
+            inputs.neighbors,
+            jnp.full((candidates, self.capacity, self.steps + 1, count), jnp.nan),
+            jnp.arange(candidates),
+        )
+
+    def step(self, inputs: SolverInputs, carry: _Carry, index: Any) -> _Carry:
+        work, state = self.work, carry.state
+        assert work is not None
         columns = work.ranks, work.rounds, work.is_new_rung
         rank, round_index, is_new_rung = (jnp.asarray(x)[index] for x in columns)
         rank_now = jnp.argsort(jnp.where(state.finite, state.best_loss, jnp.inf))
         ranking = jnp.where(is_new_rung, rank_now, carry.ranking)
         chosen = ranking[rank]
         mine = jax.tree.map(lambda x: x[chosen], (state, carry.neighbors))
-        one_round = partial(
-            _one_round, self.problem, given.scene, given.weights, self.rounds, self.steps
-        )
-        now, reports = jax.vmap(one_round, in_axes=(0, None))(mine, round_index)
+        one_round = jax.vmap(partial(_one_round, self, inputs), in_axes=(0, None))
+        now, reports = one_round(mine, round_index)
         state, neighbors = jax.tree.map(
             lambda x, now: x.at[chosen].set(now), (state, carry.neighbors), now
         )
         history = carry.history.at[chosen, round_index].set(reports)
         return _Carry(state, neighbors, history, ranking)
 
-    def finish(self, given: SolverInputs, carry: _Carry) -> Solution:
-        terms, state, history = self.problem.terms, carry.state, carry.history
-        count = history.shape[0]
+    def finish(self, inputs: SolverInputs, carry: _Carry) -> Solution:
+        terms, state, history = inputs.problem.terms, carry.state, carry.history
+        count, length = history.shape[0], 1 + self.rounds * self.steps
+        assert self.work is not None
         history = jnp.concatenate(
             [history[:, 0, :1], history[:, :, 1:].reshape(count, -1, len(terms))], 1
         )
-        losses = final_total(terms, history, given.weights)
+        losses = final_total(terms, history, inputs.weights)
         code = jax.vmap(result_code, in_axes=(0, 0, 0, None))
-        codes = code(state.best_loss, state.finite, losses, 1 + self.rounds * self.steps)
-        is_behind = jnp.arange(count) >= self._work(given).finalists
+        codes = code(state.best_loss, state.finite, losses, length)
+        is_behind = jnp.arange(count) >= self.work.finalists
         stopped = jnp.zeros(count, bool).at[carry.ranking].set(is_behind)
         codes = jnp.where(stopped & state.finite, ResultCode.STOPPED_EARLY.value, codes)
         return Solution(
@@ -188,6 +164,7 @@ class Newton:
             reports=state.best_report,
             codes=codes,
             history=history,
+            history_length=jnp.asarray(length),
         )
 
 
@@ -203,14 +180,15 @@ def _first_state(term_count: int, initial: Unknowns) -> _State:
     )
 
 
-def _one_round(problem, scene, weights, rounds, steps, carry, index):
-    """`steps` steps of one candidate under the weights of round `index`; reports (steps + 1, n)."""
-    terms = problem.terms
+def _one_round(solver: LevenbergMarquardt, inputs: SolverInputs, carry: Any, index: Any):
+    """The steps of one candidate under the weights of round `index`; reports (steps + 1, n)."""
+    problem, scene, weights = inputs.problem, inputs.scene, inputs.weights
+    terms, rounds = problem.terms, solver.rounds
     state, neighbors = carry
     poses = state.poses
     progress = progress_of(index, rounds)
 
-    def look(poses: _Poses) -> _Local:
+    def evaluated(poses: _Poses) -> _Local:
         def loss_of(poses: _Poses):
             posed = PosedScene(scene, poses.rotations, poses.translations, neighbors)
             return evaluate(terms, posed, weights, progress)
@@ -222,11 +200,11 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
         return _Local(total, report, gradient)
 
     def step(carry, index):
-        # The first step of a round has no gradient yet: it stays where it is and looks around. One
-        # look in the program instead of two halves its compile time.
+        # The first step of a round has no gradient yet: it stays where it is and evaluates. One
+        # evaluation in the program instead of two halves its compile time.
         state, here = carry
         proposal = _move(state.poses, banded_step(curvature, here.gradient, state.damping))
-        there = look(proposal)
+        there = evaluated(proposal)
         finite = jnp.isfinite(there.total) & all_finite(there.gradient)
         taken = finite & (there.total < here.total)
         damping = state.damping * jnp.where(taken, EASE, HARDEN)
@@ -251,7 +229,7 @@ def _one_round(problem, scene, weights, rounds, steps, carry, index):
         jnp.full((len(terms),), jnp.nan),
         jnp.zeros((*poses.translations.shape[:2], 6)),
     )
-    (state, _), reports = jax.lax.scan(step, (state, nowhere), jnp.arange(steps + 1))
+    (state, _), reports = jax.lax.scan(step, (state, nowhere), jnp.arange(solver.steps + 1))
     return (state, neighbors), reports
 
 
@@ -293,13 +271,13 @@ def banded_step(
 ) -> Float[Array, "O T 6"]:
     """The damped Newton step, cut to the region where the linearisation means something."""
     main, to_next, to_second = curvature
-    own = jnp.diagonal(main, axis1=-2, axis2=-1)
+    diagonals = jnp.diagonal(main, axis1=-2, axis2=-1)
     # Relative to each parameter's own curvature; what has none is held by a share of the others',
     # and, where no term knows its curvature, by the gradient: a damping of 10 then moves 0.1.
-    most = jnp.max(own, axis=(1, 2), keepdims=True)
+    most = jnp.max(diagonals, axis=(1, 2), keepdims=True)
     steepest = jnp.max(jnp.abs(gradient), axis=(1, 2), keepdims=True)
     floor = 1e-3 * most + steepest + 1e-12
-    extra = damping * (own + floor) + 1e-6 * floor
+    extra = damping * (diagonals + floor) + 1e-6 * floor
     diagonal = main + extra[..., None] * jnp.eye(6)
     twist = -jax.vmap(solve_banded)(diagonal, to_next, to_second, gradient)
     size = jnp.stack(

@@ -17,8 +17,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
-from hoijax.solver.adam import Solution
 from hoijax.solver.batch import AXIS, BatchSolver, Job
+from hoijax.solver.problem import Solution
 
 Shapes = tuple[tuple[tuple[int, ...], str], ...]
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hoijax.losses.term import Weights, scale_arguments
-from hoijax.solver.adam import Problem
+from hoijax.solver.problem import Problem
 
 
 @jax.jit(static_argnums=0)

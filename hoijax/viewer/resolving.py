@@ -19,10 +19,10 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.losses.term import LossTerm, Weights
 from hoijax.methods.base import Method, Prepared, method_named
+from hoijax.methods.running import run_pass
 from hoijax.results.result import Result
 from hoijax.scene.objects import Scene
 from hoijax.solver.per_frame import frame_terms
-from hoijax.solver.resumable import in_segments
 from hoijax.viewer.motion import edge_groups, edge_labels
 
 REACH = 3
@@ -67,7 +67,7 @@ class Resolver:
 
     def final_weights(self) -> Float[ndarray, " n"]:
         """Those of the last pass at its end."""
-        weights = self.step.numbers(self.numbers).weights
+        weights = self.step.weights(self.numbers.weights)
         return np.array([float(weights[term.name][1]) for term in self.terms], np.float32)
 
     def edited_weights(self, edits: Edits) -> dict[str, tuple[float, float]]:
@@ -82,9 +82,7 @@ class Resolver:
         """All candidates of `result` from where they stand, under the edits."""
         prepared = self._edited(with_key_poses(result, edits), edits)
         numbers = self.method.numbers(self.settings, self.terms, self.edited_weights(edits))
-        solution = in_segments(
-            self.step.stepper_of(self.terms, prepared.initial), self.step.inputs(prepared, numbers)
-        )
+        _, solution = run_pass(dataclasses.replace(self.step, before=None), prepared, None, numbers)
         solved = self.method.result(prepared, solution)
         return dataclasses.replace(solved, contact=result.contact, run=result.run)
 
@@ -223,7 +221,7 @@ def final_weights(result: Result) -> Float[ndarray, " n"]:
         method, settings = method_of(result), settings_of(result)
         terms = [term for term in method.terms(settings) if term.name in result.term_names]
         numbers = method.numbers(settings, terms, weights_of(result))
-        known = method.passes(settings)[-1].numbers(numbers).weights
+        known = method.passes(settings)[-1].weights(numbers.weights)
     return np.array(
         [float(known[name][1]) if name in known else 1.0 for name in result.term_names], np.float32
     )

@@ -13,7 +13,7 @@ from hoijax.methods.anchor_motion.terms import anchor_table
 from hoijax.methods.base import Lap, Method, Pass, Prepared
 from hoijax.results.result import Result
 from hoijax.settings import STARTS, AnchorSettings, check_body_start
-from hoijax.solver.adam import Solution
+from hoijax.solver.problem import Solution
 
 PRESETS: Mapping[str, AnchorSettings] = {"default": AnchorSettings()}
 

@@ -12,7 +12,7 @@ from hoijax.methods.base import Prepared
 from hoijax.results.result import Result
 from hoijax.scene.build_interaction import BodyMotions, StaticScene
 from hoijax.scene.interaction import AnchorScene, AnchorUnknowns, local_rotations, object_unknowns
-from hoijax.solver.adam import Solution
+from hoijax.solver.problem import Solution
 
 STILLS = 8
 

@@ -9,7 +9,6 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -48,7 +47,7 @@ from hoijax.methods.anchor_motion.terms import (
     anchor_problem,
     anchor_table,
 )
-from hoijax.methods.base import Lap, Pass, Prepared
+from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.progress import Log, silent
 from hoijax.scene.build_images import with_colors, with_depth
 from hoijax.scene.build_interaction import (
@@ -71,9 +70,10 @@ from hoijax.scene.interaction import (
 )
 from hoijax.scene.objects import Scene
 from hoijax.settings import AnchorSettings
-from hoijax.solver.adam import Adam, Problem, Solution
+from hoijax.solver.adam import Adam
 from hoijax.solver.neighbor_lists import empty_neighbors
-from hoijax.solver.resumable import Stepper
+from hoijax.solver.problem import Solution
+from hoijax.solver.resumable import Solver
 
 
 @dataclass(frozen=True)
@@ -155,24 +155,18 @@ def table_of(
 def passes(settings: AnchorSettings) -> tuple[Pass, ...]:
     """Tracking, in which penetration waits and contact is gentle; then with the contact keypoints."""
 
-    def adam(steps: int, problem: Problem, count: int) -> Stepper:
-        return Adam(problem, steps, settings.refresh_every)
+    def track(rates: Rates, count: int) -> Solver:
+        doubled = 2.0 * rates["learning_rate"]
+        last = rates["final_learning_rate"]
+        return Adam(settings.track_steps, settings.refresh_every, doubled, last)
 
-    track = Pass(
-        "track",
-        anchor_problem,
-        partial(adam, settings.track_steps),
-        without=(*PENETRATION_TERMS, *PLANT_TERMS),
-        rate=2.0,
+    def anchor(rates: Rates, count: int) -> Solver:
+        return Adam(settings.steps, settings.refresh_every, **rates)
+
+    return (
+        Pass("track", anchor_problem, track, without=(*PENETRATION_TERMS, *PLANT_TERMS)),
+        Pass("anchor", anchor_problem, anchor, without=TRACKING_TERMS, before=after_tracking),
     )
-    anchor = Pass(
-        "anchor",
-        anchor_problem,
-        partial(adam, settings.steps),
-        without=TRACKING_TERMS,
-        before=after_tracking,
-    )
-    return track, anchor
 
 
 def after_tracking(prepared: Prepared, tracked: Solution, log: Log = silent) -> Prepared:

@@ -34,8 +34,8 @@ from hoijax.scene.interaction import (
     object_unknowns,
     pose_anchor,
 )
-from hoijax.solver.adam import Problem
 from hoijax.solver.neighbor_lists import refresh_vertices
+from hoijax.solver.problem import Problem
 
 ACTIVE_SAMPLES = 48
 CANDIDATE_SAMPLES = 384

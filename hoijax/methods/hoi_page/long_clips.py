@@ -29,7 +29,7 @@ from hoijax.initialization.starts import (
     with_proposed_yaws,
 )
 from hoijax.losses.term import LossTerm, default_weights, final_total
-from hoijax.methods.base import Numbers, Overrides, Prepared
+from hoijax.methods.base import RATES, Numbers, Overrides, Prepared
 from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.methods.hoi_page.stages import (
     Evidence,
@@ -56,8 +56,8 @@ from hoijax.progress import Log, Stopwatch, counted, silent
 from hoijax.results.result import Result
 from hoijax.scene.objects import Scene
 from hoijax.settings import SearchSettings
-from hoijax.solver.adam import Schedule, Solution
 from hoijax.solver.per_frame import frame_terms
+from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Watch
 
 
@@ -167,8 +167,8 @@ def descend_windows(
     Losses are those of the joined trajectories. Histories are means over windows.
     """
     step, table = optimize_pass(settings), prepared.terms
-    rates = (settings.learning_rate, settings.final_learning_rate)
-    numbers = Numbers(default_weights(table, weights), Schedule(*map(jnp.asarray, rates)))
+    rates = {name: getattr(settings, name) for name in RATES}
+    numbers = Numbers(default_weights(table, weights), rates)
     track = Poses.of(prepared.initial)
     poses: Poses | None = None
     found: list[Solution] = []

@@ -8,7 +8,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import RATES, Lap, Method, Overrides, Pass, Prepared
+from hoijax.methods.base import Lap, Method, Overrides, Pass, Prepared, Rates
 from hoijax.methods.hoi_page.long_clips import check_windows, solve_long_bundle
 from hoijax.methods.hoi_page.settings import PRESETS, STEPS, HoiPageSettings
 from hoijax.methods.hoi_page.stages import (
@@ -28,7 +28,7 @@ from hoijax.methods.reopened import centered_poses, contact_states_of
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.settings import STARTS
-from hoijax.solver.adam import Solution
+from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Watch
 
 
@@ -70,8 +70,8 @@ class HoiPage(Method[HoiPageSettings]):
     def result(self, prepared: Prepared, solution: Solution) -> Result:
         return to_result(prepared, solution)
 
-    def rates(self, settings: HoiPageSettings) -> tuple[str, ...]:
-        return RATES if settings.optimizer == "adam" else ()
+    def rates(self, settings: HoiPageSettings) -> Rates:
+        return super().rates(settings) if settings.optimizer == "adam" else {}
 
     def window(self, bundle: Bundle, settings: HoiPageSettings, asked: int | None, log: Log) -> int:
         return chosen_window(bundle, settings, asked, log)

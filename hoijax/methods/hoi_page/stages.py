@@ -18,18 +18,19 @@ from hoijax.initialization.align_observations import align
 from hoijax.initialization.contact_states import always_touching, contact_states
 from hoijax.initialization.starts import Starts, find_starts
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Lap, Pass, Prepared
+from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.methods.hoi_page.settings import HoiPageSettings
-from hoijax.methods.hoi_page.terms import TERMS, curved_problem, object_problem
+from hoijax.methods.hoi_page.terms import TERMS, object_problem
 from hoijax.progress import silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
 from hoijax.scene.objects import Neighbors, Scene
-from hoijax.solver.adam import Adam, Problem, Solution
+from hoijax.solver.adam import Adam
 from hoijax.solver.halving import halving_rungs
-from hoijax.solver.levenberg_marquardt import Newton
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import empty_neighbors
-from hoijax.solver.resumable import Stepper
+from hoijax.solver.problem import Solution
+from hoijax.solver.resumable import Solver
 
 
 @dataclass(frozen=True)
@@ -106,18 +107,16 @@ def first_neighbors(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbo
 def optimize_pass(settings: HoiPageSettings) -> Pass:
     """Stage c: the joint optimization of all K candidates, by the optimizer that the settings choose."""
 
-    def adam(problem: Problem, count: int) -> Stepper:
-        return Adam(problem, settings.steps, settings.refresh_every)
+    def adam(rates: Rates, count: int) -> Solver:
+        return Adam(settings.steps, settings.refresh_every, **rates)
 
-    def newton(problem: Problem, count: int) -> Stepper:
+    def newton(rates: Rates, count: int) -> Solver:
         rounds = max(settings.steps // settings.round_steps, 1)
         steps = min(settings.round_steps, settings.steps)
         rungs = halving_rungs(count, rounds) if settings.halving else ()
-        return Newton(problem, rounds, steps, rungs)
+        return LevenbergMarquardt(rounds, steps, rungs)
 
-    if settings.optimizer == "adam":
-        return Pass("optimize", object_problem, adam)
-    return Pass("optimize", curved_problem, newton)
+    return Pass("optimize", object_problem, adam if settings.optimizer == "adam" else newton)
 
 
 def to_result(prepared: Prepared, solution: Solution) -> Result:

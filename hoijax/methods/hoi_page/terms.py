@@ -24,8 +24,8 @@ from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm
 from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.scene.objects import pose_scene
-from hoijax.solver.adam import Problem
 from hoijax.solver.neighbor_lists import refresh_all, refresh_bodies
+from hoijax.solver.problem import Problem
 
 PUBLISHED_TERMS = (
     LossTerm.constant("object_points", object_points, 1e3, scale=ROBUST_RHO),
@@ -58,9 +58,5 @@ TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
 def object_problem(terms: Sequence[LossTerm]) -> Problem:
     """Object poses under the given terms, for `optimize`."""
     reads_pixels = any(term.reads_pixel_neighbors for term in terms)
-    return Problem(tuple(terms), pose_scene, refresh_all if reads_pixels else refresh_bodies)
-
-
-def curved_problem(terms: Sequence[LossTerm]) -> Problem:
-    """The same with the curvature that is known for each term, for Newton steps."""
-    return object_problem(with_curvature(terms))
+    refresh = refresh_all if reads_pixels else refresh_bodies
+    return Problem(with_curvature(terms), pose_scene, refresh)
