@@ -8,7 +8,6 @@ contestant descends from the same candidates with the same terms. Times are of t
 runs, in one process, so that ratios mean something on a shared machine.
 """
 
-import dataclasses
 import json
 import tempfile
 import time
@@ -28,10 +27,12 @@ from rich.table import Table
 
 from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle, GroundTruth, read_bundle, read_ground_truth
-from hoijax.methods.hoi_page import method as hoi_page
+from hoijax.methods.base import Prepared
+from hoijax.methods.hoi_page.method import METHOD
+from hoijax.methods.running import run_pass
+from hoijax.progress import silent
 from hoijax.results.evaluation import Evaluator
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
-from hoijax.settings import preset_settings, with_optimizer
 from hoijax.solver.problem import Solution
 
 SAME = 1.01
@@ -62,21 +63,25 @@ class Options:
 def compare(path: Path, contestants: tuple[str, ...]) -> list[dict[str, Any]]:
     """Rows of one scene."""
     bundle, ground_truth = read_bundle(path), read_ground_truth(path)
-    settings = preset_settings("default")
-    staged = hoi_page.stage(bundle, settings)
+    settings = METHOD.settings()
+    prepared = METHOD.prepare(bundle, settings, (), silent)
     rows = []
-    table = hoi_page.TERMS["default"]
     for contestant in contestants:
         name, steps, *halving = contestant.split(":")
         if name == "lbfgs":
-            solve = partial(descend_lbfgs, staged, table, int(steps))
+            solve = partial(descend_lbfgs, prepared, int(steps))
         else:
-            chosen = with_optimizer(settings, name)
-            chosen = dataclasses.replace(chosen, steps=int(steps), halving=bool(halving))
-            given = staged.scene, staged.starts, staged.states, table, chosen
-            solve = partial(hoi_page.descend, *given)
-        rows.append(run(path.name, contestant, bundle, ground_truth, staged, solve))
+            chosen = METHOD.settings(optimizer=name, steps=int(steps), halving=bool(halving))
+            numbers = METHOD.numbers(chosen, prepared.terms)
+            solve = partial(solution_of, METHOD.passes(chosen)[0], prepared, numbers)
+        rows.append(run(path.name, contestant, bundle, ground_truth, prepared, solve))
     return rows
+
+
+def solution_of(*given: Any) -> Solution:
+    """Of the only pass."""
+    step, prepared, numbers = given
+    return run_pass(step, prepared, None, numbers)[1]
 
 
 def run(
@@ -84,16 +89,16 @@ def run(
     contestant: str,
     bundle: Bundle,
     ground_truth: GroundTruth,
-    staged: hoi_page.Staged,
+    prepared: Prepared,
     solve: Callable[[], Solution],
 ) -> dict[str, Any]:
     """One contestant on one staged scene."""
-    table, seconds = hoi_page.TERMS["default"], 0.0
+    seconds = 0.0
     for _ in range(2):
         begun = time.perf_counter()
         solution = solve()
         seconds = time.perf_counter() - begun
-    result = hoi_page.to_result(bundle, staged, solution, table, {})
+    result = METHOD.result(prepared, solution)
     evaluator = Evaluator(result, load_body(bundle.body), ground_truth)
     measured = [evaluator.measure(k) for k in range(len(result.losses))]
     winner = measured[result.winner]

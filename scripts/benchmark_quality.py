@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from hoijax.methods.anchor_motion.options import AnchorOptions
 from occluded_scenes import occluded_scene
 from omomo_to_bundle import Options as CaptureOptions
 from omomo_to_bundle import convert
@@ -163,12 +162,12 @@ def measure_anchor(path: Path, variant: str, options: Options, results: Path) ->
     and has nothing to follow but contact.
     """
     begun = time.perf_counter()
-    choices = AnchorOptions(body_start=options.body_start)
+    choices = {"body_start": options.body_start}
     if variant == "without body keypoints":
-        choices = AnchorOptions(static=results / f"{path.name}-whole", body_start="static")
+        choices = {"static": results / f"{path.name}-whole", "body_start": "static"}
     weights = dict.fromkeys(ANCHOR_ABLATIONS[variant], 0.0)
     result = hoijax.solve(
-        path, method="anchor-motion", inits=options.inits, weights=weights, anchor=choices
+        path, method="anchor-motion", inits=options.inits, weights=weights, **choices
     )
     seconds = time.perf_counter() - begun
     kept = results / f"{path.name}-{variant.replace(' ', '-')}"

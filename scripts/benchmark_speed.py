@@ -209,15 +209,15 @@ def measure_alone(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def time_stages(path: str, inits: int) -> dict[str, dict[str, float]]:
     """Seconds of every stage of a published-preset solve of a bundle, cold and warm."""
-    from dataclasses import replace
-
     from hoijax.bundle.write import read_bundle
-    from hoijax.methods.hoi_page.method import solve_bundle
-    from hoijax.settings import preset_settings
+    from hoijax.methods.hoi_page.method import METHOD
+    from hoijax.methods.running import solve_bundle
 
-    settings = replace(preset_settings("hoi-page"), inits=inits)
+    settings = METHOD.settings("hoi-page", inits=inits)
     bundle = read_bundle(path)
-    return {run: dict(solve_bundle(bundle, settings).run["seconds"]) for run in ("cold", "warm")}
+    return {
+        run: dict(solve_bundle(METHOD, bundle, settings).run["seconds"]) for run in ("cold", "warm")
+    }
 
 
 def summarize(rows: list[dict[str, Any]], alone: dict[str, Any]) -> dict[str, Any]:
