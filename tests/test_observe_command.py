@@ -15,8 +15,9 @@ from small_scene import run
 
 from hoijax.bundle.write import check_bundle, read_bundle
 from hoijax.errors import UserError
+from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.results.result import load_result
-from hoijax.settings import AlignmentSettings, HoiPageSettings, SearchSettings
+from hoijax.settings import AlignmentSettings, SearchSettings
 from priors.models import doctor
 from priors.models.catalog import CHOICES, DEFAULTS
 from priors.models.registry import ModelChoices, RegisteredModels

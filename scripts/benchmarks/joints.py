@@ -1,7 +1,7 @@
 """Joint values of the shipped objects with joints, solved by anchor motion, against the truth.
 
-    python scripts/benchmark_joints.py --json docs/results/joints.json
-    python scripts/benchmark_joints.py --objects chest laptop --seeds 1
+    python -m scripts.benchmarks.joints --json docs/results/joints.json
+    python -m scripts.benchmarks.joints --objects chest laptop --seeds 1
 
 Made scenes: a person acts with the root link while the joint moves by itself. A frame counts as right within
 10 degrees, or within a tenth of the travel where a joint slides. "start" is where the search puts the joint,

@@ -1,15 +1,15 @@
 """Seconds per optimization step: hoijax beside PyTorch, on the published problem size.
 
-    python scripts/benchmark_speed.py --json out/speed.json
-    python scripts/benchmark_speed.py --quick --baseline grids
-    python scripts/benchmark_speed.py --method anchor-motion --json out/speed_anchor_motion.json
+    python -m scripts.benchmarks.speed --json out/speed.json
+    python -m scripts.benchmarks.speed --quick --baseline grids
+    python -m scripts.benchmarks.speed --method anchor-motion --json out/speed_anchor_motion.json
 
 One step moves all K initializations once. The contestants take turns in one process, round after round, so
 that a busy machine slows all of them alike; read the ratios, not the seconds. Compilation is timed apart,
 with the persistent cache off. Import time and peak memory come from a process that runs hoijax alone.
 
-Contestants: `hoijax`; `torch published` (scripts/torch_baseline.py, the style of research code);
-`torch grids` (scripts/torch_grids.py, optimized, distance grids, batched) and `torch grids, lists` (the same
+Contestants: `hoijax`; `torch published` (scripts/baselines/torch_published.py, the style of research code);
+`torch grids` (scripts/baselines/torch_grids.py, optimized, distance grids, batched) and `torch grids, lists` (the same
 with hoijax's neighbor lists: only the implementation differs).
 """
 
@@ -32,8 +32,6 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 REFRESH_EVERY = 20
 PUBLISHED_STEPS = 600
@@ -130,11 +128,11 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
 def torch_contestants(problem: Any, arguments: argparse.Namespace) -> list[Contestant]:
     """The PyTorch fits asked for, each warmed up by one step."""
     import torch
-    from torch_baseline import PublishedFit
-    from torch_grids import GridFit
-    from torch_problem import TorchProblem, default_device
 
     from hoijax.methods.hoi_page.terms import PUBLISHED_TERMS
+    from scripts.baselines.torch_grids import GridFit
+    from scripts.baselines.torch_problem import TorchProblem, default_device
+    from scripts.baselines.torch_published import PublishedFit
 
     device = default_device()
     tensors = TorchProblem.from_scene(problem.scene, device)
@@ -181,7 +179,8 @@ def run_alone(arguments: argparse.Namespace) -> None:
 
     method_imported = time.perf_counter() - begin
     import jax
-    from speed_problem import ProblemSize, build_problem
+
+    from scripts.benchmarks.speed_problem import ProblemSize, build_problem
 
     problem = build_problem(ProblemSize(inits=arguments.inits))
     contestant = hoijax_contestant(problem, arguments.steps)
@@ -201,7 +200,14 @@ def run_alone(arguments: argparse.Namespace) -> None:
 
 
 def measure_alone(arguments: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--alone", "--inits", str(arguments.inits)]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.benchmarks.speed",
+        "--alone",
+        "--inits",
+        str(arguments.inits),
+    ]
     command += ["--steps", str(arguments.steps)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -295,12 +301,12 @@ def main() -> None:
         run_alone(arguments)
         return
     if arguments.method == "anchor-motion":
-        import benchmark_anchor_speed as anchor
+        from scripts.benchmarks import anchor_speed as anchor
 
         anchor.main(anchor.Options(json=arguments.json))
         return
     alone = measure_alone(arguments)
-    from speed_problem import ProblemSize, build_problem
+    from scripts.benchmarks.speed_problem import ProblemSize, build_problem
 
     problem = build_problem(ProblemSize(inits=arguments.inits))
     contestants = [hoijax_contestant(problem, arguments.steps)]

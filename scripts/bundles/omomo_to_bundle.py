@@ -1,6 +1,6 @@
 """Turn a captured OMOMO interaction into an observation bundle with truth.
 
-    python scripts/omomo_to_bundle.py ../shared/data/omomo/sub2_woodchair_006.npz --out bundles/chair
+    python -m scripts.bundles.omomo_to_bundle ../shared/data/omomo/sub2_woodchair_006.npz --out bundles/chair
 
 The free body is posed with the captured motion on the captured bone lengths; body and object are
 rendered by ray casting and degraded by the noise model, so the solver sees what imperfect priors

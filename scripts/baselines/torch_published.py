@@ -16,7 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
-from torch_problem import (
+
+from scripts.baselines.torch_problem import (
     PIXEL_COUNT,
     Edge,
     Schedules,

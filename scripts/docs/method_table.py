@@ -1,6 +1,6 @@
 """Write the tables of docs/method.md from the code: loss terms with their weights, and the settings.
 
-    python scripts/method_table.py
+    python -m scripts.docs.method_table
 
 `tests/test_docs.py` fails when the page no longer says what the code does; run this then.
 """
@@ -15,7 +15,7 @@ from hoijax.losses.term import LossTerm
 from hoijax.methods.hoi_page.settings import PRESETS
 from hoijax.methods.hoi_page.terms import TERMS
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "method.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "method.md"
 
 
 def number(value: float) -> str:

@@ -1,6 +1,6 @@
 """Quality and speed of `hoijax compose` on scenes that are known, with closed-form guidance.
 
-python scripts/benchmark_compose.py [--preset small] [--scenes sit,hold,ride] [--skip-ablation] [--out rows.json]
+python -m scripts.benchmarks.compose [--preset small] [--scenes sit,hold,ride] [--skip-ablation] [--out rows.json]
 For every scene: held-out PSNR of the coarse field, silhouettes of the split, joints and size of the fitted
 body, chamfer of the object, seconds; the ablation (direct distillation into the pose); then rays per second
 of a step against the same field in plain PyTorch.
@@ -28,9 +28,9 @@ from hoijax.composition.method import Composer, Composition, Hooks, Observers
 from hoijax.composition.metrics import mean_of
 from hoijax.composition.output import assemble
 from hoijax.composition.settings import ComposeSettings, compose_preset
-from hoijax.methods.compose_direct import DirectRender, standing_unknowns
 from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.models.composition import CompositionPriors, composition_priors
+from scripts.baselines.compose_direct import DirectRender, standing_unknowns
 
 SCENES = {
     "sit": "a person sitting on a chair",
@@ -94,7 +94,8 @@ def rays_per_second(
 ) -> dict[str, float]:
     """Forward and backward of one picture: ours, and every sample in PyTorch; median of runs in turn."""
     import torch
-    import torch_nerf
+
+    from scripts.baselines import torch_nerf
 
     size, pixels = (settings.size, settings.size), settings.size**2
     K, T = stack_cameras(ring_cameras(settings.orbit, 1, size, (20.0,), first=33.0))

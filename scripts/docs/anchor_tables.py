@@ -1,6 +1,6 @@
 """The tables of docs/anchor-motion.md, written from the rows of the benchmarks.
 
-    python scripts/anchor_tables.py
+    python -m scripts.docs.anchor_tables
 
 reads quality_anchor_motion.json and body_start.json in docs/results and replaces what stands between the
 page's `table` comments.
@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 PAGE = ROOT / "docs" / "anchor-motion.md"
 COLUMNS = (

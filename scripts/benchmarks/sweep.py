@@ -1,6 +1,6 @@
 """How often a sweep compiles: 4 weights x 3 values (81 designs) x 16 candidates x 5 small scenes.
 
-    python scripts/benchmark_sweep.py --save docs/results/sweep.json
+    python -m scripts.benchmarks.sweep --save docs/results/sweep.json
 
 Scenes of two kinds, of few points and steps; a second sweep with other numbers, robust scales among
 them, must compile nothing.

@@ -1,6 +1,6 @@
 """Where a step goes: time of every loss term alone (value with gradient, and curvature), and of the rest.
 
-    python scripts/profile_terms.py --table default --json out/profile.json
+    python -m scripts.benchmarks.profile_terms --table default --json out/profile.json
 
 The problem is that of `benchmark_speed.py`: 49 frames, K candidates, 1,024 points, 10k vertices. A
 term alone cannot share work with others, so the sum of the rows is more than the whole. Bytes and
@@ -26,7 +26,6 @@ import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
-from speed_problem import ProblemSize, build_problem
 
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.term import default_weights, evaluate, reduce_term, weights_at
@@ -36,6 +35,7 @@ from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.objects import PosedScene, Scene
 from hoijax.solver.levenberg_marquardt import banded_step, total_curvature
 from hoijax.solver.neighbor_lists import empty_neighbors, refresh_vertices
+from scripts.benchmarks.speed_problem import ProblemSize, build_problem
 
 TURNS = 8
 

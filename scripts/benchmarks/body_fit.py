@@ -1,6 +1,6 @@
 """Mean joint error of `priors.models.body_fit.fit_body` on made scenes: keypoints and point map in, body out.
 
-    python scripts/benchmark_body_fit.py --json out/body_fit.json
+    python -m scripts.benchmarks.body_fit --json out/body_fit.json
 
 The observations are those of `benchmark_quality.py --scenes made`, with the default noise model; the
 fit knows neither the person's size nor the bundle's own body estimate. The error is the mean over
@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import numpy as np
 import tyro
-from benchmark_quality import MADE
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +24,7 @@ from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.models.body_fit import fit_body
+from scripts.benchmarks.quality import MADE
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How good the bodies are that anchor motion starts from: the bundle's, fitted without them, and with them.
 
-    python scripts/benchmark_body_start.py --json docs/results/body_start.json
+    python -m scripts.benchmarks.body_start --json docs/results/body_start.json
 
 Made scenes with keypoints at 3 px noise, 20 % of them missing, and contacts hidden (occluded_scenes.py);
 captured sequences as they are. Mean error of the 22 body joints in millimetres; nothing is aligned. The
@@ -20,8 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from benchmark_quality import Options as Scenes
-from benchmark_quality import captured_bundles, made_bundles
 
 from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle, read_bundle, read_ground_truth
@@ -29,6 +27,8 @@ from hoijax.methods.anchor_motion.body_start import start_bodies
 from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.synthetic.observation_noise import NoiseModel
 from priors.synthetic.rendered_observations import erring_motion
+from scripts.benchmarks.quality import Options as Scenes
+from scripts.benchmarks.quality import captured_bundles, made_bundles
 
 KINDS = ("estimate", "keypoints", "fit")
 POOR_DEGREES, POOR_METERS = 8.0, 0.08

@@ -1,6 +1,6 @@
 """Seconds to pose a body and pull a gradient back through it: hoijax beside the body-models package.
 
-    python scripts/benchmark_body.py --json docs/results/body_speed.json
+    python -m scripts.benchmarks.body --json docs/results/body_speed.json
 
 Forward and backward over a batch of frames of a loss on all vertices and joints, with gradients of pose and
 translation. The SMPL-X file has the real sizes (10,475 vertices, 55 joints, 486 pose correctives) and made
@@ -16,7 +16,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import argparse
 import json
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,8 +24,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-
-sys.path[:0] = [str(Path(__file__).parents[1])]
 
 VERTICES, JOINTS, BETAS, CORRECTIVES = 10475, 55, 20, 486
 Contestants = dict[str, Callable[[], np.ndarray]]

@@ -1,7 +1,7 @@
 """Quality benchmark: solve scenes whose truth the solver never sees, and measure the winner.
 
-    python scripts/benchmark_quality.py --scenes made --json out/quality_made.json
-    python scripts/benchmark_quality.py --scenes omomo --presets default hoi-page
+    python -m scripts.benchmarks.quality --scenes made --json out/quality_made.json
+    python -m scripts.benchmarks.quality --scenes omomo --presets default hoi-page
 
 Made scenes: the eight procedural objects, each with a sentence and two seeds. OMOMO scenes: every
 captured sequence in ../shared/data/omomo (or --data). Errors are medians over frames, modulo the
@@ -17,9 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from occluded_scenes import occluded_scene
-from omomo_to_bundle import Options as CaptureOptions
-from omomo_to_bundle import convert
 from rich.console import Console
 from rich.table import Table
 
@@ -30,6 +27,9 @@ from hoijax.methods.anchor_motion import terms as anchor_terms
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import save_result
 from hoijax.runtime import describe_device, enable_compilation_cache
+from scripts.bundles.occluded_scenes import occluded_scene
+from scripts.bundles.omomo_to_bundle import Options as CaptureOptions
+from scripts.bundles.omomo_to_bundle import convert
 
 MADE = {
     "barbell": "a person lifts a barbell from the ground with both hands",
@@ -80,7 +80,7 @@ class Options:
     keep: Path | None = None
     """anchor-motion: result folders are kept here."""
     presets: tuple[str, ...] = ("default",)
-    data: Path = Path(__file__).resolve().parents[2] / "shared" / "data" / "omomo"
+    data: Path = Path(__file__).resolve().parents[3] / "shared" / "data" / "omomo"
     seeds: int = 2
     """Seeds a made object."""
     quick: bool = False

@@ -1,7 +1,7 @@
 """Steps per second and memory of anchor motion, by candidates K and frames T.
 
-    python scripts/benchmark_speed.py --method anchor-motion --json docs/results/speed_anchor_motion.json
-    python scripts/benchmark_anchor_speed.py --frames 30 60 --inits 1 4 --steps 5
+    python -m scripts.benchmarks.speed --method anchor-motion --json docs/results/speed_anchor_motion.json
+    python -m scripts.benchmarks.anchor_speed --frames 30 60 --inits 1 4 --steps 5
 
 A carried chair, all terms, drawn pictures as by default. Memory is what the compiled program asks for beside
 its inputs (XLA's own count), so a busy machine does not change it; the slopes in frames and in candidates are
