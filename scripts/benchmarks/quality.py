@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -162,7 +163,7 @@ def measure_anchor(path: Path, variant: str, options: Options, results: Path) ->
     and has nothing to follow but contact.
     """
     begun = time.perf_counter()
-    choices = {"body_start": options.body_start}
+    choices: dict[str, Any] = {"body_start": options.body_start}
     if variant == "without body keypoints":
         choices = {"static": results / f"{path.name}-whole", "body_start": "static"}
     weights = dict.fromkeys(ANCHOR_ABLATIONS[variant], 0.0)
