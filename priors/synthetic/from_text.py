@@ -14,7 +14,7 @@ from priors.choreography.choreographer import choreograph
 from priors.language.script import Script, script_from_graph, script_from_text
 from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
-from priors.synthetic.rendered_observations import observe_with_ground_truth
+from priors.synthetic.rendered_observations import RenderedGroundTruth, observe_with_ground_truth
 
 BODY = "anny"
 
@@ -42,17 +42,7 @@ def observe_text(
     graph: a Part Affordance Graph in place of the one the sentence gives.
     """
     noise = noise or NoiseModel()
-    script = make_script(text, assets, graph)
-    scene = choreograph(script, assets, frames=frames, seed=seed)
-    motion = BodyMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
-    truth = rendered_ground_truth(
-        BODY,
-        motion,
-        tuple(assets),
-        scene.Ts_world_object,
-        scene.contact,
-        view=(scene.camera, scene.T_world_camera),
-    )
+    truth, script, fps = scene_of_text(text, assets, graph=graph, frames=frames, seed=seed)
     rendered = observe_with_ground_truth(truth, noise, seed)
     provenance = Provenance(
         model="priors.choreography.choreographer",
@@ -62,7 +52,7 @@ def observe_text(
     )
     bundle = Bundle(
         prompt=text,
-        fps=scene.fps,
+        fps=fps,
         affordance=script.graph,
         assets=tuple(assets),
         bodies=(BODY,) * len(script.graph.people),
@@ -70,3 +60,26 @@ def observe_text(
         provenance={"*": provenance},
     )
     return bundle, rendered.ground_truth
+
+
+def scene_of_text(
+    text: str,
+    assets: Sequence[Asset],
+    *,
+    graph: PartAffordanceGraph | None = None,
+    frames: int = 49,
+    seed: int = 0,
+) -> tuple[RenderedGroundTruth, Script, float]:
+    """(the choreographed scene as it really moves, its script, frames a second)."""
+    script = make_script(text, assets, graph)
+    scene = choreograph(script, assets, frames=frames, seed=seed)
+    motion = BodyMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
+    known = rendered_ground_truth(
+        BODY,
+        motion,
+        tuple(assets),
+        scene.Ts_world_object,
+        scene.contact,
+        view=(scene.camera, scene.T_world_camera),
+    )
+    return known, script, scene.fps

@@ -85,7 +85,7 @@ def observe_with_ground_truth(
     streams = iter(np.random.default_rng(seed).spawn(16))
     people, frames = scene.person_vertices_world.shape[:2]
     objects = len(scene.assets)
-    pictures = _render(scene)
+    pictures = render_scene(scene)
 
     missed = bursts(
         next(streams), (people + objects, frames), noise.missed_share, noise.missed_burst_frames
@@ -103,8 +103,8 @@ def observe_with_ground_truth(
         sample_pixels(usable & (labels == i + 1), count, sample_rng)
         for i, count in enumerate([PERSON_POINT_COUNT] * people + [OBJECT_POINT_COUNT] * objects)
     ]
-    person = _gather(samples[:people], points, parts, PERSON_POINT_COUNT)
-    object_ = _gather(samples[people:], points, parts, OBJECT_POINT_COUNT)
+    person = gather_samples(samples[:people], points, parts, PERSON_POINT_COUNT)
+    object_ = gather_samples(samples[people:], points, parts, OBJECT_POINT_COUNT)
     pixel_counts = np.stack(
         [(labels == i + 1).sum((1, 2)) for i in range(people + objects)]
         or [np.zeros(frames, np.int64)]
@@ -112,7 +112,7 @@ def observe_with_ground_truth(
     detected = pixel_counts[people : people + objects] >= MIN_VISIBLE_PIXELS
     person_detected = pixel_counts[:people] >= MIN_VISIBLE_PIXELS
 
-    keypoints = _keypoints(scene, pictures, noise, next(streams))
+    keypoints = keypoint_observations(scene, pictures, noise, next(streams))
     keypoints[..., 2] *= person_detected[..., None]
     exact = scene.body_rotations, scene.body_translations
     rotations, translations = erring_motion(*exact, noise, next(streams))
@@ -135,7 +135,7 @@ def observe_with_ground_truth(
         body_rest_joints=np.asarray(scene.body_rest_joints, np.float32),
     )
     return RenderedObservations(
-        observations, _ground_truth(scene), _true_alignment(scene.T_world_camera, scale, shift)
+        observations, ground_truth_of(scene), _true_alignment(scene.T_world_camera, scale, shift)
     )
 
 
@@ -152,7 +152,7 @@ def _check(scene: RenderedGroundTruth) -> None:
         raise UserError("a scene holds at most 255 people and objects together")
 
 
-def _render(scene: RenderedGroundTruth) -> _Pictures:
+def render_scene(scene: RenderedGroundTruth) -> _Pictures:
     people, frames = scene.person_vertices_world.shape[:2]
     casts = []
     for t in range(frames):
@@ -195,7 +195,7 @@ def _point_map(
     return scale[:, None, None, None] * points_camera + shift[:, None, None, :]
 
 
-def _gather(
+def gather_samples(
     samples: list[tuple[ndarray, ndarray]], points: ndarray, parts: ndarray, count: int
 ) -> dict[str, ndarray]:
     """Points, pixels, part labels and mask of sampled pixels: (N, T, count, ...)."""
@@ -217,7 +217,7 @@ def _gather(
     }
 
 
-def _keypoints(
+def keypoint_observations(
     scene: RenderedGroundTruth, pictures: _Pictures, noise: NoiseModel, rng: np.random.Generator
 ) -> Float[ndarray, "P T 18 3"]:
     """Pixels and confidence: lower where occluded, zero where dropped or outside the picture."""
@@ -283,7 +283,8 @@ def _true_alignment(
     return (T_world_camera @ T_camera_pointmap).astype(np.float32)
 
 
-def _ground_truth(scene: RenderedGroundTruth) -> GroundTruth:
+def ground_truth_of(scene: RenderedGroundTruth) -> GroundTruth:
+    """What belongs into the bundle's truth.npz."""
     frames = scene.person_vertices_world.shape[1]
     return GroundTruth(
         Ts_world_object=np.asarray(scene.Ts_world_object, np.float32),

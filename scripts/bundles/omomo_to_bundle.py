@@ -29,7 +29,7 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
-from priors.synthetic.rendered_observations import observe_with_ground_truth
+from priors.synthetic.rendered_observations import RenderedGroundTruth, observe_with_ground_truth
 
 WHOLE_OBJECT_PART = "body"
 
@@ -163,8 +163,19 @@ def read_sequence(path: Path) -> dict[str, np.ndarray]:
     return data
 
 
-def convert(options: Options) -> Path:
-    """Write the bundle and return its path."""
+@dataclass(frozen=True)
+class CapturedScene:
+    """A window of a capture as a known scene, with the graph it fulfils."""
+
+    scene: RenderedGroundTruth
+    graph: PartAffordanceGraph
+    caption: str
+    fps: float
+    source: str
+
+
+def captured_scene(options: Options) -> CapturedScene:
+    """The window of a sequence that the options choose. Raises UserError where there is none."""
     data = read_sequence(options.sequence)
     frames = chosen_frames(data["contact_object"], options.frames, options.stride)
     asset = labeled_asset(
@@ -172,7 +183,7 @@ def convert(options: Options) -> Path:
     )
     Ts = compose_rigid(data["object_rotation"][frames], data["object_translation"][frames])
     graph, contact = captured_graph(data, frames, asset, Ts)
-    truth = rendered_ground_truth(
+    scene = rendered_ground_truth(
         "anny",
         captured_motion(data, frames),
         (asset,),
@@ -180,20 +191,26 @@ def convert(options: Options) -> Path:
         contact,
         azimuth_degrees=options.azimuth,
     )
+    fps = float(data["fps"]) / int(frames[1] - frames[0])
+    return CapturedScene(scene, graph, str(data["caption"]), fps, str(data["source"]))
+
+
+def convert(options: Options) -> Path:
+    """Write the bundle and return its path."""
+    captured = captured_scene(options)
     noise = NoiseModel() if options.noise else NoiseModel.none()
-    rendered = observe_with_ground_truth(truth, noise, options.seed)
+    rendered = observe_with_ground_truth(captured.scene, noise, options.seed)
     provenance = Provenance(
         model="priors.synthetic.rendered_observations",
         revision="1",
-        settings={**dataclasses.asdict(noise), "source": str(data["source"])},
+        settings={**dataclasses.asdict(noise), "source": captured.source},
         seed=options.seed,
     )
-    stride = int(frames[1] - frames[0])
     bundle = Bundle(
-        prompt=str(data["caption"]),
-        fps=float(data["fps"]) / stride,
-        affordance=graph,
-        assets=(asset,),
+        prompt=captured.caption,
+        fps=captured.fps,
+        affordance=captured.graph,
+        assets=captured.scene.assets,
         bodies=("anny",),
         observations=rendered.observations,
         provenance={"*": provenance},

@@ -1,0 +1,203 @@
+"""Error budget: how each way in which priors err, at four strengths, moves the answer.
+
+    python -m scripts.benchmarks.robustness --json out/robustness.json
+    python -m scripts.benchmarks.robustness --families all --strengths 1 --only woodchair
+
+Every family of `priors.synthetic.error_families` alone, and all together ("all"), on known scenes whose
+truth the solver never sees: eight synthetic ones and, where ../shared/data/omomo is there, six captured.
+Only `tuned_families()` and the first half of each kind of scene may be looked at when weights are chosen;
+a row says to which half it belongs. Scenes of a length share compiled programs: errors are data.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+import hoijax
+from hoijax.bodies import load_body
+from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bundle.schema import GroundTruth
+from hoijax.bundle.write import Bundle
+from hoijax.results.evaluation import Evaluator
+from hoijax.results.result import Result
+from hoijax.runtime import describe_device, enable_compilation_cache
+from priors.synthetic.erring_observations import erring_bundle
+from priors.synthetic.error_families import FAMILIES, check_families, tuned_families
+from priors.synthetic.from_text import BODY, scene_of_text
+from scripts.benchmarks.quality import MADE
+from scripts.bundles.omomo_to_bundle import Options as CaptureOptions
+from scripts.bundles.omomo_to_bundle import captured_scene
+
+ALL, NONE = "all", "none"
+BODY_JOINTS = 22
+MEASURED = ("translation_cm", "rotation_deg", "adds_cm", "contact_f1@5cm", "mpjpe_mm")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the benchmark."""
+
+    families: tuple[str, ...] = (NONE, *FAMILIES, ALL)
+    """Families of errors, "all" together, "none"."""
+    strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
+    """1: as real priors err."""
+    methods: tuple[str, ...] = ("hoi-page",)
+    data: Path = Path(__file__).resolve().parents[3] / "shared" / "data" / "omomo"
+    frames: int = 49
+    only: tuple[str, ...] = ("",)
+    """Only scenes whose name contains one of these."""
+    json: Path | None = None
+    """Rows and summary; rows that are there already are kept and not measured again."""
+
+
+def known_scenes(options: Options) -> Iterator[tuple[str, bool, dict]]:
+    """(name, whether weights may be chosen on it, arguments of `erring_bundle`) of every scene."""
+    for index, (name, text) in enumerate(MADE.items()):
+        if any(part in name for part in options.only):
+            assets = hoijax.load_objects([name])
+            scene, script, fps = scene_of_text(text, assets, frames=options.frames, seed=0)
+            given = {"graph": script.graph, "prompt": text, "fps": fps, "body": BODY}
+            yield name, index < len(MADE) // 2, {"scene": scene, **given}
+    sequences = sorted(options.data.glob("*.npz"))
+    for index, path in enumerate(sequences):
+        if any(part in path.stem for part in options.only):
+            captured = captured_scene(CaptureOptions(path, Path("-"), frames=options.frames))
+            given = {"graph": captured.graph, "prompt": captured.caption, "fps": captured.fps}
+            tuned = index < len(sequences) // 2
+            yield path.stem, tuned, {"scene": captured.scene, "body": BODY, **given}
+
+
+def strengths_of(family: str, strength: float) -> dict[str, float]:
+    """Strength of every family for a row of the table."""
+    if family == NONE:
+        return {}
+    return dict.fromkeys(FAMILIES if family == ALL else (family,), strength)
+
+
+def against_body(
+    result: Result, ground_truth: GroundTruth, body: SkinnedBody
+) -> tuple[float, float, float]:
+    """(median object error against the body's nearest joint; 95th percentile in the world; MPJPE).
+
+    Centimetres, centimetres, millimetres; of object 0 and person 0. The nearest joint is the true one.
+    """
+    asset, T = result.assets[0], ground_truth.Ts_world_object[0]
+    estimate = result.Ts_world_object[0]
+    center = np.append(asset.center, 1.0)
+    found, true = (estimate @ center)[:, :3], (T @ center)[:, :3]
+    joints = joints_of(
+        body, result.body_rotations, result.body_translations, result.body_rest_joints
+    )
+    g = ground_truth
+    true_joints = joints_of(body, g.body_rotations, g.body_translations, g.body_rest_joints)
+    frames = np.arange(len(true))
+    nearest = np.linalg.norm(true_joints - true[:, None], axis=-1).argmin(axis=1)
+    away = (found - joints[frames, nearest]) - (true - true_joints[frames, nearest])
+    world = np.linalg.norm(found - true, axis=-1)
+    mpjpe = np.linalg.norm(joints - true_joints, axis=-1).mean()
+    relative = float(np.median(np.linalg.norm(away, axis=-1)))
+    return 100.0 * relative, 100.0 * float(np.percentile(world, 95)), 1000.0 * float(mpjpe)
+
+
+def joints_of(
+    body: SkinnedBody, rotations: np.ndarray, translations: np.ndarray, rest: np.ndarray
+) -> np.ndarray:
+    """World joints (T, 22, 3) of person 0."""
+    import jax
+    import jax.numpy as jnp
+
+    shaped = body.shape(jnp.zeros(1)).with_rest_joints(jnp.asarray(rest[0]))
+    pose = jax.vmap(shaped.pose_joints)
+    Ts = pose(jnp.asarray(rotations[0]), jnp.asarray(translations[0]))
+    return np.asarray(Ts)[:, :BODY_JOINTS, :3, 3]
+
+
+def measure(bundle: Bundle, ground_truth: GroundTruth, method: str) -> dict[str, float | bool]:
+    """Solve and measure; object errors modulo the asset's symmetries."""
+    begun = time.perf_counter()
+    result = hoijax.solve(bundle, method=method)
+    seconds = time.perf_counter() - begun
+    body = load_body(bundle.body)
+    evaluator = Evaluator(result, body, ground_truth)
+    rows = [evaluator.measure(k) for k in range(len(result.losses))]
+    winner, best = rows[result.winner], min(row["adds_cm"] for row in rows)
+    relative, world95, mpjpe = against_body(result, ground_truth, body)
+    values: dict[str, float | bool] = {
+        name: round(float(winner[name]), 3) for name in MEASURED if name in winner
+    }
+    return values | {
+        "object_against_body_cm": round(relative, 3),
+        "translation_p95_cm": round(world95, 3),
+        "mpjpe_mm": round(mpjpe, 2),
+        "winner_right": bool(winner["adds_cm"] <= max(1.2 * best, best + 0.5)),
+        "seconds": round(seconds, 1),
+    }
+
+
+def summarize(rows: list[dict]) -> list[dict]:
+    """Medians over scenes by method, family and strength; the half that only reports by itself."""
+    keys = sorted({(r["method"], r["family"], r["strength"], r["tuned"]) for r in rows})
+    names = [n for n in rows[0] if isinstance(rows[0][n], float) and n not in ("strength",)]
+    out = []
+    for method, family, strength, tuned in keys:
+        mine = [
+            r
+            for r in rows
+            if (r["method"], r["family"], r["strength"], r["tuned"])
+            == (method, family, strength, tuned)
+        ]
+        medians = {n: round(float(np.median([r[n] for r in mine])), 3) for n in names}
+        head = {"method": method, "family": family, "strength": strength, "tuned": tuned}
+        share = round(float(np.mean([r["winner_right"] for r in mine])), 3)
+        out.append({**head, "scenes": len(mine), **medians, "winner_right": share})
+    return out
+
+
+def main() -> None:
+    """Command line."""
+    options = tyro.cli(Options, description=__doc__)
+    check_families({name: 1.0 for name in options.families if name not in (ALL, NONE)})
+    console = Console(width=220)
+    enable_compilation_cache()
+    rows: list[dict] = []
+    if options.json and options.json.is_file():
+        rows = json.loads(options.json.read_text())["rows"]
+    done = {(r["method"], r["scene"], r["family"], r["strength"]) for r in rows}
+    for name, tuned_scene, scene in known_scenes(options):
+        for family in options.families:
+            for strength in (0.0,) if family == NONE else options.strengths:
+                wanted = strengths_of(family, strength)
+                bundle, ground_truth = erring_bundle(**scene, strengths=wanted, seed=0)
+                for method in options.methods:
+                    if (method, name, family, strength) in done:
+                        continue
+                    tuned = tuned_scene and family in tuned_families()
+                    head = {"method": method, "scene": name, "family": family}
+                    head |= {"strength": strength, "tuned": tuned}
+                    rows.append(head | measure(bundle, ground_truth, method))
+                    console.print(rows[-1], soft_wrap=True)
+                    _write(options, rows)
+
+
+def _write(options: Options, rows: list[dict]) -> None:
+    if options.json:
+        content = {
+            "device": describe_device(),
+            "date": time.strftime("%Y-%m-%d"),
+            "options": {k: str(v) for k, v in dataclasses.asdict(options).items()},
+            "rows": rows,
+            "summary": summarize(rows),
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
