@@ -18,6 +18,7 @@ from hoijax.bodies.pose_prior import REFERENCE_POSES, limit_excess, pose_energy
 from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.composition.fields.guidance import ViewCameras
 from hoijax.errors import UserError
+from hoijax.geometry.descent import cosine_rate, descend
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.geometry.transforms import transform_points
 
@@ -174,24 +175,17 @@ def _heading(points: Float[np.ndarray, "18 3"]) -> float:
 def _fit(
     person: ShapedBody, seen: Skeletons, starts: MotionUnknowns, *, steps: int, known_scale: bool
 ) -> tuple[MotionUnknowns, Float[Array, " K"]]:
-    adam = optax.scale_by_adam()
-
     def one(start: MotionUnknowns):
         def cost(unknowns: MotionUnknowns, rho: Array) -> Array:
             return _energy(unknowns, start.log_scale, person, seen, rho, known_scale)
 
-        def descend(carry, number):
-            unknowns, moments = carry
-            progress = number / steps
+        def cost_at(unknowns: MotionUnknowns, _: None, index: Array) -> Array:
+            progress = index / steps
             rho = FIRST_RHO * (LAST_RHO / FIRST_RHO) ** jnp.minimum(1.5 * progress, 1.0)
-            slope = jax.grad(cost)(unknowns, rho)
-            with jax.numpy_dtype_promotion("standard"):
-                updates, moments = adam.update(slope, moments)
-            rate = LAST_RATE + (FIRST_RATE - LAST_RATE) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-            return (jax.tree.map(lambda x, u: x - rate * u, unknowns, updates), moments), None
+            return cost(unknowns, rho)
 
-        carry = (start, adam.init(start))  # pyright: ignore[reportArgumentType]
-        (unknowns, _), _ = jax.lax.scan(descend, carry, jnp.arange(steps, dtype=jnp.float32))
+        adam = optax.adam(cosine_rate(FIRST_RATE, LAST_RATE, steps))
+        unknowns, _ = descend(cost_at, start, adam, steps)
         return unknowns, cost(unknowns, jnp.asarray(LAST_RHO))
 
     return jax.vmap(one)(starts)

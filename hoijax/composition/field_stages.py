@@ -24,6 +24,7 @@ from hoijax.composition.fields.guidance import ViewCameras
 from hoijax.composition.fields.volume_rendering import RenderedRays, camera_rays, orientation
 from hoijax.composition.settings import ComposeSettings
 from hoijax.errors import UserError
+from hoijax.geometry.descent import descend
 
 __all__ = ["FieldRender", "MeshLayer", "align_part", "check_field", "render_views", "start_field"]
 
@@ -249,9 +250,11 @@ def _align(coarse, features, occupied, key, *, steps, rate, samples, budget):
     adam = optax.adam(optax.cosine_decay_schedule(rate, steps, 0.1), b2=0.99, eps=1e-12)
     count = features.origins.shape[0]
 
-    def loss(params, index, key):
+    def loss(params, _, number):
+        key_rays, key_loss = jax.random.split(jax.random.fold_in(key, number))
+        index = jax.random.randint(key_rays, (ALIGN_RAYS,), 0, count)
         rays = jax.tree.map(lambda x: x[index], features)
-        key_behind, key_render, key_cells, key_place = jax.random.split(key, 4)
+        key_behind, key_render, key_cells, key_place = jax.random.split(key_loss, 4)
         entity = coarse.replace(params=params)
         behind = jax.random.uniform(key_behind, (index.shape[0], 3))
         wanted = rays.color + (1.0 - rays.opacity)[:, None] * behind
@@ -270,17 +273,7 @@ def _align(coarse, features, occupied, key, *, steps, rate, samples, budget):
         unseen = jnp.mean(-jnp.expm1(-EMPTY_LENGTH * values_at(entity, points).density))
         return jnp.mean((rendered.color - wanted) ** 2) + EMPTY_WEIGHT * unseen
 
-    def descend(carry, number):
-        params, moments = carry
-        key_rays, key_loss = jax.random.split(jax.random.fold_in(key, number))
-        index = jax.random.randint(key_rays, (ALIGN_RAYS,), 0, count)
-        value, slope = jax.value_and_grad(loss)(params, index, key_loss)
-        with jax.numpy_dtype_promotion("standard"):
-            updates, moments = adam.update(slope, moments, params)
-        return (optax.apply_updates(params, updates), moments), value
-
-    start = (coarse.params, adam.init(coarse.params))
-    (params, _), losses = jax.lax.scan(descend, start, jnp.arange(steps))
+    params, losses = descend(loss, coarse.params, adam, steps)
     entity = coarse.replace(params=params)
     # The cells of the coarse field, fewer now: look anew, without the memory of what was there.
     fresh = entity.replace(

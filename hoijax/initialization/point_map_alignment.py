@@ -4,6 +4,7 @@ Unknown per frame: a similarity T_world_pointmap (log scale, 6D rotation, transl
 """
 
 from functools import partial
+from typing import Any
 
 import flax.struct
 import jax
@@ -12,6 +13,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.geometry.camera import project
+from hoijax.geometry.descent import descend
 from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.geometry.safe_math import geman_mcclure, masked_mean
@@ -228,24 +230,19 @@ def align_point_maps(
         matrix_to_rotation_6d(data.Ts_world_camera[:, :3, :3]),
         data.Ts_world_camera[:, :3, 3],
     )
-    adam, rays = optax.scale_by_adam(), _rays(data)
+    rays = _rays(data)
 
-    def refresh(carry, first):
-        matches = _matches(carry[0], data, use_pixels)
+    def loss(similarity: Similarity, matches: _Matches, _: Array) -> Float[Array, ""]:
+        return _loss(similarity, data, rays, matches, weights)
 
-        def step(carry, index):
-            similarity, moments = carry
-            gradient = jax.grad(_loss)(similarity, data, rays, matches, weights)
-            with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
-                updates, moments = adam.update(gradient, moments)
-            rate = learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + jnp.cos(jnp.pi * (index / steps))))
-            moved = jax.tree.map(lambda x, u: x - rate * u, similarity, updates)
-            return (moved, moments), None
+    def rate(index: Any) -> Array:
+        return learning_rate * (0.02 + 0.98 * 0.5 * (1.0 + jnp.cos(jnp.pi * (index / steps))))
 
-        carry, _ = jax.lax.scan(step, carry, first + jnp.arange(refresh_every))
-        return carry, None
-
-    rounds = jnp.arange(max(steps // refresh_every, 1)) * refresh_every
-    moments = adam.init(start)  # pyright: ignore[reportArgumentType]  # any pytree will do
-    (similarity, _), _ = jax.lax.scan(refresh, (start, moments), rounds)
-    return similarity
+    return descend(
+        loss,
+        start,
+        optax.adam(rate),
+        max(steps // refresh_every, 1) * refresh_every,
+        refresh=lambda similarity: _matches(similarity, data, use_pixels),
+        refresh_every=refresh_every,
+    )[0]

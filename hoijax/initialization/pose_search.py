@@ -15,12 +15,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.geometry.bilinear import bilinear_with_gradient
 from hoijax.geometry.camera import NEAR
+from hoijax.geometry.descent import levenberg_marquardt
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
 
 POINT_SIGMA = 0.015  # metres: residuals of this size count as one
 PIXEL_SIGMA = 3.0
 ROBUST = 3.0  # Geman-McClure scale in sigmas
+Pose = tuple[Float[Array, "3 3"], Float[Array, " 3"]]
 MAX_STEP = 0.35  # radians and metres a step may move: keeps a bad linearisation from jumping away
 
 
@@ -110,41 +112,25 @@ def pose_cost(
 def refine_pose(
     thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array, steps: int
 ) -> tuple[Float[Array, "3 3"], Float[Array, " 3"], Float[Array, ""]]:
-    """Levenberg-damped Gauss-Newton from one pose; returns the best pose seen and its cost."""
+    """Levenberg-Marquardt from one pose; returns the best pose seen and its cost."""
 
-    def step(carry, _):
-        rotation, translation, best_rotation, best_translation, best, damping = carry
-        residual, jacobian, weight = residuals(thing, frame, rotation, translation)
+    def normal(pose: Pose):
+        residual, jacobian, weight = residuals(thing, frame, *pose)
         cost, share = robust(residual**2)
-        total = jnp.sum(weight * cost)
-        better = total < best
-        best_rotation = jnp.where(better, rotation, best_rotation)
-        best_translation = jnp.where(better, translation, best_translation)
-        damping = jnp.clip(jnp.where(better, damping * 0.5, damping * 4.0), 1e-3, 1e3)
         scaled = (weight * share)[:, None] * jacobian
-        hessian = scaled.T @ jacobian + damping * jnp.eye(6)
-        move = -jnp.linalg.solve(hessian, scaled.T @ residual)
-        length = jnp.maximum(jnp.linalg.norm(move[:3]), jnp.linalg.norm(move[3:]))
-        move = move * jnp.minimum(1.0, MAX_STEP / jnp.maximum(length, 1e-9))
-        carry = (
-            axis_angle_to_matrix(move[:3]) @ rotation,
-            translation + move[3:],
-            best_rotation,
-            best_translation,
-            jnp.minimum(total, best),
-            damping,
-        )
-        return carry, None
+        return scaled.T @ jacobian, scaled.T @ residual, jnp.sum(weight * cost)
 
-    start = (rotation, translation, rotation, translation, jnp.inf, jnp.asarray(1.0))
-    (rotation, translation, *best, _), _ = jax.lax.scan(step, start, None, length=steps)
-    last = pose_cost(thing, frame, rotation, translation)
-    better = last < best[2]
-    return (
-        jnp.where(better, rotation, best[0]),
-        jnp.where(better, translation, best[1]),
-        jnp.minimum(last, best[2]),
-    )
+    def move(pose: Pose, change: Float[Array, " 6"]) -> Pose:
+        length = jnp.maximum(jnp.linalg.norm(change[:3]), jnp.linalg.norm(change[3:]))
+        change = change * jnp.minimum(1.0, MAX_STEP / jnp.maximum(length, 1e-9))
+        rotation, translation = pose
+        return axis_angle_to_matrix(change[:3]) @ rotation, translation + change[3:]
+
+    start = rotation, translation
+    best_pose, best, last_pose = levenberg_marquardt(normal, move, start, steps)
+    last = pose_cost(thing, frame, *last_pose)
+    chosen = jax.tree.map(lambda a, b: jnp.where(last < best, a, b), last_pose, best_pose)
+    return *chosen, jnp.minimum(last, best)
 
 
 @partial(jax.jit, static_argnames="steps")

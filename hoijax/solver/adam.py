@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from hoijax.geometry.descent import gradient_step
 from hoijax.losses.term import evaluate, final_total
 from hoijax.solver.problem import (
     Solution,
@@ -90,7 +91,7 @@ class Adam:
         def first(initial: Any) -> _State:
             return _State(
                 initial,
-                optax.scale_by_adam().init(initial),
+                _transform(0.0).init(initial),
                 initial,
                 jnp.asarray(jnp.inf),
                 jnp.full((count,), jnp.nan),
@@ -132,6 +133,10 @@ class Adam:
         )
 
 
+def _transform(rate: Any) -> optax.GradientTransformation:
+    return optax.chain(optax.scale_by_adam(), optax.scale(-rate))
+
+
 def _one_step(adam: Adam, inputs: SolverInputs, index: Any, neighbors: Any, state: _State):
     """Step `index` of one candidate: (state, report, loss)."""
     problem, weights = inputs.problem, inputs.weights
@@ -148,11 +153,9 @@ def _one_step(adam: Adam, inputs: SolverInputs, index: Any, neighbors: Any, stat
     finite = state.finite & jnp.isfinite(loss) & all_finite(gradient)
     better = finite & (loss < state.best_loss)
     best = choose(better, state.unknowns, state.best)
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
-        updates, moments = optax.scale_by_adam().update(gradient, state.moments)
     span = adam.learning_rate - adam.final_learning_rate
     rate = adam.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(angle))
-    moved = jax.tree.map(lambda x, u: x - rate * u, state.unknowns, updates)
+    moved, moments = gradient_step(_transform(rate), gradient, state.moments, state.unknowns)
     state = _State(
         unknowns=choose(finite, moved, state.unknowns),
         moments=choose(finite, moments, state.moments),

@@ -24,6 +24,7 @@ from hoijax.bodies.fitting.residuals import nearest_vertices
 from hoijax.bodies.fitting.starts import MotionStart
 from hoijax.bodies.pose_prior import REFERENCE_POSES
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.geometry.descent import cosine_rate, descend
 from hoijax.geometry.rotations import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
@@ -112,10 +113,7 @@ def fit_motion(
 
     slip_share: of the foot slip term; less where somebody still wants to see small steps in it.
     """
-    adam = optax.scale_by_adam()
-    rounds = -(-steps // refresh_every)
-    total = rounds * refresh_every
-
+    total = -(-steps // refresh_every) * refresh_every
     basis = jnp.asarray(time_basis(data.keypoints.shape[0]))
 
     def one(start: MotionUnknowns) -> tuple[MotionUnknowns, Array]:
@@ -127,29 +125,23 @@ def fit_motion(
         def cost(change: MotionUnknowns, nearest: Array, rho: Array, grip: Array) -> Array:
             return energy(_moved(start, change, basis), shaped, data, nearest, rho, grip)
 
-        def descend(nearest: Array, carry, index: Array):
-            change, moments = carry
+        def cost_at(change: MotionUnknowns, nearest: Array, index: Array) -> Array:
             progress = index / total
             rho = FIRST_RHO * (LAST_RHO / FIRST_RHO) ** jnp.minimum(2.0 * progress, 1.0)
             grip = slip_share * jnp.clip(2.0 * progress - 0.8, 0.0, 1.0)
-            gradient = jax.grad(cost)(change, nearest, rho, grip)
-            with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer
-                updates, moments = adam.update(gradient, moments)
-            rate = LAST_RATE + (FIRST_RATE - LAST_RATE) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
-            return (jax.tree.map(lambda x, u: x - rate * u, change, updates), moments), None
-
-        def round_of(carry, first: Array):
-            nearest = nearest_of(carry[0])
-            carry, _ = jax.lax.scan(
-                partial(descend, nearest), carry, first + jnp.arange(refresh_every)
-            )
-            return carry, None
+            return cost(change, nearest, rho, grip)
 
         still = jax.tree.map(
             lambda x: jnp.zeros((basis.shape[1], *x.shape[1:])) if x.ndim else x * 0.0, start
         )
-        carry = (still, adam.init(still))  # pyright: ignore[reportArgumentType]
-        (change, _), _ = jax.lax.scan(round_of, carry, jnp.arange(rounds) * refresh_every)
+        change, _ = descend(
+            cost_at,
+            still,
+            optax.adam(cosine_rate(FIRST_RATE, LAST_RATE, total)),
+            total,
+            refresh=nearest_of,
+            refresh_every=refresh_every,
+        )
         last = jnp.asarray(LAST_RHO)
         return _moved(start, change, basis), cost(
             change, nearest_of(change), last, jnp.asarray(slip_share)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from hoijax.composition.fields.guidance import Guidance, ViewCameras
 from hoijax.errors import UserError
+from hoijax.geometry.descent import gradient_step
 
 __all__ = ["Distiller", "Render", "StepReport", "TrainState", "stack_cameras"]
 
@@ -85,9 +86,7 @@ class Distiller:
         def advance(state: TrainState, pull, gradient):
             (slope,) = pull((gradient, jnp.ones(())))
             sound = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(slope)]))
-            with jax.numpy_dtype_promotion("standard"):
-                updates, moments = self._adam.update(slope, state.moments, state.params)
-            params = optax.apply_updates(state.params, updates)
+            params, moments = gradient_step(self._adam, slope, state.moments, state.params)
 
             def keep(new, old):
                 return jnp.where(sound, new, old)

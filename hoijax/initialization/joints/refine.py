@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hoijax.geometry.descent import levenberg_marquardt
 from hoijax.initialization.joints.tree import Tree, moved, place, ways_of
 from hoijax.initialization.pose_search import (
     MAX_STEP,
@@ -71,7 +72,7 @@ def refine_tree(
     Every frame and hypothesis for itself. Values stay within their limits; those of joints of other
     trees as they were.
     """
-    clip, size = _clip(scene, tree), 6 + values.shape[-1]
+    clip = _clip(scene, tree)
 
     def one(seen, counted, sure, T, q):
         def normal(state):
@@ -80,9 +81,9 @@ def refine_tree(
 
         def move(state, step):
             T, q = state
-            return _stepped(joints, clip.things[0].center, T, q, step)
+            return _stepped(joints, clip.things[0].center, T, q, _cut(step))
 
-        return _descend(normal, move, (T, q), size)[0]
+        return levenberg_marquardt(normal, move, (T, q), STEPS)[0]
 
     over_hypotheses = jax.vmap(one, in_axes=(None, None, None, 0, 0))
     return jax.vmap(over_hypotheses)(clip.seen, clip.counted, clip.sure, Ts_world_anchor, values)
@@ -142,9 +143,9 @@ def refine_paths(
         def move(state, step):
             T, q = state
             stepped = partial(_stepped, joints, clip.things[0].center)
-            return jax.vmap(stepped)(T, q, step.reshape(frames, size))
+            return jax.vmap(stepped)(T, q, _cut(step).reshape(frames, size))
 
-        (T, q), price = _descend(normal, move, (T, q), frames * size)
+        (T, q), price, _ = levenberg_marquardt(normal, move, (T, q), STEPS)
         return T, q, price
 
     return jax.lax.map(lambda x: one(*x), (Ts_world_anchor, values))
@@ -156,22 +157,9 @@ def _tie(frames: int, order: int) -> Float[Array, "T T"]:
     return jnp.asarray(rows.T @ rows / POINT_SIGMA**2)
 
 
-def _descend(normal, move, state, size: int):
-    """Levenberg-damped Gauss-Newton: the best state seen, and its cost."""
-
-    def step(carry, _):
-        state, best_state, best, damping = carry
-        hessian, slope, cost = normal(state)
-        better = cost < best
-        best_state = jax.tree.map(lambda a, b: jnp.where(better, a, b), state, best_state)
-        damping = jnp.clip(jnp.where(better, damping * 0.5, damping * 4.0), 1e-3, 1e3)
-        step = -jnp.linalg.solve(hessian + damping * jnp.eye(size), slope)
-        step = step * jnp.minimum(1.0, MAX_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-9))
-        return (move(state, step), best_state, jnp.minimum(cost, best), damping), None
-
-    start = (state, state, jnp.asarray(jnp.inf), jnp.asarray(1.0))
-    (_, best_state, best, _), _ = jax.lax.scan(step, start, None, length=STEPS)
-    return best_state, best
+def _cut(step: Float[Array, " n"]) -> Float[Array, " n"]:
+    """A step that moves nothing further than MAX_STEP."""
+    return step * jnp.minimum(1.0, MAX_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-9))
 
 
 def _normal(joints, tree, things, evidence, T_world_anchor, values):
