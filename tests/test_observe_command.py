@@ -103,10 +103,7 @@ def test_observe_many_prints_what_failed_and_exits_with_2(fakes, tmp_path):
     ]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
     command = ("observe", "--prompts", tmp_path / "prompts.jsonl", "--out", tmp_path / "out", *SIZE)
-    with (
-        mock.patch("priors.observe.many_scenes.RegisteredModels", return_value=fakes),
-        mock.patch("priors.observe.many_scenes._has_ray", return_value=False),
-    ):
+    with mock.patch("priors.observe.many_scenes.RegisteredModels", return_value=fakes):
         ran = run(*command)
     assert ran.code == 2
     assert "1 bundles in" in ran.out

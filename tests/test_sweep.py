@@ -72,7 +72,7 @@ def test_rates_scales_and_schedule_ends_are_traced():
     assert (len(solver.compiled), len(traces)) == (1, 1)
     assert np.isfinite(losses).all()
     assert not np.allclose(*losses)
-    moved = jax.tree.map(lambda x: x[0], solution.unknowns.translation)
+    moved = jax.tree.map(lambda x: x[0], solution.unknowns.object_translation)
     assert np.isfinite(moved).all()
     # A kernel of a larger scale costs more at the same distance, up to the square itself.
     scales = np.array([design["object_points.scale"][0] for design in designs])

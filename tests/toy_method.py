@@ -1,6 +1,5 @@
 """A whole method in one file: objects are shifted onto what was seen, and do not turn."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,10 +14,11 @@ from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Pass, Prepared
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
-from hoijax.scene.objects import Unknowns, pose_scene
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Unknowns
 from hoijax.settings import SceneSettings
 from hoijax.solver.adam import Adam
-from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import Problem
 
 TERMS = (
@@ -76,14 +76,10 @@ class Shift(Method[ShiftSettings]):
         place = place + heights[:, None, None, None].astype(np.float32) * np.eye(3)[1]
         six = np.broadcast_to(np.float32([1, 0, 0, 0, 1, 0]), (*shape, 6))
         initial = Unknowns(jnp.asarray(six), jnp.asarray(place, jnp.float32))
-        neighbors = empty_neighbors(scene)
-        neighbors = dataclasses.replace(
-            neighbors,
-            **{
-                field.name: jnp.stack([getattr(neighbors, field.name)] * settings.inits)
-                for field in dataclasses.fields(neighbors)
-            },
+        states = np.ones(
+            (settings.inits, scene.edges.mask.shape[0], bundle.frame_count), np.float32
         )
+        neighbors = first_neighbors(scene, states)
         labels = tuple(f"{100 * height:g} cm up" for height in heights)
         return Prepared(bundle, (*TERMS, *terms), scene, initial, neighbors, labels)
 
@@ -92,7 +88,7 @@ class Shift(Method[ShiftSettings]):
 
     def result(self, prepared, solution):
         bundle, o = prepared.bundle, prepared.bundle.observations
-        shifts = np.asarray(solution.unknowns.translation)
+        shifts = np.asarray(solution.unknowns.object_translation)
         centers = np.asarray(prepared.scene.objects.centers)[None, :, None]
         eye = np.broadcast_to(np.eye(3, dtype=np.float32), (*shifts.shape, 3))
         return Result(

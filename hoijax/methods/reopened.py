@@ -7,7 +7,7 @@ from numpy import ndarray
 
 from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.results.result import Result
-from hoijax.scene.objects import Unknowns
+from hoijax.scene.scene import Unknowns
 
 
 def centered_poses(result: Result) -> Unknowns:

@@ -21,7 +21,7 @@ from hoijax.losses.term import LossTerm, Weights
 from hoijax.methods.base import Method, Prepared, method_named
 from hoijax.methods.running import run_pass
 from hoijax.results.result import Result
-from hoijax.scene.objects import Scene
+from hoijax.scene.scene import Scene
 from hoijax.solver.per_frame import frame_terms
 from hoijax.viewer.motion import edge_groups, edge_labels
 

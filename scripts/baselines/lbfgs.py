@@ -13,7 +13,7 @@ import optax
 from hoijax.losses.term import default_weights, evaluate, final_total
 from hoijax.methods.base import Prepared
 from hoijax.methods.hoi_page.terms import object_problem
-from hoijax.scene.objects import Scene
+from hoijax.scene.scene import Scene
 from hoijax.solver.problem import Problem, Solution, result_code
 
 ROUNDS = 3

@@ -26,7 +26,6 @@ from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6
 from hoijax.initialization.align_observations import align
 from hoijax.initialization.contact_states import always_touching, contact_states
 from hoijax.initialization.joints.starts import start_joints
-from hoijax.initialization.starts import Starts
 from hoijax.io.video import read_video
 from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion.body_start import start_bodies
@@ -40,7 +39,6 @@ from hoijax.methods.anchor_motion.results import (
 )
 from hoijax.methods.anchor_motion.static_scene import load_static
 from hoijax.methods.anchor_motion.terms import (
-    ACTIVE_SAMPLES,
     PENETRATION_TERMS,
     PLANT_TERMS,
     TRACKING_TERMS,
@@ -49,29 +47,22 @@ from hoijax.methods.anchor_motion.terms import (
 )
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.progress import Log, silent
-from hoijax.scene.build_images import with_colors, with_depth
-from hoijax.scene.build_interaction import (
+from hoijax.scene.build_bodies import (
     BodyMotions,
     SkinSubset,
     StaticScene,
     pose_full,
-    stage_anchor,
+    with_moving_bodies,
     without_broken_numbers,
 )
+from hoijax.scene.build_images import with_colors, with_depth
 from hoijax.scene.build_objects import build_scene, observed_objects, stage_contacts
-from hoijax.scene.build_people import seen_people
-from hoijax.scene.interaction import (
-    AnchorNeighbors,
-    AnchorPosed,
-    AnchorScene,
-    AnchorUnknowns,
-    object_unknowns,
-    pose_anchor,
-)
-from hoijax.scene.objects import Scene
+from hoijax.scene.build_people import observed_people
+from hoijax.scene.posed import pose_scene, present
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import AnchorSettings
 from hoijax.solver.adam import Adam
-from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.neighbor_lists import empty_neighbors, first_neighbors
 from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Solver
 
@@ -118,10 +109,12 @@ def prepare(
         full,
         settings,
     )
-    starts, values = start_joints(objects, bundle, settings)
+    starts = start_joints(objects, bundle, settings)
     lap("object starts")
     table = stage_contacts(bundle.affordance, bundle.assets)
-    scene, subset = stage_anchor(bundle, body, objects, table, motions, Ts_world_pointmap, settings)
+    scene, subset = with_moving_bodies(
+        objects, bundle, body, table, motions, Ts_world_pointmap, settings
+    )
     always = always_touching(bundle, objects)
     states = contact_states(objects, starts.unknowns, always, settings)
     lap("scene")
@@ -129,7 +122,7 @@ def prepare(
         bundle,
         table_of(scene, settings, terms),
         scene,
-        first_unknowns(motions, starts, values, settings),
+        first_unknowns(motions, starts.unknowns, settings),
         first_neighbors(scene, states),
         starts.labels,
         Evidence(settings, body, subset, always, states, Ts_world_pointmap, static, video),
@@ -145,11 +138,11 @@ def _clip(path: Path, frames: int) -> UInt8[np.ndarray, "T H W 3"]:
 
 
 def table_of(
-    scene: AnchorScene, settings: AnchorSettings, terms: Sequence[LossTerm]
+    scene: Scene, settings: AnchorSettings, terms: Sequence[LossTerm]
 ) -> tuple[LossTerm, ...]:
     """The terms of a scene, the user's own last."""
-    drawn, jointed = scene.frames is not None, scene.joints is not None
-    return anchor_table(drawn=drawn, jointed=jointed, hands=settings.hands, terms=terms)
+    rendered, jointed = scene.observed_images is not None, scene.joints is not None
+    return anchor_table(rendered=rendered, jointed=jointed, hands=settings.hands, terms=terms)
 
 
 def passes(settings: AnchorSettings) -> tuple[Pass, ...]:
@@ -173,7 +166,7 @@ def after_tracking(prepared: Prepared, tracked: Solution, log: Log = silent) -> 
     """What the second pass reads, from where the tracked bodies and objects are."""
     tracked = jax.tree.map(jnp.asarray, tracked)
     scene, evidence = _settle(prepared, tracked)
-    states = _states_again(evidence, scene, tracked)
+    states = contact_states(scene, tracked.unknowns, evidence.always, evidence.settings)
     evidence = dataclasses.replace(evidence, states=states)
     prepared = dataclasses.replace(prepared, scene=scene, initial=tracked.unknowns, extra=evidence)
     scene = _with_pairs(prepared, tracked, log)
@@ -188,47 +181,21 @@ def ready_to_anchor(prepared: Prepared) -> Prepared:
     return dataclasses.replace(prepared, neighbors=dataclasses.replace(neighbors, plants=plants))
 
 
-def first_unknowns(
-    motions: BodyMotions,
-    starts: Starts,
-    values: Float[np.ndarray, "K D T"] | None,
-    settings: AnchorSettings,
-) -> AnchorUnknowns:
+def first_unknowns(motions: BodyMotions, objects: Unknowns, settings: AnchorSettings) -> Unknowns:
     """K starts: the same bodies, the objects' different trajectories."""
-    count = len(starts.labels)
+    count = objects.object_translation.shape[0]
     joints = 55 if settings.hands else BODY_JOINT_COUNT
     local = axis_angle_to_matrix(jnp.asarray(motions.rotations[:, :, :joints], jnp.float32))
     six = matrix_to_rotation_6d(local)
     place = jnp.asarray(motions.translations, jnp.float32)
-    return AnchorUnknowns(
-        jnp.broadcast_to(six, (count, *six.shape)),
-        jnp.broadcast_to(place, (count, *place.shape)),
-        starts.unknowns.rotation_6d,
-        starts.unknowns.translation,
-        None if values is None else jnp.asarray(values, jnp.float32),
+    return dataclasses.replace(
+        objects,
+        body_rotation_6d=jnp.broadcast_to(six, (count, *six.shape)),
+        body_translation=jnp.broadcast_to(place, (count, *place.shape)),
     )
 
 
-def first_neighbors(scene: AnchorScene, states: Float[np.ndarray, "K E T"]) -> AnchorNeighbors:
-    """Neighbors of all K candidates before anything was chosen, with their contact states."""
-    nothing = _nothing_chosen(scene)
-    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), nothing)
-    objects = dataclasses.replace(batched.objects, contact_state=jnp.asarray(states))
-    return dataclasses.replace(batched, objects=objects)
-
-
-def _nothing_chosen(scene: AnchorScene) -> AnchorNeighbors:
-    p, t, m, _ = scene.seen.points_world.shape
-    active = min(ACTIVE_SAMPLES, scene.objects.objects.samples.shape[1])
-    return AnchorNeighbors(
-        empty_neighbors(scene.objects),
-        jnp.zeros((p, t, m), jnp.int32),
-        jnp.zeros((scene.objects.object_count, p, t, active), jnp.int32),
-        jnp.full((p, t, len(FEET)), -1, jnp.int32),
-    )
-
-
-def _plants(scene: AnchorScene, tracked: AnchorUnknowns) -> Int[Array, "K P T 4"]:
+def _plants(scene: Scene, tracked: Unknowns) -> Int[Array, "K P T 4"]:
     """In which frames the tracked feet of every candidate stand."""
     feet = np.asarray(_all_joints(scene, tracked))[:, :, :, list(FEET)]
     found = np.array([[foot_plants(person) for person in one] for one in feet])
@@ -236,11 +203,15 @@ def _plants(scene: AnchorScene, tracked: AnchorUnknowns) -> Int[Array, "K P T 4"
 
 
 @jax.jit
-def _all_joints(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array, "K P T 55 3"]:
-    return jax.vmap(lambda one: _posed(scene, one).joints_world)(unknowns)
+def _all_joints(scene: Scene, unknowns: Unknowns) -> Float[Array, "K P T 55 3"]:
+    def joints_of(one: Unknowns) -> Array:
+        posed = pose_scene(scene, one, empty_neighbors(scene))
+        return present(posed.joints_world, "joints of moving bodies")
+
+    return jax.vmap(joints_of)(unknowns)
 
 
-def _settle(prepared: Prepared, tracked: Solution) -> tuple[AnchorScene, Evidence]:
+def _settle(prepared: Prepared, tracked: Solution) -> tuple[Scene, Evidence]:
     """Align the point maps again, to the tracked bodies; bodies that broke leave them as they were."""
     scene, evidence = prepared.scene, prepared.extra
     motions = motions_of(scene, candidate(tracked, winner_of(tracked)))
@@ -250,53 +221,32 @@ def _settle(prepared: Prepared, tracked: Solution) -> tuple[AnchorScene, Evidenc
     o = bundle.observations
     full = pose_full(evidence.body, o, motions)
     Ts_world_pointmap = align(o, full, settings.alignment)
-    seen = observed_objects(
-        o, bundle.assets, scene.objects.objects, Ts_world_pointmap, settings.points
-    )
+    observed = observed_objects(o, bundle.assets, scene.objects, Ts_world_pointmap, settings.points)
     cameras = dataclasses.replace(
-        scene.objects.cameras,
-        Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32),
+        scene.cameras, Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32)
     )
-    objects = dataclasses.replace(scene.objects, observed=seen, cameras=cameras)
-    people = seen_people(o, Ts_world_pointmap, settings.points)
-    frames = scene.frames
-    if frames is not None:
-        frames = with_depth(frames, o, Ts_world_pointmap)
-    scene = dataclasses.replace(scene, objects=objects, seen=people, frames=frames)
+    images = scene.observed_images
+    scene = dataclasses.replace(
+        scene,
+        observed=observed,
+        cameras=cameras,
+        observed_people=observed_people(o, Ts_world_pointmap, settings.points),
+        observed_images=None if images is None else with_depth(images, o, Ts_world_pointmap),
+    )
     return scene, dataclasses.replace(evidence, Ts_world_pointmap=Ts_world_pointmap)
 
 
-def _states_again(
-    evidence: Evidence, scene: AnchorScene, tracked: Solution
-) -> Float[np.ndarray, "K E T"]:
-    """Contact states from where the tracked bodies and objects are."""
-    out = []
-    for k in range(len(tracked.losses)):
-        unknowns = candidate(tracked, k)
-        here = _posed_scene(scene, unknowns)
-        one = jax.tree.map(lambda x: x[None], object_unknowns(scene, unknowns))
-        out.append(contact_states(here, one, evidence.always, evidence.settings)[0])
-    return np.stack(out)
-
-
-@jax.jit
-def _posed_scene(scene: AnchorScene, unknowns: AnchorUnknowns) -> Scene:
-    return _posed(scene, unknowns).objects.scene
-
-
-def _posed(scene: AnchorScene, unknowns: AnchorUnknowns) -> AnchorPosed:
-    return pose_anchor(scene, unknowns, _nothing_chosen(scene))
-
-
-def _with_video(evidence: Evidence, scene: AnchorScene, tracked: Solution) -> AnchorScene:
+def _with_video(evidence: Evidence, scene: Scene, tracked: Solution) -> Scene:
     """Meshes painted from the clip, as they were tracked."""
-    if scene.frames is None or evidence.video is None:
+    if scene.observed_images is None or evidence.video is None:
         return scene
-    posed = jax.jit(_posed)(scene, candidate(tracked, winner_of(tracked)))
-    return dataclasses.replace(scene, frames=with_colors(scene.frames, posed, evidence.video))
+    unknowns = candidate(tracked, winner_of(tracked))
+    posed = jax.jit(pose_scene)(scene, unknowns, empty_neighbors(scene))
+    images = with_colors(scene.observed_images, posed, evidence.video)
+    return dataclasses.replace(scene, observed_images=images)
 
 
-def _with_pairs(prepared: Prepared, tracked: Solution, log: Log) -> AnchorScene:
+def _with_pairs(prepared: Prepared, tracked: Solution, log: Log) -> Scene:
     """Contact keypoints of the static scene, or of a tracked frame: the more contact, the earlier tried."""
     scene, bundle, evidence = prepared.scene, prepared.bundle, prepared.extra
     table, static = stage_contacts(bundle.affordance, bundle.assets), evidence.static

@@ -33,7 +33,6 @@ from hoijax.methods.base import RATES, Numbers, Overrides, Prepared
 from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.methods.hoi_page.stages import (
     Evidence,
-    first_neighbors,
     optimize_pass,
     posed_bodies_of,
     prepared_of,
@@ -54,8 +53,9 @@ from hoijax.methods.running import run_pass
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.progress import Log, Stopwatch, counted, silent
 from hoijax.results.result import Result
-from hoijax.scene.objects import Scene
+from hoijax.scene.scene import Scene
 from hoijax.settings import SearchSettings
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.per_frame import frame_terms
 from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Watch

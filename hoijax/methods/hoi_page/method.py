@@ -13,7 +13,6 @@ from hoijax.methods.hoi_page.long_clips import check_windows, solve_long_bundle
 from hoijax.methods.hoi_page.settings import PRESETS, STEPS, HoiPageSettings
 from hoijax.methods.hoi_page.stages import (
     Evidence,
-    first_neighbors,
     optimize_pass,
     posed_bodies_of,
     prepare,
@@ -28,6 +27,7 @@ from hoijax.methods.reopened import centered_poses, contact_states_of
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.settings import STARTS
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Watch
 

@@ -3,12 +3,9 @@
 They own no mathematics of their own.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -24,11 +21,11 @@ from hoijax.methods.hoi_page.terms import TERMS, object_problem
 from hoijax.progress import silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
-from hoijax.scene.objects import Neighbors, Scene
+from hoijax.scene.scene import Scene
 from hoijax.solver.adam import Adam
 from hoijax.solver.halving import halving_rungs
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
-from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Solver
 
@@ -97,13 +94,6 @@ def posed_bodies_of(bundle: Bundle) -> Float[Array, "P T V 3"]:
     return posed_bodies(load_body(bundle.body), bundle.observations)
 
 
-def first_neighbors(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbors:
-    """Neighbors of all K candidates before anything was chosen, with their contact states."""
-    empty = empty_neighbors(scene)
-    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), empty)
-    return dataclasses.replace(batched, contact_state=jnp.asarray(states))
-
-
 def optimize_pass(settings: HoiPageSettings) -> Pass:
     """Stage c: the joint optimization of all K candidates, by the optimizer that the settings choose."""
 
@@ -122,9 +112,9 @@ def optimize_pass(settings: HoiPageSettings) -> Pass:
 def to_result(prepared: Prepared, solution: Solution) -> Result:
     """Poses in the assets' own frames, with everything a result folder records."""
     bundle, scene, evidence = prepared.bundle, prepared.scene, prepared.extra
-    rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
+    rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
     centers = np.asarray(scene.objects.centers)[None, :, None, :, None]
-    shifted = np.asarray(solution.unknowns.translation) - (rotations @ centers)[..., 0]
+    shifted = np.asarray(solution.unknowns.object_translation) - (rotations @ centers)[..., 0]
     edges = np.flatnonzero(np.asarray(scene.edges.mask))
     o = bundle.observations
     return Result(

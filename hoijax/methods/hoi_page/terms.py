@@ -23,7 +23,7 @@ from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm
 from hoijax.methods.hoi_page.object_curvature import with_curvature
-from hoijax.scene.objects import pose_scene
+from hoijax.scene.posed import pose_scene
 from hoijax.solver.neighbor_lists import refresh_all, refresh_bodies
 from hoijax.solver.problem import Problem
 
