@@ -39,7 +39,6 @@ from hoijax.losses.fit import (
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, Weights, default_weights
-from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
@@ -159,7 +158,7 @@ def object_problem(terms: Sequence[LossTerm]) -> Problem:
     """Object poses under the given terms, for `optimize`."""
     reads_pixels = any(term.reads_pixel_neighbors for term in terms)
     refresh = refresh_all if reads_pixels else refresh_bodies
-    return Problem(with_curvature(terms), pose_scene, refresh)
+    return Problem(tuple(terms), pose_scene, refresh)
 
 
 def descend(
