@@ -16,7 +16,7 @@ from hoijax.rendering.shading import make_backdrop, shade
 from priors.choreography.choreographer import choreograph
 from priors.language.script import script_from_text
 from priors.protocols import PointMaps
-from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
+from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.rendered_observations import RenderedGroundTruth
 
 SHIRT, TROUSERS, SKIN = (0.25, 0.35, 0.60), (0.20, 0.20, 0.25), (0.75, 0.55, 0.45)
@@ -122,7 +122,7 @@ def choreographed(text: str, names: tuple[str, ...], size: tuple[int, int] = (48
     assets = [load_asset(name) for name in names]
     made = choreograph(script_from_text(text, assets), assets, frames=49, seed=0)
     camera = PinholeCamera.from_field_of_view(42.0, *size)
-    motion = BodyMotion(made.joint_rotations, made.translation, made.betas, made.rest_joints)
+    motion = KnownMotion(made.joint_rotations, made.translation, made.betas, made.rest_joints)
     truth = rendered_ground_truth(
         "anny", motion, tuple(assets), made.Ts_world_object, made.contact,
         view=(camera, made.T_world_camera),

@@ -10,7 +10,8 @@ from hoijax.geometry.rotations import slerp_midpoint
 from hoijax.losses import contact, fit, penetration, smoothness
 from hoijax.losses.contact import edge_distances, side_shares
 from hoijax.losses.curvature import LeastSquares, Residuals, robust_weight
-from hoijax.scene.objects import WHOLE_SIGNED, WHOLE_UNSIGNED, edge_points_in_target
+from hoijax.scene.objects import WHOLE_SIGNED, WHOLE_UNSIGNED
+from hoijax.scene.posed import contact_points_in_target
 
 
 def _detected(posed, weights):
@@ -67,14 +68,14 @@ def _bent_or_stepped(moves, bend, step):
 
 
 def translation_smoothness(posed):
-    t = posed.translations
+    t = posed.object_translations
     bend, step = t[:, 1:-1] - 0.5 * (t[:, :-2] + t[:, 2:]), t[:, 1:] - t[:, :-1]
     rows = _bent_or_stepped(posed.scene.objects.is_translational, bend, step)
     return Residuals(rows, jnp.ones_like(rows))
 
 
 def rotation_smoothness(posed):
-    r = posed.rotations
+    r = posed.object_rotations
     bend, step = r[:, 1:-1] - slerp_midpoint(r[:, :-2], r[:, 2:]), r[:, 1:] - r[:, :-1]
     rows = _bent_or_stepped(posed.scene.objects.is_rotational, bend, step)
     return Residuals(rows, jnp.full_like(rows, 0.5))  # chordal: half the squared difference
@@ -89,7 +90,7 @@ def body_in_object(posed):
     o, p, t, a = posed.neighbors.active_vertices.shape
     person, frame = jnp.arange(p)[None, :, None, None], jnp.arange(t)[None, None, :, None]
     chosen = posed.neighbors.active_vertices
-    points = posed.scene.body_vertices_world[person, frame, chosen]
+    points = posed.body_vertices_world[person, frame, chosen]
     points = jnp.moveaxis(points, 1, 2).reshape(o, t, p * a, 3)
     distance = posed.object_distance(points, WHOLE_SIGNED)
     return Residuals(distance, _depth_weights(distance) / 1000.0)
@@ -126,7 +127,7 @@ def part_contact(posed):
 
 def contact_drift(posed):
     edges, state = posed.scene.edges, posed.neighbors.contact_state
-    points = jnp.moveaxis(edge_points_in_target(posed), 2, 1)  # (E, T, 2, C, 3)
+    points = jnp.moveaxis(contact_points_in_target(posed), 2, 1)  # (E, T, 2, C, 3)
     bend = points[:, 1:-1] - 0.5 * (points[:, :-2] + points[:, 2:])
     step = points[:, 1:] - points[:, :-1]
     rest = [(0, 0)] * 3

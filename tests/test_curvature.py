@@ -13,7 +13,7 @@ from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matri
 from hoijax.losses.curvature import Curvature, LeastSquares, curvature_of, moved_by, roots_of
 from hoijax.losses.fit import model_mask
 from hoijax.losses.smoothness import translation_smoothness
-from hoijax.scene.objects import PosedScene
+from hoijax.scene.posed import PosedScene, pose_objects
 
 LEAVE_OUT_TURNS = ("rotation_smoothness", "contact_drift")
 """Written by hand with the turn between neighboring frames left out of what they share."""
@@ -23,9 +23,9 @@ LEAVE_OUT_TURNS = ("rotation_smoothness", "contact_drift")
 def posed() -> PosedScene:
     """A touch off the ground truth: at it, absolute distances have kinks."""
     made = make_scene(resolution=24, noise=0.0)
-    rotations = rotation_6d_to_matrix(made.ground_truth.rotation_6d)
+    rotations = rotation_6d_to_matrix(made.ground_truth.object_rotation_6d)
     rotations = rotations @ axis_angle_to_matrix(jnp.full((OBJECTS, FRAMES, 3), 0.004))
-    return PosedScene(made.scene, rotations, made.ground_truth.translation, made.neighbors)
+    return pose_objects(made.scene, rotations, made.ground_truth.object_translation, made.neighbors)
 
 
 def blocks_of(curvature: Curvature) -> list[np.ndarray]:
@@ -87,10 +87,10 @@ def test_values_that_are_squares_have_the_curvature_of_their_roots(posed):
     """One residual a value: nothing is lost; where a value is zero, there is no curvature, and no NaN."""
 
     def height(posed):
-        values = (posed.translations[..., 1] - 0.3) ** 2
+        values = (posed.object_translations[..., 1] - 0.3) ** 2
         return values, posed.scene.observed.detected
 
-    flat = replace(posed, translations=posed.translations.at[0, 0, 1].set(0.3))
+    flat = replace(posed, object_translations=posed.object_translations.at[0, 0, 1].set(0.3))
     found = blocks_of(jax.jit(curvature_of(height))(flat))
     expected = np.zeros((OBJECTS, FRAMES, 6, 6))
     expected[..., 4, 4] = 2.0 * np.asarray(posed.scene.observed.detected)

@@ -21,7 +21,7 @@ def start(rank: int, count: int, port: int) -> subprocess.Popen:
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(WORKER.parent),
+        "PYTHONPATH": f"{WORKER.parent}{os.pathsep}{WORKER.parents[1]}",
     }
     return subprocess.Popen(
         [sys.executable, str(WORKER), *map(str, (rank, count, port))],

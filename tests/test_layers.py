@@ -20,6 +20,7 @@ LEVELS = {
         "settings": 2,
         "runtime": 2,
         "io": 2,
+        "work": 3,
         "objects": 3,
         "rendering": 3,
         "affordance": 3,

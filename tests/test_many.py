@@ -41,7 +41,9 @@ def prompts(folder: Path, scenes: int = 3) -> Path:
 
 def looped(folder: Path, path: Path, models: tiny.TinyModels):
     options = ObserveOptions(SETTINGS, cache=folder / "cache")
-    return observe_many(path, folder / "out", options, models=lambda: models, use_ray=False)
+    progress = observe_many(path, folder / "out", options, models=lambda: models)
+    assert progress.open == 0
+    return progress.done, progress.failed
 
 
 def test_the_loop_makes_every_bundle_and_names_every_failure(tmp_path):
@@ -49,9 +51,7 @@ def test_the_loop_makes_every_bundle_and_names_every_failure(tmp_path):
     done, failures = looped(tmp_path, path, models)
     assert done == 2
     assert failures == {"bad": "stage 'pag': nobody can do that. Ask for something else"}
-    assert sorted(p.name for p in out.iterdir()) == [
-        "bad.failed.json", "box-0", "box-0.done.json", "box-1", "box-1.done.json"
-    ]  # fmt: skip
+    assert sorted(p.name for p in out.iterdir()) == [".work", "box-0", "box-1", "manifest.json"]
     for name in ("box-0", "box-1"):
         assert check_bundle(out / name) == []
         assert (out / name / "video.mp4").stat().st_size > 1000
@@ -61,7 +61,7 @@ def test_the_loop_makes_every_bundle_and_names_every_failure(tmp_path):
     again = tiny.TinyModels()
     assert looped(tmp_path, path, again) == (2, failures)
     assert again.calls() == {"language": 1}, "only what failed is tried again"
-    done_file = out / "box-0.done.json"
+    done_file = out / ".work" / "done" / "box-0.json"
     done_file.unlink()  # as after a kill between bundle and mark
     assert looped(tmp_path, path, tiny.TinyModels())[0] == 2
     assert done_file.exists()
@@ -119,7 +119,7 @@ def test_two_nodes_lose_no_scene_when_a_worker_dies(tmp_path):
     here = Path(__file__).parent
     environment = {
         **os.environ,
-        "PYTHONPATH": str(here),
+        "PYTHONPATH": f"{here}{os.pathsep}{here.parent}",
         "HOIJAX_TEST_DIE_ONCE": f"Tracker={died}",
         "OMP_NUM_THREADS": "1",
     }
@@ -136,7 +136,8 @@ def test_two_nodes_lose_no_scene_when_a_worker_dies(tmp_path):
         "done": 3,
         "failures": {"bad": "stage 'pag': nobody can do that. Ask for something else"},
     }
-    assert not list(out.glob(".*")), "leftovers"
+    assert [path.name for path in out.glob(".*")] == [".work"], "leftovers"
+    assert not list((out / ".work" / "locks").iterdir())
     done, _ = looped_like(tmp_path / "loop", path)
     assert done == 3
     for n in range(3):

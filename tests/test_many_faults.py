@@ -6,20 +6,20 @@ import shutil
 import signal
 from pathlib import Path
 
+import folder_worker
 import jax.numpy as jnp
-import manifest_worker
 import numpy as np
 import pytest
 from small_scene import INITS, generated, run, tree
 
 from hoijax.bundle.write import read_bundle, write_bundle
 from hoijax.io import sigterm
-from hoijax.jobs.manifest import Manifest
-from hoijax.jobs.runner import GroupWork, work_in_groups
 from hoijax.jobs.scene_batch import SceneBatch
 from hoijax.results.result import load_result
 from hoijax.solver.batch import BatchSolver, Job
 from hoijax.solver.problem import Solution
+from hoijax.work.folder import work_folder
+from hoijax.work.runner import GroupWork, work_in_groups
 
 OPTIONS = ("--inits", str(INITS), "--formats", "amass")
 
@@ -29,8 +29,8 @@ def bundle(tmp_path_factory) -> Path:
     return generated(tmp_path_factory)[0] / "bundle"
 
 
-def claims_in(out: Path) -> list[str]:
-    return [path.name for path in (out / ".work" / "claims").iterdir()]
+def locks_in(out: Path) -> list[str]:
+    return [path.name for path in (out / ".work" / "locks").iterdir()]
 
 
 # --- groups
@@ -39,8 +39,9 @@ def claims_in(out: Path) -> list[str]:
 class Work:
     """Items solved in groups; some break the whole group they are in."""
 
-    def __init__(self, *bad: str):
-        self.bad, self.solved, self.written = set(bad), [], []
+    def __init__(self, out: Path, *bad: str):
+        self.out, self.bad = out, set(bad)
+        self.solved, self.written = [], []
 
     def solve(self, group):
         self.solved.append(list(group))
@@ -48,9 +49,9 @@ class Work:
             raise RuntimeError("the device is gone")
         return [f"solution of {name}" for name in group]
 
-    def finish(self, item, prepared, solution, confirm):
-        confirm()
+    def finish(self, item, prepared, solution):
         assert solution == f"solution of {item.id}"
+        (self.out / item.id).mkdir()
         self.written.append(item.id)
         return {"said": solution}
 
@@ -59,19 +60,19 @@ class Work:
 
 
 def test_a_group_that_fails_is_tried_one_by_one(tmp_path):
-    work, said = Work("scene-1"), []
-    with Manifest.open(tmp_path / "out", manifest_worker.items(24), {}) as manifest:
-        found = work_in_groups(manifest, work.group(), 1, said.append)
-    assert found.failed == {"scene-1": "RuntimeError: the device is gone"}
-    assert found.done == 23
+    work, said = Work(tmp_path / "out", "scene-1"), []
+    with work_folder(tmp_path / "out", folder_worker.items(24), {}) as folder:
+        progress = work_in_groups(folder, work.group(), 1, said.append)
+    assert progress.failed == {"scene-1": "RuntimeError: the device is gone"}
+    assert progress.done == 23
     first = [["scene-0", "scene-1", "scene-2"], ["scene-0"], ["scene-1"], ["scene-2"]]
     assert work.solved[:4] == first
     assert sorted(work.written) == sorted(f"scene-{i}" for i in range(24) if i != 1)
     assert any("a group of 3 failed" in line and "one by one" in line for line in said)
-    assert claims_in(tmp_path / "out") == []
+    assert locks_in(tmp_path / "out") == []
 
 
-def test_a_notice_in_a_group_gives_every_claim_back(tmp_path):
+def test_a_notice_in_a_group_gives_everything_back(tmp_path):
     class Told(Work):
         def solve(self, group):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -82,18 +83,32 @@ def test_a_notice_in_a_group_gives_every_claim_back(tmp_path):
     try:
         with (
             pytest.raises(SystemExit) as ended,
-            Manifest.open(tmp_path / "out", manifest_worker.items(24), {}) as manifest,
+            work_folder(tmp_path / "out", folder_worker.items(24), {}) as folder,
         ):
-            work_in_groups(manifest, Told().group(), 1)
+            work_in_groups(folder, Told(tmp_path / "out").group(), 1)
     finally:
         sigterm.listen()
         signal.signal(signal.SIGTERM, before)
     assert ended.value.code == 143
-    assert claims_in(tmp_path / "out") == []
-    again = Work()
-    with Manifest.open(tmp_path / "out", manifest_worker.items(24), {}) as manifest:
-        assert work_in_groups(manifest, again.group(), 1).done == 24
+    assert locks_in(tmp_path / "out") == []
+    again = Work(tmp_path / "out")
+    with work_folder(tmp_path / "out", folder_worker.items(24), {}) as folder:
+        assert work_in_groups(folder, again.group(), 1).done == 24
     assert len(again.written) == 24, "nothing was written before, so everything is now"
+
+
+def test_an_exception_in_place_of_a_solution_fails_one_item(tmp_path):
+    class Mixed(Work):
+        def solve(self, group):
+            return [
+                ValueError("mine") if n == "scene-1" else s
+                for n, s in zip(group, super().solve(group), strict=True)
+            ]
+
+    work = Mixed(tmp_path / "out")
+    with work_folder(tmp_path / "out", folder_worker.items(3), {}) as folder:
+        progress = work_in_groups(folder, work.group(), 1)
+    assert (progress.done, progress.failed) == (2, {"scene-1": "ValueError: mine"})
 
 
 # --- scenes of mixed kinds
@@ -147,7 +162,7 @@ def test_workers_share_a_folder_and_name_what_fails(bundle, tmp_path):
     assert "1 of 4 scenes done" in ran.out
     for number in (1, 2, 3):
         assert f"short-{number}: " in ran.out
-    assert claims_in(out) == []
+    assert locks_in(out) == []
     ours, theirs = load_result(out / "good"), load_result(bundle.parent)
     np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-3)
     before = tree(out / "good")
@@ -176,7 +191,7 @@ def test_the_command_told_to_end_exits_with_143_and_goes_on(bundle, tmp_path, mo
         ended = run("solve", tmp_path / "bundles", *OPTIONS, "--out", out)
     assert ended.code == 143
     assert "the same command goes on" in ended.err
-    assert claims_in(out) == []
+    assert locks_in(out) == []
     assert not (out / "one").exists()
     assert not list(out.glob(".one*"))
     again = run("solve", tmp_path / "bundles", *OPTIONS, "--out", out)

@@ -102,10 +102,7 @@ def test_observe_many_prints_what_failed_and_exits_with_2(fakes, tmp_path):
     ]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)))
     command = ("observe", "--prompts", tmp_path / "prompts.jsonl", "--out", tmp_path / "out", *SIZE)
-    with (
-        mock.patch("priors.observe.many_scenes.RegisteredModels", return_value=fakes),
-        mock.patch("priors.observe.many_scenes._has_ray", return_value=False),
-    ):
+    with mock.patch("priors.observe.many_scenes.RegisteredModels", return_value=fakes):
         ran = run(*command)
     assert ran.code == 2
     assert "1 bundles in" in ran.out
@@ -257,7 +254,7 @@ def test_all_that_models_lack_is_said_before_the_first_works(monkeypatch, tmp_pa
     assert "sam2" not in ran.err
     clip = tmp_path / "clip.mp4"
     encode_video(Video(tiny.answers().frames, 8.0), clip)
-    ran = run(*command, "--language", "rules", "--video", clip)
+    ran = run(*command, "--language", "rules", "--video", clip, "--geometry", "depth-pro")
     assert "nothing was computed: 3 problems" in ran.err, ran.err
     assert "flux" not in ran.err
     assert not (tmp_path / "b").exists()

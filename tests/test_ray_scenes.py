@@ -10,13 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
-import manifest_worker
+import folder_worker
 import pytest
 from small_scene import run, tree
 
 from hoijax.errors import UserError
-from hoijax.jobs import ray
-from hoijax.jobs.manifest import TEMPORARY, Manifest
+from hoijax.work import ray
 
 COUNT, KILLS = 40, 10
 DRIVER = """
@@ -24,13 +23,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import manifest_worker
+import folder_worker
 
-from hoijax import ray_scenes
+from hoijax.work.ray import run_tasks
 
 out, log, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-share = partial(manifest_worker.share, out=out, log=log, count=count, seconds=0.15)
-ray_scenes.run_tasks(share, [item.id for item in manifest_worker.items(count)], print)
+share = partial(folder_worker.share, out=out, log=log, count=count, seconds=0.15)
+run_tasks(share, [item.id for item in folder_worker.items(count)], print)
 """
 
 
@@ -40,7 +39,7 @@ def killer(log: Path, killed: list[int], stop: list[bool]) -> None:
     while len(killed) < KILLS and not stop:
         time.sleep(chance.uniform(0.05, 0.4))
         lines = log.read_text().split("\n") if log.exists() else []
-        pids = [int(line.split()[1]) for line in lines if line.startswith("scene-")]
+        pids = [int(line.split()[2]) for line in lines if line.startswith("begin")]
         if pids and pids[-1] not in killed:
             try:
                 os.kill(pids[-1], signal.SIGKILL)
@@ -53,7 +52,10 @@ def killer(log: Path, killed: list[int], stop: list[bool]) -> None:
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 def test_killed_workers_lose_nothing_and_do_nothing_twice(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import manifest_worker
+    here = Path(__file__).parent
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{here}{os.pathsep}{here.parent}"
+    )  # workers import folder_worker
     out, log = tmp_path / "out", tmp_path / "log"
     killed: list[int] = []
     stop: list[bool] = []
@@ -67,17 +69,12 @@ def test_killed_workers_lose_nothing_and_do_nothing_twice(tmp_path, monkeypatch)
         thread.join()
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert len(killed) >= 3, "no worker was killed"
-    manifest_worker.main(out, log, COUNT, 0.0)  # what a lost task may have left
-    with Manifest.open(out, manifest_worker.items(COUNT), {"seconds": "any"}) as manifest:
-        assert all(manifest.done(item) is not None for item in manifest.items)
+    items = folder_worker.items(COUNT)
+    progress = folder_worker.work(out, log, items, 0.0)  # what a lost task may have left
+    assert (progress.done, progress.failed) == (COUNT, {})
     undisturbed = tmp_path / "undisturbed"
-    manifest_worker.main(undisturbed, tmp_path / "log2", COUNT, 0.0)
-
-    def results(folder: Path):
-        names = tree(folder).items()
-        return {n: data for n, data in names if not TEMPORARY.fullmatch(n.rpartition("/")[2])}
-
-    assert results(out) == results(undisturbed)
+    folder_worker.work(undisturbed, tmp_path / "log2", items, 0.0)
+    assert tree(out) == tree(undisturbed)
     assert "num_cpus" in ran.stdout
 
 
@@ -86,6 +83,8 @@ def test_a_task_asks_for_what_the_cluster_has():
     assert asked({"CPU": 8.0, "GPU": 2.0}) == {"num_gpus": 1, "num_cpus": 1}
     assert asked({"CPU": 8.0, "TPU": 8.0}) == {"resources": {"TPU": 4.0}, "num_cpus": 1}
     assert asked({"CPU": 8.0}) == {"num_cpus": 1}
+    for cluster, tasks in (({"CPU": 8.0, "GPU": 2.0}, 2), ({"CPU": 9.0, "TPU": 8.0}, 2), ({}, 1)):
+        assert ray.slots_of(cluster, asked(cluster)) == tasks
 
 
 @pytest.mark.parametrize(
@@ -96,13 +95,13 @@ def test_a_task_asks_for_what_the_cluster_has():
 def test_a_cluster_that_does_not_answer_is_told_before_work(monkeypatch, address, says):
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=says):
-        ray.check_ray()
+        ray.check_cluster("ray")
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(ray.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"hoijax\[cluster\]"):
-        ray.check_ray()
+        ray.check_cluster("ray")
 
 
 def test_an_unknown_cluster_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from test_batch import TERMS, make_jobs
 
 import hoijax.experiments.sweep
 from hoijax.experiments.designs import factor_names, make_designs, parse_factors
-from hoijax.experiments.report_page import Picture, bars_png, page_html, pareto_png, shown_rows
+from hoijax.experiments.report_page import Thumbnail, bars_png, page_html, pareto_png, shown_rows
 from hoijax.experiments.sweep import stacked_settings, sweep, sweep_solver
 from hoijax.results.result import load_result
 from hoijax.settings import preset_settings
@@ -121,7 +121,7 @@ def made_rows(count: int) -> list[dict]:
 def test_a_page_shows_what_it_is_given_and_runs_nothing_of_it():
     rows = made_rows(3)
     rows[0]["w(contact)"] = "</script><script>alert(1)</script>"
-    page = page_html(rows, {1: Picture(b"png", 'results/"x"')}, {"device": "<b>cpu</b>"})
+    page = page_html(rows, {1: Thumbnail(b"png", 'results/"x"')}, {"device": "<b>cpu</b>"})
     assert "<script>alert" not in page
     assert "<b>cpu" not in page
     assert "results/&quot;x&quot;/" in page

@@ -26,8 +26,7 @@ from priors.choreography.choreographer import choreograph
 from priors.language.script import Script
 from priors.protocols import BodyMotion, Detection, ModelId, PointMaps, Prompt, Tracks, Video
 from priors.synthetic.from_text import make_script
-from priors.synthetic.ground_truth import BodyMotion as TrueMotion
-from priors.synthetic.ground_truth import rendered_ground_truth
+from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.rendered_observations import RenderedGroundTruth
 
 TEXT, FRAMES = "a person carries a box with both hands", 12
@@ -89,7 +88,7 @@ def answers(text: str = TEXT, objects: tuple[str, ...] = ("box",), frames: int =
 
 def _made(script: Script, assets: tuple[Asset, ...], frames: int) -> Answers:
     scene = choreograph(script, assets, frames=frames, seed=0)
-    motion = TrueMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
+    motion = KnownMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
     camera = type(scene.camera).from_field_of_view(42.0, SMALL[1], SMALL[0])
     view = (camera, scene.T_world_camera)
     truth = rendered_ground_truth(

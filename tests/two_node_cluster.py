@@ -17,31 +17,22 @@ import ray
 from ray.cluster_utils import Cluster
 from tiny_priors import TinyModels
 
-from priors.observe import ray_pipeline
 from priors.observe.many_scenes import observe_many
-from priors.observe.ray_pipeline import Group
 from priors.observe.run import ObserveOptions
 from priors.settings import ObserveSettings
 
-GROUPS = (
-    Group(("pag", "parts", "image", "video")),
-    Group(("masks", "points", "keypoints", "body", "bundle")),
-)
-
 
 def main(prompts: str, out: str, cache: str) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    cluster.add_node(num_cpus=2)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False)
     nodes = sum(node["Alive"] for node in ray.nodes())
     settings = ObserveSettings(frames=12, height=96, width=128, image_tries=1, image_candidates=1)
     options = ObserveOptions(settings, cache=Path(cache))
-    ray_pipeline.GROUPS = GROUPS
-    ray_pipeline.run_pipeline.__defaults__ = (GROUPS,)
-    done, failures = observe_many(
-        Path(prompts), Path(out), options, models=TinyModels, use_ray=True, log=print
+    progress = observe_many(
+        Path(prompts), Path(out), options, models=TinyModels, cluster="ray", log=print
     )
-    print(json.dumps({"nodes": nodes, "done": done, "failures": failures}))
+    print(json.dumps({"nodes": nodes, "done": progress.done, "failures": progress.failed}))
     ray.shutdown()
     cluster.shutdown()
 

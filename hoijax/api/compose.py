@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from hoijax.bodies import load_body
 from hoijax.composition.method import Composer, Composition, Hooks, Observers
-from hoijax.composition.output import BODY, StaticScene, assemble, write_composition
+from hoijax.composition.output import BODY, ComposedScene, assemble, write_composition
 from hoijax.composition.settings import ComposeSettings, compose_preset
 from hoijax.errors import UserError
 from hoijax.io.atomic import check_output, output_folder
@@ -25,7 +25,7 @@ from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
 
-__all__ = ["ComposeOptions", "StaticScene", "compose", "compose_to_folder", "generate_composed"]
+__all__ = ["ComposeOptions", "ComposedScene", "compose", "compose_to_folder", "generate_composed"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def compose(
     *,
     hooks: Hooks | None = None,
     settings: ComposeSettings | None = None,
-) -> tuple[StaticScene, Composition]:
+) -> tuple[ComposedScene, Composition]:
     """Compose a sentence. UserError for words without a person or an object, missing weights, bad numbers."""
     from priors.models.composition import (
         composition_priors,  # priors are joined lazily, as in pipeline
@@ -124,7 +124,7 @@ def _placeholder(name: str) -> Asset:
 
 def compose_to_folder(
     text: str, out: str | Path, options: ComposeOptions | None = None, *, log: Log = lambda m: None
-) -> StaticScene:
+) -> ComposedScene:
     """`compose`, then the folder: result, avatar, fields, scene.glb, turntable, metrics.
 
     While it runs, OUT.work beside it holds checkpoints and pictures; the same command continues there.

@@ -14,6 +14,8 @@ from hoijax.objects.articulated.loading import is_articulated, load_articulated
 from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
 from hoijax.progress import Log, silent
 from hoijax.runtime import enable_compilation_cache
+from hoijax.work.folder import Shard
+from hoijax.work.runner import Progress
 
 
 def load_objects(specs: Sequence[str | Path], scale: float = 1.0) -> tuple[Asset, ...]:
@@ -147,14 +149,16 @@ def observe_prompts(
     frames: int = 49,
     scale: float = 1.0,
     seed: int = 0,
+    cluster: str | None = None,
+    shard: Shard = (0, 1),
     log: Log = silent,
-) -> tuple[int, dict[str, str]]:
-    """Bundles of many scenes (`hoijax observe --prompts`): (how many there are, failures by id)."""
+) -> Progress:
+    """Bundles of many scenes (`hoijax observe --prompts`): how many there are, failures by id."""
     from priors.observe.many_scenes import observe_many
 
     enable_compilation_cache()
     options = _observe_options(stage_options, frames, seed)
-    return observe_many(prompts, out, options, scale=scale, log=log)
+    return observe_many(prompts, out, options, scale=scale, cluster=cluster, shard=shard, log=log)
 
 
 def prior_report() -> dict[str, str]:

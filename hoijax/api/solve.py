@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hoijax.bundle.write import (
 from hoijax.errors import UserError
 from hoijax.exporters import clip_from_result
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
-from hoijax.io.atomic import added_files, check_output, output_folder
+from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion import terms as anchor_terms
 from hoijax.methods.anchor_motion.options import AnchorOptions, anchor_settings, solve_anchor
@@ -229,21 +229,18 @@ def solve_to_folder(
     out: str | Path,
     *,
     log: Log = silent,
-    confirm: Callable[[], None] = lambda: None,
     formats: Sequence[str] | None = None,
     restart: bool | None = False,
     **options,
 ) -> tuple[Result, list[dict[str, float]]]:
     """`solve`, then the whole result folder: metrics, exports and preview.
 
-    confirm: called just before the folder takes its place; what it raises keeps it from that.
     formats: what is exported; `DEFAULT_FORMATS` where not given.
     restart: what an interrupted solve left beside `out` (`solver.solve_checkpoints`) is continued where
     bundle and settings agree, else UserError; True: it is dropped; None: dropped where they do not.
     """
     check_output(out)
-    if Path(bundle).absolute().is_relative_to(Path(out).absolute()):
-        raise UserError(f"--out '{out}' holds the bundle itself. Give another folder.")
+    check_apart(bundle, out)
     check_formats(formats or DEFAULT_FORMATS)
     told = {name: value for name, value in options.items() if name != "window"}
     kept = SolveCheckpoints(
@@ -254,7 +251,7 @@ def solve_to_folder(
         log=log,
     )
     result = solve(bundle, log=log, checkpoints=kept, **options)
-    rows = save_to_folder(result, out, log, confirm=confirm, formats=formats)
+    rows = save_to_folder(result, out, log, formats=formats)
     kept.drop()
     return result, rows
 
@@ -264,19 +261,16 @@ def save_to_folder(
     out: str | Path,
     log: Log = silent,
     *,
-    confirm: Callable[[], None] = lambda: None,
     formats: Sequence[str] | None = None,
 ) -> list[dict[str, float]]:
     """A result to a whole result folder: arrays, metrics, exports and preview; all metrics.
 
-    confirm, formats: as in `solve_to_folder`. Raises UserError where `out` holds something else.
+    formats: as in `solve_to_folder`. Raises UserError where `out` holds something else.
     """
     check_output(out)
     ground_truth = find_ground_truth(result, Path(out))
     with output_folder(out) as folder:
-        rows = _write_all(result, folder, ground_truth, log, formats)
-        confirm()
-    return rows
+        return _write_all(result, folder, ground_truth, log, formats)
 
 
 def _write_all(

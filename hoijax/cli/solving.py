@@ -96,6 +96,10 @@ class Observe(PriorFlags, OutputFlags):
     """Factor from the meshes' unit to metres (0.001 for millimetres)."""
     seed: int = 0
     """The same seed gives the same result on the same machine."""
+    cluster: str | None = None
+    """--prompts: "ray" observes by Ray tasks, on the cluster of $RAY_ADDRESS or on this machine."""
+    shard: str | None = None
+    """--prompts: I/N observes every N-th scene, from the I-th on (counted from 0)."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.observe import observe_prompts, observe_to_folder
@@ -108,16 +112,14 @@ class Observe(PriorFlags, OutputFlags):
                     "--prompts brings texts and objects, and uses models: leave TEXT, --objects and "
                     "--prior rules away."
                 )
-            done, failed = observe_prompts(
-                self.prompts, self.out, options, **numbers, log=reporter.log
+            many = {"cluster": self.cluster, "shard": parse_shard(self.shard)}
+            progress = observe_prompts(
+                self.prompts, self.out, options, **many, **numbers, log=reporter.log
             )
-            reporter.say(f"{done} bundles in {self.out}, {len(failed)} failures")
-            reporter.add(out=self.out, done=done, failed=failed)
-            for name, message in failed.items():
-                reporter.say(f"  {name}: {message}")
-            if failed:
-                raise UserError(f"{len(failed)} scenes failed; the same command tries them again.")
+            _say_progress(reporter, progress, self.out, f"{progress.done} bundles in {self.out}")
             return
+        if self.cluster or self.shard:
+            raise UserError("--cluster and --shard are for many scenes: give them by --prompts.")
         if self.text is None:
             raise UserError('say what happens: hoijax observe "a person ..." --objects ...')
         path = observe_to_folder(
@@ -150,6 +152,8 @@ class Solve(TrackFlags, OutputFlags):
     """Many bundles: processes on this machine; one, or on CPU as many as cores are worth."""
     cluster: str | None = None
     """Many bundles: "ray" solves by Ray tasks, on the cluster of $RAY_ADDRESS or on this machine."""
+    shard: str | None = None
+    """Many bundles: I/N solves every N-th of them, from the I-th on (counted from 0): one task of an array."""
     distributed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Many bundles: one of the processes of a TPU slice or multi-node job, over one global mesh."""
     method: str = "hoi-page"
@@ -233,9 +237,13 @@ class Solve(TrackFlags, OutputFlags):
                 "workers": self.workers,
                 "cluster": self.cluster,
                 "distributed": self.distributed,
+                "shard": parse_shard(self.shard),
             }
-            found = solve_many(self.bundle, self.out, log=reporter.log, **many, **options)
-            _say_standing(reporter, found, self.out)
+            progress = solve_many(self.bundle, self.out, log=reporter.log, **many, **options)
+            counts = f"{progress.done} of {progress.total} scenes done"
+            _say_progress(
+                reporter, progress, self.out, f"{counts} in {self.out}; see summary.csv there"
+            )
             return
         result, rows = solve_to_folder(
             self.bundle[0],
@@ -268,13 +276,24 @@ def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
     return weights
 
 
-def _say_standing(reporter: Reporter, found, out: Path) -> None:
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """ "3/32" to (3, 32); all of the work where nothing is given."""
+    if text is None:
+        return 0, 1
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UserError(f"--shard: cannot read '{text}'. Write I/N with I from 0 to N-1.")
+    return int(index), int(count)
+
+
+def _say_progress(reporter: Reporter, progress, out: Path, summary: str) -> None:
     """How many scenes there are; a failure ends the command with exit code 2."""
-    reporter.say(f"{found.done} of {found.total} scenes done in {out}; see summary.csv there")
-    reporter.add(out=out, done=found.done, total=found.total, elsewhere=found.elsewhere)
-    if found.elsewhere:
-        reporter.say(f"{found.elsewhere} are being solved by other processes")
-    for name, message in found.failed.items():
+    reporter.say(summary)
+    reporter.add(out=out, done=progress.done, total=progress.total, elsewhere=progress.open)
+    reporter.add(failed=progress.failed)
+    if progress.open:
+        reporter.say(f"{progress.open} are in the hands of other processes")
+    for name, message in progress.failed.items():
         reporter.say(f"  {name}: {message}")
-    if found.failed:
-        raise UserError(f"{len(found.failed)} scenes failed; the same command tries them again.")
+    if progress.failed:
+        raise UserError(f"{len(progress.failed)} scenes failed; the same command tries them again.")

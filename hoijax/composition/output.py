@@ -34,14 +34,14 @@ from hoijax.rendering.raycast import RenderMesh, cast
 from hoijax.rendering.shading import shade
 from hoijax.results.result import Result, save_result
 
-__all__ = ["StaticScene", "assemble", "turntable", "write_composition"]
+__all__ = ["ComposedScene", "assemble", "turntable", "write_composition"]
 
 BODY = "anny"
 TURNTABLE_FRAMES, TURNTABLE_FPS, TURNTABLE_SIZE = 48, 12.0, 288
 
 
 @dataclass(frozen=True)
-class StaticScene:
+class ComposedScene:
     """What a composition is to the outside: metres, y up, ground at y = 0."""
 
     result: Result
@@ -54,7 +54,7 @@ class StaticScene:
 
 def assemble(
     composition: Composition, settings: ComposeSettings, priors: Any, asset: Asset | None
-) -> StaticScene:
+) -> ComposedScene:
     """Body, object and numbers of a finished composition, in metres.
 
     With a mesh of the user's, the mesh keeps its size and the world is scaled to it.
@@ -103,7 +103,7 @@ def assemble(
     thing = RenderMesh(
         things, asset.faces, OBJECT, color=np.broadcast_to(paint, (len(asset.faces), 3))
     )
-    return StaticScene(result, human, thing, avatar, metrics)
+    return ComposedScene(result, human, thing, avatar, metrics)
 
 
 def surface_level(entity: Entity, settings: ComposeSettings) -> float:
@@ -171,7 +171,7 @@ def _result(priors, asset, betas, rest, rotations, translation, pose) -> Result:
 
 
 def write_composition(
-    scene: StaticScene, composition: Composition, folder: Path, work: Path, spins: bool
+    scene: ComposedScene, composition: Composition, folder: Path, work: Path, spins: bool
 ) -> None:
     """Everything of a result folder; previews are taken from the work folder. spins: with a turntable video."""
     save_result(scene.result, folder)
@@ -197,7 +197,7 @@ def write_composition(
         write_video(folder / "turntable.mp4", images, TURNTABLE_FPS)
 
 
-def turntable(scene: StaticScene, frames: int) -> ndarray:
+def turntable(scene: ComposedScene, frames: int) -> ndarray:
     """(frames, H, W, 3) shaded sRGB pictures from all around."""
     meshes = (scene.human, scene.object)
     points = np.concatenate([m.vertices_world for m in meshes])
@@ -218,7 +218,7 @@ def turntable(scene: StaticScene, frames: int) -> ndarray:
     return np.stack(images)
 
 
-def write_scene_glb(scene: StaticScene, path: Path) -> None:
+def write_scene_glb(scene: ComposedScene, path: Path) -> None:
     """Both meshes with face colors, y up, metres."""
     import trimesh
 

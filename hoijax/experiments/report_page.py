@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Picture:
+class Thumbnail:
     """What a row shows: a PNG, and the folder of its result beside the page."""
 
     png: bytes
@@ -129,7 +129,7 @@ def _png(figure: Any) -> bytes:
     return stream.getvalue()
 
 
-def page_html(rows: Sequence[Row], images: Mapping[int, Picture], run: Mapping[str, Any]) -> str:
+def page_html(rows: Sequence[Row], images: Mapping[int, Thumbnail], run: Mapping[str, Any]) -> str:
     """The whole page."""
     columns, body = cells(rows)
     numbers = [[_number(row[name]) for name in columns] for row in rows]
@@ -169,7 +169,7 @@ def _front_class(w: int, front: Sequence[int]) -> str:
     return ' class="front"' if w in front else ""
 
 
-def _image(image: Picture | None, w: int) -> str:
+def _image(image: Thumbnail | None, w: int) -> str:
     if image is None:
         return ""
     data = base64.b64encode(image.png).decode()

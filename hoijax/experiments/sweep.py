@@ -31,7 +31,7 @@ from hoijax.experiments.designs import (
     parse_factors,
     rates_of,
 )
-from hoijax.experiments.report_page import Picture, page_html, pareto_png, shown_rows, thumbnail
+from hoijax.experiments.report_page import Thumbnail, page_html, pareto_png, shown_rows, thumbnail
 from hoijax.experiments.tables import cells as cells  # what the terminal shows
 from hoijax.experiments.tables import csv_text, latex, markdown, mean_row
 from hoijax.io.atomic import check_output, output_folder
@@ -40,7 +40,6 @@ from hoijax.methods.hoi_page.method import (
     TERMS,
     Staged,
     descent,
-    first_neighbors,
     object_problem,
     stage,
     to_result,
@@ -52,6 +51,7 @@ from hoijax.runtime import check_device, describe_device, enable_compilation_cac
 from hoijax.settings import SolveSettings
 from hoijax.solver.adam import Adam
 from hoijax.solver.batch import BatchSolver, Job
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import Solution, SolverInputs
 from hoijax.solver.resumable import optimize
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder
@@ -255,7 +255,7 @@ def _write(
         (folder / "table.md").write_text(markdown(rows))
         (folder / "table.tex").write_text(latex(rows))
         (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n")
-        images: dict[int, Picture] = {}
+        images: dict[int, Thumbnail] = {}
         view = None
         for w in shown_rows(rows):
             result = dataclasses.replace(results(w), run={"settings": run["settings"]})
@@ -263,7 +263,7 @@ def _write(
             (folder / name).mkdir(parents=True)
             save_result(result, folder / name)
             png, view = thumbnail(result, view)
-            images[w] = Picture(png, name)
+            images[w] = Thumbnail(png, name)
         (folder / "index.html").write_text(page_html(rows, images, run))
         try:
             (folder / "pareto.png").write_bytes(pareto_png(rows))

@@ -1,20 +1,18 @@
 """`hoijax solve DIR/ --distributed`: the processes of a slice solve over one global mesh.
 
-Unlike runners on a shared folder these wait for each other, so a process that dies ends them all; the
-manifest keeps what is done, and the same command finishes what is missing.
+Unlike runners on a shared folder these wait for each other, so a process that dies ends them all; what
+is done stays, and the same command finishes what is missing.
 """
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from hoijax.errors import UserError
-from hoijax.jobs.claims import Claim
-from hoijax.jobs.manifest import Item, Manifest, writing
-from hoijax.jobs.runner import Standing, fail_item, finish_item, standing
 from hoijax.jobs.scene_batch import Ready, SceneBatch, Solved, scenes_at_once
 from hoijax.progress import Log
 from hoijax.solver.multihost import GlobalBatch, tell_all
+from hoijax.work.folder import Claim, WorkFolder
+from hoijax.work.runner import Progress, fail_item, finish_item, progress_of
 
 
 def join_processes() -> None:
@@ -55,8 +53,11 @@ def _seconds_to_wait() -> int:
     return int(os.environ.get("HOIJAX_MEET_SECONDS", "300"))
 
 
-def solve_together(manifest: Manifest, batch: SceneBatch, log: Log) -> Standing:
-    """Work through a manifest with all processes; each takes every n-th scene. All must call this."""
+Taken = tuple[Claim, Ready]
+
+
+def solve_together(folder: WorkFolder, batch: SceneBatch, log: Log) -> Progress:
+    """Work through a folder with all processes; each takes every n-th scene. All must call this."""
     import jax
 
     rank, count = jax.process_index(), jax.process_count()
@@ -64,57 +65,45 @@ def solve_together(manifest: Manifest, batch: SceneBatch, log: Log) -> Standing:
         f"process {rank + 1} of {count}: {jax.local_device_count()} of {jax.device_count()} devices"
     )
     solver = GlobalBatch(batch.solver.solve, scenes_at_once=scenes_at_once())
-    waiting = [item for item in manifest.items[rank::count] if not manifest.settled(item)]
+    waiting = [item for item in folder.items[rank::count] if not folder.settled(item)]
     template: Ready | None = None
     while any(left for left in tell_all(len(waiting))):
-        group: list[tuple[Item, Claim, Ready]] = []
-        alone: list[tuple[Item, Claim, Ready]] = []
+        group: list[Taken] = []
+        by_itself: list[Taken] = []
         while waiting and len(group) < batch.group_size():
-            item = waiting.pop(0)
-            with writing(manifest.out):
-                claim = manifest.take(item)
+            claim = folder.take(waiting.pop(0), alone=False)
             if claim is None:
                 continue
             try:
-                ready = batch.prepare(item)
+                ready = batch.prepare(claim.item)
             except Exception as error:
-                fail_item(manifest, item, claim, error, log)
+                fail_item(folder, claim, error, log)
                 continue
-            (group if ready.job is not None else alone).append((item, claim, ready))
-        template = template or (group[0][2] if group else None) or _any_scene(manifest, batch)
+            (group if ready.job is not None else by_itself).append((claim, ready))
+        template = template or (group[0][1] if group else None) or _any_scene(folder, batch)
         if not all(tell_all(template is not None)):
             raise UserError("--distributed: a process has no scene that can be read.")
         assert template is not None
         assert template.job is not None
-        jobs = [ready.job for _, _, ready in group if ready.job is not None]
+        jobs = [ready.job for _, ready in group if ready.job is not None]
         found = solver.run(jobs, template.job, batch.stacked)
-        for (item, claim, ready), solution in zip(group, found, strict=True):
+        for taken, solution in zip(group, found, strict=True):
             solved = Solved(batch.first_weights(solution), 0.0, len(jobs))
-            _finish(manifest, batch, (item, claim, ready), solved, log)
-        for one in alone:
-            _finish(manifest, batch, one, batch.solve([one[2]])[0], log)
-        log(f"{manifest.count_settled()}/{len(manifest.items)} scenes")
-    return standing(manifest)
+            _finish(folder, batch, taken, solved, log)
+        for taken in by_itself:
+            _finish(folder, batch, taken, batch.solve([taken[1]])[0], log)
+        log(f"{folder.count_settled()}/{len(folder.items)} scenes")
+    return progress_of(folder)
 
 
-def _finish(
-    manifest: Manifest,
-    batch: SceneBatch,
-    taken: tuple[Item, Claim, Ready],
-    solved: Solved,
-    log: Log,
-) -> None:
-    item, claim, ready = taken
-
-    def act(item: Item, confirm: Callable[[], None]):
-        return batch.finish(item, ready, solved, confirm)
-
-    finish_item(manifest, item, claim, act, log)
+def _finish(folder: WorkFolder, batch: SceneBatch, taken: Taken, solved: Solved, log: Log) -> None:
+    claim, ready = taken
+    finish_item(folder, claim, lambda: batch.finish(claim.item, ready, solved), log)
 
 
-def _any_scene(manifest: Manifest, batch: SceneBatch) -> Ready | None:
+def _any_scene(folder: WorkFolder, batch: SceneBatch) -> Ready | None:
     """Some scene, for its shapes alone: who has none of its own must still run what others run."""
-    for item in manifest.items:
+    for item in folder.items:
         try:
             ready = batch.prepare(item)
         except Exception:

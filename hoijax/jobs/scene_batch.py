@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,11 @@ import numpy as np
 from hoijax.api.solve import save_to_folder, solve
 from hoijax.bundle.object_store import fetch, is_remote
 from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
-from hoijax.jobs.manifest import Item
-from hoijax.jobs.runner import GroupWork
 from hoijax.losses.term import LossTerm, default_weights
 from hoijax.methods.hoi_page.method import (
     TERMS,
     Staged,
     descent,
-    first_neighbors,
     stage,
     to_result,
 )
@@ -39,7 +36,10 @@ from hoijax.results.result import Result
 from hoijax.runtime import describe_device, versions
 from hoijax.settings import SolveSettings
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job, available_memory
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import ResultCode, Solution
+from hoijax.work.folder import Item
+from hoijax.work.runner import GroupWork
 
 SCENES_OF_A_GROUP = 8
 """On CPU, where one program after the other keeps the cores busy; elsewhere a device's fill."""
@@ -128,11 +128,11 @@ class SceneBatch:
         }
 
     def _batch_log(self, message: str) -> None:
-        if "scenes solved" not in message:  # the manifest counts
+        if "scenes solved" not in message:  # the runner counts
             self.log(message)
 
     def work(self) -> GroupWork:
-        """How a manifest's items are done."""
+        """How scenes of a work folder are solved."""
         return GroupWork(self.prepare, self.solve, self.finish, self.group_size)
 
     def group_size(self) -> int:
@@ -210,17 +210,11 @@ class SceneBatch:
         run = {**source, **result.run, **self.run, "solved_together": solved.together}
         return dataclasses.replace(result, run=run)
 
-    def finish(
-        self,
-        item: Item,
-        ready: Ready,
-        solution: Solved,
-        confirm: Callable[[], None],
-    ) -> Mapping[str, Any]:
+    def finish(self, item: Item, ready: Ready, solution: Solved) -> Mapping[str, Any]:
         """Write the result folder of one scene; its row in the summary."""
         with self._device:
             result = self.result(ready, solution)
-            rows = save_to_folder(result, self.out / item.id, confirm=confirm, formats=self.formats)
+            rows = save_to_folder(result, self.out / item.id, formats=self.formats)
         return summary_of(result, rows)
 
 

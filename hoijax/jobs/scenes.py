@@ -1,13 +1,12 @@
 """Many bundles to results, by any number of processes on one shared folder (`hoijax solve DIR/`).
 
-Who does what is agreed on through the output folder (`manifest`); this module says what a scene is,
-what its results depend on, and what the summary holds.
+Who does what is agreed on through the output folder (`hoijax.work`); this module says what a scene
+is, what its results depend on, and what the summary holds.
 """
 
 import csv
 import dataclasses
 import glob
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,15 +21,15 @@ from hoijax.errors import UserError
 from hoijax.exporters.formats import check_formats
 from hoijax.io.atomic import RESULT_MARKER, added_files
 from hoijax.io.json_files import write_json
-from hoijax.jobs.manifest import Item, Manifest
 from hoijax.jobs.multihost import join_processes, solve_together
-from hoijax.jobs.ray import check_ray, run_tasks
-from hoijax.jobs.runner import Standing, standing, work_in_groups, work_through
 from hoijax.jobs.scene_batch import SceneBatch, summary_of, thread_count
 from hoijax.jobs.workers import run_workers, useful_workers
 from hoijax.progress import Log, silent
 from hoijax.runtime import check_device, enable_compilation_cache, versions
 from hoijax.settings import SolveSettings
+from hoijax.work.folder import Item, Shard, WorkFolder, work_folder
+from hoijax.work.ray import check_cluster, run_tasks
+from hoijax.work.runner import Progress, progress_of, work_in_groups, work_through
 
 SUMMARY = "summary"
 
@@ -128,9 +127,10 @@ def solve_many(
     workers: int | None = None,
     cluster: str | None = None,
     distributed: bool = False,
+    shard: Shard = (0, 1),
     log: Log = silent,
     **options: Any,
-) -> Standing:
+) -> Progress:
     """Solve many bundles into `out/SCENE/`, those that are not done yet; options as in `solve`.
 
     Any number of processes may do this on one shared folder. A scene that fails is recorded and
@@ -138,86 +138,117 @@ def solve_many(
     `summary.json` and `summary.csv` tell of all scenes. formats: exports, `FORMATS_OF_MANY` where not
     given. workers: processes on this machine; where not given, one, or on CPU as many as cores and
     scenes are worth. cluster: "ray" solves by Ray tasks. distributed: this is one of the processes
-    of a slice, which solve over one global mesh (`distributed`). Raises UserError, before work starts, for bad
+    of a slice, which solve over one global mesh (`multihost`). shard: (I, N) solves every N-th scene
+    from the I-th on, as a task of an array does. Raises UserError, before work starts, for bad
     options, for no bundles, for a cluster that does not answer, and for a folder of other settings.
     """
     if distributed:
         join_processes()  # before anything starts a device
     settings = checked_settings(**options)
-    if cluster not in (None, "ray"):
-        raise UserError(f"--cluster: no cluster '{cluster}'. Known: ray.")
     if distributed and (cluster or workers or not isinstance(settings, SolveSettings)):
         raise UserError(
             "--distributed is for the method hoi-page, without --cluster and without --workers."
         )
+    check_cluster(cluster)
     formats = tuple(FORMATS_OF_MANY if formats is None else formats)
     check_formats(formats)
     items = scene_items(bundles, out)
-    if cluster:
-        check_ray()  # tasks have devices, the caller need not
-    else:
+    if not cluster:  # tasks have devices, the caller need not
         check_device()
-    out = Path(out).absolute()
-    told = depends_on(settings, formats, options)
-    with Manifest.open(out, items, told, force=force) as manifest:
-        open_items = [item for item in manifest.items if not manifest.settled(item)]
-        log(f"{len(items)} scenes, {len(items) - len(open_items)} of them done before")
-        if cluster and open_items:
-            share = partial(solve_share, items=items, out=str(out), formats=formats, **options)
-            run_tasks(share, [item.id for item in open_items], log)
-        elif distributed:
+    depends = depends_on(settings, formats, options)
+    with work_folder(out, items, depends, force=force, shard=shard) as folder:
+        left = [item for item in folder.items if not folder.settled(item)]
+        total = len(folder.items)
+        log(f"{total} scenes, {total - len(left)} of them done before")
+        if distributed:
             enable_compilation_cache()
-            found = solve_together(manifest, _batch(manifest, settings, formats, options, log), log)
-            write_summary(manifest)
-            return found
-        elif open_items:
-            enable_compilation_cache()
-            count = workers or useful_workers(len(open_items), log)
-            if count > 1:
-                given = {"formats": formats, **options}
-                run_workers(count, [str(b) for b in bundles], out, given, log)
-        found = _work(manifest, settings, formats, options, log)
-        write_summary(manifest)
-    return found
+            batch = _batch(folder, settings, formats, options, log)
+            progress = solve_together(folder, batch, log)
+        else:
+            if left:
+                part = partial(
+                    solve_part,
+                    items=items,
+                    out=str(folder.out),
+                    formats=formats,
+                    retry=folder.retry,
+                )
+                _start_others(folder, partial(part, **options), left, cluster, workers, log)
+            progress = _work(folder, settings, formats, options, log)
+        write_summary(folder)
+    return progress
 
 
-def solve_share(
-    names: Sequence[str], items: Sequence[Item], out: str, formats: Sequence[str], **options: Any
+def _start_others(
+    folder: WorkFolder,
+    part: Callable[..., Any],
+    left: Sequence[Item],
+    cluster: str | None,
+    workers: int | None,
+    log: Log,
+) -> None:
+    """Let a cluster, or processes of this machine, do what is left; part: `solve_part` of a run."""
+    names = [item.id for item in left]
+    if cluster:
+        run_tasks(part, names, log)
+        return
+    count = workers or useful_workers(len(left), log)
+    enable_compilation_cache()
+    while count > 1:  # again where one died: a scene that ends processes must not end this one
+        before = (folder.count_settled(), folder.begun())
+        died = run_workers(count, partial(part, names), log)
+        if not died or (folder.count_settled(), folder.begun()) == before:
+            return
+
+
+def solve_part(
+    names: Sequence[str],
+    log: Log = print,
+    *,
+    items: Sequence[Item],
+    out: str,
+    formats: Sequence[str],
+    retry: Mapping[str, str],
+    **options: Any,
 ) -> tuple[int, int]:
-    """Some scenes of a manifest that is there already: how many are done, how many failed."""
-    own = [item for item in items if item.id in set(names)]
+    """Some scenes of a folder that is there already: how many are done, how many failed.
+
+    retry: failures that are to be tried again (`WorkFolder.retry`).
+    """
+    chosen = set(names)
+    own = [item for item in items if item.id in chosen]
     settings = checked_settings(**options)
-    with Manifest.open(out, own, depends_on(settings, formats, options)) as manifest:
-        found = _work(manifest, settings, tuple(formats), options, print)
-    return found.done, len(found.failed)
+    with work_folder(out, own, depends_on(settings, formats, options), retry=retry) as folder:
+        progress = _work(folder, settings, tuple(formats), options, log)
+    return progress.done, len(progress.failed)
 
 
 def _work(
-    manifest: Manifest,
+    folder: WorkFolder,
     settings: Any,
     formats: tuple[str, ...],
     options: Mapping[str, Any],
     log: Log,
-) -> Standing:
+) -> Progress:
     """Do in this process what nobody else does."""
-    if all(manifest.settled(item) for item in manifest.items):
-        return standing(manifest)  # without starting a device
+    if folder.count_settled() == len(folder.items):
+        return progress_of(folder)  # without starting a device
     enable_compilation_cache()
     if not isinstance(settings, SolveSettings):
-        return work_through(manifest, _one_by_one(manifest.out, formats, options), log)
-    batch = _batch(manifest, settings, formats, options, log)
-    return work_in_groups(manifest, batch.work(), thread_count(), log)
+        return work_through(folder, _one_by_one(folder.out, formats, options), log)
+    batch = _batch(folder, settings, formats, options, log)
+    return work_in_groups(folder, batch.work(), thread_count(), log)
 
 
 def _batch(
-    manifest: Manifest,
+    folder: WorkFolder,
     settings: Any,
     formats: tuple[str, ...],
     options: Mapping[str, Any],
     log: Log,
 ) -> SceneBatch:
     terms = tuple(options.get("terms", ()))
-    return SceneBatch(settings, options.get("weights"), terms, manifest.out, formats, log)
+    return SceneBatch(settings, options.get("weights"), terms, folder.out, formats, log)
 
 
 def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:
@@ -249,14 +280,16 @@ def depends_on(settings: Any, formats: Sequence[str], options: Mapping[str, Any]
     }
 
 
-def _one_by_one(out: Path, formats: Sequence[str], options: Mapping[str, Any]) -> Callable:
+def _one_by_one(
+    out: Path, formats: Sequence[str], options: Mapping[str, Any]
+) -> Callable[[Item], Mapping[str, Any]]:
     """For methods that the batch program does not know."""
 
-    def act(item: Item, confirm: Callable[[], None]) -> Mapping[str, Any]:
+    def act(item: Item) -> Mapping[str, Any]:
         if is_remote(item.source):
             raise UserError("bundles in a store are for the method hoi-page: copy them first.")
         result, rows = solve_to_folder(
-            item.source, out / item.id, confirm=confirm, formats=formats, restart=None, **options
+            item.source, out / item.id, formats=formats, restart=None, **options
         )
         return summary_of(result, rows)
 
@@ -272,37 +305,35 @@ def _key(bundle: Path | str) -> str:
         return "unreadable"  # fails with the reason when its turn comes
 
 
-def write_summary(manifest: Manifest) -> Standing:
-    """`summary.json` and `summary.csv` of every scene, from the markers.
+def write_summary(folder: WorkFolder) -> None:
+    """`summary.json` and `summary.csv` of every scene, of other shards too, from the markers.
 
     Where another process settles a scene meanwhile, they are written again: of several that end
     together, the last one's are complete.
     """
-    while True:
-        found = standing(manifest)
-        rows = [_summary_row(manifest, item, found) for item in manifest.items]
+    progress, written = progress_of(folder, folder.everything), None
+    while progress != written:
+        rows = [_summary_row(folder, item, progress) for item in folder.everything]
         content = {
-            "scenes": found.total,
-            "done": found.done,
-            "failed": len(found.failed),
+            "scenes": progress.total,
+            "done": progress.done,
+            "failed": len(progress.failed),
             "rows": rows,
         }
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        with added_files(manifest.out) as folder:
-            with (folder / f"{SUMMARY}.csv").open("w", newline="") as stream:
+        with added_files(folder.out) as partial_folder:
+            with (partial_folder / f"{SUMMARY}.csv").open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, columns)
                 writer.writeheader()
                 writer.writerows(rows)
-            write_json(folder / f"{SUMMARY}.json", json.loads(json.dumps(content)))
-        again = standing(manifest)
-        if (again.done, again.failed) == (found.done, found.failed):
-            return again
+            write_json(partial_folder / f"{SUMMARY}.json", content)
+        progress, written = progress_of(folder, folder.everything), progress
 
 
-def _summary_row(manifest: Manifest, item: Item, found: Standing) -> dict[str, Any]:
+def _summary_row(folder: WorkFolder, item: Item, progress: Progress) -> dict[str, Any]:
     named = {"scene": item.id, "bundle": item.source}
-    marker = manifest.done(item)
+    marker = folder.done(item)
     if marker is not None:
         return {**named, "state": "done", "why": "", **marker["row"]}
-    why = found.failed.get(item.id)
+    why = progress.failed.get(item.id)
     return {**named, "state": "failed" if why else "open", "why": why or ""}

@@ -1,14 +1,14 @@
-"""Several processes of one machine on one manifest: what keeps the cores of a CPU busy.
+"""Several processes of one machine on one work folder: what keeps the cores of a CPU busy.
 
-A worker is an ordinary runner: it claims scenes, and may die at any time.
+A worker is an ordinary runner: it locks scenes, and may die at any time.
 """
 
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from hoijax.io import sigterm
 from hoijax.progress import Log, silent
 
 MAX_WORKERS = 16
@@ -47,51 +47,42 @@ def _cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def run_workers(
-    count: int, bundles: Sequence[str], out: Path, options: Mapping[str, Any], log: Log
-) -> None:
-    """Work through a manifest with `count` processes; returns when all have ended.
+def run_workers(count: int, work: Callable[[Log], Any], log: Log) -> int:
+    """Do `work` in `count` processes; how many of them died.
 
-    A worker that dies is only told of: what it held is free, and the caller looks what is left.
+    work: pickled for them, and given a log. What a process that died held is free for others.
     """
     cores = _cores()
-    shares = [cores[i::count] or cores for i in range(count)]
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(
-            target=_work, args=(i, share, list(bundles), str(out), dict(options)), daemon=True
-        )
-        for i, share in enumerate(shares)
+        context.Process(target=_work, args=(number, work), daemon=True) for number in range(count)
     ]
     log(f"{count} processes on {len(cores)} cores")
     try:
-        for process in processes:
+        for number, process in enumerate(processes):
+            _stay_on(cores[number::count] or cores)  # inherited: XLA takes a thread for each core
             process.start()
+        _stay_on(cores)
         for number, process in enumerate(processes):
             process.join()
             if process.exitcode:
                 log(f"worker {number + 1} ended with exit code {process.exitcode}")
     finally:
+        _stay_on(cores)
         for process in processes:
             if process.is_alive():
                 process.terminate()
         for process in processes:
             if process.pid is not None:
                 process.join()
+    return sum(process.exitcode != 0 for process in processes)
 
 
-def _work(
-    number: int, cores: list[int], bundles: list[str], out: str, options: dict[str, Any]
-) -> None:
-    """What a worker does. Its threads stay on its own cores: XLA takes one for each it may use."""
-    from hoijax.io import sigterm
-
-    sigterm.listen()
+def _stay_on(cores: Sequence[int]) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
-    from hoijax.jobs.scenes import solve_many
 
-    def log(message: str) -> None:
-        print(f"[{number + 1}] {message}", flush=True)
 
-    solve_many(bundles, out, workers=1, log=log, **options)
+def _work(number: int, work: Callable[[Log], Any]) -> None:
+    sigterm.listen()
+    work(lambda message: print(f"[{number + 1}] {message}", flush=True))

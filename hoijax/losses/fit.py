@@ -18,7 +18,8 @@ from hoijax.losses.curvature import (
     robust_weight,
     to_world_axes,
 )
-from hoijax.scene.objects import WHOLE_UNSIGNED, PosedScene
+from hoijax.scene.objects import WHOLE_UNSIGNED
+from hoijax.scene.posed import PosedScene
 
 ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
 POINT_RHO = 0.05  # metres; a point further off than this says little
@@ -126,7 +127,7 @@ def _shares(mask: Bool[Array, "O T n"]) -> Float[Array, "O T n"]:
 def _of_rows(posed: PosedScene, jacobian: Array, weight: Float[Array, "O T n"]) -> Curvature:
     """Curvature of rows of `distance_rows` in the frames where the object was detected."""
     blocks = gram(jacobian, _where_detected(posed, weight))
-    return Curvature(to_world_axes(blocks, posed.rotations))
+    return Curvature(to_world_axes(blocks, posed.object_rotations))
 
 
 def _where_detected(posed: PosedScene, weight: Float[Array, "O T n"]) -> Float[Array, "O T n"]:
@@ -157,7 +158,9 @@ def part_pixels_curvature(posed: PosedScene) -> Curvature:
 def _off_pixels(posed: PosedScene, nearest: Array) -> Float[Array, "O T M 2"]:
     """Pixels to the chosen samples: choosing before posing moves a quarter of the points."""
     chosen = jax.vmap(lambda samples, index: samples[index])(posed.scene.objects.samples, nearest)
-    pixels = project_world(posed, to_world(posed.rotations, posed.translations, chosen))
+    pixels = project_world(
+        posed, to_world(posed.object_rotations, posed.object_translations, chosen)
+    )
     return pixels - posed.scene.observed.pixels[:, :, : nearest.shape[-1]]
 
 

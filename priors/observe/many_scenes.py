@@ -1,127 +1,80 @@
-"""Many scenes: the same stages as a Ray Data pipeline, or as a plain loop, with the same bundles.
+"""Many scenes of a file to bundles, by any number of processes on one folder (`observe --prompts`).
 
-Results of stages go through the store, so a worker is told only which scene and which stages. Every
-scene ends as a bundle `ID/` with `ID.done.json`, or as a failure `ID.failed.json` that says why; each
-is written whole or not at all. Running again skips what is done and tries what failed.
+Every scene ends as a bundle `ID/` or as a failure that says why (`hoijax.work`). Results of stages go
+through the store, so running again skips what is done, and goes on where a stage was cut off.
 """
 
 import dataclasses
-import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from hoijax.bundle.write import bundle_hash, write_bundle
-from hoijax.errors import UserError
+from hoijax.bundle.read import Bundle
+from hoijax.bundle.write import write_bundle
 from hoijax.objects.asset import load_asset
-from hoijax.progress import Log
+from hoijax.progress import Log, silent
+from hoijax.work.folder import Item, Shard, WorkFolder, work_folder
+from hoijax.work.ray import check_cluster, run_tasks
+from hoijax.work.runner import GroupWork, Progress, progress_of, work_in_groups
 from priors.models.registry import RegisteredModels
-from priors.observe.prompt_list import Item, read_prompts
+from priors.observe.prompt_list import PromptedScene, read_prompts
 from priors.observe.run import ObserveOptions
 from priors.observe.stages import STAGES, Models, Run, unneeded_after
 from priors.observe.user_files import encode_video
 from priors.store import content_key
 
-__all__ = ["Job", "observe_many"]
+__all__ = ["SceneObserver", "observe_many"]
 
-UNFINISHED = "not finished: the run was interrupted"
-MAX_ATTEMPTS = 3
-"""Times a stage of a scene may end the worker it runs in before the scene counts as failed."""
+SCENES_OF_A_GROUP = 32
+"""Scenes that go through a stage together, so that its models are loaded once for all of them."""
+SETTINGS = {"command": "observe"}
+"""Of a folder: bundles of other settings may lie in one, and each is done again when its own change."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """What workers need to know; goes to other processes."""
+class SceneObserver:
+    """What scenes are observed by; goes to other processes."""
 
-    out: Path
     options: ObserveOptions
     scale: float = 1.0
     models: Callable[[], Models] | None = None
-    """Makes the models of a worker; None makes those that the options name."""
+    """Makes the models of a process; None makes those that the options name."""
 
     def make_models(self) -> Models:
         if self.models is not None:
             return self.models()
         return RegisteredModels(self.options.choices(), self.options.store())
 
-    def run(self, item: Item, models: Models, log: Log = lambda message: None) -> Run:
+    def run(self, scene: PromptedScene, models: Models, log: Log = silent) -> Run:
         """The run of one scene; nothing is computed yet."""
-        scale = self.scale if item.scale is None else item.scale
-        names = [Path(spec).stem for spec in item.objects]
+        scale = self.scale if scene.scale is None else scene.scale
+        names = [Path(spec).stem for spec in scene.objects]
         assets = [
             load_asset(
                 spec,
                 scale=scale,
                 name=f"{name} {names[: i + 1].count(name)}" if names.count(name) > 1 else None,
             )
-            for i, (spec, name) in enumerate(zip(item.objects, names, strict=True))
+            for i, (spec, name) in enumerate(zip(scene.objects, names, strict=True))
         ]
         settings = self.options.settings
-        changed = {k: v for k, v in (("frames", item.frames), ("seed", item.seed)) if v is not None}
+        given = (("frames", scene.frames), ("seed", scene.seed))
         options = dataclasses.replace(
             self.options,
-            settings=dataclasses.replace(settings, **changed),
-            **{key: Path(path) for key, path in item.files.items()},
+            settings=dataclasses.replace(settings, **{k: v for k, v in given if v is not None}),
+            **{key: Path(path) for key, path in scene.files.items()},
         )
-        request = options.request(item.text, assets)
+        request = options.request(scene.text, assets)
         return Run(
             request, options.settings, models, options.store(), restart=options.restart, log=log
         )
 
-    def key(self, item: Item) -> str:
+    def key(self, scene: PromptedScene) -> str:
         """Changes with the scene and with what it is observed by."""
         options = self.options
         chosen = [dict(options.names), list(options.weights), options.body_file]
-        return content_key(item.to_json(), options.settings, chosen, self.scale)
-
-    # ---- what is on disk
-
-    def is_done(self, item: Item) -> bool:
-        """Whether the bundle of exactly this scene is there."""
-        try:
-            said = json.loads((self.out / f"{item.id}.done.json").read_text())
-            return said == {"key": self.key(item), "bundle": bundle_hash(self.out / item.id)}
-        except (OSError, ValueError, UserError):
-            return False
-
-    def finish(self, item: Item, run: Run) -> None:
-        """Write the bundle."""
-        with tempfile.TemporaryDirectory() as folder:
-            clip = Path(folder) / "video.mp4"
-            encode_video(run.video(), clip)
-            path = write_bundle(self.out / item.id, run.bundle(), video=clip.read_bytes())
-        done = {"key": self.key(item), "bundle": bundle_hash(path)}
-        self._write(f"{item.id}.done.json", done)
-        (self.out / f"{item.id}.failed.json").unlink(missing_ok=True)
-
-    def fail(self, item: Item, message: str) -> None:
-        """Say why there is no bundle."""
-        self._write(f"{item.id}.failed.json", {"id": item.id, "text": item.text, "why": message})
-
-    def failure(self, item: Item) -> str | None:
-        try:
-            return json.loads((self.out / f"{item.id}.failed.json").read_text())["why"]
-        except (OSError, ValueError, KeyError):
-            return None
-
-    def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        descriptor, partial = tempfile.mkstemp(dir=self.out, prefix=f".{name}-")
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(content, stream, indent=1)
-        Path(partial).replace(self.out / name)
-
-    def attempt(self, item: Item, stage: str) -> int:
-        """Count a start of a stage on disk, where a worker's death does not undo it."""
-        path = self.out / f".{item.id}.{stage}.attempts"
-        with path.open("a") as stream:
-            stream.write("x")
-        return path.stat().st_size
-
-    def attempted(self, item: Item, stage: str) -> None:
-        """The stage did not end its worker."""
-        (self.out / f".{item.id}.{stage}.attempts").unlink(missing_ok=True)
+        return content_key(scene.to_json(), options.settings, chosen, self.scale)
 
 
 def observe_many(
@@ -131,82 +84,108 @@ def observe_many(
     *,
     scale: float = 1.0,
     models: Callable[[], Models] | None = None,
-    use_ray: bool | None = None,
-    log: Log = lambda message: None,
-) -> tuple[int, dict[str, str]]:
-    """Observe every scene of a file; (number of bundles now there, why each other scene has none).
+    cluster: str | None = None,
+    shard: Shard = (0, 1),
+    log: Log = silent,
+) -> Progress:
+    """Observe every scene of a file into `out/ID/`, those that are not done yet.
 
-    use_ray: None takes Ray where it is installed. Raises UserError for a file or choices that cannot
-    be used; a scene's own failure is in what is returned.
+    cluster: "ray" observes by Ray tasks. shard: (I, N) takes every N-th scene, from the I-th on.
+    Raises UserError for a file, choices or a folder that cannot be used; a scene's own failure is in
+    what is returned.
     """
-    items = read_prompts(prompts)
+    scenes = read_prompts(prompts)
     options.choices()
-    out = Path(out).absolute()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}).") from error
-    job = Job(out, options, scale, models)
-    waiting = [item for item in items if not job.is_done(item)]
-    log(f"{len(items)} scenes, {len(items) - len(waiting)} of them done before")
-    for item in waiting:
-        job.fail(item, UNFINISHED)
-        for left in out.glob(f".{item.id}.*.attempts"):
-            left.unlink(missing_ok=True)
-    if waiting:
-        if use_ray is None:
-            use_ray = _has_ray()
-        if use_ray:
-            from priors.observe.ray_pipeline import run_pipeline
-
-            run_pipeline(job, waiting, log)
-        else:
-            run_loop(job, waiting, log)
-    failures = {
-        item.id: job.failure(item) or "no bundle was written"
-        for item in items
-        if not job.is_done(item)
-    }
-    return len(items) - len(failures), failures
+    check_cluster(cluster)
+    observer = SceneObserver(options, scale, models)
+    with work_folder(out, _items(scenes, observer), SETTINGS, shard=shard) as folder:
+        left = [item.id for item in folder.items if not folder.settled(item)]
+        log(f"{len(folder.items)} scenes, {len(folder.items) - len(left)} of them done before")
+        if cluster and left:
+            part = partial(
+                observe_part, scenes=scenes, out=folder.out, observer=observer, retry=folder.retry
+            )
+            run_tasks(part, left, log, SCENES_OF_A_GROUP)
+        return _work(folder, scenes, observer, log)
 
 
-def run_loop(job: Job, items: Sequence[Item], log: Log) -> None:
-    """Stage by stage over all scenes, so that every model is loaded once."""
-    models = job.make_models()
+def observe_part(
+    names: Sequence[str],
+    scenes: Sequence[PromptedScene],
+    out: Path,
+    observer: SceneObserver,
+    retry: Mapping[str, str],
+) -> tuple[int, int]:
+    """Some scenes of a folder that is there already: how many are done, how many failed.
+
+    retry: failures that are to be tried again (`WorkFolder.retry`).
+    """
+    chosen = set(names)
+    scenes = [scene for scene in scenes if scene.id in chosen]
+    with work_folder(out, _items(scenes, observer), SETTINGS, retry=retry) as folder:
+        progress = _work(folder, scenes, observer, print)
+    return progress.done, len(progress.failed)
+
+
+def _items(scenes: Sequence[PromptedScene], observer: SceneObserver) -> list[Item]:
+    return [Item(scene.id, scene.text, observer.key(scene)) for scene in scenes]
+
+
+def _work(
+    folder: WorkFolder, scenes: Sequence[PromptedScene], observer: SceneObserver, log: Log
+) -> Progress:
+    """Do in this process what nobody else does."""
+    if folder.count_settled() == len(folder.items):
+        return progress_of(folder)
+    by_id = {scene.id: scene for scene in scenes}
+    models = observer.make_models()
+
+    def write(item: Item, scene: PromptedScene, observed: tuple[Bundle, bytes]):
+        bundle, clip = observed
+        write_bundle(folder.out / item.id, bundle, video=clip)
+        return {"frames": bundle.frame_count}
+
+    work = GroupWork(
+        prepare=lambda item: by_id[item.id],
+        solve=lambda group: _observe_group(group, observer, models, log),
+        finish=write,
+        size=lambda: SCENES_OF_A_GROUP,
+        fraction=1.0,
+    )
+    return work_in_groups(folder, work, 1, log)
+
+
+def _observe_group(
+    group: Sequence[PromptedScene], observer: SceneObserver, models: Models, log: Log
+) -> list[tuple[Bundle, bytes] | Exception]:
+    """Stage by stage over all scenes; a scene's bundle and clip, or its failure, which is its own."""
     runs: dict[str, Run] = {}
-    for item in items:
-        _guarded(job, item, lambda item=item: runs.update({item.id: job.run(item, models, log)}))
+    ends: dict[str, tuple[Bundle, bytes] | Exception] = {}
+
+    def guarded(scene: PromptedScene, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            ends[scene.id] = error
+
+    for scene in group:
+        guarded(scene, lambda s=scene: runs.update({s.id: observer.run(s, models, log)}))
     for number, stage in enumerate(STAGES):
-        for item in items:
-            run = runs.get(item.id)
-            if run is None:
-                continue
-            log(f"{item.id}: {stage.name}")
-            if not _guarded(job, item, lambda run=run, stage=stage: run.advance(stage)):
-                del runs[item.id]
-            run.forget()
+        for scene in group:
+            if scene.id not in ends:
+                log(f"{scene.id}: {stage.name}")
+                guarded(scene, lambda run=runs[scene.id], stage=stage: run.advance(stage))
+                runs[scene.id].forget()
         models.release(unneeded_after(number))
-    for item in items:
-        if item.id in runs:
-            _guarded(job, item, lambda item=item: job.finish(item, runs.pop(item.id)))
+    for scene in group:
+        if scene.id not in ends:
+            guarded(scene, lambda s=scene: ends.update({s.id: _bundle_and_clip(runs.pop(s.id))}))
+    return [ends[scene.id] for scene in group]
 
 
-def _guarded(job: Job, item: Item, act: Callable[[], Any]) -> bool:
-    """Do something for one scene; its failure is written down and ends nothing else."""
-    try:
-        act()
-    except Exception as error:
-        job.fail(item, describe(error))
-        return False
-    return True
-
-
-def describe(error: Exception) -> str:
-    """A failure in words; what we did not foresee carries its type."""
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-
-
-def _has_ray() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("ray") is not None
+def _bundle_and_clip(run: Run) -> tuple[Bundle, bytes]:
+    """What a run through all stages ends as; the clip as an mp4."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        encode_video(run.video(), path)
+        return run.bundle(), path.read_bytes()

@@ -12,7 +12,7 @@ from hoijax.errors import UserError
 from hoijax.io.validation import count_of, numbered, parse_json, validation_problems
 from priors.store import content_key
 
-__all__ = ["Item", "read_prompts"]
+__all__ = ["PromptedScene", "read_prompts"]
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 FILES = ("pag", "image", "video", "masks")
@@ -36,7 +36,7 @@ class _Line(BaseModel):
 
 
 @dataclass(frozen=True)
-class Item:
+class PromptedScene:
     """One scene; paths are absolute."""
 
     id: str
@@ -52,13 +52,8 @@ class Item:
     def to_json(self) -> str:
         return json.dumps(self.__dict__, sort_keys=True)
 
-    @classmethod
-    def from_json(cls, text: str) -> "Item":
-        data = json.loads(text)
-        return cls(**{**data, "objects": tuple(data["objects"])})
 
-
-def read_prompts(path: Path) -> list[Item]:
+def read_prompts(path: Path) -> list[PromptedScene]:
     """The scenes of a jsonl file; relative paths are relative to it.
 
     A scene without an id gets one from its sentence and a hash. Raises UserError listing every
@@ -68,7 +63,7 @@ def read_prompts(path: Path) -> list[Item]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--prompts {path}: cannot be read as text ({error}).") from error
-    items: list[Item] = []
+    scenes: list[PromptedScene] = []
     problems: list[str] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -81,23 +76,23 @@ def read_prompts(path: Path) -> list[Item]:
         wrong = validation_problems(_Line, data)
         problems += [f"line {number}: {problem}" for problem in wrong]
         if not wrong:
-            item = _item(_Line.model_validate(data), path.absolute().parent)
-            if any(item.id == other.id for other in items):
-                problems.append(f"line {number}: the id {item.id!r} is used before")
+            scene = _scene(_Line.model_validate(data), path.absolute().parent)
+            if any(scene.id == other.id for other in scenes):
+                problems.append(f"line {number}: the id {scene.id!r} is used before")
             problems += [
                 f"line {number}: {key}: there is no {value}"
-                for key, value in item.files.items()
+                for key, value in scene.files.items()
                 if not Path(value).exists()
             ]
-            items.append(item)
-    if not items and not problems:
+            scenes.append(scene)
+    if not scenes and not problems:
         problems.append("it holds no scene")
     if problems:
         raise UserError(f"--prompts {path} has {count_of(problems)}:\n{numbered(problems)}")
-    return items
+    return scenes
 
 
-def _item(line: _Line, folder: Path) -> Item:
+def _scene(line: _Line, folder: Path) -> PromptedScene:
     files = {key: str(folder / value) for key in FILES if (value := getattr(line, key))}
     objects = tuple(str(p) if (p := folder / o).is_file() else o for o in line.objects)
     rest: dict[str, Any] = {"frames": line.frames, "seed": line.seed, "scale": line.scale}
@@ -105,4 +100,4 @@ def _item(line: _Line, folder: Path) -> Item:
     if name is None:
         slug = re.sub(r"[^a-z0-9]+", "-", line.text.lower()).strip("-")[:40].strip("-")
         name = f"{slug or 'scene'}-{content_key(line.model_dump())[:8]}"
-    return Item(name, line.text, objects, files, **rest)
+    return PromptedScene(name, line.text, objects, files, **rest)

@@ -21,7 +21,7 @@ from hoijax.objects.articulated.model import ArticulatedAsset, pose_links
 from hoijax.objects.asset import Asset
 from priors.choreography.choreographer import choreograph
 from priors.synthetic.from_text import BODY, make_script
-from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
+from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
 from priors.synthetic.rendered_observations import observe_with_ground_truth
 
@@ -104,7 +104,7 @@ def observe_articulated(
     view = scene.camera, scene.T_world_camera
     if close_up:
         view = scene.camera, _close_up(*view, objects, Ts_world_object)
-    motion = BodyMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
+    motion = KnownMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
     truth = rendered_ground_truth(
         BODY,
         motion,

@@ -12,7 +12,7 @@ from hoijax.bundle.write import Bundle, GroundTruth, Provenance
 from hoijax.objects.asset import Asset
 from priors.choreography.choreographer import choreograph
 from priors.language.script import Script, script_from_graph, script_from_text
-from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
+from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
 from priors.synthetic.rendered_observations import RenderedGroundTruth, observe_with_ground_truth
 
@@ -73,7 +73,7 @@ def scene_of_text(
     """(the choreographed scene as it really moves, its script, frames a second)."""
     script = make_script(text, assets, graph)
     scene = choreograph(script, assets, frames=frames, seed=seed)
-    motion = BodyMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
+    motion = KnownMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
     known = rendered_ground_truth(
         BODY,
         motion,

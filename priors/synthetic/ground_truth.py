@@ -20,7 +20,7 @@ IMAGE_WIDTH, IMAGE_HEIGHT, VERTICAL_FIELD_OF_VIEW = 320, 240, 50.0
 
 
 @dataclasses.dataclass(frozen=True)
-class BodyMotion:
+class KnownMotion:
     """Motion of P people: SMPL-X parameters (see hoijax.bundle.observations) over T frames."""
 
     rotations: Float[ndarray, "P T 55 3"]
@@ -31,7 +31,7 @@ class BodyMotion:
 
 def rendered_ground_truth(
     body_name: str,
-    motion: BodyMotion,
+    motion: KnownMotion,
     assets: tuple[Asset, ...],
     Ts_world_object: Float[ndarray, "O T 4 4"],
     edge_contact: Bool[ndarray, "E T"],

@@ -27,7 +27,7 @@ from hoijax.bundle.write import Bundle, Provenance, write_bundle
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
-from priors.synthetic.ground_truth import BodyMotion, rendered_ground_truth
+from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
 from priors.synthetic.rendered_observations import RenderedGroundTruth, observe_with_ground_truth
 
@@ -80,7 +80,7 @@ def labeled_asset(path: Path, name: str) -> Asset:
     return asset_from_arrays(name, plain.vertices, plain.faces, labels, parts)
 
 
-def captured_motion(data: dict[str, np.ndarray], frames: np.ndarray) -> BodyMotion:
+def captured_motion(data: dict[str, np.ndarray], frames: np.ndarray) -> KnownMotion:
     """The captured body as SMPL-X parameters on the captured bone lengths (pelvis at the origin)."""
     count = len(frames)
     body_and_hands = np.concatenate(
@@ -96,7 +96,7 @@ def captured_motion(data: dict[str, np.ndarray], frames: np.ndarray) -> BodyMoti
     rest = neutral - neutral[15] + data["rest_joints"][15]  # jaw and eyes were not captured: ours
     rest[list(SMPLH_JOINTS)] = data["rest_joints"]
     betas = body.fit_betas(rest)
-    return BodyMotion(
+    return KnownMotion(
         rotations_from_smplh(body_and_hands)[None],
         data["trans"][frames][None].astype(np.float32),
         betas[None],

@@ -1,7 +1,7 @@
-"""Many scenes on a Ray cluster (`hoijax solve DIR/ --cluster ray`, extra `cluster`).
+"""Many scenes on a Ray cluster (`--cluster ray` of `hoijax solve` and `observe`, extra `cluster`).
 
 A task is told which scenes, not what is in them: paths travel, arrays do not, so every node must see
-the same folders. A task works on the same manifest as any other process, so what it shares with
+the same folders. A task works on the same folder as any other process, so what it shares with
 runners outside Ray, and what a dead task leaves, is settled there; Ray starts lost tasks again.
 """
 
@@ -16,12 +16,16 @@ from hoijax.progress import Log
 Share = Callable[[Sequence[str]], tuple[int, int]]
 SCENES_OF_A_TASK = 8
 RETRIES = 10
-"""Times Ray starts a task again whose worker or node was lost."""
+"""Times Ray starts a task again whose worker or node was lost; above `folder.MAX_CRASHES`."""
 CONNECT_SECONDS = 15.0
 
 
-def check_ray() -> None:
-    """Raises UserError where Ray is not installed, or where the named cluster does not answer."""
+def check_cluster(cluster: str | None) -> None:
+    """Raises UserError for a cluster that is not "ray", is not installed, or does not answer."""
+    if cluster is None:
+        return
+    if cluster != "ray":
+        raise UserError(f"--cluster: no cluster '{cluster}'. Known: ray.")
     if importlib.util.find_spec("ray") is None:
         raise UserError("--cluster ray needs Ray: pip install 'hoijax[cluster]'.")
     address = os.environ.get("RAY_ADDRESS")
@@ -71,10 +75,17 @@ def resources_of_a_task(cluster: Mapping[str, float]) -> dict[str, Any]:
     return {"num_cpus": 1}
 
 
-def run_tasks(share: Share, names: Sequence[str], log: Log) -> None:
-    """Do items by Ray tasks; returns when all tasks have ended.
+def slots_of(cluster: Mapping[str, float], asked: Mapping[str, Any]) -> int:
+    """How many tasks run at once."""
+    wanted = {"CPU": asked["num_cpus"], "GPU": asked.get("num_gpus", 0)}
+    wanted |= asked.get("resources", {})
+    return max(int(min(cluster.get(k, 1) / n for k, n in wanted.items() if n)), 1)
 
-    share: does the items it is given, under a manifest, and returns (done, failed); it is pickled, so
+
+def run_tasks(share: Share, names: Sequence[str], log: Log, most: int = SCENES_OF_A_TASK) -> None:
+    """Do items by Ray tasks of at most `most` items; returns when all tasks have ended.
+
+    share: does the items it is given, in a work folder, and returns (done, failed); it is pickled, so
     it names modules and paths and holds no arrays. What is still missing afterwards (of a task that
     died more often than Ray tries) is the caller's.
     """
@@ -85,8 +96,7 @@ def run_tasks(share: Share, names: Sequence[str], log: Log) -> None:
     try:
         cluster = ray.cluster_resources()
         asked = resources_of_a_task(cluster)
-        slots = max(int(cluster.get("CPU", 1)), 1)
-        size = max(min(SCENES_OF_A_TASK, -(-len(names) // slots)), 1)
+        size = max(min(most, -(-len(names) // slots_of(cluster, asked))), 1)
         task = ray.remote(**asked, max_retries=RETRIES)(_do_share)
         shares = [list(names[i : i + size]) for i in range(0, len(names), size)]
         log(f"{len(shares)} tasks of up to {size} scenes, each with {asked}")
