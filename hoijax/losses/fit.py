@@ -147,14 +147,6 @@ def project_world(posed: PosedScene, points: Float[Array, "O T n 3"]) -> Float[A
     return project(to_world(linear, shift, points), cameras.intrinsics[None])
 
 
-def part_pixels_curvature(posed: PosedScene) -> Curvature:
-    """Of `part_pixels`."""
-    nearest = posed.neighbors.nearest_part_sample
-    shares = posed.scene.observed.part_shares[:, :, : nearest.shape[-1]]
-    total = jnp.maximum(jnp.sum(shares, axis=2, keepdims=True), 1e-6)
-    return _chosen_pixels_curvature(posed, nearest, jnp.sum(shares / total, axis=-1))
-
-
 def _off_pixels(posed: PosedScene, nearest: Array) -> Float[Array, "O T M 2"]:
     """Pixels to the chosen samples: choosing before posing moves a quarter of the points."""
     chosen = jax.vmap(lambda samples, index: samples[index])(posed.scene.objects.samples, nearest)
