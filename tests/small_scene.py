@@ -1,10 +1,15 @@
 """Real commands run in this process, and one small generated result that the test files share."""
 
 import contextlib
+import dataclasses
+import fcntl
 import io
+import json
+import os
 import shutil
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -52,20 +57,37 @@ def run(*arguments: str | Path) -> Ran:
     return Ran(code, out.getvalue(), err.getvalue())
 
 
-_made: dict[str, tuple[Path, Ran]] = {}
+def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one worker of pytest-xdist makes by `make(folder)`, and all the others wait for.
+
+    Shared: copy it (`copy_of`) before changing anything in it. A `make` that fails is tried again by
+    the next who asks.
+    """
+    base = factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent  # each worker has a folder of its own below the session's
+    folder = base / "shared" / name
+    folder.parent.mkdir(exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given back when the file is closed
+        if not folder.with_suffix(".done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            folder.with_suffix(".done").touch()
+    return folder
 
 
 def generated(factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
-    """The result folder of the small scene and what its `hoijax generate` printed; made once.
+    """The result folder of the small scene and what its `hoijax generate` printed; made once."""
 
-    Shared: copy it (`copy_of`) before changing anything in it.
-    """
-    if not _made:
-        folder = factory.mktemp("generated") / "box"
-        ran = run(*GENERATE, "--out", folder)
+    def make(folder: Path) -> None:
+        ran = run(*GENERATE, "--out", folder / "box")
         assert ran.code == 0, ran.err
-        _made["box"] = (folder, ran)
-    return _made["box"]
+        (folder / "ran.json").write_text(json.dumps(dataclasses.asdict(ran)))
+
+    folder = shared_folder(factory, "generated", make)
+    return folder / "box", Ran(**json.loads((folder / "ran.json").read_text()))
 
 
 def copy_of(folder: Path, target: Path) -> Path:

@@ -27,7 +27,7 @@ from hoijax.objects.articulated.model import pose_links
 from hoijax.results.result import load_result
 from hoijax.scene.build_objects import build_scene, posed_bodies
 from hoijax.scene.joints import ObjectJoints, jointed, object_joints
-from hoijax.scene.objects import Unknowns
+from hoijax.scene.scene import Unknowns
 from hoijax.settings import AnchorSettings, SolveSettings
 from priors.synthetic.articulated_scenes import joint_motion, observe_articulated, scene_objects
 
@@ -138,10 +138,14 @@ def test_jointed_poses_equal_the_tree(rng):
         jnp.asarray(np.stack([six, six[::-1], six]), jnp.float32),
         jnp.asarray(np.stack([shift + rotation @ centers[0], shift, shift]), jnp.float32),
     )
-    posed = jointed(joints, jnp.asarray(centers), free, jnp.asarray(values))
-    found = np.asarray(rotation_6d_to_matrix(posed.rotation_6d))
+    rotations = rotation_6d_to_matrix(free.object_rotation_6d)
+    values = jnp.asarray(values)
+    turned, moved = jointed(
+        joints, jnp.asarray(centers), rotations, free.object_translation, values
+    )
+    found = np.asarray(turned)
     np.testing.assert_allclose(found, np.moveaxis(expected[..., :3, :3], 1, 0), atol=1e-5)
-    origins = np.asarray(posed.translation) - np.einsum("otij,oj->oti", found, centers)
+    origins = np.asarray(moved) - np.einsum("otij,oj->oti", found, centers)
     np.testing.assert_allclose(origins, np.moveaxis(expected[..., :3, 3], 1, 0), atol=1e-5)
 
 

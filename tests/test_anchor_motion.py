@@ -23,7 +23,7 @@ from hoijax.methods.anchor_motion.results import tracked_stills
 from hoijax.methods.anchor_motion.static_scene import load_static
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import load_result, save_result
-from hoijax.scene.build_interaction import BodyMotions, StaticScene, without_broken_numbers
+from hoijax.scene.build_bodies import BodyMotions, StaticScene, without_broken_numbers
 from hoijax.settings import AnchorSettings, check_body_start
 from hoijax.solver import resumable
 from hoijax.solver.problem import Solution
@@ -206,13 +206,13 @@ def test_nothing_seen_of_the_person_and_a_broken_number_still_give_a_finite_resu
 def test_stills_begin_where_most_touches():
     """Contact keypoints are looked for in the frame with most contact, then in others."""
     scene, unknowns, _ = make_anchor()
-    frames, edges = unknowns.body_translation.shape[1], scene.objects.edges.mask.shape[0]
+    frames, edges = unknowns.body_translation.shape[1], scene.edges.mask.shape[0]
     losses = jnp.asarray([2.0, 1.0])
     both = jax.tree.map(lambda x: jnp.stack([x + 1.0, x]), unknowns)
     none = jnp.zeros((2, 1))
     tracked = Solution(both, losses, losses, none, jnp.zeros(2, jnp.int32), none[:, None])
     states = np.zeros((2, edges, frames), np.float32)
-    first = int(np.flatnonzero(np.asarray(scene.objects.edges.mask))[0])
+    first = int(np.flatnonzero(np.asarray(scene.edges.mask))[0])
     states[0], states[1, first, 2] = 1.0, 1.0
     stills = list(tracked_stills(scene, tracked, states))
     places = [still.translations for still in stills]

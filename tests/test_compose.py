@@ -233,6 +233,7 @@ def test_a_solid_that_leaves_the_cube_is_capped_and_a_degenerate_one_refused():
         surface_of_grid(thread, 10.0)
 
 
+@pytest.mark.slow
 def test_degenerate_fields_are_told_before_they_are_meshed():
     settings = ComposeSettings(size=16, samples=16, budget=4000, cells=4)
     field = FieldSettings(resolutions=(4, 6), width=8, blob=0.0)

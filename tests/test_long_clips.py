@@ -150,9 +150,10 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     """XLA's own account of a small descent, against the line that was fitted to larger ones."""
     from hoijax.initialization.starts import yaw_starts
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page.method import first_neighbors, object_problem, posed_bodies_of
+    from hoijax.methods.hoi_page.method import object_problem, posed_bodies_of
     from hoijax.methods.hoi_page.windows import scene_between
     from hoijax.scene.build_objects import build_scene
+    from hoijax.solver.neighbor_lists import first_neighbors
 
     bundle, _ = scene
     settings = preset_settings("default")

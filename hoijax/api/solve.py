@@ -21,7 +21,7 @@ from hoijax.bundle.write import (
 from hoijax.errors import UserError
 from hoijax.exporters import clip_from_result
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
-from hoijax.io.atomic import added_files, check_output, output_folder
+from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion import terms as anchor_terms
 from hoijax.methods.anchor_motion.options import AnchorOptions, anchor_settings, solve_anchor
@@ -240,8 +240,7 @@ def solve_to_folder(
     bundle and settings agree, else UserError; True: it is dropped; None: dropped where they do not.
     """
     check_output(out)
-    if Path(bundle).absolute().is_relative_to(Path(out).absolute()):
-        raise UserError(f"--out '{out}' holds the bundle itself. Give another folder.")
+    check_apart(bundle, out)
     check_formats(formats or DEFAULT_FORMATS)
     told = {name: value for name, value in options.items() if name != "window"}
     kept = SolveCheckpoints(

@@ -16,16 +16,60 @@ class Evaluate(OutputFlags):
     """Measure a result folder again; with the bundle's truth where it is still there."""
 
     result: Folder
-    """Result folder."""
+    """Result folder. With --protocol also a motion file, or a folder of many results or files."""
+    protocol: str | None = None
+    """Measure by papers' definitions instead: "all" or a list such as "chois,behave,v2d"."""
+    truth: Path | None = None
+    """With --protocol: ground truth; by default that of the bundle a result was solved from."""
+    objects: tuple[Path, ...] = ()
+    """With --protocol and AMASS, OMOMO or InterAct motion: its objects' meshes, in its order."""
+    body: str = "anny"
+    """With --protocol and such motion: the body it moves, "anny" or an SMPL-X file."""
+    format: Literal["table", "csv", "latex"] = "table"
+    """With --protocol: what to print."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import evaluate
 
+        if self.protocol is not None:
+            self._by_protocols(reporter, self.protocol)
+            return
+        if self.truth or self.objects or self.format != "table":
+            raise UserError(
+                "--truth, --objects and --format need --protocol, such as --protocol all."
+            )
         values = evaluate(self.result)
         reporter.table(
             ["metric", "value"], [[name, f"{value:.4g}"] for name, value in values.items()]
         )
         reporter.add(result=self.result, metrics=values)
+
+    def _by_protocols(self, reporter: Reporter, protocols: str) -> None:
+        from hoijax.api.protocols import evaluate_protocols
+        from hoijax.results.protocols.tables import as_csv, as_latex, score_rows
+
+        scores = evaluate_protocols(
+            self.result, protocols, truth=self.truth, objects=self.objects, body=self.body
+        )
+        columns, rows = score_rows(scores.clips, scores.mean)
+        if self.format == "table":
+            reporter.table(columns, rows)
+        else:
+            text = {"csv": as_csv, "latex": as_latex}[self.format](columns, rows)
+            reporter.say(text.rstrip())
+        for clip, reason in scores.missing.items():
+            reporter.warn(f"not measured: {clip}: {reason}")
+        omitted = scores.omitted if self.format == "table" else {}
+        for clip, reasons in omitted.items():
+            for measure, reason in reasons.items():
+                reporter.say(f"omitted: {clip}: {measure} {reason}")
+        reporter.add(
+            result=self.result,
+            clips=scores.clips,
+            mean=scores.mean,
+            omitted=scores.omitted,
+            missing=scores.missing,
+        )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,6 @@ from hoijax.methods.hoi_page.method import (
     TERMS,
     Staged,
     descent,
-    first_neighbors,
     object_problem,
     stage,
     to_result,
@@ -52,6 +51,7 @@ from hoijax.runtime import check_device, describe_device, enable_compilation_cac
 from hoijax.settings import SolveSettings
 from hoijax.solver.adam import Adam
 from hoijax.solver.batch import BatchSolver, Job
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import Solution, SolverInputs
 from hoijax.solver.resumable import optimize
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder

@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float
 from hoijax.bundle.write import Bundle
 from hoijax.losses.contact import edge_distances
 from hoijax.scene.build_objects import stage_contacts
-from hoijax.scene.objects import Scene, Unknowns, pose_scene
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import SolveSettings
 from hoijax.solver.neighbor_lists import empty_neighbors
 

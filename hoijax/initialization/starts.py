@@ -23,7 +23,8 @@ from hoijax.initialization.trajectory_paths import PathCosts, best_paths
 from hoijax.initialization.unflip import is_new, unfold
 from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.objects.symmetry import find_symmetries
-from hoijax.scene.objects import WHOLE_UNSIGNED, Scene, Unknowns
+from hoijax.scene.objects import WHOLE_UNSIGNED
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import SearchSettings, SolveSettings
 
 

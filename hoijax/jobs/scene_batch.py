@@ -27,7 +27,6 @@ from hoijax.methods.hoi_page.method import (
     TERMS,
     Staged,
     descent,
-    first_neighbors,
     stage,
     to_result,
 )
@@ -37,6 +36,7 @@ from hoijax.results.result import Result
 from hoijax.runtime import describe_device, versions
 from hoijax.settings import SolveSettings
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job, available_memory
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import ResultCode, Solution
 from hoijax.work.folder import Item
 from hoijax.work.runner import GroupWork

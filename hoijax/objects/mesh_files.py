@@ -1,6 +1,5 @@
 """Mesh files and their parts: reading any format trimesh knows, writing glb."""
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hoijax.errors import UserError
+from hoijax.io.npz import read_regular_file
+from hoijax.io.validation import MAX_JSON_BYTES, parse_json
 
 if TYPE_CHECKING:
     import trimesh
@@ -134,7 +135,7 @@ def _part_names(labels: list[str], declared: Any) -> tuple[str, ...]:
 def read_parts_file(path: Path, face_count: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Part labels of every face from a sidecar file, checked against the mesh."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_regular_file(path, MAX_JSON_BYTES).decode("utf-8"))
         part_names = tuple(content["part_names"])
         face_parts = np.asarray(content["face_parts"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -149,6 +150,8 @@ def read_parts_file(path: Path, face_count: int) -> tuple[np.ndarray, tuple[str,
             f"{path}: face_parts must be {face_count} whole numbers, one per face of the mesh; "
             f"found shape {face_parts.shape}."
         )
+    if len(set(part_names)) < len(part_names):
+        raise UserError(f"{path}: part_names must be different.")
     if face_parts.min() < -1 or face_parts.max() >= len(part_names):
         raise UserError(
             f"{path}: face_parts must lie between -1 and {len(part_names) - 1}; "

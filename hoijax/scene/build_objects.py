@@ -23,8 +23,8 @@ from hoijax.scene.objects import (
     ContactEdges,
     ObjectConstants,
     ObservedObjects,
-    Scene,
 )
+from hoijax.scene.scene import Scene
 from hoijax.settings import SolveSettings
 
 MASK_CELL = 4  # image pixels in a cell of the mask distance transform

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hoijax.losses.term import Weights, scale_arguments
-from hoijax.scene.objects import Neighbors, Scene, Unknowns, pose_scene
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Neighbors, Scene, Unknowns
 from hoijax.solver.neighbor_lists import empty_neighbors
 from hoijax.solver.problem import Problem
 

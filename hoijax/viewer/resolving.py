@@ -22,7 +22,7 @@ from hoijax.losses.term import LossTerm, Weights, default_weights
 from hoijax.methods.hoi_page.method import TERMS, descend, object_problem, posed_bodies_of
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene
-from hoijax.scene.objects import Scene, Unknowns
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import AlignmentSettings, SearchSettings, SolveSettings
 from hoijax.solver.per_frame import frame_terms
 from hoijax.viewer.motion import edge_groups, edge_labels
@@ -96,12 +96,12 @@ class Resolver:
         overrides = self.edited_weights(edits)
         starts = Starts(self._unknowns(moved), tuple(result.labels))
         solution = descend(scene, starts, states, self.terms, self.settings, overrides)
-        rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
+        rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
         offsets = (rotations @ self.centers[None, :, None, :, None])[..., 0]
         return dataclasses.replace(
             result,
             object_rotations=rotations,
-            object_translations=(np.asarray(solution.unknowns.translation) - offsets).astype(
+            object_translations=(np.asarray(solution.unknowns.object_translation) - offsets).astype(
                 np.float32
             ),
             losses=np.asarray(solution.losses),

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import optax
 
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
-from hoijax.methods.hoi_page.method import Staged, first_neighbors, object_problem
-from hoijax.scene.objects import Scene
+from hoijax.methods.hoi_page.method import Staged, object_problem
+from hoijax.scene.scene import Scene
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import Problem, Solution, result_code
 
 ROUNDS = 3

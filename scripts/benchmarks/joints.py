@@ -71,10 +71,9 @@ def solve(bundle: Bundle, options: Options) -> tuple[np.ndarray, np.ndarray]:
     original = anchor_motion.start_joints
 
     def listening(*arguments):
-        starts, values = original(*arguments)
-        assert values is not None
-        kept.append(values)
-        return starts, values
+        starts = original(*arguments)
+        kept.append(np.asarray(starts.unknowns.joint_values))
+        return starts
 
     anchor_motion.start_joints = listening
     try:

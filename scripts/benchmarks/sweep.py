@@ -29,10 +29,11 @@ def main() -> None:
     from hoijax.experiments.designs import factor_names, make_designs, parse_factors
     from hoijax.experiments.sweep import stacked_settings, sweep_solver
     from hoijax.jobs.scene_batch import scenes_at_once
-    from hoijax.methods.hoi_page.method import TERMS, first_neighbors, stage
+    from hoijax.methods.hoi_page.method import TERMS, stage
     from hoijax.runtime import describe_device, enable_compilation_cache, versions
     from hoijax.settings import AlignmentSettings, preset_settings
     from hoijax.solver.batch import BatchSolver, Job, buckets_of
+    from hoijax.solver.neighbor_lists import first_neighbors
 
     enable_compilation_cache()
     table = TERMS["default"]

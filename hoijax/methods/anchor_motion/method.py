@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from hoijax.bodies import load_body
 from hoijax.bodies.fitting.residuals import FEET
@@ -26,7 +26,6 @@ from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6
 from hoijax.initialization.align_observations import align
 from hoijax.initialization.contact_states import always_touching, contact_states
 from hoijax.initialization.joints.starts import start_joints
-from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion.body_start import start_bodies
 from hoijax.methods.anchor_motion.contact_pairs import stage_pairs
@@ -39,7 +38,6 @@ from hoijax.methods.anchor_motion.results import (
     winner_of,
 )
 from hoijax.methods.anchor_motion.terms import (
-    ACTIVE_SAMPLES,
     PENETRATION_TERMS,
     PLANT_TERMS,
     TRACKING_TERMS,
@@ -50,34 +48,27 @@ from hoijax.methods.anchor_motion.terms import (
 )
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
-from hoijax.scene.build_images import with_colors, with_depth
-from hoijax.scene.build_interaction import (
+from hoijax.scene.build_bodies import (
     BodyMotions,
     SkinSubset,
     StaticScene,
     object_settings,
     pose_full,
-    stage_anchor,
+    with_moving_bodies,
     without_broken_numbers,
 )
+from hoijax.scene.build_images import with_colors, with_depth
 from hoijax.scene.build_objects import build_scene, observed_objects, stage_contacts
-from hoijax.scene.build_people import seen_people
-from hoijax.scene.interaction import (
-    AnchorNeighbors,
-    AnchorPosed,
-    AnchorScene,
-    AnchorUnknowns,
-    object_unknowns,
-    pose_anchor,
-)
-from hoijax.scene.objects import Scene
+from hoijax.scene.build_people import observed_people
+from hoijax.scene.posed import pose_scene, present
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import AnchorSettings, check_body_start
 from hoijax.solver.adam import Adam
-from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.neighbor_lists import empty_neighbors, first_neighbors
 from hoijax.solver.problem import Solution, SolverInputs
 from hoijax.solver.resumable import Watch, optimize_in_segments
 
-__all__ = ["check_weights", "first_neighbors", "first_unknowns", "solve_bundle"]
+__all__ = ["check_weights", "first_unknowns", "solve_bundle"]
 
 
 @dataclass
@@ -116,8 +107,8 @@ def solve_bundle(
     """Body and object motion of one bundle.
 
     static: the still whose contacts hold (first frame of a composed scene); without one they are read
-    off the first pass. terms: further loss terms over AnchorPosed. weights: overrides by term name.
-    video: the clip, whose colors count where pictures are drawn (settings.picture_width).
+    off the first pass. terms: further loss terms. weights: overrides by term name.
+    video: the clip, whose colors count where images are rendered (settings.render_width).
     watch: what looks at the passes "track" and "anchor" between their segments (`solver.resumable`).
     """
     check_body_start(settings.body_start, static is not None)
@@ -139,18 +130,20 @@ def solve_bundle(
         full,
         object_settings(settings),
     )
-    starts, values = start_joints(objects, bundle, object_settings(settings))
+    starts = start_joints(objects, bundle, object_settings(settings))
     stage.lap("object starts")
     table = stage_contacts(bundle.affordance, bundle.assets)
-    scene, subset = stage_anchor(bundle, body, objects, table, motions, Ts_world_pointmap, settings)
+    scene, subset = with_moving_bodies(
+        objects, bundle, body, table, motions, Ts_world_pointmap, settings
+    )
     always = always_touching(bundle, objects)
     states = contact_states(objects, starts.unknowns, always, object_settings(settings))
     stage.lap("scene")
-    initial = first_unknowns(motions, starts, values, settings)
+    initial = first_unknowns(motions, starts.unknowns, settings)
     tracked = _descend(stage, scene, initial, states, tracking=True)
     stage.lap("track")
     scene, Ts_world_pointmap = _settle(stage, scene, tracked, Ts_world_pointmap)
-    states = _states_again(stage, scene, tracked, always)
+    states = contact_states(scene, tracked.unknowns, always, object_settings(settings))
     scene = _with_pairs(stage, scene, subset, tracked, states, static)
     scene = _with_video(stage, scene, tracked)
     solution = _descend(stage, scene, tracked.unknowns, states, tracking=False)
@@ -162,56 +155,30 @@ def solve_bundle(
     )
 
 
-def _table(stage: _Stage, scene: AnchorScene) -> tuple[LossTerm, ...]:
-    drawn, jointed = scene.frames is not None, scene.joints is not None
+def _table(stage: _Stage, scene: Scene) -> tuple[LossTerm, ...]:
+    rendered, jointed = scene.observed_images is not None, scene.joints is not None
     hands = stage.settings.optimize_hands
-    return anchor_table(drawn=drawn, jointed=jointed, hands=hands, terms=stage.terms)
+    return anchor_table(rendered=rendered, jointed=jointed, hands=hands, terms=stage.terms)
 
 
-def first_unknowns(
-    motions: BodyMotions,
-    starts: Starts,
-    values: Float[np.ndarray, "K D T"] | None,
-    settings: AnchorSettings,
-) -> AnchorUnknowns:
+def first_unknowns(motions: BodyMotions, objects: Unknowns, settings: AnchorSettings) -> Unknowns:
     """K starts: the same bodies, the objects' different trajectories."""
-    count = len(starts.labels)
+    count = objects.object_translation.shape[0]
     joints = 55 if settings.optimize_hands else BODY_JOINT_COUNT
     local = axis_angle_to_matrix(jnp.asarray(motions.rotations[:, :, :joints], jnp.float32))
     six = matrix_to_rotation_6d(local)
     place = jnp.asarray(motions.translations, jnp.float32)
-    return AnchorUnknowns(
-        jnp.broadcast_to(six, (count, *six.shape)),
-        jnp.broadcast_to(place, (count, *place.shape)),
-        starts.unknowns.rotation_6d,
-        starts.unknowns.translation,
-        None if values is None else jnp.asarray(values, jnp.float32),
-    )
-
-
-def first_neighbors(scene: AnchorScene, states: Float[np.ndarray, "K E T"]) -> AnchorNeighbors:
-    """Neighbors of all K candidates before anything was chosen, with their contact states."""
-    nothing = _nothing_chosen(scene)
-    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), nothing)
-    objects = dataclasses.replace(batched.objects, contact_state=jnp.asarray(states))
-    return dataclasses.replace(batched, objects=objects)
-
-
-def _nothing_chosen(scene: AnchorScene) -> AnchorNeighbors:
-    p, t, m, _ = scene.seen.points_world.shape
-    active = min(ACTIVE_SAMPLES, scene.objects.objects.samples.shape[1])
-    return AnchorNeighbors(
-        empty_neighbors(scene.objects),
-        jnp.zeros((p, t, m), jnp.int32),
-        jnp.zeros((scene.objects.object_count, p, t, active), jnp.int32),
-        jnp.full((p, t, len(FEET)), -1, jnp.int32),
+    return dataclasses.replace(
+        objects,
+        body_rotation_6d=jnp.broadcast_to(six, (count, *six.shape)),
+        body_translation=jnp.broadcast_to(place, (count, *place.shape)),
     )
 
 
 def _descend(
     stage: _Stage,
-    scene: AnchorScene,
-    initial: AnchorUnknowns,
+    scene: Scene,
+    initial: Unknowns,
     states: np.ndarray,
     *,
     tracking: bool,
@@ -232,7 +199,7 @@ def _descend(
     return optimize_in_segments(solver, inputs, watch).trimmed()
 
 
-def _plants(scene: AnchorScene, tracked: AnchorUnknowns) -> Int[Array, "K P T 4"]:
+def _plants(scene: Scene, tracked: Unknowns) -> Int[Array, "K P T 4"]:
     """In which frames the tracked feet of every candidate stand."""
     feet = np.asarray(_all_joints(scene, tracked))[:, :, :, list(FEET)]
     found = np.array([[foot_plants(person) for person in one] for one in feet])
@@ -240,13 +207,17 @@ def _plants(scene: AnchorScene, tracked: AnchorUnknowns) -> Int[Array, "K P T 4"
 
 
 @jax.jit
-def _all_joints(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[Array, "K P T 55 3"]:
-    return jax.vmap(lambda one: _posed(scene, one).joints_world)(unknowns)
+def _all_joints(scene: Scene, unknowns: Unknowns) -> Float[Array, "K P T 55 3"]:
+    def joints_of(one: Unknowns) -> Array:
+        posed = pose_scene(scene, one, empty_neighbors(scene))
+        return present(posed.joints_world, "joints of moving bodies")
+
+    return jax.vmap(joints_of)(unknowns)
 
 
 def _settle(
-    stage: _Stage, scene: AnchorScene, tracked: Solution, before: np.ndarray
-) -> tuple[AnchorScene, np.ndarray]:
+    stage: _Stage, scene: Scene, tracked: Solution, before: np.ndarray
+) -> tuple[Scene, np.ndarray]:
     """Align the point maps again, to the tracked bodies; bodies that broke leave them as they were."""
     motions = motions_of(scene, candidate(tracked, winner_of(tracked)))
     if not np.isfinite(motions.translations).all():
@@ -254,60 +225,41 @@ def _settle(
     o, settings = stage.bundle.observations, stage.settings
     full = pose_full(stage.body, o, motions)
     Ts_world_pointmap = align(o, full, settings.alignment)
-    seen = observed_objects(
-        o, stage.bundle.assets, scene.objects.objects, Ts_world_pointmap, settings.points
+    observed = observed_objects(
+        o, stage.bundle.assets, scene.objects, Ts_world_pointmap, settings.points
     )
     cameras = dataclasses.replace(
-        scene.objects.cameras,
-        Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32),
+        scene.cameras, Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32)
     )
-    objects = dataclasses.replace(scene.objects, observed=seen, cameras=cameras)
-    people = seen_people(o, Ts_world_pointmap, settings.points)
-    frames = scene.frames
-    if frames is not None:
-        frames = with_depth(frames, o, Ts_world_pointmap)
-    scene = dataclasses.replace(scene, objects=objects, seen=people, frames=frames)
+    images = scene.observed_images
+    scene = dataclasses.replace(
+        scene,
+        observed=observed,
+        cameras=cameras,
+        observed_people=observed_people(o, Ts_world_pointmap, settings.points),
+        observed_images=None if images is None else with_depth(images, o, Ts_world_pointmap),
+    )
     return scene, Ts_world_pointmap
 
 
-def _states_again(
-    stage: _Stage, scene: AnchorScene, tracked: Solution, always: Bool[np.ndarray, " E"]
-) -> Float[np.ndarray, "K E T"]:
-    """Contact states from where the tracked bodies and objects are."""
-    out = []
-    for k in range(len(tracked.losses)):
-        unknowns = candidate(tracked, k)
-        here = _posed_scene(scene, unknowns)
-        one = jax.tree.map(lambda x: x[None], object_unknowns(scene, unknowns))
-        out.append(contact_states(here, one, always, object_settings(stage.settings))[0])
-    return np.stack(out)
-
-
-@jax.jit
-def _posed_scene(scene: AnchorScene, unknowns: AnchorUnknowns) -> Scene:
-    return _posed(scene, unknowns).objects.scene
-
-
-def _posed(scene: AnchorScene, unknowns: AnchorUnknowns) -> AnchorPosed:
-    return pose_anchor(scene, unknowns, _nothing_chosen(scene))
-
-
-def _with_video(stage: _Stage, scene: AnchorScene, tracked: Solution) -> AnchorScene:
+def _with_video(stage: _Stage, scene: Scene, tracked: Solution) -> Scene:
     """Meshes painted from the clip, as they were tracked."""
-    if scene.frames is None or stage.video is None:
+    if scene.observed_images is None or stage.video is None:
         return scene
-    posed = jax.jit(_posed)(scene, candidate(tracked, winner_of(tracked)))
-    return dataclasses.replace(scene, frames=with_colors(scene.frames, posed, stage.video))
+    unknowns = candidate(tracked, winner_of(tracked))
+    posed = jax.jit(pose_scene)(scene, unknowns, empty_neighbors(scene))
+    images = with_colors(scene.observed_images, posed, stage.video)
+    return dataclasses.replace(scene, observed_images=images)
 
 
 def _with_pairs(
     stage: _Stage,
-    scene: AnchorScene,
+    scene: Scene,
     subset: SkinSubset,
     tracked: Solution,
     states: np.ndarray,
     static: StaticScene | None,
-) -> AnchorScene:
+) -> Scene:
     """Contact keypoints of the static scene, or of a tracked frame: the more contact, the earlier tried."""
     table = stage_contacts(stage.bundle.affordance, stage.bundle.assets)
     stills = tracked_stills(scene, tracked, states) if static is None else (static,)

@@ -49,7 +49,7 @@ from hoijax.objects.symmetry import find_symmetries
 from hoijax.progress import Log, Stopwatch, counted, silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene
-from hoijax.scene.objects import Scene
+from hoijax.scene.scene import Scene
 from hoijax.settings import SearchSettings, SolveSettings
 from hoijax.solver.per_frame import frame_terms
 from hoijax.solver.problem import Solution

@@ -5,12 +5,9 @@ Published table: spec/hoi-page.md section 4. Our table adds the model-to-mask te
 object-object penetration, and drops the 2D chamfer that the mask term makes redundant.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -43,12 +40,13 @@ from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
-from hoijax.scene.objects import Neighbors, Scene, Unknowns, pose_scene
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Neighbors, Scene, Unknowns
 from hoijax.settings import SolveSettings
 from hoijax.solver.adam import Adam
 from hoijax.solver.halving import halving_rungs
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
-from hoijax.solver.neighbor_lists import empty_neighbors, refresh_all, refresh_bodies
+from hoijax.solver.neighbor_lists import first_neighbors, refresh_all, refresh_bodies
 from hoijax.solver.problem import Problem, Solution, SolverInputs
 from hoijax.solver.resumable import Solver, Watch, optimize, optimize_in_segments
 
@@ -178,13 +176,6 @@ def descend(
     return optimize_in_segments(solver_of(settings, len(states)), inputs, watch).trimmed()
 
 
-def first_neighbors(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbors:
-    """Neighbors of all K candidates before anything was chosen, with their contact states."""
-    empty = empty_neighbors(scene)
-    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), empty)
-    return dataclasses.replace(batched, contact_state=jnp.asarray(states))
-
-
 def descent(
     table: Sequence[LossTerm], settings: SolveSettings
 ) -> Callable[[Scene, Unknowns, Neighbors, Weights], Solution]:
@@ -217,9 +208,9 @@ def to_result(
 ) -> Result:
     """Poses in the assets' own frames, with everything a result folder records."""
     scene = staged.scene
-    rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
+    rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
     centers = np.asarray(scene.objects.centers)[None, :, None, :, None]
-    shifted = np.asarray(solution.unknowns.translation) - (rotations @ centers)[..., 0]
+    shifted = np.asarray(solution.unknowns.object_translation) - (rotations @ centers)[..., 0]
     edges = np.flatnonzero(np.asarray(scene.edges.mask))
     o = bundle.observations
     return Result(
