@@ -16,7 +16,6 @@ from hoijax.losses.curvature import Curvature
 from hoijax.losses.fit import object_points, part_points
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, reduce_term
-from hoijax.methods.hoi_page.method import object_problem
 from hoijax.methods.hoi_page.object_curvature import CURVATURES
 from hoijax.scene.posed import pose_objects
 from hoijax.scene.scene import Unknowns

@@ -29,8 +29,8 @@ from rich.table import Table
 
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.term import default_weights, evaluate, reduce_term, weights_at
-from hoijax.methods.hoi_page.method import TERMS, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
+from hoijax.methods.hoi_page.terms import TERMS, object_problem
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.posed import pose_objects
 from hoijax.scene.scene import Scene
