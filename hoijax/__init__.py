@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from hoijax.errors import UserError
     from hoijax.losses.term import LossTerm
     from hoijax.results.result import Result, load_result, save_result
-    from hoijax.scene.objects import PosedScene
+    from hoijax.scene.posed import PosedScene
 
 _HOME = {
     "Bundle": "hoijax.bundle.write",
     "LossTerm": "hoijax.losses.term",
-    "PosedScene": "hoijax.scene.objects",
+    "PosedScene": "hoijax.scene.posed",
     "Result": "hoijax.results.result",
     "UserError": "hoijax.errors",
     "check_bundle": "hoijax.bundle.write",

@@ -13,22 +13,16 @@ from hoijax.geometry.bilinear import pack_corners
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
 from hoijax.rendering.soft_raster import join_samples, sample_mesh
-from hoijax.scene.interaction import (
-    FACE_COUNT,
-    AnchorNeighbors,
-    AnchorScene,
-    AnchorUnknowns,
-    ContactPairs,
-    SeenFrames,
-    SeenPeople,
-)
+from hoijax.scene.bodies import FACE_COUNT, ContactPairs, MovingBodies, ObservedPeople
+from hoijax.scene.images import ObservedImages
 from hoijax.scene.joints import ObjectJoints
+from hoijax.scene.scene import Unknowns
 
 SAMPLES, SKIN, JOINTS, SEEN, PAIRS, ACTIVE = 24, 60, 22, 20, 8, 12
 EDGES = 5
 
 
-def seen_people(rng, vertices: np.ndarray) -> SeenPeople:
+def observed_people(rng, vertices: np.ndarray) -> ObservedPeople:
     """Keypoints near the picture, points near the skin, masks of random distances."""
     T_camera_world = invert_rigid(look_at(np.array([0.3, 1.2, 3.5]), np.array([0.0, 0.8, 0.0])))
     keypoints = rng.uniform(0, [WIDTH, HEIGHT, 1.0], (PEOPLE, FRAMES, 18, 3))
@@ -40,7 +34,7 @@ def seen_people(rng, vertices: np.ndarray) -> SeenPeople:
     mask[1, 2] = False  # a frame in which the person was missed
     weights = mask / np.maximum(mask.sum(-1, keepdims=True), 1)
     images = rng.uniform(0, 20, (PEOPLE, FRAMES, HEIGHT // CELL[1], WIDTH // CELL[0]))
-    return SeenPeople(
+    return ObservedPeople(
         keypoints=jnp.asarray(keypoints, jnp.float32),
         Ts_camera_world=jnp.asarray(np.tile(T_camera_world, (FRAMES, 1, 1)), jnp.float32),
         points_world=jnp.asarray(points, jnp.float32),
@@ -53,7 +47,7 @@ def seen_people(rng, vertices: np.ndarray) -> SeenPeople:
 T_WORLD_CAMERA = look_at(np.array([0.3, 1.2, 3.5]), np.array([0.0, 0.8, 0.0]))
 
 
-def seen_frames(rng, body) -> tuple[np.ndarray, SeenFrames]:
+def observed_images(rng, body) -> tuple[np.ndarray, ObservedImages]:
     """Drawn skin vertices, and pictures of 20 x 16 random pixels; every object is drawn as a box."""
     import trimesh
 
@@ -77,7 +71,7 @@ def seen_frames(rng, body) -> tuple[np.ndarray, SeenFrames]:
     intrinsics = np.array([[focal, 0, 10.0], [0, focal, 8.0], [0, 0, 1]], np.float32)
     weights = np.ones((FRAMES, count + 3), np.float32)
     weights[1, 0] = 0.0  # person 0 was missed in frame 1
-    frames = SeenFrames(
+    frames = ObservedImages(
         samples=jax.tree.map(jnp.asarray, joined),
         object_vertices=jnp.asarray(np.tile(meshes[-1][0], (OBJECTS, 1)), jnp.float32),
         vertex_object=jnp.asarray(np.repeat(np.arange(OBJECTS), 8), jnp.int32),
@@ -133,13 +127,12 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
             rng.integers(0, count, SKIN),
         ]
     )
-    drawn, frames = seen_frames(np.random.default_rng([seed, 1]), body)
-    person = shaped.subset(np.concatenate([indices, drawn]))
+    rendered, images = observed_images(np.random.default_rng([seed, 1]), body)
+    person = shaped.subset(np.concatenate([indices, rendered]))
     pose = pose_scale * rng.normal(size=(PEOPLE, FRAMES, 55, 3))
     matrices = axis_angle_to_matrix(jnp.asarray(pose, jnp.float32))
     place = rng.normal(size=(PEOPLE, FRAMES, 3)) * [0.2, 0.03, 0.2] - [0.0, 0.05, 0.0]
-    scene = AnchorScene(
-        objects=made.scene,
+    bodies = MovingBodies(
         people=(person, person),
         fields=(field, field),
         fixed_rotations=matrices,
@@ -147,35 +140,38 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
         edge_vertices=jnp.asarray(rng.integers(FACE_COUNT, len(indices), (EDGES, 2, CONTACTS))),
         edge_person=jnp.asarray([0, 1, 0, 0, 0], jnp.int32),
         edge_of_body=jnp.asarray([True, True, False, True, False]),
-        pairs=ContactPairs(
-            person=jnp.asarray(rng.integers(0, PEOPLE, PAIRS), jnp.int32),
-            vertex=jnp.asarray(rng.integers(0, len(indices), PAIRS), jnp.int32),
-            object=jnp.asarray(rng.integers(0, OBJECTS, PAIRS), jnp.int32),
-            point=jnp.asarray(0.2 * rng.normal(size=(PAIRS, 3)), jnp.float32),
-            edge=jnp.asarray([0, 0, 0, 1, 1, 3, 3, 0], jnp.int32),
-            share=jnp.asarray([1 / 3, 1 / 3, 1 / 3, 0.5, 0.5, 0.5, 0.5, 0.0], jnp.float32),
-        ),
-        seen=seen_people(rng, np.asarray(posed_vertices(person, matrices, place))),
-        fps=jnp.asarray(12.0),
-        frames=frames,
-        joints=object_joints(),
     )
-    unknowns = AnchorUnknowns(
+    pairs = ContactPairs(
+        person=jnp.asarray(rng.integers(0, PEOPLE, PAIRS), jnp.int32),
+        vertex=jnp.asarray(rng.integers(0, len(indices), PAIRS), jnp.int32),
+        object=jnp.asarray(rng.integers(0, OBJECTS, PAIRS), jnp.int32),
+        point=jnp.asarray(0.2 * rng.normal(size=(PAIRS, 3)), jnp.float32),
+        edge=jnp.asarray([0, 0, 0, 1, 1, 3, 3, 0], jnp.int32),
+        share=jnp.asarray([1 / 3, 1 / 3, 1 / 3, 0.5, 0.5, 0.5, 0.5, 0.0], jnp.float32),
+    )
+    scene = made.scene.replace(
+        bodies=bodies,
+        pairs=pairs,
+        observed_people=observed_people(rng, np.asarray(posed_vertices(person, matrices, place))),
+        observed_images=images,
+        joints=object_joints(),
+        fps=jnp.asarray(12.0),
+    )
+    unknowns = Unknowns(
+        made.unknowns.object_rotation_6d,
+        made.unknowns.object_translation,
         matrix_to_rotation_6d(matrices[:, :, :JOINTS]),
         jnp.asarray(place, jnp.float32),
-        made.unknowns.rotation_6d,
-        made.unknowns.translation,
         jnp.asarray(rng.uniform(-0.5, 0.8, (1, FRAMES)), jnp.float32),
     )
     vertices = len(indices)
-    objects = made.neighbors.replace(
+    neighbors = made.neighbors.replace(
         active_vertices=made.neighbors.active_vertices % vertices,
-    )
-    neighbors = AnchorNeighbors(
-        objects,
-        jnp.asarray(rng.integers(0, vertices, (PEOPLE, FRAMES, SEEN)), jnp.int32),
-        jnp.asarray(rng.integers(0, 256, (OBJECTS, PEOPLE, FRAMES, ACTIVE)), jnp.int32),
-        jnp.asarray(plants(), jnp.int32),
+        nearest_vertex=jnp.asarray(rng.integers(0, vertices, (PEOPLE, FRAMES, SEEN)), jnp.int32),
+        active_samples=jnp.asarray(
+            rng.integers(0, 256, (OBJECTS, PEOPLE, FRAMES, ACTIVE)), jnp.int32
+        ),
+        plants=jnp.asarray(plants(), jnp.int32),
     )
     return scene, unknowns, neighbors
 

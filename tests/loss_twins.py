@@ -11,7 +11,7 @@ from scene_factory import CELL, MadeScene, as_numpy
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation, Slerp
 
-from hoijax.scene.objects import Neighbors, Scene
+from hoijax.scene.scene import Neighbors, Scene
 
 FRAME_RHO, POINT_RHO, MASK_RHO = 0.2, 0.05, 8.0  # metres, metres, pixels
 SIDE_TEMPERATURE = 0.02
@@ -61,8 +61,8 @@ def make_twin(made: MadeScene, unknowns=None, shares=None) -> Twin:
         as_numpy(made.neighbors),
         made.labels,
         made.mask_images.astype(np.float64),
-        gram_schmidt(unknowns.rotation_6d),
-        unknowns.translation,
+        gram_schmidt(unknowns.object_rotation_6d),
+        unknowns.object_translation,
         shares,
     )
 

@@ -25,12 +25,10 @@ from hoijax.scene.objects import (
     WHOLE_UNSIGNED,
     Cameras,
     ContactEdges,
-    Neighbors,
     ObjectConstants,
     ObservedObjects,
-    Scene,
-    Unknowns,
 )
+from hoijax.scene.scene import Neighbors, Scene, Unknowns
 
 PEOPLE, OBJECTS, FRAMES = 2, 2, 5
 POINTS, PIXELS, CONTACTS, VERTICES, ACTIVE = 24, 16, 6, 60, 40
@@ -295,7 +293,7 @@ def as_numpy(tree):
 def starts_around(made: MadeScene, count: int) -> Unknowns:
     """Starts 12 degrees and 6 cm off the truth, each candidate and object in another direction."""
     rng = np.random.default_rng(3)
-    rotations = np.asarray(rotation_6d_to_matrix(made.ground_truth.rotation_6d))
+    rotations = np.asarray(rotation_6d_to_matrix(made.ground_truth.object_rotation_6d))
     off = rng.normal(size=(count, OBJECTS, 1, 3))
     off *= np.radians(12.0) / np.linalg.norm(off, axis=-1, keepdims=True)
     away = rng.normal(size=(count, OBJECTS, 1, 3))
@@ -303,5 +301,5 @@ def starts_around(made: MadeScene, count: int) -> Unknowns:
     turned = Rotation.from_rotvec(off.reshape(-1, 3)).as_matrix().reshape(*off.shape, 3)
     return Unknowns(
         jnp.asarray(six_d(turned @ rotations)),
-        jnp.asarray(np.asarray(made.ground_truth.translation) + away, jnp.float32),
+        jnp.asarray(np.asarray(made.ground_truth.object_translation) + away, jnp.float32),
     )

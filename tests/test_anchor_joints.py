@@ -11,7 +11,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 from small_scene import as_users_run, run
 
-import hoijax.api.solve
 from hoijax.bodies import load_body
 from hoijax.bundle.write import read_bundle, read_ground_truth, write_bundle
 from hoijax.errors import UserError
@@ -21,14 +20,15 @@ from hoijax.initialization.align_observations import align
 from hoijax.initialization.joints import paths as joint_paths
 from hoijax.initialization.joints import refine as joint_refine
 from hoijax.initialization.joints import tree as joint_tree
+from hoijax.methods.anchor_motion.method import METHOD
 from hoijax.objects.articulated.joints import joints_between
 from hoijax.objects.articulated.loading import is_articulated, load_articulated
 from hoijax.objects.articulated.model import pose_links
 from hoijax.results.result import load_result
 from hoijax.scene.build_objects import build_scene, posed_bodies
 from hoijax.scene.joints import ObjectJoints, jointed, object_joints
-from hoijax.scene.objects import Unknowns
-from hoijax.settings import AnchorSettings, SolveSettings
+from hoijax.scene.scene import Unknowns
+from hoijax.settings import AnchorSettings, SceneSettings
 from priors.synthetic.articulated_scenes import joint_motion, observe_articulated, scene_objects
 
 FRAMES = 12
@@ -62,7 +62,7 @@ def folder(made, tmp_path_factory):
     place = tmp_path_factory.mktemp("joints")
     write_bundle(place / "bundle", made[0], made[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hoijax.api.solve, "anchor_settings", lambda *_: SMALL)
+        patch.setattr(METHOD, "presets", {"default": SMALL})
         ran = run("solve", place / "bundle", "--method", "anchor-motion", "--out", place / "out")
     assert ran.code == 0, ran.err
     return place / "out"
@@ -138,10 +138,14 @@ def test_jointed_poses_equal_the_tree(rng):
         jnp.asarray(np.stack([six, six[::-1], six]), jnp.float32),
         jnp.asarray(np.stack([shift + rotation @ centers[0], shift, shift]), jnp.float32),
     )
-    posed = jointed(joints, jnp.asarray(centers), free, jnp.asarray(values))
-    found = np.asarray(rotation_6d_to_matrix(posed.rotation_6d))
+    rotations = rotation_6d_to_matrix(free.object_rotation_6d)
+    values = jnp.asarray(values)
+    turned, moved = jointed(
+        joints, jnp.asarray(centers), rotations, free.object_translation, values
+    )
+    found = np.asarray(turned)
     np.testing.assert_allclose(found, np.moveaxis(expected[..., :3, :3], 1, 0), atol=1e-5)
-    origins = np.asarray(posed.translation) - np.einsum("otij,oj->oti", found, centers)
+    origins = np.asarray(moved) - np.einsum("otij,oj->oti", found, centers)
     np.testing.assert_allclose(origins, np.moveaxis(expected[..., :3, 3], 1, 0), atol=1e-5)
 
 
@@ -181,7 +185,7 @@ def test_a_hidden_link_goes_on_as_it_moved():
 def chest_scene(made):
     """What the search sees of the chest, in the world of the true bodies."""
     bundle, ground_truth, _ = made
-    settings = SolveSettings(points=128)
+    settings = SceneSettings(points=128)
     full = posed_bodies(load_body(bundle.bodies[0]), bundle.observations)
     aligned = align(bundle.observations, full, settings.alignment)
     parts = bundle.affordance, bundle.assets, bundle.observations, bundle.bodies[0]

@@ -35,11 +35,16 @@ from hoijax.losses.body import (
     self_penetration,
 )
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
+from hoijax.losses.penetration import object_penetration
 from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import DEPTH_RHO, rendered_colors, rendered_depth, rendered_masks
 from hoijax.losses.term import LossTerm, reduce_term
-from hoijax.methods.anchor_motion.terms import JOINT_TERMS, anchor_table, object_penetration
-from hoijax.scene.interaction import FACE_COUNT, AnchorUnknowns, pose_anchor
+from hoijax.methods.anchor_motion.terms import JOINT_TERMS, anchor_table
+from hoijax.scene.bodies import FACE_COUNT
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Unknowns
+
+pytestmark = pytest.mark.slow  # one large program, compiled once
 
 FUNCTIONS = (
     body_keypoints,
@@ -81,7 +86,7 @@ def run(scene, unknowns, neighbors):
     """Values and masks of all terms, their totals, and the gradient of each: one program."""
 
     def totals(unknowns):
-        posed = pose_anchor(scene, unknowns, neighbors)
+        posed = pose_scene(scene, unknowns, neighbors)
         values = {term.name: term.function(posed) for term in TERMS}
         return jnp.stack([reduce_term(term, posed) for term in TERMS]), (values, posed)
 
@@ -100,7 +105,7 @@ def case(request):
 
 @jax.jit
 def totals_of(scene, unknowns, neighbors):
-    posed = pose_anchor(scene, unknowns, neighbors)
+    posed = pose_scene(scene, unknowns, neighbors)
     return jnp.stack([reduce_term(term, posed) for term in TERMS])
 
 
@@ -109,10 +114,10 @@ def robust(squared, rho):
 
 
 def twin_keypoints(scene, posed, _):
-    seen = scene.seen
+    seen = scene.observed_people
     values = np.zeros((PEOPLE, FRAMES))
     for p, t in np.ndindex(PEOPLE, FRAMES):
-        T, K = np.asarray(seen.Ts_camera_world[t]), np.asarray(scene.objects.cameras.intrinsics[t])
+        T, K = np.asarray(seen.Ts_camera_world[t]), np.asarray(scene.cameras.intrinsics[t])
         x = np.asarray(posed.keypoints_world[p, t]) @ T[:3, :3].T + T[:3, 3]
         uv = x[:, :2] / np.maximum(x[:, 2:], 0.05) * K[[0, 1], [0, 1]] + K[:2, 2]
         kp = np.asarray(seen.keypoints[p, t])
@@ -127,17 +132,17 @@ def twin_pairs(scene, posed, neighbors):
     used = np.zeros(EDGES, bool)
     for r in range(len(pairs.share)):
         p, o, e = int(pairs.person[r]), int(pairs.object[r]), int(pairs.edge[r])
-        on_body = np.asarray(posed.vertices_world)[p, :, int(pairs.vertex[r])]
-        R, t = np.asarray(posed.objects.rotations[o]), np.asarray(posed.objects.translations[o])
+        on_body = np.asarray(posed.body_vertices_world)[p, :, int(pairs.vertex[r])]
+        R, t = np.asarray(posed.object_rotations[o]), np.asarray(posed.object_translations[o])
         on_object = R @ np.asarray(pairs.point[r]) + t
         values[e] += float(pairs.share[r]) * ((on_body - on_object) ** 2).sum(-1)
         used[e] |= float(pairs.share[r]) > 0
-    state = np.asarray(neighbors.objects.contact_state)
+    state = np.asarray(neighbors.contact_state)
     return values * state, np.broadcast_to(used[:, None], values.shape)
 
 
 def poses_of(posed):
-    matrices = np.asarray(posed.rotations)[:, :, :22].reshape(-1, 3, 3)
+    matrices = np.asarray(posed.body_joint_rotations)[:, :, :22].reshape(-1, 3, 3)
     return Rotation.from_matrix(matrices).as_rotvec().reshape(PEOPLE, FRAMES, 22, 3)
 
 
@@ -150,7 +155,7 @@ def twin_limits(_, posed, __):
 
 def twin_prior(scene, posed, _):
     pose, values = poses_of(posed)[:, :, 1:], []
-    for reference in np.moveaxis(np.asarray(scene.pose_centers), 2, 0)[..., 1:, :]:
+    for reference in np.moveaxis(np.asarray(scene.bodies.pose_centers), 2, 0)[..., 1:, :]:
         away = (pose - reference) / (0.35 / np.sqrt(PRIOR_STIFFNESS[1:]))
         values.append(0.5 * (away**2).sum((-1, -2)))
     values = np.stack(values)
@@ -161,22 +166,26 @@ def twin_prior(scene, posed, _):
 def twin_points(scene, posed, neighbors):
     values = np.zeros((PEOPLE, FRAMES))
     for p, t in np.ndindex(PEOPLE, FRAMES):
-        target = np.asarray(posed.vertices_world)[p, t, np.asarray(neighbors.nearest_vertex)[p, t]]
-        squared = ((np.asarray(scene.seen.points_world)[p, t] - target) ** 2).sum(-1)
-        values[p, t] = np.asarray(scene.seen.point_weights)[p, t] @ robust(squared, POINT_RHO)
-    return values, np.asarray(scene.seen.detected)
+        target = np.asarray(posed.body_vertices_world)[
+            p, t, np.asarray(neighbors.nearest_vertex)[p, t]
+        ]
+        squared = ((np.asarray(scene.observed_people.points_world)[p, t] - target) ** 2).sum(-1)
+        values[p, t] = np.asarray(scene.observed_people.point_weights)[p, t] @ robust(
+            squared, POINT_RHO
+        )
+    return values, np.asarray(scene.observed_people.detected)
 
 
 def twin_mask(scene, posed, _):
     values = np.zeros((PEOPLE, FRAMES))
     for p, t in np.ndindex(PEOPLE, FRAMES):
-        T = np.asarray(scene.seen.Ts_camera_world[t], np.float64)
-        K = np.asarray(scene.objects.cameras.intrinsics[t], np.float64)
-        skin = np.asarray(posed.vertices_world, np.float64)[p, t, ::SILHOUETTE_STRIDE]
+        T = np.asarray(scene.observed_people.Ts_camera_world[t], np.float64)
+        K = np.asarray(scene.cameras.intrinsics[t], np.float64)
+        skin = np.asarray(posed.body_vertices_world, np.float64)[p, t, ::SILHOUETTE_STRIDE]
         x = skin @ T[:3, :3].T + T[:3, 3]
         uv = x[:, :2] / np.maximum(x[:, 2:], 0.05) * K[[0, 1], [0, 1]] + K[:2, 2]
-        cells = uv / np.asarray(scene.objects.cameras.cell_size) - 0.5
-        corners = np.asarray(scene.seen.mask_distance, np.float64)[p, t]
+        cells = uv / np.asarray(scene.cameras.cell_size) - 0.5
+        corners = np.asarray(scene.observed_people.mask_distance, np.float64)[p, t]
         h, w, _ = corners.shape
         inside = np.clip(cells, 0, np.array([w, h]) - 1e-4)
         column, row = np.floor(inside).astype(int).T
@@ -184,7 +193,7 @@ def twin_mask(scene, posed, _):
         c = corners[row, column].T
         found = (1 - v) * ((1 - u) * c[0] + u * c[1]) + v * ((1 - u) * c[2] + u * c[3])
         values[p, t] = robust(found**2, MASK_RHO).mean()
-    return values, np.asarray(scene.seen.detected)
+    return values, np.asarray(scene.observed_people.detected)
 
 
 def twin_smoothness(scene, posed, _):
@@ -237,7 +246,7 @@ def twin_clearance(_, posed, neighbors):
 
 
 def twin_ground(_, posed, __):
-    lowest = np.asarray(posed.vertices_world)[..., 1].min(-1)
+    lowest = np.asarray(posed.body_vertices_world)[..., 1].min(-1)
     return np.minimum(lowest, 0) ** 2, np.ones((PEOPLE, FRAMES), bool)
 
 
@@ -255,10 +264,10 @@ def twin_object_in_body(scene, posed, neighbors):
     active = np.asarray(neighbors.active_samples)
     values = np.zeros(active.shape[:3])
     for o, p, t in np.ndindex(values.shape):
-        local = np.asarray(scene.objects.objects.samples)[o, active[o, p, t]]
-        R, shift = np.asarray(posed.objects.rotations), np.asarray(posed.objects.translations)
+        local = np.asarray(scene.objects.samples)[o, active[o, p, t]]
+        R, shift = np.asarray(posed.object_rotations), np.asarray(posed.object_translations)
         world = local @ R[o, t].T + shift[o, t]
-        distance = to_body(scene.fields[p], jnp.asarray(world), posed.Ts_world_joint[p, t])
+        distance = to_body(scene.bodies.fields[p], jnp.asarray(world), posed.Ts_world_joint[p, t])
         values[o, p, t] = np.maximum(-np.asarray(distance), 0).mean()
     return values, np.ones(values.shape, bool)
 
@@ -266,16 +275,16 @@ def twin_object_in_body(scene, posed, neighbors):
 def twin_self(scene, posed, _):
     values = np.zeros((PEOPLE, FRAMES))
     for p, t in np.ndindex(PEOPLE, FRAMES):
-        field = scene.fields[p]
+        field = scene.bodies.fields[p]
         count = len(field.sample_vertices)
-        skin = posed.vertices_world[p, t, FACE_COUNT : FACE_COUNT + count]
+        skin = posed.body_vertices_world[p, t, FACE_COUNT : FACE_COUNT + count]
         distance = to_itself(field, skin, posed.Ts_world_joint[p, t])
         values[p, t] = np.maximum(-np.asarray(distance), 0).sum() / 1000
     return values, np.ones(values.shape, bool)
 
 
 def twin_rendered_masks(scene, posed, _):
-    frames, image = scene.frames, posed.image
+    frames, image = scene.observed_images, posed.rendered_image
     count = PEOPLE + OBJECTS
     values = np.zeros((count, FRAMES))
     for i, t in np.ndindex(count, FRAMES):
@@ -288,7 +297,7 @@ def twin_rendered_masks(scene, posed, _):
 
 
 def twin_rendered_colors(scene, posed, _):
-    frames, image, count = scene.frames, posed.image, PEOPLE + OBJECTS
+    frames, image, count = scene.observed_images, posed.rendered_image, PEOPLE + OBJECTS
     values = np.zeros((3, FRAMES))
     for c, t in np.ndindex(3, FRAMES):
         away = np.asarray(image.features[t, :, :, count + c] - frames.target[t, :, :, count + c])
@@ -298,7 +307,7 @@ def twin_rendered_colors(scene, posed, _):
 
 
 def twin_rendered_depth(scene, posed, _):
-    frames, image = scene.frames, posed.image
+    frames, image = scene.observed_images, posed.rendered_image
     values = np.zeros((1, FRAMES))
     for t in range(FRAMES):
         share = np.asarray(image.coverage[t]) * np.asarray(frames.depth_mask[t])
@@ -357,10 +366,12 @@ TWINS = {
 
 
 def test_every_term_of_the_method_has_a_twin():
-    from hoijax.methods.hoi_page.method import TERMS as OBJECT_TERMS
+    from hoijax.methods.hoi_page.terms import TERMS as OBJECT_TERMS
 
     own = {term.function.__name__ for table in OBJECT_TERMS.values() for term in table}
-    names = {term.function.__name__ for term in anchor_table(drawn=True, jointed=True, hands=True)}
+    names = {
+        term.function.__name__ for term in anchor_table(rendered=True, jointed=True, hands=True)
+    }
     assert names - own == set(TWINS) - {"object_penetration"}
 
 
@@ -375,11 +386,11 @@ def test_values_equal_their_twins(case, name):
     )
 
 
-def moved(unknowns: AnchorUnknowns, direction: AnchorUnknowns, step: float) -> AnchorUnknowns:
+def moved(unknowns: Unknowns, direction: Unknowns, step: float) -> Unknowns:
     return jax.tree.map(lambda x, d: x + jnp.float32(step) * d, unknowns, direction)
 
 
-@pytest.mark.parametrize("group", [f.name for f in dataclasses.fields(AnchorUnknowns)])
+@pytest.mark.parametrize("group", [f.name for f in dataclasses.fields(Unknowns)])
 def test_gradients_equal_differences(case, group):
     """Per group of unknowns, along random directions.
 
@@ -419,7 +430,7 @@ def test_what_hangs_on_a_joint_is_smooth_relative_to_its_parent(case):
     (scene, _, _), (_, _, _, posed) = case
     for name in ("translation_smoothness", "rotation_smoothness"):
         term = next(
-            t for t in anchor_table(drawn=False, jointed=True, hands=False) if t.name == name
+            t for t in anchor_table(rendered=False, jointed=True, hands=False) if t.name == name
         )
         values, mask = term.function(posed)
         assert np.asarray(mask).any(axis=1).tolist() == [True, False]
@@ -432,16 +443,16 @@ def test_what_hangs_on_a_joint_is_smooth_relative_to_its_parent(case):
 def test_fingers_are_drawn_to_where_they_started(rng):
     """Turned by known small angles, the prior is the sum of their squares, and its slope twice them."""
     scene, unknowns, neighbors = make_anchor(pose_scale=0.2)
-    posed = jax.jit(pose_anchor)(scene, unknowns, neighbors)
+    posed = jax.jit(pose_scene)(scene, unknowns, neighbors)
     angles = 0.05 * rng.normal(size=(PEOPLE, FRAMES, 30)).astype(np.float32)
     axes = rng.normal(size=(*angles.shape, 3))
     axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
 
     def total(scale):
         turn = Rotation.from_rotvec((axes * angles[..., None] * scale).reshape(-1, 3)).as_matrix()
-        rotations = np.array(scene.fixed_rotations, np.float64)
+        rotations = np.array(scene.bodies.fixed_rotations, np.float64)
         rotations[:, :, 25:] = rotations[:, :, 25:] @ turn.reshape(PEOPLE, FRAMES, 30, 3, 3)
-        moved = dataclasses.replace(posed, rotations=jnp.asarray(rotations, jnp.float32))
+        moved = dataclasses.replace(posed, body_joint_rotations=jnp.asarray(rotations, jnp.float32))
         return np.asarray(finger_prior(moved)[0], np.float64)
 
     np.testing.assert_allclose(total(1.0), (angles**2).sum(-1), rtol=0.01)
@@ -470,7 +481,7 @@ def test_gradient_of_a_low_step_lifts_the_step_only():
     def slope(plants):
         def total(place):
             at = dataclasses.replace(unknowns, body_translation=place)
-            posed = pose_anchor(scene, at, dataclasses.replace(neighbors, plants=plants))
+            posed = pose_scene(scene, at, dataclasses.replace(neighbors, plants=plants))
             return reduce_term(LossTerm.constant("a", foot_clearance, 1.0), posed), posed
 
         gradient, posed = jax.grad(total, has_aux=True)(unknowns.body_translation)
@@ -516,8 +527,7 @@ def test_missing_frames_pull_at_nothing():
 
 def test_contact_keypoints_follow_the_contact_state():
     scene, unknowns, neighbors = make_anchor()
-    apart = jnp.zeros_like(neighbors.objects.contact_state)
-    objects = dataclasses.replace(neighbors.objects, contact_state=apart)
-    free = dataclasses.replace(neighbors, objects=objects)
+    apart = jnp.zeros_like(neighbors.contact_state)
+    free = dataclasses.replace(neighbors, contact_state=apart)
     total = run(scene, unknowns, free)[0]
     assert float(total[NAMES.index("contact_keypoints")]) == 0.0

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scene_factory import FRAMES, make_scene
 from scipy.spatial.transform import Rotation
 
 from hoijax.errors import UserError
-from hoijax.losses.articulation import joint_limits, joint_smoothness
+from hoijax.losses.articulation import object_joint_limits, object_joint_smoothness
 from hoijax.losses.term import LossTerm, default_weights
 from hoijax.objects.articulated.loading import load_articulated
 from hoijax.objects.articulated.model import (
@@ -22,6 +23,8 @@ from hoijax.objects.articulated.model import (
 )
 from hoijax.objects.articulated.shapes import ARTICULATED_OBJECTS
 from hoijax.objects.asset import Asset
+from hoijax.scene.joints import ObjectJoints
+from hoijax.scene.posed import pose_scene
 from hoijax.solver.adam import Adam
 from hoijax.solver.problem import Problem, SolverInputs
 from hoijax.solver.resumable import optimize
@@ -154,28 +157,35 @@ def test_open_laptop_stands_up():
 
 
 def test_limit_and_smoothness_terms(rng):
-    values = rng.normal(size=(6, 3)).astype(np.float32)
-    values[0, 2] = 5.0
+    values = rng.normal(size=(3, FRAMES)).astype(np.float32)
+    values[2, 0] = 5.0
     lower, upper = (
         np.array([-0.5, -np.inf, 0.0], np.float32),
         np.array([0.5, np.inf, 1.0], np.float32),
     )
-
     levers = np.array([0.5, 2.0, 1.0], np.float32)
+    made, none = make_scene(), jnp.zeros((3, 3))
+    joints = ObjectJoints(
+        jnp.zeros((3, 4, 4)), none, *map(jnp.asarray, (lower, upper, levers)), (), (), ()
+    )
+    here = pose_scene(made.scene.replace(joints=joints), made.unknowns, made.neighbors)
 
     def posed(values):
-        return PosedArticulation(values, jnp.zeros((6, 1, 4, 4)), lower, upper, levers)
+        return here.replace(joint_values=jnp.asarray(values))
 
-    twin = np.zeros((3, 6))
-    bends = np.zeros((3, 6))
+    twin = np.zeros((3, FRAMES))
+    bends = np.zeros((3, FRAMES))
     for d in range(3):
-        for t in range(6):
-            x = values[t, d]
+        for t in range(FRAMES):
+            x = values[d, t]
             twin[d, t] = max(lower[d] - x, 0, x - upper[d]) ** 2
-            if 0 < t < 5:
-                bend = x - (values[t + 1, d] + values[t - 1, d]) / 2
+            if 0 < t < FRAMES - 1:
+                bend = x - (values[d, t + 1] + values[d, t - 1]) / 2
                 bends[d, t] = (levers[d] * bend) ** 2
-    for function, expected in ((joint_limits, twin), (joint_smoothness, bends)):
+    for function, expected in (
+        (object_joint_limits, twin),
+        (object_joint_smoothness, bends),
+    ):
         found, mask = function(posed(jnp.asarray(values)))
         np.testing.assert_allclose(np.where(mask, found, 0.0), expected, atol=1e-4)
 
@@ -191,7 +201,9 @@ def test_limit_and_smoothness_terms(rng):
             2 * step
         )
         np.testing.assert_allclose(np.sum(slope * direction), difference, rtol=5e-3)
-    assert float(joint_limits(posed(jnp.asarray(values)))[0][1].max()) == 0.0  # no limits, no cost
+    assert (
+        float(object_joint_limits(posed(jnp.asarray(values)))[0][1].max()) == 0.0
+    )  # no limits, no cost
 
 
 def lid_distance(posed):
@@ -205,7 +217,10 @@ def lid_distance(posed):
 
 
 def articulation_limits(posed):
-    return joint_limits(posed[1])
+    """(1, T): squared excess of the lid's angle."""
+    a = posed[1]
+    excess = jnp.maximum(a.lower - a.joint_values, 0) + jnp.maximum(a.joint_values - a.upper, 0)
+    return excess.T**2, jnp.ones_like(excess.T, dtype=bool)
 
 
 def pose_laptop(scene, unknowns, neighbors):

@@ -12,7 +12,7 @@ from hoijax.losses.fit import object_points
 from hoijax.losses.penetration import ground
 from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
-from hoijax.methods.hoi_page.method import object_problem
+from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.solver import resumable
 from hoijax.solver.halving import halving_rungs, work_list
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
@@ -68,7 +68,7 @@ def starts(made):
     """Of five starts the third is nearest and the first and last stand two metres off."""
     given = starts_around(made, COUNT)
     away = jnp.asarray([2.0, 0.3, 0.0, 0.1, 2.5])[:, None, None, None] * jnp.array([1.0, 0.0, 0.0])
-    return replace(given, translation=given.translation + away)
+    return replace(given, object_translation=given.object_translation + away)
 
 
 def inputs_of(made, starts) -> SolverInputs:
@@ -114,7 +114,7 @@ def test_who_stops_keeps_what_was_best_so_far(whole, halved):
 
 
 def test_candidates_that_are_not_finite_never_go_on(made, starts):
-    broken = replace(starts, translation=starts.translation.at[2, 0, 0].set(jnp.nan))
+    broken = replace(starts, object_translation=starts.object_translation.at[2, 0, 0].set(jnp.nan))
     codes = np.asarray(solve_halved(made, broken).codes)
     assert codes[2] == ResultCode.NOT_FINITE
     assert (codes == ResultCode.STOPPED_EARLY).sum() == 2

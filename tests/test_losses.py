@@ -39,8 +39,9 @@ from hoijax.losses.fit import (
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, reduce_term
-from hoijax.methods.hoi_page.method import TERMS as METHOD_TERMS
-from hoijax.scene.objects import Neighbors, Scene, Unknowns, pose_scene
+from hoijax.methods.hoi_page.terms import TERMS as METHOD_TERMS
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Neighbors, Scene, Unknowns
 
 FUNCTIONS = (
     object_points,
@@ -111,7 +112,9 @@ class Outcome:
         self.masks = {name: np.asarray(values[name][1]) for name in NAMES}
         self.totals = dict(zip(NAMES, np.asarray(totals), strict=True))
         self.slopes = {
-            name: Unknowns(np.asarray(slopes.rotation_6d[i]), np.asarray(slopes.translation[i]))
+            name: Unknowns(
+                np.asarray(slopes.object_rotation_6d[i]), np.asarray(slopes.object_translation[i])
+            )
             for i, name in enumerate(NAMES)
         }
         self.shares = np.asarray(shares)
@@ -123,7 +126,10 @@ class Outcome:
         for name in NAMES:
             assert np.isfinite(self.counted(name)).all(), name
             assert np.isfinite(self.totals[name]), name
-            for slope in (self.slopes[name].rotation_6d, self.slopes[name].translation):
+            for slope in (
+                self.slopes[name].object_rotation_6d,
+                self.slopes[name].object_translation,
+            ):
                 assert np.isfinite(slope).all(), f"gradient of {name}"
 
 
@@ -185,8 +191,8 @@ def test_the_scene_exercises_every_term(outcome):
     assert all(outcome.totals[name] > 0.0 for name in NAMES)
     for name in NAMES:
         slopes = outcome.slopes[name]
-        assert np.any(slopes.translation != 0.0) or name == "rotation_smoothness"
-        assert np.any(slopes.rotation_6d != 0.0) or name == "translation_smoothness"
+        assert np.any(slopes.object_translation != 0.0) or name == "rotation_smoothness"
+        assert np.any(slopes.object_rotation_6d != 0.0) or name == "translation_smoothness"
     in_contact = outcome.counted("contact")
     assert (in_contact[:PADDING].max(axis=-1) > 0.0).all()
     assert (outcome.counted("penetration") > 0.0).any(axis=(1, 2)).all()
@@ -243,7 +249,7 @@ def twin_slopes(seed: int) -> dict[str, Unknowns]:
     return {name: Unknowns(slopes[0][i], slopes[1][i]) for i, name in enumerate(NAMES)}
 
 
-@pytest.mark.parametrize("unknown", ["rotation_6d", "translation"])
+@pytest.mark.parametrize("unknown", ["object_rotation_6d", "object_translation"])
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_equals_central_differences(outcome, name, unknown):
     found = getattr(outcome.slopes[name], unknown)
@@ -271,15 +277,15 @@ def test_a_missing_frame_does_not_change_the_weight_of_the_others(made, outcome)
         by_frame = np.moveaxis(values, -1, 1)[rest], np.moveaxis(after.counted(name), -1, 1)[rest]
         np.testing.assert_array_equal(*by_frame)
         # The other frames pull as hard as before; the missing one not at all.
-        pull = np.asarray(after.slopes[name].translation)
-        np.testing.assert_array_equal(pull[rest], outcome.slopes[name].translation[rest])
+        pull = np.asarray(after.slopes[name].object_translation)
+        np.testing.assert_array_equal(pull[rest], outcome.slopes[name].object_translation[rest])
         np.testing.assert_array_equal(pull[frame], 0.0)
 
 
 def test_a_frame_without_detection_pulls_on_nothing(outcome):
     for name in OF_DETECTIONS:
         assert not outcome.masks[name][MISSED[0], ..., MISSED[1]].any()
-        np.testing.assert_array_equal(outcome.slopes[name].translation[MISSED], 0.0)
+        np.testing.assert_array_equal(outcome.slopes[name].object_translation[MISSED], 0.0)
 
 
 def test_padding_changes_nothing(made, outcome):
@@ -319,7 +325,7 @@ def test_contact_at_some_time_counts_the_best_frame_only(made, outcome):
 def test_either_side_selects_the_closer_side(made):
     """The side that ends up closer counts, softly and without a host branch; a set counts both."""
     points = np.asarray(made.scene.edges.points).copy()
-    middle = np.asarray(made.unknowns.translation)[0][:, None]
+    middle = np.asarray(made.unknowns.object_translation)[0][:, None]
     for near, far in ((0, 1), (1, 0)):
         points[EITHER, near] = middle + 0.02
         points[EITHER, far] = middle + 1.5
@@ -357,7 +363,9 @@ def test_a_part_that_rides_on_the_object_does_not_drift(made):
     states = np.ones(np.asarray(made.neighbors.contact_state).shape)
     riding = with_scene(made, edges={"points": edges}, neighbors={"contact_state": states})
     np.testing.assert_allclose(Outcome(riding).counted("contact_drift")[SET], 0.0, atol=1e-12)
-    moved = with_poses(riding, unknowns.rotation_6d, unknowns.translation.at[0, 2, 0].add(0.1))
+    moved = with_poses(
+        riding, unknowns.object_rotation_6d, unknowns.object_translation.at[0, 2, 0].add(0.1)
+    )
     slip = Outcome(moved).counted("contact_drift")[SET]
     np.testing.assert_allclose(slip, [0, 0, 0.01, 0.01, 0], atol=1e-5)
 
@@ -366,8 +374,8 @@ def test_no_motion_costs_no_smoothness(made):
     unknowns = made.unknowns
     still = with_poses(
         made,
-        jnp.broadcast_to(unknowns.rotation_6d[:, :1], unknowns.rotation_6d.shape),
-        jnp.broadcast_to(unknowns.translation[:, :1], unknowns.translation.shape),
+        jnp.broadcast_to(unknowns.object_rotation_6d[:, :1], unknowns.object_rotation_6d.shape),
+        jnp.broadcast_to(unknowns.object_translation[:, :1], unknowns.object_translation.shape),
     )
     for scene in (
         still,
@@ -377,14 +385,16 @@ def test_no_motion_costs_no_smoothness(made):
         found.assert_finite()
         np.testing.assert_array_equal(found.totals["translation_smoothness"], 0.0)
         np.testing.assert_allclose(found.totals["rotation_smoothness"], 0.0, atol=1e-10)
-        np.testing.assert_allclose(found.slopes["rotation_smoothness"].rotation_6d, 0.0, atol=1e-5)
+        np.testing.assert_allclose(
+            found.slopes["rotation_smoothness"].object_rotation_6d, 0.0, atol=1e-5
+        )
 
 
 def test_steady_motion_is_smooth_only_where_the_graph_says_it_moves(made):
     """Constant velocity costs nothing to what may translate, and the step to what may not."""
     steps = np.arange(FRAMES)[:, None] * [0.1, 0.0, 0.0]
-    translation = np.asarray(made.unknowns.translation)[:, :1] + steps
-    found = Outcome(with_poses(made, made.unknowns.rotation_6d, translation))
+    translation = np.asarray(made.unknowns.object_translation)[:, :1] + steps
+    found = Outcome(with_poses(made, made.unknowns.object_rotation_6d, translation))
     values = found.counted("translation_smoothness")
     np.testing.assert_allclose(values[0], 0.0, atol=1e-10)
     np.testing.assert_allclose(values[1], [0.0, *[10.0 * 0.01] * (FRAMES - 1)], rtol=1e-4)

@@ -41,7 +41,7 @@ def test_points_on_grid_nodes_and_at_the_centre(made):
         nodes = np.asarray(grids.lower)[o] + steps * np.asarray(grids.spacing)[o]
         for t in range(FRAMES):
             points[o, t] = twin.to_world(nodes - np.asarray(made.scene.objects.centers)[o], o, t)
-            points[o, t, 0] = np.asarray(made.unknowns.translation)[o, t]
+            points[o, t, 0] = np.asarray(made.unknowns.object_translation)[o, t]
     Outcome(with_scene(made, observed={"points_world": points})).assert_finite()
 
 
@@ -59,7 +59,7 @@ def test_zero_detections(made):
     found.assert_finite()
     for name in OF_DETECTIONS:
         assert found.totals[name] == 0.0
-        np.testing.assert_array_equal(found.slopes[name].translation, 0.0)
+        np.testing.assert_array_equal(found.slopes[name].object_translation, 0.0)
 
 
 def test_detected_frames_without_a_single_point(made):
@@ -83,7 +83,7 @@ def test_all_edges_masked(made):
     found.assert_finite()
     for name in ("contact", "contact_drift"):
         assert found.totals[name] == 0.0
-        np.testing.assert_array_equal(found.slopes[name].translation, 0.0)
+        np.testing.assert_array_equal(found.slopes[name].object_translation, 0.0)
 
 
 def test_no_frame_in_contact(made):
@@ -105,7 +105,7 @@ def test_half_turns_between_frames(made):
     """Opposite rotations: the mid-point and the angle are at their branch cuts."""
     flip = np.array([[1.0, 0, 0, 0, 1, 0], [-1.0, 0, 0, 0, 1, 0]])
     six = np.broadcast_to(flip[np.arange(FRAMES) % 2], (OBJECTS, FRAMES, 6))
-    found = Outcome(with_poses(made, six, made.unknowns.translation))
+    found = Outcome(with_poses(made, six, made.unknowns.object_translation))
     found.assert_finite()
     # 10 x 4 sin^2(90 degrees) for the one that may not rotate.
     np.testing.assert_allclose(found.counted("rotation_smoothness")[0, 1:], 40.0, rtol=1e-5)
@@ -116,22 +116,28 @@ def test_half_turns_between_frames(made):
 )
 def test_degenerate_6d_rotations(made, six):
     broken = np.broadcast_to(np.asarray(six), (OBJECTS, FRAMES, 6))
-    Outcome(with_poses(made, broken, made.unknowns.translation)).assert_finite()
+    Outcome(with_poses(made, broken, made.unknowns.object_translation)).assert_finite()
 
 
 @pytest.mark.parametrize("offset", [[100.0, 0, 0], [0, 0, 2.2], [0, 0, 50.0], [0, -1e4, 0]])
 def test_objects_far_away_and_behind_the_camera(made, offset):
     """Outside the grids, out of the image, through and behind the camera."""
     found = Outcome(
-        with_poses(made, made.unknowns.rotation_6d, made.unknowns.translation + jnp.asarray(offset))
+        with_poses(
+            made,
+            made.unknowns.object_rotation_6d,
+            made.unknowns.object_translation + jnp.asarray(offset),
+        )
     )
     found.assert_finite()
 
 
 def test_an_object_metres_away_is_still_pulled_home(made):
     """The gradient of the point term points back, however far the start."""
-    away = np.asarray(made.unknowns.translation) + np.array([1.0, 0.5, -1.0])
-    slopes = Outcome(with_poses(made, made.unknowns.rotation_6d, away)).slopes["object_points"]
+    away = np.asarray(made.unknowns.object_translation) + np.array([1.0, 0.5, -1.0])
+    slopes = Outcome(with_poses(made, made.unknowns.object_rotation_6d, away)).slopes[
+        "object_points"
+    ]
     detected = np.asarray(made.scene.observed.detected)
-    along = slopes.translation @ np.array([1.0, 0.5, -1.0])
+    along = slopes.object_translation @ np.array([1.0, 0.5, -1.0])
     assert (along[detected] > 0.0).all()

@@ -16,9 +16,9 @@ from hoijax.losses.curvature import Curvature
 from hoijax.losses.fit import object_points, part_points
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, reduce_term
-from hoijax.methods.hoi_page.method import object_problem
 from hoijax.methods.hoi_page.object_curvature import CURVATURES
-from hoijax.scene.objects import PosedScene, Unknowns
+from hoijax.scene.posed import pose_objects
+from hoijax.scene.scene import Unknowns
 from hoijax.solver.banded import solve_banded
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import empty_neighbors
@@ -88,11 +88,11 @@ def quadratics(made) -> dict[str, tuple[np.ndarray, jax.Array | None]]:
 
     At the truth residuals are small, and there the two agree.
     """
-    rotations = rotation_6d_to_matrix(made.ground_truth.rotation_6d)
+    rotations = rotation_6d_to_matrix(made.ground_truth.object_rotation_6d)
     # A touch off the truth: at it, absolute distances have kinks.
     rotations = rotations @ axis_angle_to_matrix(jnp.full((OBJECTS, FRAMES, 3), 0.004))
-    here = PosedScene(
-        made.scene, rotations, made.ground_truth.translation, empty_neighbors(made.scene)
+    here = pose_objects(
+        made.scene, rotations, made.ground_truth.object_translation, empty_neighbors(made.scene)
     )
     here = replace(here, neighbors=made.neighbors)
     functions = list(CURVATURES)
@@ -104,8 +104,8 @@ def quadratics(made) -> dict[str, tuple[np.ndarray, jax.Array | None]]:
     def value(function, twist):
         posed = replace(
             here,
-            rotations=axis_angle_to_matrix(twist[..., :3]) @ here.rotations,
-            translations=here.translations + twist[..., 3:],
+            object_rotations=axis_angle_to_matrix(twist[..., :3]) @ here.object_rotations,
+            object_translations=here.object_translations + twist[..., 3:],
         )
         return reduce_term(LossTerm.constant("x", function, 1.0), posed) * FRAMES
 
@@ -164,12 +164,13 @@ def solution(made, starts):
 
 def test_recovers_the_truth_in_fifteen_steps(made, solution):
     seen = np.asarray(made.scene.observed.detected)
-    ground_truth = rotation_6d_to_matrix(made.ground_truth.rotation_6d)
-    found = np.asarray(rotation_6d_to_matrix(solution.unknowns.rotation_6d))
+    ground_truth = rotation_6d_to_matrix(made.ground_truth.object_rotation_6d)
+    found = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
     trace = np.einsum("kotij,otij->kot", found, np.asarray(ground_truth))
     degrees = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
     apart = np.linalg.norm(
-        np.asarray(solution.unknowns.translation) - np.asarray(made.ground_truth.translation),
+        np.asarray(solution.unknowns.object_translation)
+        - np.asarray(made.ground_truth.object_translation),
         axis=-1,
     )
     assert np.median(degrees[:, seen]) < 1.0
@@ -190,7 +191,7 @@ def test_new_weights_compile_nothing(made, starts, solution):
 
 
 def test_a_candidate_that_is_not_finite_is_frozen_and_touches_no_other(made, starts, solution):
-    broken = replace(starts, translation=starts.translation.at[1, 0, 0].set(jnp.nan))
+    broken = replace(starts, object_translation=starts.object_translation.at[1, 0, 0].set(jnp.nan))
     found = solve(made, broken)
     assert np.asarray(found.codes)[1] == ResultCode.NOT_FINITE
     for k in (0, 2):

@@ -10,7 +10,7 @@ from scene_factory import make_scene
 
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.losses import penetration
-from hoijax.scene.objects import PosedScene
+from hoijax.scene.posed import PosedScene, pose_objects
 
 COUNT = 6
 
@@ -36,16 +36,16 @@ def row() -> PosedScene:
     place = 0.5 * radius * np.arange(COUNT)[:, None, None] * np.array([1.0, 0.0, 0.0])
     place = place + 0.05 * radius * rng.normal(size=(COUNT, frames, 3))
     scene = replace(scene, objects=objects, grids=grids)
-    return PosedScene(
+    return jax.jit(pose_objects)(
         scene, axis_angle_to_matrix(spins), jnp.asarray(place, jnp.float32), made.neighbors
     )
 
 
 def test_each_looks_at_those_that_come_nearest(row, monkeypatch):
-    found, mask = penetration.object_penetration(row)
+    found, mask = jax.jit(penetration.object_penetration)(row)
     monkeypatch.setattr(penetration, "NEAREST_OBJECTS", COUNT)
-    every, _ = penetration.object_penetration(row)
-    others = np.asarray(row.translations)
+    every, _ = jax.jit(lambda row: penetration.object_penetration(row))(row)  # traced anew
+    others = np.asarray(row.object_translations)
     apart = np.linalg.norm(others[:, None] - others[None], axis=-1)
     radii = np.linalg.norm(np.asarray(row.scene.objects.samples), axis=-1).max(axis=-1)
     apart = apart - radii[:, None, None]
@@ -67,8 +67,8 @@ def test_curvature_is_that_of_the_depths_that_are_counted(row):
     def distances(twist):
         moved = replace(
             row,
-            rotations=axis_angle_to_matrix(twist[..., :3]) @ row.rotations,
-            translations=row.translations + twist[..., 3:],
+            object_rotations=axis_angle_to_matrix(twist[..., :3]) @ row.object_rotations,
+            object_translations=row.object_translations + twist[..., 3:],
         )
         pairs = penetration._pairs(moved)
         grid = scene.objects.first_grid + penetration.WHOLE_SIGNED

@@ -3,12 +3,20 @@
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from anchor_factory import make_anchor
+from scene_factory import make_scene
 from small_scene import INITS, as_users_run, copy_of, generated
 
 import hoijax
-from hoijax.methods.hoi_page.method import TERMS
+from hoijax.losses.body import body_smoothness
+from hoijax.losses.term import LossTerm, reduce_term
+from hoijax.methods.anchor_motion.terms import anchor_problem
+from hoijax.methods.hoi_page.terms import TERMS, object_problem
+from hoijax.scene.posed import object_poses, pose_scene
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-own-loss.md"
 STEPS = 60
@@ -48,6 +56,58 @@ def test_the_program_in_the_docs_runs_and_its_loss_has_effect(
     np.testing.assert_allclose(upright.reports[:, column], lean, atol=1e-4)
     assert compiled[0] == compiled[1], "another weight compiled again"
     assert "lean of the winner" in capsys.readouterr().out
+
+
+def upright(posed: hoijax.PosedScene):
+    """The loss of the page."""
+    lean = 1.0 - posed.object_rotations[:, :, 1, 1]
+    return lean, jnp.ones_like(lean, dtype=bool)
+
+
+OBJECT_TERMS = (LossTerm.constant("upright", upright, 1.0), *TERMS["default"])
+
+
+@jax.jit
+def in_both_methods(scene, unknowns, neighbors):
+    """Terms of the same poses as either method poses them: bodies move, or stand where they then are."""
+    moving = anchor_problem(OBJECT_TERMS).pose(scene, unknowns, neighbors)
+    edges = scene.edges.replace(points=moving.contact_points)
+    skin = moving.body_vertices_world
+    fixed = scene.replace(bodies=None, body_vertices_world=skin, edges=edges, observed_images=None)
+    objects = unknowns.replace(body_rotation_6d=None, body_translation=None)
+    still = object_problem(OBJECT_TERMS).pose(fixed, objects, neighbors)
+    return tuple(
+        jnp.stack([reduce_term(term, posed) for term in OBJECT_TERMS]) for posed in (moving, still)
+    )
+
+
+def test_a_loss_is_the_same_number_in_both_methods():
+    scene, unknowns, neighbors = make_anchor()
+    moving, fixed = map(np.asarray, in_both_methods(scene, unknowns, neighbors))
+    np.testing.assert_allclose(moving, fixed, rtol=1e-6)
+    rotations, _ = object_poses(scene, unknowns)
+    expected = (1.0 - np.asarray(rotations)[:, :, 1, 1]).mean(axis=-1).sum()
+    assert moving[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_of_moving_bodies_says_so_where_they_are_fixed():
+    made = make_scene()
+    posed = pose_scene(made.scene, made.unknowns, made.neighbors)
+    with pytest.raises(hoijax.UserError, match="joints of moving bodies"):
+        body_smoothness(posed)
+
+
+@pytest.mark.slow
+def test_the_loss_of_the_page_moves_objects_in_anchor_motion(tmp_path_factory):
+    bundle = generated(tmp_path_factory)[0] / "bundle"
+    terms = [hoijax.LossTerm.constant("upright", upright, 100.0)]
+    options = {"body_start": "estimate", "render_width": 0, "inits": 1, "steps": 15}
+    with as_users_run():
+        result = hoijax.solve(bundle, method="anchor-motion", terms=terms, **options)
+    column = result.term_names.index("upright")
+    lean = 1 - result.object_rotations[:, 0, :, 1, 1].mean(axis=-1)
+    np.testing.assert_allclose(result.reports[:, column], lean, atol=1e-4)
+    assert result.reports[0, column] < result.history[0, 0, column]
 
 
 def test_a_weight_of_no_term_is_refused(tmp_path_factory):

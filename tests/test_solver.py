@@ -16,8 +16,9 @@ from hoijax.losses.fit import object_pixels, object_points, part_points
 from hoijax.losses.penetration import penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
-from hoijax.methods.hoi_page.method import object_problem
-from hoijax.scene.objects import Neighbors, Unknowns, pose_scene
+from hoijax.methods.hoi_page.terms import object_problem
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Neighbors, Unknowns
 from hoijax.solver.adam import Adam
 from hoijax.solver.neighbor_lists import empty_neighbors, refresh_pixels, refresh_vertices
 from hoijax.solver.problem import ResultCode, Solution, SolverInputs
@@ -73,11 +74,13 @@ def solution(made, starts) -> Solution:
 
 def errors(found: Unknowns, made: MadeScene) -> tuple[np.ndarray, np.ndarray]:
     """Degrees and centimetres from the truth, (K, O, T)."""
-    a = np.asarray(rotation_6d_to_matrix(found.rotation_6d), np.float64)
-    b = np.asarray(rotation_6d_to_matrix(made.ground_truth.rotation_6d), np.float64)
+    a = np.asarray(rotation_6d_to_matrix(found.object_rotation_6d), np.float64)
+    b = np.asarray(rotation_6d_to_matrix(made.ground_truth.object_rotation_6d), np.float64)
     trace = np.einsum("kotij,otij->kot", a, b)
     degrees = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
-    centimetres = 100 * np.linalg.norm(found.translation - made.ground_truth.translation, axis=-1)
+    centimetres = 100 * np.linalg.norm(
+        found.object_translation - made.ground_truth.object_translation, axis=-1
+    )
     return degrees, np.asarray(centimetres)
 
 
@@ -94,9 +97,11 @@ def test_recovers_known_poses(made, starts, solution):
 def test_a_missed_frame_is_carried_by_its_neighbors(made, solution):
     """Nothing was seen there: smoothness alone puts the object between its neighbors."""
     o, t = MISSED
-    x = np.asarray(solution.unknowns.translation)[:, o]
+    x = np.asarray(solution.unknowns.object_translation)[:, o]
     between = 0.5 * (x[:, t - 1] + x[:, t + 1])
-    started = np.linalg.norm(np.asarray(made.ground_truth.translation)[o, t] - between, axis=-1)
+    started = np.linalg.norm(
+        np.asarray(made.ground_truth.object_translation)[o, t] - between, axis=-1
+    )
     assert (np.linalg.norm(x[:, t] - between, axis=-1) < started + 0.06).all()
 
 
@@ -128,13 +133,13 @@ def test_never_worse_than_the_start(made, starts):
     """Steps so long that everything explodes: the start is what comes back."""
     wild = solve(made, starts, rate=30.0, final=30.0)
     assert (np.asarray(wild.losses) <= np.asarray(wild.initial_losses)).all()
-    np.testing.assert_array_equal(wild.unknowns.translation, starts.translation)
-    np.testing.assert_array_equal(wild.unknowns.rotation_6d, starts.rotation_6d)
+    np.testing.assert_array_equal(wild.unknowns.object_translation, starts.object_translation)
+    np.testing.assert_array_equal(wild.unknowns.object_rotation_6d, starts.object_rotation_6d)
 
 
 def test_a_candidate_that_is_not_finite_does_not_touch_its_neighbors(made, starts, solution):
     """Bitwise: the others end as they do beside a healthy candidate."""
-    for field in ("translation", "rotation_6d"):
+    for field in ("object_translation", "object_rotation_6d"):
         poisoned = starts.replace(**{field: getattr(starts, field).at[1].set(jnp.nan)})
         found = solve(made, poisoned)
         assert found.codes[1] == ResultCode.NOT_FINITE
@@ -147,7 +152,9 @@ def test_a_candidate_that_is_not_finite_does_not_touch_its_neighbors(made, start
 
 
 def test_one_nan_in_one_frame_is_enough_to_freeze(made, starts):
-    broken = starts.replace(translation=starts.translation.at[0, 1, 4, 2].set(jnp.inf))
+    broken = starts.replace(
+        object_translation=starts.object_translation.at[0, 1, 4, 2].set(jnp.inf)
+    )
     codes = np.asarray(solve(made, broken).codes)
     assert codes[0] == ResultCode.NOT_FINITE
     assert (codes[1:] != ResultCode.NOT_FINITE).all()
@@ -158,7 +165,7 @@ def test_a_candidate_that_stops_being_finite_keeps_its_best(made, starts):
     found = solve(made, starts, rate=np.inf, final=np.inf)
     assert (np.asarray(found.codes) == ResultCode.NOT_FINITE).all()
     np.testing.assert_array_equal(found.losses, found.initial_losses)
-    np.testing.assert_array_equal(found.unknowns.translation, starts.translation)
+    np.testing.assert_array_equal(found.unknowns.object_translation, starts.object_translation)
 
 
 def test_the_same_start_gives_the_same_result(made, starts, solution):

@@ -41,7 +41,7 @@ from hoijax.initialization.pose_search import (
 from hoijax.initialization.starts import Starts, observed_centers, with_proposed_yaws, yaw_starts
 from hoijax.initialization.trajectory_paths import PathCosts, best_paths, transition
 from hoijax.objects.distance_grid import DistanceGrids
-from hoijax.scene.objects import Unknowns
+from hoijax.scene.scene import Unknowns
 
 IDENTITY = np.eye(3)[None]
 
@@ -69,8 +69,8 @@ def search_object(made: MadeScene, o: int) -> SearchObject:
 def evidence(made: MadeScene, o: int, t: int, points: int) -> FrameEvidence:
     """A frame seen without noise: surface points with their parts, the mask of the true pose."""
     scene, rng = made.scene, np.random.default_rng(o + 10 * t)
-    rotation = np.asarray(rotation_6d_to_matrix(made.ground_truth.rotation_6d))[o, t]
-    translation = np.asarray(made.ground_truth.translation)[o, t]
+    rotation = np.asarray(rotation_6d_to_matrix(made.ground_truth.object_rotation_6d))[o, t]
+    translation = np.asarray(made.ground_truth.object_translation)[o, t]
     samples, parts = np.asarray(scene.objects.samples)[o], np.asarray(scene.objects.sample_parts)[o]
     posed = samples @ rotation.T + translation
     chosen = rng.choice(len(samples), points, replace=False)
@@ -98,10 +98,10 @@ def test_search_converges_from_30_degrees_and_10_centimetres(made):
     for o in range(OBJECTS):
         seen = [evidence(made, o, t, 64) for t in range(frames)]
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *seen)
-        ground_truth = np.asarray(rotation_6d_to_matrix(made.ground_truth.rotation_6d))[
+        ground_truth = np.asarray(rotation_6d_to_matrix(made.ground_truth.object_rotation_6d))[
             o, :frames, None
         ]
-        place = np.asarray(made.ground_truth.translation)[o, :frames, None]
+        place = np.asarray(made.ground_truth.object_translation)[o, :frames, None]
         axes = rng.normal(size=(frames, count, 3))
         axes *= np.radians(30.0) / np.linalg.norm(axes, axis=-1, keepdims=True)
         away = rng.normal(size=(frames, count, 3))
@@ -145,8 +145,8 @@ def test_closed_form_jacobian_equals_automatic_differentiation(made):
     rng = np.random.default_rng(2)
     rotation = jnp.asarray(
         Rotation.from_rotvec(0.2 * rng.normal(size=3)).as_matrix(), jnp.float32
-    ) @ rotation_6d_to_matrix(made.ground_truth.rotation_6d[0, 1])
-    translation = made.ground_truth.translation[0, 1] + jnp.asarray([0.05, -0.03, 0.04])
+    ) @ rotation_6d_to_matrix(made.ground_truth.object_rotation_6d[0, 1])
+    translation = made.ground_truth.object_translation[0, 1] + jnp.asarray([0.05, -0.03, 0.04])
 
     def residual(step):
         turned = axis_angle_to_matrix(step[:3]) @ rotation
@@ -172,8 +172,8 @@ def test_points_that_are_masked_out_do_not_count(made):
         points_world=jnp.where(frame.point_mask[:, None], frame.points_world, 50.0)
     )
     pose = (
-        rotation_6d_to_matrix(made.ground_truth.rotation_6d[1, 0]),
-        made.ground_truth.translation[1, 0],
+        rotation_6d_to_matrix(made.ground_truth.object_rotation_6d[1, 0]),
+        made.ground_truth.object_translation[1, 0],
     )
     ask = jax.jit(pose_cost)
     np.testing.assert_array_equal(ask(thing, frame, *pose), ask(thing, wild, *pose))
@@ -304,20 +304,22 @@ def test_a_detected_frame_whose_points_were_all_dropped_has_a_centre(made):
 
 def test_yaw_starts_are_an_even_grid(made):
     starts = yaw_starts(made.scene, 4, seed=0)
-    rotations = np.asarray(rotation_6d_to_matrix(starts.unknowns.rotation_6d))
+    rotations = np.asarray(rotation_6d_to_matrix(starts.unknowns.object_rotation_6d))
     expected = Rotation.from_euler("y", [[0], [90], [180], [270]], degrees=True).as_matrix()
     for o, t in np.ndindex(rotations.shape[1:3]):
         np.testing.assert_allclose(rotations[:, o, t], expected, atol=1e-6)
     assert len(set(starts.labels)) == 4
     offset = yaw_starts(made.scene, 4, seed=3)
     again = yaw_starts(made.scene, 4, seed=3)
-    np.testing.assert_array_equal(offset.unknowns.rotation_6d, again.unknowns.rotation_6d)
-    assert not np.allclose(offset.unknowns.rotation_6d, starts.unknowns.rotation_6d)
+    np.testing.assert_array_equal(
+        offset.unknowns.object_rotation_6d, again.unknowns.object_rotation_6d
+    )
+    assert not np.allclose(offset.unknowns.object_rotation_6d, starts.unknowns.object_rotation_6d)
 
 
 def yaws_of(starts) -> np.ndarray:
     """(K, O) degrees; the same in all frames."""
-    rotations = np.asarray(rotation_6d_to_matrix(starts.unknowns.rotation_6d))
+    rotations = np.asarray(rotation_6d_to_matrix(starts.unknowns.object_rotation_6d))
     assert (rotations == rotations[:, :, :1]).all()
     assert rotations[..., 1, 1] == pytest.approx(1)
     return np.degrees(np.arctan2(rotations[:, :, 0, 0, 2], rotations[:, :, 0, 0, 0])) % 360
@@ -353,17 +355,21 @@ def test_proposed_yaws_stand_behind_the_paths(made):
     assert both.labels[:2] == paths.labels
     assert len(both.labels) == 5
     found = both.unknowns
-    np.testing.assert_array_equal(found.rotation_6d[:2], paths.unknowns.rotation_6d)
+    np.testing.assert_array_equal(found.object_rotation_6d[:2], paths.unknowns.object_rotation_6d)
     first = jax.tree.map(lambda x: x[2:, :1], found)
     np.testing.assert_allclose(yaws_of(Starts(first, ())).T, [[30, 200, 90]], atol=1e-4)
     second = jax.tree.map(lambda x: x[2:, 1:], found)
     np.testing.assert_allclose(yaws_of(Starts(jax.tree.map(lambda x: x[:1], second), ())), [[45]])
     np.testing.assert_array_equal(
-        found.translation[2:, 0], np.tile(observed_centers(made.scene)[0], (3, 1, 1))
+        found.object_translation[2:, 0], np.tile(observed_centers(made.scene)[0], (3, 1, 1))
     )
     for k, path in ((3, 1), (4, 0)):  # the second object has no further proposal
-        np.testing.assert_array_equal(found.rotation_6d[k, 1], paths.unknowns.rotation_6d[path, 1])
-        np.testing.assert_array_equal(found.translation[k, 1], paths.unknowns.translation[path, 1])
+        np.testing.assert_array_equal(
+            found.object_rotation_6d[k, 1], paths.unknowns.object_rotation_6d[path, 1]
+        )
+        np.testing.assert_array_equal(
+            found.object_translation[k, 1], paths.unknowns.object_translation[path, 1]
+        )
 
 
 # --- alignment of point maps -----------------------------------------------------------------------

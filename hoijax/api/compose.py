@@ -225,7 +225,6 @@ def generate_composed(
     """
     from hoijax.api.observe import observe
     from hoijax.api.solve import solve, write_results
-    from hoijax.methods.anchor_motion.options import AnchorOptions
     from hoijax.results.result import load_result
 
     options = options or ComposeOptions(guidance="closed-form")
@@ -239,9 +238,7 @@ def generate_composed(
     if made.prompt != text:
         raise UserError(f"'{still}' is a still of {made.prompt!r}. Give another --out.")
     bundle, ground_truth = observe(text, made.assets, frames=frames, seed=options.seed)
-    anchor = AnchorOptions(static=still)
-    result = solve(
-        bundle, method="anchor-motion", anchor=anchor, inits=inits, seed=options.seed, log=log
-    )
+    chosen = {"static": str(still), "inits": inits, "seed": options.seed}
+    result = solve(bundle, method="anchor-motion", log=log, **chosen)
     with output_folder(out) as folder:
         return write_results(result, folder, bundle, ground_truth, log=log)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from hoijax.geometry.rotations import skew
 from hoijax.losses.curvature import Curvature
-from hoijax.scene.objects import PosedScene, edge_points_in_target
+from hoijax.scene.posed import PosedScene, contact_points_in_target
 
 SIDE_TEMPERATURE = 0.02  # metres: how sharply the closer side of a pair is preferred
 Values = Float[Array, "*entities frames"]
@@ -18,7 +18,7 @@ Mask = Bool[Array, "*entities frames"]
 def edge_distances(posed: PosedScene) -> Float[Array, "E 2 T"]:
     """Distance of each side to its object part: mean over points for hands and feet, else the min."""
     edges = posed.scene.edges
-    points = edge_points_in_target(posed)
+    points = contact_points_in_target(posed)
     distance = jnp.maximum(posed.scene.distance(points, edges.grid, edges.target), 0.0)
     mean, nearest = jnp.mean(distance, axis=-1), jnp.min(distance, axis=-1)
     return jnp.where(edges.use_mean[:, None, None], mean, nearest)
@@ -58,7 +58,7 @@ def _frame_weight(posed: PosedScene, squared: Float[Array, "E T"]) -> Float[Arra
 def contact_drift(posed: PosedScene) -> tuple[Values, Mask]:
     """Slip of the contact points in the object's frame: none (a_s), else smooth. Mean over points. (E, T)"""
     edges = posed.scene.edges
-    points = edge_points_in_target(posed)
+    points = contact_points_in_target(posed)
     step = jnp.mean(jnp.sum((points[:, :, 1:] - points[:, :, :-1]) ** 2, axis=-1), axis=-1)
     middle = 0.5 * (points[:, :, :-2] + points[:, :, 2:])
     bend = jnp.mean(jnp.sum((points[:, :, 1:-1] - middle) ** 2, axis=-1), axis=-1)
@@ -80,7 +80,7 @@ def _touching(posed: PosedScene) -> Float[Array, "E T"]:
 def contact_curvature(posed: PosedScene) -> Curvature:
     """Of `contact`, for the objects at both ends of an edge."""
     edges = posed.scene.edges
-    points = edge_points_in_target(posed)
+    points = contact_points_in_target(posed)
     distance, slope = posed.scene.distance_with_gradient(points, edges.grid, edges.target)
     outside = jnp.maximum(distance, 0.0)
     count = distance.shape[-1]
@@ -94,7 +94,7 @@ def contact_curvature(posed: PosedScene) -> Curvature:
     weight = shares[:, :, None] * frames[:, None]
     ends = _ends(posed, points)
     turned = jnp.einsum("etij,estcj->estci", ends[0].rotations, slope)
-    blocks = jnp.zeros((*posed.translations.shape[:2], 6, 6))
+    blocks = jnp.zeros((*posed.object_translations.shape[:2], 6, 6))
     for end in ends:
         rows = jnp.concatenate([jnp.cross(end.arms, turned), turned], axis=-1)
         row = jnp.einsum("estc,estcj->estj", choice, rows)
@@ -114,23 +114,23 @@ class _End(NamedTuple):
 def _ends(posed: PosedScene, points_target: Float[Array, "E 2 T C 3"]) -> tuple[_End, _End]:
     """Target and source of every edge; arms are world vectors from the object's center."""
     edges, count = posed.scene.edges, posed.scene.object_count
-    rotations = posed.rotations[edges.target]
+    rotations = posed.object_rotations[edges.target]
     centered = points_target - posed.scene.objects.centers[edges.target][:, None, None, None]
     arms = jnp.einsum("etij,estcj->estci", rotations, centered)
     source = jnp.minimum(edges.source, count - 1)
-    between = posed.translations[edges.target] - posed.translations[source]
+    between = posed.object_translations[edges.target] - posed.object_translations[source]
     target_owner = jax.nn.one_hot(edges.target, count)
     source_owner = jax.nn.one_hot(edges.source, count)  # a body is no object: all zero
     return (
         _End(target_owner, rotations, arms),
-        _End(source_owner, posed.rotations[source], arms + between[:, None, :, None]),
+        _End(source_owner, posed.object_rotations[source], arms + between[:, None, :, None]),
     )
 
 
 def contact_drift_curvature(posed: PosedScene) -> Curvature:
     """Of `contact_drift`, with the turn between neighboring frames left out of the coupling."""
     edges = posed.scene.edges
-    points = edge_points_in_target(posed)
+    points = contact_points_in_target(posed)
     shares = side_shares(posed, edge_distances(posed))
     touching = jnp.where(edges.mask[:, None], _touching(posed), 0.0)
     weight = shares[:, :, None] * touching[:, None]

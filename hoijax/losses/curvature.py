@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hoijax.geometry.rotations import axis_angle_to_matrix
-from hoijax.scene.objects import PosedScene
+from hoijax.scene.posed import PosedScene
 
 F = TypeVar("F", bound=Callable[..., Any])
 SMALLEST_VALUE = 1e-12
@@ -63,7 +63,7 @@ class LeastSquares:
     once)."""
 
     def __call__(self, posed: PosedScene, *scale: Float[Array, ""]) -> Curvature:
-        objects, frames = posed.translations.shape[:2]
+        objects, frames = posed.object_translations.shape[:2]
         groups = 3 if self.ties_frames else 1
         group_of = jnp.arange(frames) % groups
 
@@ -133,8 +133,8 @@ def moved_by(posed: PosedScene, twist: Float[Array, "O T 6"]) -> PosedScene:
     """The scene with every object moved by its twist."""
     return replace(
         posed,
-        rotations=axis_angle_to_matrix(twist[..., :3]) @ posed.rotations,
-        translations=posed.translations + twist[..., 3:],
+        object_rotations=axis_angle_to_matrix(twist[..., :3]) @ posed.object_rotations,
+        object_translations=posed.object_translations + twist[..., 3:],
     )
 
 
@@ -230,4 +230,6 @@ def moving_points(
     posed: PosedScene, points_world: Float[Array, "O T n 3"], slope_world: Float[Array, "O T n 3"]
 ) -> Float[Array, "O T n 6"]:
     """Derivative, by the twist in world axes, of a function of points that move with an object."""
-    return twist_rows(points_world - posed.translations[:, :, None], slope_world, slope_world)
+    return twist_rows(
+        points_world - posed.object_translations[:, :, None], slope_world, slope_world
+    )

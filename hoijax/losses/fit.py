@@ -16,7 +16,8 @@ from hoijax.losses.curvature import (
     robust_weight,
     to_world_axes,
 )
-from hoijax.scene.objects import WHOLE_UNSIGNED, PosedScene
+from hoijax.scene.objects import WHOLE_UNSIGNED
+from hoijax.scene.posed import PosedScene
 
 ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
 POINT_RHO = 0.05  # metres; a point further off than this says little
@@ -124,7 +125,7 @@ def _shares(mask: Bool[Array, "O T n"]) -> Float[Array, "O T n"]:
 def _of_rows(posed: PosedScene, jacobian: Array, weight: Float[Array, "O T n"]) -> Curvature:
     """Curvature of rows of `distance_rows` in the frames where the object was detected."""
     blocks = gram(jacobian, _where_detected(posed, weight))
-    return Curvature(to_world_axes(blocks, posed.rotations))
+    return Curvature(to_world_axes(blocks, posed.object_rotations))
 
 
 def _where_detected(posed: PosedScene, weight: Float[Array, "O T n"]) -> Float[Array, "O T n"]:
@@ -147,7 +148,9 @@ def project_world(posed: PosedScene, points: Float[Array, "O T n 3"]) -> Float[A
 def _squared_pixels(posed: PosedScene, nearest: Array) -> Float[Array, "O T M"]:
     """Squared pixels to the chosen samples: choosing before posing moves a quarter of the points."""
     chosen = jax.vmap(lambda samples, index: samples[index])(posed.scene.objects.samples, nearest)
-    pixels = project_world(posed, to_world(posed.rotations, posed.translations, chosen))
+    pixels = project_world(
+        posed, to_world(posed.object_rotations, posed.object_translations, chosen)
+    )
     difference = pixels - posed.scene.observed.pixels[:, :, : nearest.shape[-1]]
     return jnp.sum(difference**2, axis=-1)
 
@@ -217,7 +220,7 @@ def _chosen_pixels_curvature(
     posed: PosedScene, nearest: Array, weight: Float[Array, "O T M"]
 ) -> Curvature:
     chosen = jax.vmap(lambda samples, index: samples[index])(posed.scene.objects.samples, nearest)
-    points = to_world(posed.rotations, posed.translations, chosen)
+    points = to_world(posed.object_rotations, posed.object_translations, chosen)
     blocks = jnp.zeros((*points.shape[:2], 6, 6))
     for axis in (0, 1):
         slope = jnp.zeros((*points.shape[:3], 2)).at[..., axis].set(1.0)

@@ -16,7 +16,9 @@ from hoijax.losses.curvature import (
     to_world_axes,
     twist_rows,
 )
-from hoijax.scene.objects import WHOLE_SIGNED, PosedScene
+from hoijax.scene.objects import WHOLE_SIGNED
+from hoijax.scene.posed import PosedScene
+from hoijax.scene.scene import Scene
 
 SOFT_DEPTH = 0.005  # metres: below this a depth counts as this deep where it is divided by
 OBJECT_SAMPLES = 512
@@ -43,9 +45,7 @@ def penetration(posed: PosedScene) -> tuple[Values, Mask]:
 def _active_vertices(posed: PosedScene) -> Float[Array, "O T n 3"]:
     """Neighbor-list vertices of all people, per object and frame."""
     index = posed.neighbors.active_vertices[..., None]
-    vertices = jnp.take_along_axis(
-        posed.scene.body_vertices_world[None], index, axis=3, mode="clip"
-    )
+    vertices = jnp.take_along_axis(posed.body_vertices_world[None], index, axis=3, mode="clip")
     o, p, t, a = index.shape[:4]
     return jnp.moveaxis(vertices, 1, 2).reshape(o, t, p * a, 3)
 
@@ -61,13 +61,13 @@ def penetration_curvature(posed: PosedScene) -> Curvature:
     rows = posed.scene.objects.first_grid + WHOLE_SIGNED
     distance, jacobian = distance_rows(posed, _active_vertices(posed), rows)
     blocks = gram(jacobian, _linear_weight(distance) / 1000.0)
-    return Curvature(to_world_axes(blocks, posed.rotations))
+    return Curvature(to_world_axes(blocks, posed.object_rotations))
 
 
 def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
     """Mean depth of each object's surface samples inside every other object. (O, O, T)
 
-    Axis 0 is whose samples they are. Each object looks at the NEAREST_OBJECTS that come closest to it
+    Axis 0 is whose samples they are. What hangs on a joint may reach into what holds it. Each object looks at the NEAREST_OBJECTS that come closest to it
     in a frame, so that the work grows with the number of objects and not with its square.
     """
     scene = posed.scene
@@ -79,8 +79,16 @@ def object_penetration(posed: PosedScene) -> tuple[Values, Mask]:
     distance = scene.distance(pairs.points, scene.objects.first_grid + WHOLE_SIGNED, pairs.owner)
     depth = jnp.mean(jnp.maximum(-distance, 0.0), axis=-1)
     values = jnp.einsum("atmb,atm->bat", pairs.is_other, depth)
-    mask = ~jnp.eye(count, dtype=bool)[:, :, None]
-    return values, jnp.broadcast_to(mask, values.shape)
+    return values, jnp.broadcast_to(_may_not_touch(scene)[:, :, None], values.shape)
+
+
+def _may_not_touch(scene: Scene) -> Bool[np.ndarray, "O O"]:
+    """Pairs of objects that are held apart: all but those that a joint joins."""
+    apart = ~np.eye(scene.object_count, dtype=bool)
+    if scene.joints is not None:
+        ends = np.array(scene.joints.parents), np.array(scene.joints.children)
+        apart[ends] = apart[ends[::-1]] = False
+    return apart
 
 
 class _Pairs(NamedTuple):
@@ -100,9 +108,9 @@ def _pairs(posed: PosedScene) -> _Pairs:
     objects, count = posed.scene.objects, posed.scene.object_count
     frames = jnp.arange(posed.scene.frame_count)[:, None]
     others = _others(posed)
-    to_owner = jnp.swapaxes(posed.rotations, -1, -2)[:, :, None]
-    rotations = to_owner @ posed.rotations[others, frames]
-    between = posed.translations[others, frames] - posed.translations[:, :, None]
+    to_owner = jnp.swapaxes(posed.object_rotations, -1, -2)[:, :, None]
+    rotations = to_owner @ posed.object_rotations[others, frames]
+    between = posed.object_translations[others, frames] - posed.object_translations[:, :, None]
     translations = (to_owner @ between[..., None])[..., 0]
     samples = objects.samples[:, :OBJECT_SAMPLES][others]
     points = to_world(rotations, translations, samples)
@@ -113,11 +121,11 @@ def _pairs(posed: PosedScene) -> _Pairs:
 
 def _others(posed: PosedScene) -> Int[Array, "O T M"]:
     """The objects whose bounding spheres come nearest to each object's center."""
-    count, frames = posed.translations.shape[:2]
+    count, frames = posed.object_translations.shape[:2]
     if count - 1 <= NEAREST_OBJECTS:  # all of them, whatever the pose
         every = np.array([[b for b in range(count) if b != a] for a in range(count)])
         return jnp.broadcast_to(jnp.asarray(every)[:, None], (count, frames, count - 1))
-    centers = jax.lax.stop_gradient(posed.translations)
+    centers = jax.lax.stop_gradient(posed.object_translations)
     radii = jnp.max(jnp.linalg.norm(posed.scene.objects.samples, axis=-1), axis=-1)
     apart = jnp.linalg.norm(centers[:, None] - centers[None], axis=-1) - radii[:, None]
     apart = jnp.where(jnp.eye(count, dtype=bool)[:, :, None], jnp.inf, apart)
@@ -127,7 +135,7 @@ def _others(posed: PosedScene) -> Int[Array, "O T M"]:
 def object_penetration_curvature(posed: PosedScene) -> Curvature:
     """Of `object_penetration`, as reweighted least squares."""
     objects = posed.scene.objects
-    count, frames = posed.translations.shape[:2]
+    count, frames = posed.object_translations.shape[:2]
     if count == 1:
         return Curvature(jnp.zeros((1, frames, 6, 6)))
     pairs = _pairs(posed)
@@ -139,7 +147,7 @@ def object_penetration_curvature(posed: PosedScene) -> Curvature:
     slope_other = to_local(pairs.rotations, jnp.zeros_like(pairs.rotations[..., 0]), slope)
     moving = gram(twist_rows(pairs.samples, slope_other, slope_other), weight)
     blocks = blocks + jnp.einsum("atmb,atmij->btij", pairs.is_other, moving)
-    return Curvature(to_world_axes(blocks, posed.rotations))
+    return Curvature(to_world_axes(blocks, posed.object_rotations))
 
 
 def ground(posed: PosedScene) -> tuple[Values, Mask]:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from hoijax.geometry.rotations import slerp_midpoint, squared_chordal
 from hoijax.losses.curvature import Curvature
-from hoijax.scene.objects import PosedScene
+from hoijax.scene.posed import PosedScene
 
 STATIC_FACTOR = 10.0  # published: an object that does not move is held ten times harder
 Values = Float[Array, "*entities frames"]
@@ -15,10 +15,10 @@ Mask = Bool[Array, "*entities frames"]
 
 def translation_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
     """Moving: squared distance to the neighbors' mid-point. Static: to the previous frame. (O, T)"""
-    t = posed.translations
+    t = posed.object_translations
     bend = jnp.sum((t[:, 1:-1] - 0.5 * (t[:, :-2] + t[:, 2:])) ** 2, axis=-1)
     step = STATIC_FACTOR * jnp.sum((t[:, 1:] - t[:, :-1]) ** 2, axis=-1)
-    return _switch(posed.scene.objects.is_translational, bend, step)
+    return _of_free_objects(posed, posed.scene.objects.is_translational, bend, step)
 
 
 def rotation_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
@@ -26,17 +26,23 @@ def rotation_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
 
     The squared angle is taken as 4 sin^2(angle / 2): the same to fourth order and smooth at pi.
     """
-    r = posed.rotations
+    r = posed.object_rotations
     bend = squared_chordal(r[:, 1:-1], slerp_midpoint(r[:, :-2], r[:, 2:]))
     step = STATIC_FACTOR * squared_chordal(r[:, 1:], r[:, :-1])
-    return _switch(posed.scene.objects.is_rotational, bend, step)
+    return _of_free_objects(posed, posed.scene.objects.is_rotational, bend, step)
 
 
-def _switch(moves: Array, bend: Array, step: Array) -> tuple[Array, Array]:
+def _of_free_objects(
+    posed: PosedScene, moves: Array, bend: Array, step: Array
+) -> tuple[Array, Array]:
+    """Bend or step, by how the object may move; what hangs on a joint has a term of its own."""
     bend = jnp.pad(bend, ((0, 0), (1, 1)))
     step = jnp.pad(step, ((0, 0), (1, 0)))
     values = jnp.where(moves[:, None], bend, step)
-    return values, jnp.ones_like(values, dtype=bool)
+    mask = jnp.ones_like(values, dtype=bool)
+    if posed.scene.joints is not None:
+        mask = mask.at[np.asarray(posed.scene.joints.children)].set(False)
+    return values, mask
 
 
 def translation_curvature(posed: PosedScene) -> Curvature:

@@ -1,11 +1,11 @@
-"""Differentiable pictures of posed meshes in JAX: coverage, depth and any features, for small images.
+"""Differentiable images of posed meshes in JAX: coverage, depth and any features, for small images.
 
-Points are spread over the surface once, on the host. In a picture each of them stands for a bit of projected
+Points are spread over the surface once, on the host. In an image each of them stands for a bit of projected
 area, which it gives to the four pixel centers around it (a tent of one pixel). Summed over the front faces
 that is the covered share of a pixel, antialiased, and its gradient is exact where it matters: at silhouettes.
 Inside, the sum is saturated. Depth and features are means over the points that are nearest to the camera, with
 weights that fall off behind the nearest one. Only gathers, scatters and elementwise work: static shapes, no
-OpenGL, no loops; write it for one picture and vmap.
+OpenGL, no loops; write it for one image and vmap.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SurfaceSamples:
         corners: (S, 3) vertices of the triangle that each point lies on.
         barycentric: (S, 3) place of the point in it.
         share: (S,) area that the point stands for, as a multiple of its triangle's.
-        features: (S, C) what is painted there: colors, one-hot instances.
+        features: (S, C) what is rendered there: colors, one-hot instances.
     """
 
     corners: Int[Array | np.ndarray, "... S 3"]
@@ -43,15 +43,15 @@ class SurfaceSamples:
 
 
 @flax.struct.dataclass
-class Picture:
-    """One picture, H x W pixels."""
+class RenderedImage:
+    """One rendered image, H x W pixels."""
 
     coverage: Float[Array, "... H W"]
     """Covered share of each pixel, 0 to 1."""
     depth: Float[Array, "... H W"]
-    """Depth along the optical axis of what is seen, metres; 0 where nothing is."""
+    """Depth along the optical axis of what is visible, metres; 0 where nothing is."""
     features: Float[Array, "... H W C"]
-    """Mean features of what is seen, not multiplied by coverage; 0 where nothing is."""
+    """Mean features of what is visible, not multiplied by coverage; 0 where nothing is."""
 
     def over(self, background: Float[Array, "H W C"] | Float[Array, " C"]) -> Float[Array, "H W C"]:
         """Features over a background, mixed by coverage."""
@@ -163,8 +163,8 @@ def render(
     T_world_camera: Float[Array | np.ndarray, "4 4"],
     size: tuple[int, int],
     depth_fall: Float[Array, ""] | float = DEPTH_FALL,
-) -> Picture:
-    """Picture of size (height, width) of a posed mesh; differentiable in vertices and camera.
+) -> RenderedImage:
+    """Image of size (height, width) of a posed mesh; differentiable in vertices and camera.
 
     `intrinsics` are in pixels of this picture. Faces turned away from the camera are not seen: closed,
     outward meshes only. Points nearer than NEAR or beside the picture are left out.
@@ -185,7 +185,7 @@ def render(
     total = sums[:, :1]
     empty = total <= 1e-8
     means = jnp.where(empty, 0.0, sums[:, 1:] / jnp.where(empty, 1.0, total))
-    return Picture(
+    return RenderedImage(
         coverage=jnp.minimum(SATURATION * summed, 1.0).reshape(height, width),
         depth=means[:, 0].reshape(height, width),
         features=means[:, 1:].reshape(height, width, -1),

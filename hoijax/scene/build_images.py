@@ -1,4 +1,4 @@
-"""Small pictures of what was seen, and coarse meshes to draw into them (host)."""
+"""Small images of what was seen, and coarse meshes to render into them (host)."""
 
 import dataclasses
 
@@ -16,28 +16,29 @@ from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.asset import Asset
 from hoijax.rendering.soft_raster import join_samples, sample_mesh
-from hoijax.scene.interaction import AnchorPosed, SeenFrames
+from hoijax.scene.images import ObservedImages
+from hoijax.scene.posed import PosedScene
 from hoijax.settings import AnchorSettings
 
 CELL = 0.05
-"""Metres between the vertices of the drawn skin, and between the drawn points of everything."""
+"""Metres between the vertices of the rendered skin, and between the rendered points of everything."""
 VISIBLE_SLACK = 0.06
-"""Metres a point may lie behind the drawn surface of its pixel and be painted from it."""
+"""Metres a point may lie behind the rendered surface of its pixel and be painted from it."""
 
 
-def drawn_skin(person: ShapedBody) -> tuple[Int[ndarray, " s"], Int[ndarray, "f 3"]]:
-    """Vertices of the skin that are drawn, and triangles of them."""
+def rendered_skin(person: ShapedBody) -> tuple[Int[ndarray, " s"], Int[ndarray, "f 3"]]:
+    """Vertices of the skin that are rendered, and triangles of them."""
     return low_poly(np.asarray(person.vertices_rest), np.asarray(person.faces), CELL)
 
 
-def stage_frames(
+def observed_images(
     observations: Observations,
     assets: tuple[Asset, ...],
     skin: list[tuple[Float[ndarray, "s 3"], Int[ndarray, "f 3"]]],
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     settings: AnchorSettings,
-) -> SeenFrames:
-    """Everything of SeenFrames, without colors. skin: coarse rest mesh of every person."""
+) -> ObservedImages:
+    """Everything of ObservedImages, without colors. skin: coarse rest mesh of every person."""
     o, width = observations, settings.render_width
     chosen = np.arange(0, o.frame_count, settings.image_every)
     people, objects = o.person_count, o.object_count
@@ -53,20 +54,20 @@ def stage_frames(
     for i, asset in enumerate(assets):
         vertices = asset.vertices - asset.center
         features = _one_hot(people + i, people + objects, len(asset.faces))
-        drawn = sample_mesh(vertices, asset.faces, features, CELL)
-        used, renumbered = np.unique(drawn.corners, return_inverse=True)
+        sampled = sample_mesh(vertices, asset.faces, features, CELL)
+        used, renumbered = np.unique(sampled.corners, return_inverse=True)
         corners = renumbered.reshape(-1, 3).astype(np.int32)
-        samples.append(drawn.replace(corners=corners))  # pyright: ignore[reportAttributeAccessIssue]
+        samples.append(sampled.replace(corners=corners))  # pyright: ignore[reportAttributeAccessIssue]
         counts.append(len(used))
         points.append(vertices[used])
         owners.append(np.full(len(used), i, np.int32))
     Ts_world_camera = average_static_camera(np.asarray(o.Ts_world_camera)).astype(np.float32)
     intrinsics = np.array(o.intrinsics, np.float32)[chosen]
     intrinsics[:, :2] /= step
-    depth, depth_mask = seen_depth(o, Ts_world_pointmap, Ts_world_camera, masks.shape[1:3])
-    found = masks.sum(axis=(1, 2)) > 0.0
-    found[:, people:] &= np.asarray(o.object_detected).T[chosen]
-    return SeenFrames(
+    depth, depth_mask = observed_depth(o, Ts_world_pointmap, Ts_world_camera, masks.shape[1:3])
+    detected = masks.sum(axis=(1, 2)) > 0.0
+    detected[:, people:] &= np.asarray(o.object_detected).T[chosen]
+    return ObservedImages(
         samples=jax.tree.map(jnp.asarray, join_samples(samples, counts)),
         object_vertices=jnp.asarray(np.concatenate(points), jnp.float32),
         vertex_object=jnp.asarray(np.concatenate(owners)),
@@ -74,7 +75,7 @@ def stage_frames(
         Ts_world_camera=jnp.asarray(Ts_world_camera[chosen]),
         intrinsics=jnp.asarray(intrinsics),
         target=jnp.asarray(masks),
-        channel_weights=jnp.asarray(found, jnp.float32),
+        channel_weights=jnp.asarray(detected, jnp.float32),
         depth=jnp.asarray(depth[chosen]),
         depth_mask=jnp.asarray(depth_mask[chosen]),
         skin_count=counts[0],
@@ -94,13 +95,13 @@ def _shrunk(ids: UInt8[ndarray, "T H W"], count: int, step: int) -> Float[ndarra
     return np.stack(shares, axis=-1).astype(np.float32)
 
 
-def seen_depth(
+def observed_depth(
     o: Observations,
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     Ts_world_camera: Float[ndarray, "T 4 4"],
     size: tuple[int, int],
 ) -> tuple[Float[ndarray, "T h w"], ndarray]:
-    """Mean depth of all seen points in each pixel of pictures of a size, and where there are any."""
+    """Mean depth of all observed points in each pixel of images of a size, and where there are any."""
     step = o.image_size[1] // size[1]
     total, count = (np.zeros((o.frame_count, *size)) for _ in range(2))
     T_camera_pointmap = invert_rigid(Ts_world_camera) @ Ts_world_pointmap
@@ -112,41 +113,42 @@ def seen_depth(
         column, row = (np.floor(pixels[..., i] / step).astype(int) for i in (0, 1))
         mask &= (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0]) & (along > NEAR)
         frame = np.broadcast_to(np.arange(o.frame_count)[None, :, None], mask.shape)
-        place = frame[mask], row[mask], column[mask]
-        np.add.at(total, place, along[mask])
-        np.add.at(count, place, 1.0)
+        cell = frame[mask], row[mask], column[mask]
+        np.add.at(total, cell, along[mask])
+        np.add.at(count, cell, 1.0)
     return (total / np.maximum(count, 1.0)).astype(np.float32), count > 0.0
 
 
 def with_colors(
-    frames: SeenFrames, posed: AnchorPosed, video: UInt8[ndarray, "T H W 3"]
-) -> SeenFrames:
+    images: ObservedImages, posed: PosedScene, video: UInt8[ndarray, "T H W 3"]
+) -> ObservedImages:
     """The meshes painted from a clip as they are posed now, and the clip as further channels.
 
-    Every drawn point takes the mean color of the pixels in which it is the nearest thing and its instance
+    Every rendered point takes the mean color of the pixels in which it is nearest and its instance
     was seen (what was tracked wrong is not painted like its background); points that are never seen take
     the mean of their instance. (The paper's avatar has learned colors instead.)
     """
-    t, h, w = frames.depth.shape
-    small = _resized(video[np.asarray(frames.chosen)], h, w)
-    instances = frames.target.shape[-1]
-    seen, color = _observed_colors(frames, posed, jnp.asarray(small))
+    t, h, w = images.depth.shape
+    small = _resized(video[np.asarray(images.chosen)], h, w)
+    instances = images.target.shape[-1]
+    seen, color = _observed_colors(images, posed, jnp.asarray(small))
     weight = np.asarray(seen.sum(axis=0))[:, None]
     total = np.asarray(jnp.einsum("ts,tsc->sc", seen, color))
-    owner = np.asarray(frames.samples.features).argmax(axis=-1)
+    owner = np.asarray(images.samples.features).argmax(axis=-1)
     painted = np.zeros_like(total)
     for i in range(instances):
-        own = owner == i
-        mean = total[own].sum(axis=0) / max(weight[own].sum(), 1e-6)
-        painted[own] = np.where(weight[own] > 0.5, total[own] / np.maximum(weight[own], 1e-6), mean)
-    features = jnp.concatenate([frames.samples.features, jnp.asarray(painted, jnp.float32)], -1)
-    any_seen = jnp.max(frames.channel_weights, axis=1, keepdims=True)
+        mine = owner == i
+        mean = total[mine].sum(axis=0) / max(weight[mine].sum(), 1e-6)
+        color_of = total[mine] / np.maximum(weight[mine], 1e-6)
+        painted[mine] = np.where(weight[mine] > 0.5, color_of, mean)
+    features = jnp.concatenate([images.samples.features, jnp.asarray(painted, jnp.float32)], -1)
+    any_seen = jnp.max(images.channel_weights, axis=1, keepdims=True)
     return dataclasses.replace(
-        frames,
-        samples=frames.samples.replace(features=features),  # pyright: ignore[reportAttributeAccessIssue]
-        target=jnp.concatenate([frames.target, jnp.asarray(small)], axis=-1),
+        images,
+        samples=images.samples.replace(features=features),  # pyright: ignore[reportAttributeAccessIssue]
+        target=jnp.concatenate([images.target, jnp.asarray(small)], axis=-1),
         channel_weights=jnp.concatenate(
-            [frames.channel_weights, jnp.broadcast_to(any_seen, (t, 3))], axis=-1
+            [images.channel_weights, jnp.broadcast_to(any_seen, (t, 3))], axis=-1
         ),
     )
 
@@ -163,12 +165,12 @@ def _resized(video: UInt8[ndarray, "T H W 3"], h: int, w: int) -> Float[ndarray,
 
 @jax.jit
 def _observed_colors(
-    frames: SeenFrames, posed: AnchorPosed, small: Float[Array, "T h w 3"]
+    images: ObservedImages, posed: PosedScene, small: Float[Array, "T h w 3"]
 ) -> tuple[Float[Array, "T S"], Float[Array, "T S 3"]]:
-    """Whether a drawn point is the nearest thing in its pixel, and that pixel's color."""
-    picture, samples = posed.image, frames.samples
-    assert picture is not None
-    h, w = frames.depth.shape[1:]
+    """Whether a rendered point is nearest in its pixel, and that pixel's color."""
+    rendered, samples = posed.rendered_image, images.samples
+    assert rendered is not None
+    h, w = images.depth.shape[1:]
 
     def one(vertices, k, T, depth, features, image, target):
         points = jnp.sum(vertices[samples.corners] * samples.barycentric[..., None], axis=1)
@@ -183,24 +185,24 @@ def _observed_colors(
         return nearest.astype(jnp.float32), image[row, column]
 
     return jax.vmap(one)(
-        posed.drawn_vertices,
-        frames.intrinsics,
-        frames.Ts_world_camera,
-        picture.depth,
-        picture.features[..., : samples.features.shape[-1]],
+        posed.rendered_vertices,
+        images.intrinsics,
+        images.Ts_world_camera,
+        rendered.depth,
+        rendered.features[..., : samples.features.shape[-1]],
         small,
-        frames.target,
+        images.target,
     )
 
 
 def with_depth(
-    frames: SeenFrames, observations: Observations, Ts_world_pointmap: Float[ndarray, "T 4 4"]
-) -> SeenFrames:
-    """The pictures with depths of point maps that were aligned again."""
+    images: ObservedImages, observations: Observations, Ts_world_pointmap: Float[ndarray, "T 4 4"]
+) -> ObservedImages:
+    """The images with depths of point maps that were aligned again."""
     cameras = average_static_camera(np.asarray(observations.Ts_world_camera)).astype(np.float32)
-    height, width = frames.depth.shape[1:]
-    depth, mask = seen_depth(observations, Ts_world_pointmap, cameras, (height, width))
-    chosen = np.asarray(frames.chosen)
+    height, width = images.depth.shape[1:]
+    depth, mask = observed_depth(observations, Ts_world_pointmap, cameras, (height, width))
+    chosen = np.asarray(images.chosen)
     return dataclasses.replace(
-        frames, depth=jnp.asarray(depth[chosen]), depth_mask=jnp.asarray(mask[chosen])
+        images, depth=jnp.asarray(depth[chosen]), depth_mask=jnp.asarray(mask[chosen])
     )

@@ -8,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.objects.articulated.joints import PRISMATIC, Joint
 from hoijax.objects.articulated.model import rotation_about
 from hoijax.objects.asset import Asset
-from hoijax.scene.objects import Unknowns
 
 
 @flax.struct.dataclass
@@ -61,12 +59,12 @@ def _lever(joint: Joint, child: Asset) -> float:
 def jointed(
     joints: ObjectJoints,
     centers: Float[Array, "O 3"],
-    free: Unknowns,
+    object_rotations: Float[Array, "O T 3 3"],
+    object_translations: Float[Array, "O T 3"],
     values: Float[Array, "D T"],
-) -> Unknowns:
+) -> tuple[Float[Array, "O T 3 3"], Float[Array, "O T 3"]]:
     """Poses (centerd frames) with the children of joints moved to where their parents hold them."""
-    rotations = list(rotation_6d_to_matrix(free.rotation_6d))
-    shifts = list(free.translation)
+    rotations, shifts = list(object_rotations), list(object_translations)
     for d, (parent, child) in enumerate(zip(joints.parents, joints.children, strict=True)):
         origin, turn = joints.Ts_parent_joint[d, :3, 3], joints.Ts_parent_joint[d, :3, :3]
         axis, value = joints.axes[d], values[d]
@@ -78,7 +76,7 @@ def jointed(
         rotations[child] = _product(rotations[parent], moved)
         at = origin + local - centers[parent] + _rotated(moved, centers[child])
         shifts[child] = _rotated(rotations[parent], at) + shifts[parent]
-    return Unknowns(matrix_to_rotation_6d(jnp.stack(rotations)), jnp.stack(shifts))
+    return jnp.stack(rotations), jnp.stack(shifts)
 
 
 def _rotated(rotation: Float[Array, "*a 3 3"], point: Float[Array, "*b 3"]) -> Array:

@@ -23,7 +23,8 @@ from hoijax.geometry.rotations import (
     rotation_6d_to_matrix,
 )
 from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
-from hoijax.scene.objects import Neighbors, PosedScene, Unknowns
+from hoijax.scene.posed import PosedScene, pose_objects
+from hoijax.scene.scene import Neighbors, Unknowns
 from hoijax.solver.banded import solve_banded
 from hoijax.solver.halving import Rung, WorkList, work_list
 from hoijax.solver.problem import (
@@ -169,7 +170,7 @@ class LevenbergMarquardt:
 
 
 def _first_state(term_count: int, initial: Unknowns) -> _State:
-    poses = _Poses(rotation_6d_to_matrix(initial.rotation_6d), initial.translation)
+    poses = _Poses(rotation_6d_to_matrix(initial.object_rotation_6d), initial.object_translation)
     return _State(
         poses,
         jnp.asarray(FIRST_DAMPING),
@@ -190,7 +191,7 @@ def _one_round(solver: LevenbergMarquardt, inputs: SolverInputs, carry: Any, ind
 
     def evaluated(poses: _Poses) -> _Local:
         def loss_of(poses: _Poses):
-            posed = PosedScene(scene, poses.rotations, poses.translations, neighbors)
+            posed = pose_objects(scene, poses.rotations, poses.translations, neighbors)
             return evaluate(terms, posed, weights, progress)
 
         (total, report), slope = jax.value_and_grad(loss_of, has_aux=True)(poses)
@@ -222,7 +223,7 @@ def _one_round(solver: LevenbergMarquardt, inputs: SolverInputs, carry: Any, ind
     unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
     rarely = index % jnp.maximum(rounds // 2, 1) == 0
     neighbors = problem.refresh(scene, unknowns, neighbors, rarely)
-    posed = PosedScene(scene, poses.rotations, poses.translations, neighbors)
+    posed = pose_objects(scene, poses.rotations, poses.translations, neighbors)
     curvature = total_curvature(terms, posed, weights_at(terms, weights, progress), weights)
     nowhere = _Local(
         jnp.asarray(jnp.inf),
@@ -254,7 +255,7 @@ def total_curvature(
 
     current: the weights now. weights: for the robust scales; without them the terms' own.
     """
-    o, t = posed.translations.shape[:2]
+    o, t = posed.object_translations.shape[:2]
     sums = [jnp.zeros((o, max(t - offset, 0), 6, 6)) for offset in range(3)]
     for term, weight in zip(terms, current, strict=True):
         if term.curvature is None:

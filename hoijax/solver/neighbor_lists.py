@@ -9,12 +9,18 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from hoijax.bodies.fitting.residuals import FEET, nearest_vertices
 from hoijax.losses.fit import PIXEL_COUNT, PIXEL_SAMPLES, project_samples
-from hoijax.scene.objects import WHOLE_SIGNED, Neighbors, PosedScene, Scene, Unknowns, pose_scene
+from hoijax.scene.bodies import MovingBodies
+from hoijax.scene.objects import WHOLE_SIGNED
+from hoijax.scene.posed import PosedScene, pose_scene
+from hoijax.scene.scene import Neighbors, Scene, Unknowns
 
 ACTIVE_VERTICES = 1024
+ACTIVE_SAMPLES, CANDIDATE_SAMPLES = 48, 384  # of an object near a moving body, and tried
 CHUNK = 16  # targets a scan iteration visits
 
 
@@ -26,13 +32,30 @@ def empty_neighbors(scene: Scene) -> Neighbors:
     nearest = jnp.zeros((o, t, pixels), jnp.int32)
     active = jnp.zeros((o, p, t, min(ACTIVE_VERTICES, v)), jnp.int32)
     states = jnp.ones((scene.edges.source.shape[0], t), jnp.float32)
-    return Neighbors(active, nearest, nearest, states)
+    neighbors = Neighbors(active, nearest, nearest, states)
+    if scene.bodies is None:
+        return neighbors
+    points = 0 if scene.observed_people is None else scene.observed_people.points_world.shape[2]
+    samples = min(ACTIVE_SAMPLES, scene.objects.samples.shape[1])
+    return replace(
+        neighbors,
+        nearest_vertex=jnp.zeros((p, t, points), jnp.int32),
+        active_samples=jnp.zeros((o, p, t, samples), jnp.int32),
+        plants=jnp.full((p, t, len(FEET)), -1, jnp.int32),
+    )
+
+
+def first_neighbors(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbors:
+    """Neighbors of all K candidates before anything was chosen, with their contact states."""
+    empty = empty_neighbors(scene)
+    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), empty)
+    return replace(batched, contact_state=jnp.asarray(states))
 
 
 def refresh_all(
     scene: Scene, unknowns: Unknowns, neighbors: Neighbors, rarely: Bool[Array, ""]
 ) -> Neighbors:
-    """Pixel neighbors always, vertex neighbors only when `rarely`."""
+    """`refresh_bodies`, and pixel neighbors always: for tables with 2D chamfer terms."""
     neighbors = refresh_pixels(scene, unknowns, neighbors)
     return refresh_bodies(scene, unknowns, neighbors, rarely)
 
@@ -40,10 +63,32 @@ def refresh_all(
 def refresh_bodies(
     scene: Scene, unknowns: Unknowns, neighbors: Neighbors, rarely: Bool[Array, ""]
 ) -> Neighbors:
-    """Vertex neighbors, only when `rarely`: for tables without 2D chamfer terms."""
+    """What may penetrate, only when `rarely`; of moving bodies the skin nearest to points always."""
+    if scene.bodies is not None:
+        return _refresh_moving(scene, scene.bodies, unknowns, neighbors, rarely)
     return jax.lax.cond(
         rarely, lambda n: refresh_vertices(scene, unknowns, n), lambda n: n, neighbors
     )
+
+
+def _refresh_moving(
+    scene: Scene,
+    bodies: MovingBodies,
+    unknowns: Unknowns,
+    neighbors: Neighbors,
+    rarely: Bool[Array, ""],
+) -> Neighbors:
+    posed = pose_scene(scene, unknowns, neighbors)
+    if scene.observed_people is not None:
+        points = scene.observed_people.points_world
+        nearest = map(nearest_vertices, points, posed.body_vertices_world)
+        neighbors = replace(neighbors, nearest_vertex=jnp.stack(list(nearest)))
+
+    def again(n: Neighbors) -> Neighbors:
+        samples = _active_samples(posed, bodies)
+        return replace(n, active_vertices=_active_vertices(posed), active_samples=samples)
+
+    return jax.lax.cond(rarely, again, lambda n: n, neighbors)
 
 
 def refresh_pixels(scene: Scene, unknowns: Unknowns, neighbors: Neighbors) -> Neighbors:
@@ -110,14 +155,14 @@ def nearest_two(
 def refresh_vertices(scene: Scene, unknowns: Unknowns, neighbors: Neighbors) -> Neighbors:
     """Choose the body vertices with the smallest signed distance to each object."""
     posed = pose_scene(scene, unknowns, neighbors)
-    active = jnp.stack(
-        [
-            _closest(posed, scene.body_vertices_world[p], neighbors.active_vertices.shape[-1])
-            for p in range(scene.body_vertices_world.shape[0])
-        ],
-        axis=1,
-    )
-    return replace(neighbors, active_vertices=active)
+    return replace(neighbors, active_vertices=_active_vertices(posed))
+
+
+def _active_vertices(posed: PosedScene) -> Int[Array, "O P T A"]:
+    """The body vertices with the smallest signed distance to each object."""
+    count = posed.neighbors.active_vertices.shape[-1]
+    chosen = [_closest(posed, vertices, count) for vertices in posed.body_vertices_world]
+    return jnp.stack(chosen, axis=1) if chosen else posed.neighbors.active_vertices
 
 
 def _closest(posed: PosedScene, vertices: Float[Array, "T V 3"], count: int) -> Int[Array, "O T A"]:
@@ -126,3 +171,19 @@ def _closest(posed: PosedScene, vertices: Float[Array, "T V 3"], count: int) -> 
         jnp.broadcast_to(vertices[None], (objects, *vertices.shape)), WHOLE_SIGNED
     )
     return jax.lax.top_k(-distance, count)[1].astype(jnp.int32)
+
+
+def _active_samples(posed: PosedScene, bodies: MovingBodies) -> Int[Array, "O P T A"]:
+    """The object samples with the smallest distance to each body."""
+    before = posed.neighbors.active_samples
+    assert before is not None
+    assert posed.Ts_world_joint is not None
+    o, p, t, active = before.shape
+    index = jnp.broadcast_to(jnp.arange(CANDIDATE_SAMPLES), (o, p, t, CANDIDATE_SAMPLES))
+    points = posed.chosen_samples_world(index)
+    chosen = []
+    for person, field in enumerate(bodies.fields):
+        look_up = jax.vmap(jax.vmap(field.distance), in_axes=(0, None))
+        distance = look_up(points[:, person], posed.Ts_world_joint[person])
+        chosen.append(jax.lax.top_k(-distance, active)[1].astype(jnp.int32))
+    return jnp.stack(chosen, axis=1)

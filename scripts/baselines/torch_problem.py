@@ -38,7 +38,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class TorchProblem:
-    """The arrays of a `hoijax.scene.objects.Scene` with one person and one object, as tensors."""
+    """The arrays of a `hoijax.scene.scene.Scene` with one person and one object, as tensors."""
 
     center: Tensor
     """(3,) origin of the centerd frame in the asset frame."""

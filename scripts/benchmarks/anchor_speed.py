@@ -27,16 +27,17 @@ from hoijax.bundle.schema import OBSERVATION_SHAPES
 from hoijax.bundle.write import Bundle
 from hoijax.initialization.align_observations import align
 from hoijax.initialization.starts import yaw_starts
-from hoijax.losses.term import LossTerm
-from hoijax.methods.anchor_motion import method as anchor_motion
+from hoijax.losses.term import LossTerm, default_weights
+from hoijax.methods.anchor_motion import stages as anchor_motion
 from hoijax.methods.anchor_motion.body_start import start_bodies
-from hoijax.methods.anchor_motion.terms import anchor_problem, anchor_table, weights_of
+from hoijax.methods.anchor_motion.terms import anchor_problem, anchor_table
 from hoijax.runtime import describe_device
-from hoijax.scene.build_interaction import object_settings, pose_full, stage_anchor
+from hoijax.scene.build_bodies import pose_full, with_moving_bodies
 from hoijax.scene.build_objects import build_scene, stage_contacts
-from hoijax.scene.interaction import AnchorScene, AnchorUnknowns
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import AnchorSettings
 from hoijax.solver.adam import Adam
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import SolverInputs
 from hoijax.solver.resumable import optimize
 
@@ -80,21 +81,21 @@ def with_frames(bundle: Bundle, frames: int) -> Bundle:
     return dataclasses.replace(bundle, observations=type(bundle.observations)(**arrays))
 
 
-def staged(
-    bundle: Bundle, settings: AnchorSettings
-) -> tuple[AnchorScene, AnchorUnknowns, np.ndarray]:
+def staged(bundle: Bundle, settings: AnchorSettings) -> tuple[Scene, Unknowns, np.ndarray]:
     """Scene, K starts and contact states, without the search for good ones."""
     body = load_body(bundle.body)
     motions = start_bodies(bundle, body, "estimate", None)
     full = pose_full(body, bundle.observations, motions)
     Ts_world_pointmap = align(bundle.observations, full, settings.alignment)
     given = bundle.affordance, bundle.assets, bundle.observations, bundle.body
-    objects = build_scene(*given, Ts_world_pointmap, full, object_settings(settings))
+    objects = build_scene(*given, Ts_world_pointmap, full, settings)
     starts = yaw_starts(objects, settings.inits, 0)
     table = stage_contacts(bundle.affordance, bundle.assets)
-    scene, _ = stage_anchor(bundle, body, objects, table, motions, Ts_world_pointmap, settings)
-    initial = anchor_motion.first_unknowns(motions, starts, None, settings)
-    states = np.ones((settings.inits, objects.edges.mask.shape[0], scene.objects.frame_count))
+    scene, _ = with_moving_bodies(
+        objects, bundle, body, table, motions, Ts_world_pointmap, settings
+    )
+    initial = anchor_motion.first_unknowns(motions, starts.unknowns, settings)
+    states = np.ones((settings.inits, objects.edges.mask.shape[0], scene.frame_count))
     return scene, initial, states.astype(np.float32)
 
 
@@ -106,10 +107,10 @@ def measure(bundle: Bundle, frames: int, inits: int, options: Options, remat: bo
     """One row: memory of the compiled program, seconds to compile it, steps per second."""
     settings = dataclasses.replace(AnchorSettings(), inits=inits, render_width=options.images)
     scene, initial, states = staged(with_frames(bundle, frames), settings)
-    table = anchor_table(drawn=options.images > 0, jointed=False, hands=False)
+    table = anchor_table(rendered=options.images > 0, jointed=False, hands=False)
     problem = anchor_problem([computed_again(t) for t in table] if remat else table)
-    neighbors = anchor_motion.first_neighbors(scene, states)
-    inputs = SolverInputs(problem, scene, initial, neighbors, weights_of(table, {}))
+    neighbors = first_neighbors(scene, states)
+    inputs = SolverInputs(problem, scene, initial, neighbors, default_weights(table))
     begun = time.perf_counter()
     solver = Adam(options.steps, options.steps, 0.01, 0.01)
     compiled = jax.jit(partial(optimize, solver)).lower(inputs).compile()

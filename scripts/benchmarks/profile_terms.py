@@ -29,10 +29,11 @@ from rich.table import Table
 
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.term import default_weights, evaluate, reduce_term, weights_at
-from hoijax.methods.hoi_page.method import TERMS, object_problem
 from hoijax.methods.hoi_page.object_curvature import with_curvature
+from hoijax.methods.hoi_page.terms import TERMS, object_problem
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
-from hoijax.scene.objects import PosedScene, Scene
+from hoijax.scene.posed import pose_objects
+from hoijax.scene.scene import Scene
 from hoijax.solver.levenberg_marquardt import banded_step, total_curvature
 from hoijax.solver.neighbor_lists import empty_neighbors, refresh_vertices
 from scripts.benchmarks.speed_problem import ProblemSize, build_problem
@@ -137,11 +138,14 @@ def profile(options: Options) -> tuple[list[dict[str, Any]], dict[str, float]]:
     )
     refresh = jax.vmap(lambda u, n: refresh_vertices(scene, u, n))
     lists = jax.jit(refresh)(starts, lists)
-    rotations, translations = rotation_6d_to_matrix(starts.rotation_6d), starts.translation
+    rotations, translations = (
+        rotation_6d_to_matrix(starts.object_rotation_6d),
+        starts.object_translation,
+    )
     inputs = (rotations, translations, lists)
 
     def posed_of(rotations, translations, neighbors):
-        return PosedScene(scene, rotations, translations, neighbors)
+        return pose_objects(scene, rotations, translations, neighbors)
 
     def sloped(loss: Callable) -> Callable:
         def one(rotations, translations, neighbors):

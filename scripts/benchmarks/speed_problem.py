@@ -22,9 +22,8 @@ from hoijax.scene.objects import (
     ContactEdges,
     ObjectConstants,
     ObservedObjects,
-    Scene,
-    Unknowns,
 )
+from hoijax.scene.scene import Scene, Unknowns
 
 FOCAL, IMAGE = 600.0, (720, 480)
 NOISE_METERS, NOISE_PIXELS = 0.01, 1.0

@@ -26,7 +26,7 @@ from hoijax.initialization.pose_search import (
 )
 from hoijax.initialization.starts import evidence_of, searched
 from hoijax.scene.joints import ObjectJoints
-from hoijax.scene.objects import Scene
+from hoijax.scene.scene import Scene
 
 STEPS = 12
 CARRIED, HELD, TURNED = 0.03, 0.3, 0.05

@@ -7,6 +7,7 @@ start is kept under which all links fit what was seen and move smoothly.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jaxtyping import Array, Bool, Float
 from hoijax.bundle.write import Bundle
 from hoijax.geometry.bilinear import bilinear
 from hoijax.geometry.camera import project
-from hoijax.geometry.rotations import rotation_6d_to_matrix
+from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.geometry.safe_math import geman_mcclure
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.initialization.joints.paths import best_path
@@ -27,8 +28,9 @@ from hoijax.initialization.trajectory_paths import best_paths
 from hoijax.objects.asset import Asset
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.scene.joints import ObjectJoints, joint_transforms, jointed, object_joints
-from hoijax.scene.objects import WHOLE_UNSIGNED, Scene, Unknowns
-from hoijax.settings import SolveSettings
+from hoijax.scene.objects import WHOLE_UNSIGNED
+from hoijax.scene.scene import Scene, Unknowns
+from hoijax.settings import SceneSettings
 
 PATHS = 4
 """Paths of each link that are tried."""
@@ -60,21 +62,19 @@ class _Fit:
     """By which fits of the whole clip compare: what was seen, and how they move."""
 
 
-def start_joints(
-    scene: Scene, bundle: Bundle, settings: SolveSettings
-) -> tuple[Starts, Float[np.ndarray, "K D T"] | None]:
-    """Starts of all objects, those on joints where joints allow, and joint values. None: no joints.
+def start_joints(scene: Scene, bundle: Bundle, settings: SceneSettings) -> Starts:
+    """Starts of all objects, those on joints where joints allow, with joint values where there are any.
 
     A link that looks alike from several sides is told apart by the others: its paths are searched anew,
     by how well all links fit.
     """
     joints = object_joints(bundle.joints, bundle.assets)
-    if joints is None:
-        return find_starts(scene, bundle, settings), None
     starts = find_starts(scene, bundle, settings)
+    if joints is None:
+        return starts
     count = len(starts.labels)
-    rotations = np.array(rotation_6d_to_matrix(starts.unknowns.rotation_6d))
-    shifts = np.array(starts.unknowns.translation)
+    rotations = np.array(rotation_6d_to_matrix(starts.unknowns.object_rotation_6d))
+    shifts = np.array(starts.unknowns.object_translation)
     values = np.zeros((count, len(joints.parents), scene.frame_count), np.float32)
     for tree in _trees(joints):
         fits = [
@@ -90,14 +90,16 @@ def start_joints(
                 rotations[k, link] = T[:, :3, :3]
                 center = np.asarray(scene.objects.centers[link])
                 shifts[k, link] = T[:, :3, 3] + T[:, :3, :3] @ center
+    pose = jax.vmap(partial(jointed, joints, scene.objects.centers))
     six = np.concatenate([rotations[..., 0], rotations[..., 1]], axis=-1)
-    free = Unknowns(jnp.asarray(six), jnp.asarray(shifts))
-    posed = jax.vmap(lambda u, v: jointed(joints, scene.objects.centers, u, v))
-    return Starts(posed(free, jnp.asarray(values)), starts.labels), values
+    matrices = rotation_6d_to_matrix(jnp.asarray(six))
+    posed, moved = pose(matrices, jnp.asarray(shifts), jnp.asarray(values))
+    unknowns = Unknowns(matrix_to_rotation_6d(posed), moved, joint_values=jnp.asarray(values))
+    return Starts(unknowns, starts.labels)
 
 
 def _anchor_paths(
-    scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SolveSettings
+    scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SceneSettings
 ) -> list[Float[np.ndarray, "T 4 4"]]:
     """Paths of one link through what the search found in each frame, chosen by how all links fit."""
     found = search_object(scene, anchor, settings.search)

@@ -20,7 +20,7 @@ from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.geometry.camera_motion import average_static_camera
-from hoijax.scene.build_interaction import BodyMotions, StaticScene
+from hoijax.scene.build_bodies import BodyMotions, StaticScene
 
 SLIP_SHARE = 0.3
 """Of the fit's foot slip term. All of it holds small steps fast, which then count as standing; a tenth

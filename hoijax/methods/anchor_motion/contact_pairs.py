@@ -17,8 +17,8 @@ from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.contact import vertex_normals
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.write import Bundle
-from hoijax.scene.build_interaction import SkinSubset, StaticScene
-from hoijax.scene.interaction import ContactPairs
+from hoijax.scene.bodies import ContactPairs
+from hoijax.scene.build_bodies import SkinSubset, StaticScene
 from hoijax.settings import PairSettings
 
 

@@ -6,12 +6,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from hoijax.bundle.write import Bundle
-from hoijax.geometry.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
+from hoijax.geometry.rotations import matrix_to_axis_angle
 from hoijax.geometry.transforms import compose_rigid
+from hoijax.methods.base import Prepared
 from hoijax.results.result import Result
-from hoijax.scene.build_interaction import BodyMotions, StaticScene
-from hoijax.scene.interaction import AnchorScene, AnchorUnknowns, local_rotations, object_unknowns
+from hoijax.scene.build_bodies import BodyMotions, StaticScene
+from hoijax.scene.posed import body_rotations, object_poses
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.problem import Solution
 
 STILLS = 8
@@ -23,34 +24,34 @@ def winner_of(solution: Solution) -> int:
     return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
 
 
-def candidate(solution: Solution, index: int) -> AnchorUnknowns:
+def candidate(solution: Solution, index: int) -> Unknowns:
     """Unknowns of one candidate."""
     return jax.tree.map(lambda x: x[index], solution.unknowns)
 
 
-def motions_of(scene: AnchorScene, unknowns: AnchorUnknowns) -> BodyMotions:
+def motions_of(scene: Scene, unknowns: Unknowns) -> BodyMotions:
     """Body motions of one candidate."""
-    local = matrix_to_axis_angle(local_rotations(scene, unknowns))
+    assert scene.bodies is not None
+    local = matrix_to_axis_angle(body_rotations(scene.bodies, unknowns))
     return BodyMotions(np.asarray(local), np.asarray(unknowns.body_translation))
 
 
-def asset_poses(scene: AnchorScene, unknowns: AnchorUnknowns) -> Float[np.ndarray, "O T 4 4"]:
+def asset_poses(scene: Scene, unknowns: Unknowns) -> Float[np.ndarray, "O T 4 4"]:
     """T_world_asset of every object of one candidate."""
-    poses = object_unknowns(scene, unknowns)
-    rotations = np.asarray(rotation_6d_to_matrix(poses.rotation_6d))
-    centers = np.asarray(scene.objects.objects.centers)[:, None, :, None]
-    shifted = np.asarray(poses.translation) - (rotations @ centers)[..., 0]
+    rotations, translations = map(np.asarray, object_poses(scene, unknowns))
+    centers = np.asarray(scene.objects.centers)[:, None, :, None]
+    shifted = translations - (rotations @ centers)[..., 0]
     return compose_rigid(rotations, shifted)
 
 
 def tracked_stills(
-    scene: AnchorScene, tracked: Solution, states: Float[np.ndarray, "K E T"]
+    scene: Scene, tracked: Solution, states: Float[np.ndarray, "K E T"]
 ) -> Iterator[StaticScene]:
     """Frames of the winner, most contact first; at most STILLS, evenly spread over that order."""
     k = winner_of(tracked)
     unknowns = candidate(tracked, k)
     motions, poses = motions_of(scene, unknowns), asset_poses(scene, unknowns)
-    contact = states[k][np.asarray(scene.objects.edges.mask)].sum(axis=0)
+    contact = states[k][np.asarray(scene.edges.mask)].sum(axis=0)
     order = np.argsort(-contact, kind="stable")
     for frame in order[:: -(-len(order) // STILLS)]:
         yield StaticScene(
@@ -58,19 +59,14 @@ def tracked_stills(
         )
 
 
-def to_result(
-    bundle: Bundle,
-    scene: AnchorScene,
-    solution: Solution,
-    states: Float[np.ndarray, "K E T"],
-    Ts_world_pointmap: Float[np.ndarray, "T 4 4"],
-) -> Result:
-    """Poses of all candidates in the assets' own frames; labels, names of terms and run are left out."""
+def to_result(prepared: Prepared, solution: Solution) -> Result:
+    """Poses of all candidates in the assets' own frames."""
+    bundle, scene, evidence = prepared.bundle, prepared.scene, prepared.extra
     every = [candidate(solution, k) for k in range(len(solution.losses))]
     poses = np.stack([asset_poses(scene, one) for one in every])
     bodies = [motions_of(scene, one) for one in every]
     best, o = bodies[winner_of(solution)], bundle.observations
-    edges = np.flatnonzero(np.asarray(scene.objects.edges.mask))
+    edges = np.flatnonzero(np.asarray(scene.edges.mask))
     values = solution.unknowns.joint_values
     return Result(
         prompt=bundle.prompt,
@@ -87,12 +83,12 @@ def to_result(
         losses=np.asarray(solution.losses),
         initial_losses=np.asarray(solution.initial_losses),
         codes=np.asarray(solution.codes),
-        labels=(),
-        term_names=(),
+        labels=prepared.labels,
+        term_names=tuple(term.name for term in prepared.terms),
         reports=np.asarray(solution.reports),
         history=np.asarray(solution.history),
-        contact=states[:, edges] > 0.5,
-        Ts_world_pointmap=Ts_world_pointmap,
+        contact=evidence.states[:, edges] > 0.5,
+        Ts_world_pointmap=evidence.Ts_world_pointmap,
         candidate_body_rotations=np.stack([b.rotations for b in bodies]),
         candidate_body_translations=np.stack([b.translations for b in bodies]),
         joints=bundle.joints,

@@ -5,7 +5,7 @@ from pathlib import Path
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.results.result import load_result
-from hoijax.scene.build_interaction import StaticScene
+from hoijax.scene.build_bodies import StaticScene
 
 
 def load_static(path: str | Path, bundle: Bundle, frame: int = 0) -> StaticScene:

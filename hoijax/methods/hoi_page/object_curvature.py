@@ -6,7 +6,7 @@ from dataclasses import replace
 from hoijax.losses import contact, fit, penetration, smoothness
 from hoijax.losses.curvature import Curvature
 from hoijax.losses.term import LossFunction, LossTerm
-from hoijax.scene.objects import PosedScene
+from hoijax.scene.posed import PosedScene
 
 CURVATURES: dict[LossFunction, Callable[[PosedScene], Curvature]] = {
     fit.object_points: fit.object_points_curvature,

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from hoijax.bundle.observations import Observations
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
-from hoijax.scene.objects import Scene, Unknowns
+from hoijax.scene.scene import Scene, Unknowns
 
 Span = tuple[int, int]
 Piece = TypeVar("Piece")
@@ -187,7 +187,7 @@ class Poses:
 
     @staticmethod
     def of(unknowns: Unknowns) -> "Poses":
-        rotations = rotation_6d_to_matrix(jnp.asarray(unknowns.rotation_6d))
+        rotations = rotation_6d_to_matrix(jnp.asarray(unknowns.object_rotation_6d))
         return Poses(
-            np.asarray(rotations, np.float64), np.asarray(unknowns.translation, np.float64)
+            np.asarray(rotations, np.float64), np.asarray(unknowns.object_translation, np.float64)
         )

@@ -1,4 +1,4 @@
-"""Bundle to AnchorScene: which skin is posed, what was seen of people, static scenes."""
+"""Bundle to the scene of moving bodies: which skin is posed, what was seen of people, static scenes."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -22,17 +22,18 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.rendering.soft_raster import pad_samples
-from hoijax.scene.build_images import drawn_skin, stage_frames
+from hoijax.scene.bodies import FACE_COUNT, ContactPairs, MovingBodies
+from hoijax.scene.build_images import observed_images, rendered_skin
 from hoijax.scene.build_objects import posed_bodies
-from hoijax.scene.build_people import seen_people
-from hoijax.scene.interaction import FACE_COUNT, AnchorScene, ContactPairs, SeenFrames
+from hoijax.scene.build_people import observed_people
+from hoijax.scene.images import ObservedImages
 from hoijax.scene.joints import object_joints
-from hoijax.scene.objects import Scene
-from hoijax.settings import ESTIMATE_STARTS, AnchorSettings, SolveSettings
+from hoijax.scene.scene import Scene
+from hoijax.settings import ESTIMATE_STARTS, AnchorSettings
 
 SELF_SAMPLES = 128
 SAMPLES_STEP, VERTICES_STEP = 1024, 1024
-"""Drawn points and drawn vertices of objects are padded to multiples of these."""
+"""Rendered points and rendered vertices of objects are padded to multiples of these."""
 PART_VERTICES = 64
 """Of each of the twelve parts, beside the contact candidates: what may penetrate."""
 
@@ -141,21 +142,6 @@ def _sound_frames(*arrays: ndarray) -> list[ndarray]:
     return [x[nearest] for x in arrays]
 
 
-def object_settings(settings: AnchorSettings) -> SolveSettings:
-    """The settings of the objects' scene."""
-    return SolveSettings(
-        inits=settings.inits,
-        seed=settings.seed,
-        points=settings.points,
-        contact_points=settings.contact_points,
-        infer_contact=settings.infer_contact,
-        contact_reach=settings.contact_reach,
-        alignment=settings.alignment,
-        search=settings.search,
-        grid_resolution=settings.grid_resolution,
-    )
-
-
 def edge_ends(
     table: ContactTable, subset: SkinSubset, rows: int, count: int
 ) -> tuple[Int[ndarray, "E 2 C"], Int[ndarray, " E"], ndarray]:
@@ -178,16 +164,16 @@ def edge_ends(
     return vertices, person, of_body
 
 
-def stage_anchor(
+def with_moving_bodies(
+    scene: Scene,
     bundle: Bundle,
     body: SkinnedBody,
-    objects: Scene,
     table: ContactTable,
     start: BodyMotions,
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     settings: AnchorSettings,
-) -> tuple[AnchorScene, SkinSubset]:
-    """Constants of the joint problem, with no contact pairs yet, and the posed skin."""
+) -> tuple[Scene, SkinSubset]:
+    """The scene with bodies that move and what was seen of them, no contact pairs yet; the posed skin."""
     o = bundle.observations
     shaped = [
         body.shape(jnp.asarray(o.body_betas[p])).with_rest_joints(
@@ -197,19 +183,16 @@ def stage_anchor(
     ]
     fields = tuple(thinned(build_body_field(body, person)) for person in shaped)
     subset = skin_subset(body, fields[0], settings.pairs.candidates)
-    rows = int(objects.edges.source.shape[0])
+    rows = int(scene.edges.source.shape[0])
     vertices, person, of_body = edge_ends(table, subset, rows, settings.contact_points)
-    posed, frames = subset.indices, None
+    posed, images = subset.indices, None
     if settings.render_width:
-        # Of the mean body: everybody's drawn skin is then the same vertices, and shares programs.
-        drawn, faces = drawn_skin(body.shape(jnp.zeros(body.shape_directions.shape[-1])))
-        posed = np.concatenate([posed, drawn])
-        skin = [(np.asarray(one.vertices_rest)[drawn], faces) for one in shaped]
-        frames = padded(stage_frames(o, bundle.assets, skin, Ts_world_pointmap, settings))
-    scene = AnchorScene(
-        objects=objects.replace(  # pyright: ignore[reportAttributeAccessIssue]
-            body_vertices_world=objects.body_vertices_world[:, :, subset.indices]
-        ),
+        # Of the mean body: everybody's rendered skin is then the same vertices, and shares programs.
+        rendered, faces = rendered_skin(body.shape(jnp.zeros(body.shape_directions.shape[-1])))
+        posed = np.concatenate([posed, rendered])
+        skin = [(np.asarray(one.vertices_rest)[rendered], faces) for one in shaped]
+        images = padded(observed_images(o, bundle.assets, skin, Ts_world_pointmap, settings))
+    bodies = MovingBodies(
         people=tuple(one.subset(posed) for one in shaped),
         fields=fields,
         fixed_rotations=axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32)),
@@ -217,12 +200,17 @@ def stage_anchor(
         edge_vertices=jnp.asarray(vertices),
         edge_person=jnp.asarray(person),
         edge_of_body=jnp.asarray(of_body),
-        pairs=no_pairs(settings.pairs.object_points),
-        seen=seen_people(o, Ts_world_pointmap, settings.points),
-        fps=jnp.asarray(float(bundle.fps), jnp.float32),
-        frames=frames,
-        joints=object_joints(bundle.joints, bundle.assets),
         pose_model=None if settings.vposer is None else load_vposer(settings.vposer),
+    )
+    scene = dataclasses.replace(
+        scene,
+        body_vertices_world=scene.body_vertices_world[:, :, subset.indices],
+        bodies=bodies,
+        pairs=no_pairs(settings.pairs.object_points),
+        observed_people=observed_people(o, Ts_world_pointmap, settings.points),
+        observed_images=images,
+        joints=object_joints(bundle.joints, bundle.assets),
+        fps=jnp.asarray(float(bundle.fps), jnp.float32),
     )
     return scene, subset
 
@@ -234,15 +222,15 @@ def pose_centers(o: Observations, body_start: str) -> Float[ndarray, "P T R 22 3
     return np.stack([prior_centers(o.frame_count, estimate) for estimate in estimates])
 
 
-def padded(frames: SeenFrames) -> SeenFrames:
-    """Drawn points and object vertices filled up, so that different objects share programs."""
-    things = frames.object_vertices
-    extra = -len(things) % VERTICES_STEP
+def padded(images: ObservedImages) -> ObservedImages:
+    """Rendered points and object vertices filled up, so that different objects share programs."""
+    vertices = images.object_vertices
+    extra = -len(vertices) % VERTICES_STEP
     return dataclasses.replace(
-        frames,
-        samples=jax.tree.map(jnp.asarray, pad_samples(frames.samples, SAMPLES_STEP)),
-        object_vertices=jnp.pad(things, ((0, extra), (0, 0))),
-        vertex_object=jnp.pad(frames.vertex_object, (0, extra)),
+        images,
+        samples=jax.tree.map(jnp.asarray, pad_samples(images.samples, SAMPLES_STEP)),
+        object_vertices=jnp.pad(vertices, ((0, extra), (0, 0))),
+        vertex_object=jnp.pad(images.vertex_object, (0, extra)),
     )
 
 
