@@ -154,7 +154,7 @@ def test_faces_without_area_do_not_keep_the_others_from_being_turned():
 
 def test_a_mesh_far_from_its_origin_keeps_its_shape(tmp_path):
     far = BOX.copy()
-    far.vertices = far.vertices + [1e6, -2e6, 5e5]
+    far.apply_translation([1e6, -2e6, 5e5])
     (tmp_path / "far.obj").write_text(
         "".join(f"v {x:.9f} {y:.9f} {z:.9f}\n" for x, y, z in far.vertices)
         + "".join(f"f {a + 1} {b + 1} {c + 1}\n" for a, b, c in far.faces)

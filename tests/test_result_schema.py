@@ -12,7 +12,7 @@ from hoijax.io.npz import npz_bytes
 from hoijax.objects.asset import load_asset
 from hoijax.results.result import Result, load_result, save_result
 
-K, O, P, T, N = 2, 1, 1, 3, 2
+K, COUNT, P, T, N = 2, 1, 1, 3, 2
 GRAPH = {
     "objects": [
         {"name": "box", "parts": ["surface"], "is_translational": True, "is_rotational": True}
@@ -31,7 +31,7 @@ GRAPH = {
 
 def tiny_result(**changed) -> Result:
     """Two candidates, of which the second ended in NaN, as a solve may."""
-    rotations = np.tile(np.eye(3, dtype=np.float32), (K, O, T, 1, 1))
+    rotations = np.tile(np.eye(3, dtype=np.float32), (K, COUNT, T, 1, 1))
     rotations[1] = np.nan
     values = {
         "prompt": "a person holds a box",
@@ -44,7 +44,7 @@ def tiny_result(**changed) -> Result:
         "body_betas": np.zeros((P, 10), np.float32),
         "body_rest_joints": np.zeros((P, 55, 3), np.float32),
         "object_rotations": rotations,
-        "object_translations": np.zeros((K, O, T, 3), np.float32),
+        "object_translations": np.zeros((K, COUNT, T, 3), np.float32),
         "losses": np.array([1.0, np.nan], np.float32),
         "initial_losses": np.array([2.0, np.inf], np.float32),
         "codes": np.array([0, 2], np.int32),
@@ -83,32 +83,31 @@ def test_a_result_with_a_candidate_that_ended_in_nan_opens(folder):
 
 
 GONE = np.array(None, object)
-FLOATS = {"dtype": np.float32}
 BAD_ARRAYS = [
-    ("body_rotations", np.zeros((P, T, 54, 3), **FLOATS)),
-    ("body_rotations", np.full((P, T, 55, 3), np.nan, **FLOATS)),
-    ("body_rotations", np.zeros((2, T, 55, 3), **FLOATS)),
-    ("body_translations", np.full((P, T, 3), 1e30, **FLOATS)),
-    ("body_translations", np.zeros((P, T), **FLOATS)),
+    ("body_rotations", np.zeros((P, T, 54, 3), np.float32)),
+    ("body_rotations", np.full((P, T, 55, 3), np.nan, np.float32)),
+    ("body_rotations", np.zeros((2, T, 55, 3), np.float32)),
+    ("body_translations", np.full((P, T, 3), 1e30, np.float32)),
+    ("body_translations", np.zeros((P, T), np.float32)),
     ("body_betas", np.full((P, 10), "a")),
-    ("body_rest_joints", np.full((P, 55, 3), np.inf, **FLOATS)),
-    ("object_rotations", np.ones((K, O, T, 3, 3), **FLOATS)),
-    ("object_rotations", -np.tile(np.eye(3, **FLOATS), (K, O, T, 1, 1))),
-    ("object_rotations", np.full((K, O, T, 3, 3), np.nan, **FLOATS)),
-    ("object_translations", np.zeros((K, 2, T, 3), **FLOATS)),
-    ("object_translations", np.full((K, O, T, 3), np.nan, **FLOATS)),
-    ("losses", np.zeros(1, **FLOATS)),
-    ("losses", np.full(K, np.nan, **FLOATS)),
+    ("body_rest_joints", np.full((P, 55, 3), np.inf, np.float32)),
+    ("object_rotations", np.ones((K, COUNT, T, 3, 3), np.float32)),
+    ("object_rotations", -np.tile(np.eye(3, dtype=np.float32), (K, COUNT, T, 1, 1))),
+    ("object_rotations", np.full((K, COUNT, T, 3, 3), np.nan, np.float32)),
+    ("object_translations", np.zeros((K, 2, T, 3), np.float32)),
+    ("object_translations", np.full((K, COUNT, T, 3), np.nan, np.float32)),
+    ("losses", np.zeros(1, np.float32)),
+    ("losses", np.full(K, np.nan, np.float32)),
     ("losses", np.zeros(K, complex)),
     ("codes", np.array([0, 9])),
     ("codes", np.array([0.5, 1.0])),
-    ("reports", np.zeros((K, 3), **FLOATS)),
-    ("history", np.zeros((K, 4), **FLOATS)),
+    ("reports", np.zeros((K, 3), np.float32)),
+    ("history", np.zeros((K, 4), np.float32)),
     ("contact", np.ones((K, 1, T + 1), bool)),
     ("contact", np.ones((K, 1, T), np.int32)),
-    ("Ts_world_pointmap", np.zeros((T, 3, 3), **FLOATS)),
-    ("joint_values", np.zeros((K, 1), **FLOATS)),
-    ("candidate_body_rotations", np.zeros((K, P, T, 3), **FLOATS)),
+    ("Ts_world_pointmap", np.zeros((T, 3, 3), np.float32)),
+    ("joint_values", np.zeros((K, 1), np.float32)),
+    ("candidate_body_rotations", np.zeros((K, P, T, 3), np.float32)),
     ("history", GONE),
 ]
 

@@ -69,13 +69,11 @@ class ResultHeader(BaseModel):
     seconds: dict[str, _Number] = {}
 
 
-_TURNS = {"largest": LARGEST_TURN}
-_PLACES = {"largest": LARGEST_PLACE}
 RESULT_FIELDS = {
-    "body_rotations": Field("P T 55 3", **_TURNS),
-    "body_translations": Field("P T 3", **_PLACES),
+    "body_rotations": Field("P T 55 3", largest=LARGEST_TURN),
+    "body_translations": Field("P T 3", largest=LARGEST_PLACE),
     "body_betas": Field("P B", largest=LARGEST_BETA),
-    "body_rest_joints": Field("P 55 3", **_PLACES),
+    "body_rest_joints": Field("P 55 3", largest=LARGEST_PLACE),
     "object_rotations": Field("K O T 3 3", is_finite=False),
     "object_translations": Field("K O T 3", is_finite=False),
     "losses": Field("K", is_finite=False),
@@ -84,16 +82,16 @@ RESULT_FIELDS = {
     "reports": Field("K n", is_finite=False),
     "history": Field("K steps n", is_finite=False),
     "contact": Field("K E T", kinds="b"),
-    "Ts_world_pointmap": Field("T 4 4", **_PLACES),
+    "Ts_world_pointmap": Field("T 4 4", largest=LARGEST_PLACE),
     "candidate_body_rotations": Field("K P T 55 3", is_finite=False, needed=False),
     "candidate_body_translations": Field("K P T 3", is_finite=False, needed=False),
     "joint_values": Field("K D T", is_finite=False, needed=False),
 }
 _MOVING = {
     "object_rotations": Field("K O T 3 3", is_rotation=True),
-    "object_translations": Field("K O T 3", **_PLACES),
-    "candidate_body_rotations": Field("K P T 55 3", needed=False, **_TURNS),
-    "candidate_body_translations": Field("K P T 3", needed=False, **_PLACES),
+    "object_translations": Field("K O T 3", largest=LARGEST_PLACE),
+    "candidate_body_rotations": Field("K P T 55 3", needed=False, largest=LARGEST_TURN),
+    "candidate_body_translations": Field("K P T 3", needed=False, largest=LARGEST_PLACE),
     "joint_values": Field("K D T", needed=False, largest=LARGEST_TURN),
 }
 """Of the candidates whose loss is finite; another may have ended anywhere."""
