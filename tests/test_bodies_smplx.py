@@ -121,24 +121,32 @@ def test_pickles_and_garbage_are_refused(tmp_path, rng):
         made_model(55, rng),
         J_regressor=np.array({"sparse": 1}, dtype=object),
     )
-    assert "'J_regressor' is a pickled object" in refused(objects)
+    assert "'J_regressor': expected plain numbers, found pickled Python objects" in refused(objects)
 
 
 def test_every_problem_is_named_at_once(tmp_path, rng):
     model = made_model(55, rng)
     message = refused(save(tmp_path / "keys.npz", model, weights=None, posedirs=None))
-    assert "'weights' is missing" in message
-    assert "'posedirs' is missing" in message
+    assert "'weights': is missing" in message
+    assert "'posedirs': is missing" in message
     message = refused(
         save(tmp_path / "shapes.npz", model, weights=model["weights"][:, :50], f=model["f"][:, :2])
     )
-    assert "weights has shape (60, 50), expected (60, 55)" in message
-    assert "f has shape" in message
+    assert (
+        "'weights': expected shape (V, J) with J = 55 (as in J_regressor), found (60, 50)"
+        in message
+    )
+    assert "'f': expected shape (F, 3), found" in message
     broken = model["v_template"].copy()
     broken[3, 1] = np.nan
-    assert "v_template has values that are not finite" in refused(
-        save(tmp_path / "nan.npz", model, v_template=broken)
+    weights = model["weights"].copy()
+    weights[0, :2] = -0.5, 1.5
+    message = refused(
+        save(tmp_path / "nan.npz", model, v_template=broken, weights=weights, f=model["f"] * 1.0)
     )
+    assert "'v_template': 1 of 180 numbers are NaN or infinite" in message
+    assert "'weights': expected at" in message
+    assert "'f': expected whole numbers, found dtype float64" in message
     tree = model["kintree_table"].copy()
     tree[0, 5] = 1
     message = refused(

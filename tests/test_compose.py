@@ -233,6 +233,7 @@ def test_a_solid_that_leaves_the_cube_is_capped_and_a_degenerate_one_refused():
         surface_of_grid(thread, 10.0)
 
 
+@pytest.mark.slow
 def test_degenerate_fields_are_told_before_they_are_meshed():
     settings = ComposeSettings(size=16, samples=16, budget=4000, cells=4)
     field = FieldSettings(resolutions=(4, 6), width=8, blob=0.0)
@@ -345,7 +346,7 @@ def test_guidances_add_up_and_one_broken_part_is_told():
     gradient, info = GuidanceSum([part(1.0), part(2.0)], [1.0, 0.5])(
         images, [], ring_cameras(ORBIT, 4, (2, 2)), None, 0
     )
-    np.testing.assert_allclose(gradient, 2.0)
+    np.testing.assert_allclose(gradient, 1.5)  # shares of one size, whatever each one's unit
     assert info.finite
     _, info = GuidanceSum([part(1.0), part(2.0, False)], [1.0, 1.0])(
         images, [], ring_cameras(ORBIT, 4, (2, 2)), None, 0

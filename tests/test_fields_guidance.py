@@ -283,6 +283,7 @@ def assert_slopes_agree(ours, weights):
         weight.grad = None
 
 
+@pytest.mark.slow
 @needs_torch
 def test_the_field_in_pytorch_draws_the_same_picture(twins):
     images, _, drawn, _ = twins

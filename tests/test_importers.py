@@ -156,7 +156,7 @@ def test_bad_files_are_refused_by_name(tmp_path):
     good = {"poses": np.zeros((2, 156)), "trans": np.zeros((2, 3)), "mocap_frame_rate": 30.0}
     for key, value, match in (
         ("poses", np.zeros((2, 72)), r"\(2, 72\)"),
-        ("trans", np.full((2, 3), np.nan), "not finite"),
+        ("trans", np.full((2, 3), np.nan), "NaN or infinite"),
         ("mocap_frame_rate", 0.0, "frame rate"),
     ):
         np.savez(tmp_path / "bad.npz", **(good | {key: value}))

@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -26,6 +27,7 @@ from priors.models.detection import (
     best_of,
     box_overlap,
     clean_phrases,
+    scored_span,
 )
 from priors.models.human_recovery import (
     COCO_FROM_OPENPOSE,
@@ -38,6 +40,7 @@ from priors.models.human_recovery import (
     to_body_motion,
 )
 from priors.models.keypoints import ViTPose, ViTPoseSettings, openpose_from_coco
+from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.segmentation import Sam2Segmenter, resized
 from priors.protocols import (
     BodyRecovery,
@@ -251,10 +254,48 @@ def test_grounding_dino_reads_as_the_library_does(dino, frames):
 def test_grounding_dino_tells_phrases_apart(dino):
     phrases = ["a red box", "person 1", "x"]
     ids, spans = dino._tokens(phrases)
-    for phrase, span in zip(phrases, spans, strict=True):
+    for noun, span in zip(["box", "person", "x"], spans, strict=True):
         spelled = dino._tokenizer.decode(ids[0][np.flatnonzero(span)])
-        assert spelled.replace(" ", "") == phrase.replace(" ", "")
+        assert spelled.replace(" ", "") == noun
     assert not (spans[0] & spans[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("phrase", "noun"),
+    [
+        ("the lid part of the box", "lid"),
+        ("the front legs part of the folding chair", "front legs"),
+        ("a wooden broom with a long red handle and stiff bristles", "broom"),
+        ("a bicycle, seen from the side", "bicycle"),
+        ("person", "person"),
+        ("person 2", "person"),
+        ("with", "with"),
+    ],
+)
+def test_boxes_are_scored_by_the_noun_that_is_looked_for(phrase, noun):
+    first, last = scored_span(phrase)
+    assert phrase[first:last] == noun
+
+
+def test_a_part_is_not_scored_by_the_name_of_its_object(dino, frames):
+    """Every token has a score of its own: "box" likes the whole object, "lid" its upper half."""
+    ids, _ = dino._tokens(["the lid part of the box"])
+    letters = dino._tokenizer.convert_ids_to_tokens(ids[0])
+    lid, box = letters.index("##i"), letters.index("##x")
+    logits = torch.full((1, 2, dino._network.config.max_text_len), -9.0)
+    logits[0, 0, box], logits[0, 1, lid] = 3.0, 1.0
+    boxes = torch.tensor([[[0.5, 0.5, 0.8, 0.8], [0.5, 0.3, 0.8, 0.4]]])
+
+    class Network:
+        device, dtype, config = torch.device("cpu"), torch.float32, dino._network.config
+
+        def __call__(self, **inputs):
+            return types.SimpleNamespace(logits=logits, pred_boxes=boxes)
+
+    model = GroundingDino(dino.model_id, DetectorSettings(sides=(64, 120)))
+    model.__dict__.update(_network=Network(), _tokenizer=dino._tokenizer)
+    (found,) = model.detect(frames[0], ["the lid part of the box"])
+    assert found.box[3] == pytest.approx(0.5 * SIZE[0])
 
 
 def test_grounding_dino_answers_in_pixels(dino, frames):
@@ -301,7 +342,7 @@ def test_vlm_boxes_become_pixels(coordinates):
 
     def ask(prompt, pictures, schema):
         asked.append((prompt, pictures[0].shape, schema))
-        unit = (1000, 1000) if coordinates == "thousandths" else (512, 300)
+        unit = (1000, 1000) if coordinates == "thousandths" else (504, 308)
         rows = [
             (2, 0.25, 0.5, 0.5, 1.0),
             (1, 0.0, 0.0, 0.1, 0.1),
@@ -320,10 +361,35 @@ def test_vlm_boxes_become_pixels(coordinates):
     np.testing.assert_allclose(found[0].box, [256, 300, 512, 600])
     assert found[0].score > found[1].score
     prompt, shape, schema = asked[0]
-    assert shape == (300, 512, 3)
+    assert shape == ((300, 512, 3) if coordinates == "thousandths" else (308, 504, 3))
     assert schema is FoundBoxes
     assert "1. a broom\n2. a person" in prompt
-    assert ("512 wide" in prompt) == (coordinates == "pixels")
+    assert ("504 wide" in prompt) == (coordinates == "pixels")
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", True),
+        ("qwen2.5vl:7b", True),
+        ("Qwen/Qwen2-VL-7B-Instruct", False),
+        ("Qwen/Qwen3-VL-8B-Instruct", False),
+        ("gemini-2.5-pro", False),
+    ],
+)
+def test_a_vlm_counts_as_it_was_trained(name, pixels):
+    """Qwen2.5-VL counts pixels of a picture whose sides it makes multiples of 28."""
+    shown = []
+
+    def ask(prompt, pictures, schema):
+        shown.append(pictures[0].shape)
+        assert ("pixels of the picture" in prompt) == pixels
+        return FoundBoxes(boxes=[])
+
+    VlmDetector(ask, ModelId(name)).detect(np.zeros((300, 401, 3), np.uint8), ["a"])
+    assert shown == [(308, 392, 3) if pixels else (300, 401, 3)]
+    forced = VlmDetector(ask, ModelId(name), VlmSettings("pixels"))
+    assert forced.counts_pixels
 
 
 def test_vlm_answers_are_clipped_and_checked():
@@ -574,6 +640,7 @@ def test_gvhmr_is_asked_by_its_interface(motion, monkeypatch, tmp_path):
         module.__dict__.update(content, __spec__=types.SimpleNamespace())
         monkeypatch.setitem(sys.modules, name, module)
     network = FakeNetwork(world, camera)
+    monkeypatch.setenv("GVHMR_BODY_MODELS", str(tmp_path))
     model = Gvhmr("anny")
     model.__dict__["_network"] = network
     with pytest.raises(UserError, match="GVHMR_CHECKPOINTS"):
@@ -587,6 +654,81 @@ def test_gvhmr_is_asked_by_its_interface(motion, monkeypatch, tmp_path):
     assert network.data["kp2d"][0, 5, 0] == 5  # left shoulder: OpenPose 5, COCO 5
     assert network.data["kp2d"][0, 16, 0] == 10  # right ankle: OpenPose 10, COCO 16
     np.testing.assert_allclose(network.data["bbx_xys"][2], [25, 20, 36])  # filled in
+
+
+def test_gvhmrs_files_are_looked_for_before_any_work(monkeypatch, tmp_path):
+    """The package reads GVHMR_BODY_MODELS at its import; its HMR2 checkpoint is fetched by hand."""
+    for name, content in {
+        "gvhmr": {}, "gvhmr.utils": {},
+        "gvhmr.utils.assets": {"HMR2_CKPT": tmp_path / "hmr2" / "epoch=10-step=25000.ckpt"},
+    }.items():  # fmt: skip
+        module = types.ModuleType(name)
+        module.__dict__.update(content, __spec__=types.SimpleNamespace())
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setenv("GVHMR_BODY_MODELS", "restored afterwards")
+    monkeypatch.delenv("GVHMR_BODY_MODELS")
+    body = tmp_path / "mine.npz"
+    models = RegisteredModels(ModelChoices({"body": "gvhmr"}, body_file=str(body)))
+    with pytest.raises(
+        UserError, match=r"(?s)mine\.npz: there is no such file.*epoch=10-step=25000\.ckpt"
+    ):
+        models.check_ready(["body"])
+    body.write_bytes(b"my body")
+    (tmp_path / "hmr2").mkdir()
+    (tmp_path / "hmr2" / "epoch=10-step=25000.ckpt").touch()
+    models.check_ready(["body"])
+    known = Path(os.environ["GVHMR_BODY_MODELS"]) / "smplx" / "SMPLX_NEUTRAL.npz"
+    assert known.read_bytes() == b"my body"
+
+
+def test_gvhmr_sees_thirty_frames_a_second_and_answers_in_the_clips(monkeypatch):
+    """A clip at 8 frames a second: a person who turns and walks evenly."""
+    frames, fps, turn, walk = 5, 8.0, 0.4, 0.3  # a frame
+    monkeypatch.setattr(Gvhmr, "_ready", lambda self: None)
+    monkeypatch.setattr(
+        Gvhmr, "_features", lambda self, video, boxes: torch.arange(5.0)[:, None].repeat(1, 1024)
+    )
+    told = []
+
+    def keep(world, camera, body):
+        told.append(world)
+        raise UserError("kept")
+
+    monkeypatch.setattr("priors.models.human_recovery.to_body_motion", keep)
+
+    class Network:
+        def predict(self, data, **options):
+            length = int(data["length"])
+            assert length == 16  # half a second
+            times = np.arange(length) * fps / 30
+            for value in (data["kp2d"][:, 3, 0], data["f_imgseq"][:, 7]):
+                np.testing.assert_allclose(value, times, atol=1e-5)
+            assert data["kp2d"].shape == (length, 17, 3)
+            assert {v.dtype for k, v in data.items() if k != "length"} == {torch.float32}
+            orient = np.outer(times * turn, [0, 1, 0])
+            pose = np.tile(np.outer(times * turn, [1, 0, 0]), 21)
+            shift = np.outer(times * walk, [0, 0, 1])
+            answer = {
+                "global_orient": orient, "body_pose": pose, "transl": shift,
+                "betas": np.ones((length, 10)),
+            }  # fmt: skip
+            tensors = {k: torch.from_numpy(v.astype(np.float32)) for k, v in answer.items()}
+            return {"smpl_params_global": tensors, "smpl_params_incam": tensors}
+
+    keypoints = np.full((frames, 18, 3), 0.9, np.float32)
+    keypoints[..., 0] = np.arange(frames)[:, None]
+    masks = np.zeros((frames, 8, 8), bool)
+    masks[:, 2:6, 2:6] = True
+    model = Gvhmr("anny")
+    model.__dict__.update(_network=Network(), _body=None)
+    maps = PointMaps(np.ones((5, 8, 8, 3)), masks, np.tile(np.eye(3), (5, 1, 1)))
+    with pytest.raises(UserError, match="kept"):
+        model.recover(Video(np.zeros((5, 8, 8, 3), np.uint8), fps), keypoints, masks, maps)
+    (world,) = told
+    even = np.arange(frames)
+    np.testing.assert_allclose(world["global_orient"][:, 1], even * turn, atol=1e-5)
+    np.testing.assert_allclose(world["body_pose"][:, 3], even * turn, atol=1e-5)
+    np.testing.assert_allclose(world["transl"][:, 2], even * walk, atol=1e-5)
 
 
 def test_crops_are_as_gvhmr_is_trained():

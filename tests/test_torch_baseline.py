@@ -11,7 +11,7 @@ from hoijax.losses.term import (  # noqa: E402
     default_weights,
     evaluate,
 )
-from hoijax.methods.hoi_page.method import PUBLISHED_TERMS  # noqa: E402
+from hoijax.methods.hoi_page.terms import PUBLISHED_TERMS  # noqa: E402
 from hoijax.scene.posed import pose_scene  # noqa: E402
 from hoijax.solver.neighbor_lists import (  # noqa: E402
     empty_neighbors,
@@ -22,6 +22,8 @@ from scripts.baselines.torch_grids import GridFit, GridStyle  # noqa: E402
 from scripts.baselines.torch_problem import TorchProblem, weighted_total  # noqa: E402
 from scripts.baselines.torch_published import PublishedFit, PublishedStyle  # noqa: E402
 from scripts.benchmarks.speed_problem import ProblemSize, build_problem  # noqa: E402
+
+pytestmark = pytest.mark.slow  # one large program, compiled once
 
 # Sizes within hoijax's subsampling (1,024 projected samples, 1,024 active vertices): nothing is left out.
 SMALL = ProblemSize(frames=5, inits=2, points=300, samples=1024, vertices=500, contact_points=16)

@@ -1,6 +1,7 @@
 """The viewer: what is in the scene, what every control does, the static page, and its errors."""
 
 import io
+import json
 import socket
 import sys
 from pathlib import Path
@@ -221,8 +222,8 @@ def saved_as_a_result(viewer, folder, out) -> None:
 def test_a_result_of_another_method_cannot_be_solved_again(folder):
     result = load_result(folder)
     bundle = read_bundle(folder / "bundle")
-    result.run["method"] = "anchor-motion"
-    with pytest.raises(UserError, match="hoi-page"):
+    result.run["method"] = "magic"
+    with pytest.raises(UserError, match="no method 'magic'"):
         Resolver(result, bundle)
     result.run["method"] = "hoi-page"
     result.run.pop("settings")
@@ -371,6 +372,27 @@ def test_the_tabs_live_in_chromium(viewer, tmp_path):
         assert scene_is_there(png)
         assert page.errors == []
         assert page.outside == []
+
+
+def test_words_of_a_result_are_shown_and_never_run(folder, tmp_path):
+    """viser's markdown is MDX: it runs html handlers and what stands in braces."""
+    hostile = "<img src=x onerror=\"document.title='ran'\">{(document.title = 'ran')}"
+    copied = copy_of(folder, tmp_path / "hostile")
+    header = json.loads((copied / "run.json").read_text())
+    (copied / "run.json").write_text(json.dumps(header | {"prompt": hostile}))
+    with as_users_run():
+        shown = open_viewer(copied, port=0)
+    try:
+        sent = shown.server._websock_server._broadcast_buffer.message_from_id.values()
+        with_prompt = [message for message in sent if "onerror" in repr(message)]
+        assert [type(message).__name__ for message in with_prompt] == ["GuiHtmlMessage"]
+        assert "<img" not in repr(with_prompt)
+        if headless_browser.can_run():
+            with headless_browser.browser(shown.url, tmp_path) as page:
+                page.until("document.body.innerText.includes('onerror')")
+                assert page.run("document.title") != "ran"
+    finally:
+        shown.server.stop()
 
 
 def test_a_missing_result_is_named(tmp_path):

@@ -27,7 +27,14 @@ from pydantic import (
 )
 
 from hoijax.errors import UserError
-from hoijax.io.validation import count_of, numbered, parse_json, validation_problems
+from hoijax.io.npz import read_regular_file
+from hoijax.io.validation import (
+    MAX_JSON_BYTES,
+    count_of,
+    numbered,
+    parse_json,
+    validation_problems,
+)
 
 BODY_PARTS = (
     "left_hand",
@@ -220,7 +227,7 @@ def graph_problems(data: Any) -> list[str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular_file(path, MAX_JSON_BYTES).decode("utf-8")
     except OSError as error:
         raise UserError(
             f"cannot read the part affordance graph {path}: {error.strerror or error}. "

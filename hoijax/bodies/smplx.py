@@ -1,7 +1,5 @@
 """SMPL-X and SMPL-H bodies from the user's own licensed npz file."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,8 @@ from hoijax.bodies.parts import find_face_vertices, part_ids_from_skin
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bodies.skinning import build_skin, sparse_weights
 from hoijax.errors import UserError
+from hoijax.io.arrays import Field, field_problems
+from hoijax.io.npz import read_npz, read_regular_file
 
 HOW_TO_GET = (
     "SMPL-X and SMPL-H are licensed: register at https://smpl-x.is.tue.mpg.de or https://mano.is.tue.mpg.de, "
@@ -20,14 +20,15 @@ HOW_TO_GET = (
 
 _HEAD = JOINT_NAMES.index("head")
 
-_SHAPES: dict[str, tuple[int | str, ...]] = {
-    "v_template": ("V", 3),
-    "shapedirs": ("V", 3, "B"),
-    "posedirs": ("V", 3, "P"),
-    "J_regressor": ("J", "V"),
-    "kintree_table": (2, "J"),
-    "weights": ("V", "J"),
-    "f": ("F", 3),
+_METERS = 10.0  # no part of a person at rest, and no shape direction, is larger
+_FIELDS = {
+    "v_template": Field("V 3", largest=_METERS),
+    "shapedirs": Field("V 3 B", largest=_METERS),
+    "posedirs": Field("V 3 P", largest=_METERS),
+    "J_regressor": Field("J V", largest=_METERS),
+    "kintree_table": Field("2 J", kinds="iu"),
+    "weights": Field("V J", lowest=-1e-6, largest=1.0 + 1e-3),
+    "f": Field("F 3", kinds="iu"),
 }
 
 
@@ -74,21 +75,16 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path.resolve()} is not an npz file; pickled bodies (.pkl) are never read. {HOW_TO_GET}"
         )
-    arrays, problems = {}, []
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-            for key in _SHAPES:
-                if key not in data.files:
-                    problems.append(f"key {key!r} is missing")
-                    continue
-                try:
-                    arrays[key] = data[key]
-                except ValueError:
-                    problems.append(f"key {key!r} is a pickled object, expected a plain array")
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{path.resolve()} is not a readable npz file ({error}). {HOW_TO_GET}"
-        ) from error
+        arrays, damage = read_npz(read_regular_file(path), "the file")
+    except OSError as error:
+        raise UserError(f"{path.resolve()}: {error.strerror or error}. {HOW_TO_GET}") from error
+    if "" in damage:
+        raise UserError(f"{path.resolve()} is not a readable npz file ({damage['']}). {HOW_TO_GET}")
+    # Real files also hold pickled keys that nothing here needs.
+    problems = [damage[key] for key in _FIELDS if key in damage]
+    present = {key: field for key, field in _FIELDS.items() if key not in damage}
+    problems += field_problems(arrays, present, "the file")
     if problems:
         raise UserError(_not_a_body(path, problems))
     return arrays
@@ -100,25 +96,14 @@ def _not_a_body(path: Path, problems: list[str]) -> str:
 
 
 def _check(path: Path, arrays: dict[str, np.ndarray]) -> tuple[int, ...]:
-    """Places of the file's joints on the 55-joint tree, after checking every array."""
-    known: dict[str, int] = {}
-    problems = []
-    for key, expected in _SHAPES.items():
-        shape = arrays[key].shape
-        fits = len(shape) == len(expected) and all(
-            (known.setdefault(want, have) if isinstance(want, str) else want) == have
-            for have, want in zip(shape, expected, strict=True)
-        )
-        if not fits:
-            wanted = tuple(known.get(str(w), w) for w in expected)
-            problems.append(f"{key} has shape {shape}, expected {wanted}")
-        elif not np.isfinite(arrays[key]).all():
-            problems.append(f"{key} has values that are not finite")
-    targets = {55: tuple(range(JOINT_COUNT)), 52: SMPLH_JOINTS}.get(known.get("J", 0), ())
-    if not targets and not problems:
-        problems.append(f"it has {known['J']} joints, expected 55 (SMPL-X) or 52 (SMPL-H)")
-    if targets and not problems:
-        problems += _check_joints(arrays, targets)
+    """Places of the file's joints on the 55-joint tree, after checking what the arrays say together."""
+    count = arrays["weights"].shape[1]
+    targets = {55: tuple(range(JOINT_COUNT)), 52: SMPLH_JOINTS}.get(count, ())
+    problems = (
+        _check_joints(arrays, targets)
+        if targets
+        else [f"it has {count} joints, expected 55 (SMPL-X) or 52 (SMPL-H)"]
+    )
     if problems:
         raise UserError(_not_a_body(path, problems))
     return targets
@@ -133,7 +118,11 @@ def _check_joints(arrays: dict[str, np.ndarray], targets: tuple[int, ...]) -> li
         problems.append(
             f"posedirs has {arrays['posedirs'].shape[-1]} directions, expected {9 * (len(targets) - 1)}"
         )
-    if arrays["f"].min() < 0 or arrays["f"].max() >= len(arrays["v_template"]):
+    if (
+        not arrays["f"].size
+        or arrays["f"].min() < 0
+        or arrays["f"].max() >= len(arrays["v_template"])
+    ):
         problems.append("f names vertices that do not exist")
     if not np.allclose(arrays["weights"].sum(1), 1.0, atol=1e-3):
         problems.append("weights of a vertex do not sum to one")

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix
-from hoijax.io.npz import read_npz
+from hoijax.io.arrays import Field, field_problems
+from hoijax.io.npz import read_npz, read_regular_file
 
 JOINTS = 21
 """Body joints without the root."""
@@ -32,6 +33,7 @@ HOW_TO_GET = (
     "weights_only=True)['state_dict'].items()})"
 )
 PREFIX = "vp_model."
+LARGEST_WEIGHT = 1e6
 _LINEAR = {
     "encoder_net.2": ("H", 3 * JOINTS),
     "encoder_net.6": ("H", "H"),
@@ -104,9 +106,14 @@ def load_vposer(path: str | Path) -> VPoser:
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"no VPoser weights at '{path}'. {HOW_TO_GET}")
-    arrays, damage = read_npz(path.read_bytes(), path.name)
+    try:
+        arrays, damage = read_npz(read_regular_file(path), path.name)
+    except OSError as error:
+        raise UserError(
+            f"'{path}' cannot be read: {error.strerror or error}. {HOW_TO_GET}"
+        ) from error
     arrays = {key.removeprefix(PREFIX): np.asarray(value) for key, value in arrays.items()}
-    problems = [*damage.values(), *_problems(arrays)]
+    problems = [*damage.values(), *_problems(arrays, path.name)]
     if problems:
         raise UserError(
             f"'{path}' does not hold VPoser weights: {'; '.join(problems)}. {HOW_TO_GET}"
@@ -129,30 +136,17 @@ def load_vposer(path: str | Path) -> VPoser:
     )
 
 
-def _problems(arrays: dict[str, np.ndarray]) -> list[str]:
-    wanted: dict[str, tuple[int | str, ...]] = {}
+def _problems(arrays: dict[str, np.ndarray], where: str) -> list[str]:
+    fields = {}
     for name, shape in _LINEAR.items():
-        wanted |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+        axes = [str(axis) for axis in shape]
+        fields[f"{name}.weight"] = Field(" ".join(axes), largest=LARGEST_WEIGHT)
+        fields[f"{name}.bias"] = Field(axes[0], largest=LARGEST_WEIGHT)
     for name, size in _NORMS.items():
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            wanted[f"{name}.{part}"] = (size,)
-    known: dict[str, int] = {}
-    problems = []
-    for key, shape in wanted.items():
-        if key not in arrays:
-            problems.append(f"key '{key}' is missing")
-            continue
-        found = arrays[key].shape
-        fits = len(found) == len(shape) and all(
-            have == (known.setdefault(want, have) if isinstance(want, str) else want)
-            for have, want in zip(found, shape, strict=True)
-        )
-        if not fits:
-            expected = tuple(known.get(str(w), w) for w in shape)
-            problems.append(f"'{key}' has shape {found}, expected {expected}")
-        elif not np.isfinite(arrays[key]).all():
-            problems.append(f"'{key}' has values that are not finite")
-    return problems
+        for part in ("weight", "bias", "running_mean"):
+            fields[f"{name}.{part}"] = Field(str(size), largest=LARGEST_WEIGHT)
+        fields[f"{name}.running_var"] = Field(str(size), largest=LARGEST_WEIGHT, lowest=0.0)
+    return field_problems(arrays, fields, where)
 
 
 def _linear(arrays: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:

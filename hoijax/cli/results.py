@@ -16,16 +16,60 @@ class Evaluate(OutputFlags):
     """Measure a result folder again; with the bundle's truth where it is still there."""
 
     result: Folder
-    """Result folder."""
+    """Result folder. With --protocol also a motion file, or a folder of many results or files."""
+    protocol: str | None = None
+    """Measure by papers' definitions instead: "all" or a list such as "chois,behave,v2d"."""
+    truth: Path | None = None
+    """With --protocol: ground truth; by default that of the bundle a result was solved from."""
+    objects: tuple[Path, ...] = ()
+    """With --protocol and AMASS, OMOMO or InterAct motion: its objects' meshes, in its order."""
+    body: str = "anny"
+    """With --protocol and such motion: the body it moves, "anny" or an SMPL-X file."""
+    format: Literal["table", "csv", "latex"] = "table"
+    """With --protocol: what to print."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import evaluate
 
+        if self.protocol is not None:
+            self._by_protocols(reporter, self.protocol)
+            return
+        if self.truth or self.objects or self.format != "table":
+            raise UserError(
+                "--truth, --objects and --format need --protocol, such as --protocol all."
+            )
         values = evaluate(self.result)
         reporter.table(
             ["metric", "value"], [[name, f"{value:.4g}"] for name, value in values.items()]
         )
         reporter.add(result=self.result, metrics=values)
+
+    def _by_protocols(self, reporter: Reporter, protocols: str) -> None:
+        from hoijax.api.protocols import evaluate_protocols
+        from hoijax.results.protocols.tables import as_csv, as_latex, score_rows
+
+        scores = evaluate_protocols(
+            self.result, protocols, truth=self.truth, objects=self.objects, body=self.body
+        )
+        columns, rows = score_rows(scores.clips, scores.mean)
+        if self.format == "table":
+            reporter.table(columns, rows)
+        else:
+            text = {"csv": as_csv, "latex": as_latex}[self.format](columns, rows)
+            reporter.say(text.rstrip())
+        for clip, reason in scores.missing.items():
+            reporter.warn(f"not measured: {clip}: {reason}")
+        omitted = scores.omitted if self.format == "table" else {}
+        for clip, reasons in omitted.items():
+            for measure, reason in reasons.items():
+                reporter.say(f"omitted: {clip}: {measure} {reason}")
+        reporter.add(
+            result=self.result,
+            clips=scores.clips,
+            mean=scores.mean,
+            omitted=scores.omitted,
+            missing=scores.missing,
+        )
 
 
 @dataclass(frozen=True)
@@ -60,14 +104,10 @@ class Ablate(OutputFlags):
 
     bundles: Folder
     """A bundle, or a folder of bundles or result folders."""
-    preset: str = "hoi-page"
-    """Settings the rows start from: "hoi-page" (published) or "default"."""
-    inits: int | None = None
-    """Candidate trajectories optimized at once; as many as the preset says by default."""
-    steps: int | None = None
-    """Optimization steps; as many as the preset says by default."""
-    seed: int = 0
-    """The same seed gives the same rows on the same machine."""
+    method: str = "hoi-page"
+    """What is solved with, as in `hoijax solve`."""
+    preset: str | None = None
+    """Settings the rows start from: the published ones by default; with hoi-page "hoi-page" or "default"."""
     weights: str | None = None
     """Sweep loss weights instead: every combination of "contact=0,1e2,1e3 penetration=0,10"; with
     --design also ranges, "contact=1..1e3"; NAME.start, NAME.end, robust scales such as
@@ -78,14 +118,13 @@ class Ablate(OutputFlags):
     """With --design random or sobol: how many combinations."""
     seeds: int = 1
     """With --weights: how many seeds, from --seed on."""
-    optimizer: str | None = None
-    """With --weights: "lm" or "adam"; as the preset says by default."""
     out: Path | None = None
     """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew where an interrupted run of this --out left what it had solved."""
 
     def run(self, reporter: Reporter) -> None:
+        from hoijax.cli.method_flags import options_of_flags
         from hoijax.experiments.ablation import ablate
 
         if self.weights is not None:
@@ -93,10 +132,9 @@ class Ablate(OutputFlags):
             return
         rows = ablate(
             self.bundles,
+            method=self.method,
             preset=self.preset,
-            inits=self.inits,
-            steps=self.steps,
-            seed=self.seed,
+            **options_of_flags(self),
             out=self.out,
             restart=self.restart,
             log=reporter.log,
@@ -109,10 +147,13 @@ class Ablate(OutputFlags):
             reporter.say(f"wrote {self.out}")
 
     def _sweep(self, reporter: Reporter, weights: str) -> None:
+        from hoijax.cli.method_flags import options_of_flags
         from hoijax.experiments.sweep import METRICS, SweepPlan, cells, sweep
+        from hoijax.methods.base import method_named
 
-        options = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
-        options |= {"preset": self.preset, "optimizer": self.optimizer}
+        method = method_named(self.method)
+        options = {"method": method, "preset": self.preset or method.published}
+        options |= options_of_flags(self)
         plan = SweepPlan(weights, self.design, self.samples, self.seeds)
         rows = sweep(
             self.bundles, plan, out=self.out, restart=self.restart, log=reporter.log, **options

@@ -11,6 +11,8 @@ from hoijax.errors import UserError
 from hoijax.exporters.clip import Clip, PersonClip, turned_clip
 from hoijax.exporters.resample import resample_clip
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
+from hoijax.io.arrays import Field, field_problems
+from hoijax.io.npz import read_npz, read_regular_file
 
 BETA_COUNT = 16
 POSE_KEYS = {
@@ -68,7 +70,7 @@ def save_amass(
         "gender": np.array("neutral"),
         "surface_model_type": np.array("smplx"),
         "mocap_frame_rate": np.float64(clip.fps),
-        "mocap_time_length": np.float64((clip.frame_count - 1) / clip.fps),
+        "mocap_time_length": np.float64(clip.frame_count / clip.fps),
         "up_axis": np.array("z" if z_up else "y"),
         "body_model": np.array(who.body_name),
         "body_betas": np.asarray(who.betas, np.float32),
@@ -85,19 +87,15 @@ def save_amass(
 def load_amass(path: str | Path) -> AmassMotion:
     """Read an AMASS npz of SMPL-X poses. Raises UserError that names the missing or wrong key."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as an AMASS npz: {error}") from error
-    missing = {"poses", "trans", "betas"} - arrays.keys()
-    if missing:
-        raise UserError(f"{path}: not an AMASS npz: it has no {', '.join(sorted(missing))}")
+        arrays, damage = read_npz(read_regular_file(path), str(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    fields = {"poses": Field("T 165"), "trans": Field("T 3"), "betas": Field("B")}
+    fields |= {key: Field("", needed=False) for key in ("mocap_frame_rate", "mocap_framerate")}
+    problems = list(damage.values()) or field_problems(arrays, fields, str(path))
+    if problems:
+        raise UserError(f"not an AMASS npz of SMPL-X poses: {'; '.join(problems)}")
     poses, trans = arrays["poses"], arrays["trans"]
-    if poses.ndim != 2 or poses.shape[1] != 165 or trans.shape != (len(poses), 3):
-        raise UserError(
-            f"{path}: expected poses (T, 165) and trans (T, 3) of SMPL-X, found {poses.shape} and "
-            f"{trans.shape}"
-        )
     rate = arrays.get("mocap_frame_rate", arrays.get("mocap_framerate"))
     if rate is None:
         raise UserError(f"{path}: not an AMASS npz: it has no mocap_frame_rate")

@@ -10,10 +10,26 @@ from hoijax.bodies.kinematics import rotations_from_smplh
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP, compose_rigid
 from hoijax.importers.motion import ImportedMotion
-from hoijax.io.npz import read_npz
+from hoijax.io.arrays import Field, field_problems
+from hoijax.io.npz import read_npz, read_regular_file
+from hoijax.io.validation import count_of, numbered
 
 Y_UP, Z_UP = np.eye(3), Z_UP_FROM_Y_UP.astype(np.float64).T
 """Rotations from a file's axes to ours."""
+LARGEST_TURN = 1e3
+"""Axis-angles beyond this (radians) are in degrees, or damage."""
+LARGEST_PLACE = 1e4
+"""Metres: nobody walks further in a clip."""
+LARGEST_BETA = 50.0
+_TEXT = Field(None, kinds="US", needed=False)
+_BODY = {
+    "betas": Field(None, largest=LARGEST_BETA, needed=False),
+    "gender": _TEXT,
+    "up_axis": _TEXT,
+    "rest_joints": Field("55 3", largest=LARGEST_PLACE, needed=False),
+}
+_TRANSLATIONS = Field("T 3", largest=LARGEST_PLACE)
+"""What is the same in all files; a file's reader adds its own keys."""
 GVHMR_HINT = (
     "GVHMR writes hmr4d_results.pt; with torch, turn it into an npz once: "
     'r = torch.load("hmr4d_results.pt", weights_only=True)["smpl_params_global"]; '
@@ -27,7 +43,16 @@ def import_amass(path: str | Path, *, up: str | None = None) -> ImportedMotion:
     up: "y" or "z"; by default what the file says (`up_axis`, ours), else z, as AMASS has it. The objects
     that hoijax writes beside the body are read too. UserError names what is missing or misshapen.
     """
-    arrays = _read(path, ("poses", "trans"))
+    arrays = _read(
+        path,
+        {
+            "poses": Field("T D", largest=LARGEST_TURN),
+            "trans": _TRANSLATIONS,
+            "object_names": Field("O", kinds="US", needed=False),
+            "object_rotations": Field("O T 3 3", is_rotation=True, needed=False),
+            "object_translations": Field("O T 3", largest=LARGEST_PLACE, needed=False),
+        },
+    )
     poses, trans = _motion(path, arrays["poses"], arrays["trans"], (165, 156))
     rate = arrays.get("mocap_frame_rate", arrays.get("mocap_framerate"))
     if rate is None:
@@ -38,9 +63,7 @@ def import_amass(path: str | Path, *, up: str | None = None) -> ImportedMotion:
     names = tuple(str(name) for name in arrays.get("object_names", np.zeros(0, np.str_)))
     poses_of_objects = np.zeros((0, len(poses), 4, 4), np.float32)
     if names:
-        poses_of_objects = _poses(
-            path, arrays, ("object_rotations", "object_translations"), (len(names), len(poses))
-        )
+        poses_of_objects = _poses(path, arrays, "object_rotations", "object_translations")
     return ImportedMotion(
         source=str(path),
         fps=_rate(path, rate),
@@ -51,7 +74,7 @@ def import_amass(path: str | Path, *, up: str | None = None) -> ImportedMotion:
         turn=Y_UP if said == "y" else Z_UP,
         object_names=names,
         Ts_file_object=poses_of_objects,
-        **_rest(path, arrays),
+        **_rest(arrays),
     )
 
 
@@ -62,13 +85,14 @@ def import_gvhmr(path: str | Path, *, fps: float = 30.0) -> ImportedMotion:
     """
     if Path(path).suffix in (".pt", ".pth", ".pkl"):
         raise UserError(f"{path}: hoijax reads no torch or pickle files. {GVHMR_HINT}")
-    arrays = _read(path, ("body_pose", "global_orient", "transl"), GVHMR_HINT)
+    turns = Field("T 3", largest=LARGEST_TURN)
+    fields = {
+        "body_pose": Field("T 63", largest=LARGEST_TURN),
+        "global_orient": turns,
+        "transl": _TRANSLATIONS,
+    }
+    arrays = _read(path, fields, GVHMR_HINT)
     body = arrays["body_pose"]
-    if body.ndim != 2 or body.shape[1] != 63 or arrays["global_orient"].shape != (len(body), 3):
-        raise UserError(
-            f"{path}: expected body_pose (T, 63) and global_orient (T, 3), found {body.shape} and "
-            f"{arrays['global_orient'].shape}. {GVHMR_HINT}"
-        )
     table = np.concatenate([arrays["global_orient"], body, np.zeros((len(body), 90))], axis=1)
     poses, trans = _motion(path, table, arrays["transl"], (156,))
     return ImportedMotion(
@@ -89,16 +113,30 @@ def import_omomo(path: str | Path) -> ImportedMotion:
     `numpy.savez(f"{d['seq_name']}.npz", **d)` each one. `trans` is taken as SMPL-X's. UserError names
     what is missing; an obj_scale other than 1 belongs into the mesh and is refused.
     """
-    needed = ("trans", "root_orient", "pose_body", "obj_trans", "obj_rot")
-    arrays = _read(path, needed)
+    turns = Field(None, largest=LARGEST_TURN)
+    arrays = _read(
+        path,
+        {
+            "trans": _TRANSLATIONS,
+            "root_orient": turns,
+            "pose_body": turns,
+            "obj_trans": Field(None, largest=LARGEST_PLACE),
+            "obj_rot": Field(None),
+            "obj_scale": Field(None, needed=False),
+            "trans2joint": Field(None, largest=LARGEST_PLACE, needed=False),
+            "seq_name": _TEXT,
+            "object_name": _TEXT,
+        },
+    )
     frames = len(arrays["trans"])
+    # OMOMO keeps axes of length one here and there: (T, 3, 1), (T, 1, 3)
+    shapes = {"root_orient": (frames, 3), "pose_body": (frames, 63), "trans2joint": (3,)}
+    shapes |= {"obj_trans": (1, frames, 3), "obj_rot": (1, frames, 3, 3)}
+    for key, shape in shapes.items():
+        if key in arrays:
+            arrays[key] = _reshaped(path, key, arrays[key], shape)
     body = np.concatenate(
-        [
-            arrays["root_orient"].reshape(frames, 3),
-            arrays["pose_body"].reshape(frames, -1),
-            np.zeros((frames, 90)),
-        ],
-        axis=1,
+        [arrays["root_orient"], arrays["pose_body"], np.zeros((frames, 90))], axis=1
     )
     poses, trans = _motion(path, body, arrays["trans"], (156,))
     scale = arrays.get("obj_scale", np.ones(1))
@@ -106,11 +144,9 @@ def import_omomo(path: str | Path) -> ImportedMotion:
         raise UserError(
             f"{path}: obj_scale is {float(scale.flat[0]):g}; scale the mesh by it, then set it to 1."
         )
-    arrays["obj_trans"] = arrays["obj_trans"].reshape(1, -1, 3)
-    arrays["obj_rot"] = arrays["obj_rot"].reshape(1, -1, 3, 3)
     words = _text(arrays, "seq_name", "").split("_")
     name = _text(arrays, "object_name", words[1] if len(words) > 1 else "object")
-    pelvis = -arrays["trans2joint"].reshape(3) if "trans2joint" in arrays else None
+    pelvis = -arrays["trans2joint"] if "trans2joint" in arrays else None
     return ImportedMotion(
         source=str(path),
         fps=_rate(path, arrays.get("fps", 30.0)),
@@ -121,7 +157,7 @@ def import_omomo(path: str | Path) -> ImportedMotion:
         turn=Z_UP,
         rest_pelvis=pelvis,
         object_names=(name,),
-        Ts_file_object=_poses(path, arrays, ("obj_rot", "obj_trans"), (1, frames)),
+        Ts_file_object=_poses(path, arrays, "obj_rot", "obj_trans"),
     )
 
 
@@ -129,19 +165,16 @@ def import_interact(human: str | Path, objects: Sequence[str | Path] = ()) -> Im
     """InterAct's human.npz and any object.npz of one sequence; y up, 30 fps unless the file says."""
     from scipy.spatial.transform import Rotation
 
-    arrays = _read(human, ("poses", "trans"))
+    fields = {"poses": Field("T 156", largest=LARGEST_TURN), "trans": _TRANSLATIONS}
+    arrays = _read(human, fields)
     poses, trans = _motion(human, arrays["poses"], arrays["trans"], (156,))
     names, placed = [], []
     for path in objects:
-        thing = _read(path, ("angles", "trans"))
-        if thing["angles"].shape != trans.shape or thing["trans"].shape != trans.shape:
-            raise UserError(
-                f"{path}: expected angles and trans of shape {trans.shape}, as {human} has frames; found "
-                f"{thing['angles'].shape} and {thing['trans'].shape}"
-            )
-        names.append(_text(thing, "name", "object"))
-        turns = Rotation.from_rotvec(thing["angles"].astype(np.float64)).as_matrix()
-        placed.append(compose_rigid(turns, thing["trans"]))
+        fields = {"angles": Field("T 3", largest=LARGEST_TURN), "trans": _TRANSLATIONS}
+        track = _read(path, fields | {"name": _TEXT}, sizes={"T": len(trans)})
+        names.append(_text(track, "name", "object"))
+        turns = Rotation.from_rotvec(track["angles"].astype(np.float64)).as_matrix()
+        placed.append(compose_rigid(turns, track["trans"]))
     return ImportedMotion(
         source=str(human),
         fps=_rate(human, arrays.get("fps", 30.0)),
@@ -152,43 +185,42 @@ def import_interact(human: str | Path, objects: Sequence[str | Path] = ()) -> Im
         turn=Y_UP,
         object_names=tuple(names),
         Ts_file_object=np.stack(placed) if placed else np.zeros((0, len(trans), 4, 4), np.float32),
-        **_rest(human, arrays),
+        **_rest(arrays),
     )
 
 
-def _read(path: str | Path, needed: Sequence[str], hint: str = "") -> dict[str, ndarray]:
-    """Arrays of an npz. What is pickled in it stays unread, and is an error only where it is needed."""
+def _read(
+    path: str | Path,
+    fields: Mapping[str, Field],
+    hint: str = "",
+    sizes: Mapping[str, int] | None = None,
+) -> dict[str, ndarray]:
+    """Arrays of an npz, checked. What is pickled in it stays unread, and is an error only where it is needed."""
     try:
-        content = Path(path).read_bytes()
+        content = read_regular_file(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    arrays, problems = read_npz(content, str(path))
-    if "" in problems:
-        raise UserError(f"{problems['']}. {hint}".strip())
-    missing = [key for key in needed if key not in arrays]
-    if missing:
-        reasons = [problems.get(key, f"{path}: it has no '{key}'") for key in missing]
-        raise UserError(f"{'; '.join(reasons)}. {hint}".strip())
+    arrays, damage = read_npz(content, str(path))
+    if "" in damage:
+        raise UserError(f"{damage['']}. {hint}".strip())
+    fields = {**_BODY, **fields}
+    problems = [damage[key] for key, field in fields.items() if field.needed and key in damage]
+    known = {key: field for key, field in fields.items() if key not in damage}
+    problems += field_problems(arrays, known, str(path), sizes)
+    if problems:
+        raise UserError(f"{path} has {count_of(problems)}:\n{numbered(problems)}\n{hint}".strip())
     return arrays
 
 
 def _motion(
     path: str | Path, poses: ndarray, trans: ndarray, widths: tuple[int, ...]
 ) -> tuple[ndarray, ndarray]:
-    """(rotations (T, 55, 3), translations (T, 3)) from a table of 165 or 156 columns; float32, finite."""
-    expected = " or ".join(str(width) for width in widths)
-    if (
-        poses.ndim != 2
-        or poses.shape[1] not in widths
-        or trans.shape != (len(poses), 3)
-        or not len(poses)
-    ):
+    """(rotations (T, 55, 3), translations (T, 3)) from a table of 165 or 156 columns; float32."""
+    if poses.shape[1] not in widths or not len(poses):
+        expected = " or ".join(str(width) for width in widths)
         raise UserError(
-            f"{path}: expected poses of {expected} columns and trans (T, 3) of as many frames, "
-            f"found {poses.shape} and {trans.shape}"
+            f"{path}: expected poses of {expected} columns and at least one frame, found {poses.shape}"
         )
-    if not (np.isfinite(poses).all() and np.isfinite(trans).all()):
-        raise UserError(f"{path}: poses or trans are not finite")
     if poses.shape[1] == 165:
         rotations = poses.reshape(-1, 55, 3).astype(np.float32)
     else:
@@ -196,41 +228,42 @@ def _motion(
     return rotations, trans.astype(np.float32)
 
 
+def _reshaped(path: str | Path, key: str, array: ndarray, shape: tuple[int, ...]) -> ndarray:
+    if array.size != np.prod(shape):
+        raise UserError(f"{path}: key {key!r}: expected shape {shape}, found {array.shape}")
+    return array.reshape(shape)
+
+
 def _poses(
-    path: str | Path, arrays: Mapping[str, ndarray], keys: tuple[str, str], size: tuple[int, int]
+    path: str | Path, arrays: Mapping[str, ndarray], rotations: str, translations: str
 ) -> ndarray:
-    """(O, T, 4, 4) from rotations (O, T, 3, 3) and translations (O, T, 3)."""
-    rotations, translations = (arrays.get(key, np.zeros(0)) for key in keys)
-    if rotations.shape != (*size, 3, 3) or translations.shape != (*size, 3):
-        raise UserError(
-            f"{path}: expected {keys[0]} {(*size, 3, 3)} and {keys[1]} {(*size, 3)}, found "
-            f"{rotations.shape} and {translations.shape}"
-        )
-    gaps = rotations.swapaxes(-1, -2).astype(np.float64) @ rotations - np.eye(3)
-    if not np.abs(gaps).max(initial=0.0) < 1e-3:
-        raise UserError(f"{path}: {keys[0]} are not rotations (R^T R is not 1)")
-    return compose_rigid(rotations, translations)
+    """(O, T, 4, 4) from the keys of rotations (O, T, 3, 3) and translations (O, T, 3)."""
+    poses = {key: arrays[key] for key in (rotations, translations) if key in arrays}
+    fields = {rotations: Field("O T 3 3", is_rotation=True), translations: Field("O T 3")}
+    if problems := field_problems(poses, fields, str(path)):
+        raise UserError("; ".join(problems))
+    return compose_rigid(arrays[rotations], arrays[translations])
 
 
-def _rest(path: str | Path, arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
+def _rest(arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
     """Rest joints and pelvis where the file has them, as those of hoijax do."""
     if "rest_joints" not in arrays:
         return {}
     rest = arrays["rest_joints"].astype(np.float32)
-    if rest.shape != (55, 3):
-        raise UserError(f"{path}: expected rest_joints (55, 3), found {rest.shape}")
     return {"rest_joints": rest, "rest_pelvis": rest[0]}
 
 
 def _betas(arrays: Mapping[str, ndarray]) -> ndarray:
     """One row of shape parameters; the mean where the file has a row a frame."""
     betas = np.atleast_1d(arrays.get("betas", np.zeros(10))).astype(np.float32)
+    if not betas.size:
+        return np.zeros(10, np.float32)
     return betas.reshape(-1, betas.shape[-1]).mean(axis=0)
 
 
 def _rate(path: str | Path, value) -> float:
-    rate = np.asarray(value, np.float64).reshape(-1)
-    if rate.size != 1 or not 0.0 < rate[0] < 1e4:
+    rate = np.asarray(value).reshape(-1)
+    if rate.size != 1 or rate.dtype.kind not in "fiu" or not 0.1 <= rate[0] < 1e4:
         raise UserError(f"{path}: the frame rate must be one positive number, found {value}")
     return float(rate[0])
 
@@ -240,4 +273,4 @@ def _text(arrays: Mapping[str, ndarray], key: str, default: str) -> str:
     if key not in arrays:
         return default
     value = arrays[key].reshape(-1)[0] if arrays[key].size else default
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

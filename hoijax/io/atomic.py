@@ -21,6 +21,8 @@ def check_output(path: str | Path) -> Path:
     path = Path(path)
     if path.is_file():
         raise UserError(f"--out '{path}' is a file. Give a folder.")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--out '{path}' is a pipe, socket or device. Give a folder.")
     if path.is_dir() and any(path.iterdir()) and not (path / RESULT_MARKER).is_file():
         raise UserError(
             f"--out '{path}' holds files that are not a hoijax result. Give a new or empty folder."
@@ -38,6 +40,15 @@ def check_output(path: str | Path) -> Path:
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path
+
+
+def check_apart(source: str | Path, out: str | Path) -> None:
+    """Refuse an output folder that holds what is read, or lies within it. Raises UserError."""
+    source_path, out_path = Path(source).resolve(), Path(out).resolve()
+    if source_path.is_relative_to(out_path):
+        raise UserError(f"--out '{out}' holds the bundle itself. Give another folder.")
+    if out_path.is_relative_to(source_path):
+        raise UserError(f"--out '{out}' lies inside the bundle '{source}'. Give another folder.")
 
 
 @contextlib.contextmanager

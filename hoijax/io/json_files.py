@@ -46,6 +46,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None where there is none to read."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

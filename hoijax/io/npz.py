@@ -4,19 +4,25 @@
 claims before it reads, and its messages do not say which key of which file is wrong.
 """
 
+import errno
 import io
 import math
+import os
+import stat
 import zipfile
-import zlib
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hoijax.errors import UserError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: no clock in the bytes
-MAX_FILE_BYTES = 1 << 32
-"""Refuse members that claim to unpack to more than this (4 GiB): no scene is that large."""
+MAX_FILE_BYTES = 1 << 31
+"""Refuse files that are, or claim to unpack to, more than this (2 GiB): no scene is that large."""
+MAX_MEMBERS = 10_000
+"""Refuse archives of more files than this."""
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -44,6 +50,18 @@ def write_member(archive: zipfile.ZipFile, name: str, content: bytes, compressio
     archive.writestr(info, content)
 
 
+def read_regular_file(path: str | Path, largest: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a file. OSError, with the reason, for pipes, devices (they may never end) and giants."""
+    path = Path(path)
+    if path.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file")
+    if path.stat().st_size > largest:
+        raise OSError(errno.EFBIG, f"is {path.stat().st_size} bytes; at most {largest} are read")
+    return path.read_bytes()
+
+
 def read_npz(content: bytes, where: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(arrays that can be read, a problem for every key that cannot) of the bytes of an npz file.
 
@@ -62,32 +80,55 @@ def read_npz(content: bytes, where: str) -> tuple[dict[str, np.ndarray], dict[st
         )
         return {}, {"": f"{where}: expected an npz (a zip of arrays), found {found}"}
     with archive:
+        if problem := archive_problem(archive):
+            return {}, {"": f"{where}: {problem}"}
         for info in archive.infolist():
             key = info.filename.removesuffix(".npy")
             try:
                 if key in arrays:
                     raise ValueError("it is stored twice")
                 arrays[key] = _read_member(archive, info)
-            except (
-                ValueError,
-                OSError,
-                EOFError,
-                RuntimeError,
-                zipfile.BadZipFile,
-                zlib.error,
-            ) as error:
-                problems[key] = f"{where}: key {key!r}: {error}"
+            except Exception as error:  # damage ends in whatever the decoders raise
+                reason = str(error) or type(error).__name__
+                problems[key] = f"{where}: key {key!r}: {reason}"
     return arrays, problems
+
+
+def archive_problem(archive: zipfile.ZipFile) -> str | None:
+    """Why an archive must not be unpacked, by what its directory claims; None where it may be."""
+    members = archive.infolist()
+    if len(members) > MAX_MEMBERS:
+        return f"holds {len(members)} files; at most {MAX_MEMBERS} are read"
+    total = sum(info.file_size for info in members)
+    if total > MAX_FILE_BYTES:
+        return f"claims to unpack to {total} bytes; at most {MAX_FILE_BYTES} are read"
+    return None
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     """One array; ValueError says what is wrong with it."""
     if not info.filename.endswith(".npy"):
         raise ValueError("expected a .npy array, found another kind of file")
-    if info.file_size > MAX_FILE_BYTES:
-        raise ValueError(f"claims to be {info.file_size} bytes; at most {MAX_FILE_BYTES} are read")
-    content = archive.read(info)
-    stream = io.BytesIO(content)
+    with archive.open(info) as stream:
+        shape, is_fortran, dtype = _read_header(stream)
+        start, count = stream.tell(), math.prod(shape)
+        # before the rest is unpacked: a header that does not fit its file is no array
+        expected, claimed = count * dtype.itemsize, info.file_size - start
+        if expected != claimed:
+            raise ValueError(
+                f"expected {expected} bytes for shape {shape} {dtype}, found {claimed}"
+            )
+        content = stream.read()
+    if len(content) != expected:
+        raise ValueError(
+            f"expected {expected} bytes for shape {shape} {dtype}, found {len(content)}"
+        )
+    flat = np.frombuffer(content, dtype, count=count)
+    return flat.reshape(shape, order="F" if is_fortran else "C").copy()
+
+
+def _read_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, whether columns come first, dtype) of an npy file; ValueError for what is no plain array."""
     version = np.lib.format.read_magic(stream)
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -101,9 +142,8 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
             "expected plain numbers, found pickled Python objects, which are never read; "
             "store the array with a numeric dtype"
         )
-    count = math.prod(shape)
-    expected, found = count * dtype.itemsize, len(content) - stream.tell()
-    if expected != found:
-        raise ValueError(f"expected {expected} bytes for shape {shape} {dtype}, found {found}")
-    flat = np.frombuffer(content, dtype, count=count, offset=stream.tell())
-    return flat.reshape(shape, order="F" if is_fortran else "C").copy()
+    if dtype.kind not in "biufcSU" or dtype.subdtype is not None:
+        raise ValueError(f"expected plain numbers or text, found dtype {dtype}")
+    if any(isinstance(length, bool) or length < 0 for length in shape):
+        raise ValueError(f"expected lengths of 0 and more, found shape {shape}")
+    return shape, is_fortran, dtype

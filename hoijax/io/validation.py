@@ -6,11 +6,16 @@ from typing import Any
 
 import pydantic
 
+MAX_JSON_DEPTH = 64
+MAX_JSON_BYTES = 1 << 27
+"""128 MiB: part labels of a mesh of ten million faces."""
 
-def parse_json(text: str) -> Any:
+
+def parse_json(text: str, finite: bool = True) -> Any:
     """The JSON value of a text; ValueError says in one line why there is none.
 
-    Refuses repeated keys and NaN or Infinity, which Python's reader would let pass.
+    Refuses repeated keys, values nested deeper than MAX_JSON_DEPTH, and (finite) NaN and Infinity, which
+    Python's reader would let pass.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -25,9 +30,28 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"{constant} is not a JSON number")
 
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        value = json.loads(
+            text, object_pairs_hook=unique, parse_constant=refuse if finite else None
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    if _is_deeper(value, MAX_JSON_DEPTH):
+        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels")
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested more than so many levels; no recursion of its own."""
+    layer = [value]
+    while layer and levels >= 0:
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        levels -= 1
+    return bool(layer)
 
 
 def validation_problems(model: type[pydantic.BaseModel], data: Any) -> list[str]:

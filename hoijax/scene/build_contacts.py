@@ -17,7 +17,7 @@ from hoijax.scene.objects import (
     WHOLE_UNSIGNED,
     ContactEdges,
 )
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 
 MEAN_PARTS = ("left_hand", "right_hand", "left_foot", "right_foot")
 """Published: contact is the mean over vertices for these, the minimum for all others."""
@@ -29,12 +29,13 @@ def contact_edges(
     body: SkinnedBody | None,
     vertices_world: Float[ndarray, "P T V 3"],
     first_grid: ndarray,
-    settings: SolveSettings,
+    settings: SceneSettings,
+    palm_contact: bool = True,
 ) -> ContactEdges:
     """One row per group of PAG edges; see ContactEdges for the two slots of a row."""
     count, frames = settings.contact_points, vertices_world.shape[1]
     rows = [
-        _edge_row(table, np.flatnonzero(table.group == g), assets, body, vertices_world, settings)
+        _edge_row(table, g, assets, body, vertices_world, settings, palm_contact)
         for g in range(table.group_count)
     ]
     padded = pad_to(len(rows), EDGES_STEP)
@@ -50,7 +51,8 @@ def contact_edges(
     return ContactEdges(**{key: jnp.asarray(value) for key, value in columns.items()})
 
 
-def _edge_row(table, edges, assets, body, vertices_world, settings) -> dict:
+def _edge_row(table, g, assets, body, vertices_world, settings, palm_contact) -> dict:
+    edges = np.flatnonzero(table.group == g)
     e = int(edges[0])
     frames, count = vertices_world.shape[1], settings.contact_points
     points = np.zeros((2, frames, count, 3), np.float32)
@@ -74,7 +76,7 @@ def _edge_row(table, edges, assets, body, vertices_world, settings) -> dict:
         names.append(BODY_PARTS[table.mirrored_body_part[e]])
     for name in names:
         slot = 1 if name.startswith("right_") else 0
-        index = _part_points(body, name, settings)
+        index = _part_points(body, name, count, palm_contact)
         points[slot] = vertices_world[table.person[e]][:, index]
         slot_mask[slot] = True
     place = {
@@ -88,10 +90,10 @@ def _edge_row(table, edges, assets, body, vertices_world, settings) -> dict:
     )
 
 
-def _part_points(body: SkinnedBody, part: str, settings: SolveSettings) -> ndarray:
-    if settings.palm_contact:
-        return np.asarray(contact_candidates(body, part, settings.contact_points))
-    return np.asarray(part_vertex_indices(body, part, settings.contact_points, seed=0))
+def _part_points(body: SkinnedBody, part: str, count: int, palm_contact: bool) -> ndarray:
+    if palm_contact:
+        return np.asarray(contact_candidates(body, part, count))
+    return np.asarray(part_vertex_indices(body, part, count, seed=0))
 
 
 def _smaller_to_larger(table: ContactTable, e: int, assets: tuple[Asset, ...]):

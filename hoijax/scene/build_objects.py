@@ -31,7 +31,7 @@ from hoijax.scene.objects import (
     ObservedObjects,
 )
 from hoijax.scene.scene import Scene
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 
 
 def observed_objects(
@@ -100,15 +100,26 @@ def build_scene(
     body_name: str,
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     vertices_world: Float[Array, "P T V 3"],
-    settings: SolveSettings,
+    settings: SceneSettings,
+    *,
+    palm_contact: bool = True,
 ) -> Scene:
-    """Everything the losses read, from observations already aligned by `Ts_world_pointmap`."""
+    """Everything the losses read, from observations already aligned by `Ts_world_pointmap`.
+
+    palm_contact: contact candidates (palm, sole, seat) touch, instead of every vertex of a body part.
+    """
     table = stage_contacts(graph, assets)
     grids, first_grid = stack_grids(assets, settings.grid_resolution)
     constants = object_constants(assets, table, first_grid, settings.seed)
     observed = observed_objects(observations, assets, constants, Ts_world_pointmap, settings.points)
     edges = contact_edges(
-        table, assets, load_body(body_name), np.asarray(vertices_world), first_grid, settings
+        table,
+        assets,
+        load_body(body_name),
+        np.asarray(vertices_world),
+        first_grid,
+        settings,
+        palm_contact,
     )
     cameras = Cameras(
         Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32),

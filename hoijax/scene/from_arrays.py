@@ -30,9 +30,9 @@ from hoijax.scene.objects import (
     ObjectConstants,
     ObservedObjects,
 )
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 
-SETTINGS = SolveSettings(infer_contact=False)
+SETTINGS = SceneSettings(infer_contact=False)
 
 
 def scene_members(

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hoijax.viewer.edit_panel import EditPanel
 from hoijax.viewer.images import FoundBundle
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
 from hoijax.viewer.stage import CandidateStage, ObservedStage, dress_scene
-from hoijax.viewer.why_panel import WhyPanel
+from hoijax.viewer.why_panel import WhyPanel, inset
 
 SIDE_STEP = 1.8  # metres between two candidates that are compared
 
@@ -41,7 +42,9 @@ class Viewer:
 
     @property
     def url(self) -> str:
-        return f"http://{self.server.get_host()}:{self.server.get_port()}"
+        token = self.server.hoijax_guard.token
+        query = f"/?token={token}" if token else ""
+        return f"http://{self.server.get_host()}:{self.server.get_port()}{query}"
 
     def stage_of(self, candidate: int) -> CandidateStage:
         """The nodes of a candidate, made on first use."""
@@ -67,7 +70,8 @@ class Viewer:
         gui = self.server.gui
         gui.configure_theme(control_width="large", show_logo=False)
         gui.main_panel.dock_right()
-        gui.add_markdown(f"**{self.result.prompt}**")
+        # Never markdown: viser's is MDX, which runs what stands in braces.
+        gui.add_html(inset(f"<b>{escape(self.result.prompt)}</b>"))
         tabs = gui.add_tab_group()
         with tabs.add_tab("Play"):
             self._build_play(gui)

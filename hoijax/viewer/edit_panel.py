@@ -48,7 +48,7 @@ class EditPanel:
         self.drag_button = gui.add_button("Drag it in this frame", disabled=off)
         self.clear_button = gui.add_button("Forget key poses", disabled=off)
         self.solve_button = gui.add_button("Solve again", color="green", disabled=off)
-        self.status = gui.add_markdown(
+        self.status = gui.add_html(
             "Needs the bundle that was solved." if off else "From where the candidates stand."
         )
         self.folder_text = gui.add_text("Save to", str(self.viewer.folder) + "-edited")
@@ -83,7 +83,7 @@ class EditPanel:
                 "/drag", scale=0.4, wxyz=quaternion(T[:3, :3]), position=middle
             )
             self.gizmo.on_update(lambda _: self.drag_to(o, t))
-            self.status.content = f"Drag the arrows: key pose of {asset.name} in frame {t}."
+            self.status.content = f"Drag the arrows: key pose of {escape(asset.name)} in frame {t}."
 
     def drag_to(self, o: int, t: int) -> None:
         """Take the gizmo's pose as the key pose of object `o` in frame `t`, and show it."""
@@ -185,5 +185,5 @@ class EditPanel:
                 return None
             finally:
                 self.save_button.disabled = False
-            self.status.content = f"Saved in `{out}`."
+            self.status.content = f"Saved in {escape(str(out))}."
             return out

@@ -4,9 +4,11 @@ import contextlib
 import errno
 import io
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from hoijax.errors import UserError
+from hoijax.viewer.guard import Guard
 
 PORT = 8080
 HOST = "127.0.0.1"
@@ -24,8 +26,13 @@ def require_viser() -> Any:
 
 
 def start_server(host: str, port: int, verbose: bool = False) -> Any:
-    """A viser server on exactly this port (0: any free one). Raises UserError where it is taken."""
+    """A viser server on exactly this port (0: any free one). Raises UserError where it is taken.
+
+    It answers only requests that its `hoijax_guard` lets through.
+    """
     viser = require_viser()
+    if not host.strip():
+        raise UserError("--host is empty, which would serve at every address. Give 127.0.0.1.")
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port}: a port is a number from 0 to 65535.")
     # viser takes the next free port instead; who opens the one that was asked for sees another page.
@@ -45,5 +52,26 @@ def start_server(host: str, port: int, verbose: bool = False) -> Any:
                 f"cannot serve at {host}:{port}: {error.strerror or error}. {remedy}"
             ) from error
         free = probe.getsockname()[1]
-    with contextlib.redirect_stdout(io.StringIO()):  # its banner says what the command says itself
-        return viser.ViserServer(host=host, port=free, label="hoijax", verbose=verbose)
+    guard = Guard.of_host(host)
+    # viser's banner says what the command says itself
+    with contextlib.redirect_stdout(io.StringIO()), _guarded(guard):
+        server = viser.ViserServer(host=host, port=free, label="hoijax", verbose=verbose)
+    server.hoijax_guard = guard
+    return server
+
+
+@contextlib.contextmanager
+def _guarded(guard: Guard) -> Iterator[None]:
+    """Servers started inside ask the guard before viser: viser has no hook of its own."""
+    from websockets.asyncio import server
+
+    serve = server.serve
+
+    def guarded_serve(*arguments: Any, process_request: Any, **options: Any) -> Any:
+        return serve(*arguments, process_request=guard.wrap(process_request), **options)
+
+    server.serve = guarded_serve  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        server.serve = serve

@@ -23,7 +23,7 @@ class WhyPanel:
         self.terms_html = gui.add_html("")
         self.terms_button = gui.add_button("Measure terms by frame", disabled=not viewer.found)
         self.terms_button.on_click(lambda _: self.measure_terms())
-        self.status = gui.add_markdown("")
+        self.status = gui.add_html("")
         gui.add_markdown("**Loss by term and step** (weighted)")
         self.curves_html = gui.add_html("")
         self.draw_curves()
@@ -32,7 +32,7 @@ class WhyPanel:
         """The strips of the candidate and frame in view."""
         viewer = self.viewer
         motion = viewer.motion
-        self.edge_html.content = _inset(
+        self.edge_html.content = inset(
             charts.edge_strip(
                 motion.edge_labels,
                 motion.edge_expected,
@@ -42,7 +42,7 @@ class WhyPanel:
             )
         )
         if self.frame_terms is not None:
-            self.terms_html.content = _inset(
+            self.terms_html.content = inset(
                 charts.term_strip(
                     viewer.result.term_names, self.frame_terms[viewer.candidate], viewer.frame
                 )
@@ -53,7 +53,7 @@ class WhyPanel:
         result = self.viewer.result
         history = result.history[self.viewer.candidate]
         curves = charts.weighted_history(history, final_weights(result))
-        self.curves_html.content = _inset(charts.loss_curves(result.term_names, curves))
+        self.curves_html.content = inset(charts.loss_curves(result.term_names, curves))
 
     def measure_terms(self) -> None:
         """Every term in every frame, under the edits as they are set."""
@@ -67,6 +67,6 @@ class WhyPanel:
             self.status.content = viewer.edit.status.content if resolver is None else ""
 
 
-def _inset(content: str) -> str:
+def inset(content: str) -> str:
     """Off the panel's edge, as viser's own controls are."""
     return f'<div style="padding:0 12px">{content}</div>'

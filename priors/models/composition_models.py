@@ -14,6 +14,7 @@ from hoijax.errors import UserError
 from priors.models.distillation import DEEPFLOYD_IF, DeepFloydGuidance, DistillationSettings
 from priors.models.multiview import MVDREAM_SETTINGS, MVDreamGuidance
 from priors.models.registry import ModelChoices, RegisteredModels
+from priors.models.torch_runtime import TorchSettings
 from priors.protocols import ModelId, Prompt
 
 __all__ = ["GuidanceSum", "model_observers", "model_segmenter", "skeleton_model"]
@@ -31,10 +32,19 @@ class GuidanceSum:
     def __call__(
         self, images: Any, prompts: Sequence[str], cameras: ViewCameras, key: Any, step: int
     ) -> tuple[Any, GuidanceInfo]:
-        """Sum of the gradients by share; see `Guidance`. The same noise key goes to all."""
+        """Sum of the gradients by share, each first scaled to the norm of the first; see `Guidance`.
+
+        One is of pixels at 64 x 64, another of latents with a weight of its own: their sizes say
+        nothing. The same noise key goes to all.
+        """
         found = [part(images, prompts, cameras, key, step) for part in self.parts]
-        gradient = sum(share * g for share, (g, _) in zip(self.shares, found, strict=True))
         infos = [info for _, info in found]
+        norms = [float(np.linalg.norm(np.asarray(g))) for g, _ in found]
+        scales = [
+            share * norms[0] / max(norm, 1e-12)
+            for share, norm in zip(self.shares, norms, strict=True)
+        ]
+        gradient = sum(scale * g for scale, (g, _) in zip(scales, found, strict=True))
         return gradient, GuidanceInfo(
             noise_levels=np.mean([info.noise_levels for info in infos], axis=0),
             gradient_norm=float(np.linalg.norm([info.gradient_norm for info in infos])),
@@ -50,6 +60,7 @@ def model_observers(
     steps: int,
     weights: Mapping[str, str],
     keypoints: str | None = None,
+    runtime: TorchSettings | None = None,
 ) -> tuple[Guidance, Callable, Callable, dict[str, str]]:
     """Guidance, segmenter, skeleton detector, and the names of the models.
 
@@ -59,13 +70,15 @@ def model_observers(
     own = {"deepfloyd", "mvdream"}
     registered = {role: value for role, value in weights.items() if role not in own}
     names = {} if keypoints is None else {"keypoints": keypoints}
-    models = RegisteredModels(ModelChoices(names, registered))
+    runtime = runtime or TorchSettings()
+    models = RegisteredModels(ModelChoices(names, registered, runtime))
     models.check_ready(["detector", "segmenter", "keypoints"])
     guides: list[Any] = []
     if guidance in ("deepfloyd", "both"):
         guide = DeepFloydGuidance(
             _model_id(weights.get("deepfloyd"), DEEPFLOYD_IF),
             DistillationSettings(anneal_steps=steps),
+            runtime,
         )
         guide.prepare(prompts.all)
         guides.append(guide)
@@ -76,7 +89,7 @@ def model_observers(
                 "priors.models.mvdream_checkpoint writes it from the authors' file."
             )
         settings = replace(MVDREAM_SETTINGS, anneal_steps=steps)
-        guides.append(MVDreamGuidance(_model_id(weights["mvdream"], None), settings))
+        guides.append(MVDreamGuidance(_model_id(weights["mvdream"], None), settings, runtime))
     for guide in guides:
         _ = guide.unet, guide.scheduler  # loaded now: missing weights are told before work starts
     both = guides[0] if len(guides) == 1 else GuidanceSum(guides, [1.0] * len(guides))
@@ -119,10 +132,12 @@ def model_segmenter(detector: Any, segmenter: Any, noun: str) -> Callable:
     return segment
 
 
-def skeleton_model(name: str, weights: Mapping[str, str]) -> tuple[Callable, str]:
+def skeleton_model(
+    name: str, weights: Mapping[str, str], runtime: TorchSettings | None = None
+) -> tuple[Callable, str]:
     """A registered keypoint model as a skeleton detector, and its name."""
     given = {role: value for role, value in weights.items() if role == "keypoints"}
-    models = RegisteredModels(ModelChoices({"keypoints": name}, given))
+    models = RegisteredModels(ModelChoices({"keypoints": name}, given, runtime or TorchSettings()))
     models.check_ready(["keypoints"])
     return _skeletons(models.get("keypoints")), models.choices.model_id("keypoints").name
 

@@ -12,7 +12,13 @@ from priors.models.torch_runtime import (
     local_directory,
     require,
 )
-from priors.models.video_models import STAGE, DiffusionVideoModel, Limits, SamplingSettings
+from priors.models.video_models import (
+    STAGE,
+    DiffusionVideoModel,
+    Limits,
+    Published,
+    SamplingSettings,
+)
 from priors.protocols import ModelId
 
 __all__ = ["FRAMEPACK_I2V", "FramePack", "FramePackSettings"]
@@ -26,14 +32,15 @@ IMAGE_ENCODER = ModelId("lllyasviel/flux_redux_bfl")
 class FramePackSettings(SamplingSettings):
     """Sampling as the authors advise: 30 steps, distilled guidance 9."""
 
-    steps: int = 30
-    guidance: float = 9.0
     seconds: float | None = 5.0
     """AnchorHOI's; at 30 frames a second the usual 49 frames would show a second and a half."""
     area: int = 640 * 640
     most_frames: int = 1800
     """One minute; the model works section by section in constant memory."""
     latent_window: int = 9
+    true_guidance: float = 1.0
+    """Classifier-free guidance on top of the distilled one; each step then takes twice as long. The
+    negative prompt counts only where this is above 1, and is not sent otherwise."""
     forward_only: bool = False
     """True for the F1 checkpoints, which never look at later frames."""
     prompt_template: tuple[str, int] | None = None
@@ -49,8 +56,6 @@ class FramePack(DiffusionVideoModel):
     encoders and the autoencoder then come from `base` and the image encoder from `image_encoder`.
     """
 
-    fps = 30.0
-
     def __init__(
         self,
         model_id: ModelId = FRAMEPACK_I2V,
@@ -64,6 +69,13 @@ class FramePack(DiffusionVideoModel):
         self.base, self.image_encoder = base, image_encoder
 
     def _load(self) -> Any:
+        pipeline = self._load_parts()
+        # SigLIP's pooling head reads the weights of its attention from outside of the module, so they
+        # are not there when networks are moved layer by layer. The encoder is small: it stays.
+        pipeline._exclude_from_cpu_offload = ["image_encoder"]
+        return pipeline
+
+    def _load_parts(self) -> Any:
         diffusers, transformers = require("diffusers", "transformers"), require("transformers")
         _, dtype = device_and_dtype(self.runtime)
         pipeline = diffusers.HunyuanVideoFramepackPipeline
@@ -93,6 +105,17 @@ class FramePack(DiffusionVideoModel):
         }
         return load_pretrained(pipeline, self.base, stage=STAGE, dtype=dtype, **parts)
 
+    @property
+    def published(self) -> Published:
+        settings = self.settings
+        assert isinstance(settings, FramePackSettings)
+        return Published(30.0, settings.most_frames, settings.area, guidance=9.0, steps=30)
+
+    @property
+    def prompt_window(self) -> int:
+        standard = inspect.signature(type(self.pipeline).__call__).parameters
+        return self.settings.prompt_tokens or standard["max_sequence_length"].default
+
     def _limits(self) -> Limits:
         settings, pipeline = self.settings, self.pipeline
         assert isinstance(settings, FramePackSettings)
@@ -108,10 +131,12 @@ class FramePack(DiffusionVideoModel):
         assert isinstance(settings, FramePackSettings)
         arguments = {
             "prompt": prompt,
-            "negative_prompt": settings.negative_prompt,
             "latent_window_size": settings.latent_window,
             "sampling_type": "vanilla" if settings.forward_only else "inverted_anti_drifting",
         }
+        if settings.true_guidance > 1:
+            arguments["negative_prompt"] = settings.negative_prompt
+            arguments["true_cfg_scale"] = settings.true_guidance
         if settings.prompt_tokens is not None:
             arguments["max_sequence_length"] = settings.prompt_tokens
         if settings.prompt_template is not None:

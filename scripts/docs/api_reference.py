@@ -18,6 +18,7 @@ SECTIONS = {
         "api.solve",
         "api.observe",
         "api.compose",
+        "api.protocols",
         "experiments.ablation",
         "experiments.sweep",
         "jobs.scenes",
@@ -48,6 +49,7 @@ SECTIONS = {
         "exporters.video",
         "importers.files",
         "importers.motion",
+        "importers.mesh_motions",
     ),
     "Scene, losses, solver": (
         "settings",

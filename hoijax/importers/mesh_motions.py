@@ -1,0 +1,181 @@
+"""People and objects as meshes in time, for evaluation: from result folders and from other programs' files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+
+from hoijax.affordance.graph import BODY_PARTS
+from hoijax.bodies import load_body
+from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bundle.schema import GroundTruth
+from hoijax.errors import UserError
+from hoijax.exporters.clip import Clip, clip_from_result, make_person
+from hoijax.importers.files import import_amass, import_interact, import_omomo
+from hoijax.importers.motion import ImportedMotion
+from hoijax.io.npz import read_npz
+from hoijax.objects.asset import Asset, load_asset
+from hoijax.results.protocols.mesh_motion import MeshMotion
+from hoijax.results.result import Result
+
+HANDS = tuple(BODY_PARTS.index(name) for name in ("left_hand", "right_hand"))
+MESH_KEYS = ("body_vertices", "body_faces", "object_vertices", "object_faces", "fps")
+HEIGHTS = (0.3, 4.0)
+"""Metres that a body may reach from its lowest to its highest vertex; else another unit is meant."""
+
+
+def motions_of_result(result: Result) -> tuple[MeshMotion, ...]:
+    """The winner's person and object pairs: objects of the first person first."""
+    body = load_body(result.body_name)
+    return motions_of_clip(clip_from_result(result, body), body)
+
+
+def motions_of_ground_truth(result: Result, ground_truth: GroundTruth) -> tuple[MeshMotion, ...]:
+    """The same pairs as they truly moved."""
+    body = load_body(result.body_name)
+    people = tuple(
+        make_person(body, *arrays)
+        for arrays in zip(
+            ground_truth.body_rotations,
+            ground_truth.body_translations,
+            ground_truth.body_betas,
+            ground_truth.body_rest_joints,
+            strict=True,
+        )
+    )
+    clip = Clip(result.fps, people, result.assets, ground_truth.Ts_world_object)
+    return motions_of_clip(clip, body)
+
+
+def motions_of_clip(clip: Clip, body: SkinnedBody) -> tuple[MeshMotion, ...]:
+    """Every person with every object of a clip."""
+    parts = np.asarray(body.part_ids)
+    motions = []
+    for person in clip.people:
+        for o, asset in enumerate(clip.assets):
+            poses = clip.Ts_world_object[o]
+            moved = asset.vertices @ poses[:, :3, :3].swapaxes(-1, -2) + poses[:, None, :3, 3]
+            motions.append(
+                MeshMotion(
+                    fps=clip.fps,
+                    body_vertices=person.vertices_world,
+                    body_faces=np.asarray(body.faces),
+                    object_vertices=moved,
+                    object_faces=asset.faces,
+                    body_joints=person.Ts_world_joint[..., :3, 3],
+                    hand_vertices=np.flatnonzero(np.isin(parts, HANDS)),
+                    body_parts=parts,
+                )
+            )
+    return tuple(motions)
+
+
+def read_mesh_motions(
+    path: str | Path, objects: Sequence[str | Path] = (), body: str = "anny"
+) -> tuple[MeshMotion, ...]:
+    """Pairs of an npz of vertices, or of AMASS, OMOMO or InterAct motion (docs/metrics.md lists the keys).
+
+    objects: mesh files of a motion's objects, in its order. body: the body that a motion moves; its own
+    SMPL-X file for exact numbers, else a body of ours stood on the ground where the file leaves that
+    open. Raises UserError for what is missing, of another unit, or not a motion.
+    """
+    path = Path(path)
+    if path.is_dir():
+        human = path / "human.npz"
+        if not human.is_file():
+            raise UserError(f"'{path}' is no result folder and has no human.npz (InterAct).")
+        rest = sorted(p for p in path.glob("*.npz") if p != human)
+        return _moved_bodies(import_interact(human, rest), objects, body)
+    keys = _keys(path)
+    if {"body_vertices", "object_vertices"} <= keys.keys():
+        return (_mesh_pair(path, keys),)
+    if {"pose_body", "obj_rot"} <= keys.keys():
+        return _moved_bodies(import_omomo(path), objects, body)
+    if "poses" in keys:
+        return _moved_bodies(import_amass(path), objects, body)
+    raise UserError(
+        f"{path}: no motion that can be evaluated. Give a result folder, an npz with {', '.join(MESH_KEYS)}, "
+        "or AMASS, OMOMO or InterAct motion with objects."
+    )
+
+
+def _keys(path: Path) -> dict[str, ndarray]:
+    try:
+        arrays, problems = read_npz(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if "" in problems:
+        raise UserError(problems[""])
+    return arrays
+
+
+def _moved_bodies(
+    motion: ImportedMotion, objects: Sequence[str | Path], body: str
+) -> tuple[MeshMotion, ...]:
+    if not motion.object_names:
+        raise UserError(
+            f"{motion.source}: moves no object; human-object protocols need one. Add "
+            "object_names, object_rotations and object_translations (docs/exports.md)."
+        )
+    if len(objects) != len(motion.object_names):
+        raise UserError(
+            f"{motion.source} moves {', '.join(motion.object_names)}: give the mesh of each with "
+            f"--objects, in this order; {len(objects)} were given."
+        )
+    assets: list[Asset] = [load_asset(mesh) for mesh in objects]
+    model = load_body(body)
+    at_rest = motion.rest_pelvis is not None or model.name.startswith("smpl")
+    return motions_of_clip(motion.clip(model, assets, on_ground=not at_rest), model)
+
+
+def _mesh_pair(path: Path, arrays: dict[str, ndarray]) -> MeshMotion:
+    missing = [key for key in MESH_KEYS if key not in arrays]
+    if missing:
+        raise UserError(
+            f"{path}: it has no {', '.join(missing)}; {', '.join(MESH_KEYS)} are needed."
+        )
+    rate = arrays["fps"].reshape(-1)
+    if rate.size != 1 or not 0 < float(rate[0]) < 1e4:
+        raise UserError(f"{path}: fps must be one positive number, found {arrays['fps']}")
+    points = {key: _points(path, key, arrays[key]) for key in ("body_vertices", "object_vertices")}
+    frames = {len(p) for p in points.values()}
+    if "joints" in arrays:
+        points["body_joints"] = _points(path, "joints", arrays["joints"])
+        frames.add(len(points["body_joints"]))
+        if points["body_joints"].shape[1] < 22:
+            raise UserError(f"{path}: joints must be 22 or more in SMPL's order")
+    if len(frames) != 1:
+        raise UserError(f"{path}: arrays of different numbers of frames: {sorted(frames)}")
+    low, high = HEIGHTS
+    height = float(np.median(np.ptp(points["body_vertices"], axis=1).max(axis=-1)))
+    if not low < height < high:
+        raise UserError(
+            f"{path}: the body measures {height:g}; vertices must be in metres (y up). Scale the file."
+        )
+    faces = {
+        f"{what}_faces": _indices(path, arrays[f"{what}_faces"], points[f"{what}_vertices"], 3)
+        for what in ("body", "object")
+    }
+    hands = arrays.get("hand_vertices")
+    return MeshMotion(
+        fps=float(rate[0]),
+        hand_vertices=None if hands is None else _indices(path, hands, points["body_vertices"]),
+        **points,
+        **faces,
+    )
+
+
+def _points(path: Path, key: str, array: ndarray) -> ndarray:
+    good = array.ndim == 3 and array.shape[-1] == 3 and array.size
+    if not good or not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+        raise UserError(f"{path}: {key} must be finite numbers (T, N, 3), found {array.shape}")
+    return array.astype(np.float64)
+
+
+def _indices(path: Path, array: ndarray, vertices: ndarray, columns: int = 0) -> ndarray:
+    good = array.ndim == (2 if columns else 1) and (not columns or array.shape[-1] == columns)
+    good = good and np.issubdtype(array.dtype, np.integer) and array.size
+    if not good or array.min() < 0 or array.max() >= vertices.shape[1]:
+        raise UserError(f"{path}: faces and hand_vertices must be indices of its vertices.")
+    return array.astype(np.int64)

@@ -1,0 +1,1 @@
+"""The field's evaluation protocols, each with the source of its definition; `registry` lists them."""

@@ -1,0 +1,143 @@
+"""Motions of files and folders, measured by protocols from the command line."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from small_scene import run
+from test_protocols import held  # noqa: F401 (a fixture)
+
+from hoijax.api.protocols import evaluate_protocols
+from hoijax.errors import UserError
+from hoijax.importers.mesh_motions import read_mesh_motions
+
+
+def arrays_of(motion) -> dict[str, np.ndarray]:
+    return {
+        "body_vertices": motion.body_vertices,
+        "body_faces": motion.body_faces,
+        "object_vertices": motion.object_vertices,
+        "object_faces": motion.object_faces,
+        "fps": np.float64(motion.fps),
+        "joints": motion.body_joints,
+        "hand_vertices": motion.hand_vertices,
+    }
+
+
+@pytest.fixture
+def arrays(held):  # noqa: F811
+    return arrays_of(held)
+
+
+@pytest.fixture
+def folders(arrays, tmp_path):
+    """Two predictions and two truths of which one is shared; `a` has its object 5 cm too far along x."""
+    for name in ("predicted", "true"):
+        (tmp_path / name).mkdir()
+    moved = arrays | {"object_vertices": arrays["object_vertices"] + [0.05, 0, 0]}
+    np.savez(tmp_path / "predicted" / "a.npz", **moved)
+    np.savez(tmp_path / "true" / "a.npz", **arrays)
+    np.savez(tmp_path / "true" / "b.npz", **arrays)
+    (tmp_path / "predicted" / "c.npz").write_bytes(b"no zip")
+    return tmp_path / "predicted", tmp_path / "true"
+
+
+def test_a_pair_of_mesh_sequences(folders):
+    predicted, true = folders
+    scores = evaluate_protocols(predicted / "a.npz", "chois,v2d", truth=true / "a.npz")
+    values = scores.clips["a.npz"]
+    assert values["chois/object_translation_mm"] == pytest.approx(50)
+    assert values["chois/hand_penetration_cm"] == pytest.approx(4)  # 8 cm in one hand of two
+    assert values["v2d/cd_h_sum_cm"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_folder_is_one_call_and_what_is_missing_is_listed(folders):
+    scores = evaluate_protocols(folders[0], "hoi-page", truth=folders[1])
+    assert list(scores.clips) == ["a"]
+    assert scores.missing["b"] == "the ground truth has it, the results do not"
+    assert "c.npz" in scores.missing["c"]
+    assert scores.mean == scores.clips["a"]
+
+
+def test_the_command_prints_a_table_csv_latex_and_json(folders):
+    arguments = ("evaluate", folders[0], "--protocol", "rhobin,repho", "--truth", folders[1])
+    table, latex, rows = (
+        run(*arguments, *more) for more in ((), ("--format", "latex"), ("--format", "csv"))
+    )
+    assert table.code == 0, table.err
+    assert "rhobin/object_rotation_deg" in table.out
+    assert "not measured: b:" in table.err
+    assert r"rhobin/object\_rotation\_deg & 0" in latex.out
+    assert latex.out.startswith(r"\begin{tabular}{lr}")
+    columns, *body = list(csv.reader(io.StringIO(rows.out)))
+    assert columns == ["metric", "a"]
+    assert dict(body)["rhobin/object_translation_root_aligned_mm"] == "50"
+    content = json.loads(run(*arguments, "--json").out)
+    assert content["clips"]["a"] == content["mean"]
+    assert set(content["missing"]) == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"fps": None}, "it has no fps"),
+        ({"fps": np.float64(0)}, "one positive number"),
+        ({"body_vertices": None}, "no motion that can be evaluated"),
+        ({"object_faces": np.array([[0, 1, 8]])}, "indices of its vertices"),
+        ({"joints": np.zeros((6, 17, 3))}, "22 or more"),
+        ({"joints": np.zeros((5, 24, 3))}, "different numbers of frames"),
+        ({"object_vertices": np.full((6, 8, 3), np.nan)}, "finite numbers"),
+        ({"body_vertices": "millimeters"}, "must be in metres"),
+    ],
+)
+def test_bad_files_are_refused_with_one_sentence(arrays, tmp_path, change, says):
+    if isinstance(change.get("body_vertices"), str):
+        change = {"body_vertices": arrays["body_vertices"] * 1000}
+    content = {k: v for k, v in (arrays | change).items() if v is not None}
+    np.savez(tmp_path / "bad.npz", **content)
+    with pytest.raises(UserError, match=says):
+        read_mesh_motions(tmp_path / "bad.npz")
+
+
+def test_a_motion_without_its_meshes_says_which_are_needed(tmp_path):
+    frames = {"poses": np.zeros((4, 156)), "trans": np.zeros((4, 3)), "mocap_framerate": 30.0}
+    np.savez(tmp_path / "body.npz", **frames)
+    with pytest.raises(UserError, match="moves no object"):
+        read_mesh_motions(tmp_path / "body.npz")
+    motion = {"object_names": np.array(["box"]), "object_translations": np.zeros((1, 4, 3))}
+    motion["object_rotations"] = np.tile(np.eye(3), (1, 4, 1, 1))
+    np.savez(tmp_path / "both.npz", **frames, **motion)
+    with pytest.raises(UserError, match="--objects"):
+        read_mesh_motions(tmp_path / "both.npz")
+
+
+def test_an_amass_motion_with_its_object(tmp_path):
+    """Arms spread on the ground, a box 2 m ahead: nothing touches, nothing slides."""
+    np.savez(
+        tmp_path / "a.npz",
+        poses=np.zeros((4, 156)),
+        trans=np.zeros((4, 3)),
+        mocap_framerate=30.0,
+        up_axis=np.array("y"),
+        object_names=np.array(["box"]),
+        object_translations=np.tile([0.0, 0.0, 2.0], (1, 4, 1)),
+        object_rotations=np.tile(np.eye(3), (1, 4, 1, 1)),
+    )
+    scores = evaluate_protocols(tmp_path / "a.npz", "chois,hoi-page", objects=["box"])
+    values = scores.clips["a.npz"]
+    assert values["hoi-page/noncollision"] == 1
+    assert values["chois/contact_share@5cm"] == values["chois/foot_sliding_mm@8cm_4cm"] == 0
+
+
+def test_options_of_protocols_need_protocols_and_paths_must_exist(folders, tmp_path):
+    ran = run("evaluate", folders[0], "--format", "csv")
+    assert ran.code == 2
+    assert "need --protocol" in ran.err
+    ran = run("evaluate", tmp_path / "none", "--protocol", "all")
+    assert ran.code == 2
+    assert "does not exist" in ran.err
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="nothing to measure"):
+        evaluate_protocols(tmp_path / "empty")
