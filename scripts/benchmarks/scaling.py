@@ -135,7 +135,7 @@ def _more_objects(scene: Scene, starts: Unknowns, count: int) -> tuple[Scene, Un
 def measure(axis: str, size: int, turns: int) -> dict[str, Any]:
     """Row of one size."""
     scene, starts = problem_of(axis, size)
-    count = starts.translation.shape[0]
+    count = starts.object_translation.shape[0]
     states = np.ones((count, len(scene.edges.target), scene.frame_count), np.float32)
     neighbors, weights = first_neighbors(scene, states), default_weights(DEFAULT_TERMS)
     inputs = SolverInputs(object_problem(DEFAULT_TERMS), scene, starts, neighbors, weights)
