@@ -17,6 +17,7 @@ from hoijax.losses.curvature import Curvature, curvature_of
 from hoijax.losses.fit import object_points, part_points
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, reduce_term
+from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.posed import pose_objects
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.banded import solve_banded
