@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | observe | solve | compose | evaluate | export | view | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
 
 import sys
 import warnings
@@ -8,6 +8,7 @@ import tyro
 
 from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
+from hoijax.cli.physics import Physics
 from hoijax.cli.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.cli.solving import Generate, Observe, Solve
 from hoijax.errors import UserError
@@ -20,6 +21,7 @@ COMMANDS = {
     "solve": Solve,
     "compose": Compose,
     "evaluate": Evaluate,
+    "physics": Physics,
     "export": Export,
     "view": View,
     "ablate": Ablate,
@@ -32,6 +34,7 @@ Command = (
     | Annotated[Solve, tyro.conf.subcommand("solve")]
     | Annotated[Compose, tyro.conf.subcommand("compose")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Physics, tyro.conf.subcommand("physics")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[View, tyro.conf.subcommand("view")]
     | Annotated[Ablate, tyro.conf.subcommand("ablate")]
