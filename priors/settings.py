@@ -46,11 +46,11 @@ class LanguageSettings:
     """HOI-PAGE's."""
     tries: int = 3
     """Answers asked for until one is valid; problems are fed back from the second on."""
-    max_tokens: int = 4096
+    max_tokens: int = 16384
     """Longest answer; reasoning models think within it."""
-    structured: Literal["schema", "json", "none"] = "schema"
-    """How the endpoint is told the form: its JSON schema, only "a JSON object", or in the prompt.
-    Falls back by itself where an endpoint refuses."""
+    structured: Literal["schema", "plain schema", "json", "none"] = "schema"
+    """How the endpoint is told the form: its JSON schema, that in the keywords all providers know,
+    only "a JSON object", or in the prompt. Falls back by itself where an endpoint refuses."""
 
 
 @dataclass(frozen=True)

@@ -346,7 +346,7 @@ def test_guidances_add_up_and_one_broken_part_is_told():
     gradient, info = GuidanceSum([part(1.0), part(2.0)], [1.0, 0.5])(
         images, [], ring_cameras(ORBIT, 4, (2, 2)), None, 0
     )
-    np.testing.assert_allclose(gradient, 2.0)
+    np.testing.assert_allclose(gradient, 1.5)  # shares of one size, whatever each one's unit
     assert info.finite
     _, info = GuidanceSum([part(1.0), part(2.0, False)], [1.0, 1.0])(
         images, [], ring_cameras(ORBIT, 4, (2, 2)), None, 0

@@ -20,12 +20,14 @@ from priors.models.distillation import (
     DeepFloydGuidance,
     DiffusionGuidance,
     DistillationSettings,
+    srgb_from_linear,
     view_prompt,
 )
 from priors.models.jax_bridge import to_the_kind_of, to_torch
 from priors.models.multiview import MVDreamGuidance, camera_conditions
 from priors.models.mvdream_checkpoint import convert_mvdream
 from priors.models.text_embeddings import EmbeddingCache
+from priors.models.torch_runtime import TorchSettings
 from priors.protocols import ModelId
 
 pytestmark = pytest.mark.skipif(
@@ -132,7 +134,8 @@ def test_gradient_through_jax_is_pytorchs_own(guidance, rng):
     (ours,) = pull(gradient)
 
     unknown = torch.tensor(theta, requires_grad=True)
-    drawn = torch.sigmoid(torch.tensor(matrix) @ unknown).reshape(shape).permute(0, 3, 1, 2)
+    linear = torch.sigmoid(torch.tensor(matrix) @ unknown).reshape(shape).permute(0, 3, 1, 2)
+    drawn = torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     small = (
         torch.nn.functional.interpolate(drawn, (16, 16), mode="bilinear", antialias=True) * 2 - 1
     )
@@ -193,15 +196,18 @@ class KnowsTheTarget(DiffusionGuidance):
 def test_descent_along_the_gradient_reaches_what_the_model_knows(deepfloyd, rng):
     import torch
 
-    target = rng.random((2, 3, 8, 8)).astype(np.float32)
+    target = rng.uniform(0.5, 1.0, (2, 3, 8, 8)).astype(np.float32)  # sRGB, as models know images
     model = KnowsTheTarget(deepfloyd, torch.tensor(target), weight="clean", guidance=1.0)
-    image = jnp.asarray(rng.random((2, 8, 8, 3)), jnp.float32)
+    image = jnp.asarray(rng.uniform(0.3, 1.0, (2, 8, 8, 3)), jnp.float32)  # linear
     gradient, _ = ask(model, image)
-    # sigma / alpha (eps_hat - eps) is image - target, whatever the noise.
-    np.testing.assert_allclose(gradient, image - target.transpose(0, 2, 3, 1), atol=1e-4)
-    for step in range(40):
-        image = image - 0.2 * ask(model, image, key=step, step=step)[0]
-    np.testing.assert_allclose(image, target.transpose(0, 2, 3, 1), atol=1e-3)
+    # sigma / alpha (eps_hat - eps) is encoded image - target, whatever the noise.
+    encoded, slope = 1.055 * image ** (1 / 2.4) - 0.055, 1.055 / 2.4 * image ** (1 / 2.4 - 1)
+    expected = slope * (encoded - target.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(gradient, expected, atol=1e-4)
+    for step in range(100):
+        image = image - 0.5 * ask(model, image, key=step, step=step)[0]
+    encoded = 1.055 * image ** (1 / 2.4) - 0.055
+    np.testing.assert_allclose(encoded, target.transpose(0, 2, 3, 1), atol=1e-3)
     assert ask(model, image)[1].noise_levels.std() == 0  # two of a group: one level
 
 
@@ -244,6 +250,51 @@ def test_counts_that_disagree_are_refused(guidance, images):
         ask(guidance, images, prompts=["a person"])
     with pytest.raises(UserError, match="0 images"):
         ask(guidance, images[:0], prompts=[], eyes=["front"])
+
+
+def test_renders_are_encoded_as_models_know_images():
+    import torch
+
+    linear = torch.tensor([0.0, 0.0031308, 0.21404114, 1.0], requires_grad=True)
+    encoded = srgb_from_linear(linear)
+    np.testing.assert_allclose(encoded.detach(), [0.0, 0.04045, 0.5, 1.0], atol=1e-5)
+    (slope,) = torch.autograd.grad(encoded.sum(), linear)
+    assert slope[0] == pytest.approx(12.92)  # a black pixel can become brighter
+    assert slope.isfinite().all()
+
+
+def test_parts_have_the_precision_they_need(deepfloyd, mvdream, monkeypatch):
+    """On a GPU with bfloat16: guidance magnifies rounding, and the gradient passes the autoencoder."""
+    import torch
+
+    from priors.models import distillation
+
+    def on_a_gpu(settings):
+        dtype = torch.bfloat16 if settings.dtype == "auto" else getattr(torch, settings.dtype)
+        return torch.device("cpu"), dtype
+
+    monkeypatch.setattr(distillation, "device_and_dtype", on_a_gpu)
+    assert DeepFloydGuidance(deepfloyd).unet.dtype == torch.float16
+    model = MVDreamGuidance(mvdream)
+    assert (model.unet.dtype, model.vae.dtype) == (torch.float16, torch.float32)
+    asked = DeepFloydGuidance(deepfloyd, runtime=TorchSettings(dtype="bfloat16"))
+    assert asked.unet.dtype == torch.bfloat16
+
+
+def test_float16_rounds_guidance_less_than_bfloat16(deepfloyd, rng):
+    """Error of guided noise (guidance 20), by the precision of the UNet."""
+    import torch
+
+    clean = torch.tensor(rng.standard_normal((2, 3, 16, 16)).astype(np.float32))
+    times, views = torch.tensor([300, 600]), cameras(EYES["front"], EYES["back"])
+    guided = {}
+    for dtype in ("float32", "float16", "bfloat16"):
+        model = DeepFloydGuidance(deepfloyd, runtime=TorchSettings("cpu", dtype))
+        with torch.no_grad():
+            without, with_text = model._predict(clean, times, ["a person"] * 2, views).float()
+        guided[dtype] = without + 20 * (with_text - without)
+    error = {d: float((guided[d] - guided["float32"]).std()) for d in ("float16", "bfloat16")}
+    assert 3 * error["float16"] < error["bfloat16"]
 
 
 # --- text and views
@@ -427,7 +478,7 @@ def test_the_gradient_passes_the_autoencoder(mvdream, rng):
 
     guidance = MVDreamGuidance(mvdream)
     guidance.settings = dataclasses.replace(guidance.settings, weight="uniform")
-    images = rng.random((4, 16, 16, 3)).astype(np.float32)
+    images = rng.uniform(0.2, 1.0, (4, 16, 16, 3)).astype(np.float32)
     wanted = rng.standard_normal((4, 4, 8, 8)).astype(np.float32)
     guidance._gradient = lambda *_: torch.tensor(wanted)
     gradient, _ = ask(guidance, images, prompts=["a person"] * 4, eyes=tuple(EYES))
@@ -435,7 +486,8 @@ def test_the_gradient_passes_the_autoencoder(mvdream, rng):
 
     def value(at):
         with torch.no_grad():
-            latents = guidance._represent(torch.tensor(at).permute(0, 3, 1, 2))
+            encoded = srgb_from_linear(torch.tensor(at).permute(0, 3, 1, 2))
+            latents = guidance._represent(encoded)
         return float((latents.double() * torch.tensor(wanted)).sum())
 
     step = 1e-2

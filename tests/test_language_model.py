@@ -6,7 +6,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
@@ -209,14 +209,84 @@ def test_a_dead_server_and_a_missing_key_are_named(monkeypatch):
 @needs_openai
 def test_an_endpoint_without_schemas_is_asked_for_json_and_then_in_words(serve):
     refusal = (400, b'{"error": {"message": "response_format json_schema is unknown"}}', "plain")
-    server = serve(refusal, refusal, completion("<think>{hm}</think> ```json\n" + json.dumps(GOOD)))
+    answer = completion("<think>{hm}</think> ```json\n" + json.dumps(GOOD))
+    server = serve(refusal, refusal, refusal, answer)
     language = prior(server)
     assert language.ask(ASK, Color) == Color(**GOOD)
     forms = [request.get("response_format", {}).get("type") for request in server.requests]
-    assert forms == ["json_schema", "json_object", None]
-    assert '"color"' in server.requests[2]["messages"][-1]["content"]
+    assert forms == ["json_schema", "json_schema", "json_object", None]
+    (asked,) = server.requests[3]["messages"]  # one user message: some models refuse two in a row
+    assert asked["content"].startswith(ASK[0]["content"])
+    assert '"color"' in asked["content"]
     language.ask([{"role": "user", "content": "again?"}], Color)
-    assert "response_format" not in server.requests[3], "what was refused is asked for again"
+    assert "response_format" not in server.requests[4], "what was refused is asked for again"
+
+
+def refusal(message: str) -> tuple:
+    return 400, json.dumps({"error": {"message": message}}).encode(), "plain"
+
+
+@needs_openai
+def test_reasoning_models_refuse_parameters_one_at_a_time(serve):
+    """The words of a hosted reasoning model; what it refused is not sent to it again."""
+    server = serve(
+        refusal(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. "
+            "Use 'max_completion_tokens' instead."
+        ),
+        refusal("Unsupported value: 'temperature' does not support 0.6 with this model."),
+        completion(GOOD),
+    )
+    language = prior(server)
+    assert language.ask(ASK, Color) == Color(**GOOD)
+    language.ask([{"role": "user", "content": "again?"}], Color)
+    assert len(server.requests) == 4
+    for request in server.requests[2:]:
+        assert request["max_completion_tokens"] >= 16384
+        assert not {"max_tokens", "temperature"} & set(request)
+        assert "json_schema" in request["response_format"]
+    too_large = refusal(
+        "'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context "
+        "length is 8192 tokens."
+    )
+    server = serve(too_large, too_large, completion(GOOD))  # vLLM
+    assert prior(server).ask(ASK, Color) == Color(**GOOD)
+    assert not {"max_tokens", "max_completion_tokens"} & set(server.requests[2])
+
+
+@needs_openai
+def test_an_answer_that_ran_out_of_tokens_is_said_to_be_one(serve):
+    server = serve(completion("", finish="length"))
+    with pytest.raises(UserError, match="16384 tokens before the answer ended"):
+        prior(server).ask(ASK, Color)
+    assert len(server.requests) == 1
+
+
+class Bounded(BaseModel):
+    """A form with the keywords that some providers refuse."""
+
+    const: Literal["one"]  # a property may be called like a keyword
+    words: list[Annotated[str, Field(pattern="^[a-z]+$")]] = Field(min_length=1, max_length=3)
+    share: float = Field(ge=0, le=1)
+
+
+@needs_openai
+def test_a_schema_is_sent_in_fewer_keywords_where_some_are_refused(serve):
+    good = {"const": "one", "words": ["a"], "share": 0.5}
+    refused = refusal("Invalid schema for response_format 'Bounded': 'minLength' is not permitted.")
+    server = serve(refused, completion({**good, "share": 7}), completion(good))
+    assert prior(server).ask(ASK, Bounded) == Bounded(**good)
+    first, second = (r["response_format"]["json_schema"]["schema"] for r in server.requests[:2])
+    assert first["properties"]["words"]["minItems"] == 1
+    assert second["properties"] == {
+        "const": {"enum": ["one"], "type": "string"},
+        "words": {"type": "array", "items": {"type": "string"}},
+        "share": {"type": "number"},
+    }
+    assert second["required"] == ["const", "words", "share"]
+    assert second["additionalProperties"] is False
+    # What the schema no longer says is said when the answer breaks it.
+    assert "share" in server.requests[2]["messages"][-1]["content"]
 
 
 def test_user_and_password_of_an_address_are_never_shown():
@@ -455,6 +525,23 @@ def smollm2():
     parameters.cpuparams.n_threads = 2
     parameters.warmup = False
     return xllamacpp.Server(parameters)
+
+
+def test_qwen3_is_asked_not_to_think(tiny_llama):
+    """The end of Qwen3's published template; thoughts would break the grammar of the answer."""
+    from priors.models.local_language_model import TransformersChat
+
+    chat = TransformersChat(ModelId(str(tiny_llama)))
+    chat.tokenizer.chat_template = (
+        "{%- for message in messages %}"
+        "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}"
+        "{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}"
+        "{%- if enable_thinking is defined and enable_thinking is false %}"
+        "{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
+    )
+    text = chat.tokenizer.decode(chat._prompt(ASK)[0])
+    assert text.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
 
 def test_pictures_and_long_questions_are_refused_by_a_text_model(tiny_llama):

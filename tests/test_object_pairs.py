@@ -36,16 +36,15 @@ def row() -> PosedScene:
     place = 0.5 * radius * np.arange(COUNT)[:, None, None] * np.array([1.0, 0.0, 0.0])
     place = place + 0.05 * radius * rng.normal(size=(COUNT, frames, 3))
     scene = replace(scene, objects=objects, grids=grids)
-    return pose_objects(
+    return jax.jit(pose_objects)(
         scene, axis_angle_to_matrix(spins), jnp.asarray(place, jnp.float32), made.neighbors
     )
 
 
-@pytest.mark.slow
 def test_each_looks_at_those_that_come_nearest(row, monkeypatch):
-    found, mask = penetration.object_penetration(row)
+    found, mask = jax.jit(penetration.object_penetration)(row)
     monkeypatch.setattr(penetration, "NEAREST_OBJECTS", COUNT)
-    every, _ = penetration.object_penetration(row)
+    every, _ = jax.jit(lambda row: penetration.object_penetration(row))(row)  # traced anew
     others = np.asarray(row.object_translations)
     apart = np.linalg.norm(others[:, None] - others[None], axis=-1)
     radii = np.linalg.norm(np.asarray(row.scene.objects.samples), axis=-1).max(axis=-1)

@@ -254,7 +254,7 @@ def test_all_that_models_lack_is_said_before_the_first_works(monkeypatch, tmp_pa
     assert "sam2" not in ran.err
     clip = tmp_path / "clip.mp4"
     encode_video(Video(tiny.answers().frames, 8.0), clip)
-    ran = run(*command, "--language", "rules", "--video", clip)
+    ran = run(*command, "--language", "rules", "--video", clip, "--geometry", "depth-pro")
     assert "nothing was computed: 3 problems" in ran.err, ran.err
     assert "flux" not in ran.err
     assert not (tmp_path / "b").exists()

@@ -11,8 +11,10 @@ from priors.language.script import script_from_text
 from priors.models.packaged import mask_box
 from priors.observe.part_voting import (
     PICTURE,
+    View,
     face_neighbors,
     face_parts_from_votes,
+    part_masks,
     render_views,
     vote_parts,
     with_parts,
@@ -168,6 +170,32 @@ def test_a_mask_of_the_whole_object_is_no_part():
         vote_parts(without_parts(asset), asset.part_names, whole, whole, size=96)
     one = vote_parts(without_parts(asset), ("everything",), whole, whole, size=96)
     assert (one.face_parts == 0).all()
+
+
+def test_a_whole_object_box_does_not_swallow_a_parts_pieces():
+    """Detectors answer with two legs and the whole chair: the union would be the chair."""
+    faces = np.zeros((20, 20), int)
+    boxes = {(0, 0, 20, 20): 0.9, (0, 12, 5, 20): 0.5, (15, 12, 20, 20): 0.4}
+
+    class Finder:
+        model_id = ModelId("fake")
+
+        def detect(self, image, phrases):
+            found = [Detection(0, np.array(box, float), score) for box, score in boxes.items()]
+            return [*found, Detection(1, np.array([0.0, 0, 20, 20]), 0.8)]
+
+        def track(self, frames, prompts):
+            masks = np.zeros((len(prompts), 1, 20, 20), bool)
+            for mask, prompt in zip(masks, prompts, strict=True):
+                left, top, right, bottom = prompt.box.astype(int)
+                mask[0, top:bottom, left:right] = True
+            return Tracks(masks, np.ones((len(prompts), 1), np.float32))
+
+    view = View(np.zeros((20, 20, 3), np.uint8), faces)
+    masks, scores = part_masks(view, ["legs", "body"], Finder(), Finder())
+    assert masks[0].sum() == 2 * 5 * 8
+    assert scores[0] == pytest.approx(0.5)
+    assert masks[1].all()  # the body of a suitcase may be as large: nothing else was found of it
 
 
 def test_part_names_are_checked():

@@ -26,6 +26,7 @@ from priors.models.detection import (
     best_of,
     box_overlap,
     clean_phrases,
+    scored_span,
 )
 from priors.models.human_recovery import (
     COCO_FROM_OPENPOSE,
@@ -251,10 +252,48 @@ def test_grounding_dino_reads_as_the_library_does(dino, frames):
 def test_grounding_dino_tells_phrases_apart(dino):
     phrases = ["a red box", "person 1", "x"]
     ids, spans = dino._tokens(phrases)
-    for phrase, span in zip(phrases, spans, strict=True):
+    for noun, span in zip(["box", "person", "x"], spans, strict=True):
         spelled = dino._tokenizer.decode(ids[0][np.flatnonzero(span)])
-        assert spelled.replace(" ", "") == phrase.replace(" ", "")
+        assert spelled.replace(" ", "") == noun
     assert not (spans[0] & spans[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("phrase", "noun"),
+    [
+        ("the lid part of the box", "lid"),
+        ("the front legs part of the folding chair", "front legs"),
+        ("a wooden broom with a long red handle and stiff bristles", "broom"),
+        ("a bicycle, seen from the side", "bicycle"),
+        ("person", "person"),
+        ("person 2", "person"),
+        ("with", "with"),
+    ],
+)
+def test_boxes_are_scored_by_the_noun_that_is_looked_for(phrase, noun):
+    first, last = scored_span(phrase)
+    assert phrase[first:last] == noun
+
+
+def test_a_part_is_not_scored_by_the_name_of_its_object(dino, frames):
+    """Every token has a score of its own: "box" likes the whole object, "lid" its upper half."""
+    ids, _ = dino._tokens(["the lid part of the box"])
+    letters = dino._tokenizer.convert_ids_to_tokens(ids[0])
+    lid, box = letters.index("##i"), letters.index("##x")
+    logits = torch.full((1, 2, dino._network.config.max_text_len), -9.0)
+    logits[0, 0, box], logits[0, 1, lid] = 3.0, 1.0
+    boxes = torch.tensor([[[0.5, 0.5, 0.8, 0.8], [0.5, 0.3, 0.8, 0.4]]])
+
+    class Network:
+        device, dtype, config = torch.device("cpu"), torch.float32, dino._network.config
+
+        def __call__(self, **inputs):
+            return types.SimpleNamespace(logits=logits, pred_boxes=boxes)
+
+    model = GroundingDino(dino.model_id, DetectorSettings(sides=(64, 120)))
+    model.__dict__.update(_network=Network(), _tokenizer=dino._tokenizer)
+    (found,) = model.detect(frames[0], ["the lid part of the box"])
+    assert found.box[3] == pytest.approx(0.5 * SIZE[0])
 
 
 def test_grounding_dino_answers_in_pixels(dino, frames):
@@ -301,7 +340,7 @@ def test_vlm_boxes_become_pixels(coordinates):
 
     def ask(prompt, pictures, schema):
         asked.append((prompt, pictures[0].shape, schema))
-        unit = (1000, 1000) if coordinates == "thousandths" else (512, 300)
+        unit = (1000, 1000) if coordinates == "thousandths" else (504, 308)
         rows = [
             (2, 0.25, 0.5, 0.5, 1.0),
             (1, 0.0, 0.0, 0.1, 0.1),
@@ -320,10 +359,35 @@ def test_vlm_boxes_become_pixels(coordinates):
     np.testing.assert_allclose(found[0].box, [256, 300, 512, 600])
     assert found[0].score > found[1].score
     prompt, shape, schema = asked[0]
-    assert shape == (300, 512, 3)
+    assert shape == ((300, 512, 3) if coordinates == "thousandths" else (308, 504, 3))
     assert schema is FoundBoxes
     assert "1. a broom\n2. a person" in prompt
-    assert ("512 wide" in prompt) == (coordinates == "pixels")
+    assert ("504 wide" in prompt) == (coordinates == "pixels")
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", True),
+        ("qwen2.5vl:7b", True),
+        ("Qwen/Qwen2-VL-7B-Instruct", False),
+        ("Qwen/Qwen3-VL-8B-Instruct", False),
+        ("gemini-2.5-pro", False),
+    ],
+)
+def test_a_vlm_counts_as_it_was_trained(name, pixels):
+    """Qwen2.5-VL counts pixels of a picture whose sides it makes multiples of 28."""
+    shown = []
+
+    def ask(prompt, pictures, schema):
+        shown.append(pictures[0].shape)
+        assert ("pixels of the picture" in prompt) == pixels
+        return FoundBoxes(boxes=[])
+
+    VlmDetector(ask, ModelId(name)).detect(np.zeros((300, 401, 3), np.uint8), ["a"])
+    assert shown == [(308, 392, 3) if pixels else (300, 401, 3)]
+    forced = VlmDetector(ask, ModelId(name), VlmSettings("pixels"))
+    assert forced.counts_pixels
 
 
 def test_vlm_answers_are_clipped_and_checked():

@@ -4,6 +4,7 @@ Each function builds one checkpoint under a folder and returns its path. Seeds a
 checkpoint is the same in every session.
 """
 
+import json
 import string
 from pathlib import Path
 
@@ -371,7 +372,19 @@ def xclip(folder: Path) -> Path:
     )
     XCLIPModel(config).save_pretrained(folder / "xclip")
     clip_tokenizer().save_pretrained(folder / "xclip")
-    clip_image_processor().save_pretrained(folder / "xclip")
+    # The published repository's processor is VideoMAE's: a list of frames is one clip.
+    processor = {
+        "feature_extractor_type": "VideoMAEFeatureExtractor",
+        "do_resize": True,
+        "size": 32,
+        "do_center_crop": True,
+        "crop_size": 32,
+        "do_normalize": True,
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "resample": 2,
+    }
+    (folder / "xclip" / "preprocessor_config.json").write_text(json.dumps(processor))
     return folder / "xclip"
 
 

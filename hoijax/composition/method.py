@@ -281,12 +281,13 @@ class Composer:
             hooks.log(f"{stage}: continued at step {int(state.step)} of {steps}")
         size = (s.size, s.size)
         group = int(getattr(self.observers.guidance, "group", 1))  # views that belong together
+        views = -(-s.views // group) * group
         report: StepReport | None = None
         with sigterm.held():  # until a step is over and can be kept
             while (step := int(state.step)) < steps:
-                cameras = random_cameras(s.orbit, s.views, size, s.seed, step, group)
+                cameras = random_cameras(s.orbit, views, size, s.seed, step, group)
                 held, prompt = constants(step, cameras)
-                state, report = distiller.step(state, held, [prompt] * s.views, cameras, s.seed)
+                state, report = distiller.step(state, held, [prompt] * views, cameras, s.seed)
                 after(step, state)
                 if (step + 1) % s.preview_every == 0:
                     per_step = (time.perf_counter() - begun) / (step + 1)

@@ -24,10 +24,12 @@ class Choice:
     """Other hub ids whose weights it needs."""
     licence: str = ""
     needs: tuple[str, ...] = ()
-    """Python packages beside torch, transformers and diffusers."""
+    """Python packages beside torch and transformers, by the name they are imported with."""
 
 
 _T5, _CLIP_L = 4.76, 0.12
+PIPELINE = ("diffusers", "accelerate")
+"""What every diffusers pipeline needs; accelerate moves its networks to the GPU in turn."""
 CHOICES: dict[str, dict[str, Choice]] = {
     "language": {
         "openai": Choice(
@@ -58,12 +60,14 @@ CHOICES: dict[str, dict[str, Choice]] = {
             "black-forest-labs/FLUX.1-dev",
             parts={"transformer": 11.9, "T5": _T5, "CLIP": _CLIP_L, "VAE": 0.08},
             licence="FLUX.1-dev non-commercial (gated)",
+            needs=PIPELINE,
         ),
         "flux-schnell": Choice(
             "priors.models.image_model:FluxImageModel",
             "black-forest-labs/FLUX.1-schnell",
             parts={"transformer": 11.9, "T5": _T5, "CLIP": _CLIP_L, "VAE": 0.08},
-            licence="Apache-2.0",
+            licence="Apache-2.0 (gated)",
+            needs=PIPELINE,
         ),
     },
     "video": {
@@ -72,6 +76,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
             "THUDM/CogVideoX-5b-I2V",
             parts={"transformer": 5.57, "T5": _T5, "VAE": 0.22},
             licence="CogVideoX licence",
+            needs=(*PIPELINE, "sentencepiece"),
         ),
         "framepack": Choice(
             "priors.models.framepack:FramePack",
@@ -79,12 +84,14 @@ CHOICES: dict[str, dict[str, Choice]] = {
             parts={"transformer": 12.9, "Llama": 8.0, "CLIP": _CLIP_L, "SigLIP": 0.43, "VAE": 0.25},
             also=("hunyuanvideo-community/HunyuanVideo", "lllyasviel/flux_redux_bfl"),
             licence="Tencent Hunyuan community licence",
+            needs=PIPELINE,
         ),
         "wan": Choice(
             "priors.models.wan:Wan",
             "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
             parts={"transformer": 16.4, "UMT5": 5.68, "CLIP-H": 0.63, "VAE": 0.13},
             licence="Apache-2.0",
+            needs=(*PIPELINE, "ftfy"),
         ),
     },
     "detector": {
@@ -116,6 +123,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
             "Ruicheng/moge-2-vitl",
             parts={"network": 0.33},
             licence="MIT",
+            needs=("depth_estimation",),
         ),
         "depth-pro": Choice(
             "priors.models.depth:DepthPro",

@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,22 @@ Message = dict[str, Any]
 """{"role": "system" | "user" | "assistant", "content": text, or a list of text and image parts}."""
 KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 DEFAULT_URL = "https://api.openai.com/v1"
-MODES = ("schema", "json", "none")
+MODES = ("schema", "plain schema", "json", "none")
+"""How the form of an answer is asked for; an endpoint that refuses one is asked by the next."""
+PLAIN_KEYWORDS = (
+    "type",
+    "required",
+    "additionalProperties",
+    "items",
+    "enum",
+    "anyOf",
+    "$ref",
+    "description",
+)
+"""What all providers of structured answers know of JSON schema. Lengths, patterns and limits are
+refused by some; they are checked when the answer is read, and said on the next try."""
+OPTIONAL = ("max_completion_tokens", "temperature", "seed")
+"""Parameters that some models refuse and that are then not sent again."""
 LARGEST_ANSWER = 4 << 20
 """Bytes of one HTTP answer."""
 
@@ -64,6 +80,23 @@ def image_part(image: UInt8[ndarray, "H W 3"]) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
 
 
+def plain_schema(node: Any) -> Any:
+    """A JSON schema in the keywords that all providers know."""
+    if isinstance(node, list):
+        return [plain_schema(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    plain: dict[str, Any] = {}
+    for key, value in node.items():
+        if key in ("properties", "$defs"):  # names, not keywords
+            plain[key] = {name: plain_schema(inner) for name, inner in value.items()}
+        elif key == "const":
+            plain["enum"] = [value]
+        elif key in PLAIN_KEYWORDS:
+            plain[key] = value if key in ("enum", "required") else plain_schema(value)
+    return plain
+
+
 class _CutOff(Exception):
     """The connection ended before the answer did."""
 
@@ -89,6 +122,7 @@ class EndpointChat:
                 "http://HOST:PORT/v1"
             )
         self._mode = MODES.index(self.settings.structured)
+        self._refused: set[str] = set()
 
     @property
     def model_id(self) -> ModelId:
@@ -120,8 +154,7 @@ class EndpointChat:
                 try:
                     return self._answer(client, request)
                 except openai.OpenAIError as error:
-                    if self._refuses_form(openai, error):
-                        self._mode += 1  # an endpoint that knows no schema may know JSON
+                    if self._adapts(openai, error, request):
                         continue
                     raise UserError(self._message(openai, error, key)) from None
 
@@ -133,26 +166,39 @@ class EndpointChat:
             "messages": list(messages),
             "temperature": self.settings.temperature,
             "seed": seed,
-            "max_tokens": self.settings.max_tokens,
         }
+        # Reasoning models know the budget by its newer name only, many servers by the older one.
+        budget = "max_completion_tokens" if "max_tokens" in self._refused else "max_tokens"
+        request[budget] = self.settings.max_tokens
+        request = {key: value for key, value in request.items() if key not in self._refused}
         mode = MODES[self._mode]
-        if mode == "schema":
-            form = {"name": name, "schema": dict(schema), "strict": True}
+        if mode in ("schema", "plain schema"):
+            sent = dict(schema) if mode == "schema" else plain_schema(schema)
+            form = {"name": name, "schema": sent, "strict": True}
             request["response_format"] = {"type": "json_schema", "json_schema": form}
             return request
         if mode == "json":
             request["response_format"] = {"type": "json_object"}
         said = f"Answer with one JSON object of this JSON schema and nothing else:\n{json.dumps(schema)}"
-        request["messages"] = [*messages, {"role": "user", "content": said}]
+        request["messages"] = _appended(messages, said)
         return request
 
-    def _refuses_form(self, openai: Any, error: Exception) -> bool:
-        refused = isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError)
+    def _adapts(self, openai: Any, error: Exception, request: Mapping[str, Any]) -> bool:
+        """Whether the next request differs from the refused one; what was refused is remembered."""
+        if not isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
+            return False
         said = str(error).lower()
-        about = any(
+        for parameter in ("max_tokens", *OPTIONAL):
+            if parameter in request and re.search(rf"\b{parameter}\b", said):
+                self._refused.add(parameter)
+                return True
+        about_form = any(
             word in said for word in ("response_format", "json_schema", "schema", "grammar")
         )
-        return refused and about and self._mode + 1 < len(MODES)
+        if about_form and self._mode + 1 < len(MODES):
+            self._mode += 1
+            return True
+        return False
 
     def _answer(self, client: Any, request: Mapping[str, Any]) -> str:
         """The text of the first choice; broken answers are asked for again."""
@@ -168,9 +214,16 @@ class EndpointChat:
             try:
                 choice = json.loads(content)["choices"][0]
                 text = choice["message"].get("content")
+                finish = choice.get("finish_reason")
             except (ValueError, KeyError, IndexError, TypeError, AttributeError):
                 problem = f"an answer that is no chat completion ({len(content)} bytes)"
                 continue
+            if finish == "length":
+                raise UserError(
+                    f"{self.model} at {self.url} used up its {self.settings.max_tokens} tokens before "
+                    "the answer ended (finish_reason 'length'; thinking counts). Use a model that "
+                    "thinks less, or a server with a longer context"
+                )
             if isinstance(text, str) and text.strip():
                 return text
             problem = "an empty answer"
@@ -220,6 +273,19 @@ class EndpointChat:
             return f"the endpoint {self.url} cannot be reached. Is the server running?"
         said = _without(str(error), key)[:300]
         return f"{where} failed: {said}"
+
+
+def _appended(messages: Sequence[Message], text: str) -> list[Message]:
+    """The messages with a text at the end of the user's last one: some models refuse two in a row."""
+    *before, last = messages
+    if last["role"] != "user":
+        return [*messages, {"role": "user", "content": text}]
+    content = last["content"]
+    if isinstance(content, str):
+        content = f"{content}\n\n{text}"
+    else:
+        content = [*content, {"type": "text", "text": text}]
+    return [*before, {**last, "content": content}]
 
 
 def _without(text: str, key: str | None) -> str:

@@ -50,8 +50,11 @@ class _TextScore:
     @cached_property
     def network(self) -> Any:
         kind = getattr(require("transformers"), self.network_class)
-        device, dtype = device_and_dtype(self.runtime)
-        return load_pretrained(kind, self._model_id, stage=STAGE, dtype=dtype).to(device)
+        device, dtype = device_and_dtype(self.runtime, measures=True)
+        # openai/clip-vit-base-patch32 has no safetensors on its main branch: its .bin is then read
+        # with weights_only, which runs no code.
+        files = {"use_safetensors": None, "weights_only": True}
+        return load_pretrained(kind, self._model_id, stage=STAGE, dtype=dtype, **files).to(device)
 
     @cached_property
     def _processor(self) -> Any:
@@ -73,7 +76,8 @@ class _TextScore:
         return {name: value.to(self.network.device) for name, value in tokens.items()}
 
     def _pixels(self, images: UInt8[ndarray, "N H W 3"]) -> Any:
-        """(N, 3, h, w), cropped and normalized as the checkpoint says."""
+        """(N, 3, h, w), or (1, N, 3, h, w) of a video processor, cropped and normalized as the
+        checkpoint says."""
         torch = require("torch")
         pixels = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
         return torch.as_tensor(pixels).to(self.network.device, self.network.dtype)
@@ -118,7 +122,9 @@ class XClipScore(_TextScore):
             count = self.network.config.vision_config.num_frames
             cosines = np.zeros(len(videos), np.float32)
             for n, video in enumerate(videos):
-                pixels = self._pixels(spread(video.frames, count))[None]
+                pixels = self._pixels(spread(video.frames, count))
+                # X-CLIP's processor is VideoMAE's, which already makes one clip of the frames.
+                pixels = pixels.reshape(1, count, *pixels.shape[-3:])
                 said = self.network(pixel_values=pixels, **tokens)
                 # X-CLIP's text embedding depends on the clip: (clips, texts, channels), unit length.
                 cosines[n] = float((said.text_embeds[0, 0] * said.video_embeds[0]).sum())

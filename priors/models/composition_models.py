@@ -31,10 +31,19 @@ class GuidanceSum:
     def __call__(
         self, images: Any, prompts: Sequence[str], cameras: ViewCameras, key: Any, step: int
     ) -> tuple[Any, GuidanceInfo]:
-        """Sum of the gradients by share; see `Guidance`. The same noise key goes to all."""
+        """Sum of the gradients by share, each first scaled to the norm of the first; see `Guidance`.
+
+        One is of pixels at 64 x 64, another of latents with a weight of its own: their sizes say
+        nothing. The same noise key goes to all.
+        """
         found = [part(images, prompts, cameras, key, step) for part in self.parts]
-        gradient = sum(share * g for share, (g, _) in zip(self.shares, found, strict=True))
         infos = [info for _, info in found]
+        norms = [float(np.linalg.norm(np.asarray(g))) for g, _ in found]
+        scales = [
+            share * norms[0] / max(norm, 1e-12)
+            for share, norm in zip(self.shares, norms, strict=True)
+        ]
+        gradient = sum(scale * g for scale, (g, _) in zip(scales, found, strict=True))
         return gradient, GuidanceInfo(
             noise_levels=np.mean([info.noise_levels for info in infos], axis=0),
             gradient_norm=float(np.linalg.norm([info.gradient_norm for info in infos])),

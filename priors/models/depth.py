@@ -133,7 +133,7 @@ class DepthPro(GeometryPrior):
     @cached_property
     def network(self) -> Any:
         transformers = require("transformers")
-        device, dtype = device_and_dtype(self.runtime)
+        device, dtype = device_and_dtype(self.runtime, measures=True)
         kind = transformers.DepthProForDepthEstimation
         return load_pretrained(kind, self._model_id, stage=STAGE, dtype=dtype).to(device)
 
@@ -178,7 +178,7 @@ class DepthAnything(GeometryPrior):
     @cached_property
     def network(self) -> Any:
         transformers = require("transformers")
-        device, dtype = device_and_dtype(self.runtime)
+        device, dtype = device_and_dtype(self.runtime, measures=True)
         kind = transformers.DepthAnythingForDepthEstimation
         network = load_pretrained(kind, self._model_id, stage=STAGE, dtype=dtype).to(device)
         if network.config.depth_estimation_type != "metric":
@@ -195,7 +195,7 @@ class DepthAnything(GeometryPrior):
 
     def _estimate(self, frames: ndarray, intrinsics: ndarray | None) -> PointMaps:
         torch = require("torch")
-        device, dtype = device_and_dtype(self.runtime)
+        device, dtype = device_and_dtype(self.runtime, measures=True)
         height, width = frames.shape[1:3]
         depths = []
         for start in range(0, len(frames), self.settings.batch):

@@ -1,5 +1,6 @@
 """Open-vocabulary boxes: Grounding DINO (Liu et al., 2023; Apache-2.0), or a vision-language model."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,15 @@ GROUNDING_DINO = ModelId("IDEA-Research/grounding-dino-base")
 SEPARATOR = " . "
 OVERLAP = 0.7  # two boxes of a phrase that overlap more are one
 THOUSANDTHS = 1000.0
+PART_PHRASE = re.compile(r"(?:the )?(?P<part>.+?) part of .+")
+"""How parts of objects are asked for: "the lid part of the box"."""
+AFTER_NOUN = re.compile(
+    r"\b(?:with|of|in|on|at|from|for|to|by|that|which|who|whose|made|having|without|and|wearing|holding)\b|,"
+)
+"""What ends the first noun phrase of a description: "a wooden broom with a red handle"."""
+PIXEL_MULTIPLE = 28
+"""Qwen2.5-VL resizes pictures to sides of this multiple, and counts pixels of what it then sees."""
+COUNTS_PIXELS = re.compile(r"qwen2\.5-?_?vl", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class GroundingDino:
     @cached_property
     def _network(self) -> Any:
         transformers = require("transformers", "torch")
-        device, dtype = device_and_dtype(self.runtime)
+        device, dtype = device_and_dtype(self.runtime, measures=True)
         network = load_pretrained(
             transformers.GroundingDinoForObjectDetection, self._model_id, stage=STAGE, dtype=dtype
         )
@@ -96,7 +106,11 @@ class GroundingDino:
         return best_boxes(scores, boxes.astype(np.float64), self.settings.score)
 
     def _tokens(self, phrases: list[str]) -> tuple[Any, list[Bool[ndarray, " L"]]]:
-        """Token ids (1, L) of all phrases as one text, and which of them spell each phrase."""
+        """Token ids (1, L) of all phrases as one text, and which of them spell each phrase's noun.
+
+        A box is scored by that noun alone: every token has a score of its own, and the best of "the
+        lid part of the box" would be that of "box", the whole object.
+        """
         torch = require("torch")
         text = SEPARATOR.join(phrases) + SEPARATOR.rstrip()
         tokens = self._tokenizer(text, return_offsets_mapping=True)
@@ -110,14 +124,30 @@ class GroundingDino:
         offsets = np.asarray(tokens["offset_mapping"])
         spans, start = [], 0
         for phrase in phrases:
-            end = start + len(phrase)
+            first, last = (start + at for at in scored_span(phrase))
             span = np.zeros(limit, bool)  # the network pads its answer to the limit
             span[: len(offsets)] = (
-                (offsets[:, 0] >= start) & (offsets[:, 1] <= end) & (offsets[:, 1] > offsets[:, 0])
+                (offsets[:, 0] >= first) & (offsets[:, 1] <= last) & (offsets[:, 1] > offsets[:, 0])
             )
             spans.append(span)
-            start = end + len(SEPARATOR)
+            start += len(phrase) + len(SEPARATOR)
         return torch.tensor([tokens["input_ids"]], device=self._network.device), spans
+
+
+def scored_span(phrase: str) -> tuple[int, int]:
+    """Where the noun stands that says what is looked for: [first, last) in a clean phrase.
+
+    The part's own name of "the lid part of the box"; else the last word of the first noun phrase,
+    "broom" of "a wooden broom with a red handle". Words around it still reach the network.
+    """
+    if part := PART_PHRASE.fullmatch(phrase):
+        return part.span("part")
+    ends = [
+        match.start() for match in AFTER_NOUN.finditer(phrase) if phrase[: match.start()].strip()
+    ]
+    words = list(re.finditer(r"\S+", phrase[: ends[0]] if ends else phrase))
+    nouns = [word for word in words if not word.group().isdigit()] or words
+    return nouns[-1].span()
 
 
 class FoundBox(BaseModel):
@@ -144,9 +174,9 @@ Ask = Callable[[str, Sequence[UInt8[ndarray, "H W 3"]], type[BaseModel]], BaseMo
 class VlmSettings:
     """How a vision-language model is shown pictures and writes boxes."""
 
-    coordinates: Literal["thousandths", "pixels"] = "thousandths"
+    coordinates: Literal["auto", "thousandths", "pixels"] = "auto"
     """In what it counts: thousandths of the picture's sides (Qwen3-VL, Gemini), or pixels of the
-    picture it is shown (Qwen2.5-VL)."""
+    picture it is shown (Qwen2.5-VL); "auto" goes by the model's name."""
     longest: int = 512
     """Pixels; pictures are shrunk to this side before they are shown (published)."""
 
@@ -169,14 +199,15 @@ class VlmDetector:
         Boxes without area or of phrases that were not asked for are left out.
         """
         phrases = clean_phrases(phrases)
-        shown = shrunk(image, self.settings.longest)
+        in_pixels = self.counts_pixels
+        multiple = PIXEL_MULTIPLE if in_pixels else 1
+        shown = shrunk(image, self.settings.longest, multiple)
         answer = self._ask(self._prompt(phrases, shown.shape), [shown], FoundBoxes)
         if not isinstance(answer, FoundBoxes):
             raise UserError(
                 f"{STAGE}: {self._model_id.name} answered with something else than boxes"
             )
-        is_thousandths = self.settings.coordinates == "thousandths"
-        counted = (THOUSANDTHS, THOUSANDTHS) if is_thousandths else shown.shape[1::-1]
+        counted = shown.shape[1::-1] if in_pixels else (THOUSANDTHS, THOUSANDTHS)
         scale = np.tile(np.array(image.shape[1::-1], np.float64) / counted, 2)
         limit = np.tile(np.array(image.shape[1::-1], np.float64), 2)
         found = []
@@ -187,9 +218,16 @@ class VlmDetector:
                 found.append(Detection(box.phrase - 1, edges, 1.0 / (1.0 + 0.1 * place)))
         return found
 
+    @property
+    def counts_pixels(self) -> bool:
+        """Whether the model counts pixels of what it sees, not thousandths."""
+        if self.settings.coordinates == "auto":
+            return bool(COUNTS_PIXELS.search(self._model_id.name))
+        return self.settings.coordinates == "pixels"
+
     def _prompt(self, phrases: list[str], shape: tuple[int, ...]) -> str:
         listed = "\n".join(f"{i + 1}. {phrase}" for i, phrase in enumerate(phrases))
-        if self.settings.coordinates == "thousandths":
+        if not self.counts_pixels:
             units = "in thousandths of the picture's width and height, from 0 to 1000"
         else:
             units = f"in pixels of the picture, which is {shape[1]} wide and {shape[0]} high"
@@ -254,15 +292,18 @@ def box_overlap(a: Shaped[ndarray, " 4"], b: Shaped[ndarray, " 4"]) -> float:
     return common / max(total, 1e-9)
 
 
-def shrunk(image: UInt8[ndarray, "H W 3"], longest: int) -> UInt8[ndarray, "h w 3"]:
-    """The picture with its longer side at most `longest` pixels."""
+def shrunk(
+    image: UInt8[ndarray, "H W 3"], longest: int, multiple: int = 1
+) -> UInt8[ndarray, "h w 3"]:
+    """The picture with its longer side at most `longest` pixels, and both sides of a multiple."""
     from PIL import Image
 
     height, width = image.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
+    scale = min(longest / max(height, width), 1.0)
+    columns, rows = (max(1, round(side * scale / multiple)) for side in (width, height))
+    size = (columns * multiple, rows * multiple)
+    if size == (width, height):
         return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 

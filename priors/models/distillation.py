@@ -31,6 +31,7 @@ __all__ = [
     "DeepFloydGuidance",
     "DiffusionGuidance",
     "DistillationSettings",
+    "srgb_from_linear",
     "view_prompt",
 ]
 
@@ -71,6 +72,13 @@ def view_prompt(prompt: str, azimuth: float, elevation: float) -> str:
     return f"{prompt.strip().rstrip('.,')}, {view}"
 
 
+def srgb_from_linear(images: Any) -> Any:
+    """Linear color in [0, 1] as sRGB (IEC 61966-2-1), differentiable also at 0."""
+    torch = require("torch")
+    bright = 1.055 * images.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    return torch.where(images <= 0.0031308, 12.92 * images, bright)
+
+
 class DiffusionGuidance(ABC):
     """`Guidance` by any network that predicts noise; loaded at the first call."""
 
@@ -90,7 +98,7 @@ class DiffusionGuidance(ABC):
 
     @abstractmethod
     def _represent(self, images: Any) -> Any:
-        """(N, 3, H, W) in [0, 1], differentiable, to what the network denoises."""
+        """(N, 3, H, W) sRGB in [0, 1], differentiable, to what the network denoises."""
 
     @abstractmethod
     def _predict(self, noisy: Any, times: Any, prompts: Sequence[str], cameras: ViewCameras) -> Any:
@@ -106,8 +114,19 @@ class DiffusionGuidance(ABC):
     def _load(self, kind: Any, part: str) -> Any:
         """A frozen part of the checkpoint on the device."""
         device, dtype = device_and_dtype(self.runtime)
+        dtype = self._part_dtype(part, dtype)
         loaded = load_pretrained(kind, self._model_id, stage=STAGE, subfolder=part, dtype=dtype)
         return loaded.to(device).requires_grad_(False).eval()
+
+    def _part_dtype(self, part: str, dtype: Any) -> Any:
+        """Precision of a part. Guidance magnifies the difference of two predictions, and with it their
+        rounding: where half precision is chosen by itself, the UNet gets float16 (as published, three
+        bits more than bfloat16). The autoencoder, through which the gradient passes, is float32."""
+        torch = require("torch")
+        if part == "vae":
+            return torch.float32
+        is_chosen = self.runtime.dtype == "auto" and dtype == torch.bfloat16
+        return torch.float16 if part == "unet" and is_chosen else dtype
 
     @cached_property
     def unet(self) -> Any:
@@ -129,6 +148,8 @@ class DiffusionGuidance(ABC):
     ) -> tuple[Any, GuidanceInfo]:
         """(dL/dimages, info) of (N, H, W, 3) JAX or numpy images in [0, 1]; see `Guidance`.
 
+        Renders are linear, the models were trained on sRGB: they are encoded on the way.
+
         UserError for counts that do not agree, missing weights and too little memory.
         """
         if not len(images) == len(prompts) == len(cameras.Ts_world_camera):
@@ -143,7 +164,7 @@ class DiffusionGuidance(ABC):
         with readable_errors(STAGE, self._model_id, smaller=smaller), torch.enable_grad():
             device, _ = device_and_dtype(self.runtime)
             leaf = to_torch(images, device, torch.float32).detach().requires_grad_(True)
-            clean = self._represent(leaf.permute(0, 3, 1, 2))
+            clean = self._represent(srgb_from_linear(leaf.permute(0, 3, 1, 2)))
             levels, noise = self._draw(tuple(clean.shape), key, step)
             with torch.no_grad():
                 wanted = self._gradient(clean.detach(), noise, levels, prompts, cameras)

@@ -34,6 +34,9 @@ class FramePackSettings(SamplingSettings):
     most_frames: int = 1800
     """One minute; the model works section by section in constant memory."""
     latent_window: int = 9
+    true_guidance: float = 1.0
+    """Classifier-free guidance on top of the distilled one; each step then takes twice as long. The
+    negative prompt counts only where this is above 1, and is not sent otherwise."""
     forward_only: bool = False
     """True for the F1 checkpoints, which never look at later frames."""
     prompt_template: tuple[str, int] | None = None
@@ -64,6 +67,13 @@ class FramePack(DiffusionVideoModel):
         self.base, self.image_encoder = base, image_encoder
 
     def _load(self) -> Any:
+        pipeline = self._load_parts()
+        # SigLIP's pooling head reads the weights of its attention from outside of the module, so they
+        # are not there when networks are moved layer by layer. The encoder is small: it stays.
+        pipeline._exclude_from_cpu_offload = ["image_encoder"]
+        return pipeline
+
+    def _load_parts(self) -> Any:
         diffusers, transformers = require("diffusers", "transformers"), require("transformers")
         _, dtype = device_and_dtype(self.runtime)
         pipeline = diffusers.HunyuanVideoFramepackPipeline
@@ -108,10 +118,12 @@ class FramePack(DiffusionVideoModel):
         assert isinstance(settings, FramePackSettings)
         arguments = {
             "prompt": prompt,
-            "negative_prompt": settings.negative_prompt,
             "latent_window_size": settings.latent_window,
             "sampling_type": "vanilla" if settings.forward_only else "inverted_anti_drifting",
         }
+        if settings.true_guidance > 1:
+            arguments["negative_prompt"] = settings.negative_prompt
+            arguments["true_cfg_scale"] = settings.true_guidance
         if settings.prompt_tokens is not None:
             arguments["max_sequence_length"] = settings.prompt_tokens
         if settings.prompt_template is not None:

@@ -40,6 +40,8 @@ BODY = tuple(range(1, 14))
 FULL_POSE = len(BODY) + 1.0
 """Pose score of a person whose every point is certain; the head counts once."""
 CONFIDENT = 0.3  # a keypoint at least this sure is taken as found
+PERSON_SCORE = 0.35  # least score of a person's box: posters and mannequins are found at 0.25 too
+PERSON_SHARE = 0.5  # of the best person's score
 OVERLAP = 0.7  # boxes of one person that overlap more than this are one detection
 MASK_MARGIN = 0.02  # of a person's height: ears, wrists and ankles lie on the edge of the mask
 
@@ -127,10 +129,13 @@ def score_candidates(
 
 
 def _person_boxes(detector: Detector, image: ndarray) -> list[Float[ndarray, " 4"]]:
-    """Boxes of people, best first, near-duplicates dropped."""
+    """Boxes of people, best first, without near-duplicates and what is hardly a person."""
     kept: list[ndarray] = []
-    for found in sorted(detector.detect(image, ["person"]), key=lambda d: -d.score):
-        if all(_overlap(found.box, other) < OVERLAP for other in kept):
+    people = sorted(detector.detect(image, ["person"]), key=lambda d: -d.score)
+    least = max(PERSON_SCORE, PERSON_SHARE * people[0].score) if people else 0.0
+    for found in people:
+        is_new = all(_overlap(found.box, other) < OVERLAP for other in kept)
+        if found.score >= least and is_new:
             kept.append(np.asarray(found.box, np.float32))
     return kept
 

@@ -60,7 +60,7 @@ class ViTPose:
     @cached_property
     def _network(self) -> Any:
         transformers = require("transformers", "torch")
-        device, dtype = device_and_dtype(self.runtime)
+        device, dtype = device_and_dtype(self.runtime, measures=True)
         network = load_pretrained(
             transformers.VitPoseForPoseEstimation, self._model_id, stage=STAGE, dtype=dtype
         )

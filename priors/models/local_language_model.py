@@ -27,6 +27,7 @@ from priors.store import Store
 __all__ = ["TransformersChat", "local_prior"]
 
 STAGE = "language"
+LONGEST_ANSWER = 4096  # tokens; nothing is thought aloud, so an answer is short
 INSTALL = "pip install --no-deps xgrammar apache-tvm-ffi"
 
 
@@ -83,7 +84,7 @@ class TransformersChat:
             made = self.network.generate(
                 ids,
                 attention_mask=ids.new_ones(ids.shape),
-                max_new_tokens=self.settings.max_tokens,
+                max_new_tokens=min(self.settings.max_tokens, LONGEST_ANSWER),
                 do_sample=self.settings.temperature > 0,
                 temperature=self.settings.temperature or None,
                 top_k=None,
@@ -102,7 +103,10 @@ class TransformersChat:
                 )
         if self.tokenizer.chat_template:
             text = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=True
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=False,  # of Qwen3's template; others do not look at it
             )
         else:
             turns = [f"{message['role']}: {message['content']}" for message in messages]

@@ -5,6 +5,7 @@ Nothing heavy is imported until a function is called, so `import priors` needs n
 
 import contextlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
     "local_directory",
     "place_pipeline",
     "readable_errors",
+    "refuse_empty_embeddings",
     "require",
     "seeded",
 ]
@@ -42,7 +44,9 @@ class TorchSettings:
     device: str = "auto"
     """"auto" (CUDA, then Apple's MPS, then CPU), or a PyTorch device such as "cuda:1" or "cpu"."""
     dtype: str = "auto"
-    """"auto" (bfloat16 on CUDA where it has it, else float16; float32 elsewhere), or one of DTYPES."""
+    """"auto" (bfloat16 on CUDA where it has it, else float16; float32 elsewhere), or one of DTYPES.
+    Models whose output is measured (geometry, boxes, keypoints, cosines) always run in float32:
+    bfloat16 has 8 bits, so a point map at 3 m would have steps of a centimeter and more."""
     memory: Literal["resident", "model", "sequential"] = "model"
     """Pipelines on a GPU: keep everything there, move whole models in turn, or move layer by layer
     (slowest, a few GB). Without a GPU everything stays in main memory."""
@@ -65,8 +69,11 @@ def require(*packages: str, remedy: str = INSTALL) -> Any:
     return modules[0]
 
 
-def device_and_dtype(settings: TorchSettings) -> tuple[Any, Any]:
-    """(torch.device, torch.dtype) of settings. UserError for a device or a precision there is not."""
+def device_and_dtype(settings: TorchSettings, *, measures: bool = False) -> tuple[Any, Any]:
+    """(torch.device, torch.dtype) of settings. UserError for a device or a precision there is not.
+
+    measures: the model's output is a measurement, and it runs in float32 whatever is asked.
+    """
     torch = require("torch")
     name = settings.device
     if name == "auto":
@@ -85,14 +92,17 @@ def device_and_dtype(settings: TorchSettings) -> tuple[Any, Any]:
                 f"device {name!r} was asked for, but PyTorch {torch.__version__} sees {count} CUDA "
                 "devices. Use --device cpu, or install a CUDA build of PyTorch and check nvidia-smi"
             )
-    return device, _dtype(torch, settings.dtype, device.type)
+    dtype = _dtype(torch, settings.dtype, device.type)
+    return device, torch.float32 if measures else dtype
 
 
 def _dtype(torch: Any, name: str, device_type: str) -> Any:
     if name == "auto":
         if device_type != "cuda":
             return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Cards before Ampere (T4, V100) only emulate bfloat16, slower than float32.
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bfloat16 else torch.float16
     if name not in DTYPES:
         raise UserError(f"precision {name!r} is unknown; use auto or one of {', '.join(DTYPES)}")
     return getattr(torch, name)
@@ -121,9 +131,13 @@ def load_pretrained(cls: Any, model_id: ModelId, *, stage: str = "", **kwargs: A
         kwargs.setdefault("use_safetensors", True)
     with readable_errors(stage or cls.__name__, model_id, loading=True), _quiet_loading():
         if weights != "transformers":
-            return cls.from_pretrained(source, **kwargs)
+            loaded = cls.from_pretrained(source, **kwargs)
+            for part in getattr(loaded, "components", {}).values():
+                refuse_empty_embeddings(part, model_id, stage)
+            return loaded
         model, info = cls.from_pretrained(source, output_loading_info=True, **kwargs)
     _refuse_untrained(model, info, model_id, stage)
+    refuse_empty_embeddings(model, model_id, stage)
     return model.eval()
 
 
@@ -165,6 +179,31 @@ def _refuse_untrained(model: Any, info: Any, model_id: ModelId, stage: str) -> N
             f"{stage or type(model).__name__}: {model_id.name} is not a checkpoint of "
             f"{type(model).__name__}: it lacks {len(missing)} of its weights "
             f"(such as {min(missing)}). Give the id or the directory of the right model"
+        )
+
+
+def refuse_empty_embeddings(model: Any, model_id: ModelId, stage: str = "") -> None:
+    """UserError where a text encoder's token embeddings are zero, or are not the encoder's own.
+
+    Some releases of transformers 5 loaded UMT5 (Wan's text encoder) like this without a word: every
+    prompt then means the same.
+    """
+    if not hasattr(model, "get_input_embeddings") or not hasattr(model, "config"):
+        return
+    try:
+        weight = getattr(model.get_input_embeddings(), "weight", None)
+    except NotImplementedError:  # a model without tokens
+        return
+    if weight is None or weight.device.type == "meta":
+        return
+    inner = getattr(getattr(model, "encoder", None), "embed_tokens", None)
+    used = weight if inner is None else inner.weight
+    is_split = used.data_ptr() != weight.data_ptr() and bool((used != weight).any())
+    if is_split or bool((weight == 0).all()):
+        raise UserError(
+            f"{stage or type(model).__name__}: the token embeddings of {model_id.name} "
+            f"({type(model).__name__}) were not loaded: prompts would mean nothing. Install another "
+            f"release of transformers: {INSTALL}"
         )
 
 
@@ -262,6 +301,13 @@ def _loading_message(error: Exception, model_id: ModelId) -> str | None:
         )
     if caused_by(hub.RevisionNotFoundError):
         return f"{name} has no revision {model_id.revision!r} on the hub. Correct the revision"
+    # Without sentencepiece, transformers asks for tiktoken, which reads no spiece.model either.
+    is_tokenizer = "sentencepiece" in said or "tiktoken" in said
+    if is_tokenizer and importlib.util.find_spec("sentencepiece") is None:
+        return (
+            f"the tokenizer of {what} is a spiece.model, and the Python package 'sentencepiece' is not "
+            f"installed. Install it with: {INSTALL}"
+        )
     directory = local_directory(model_id)
     damaged = caused_by(JSONDecodeError, UnpicklingError, EOFError) or (
         "safetensor" in type(error).__name__.lower()
@@ -283,7 +329,12 @@ def _loading_message(error: Exception, model_id: ModelId) -> str | None:
         )
     if caused_by(hub.HFValidationError):
         return f"{name!r} is neither an existing directory nor a hub id of the form owner/name"
-    if isinstance(error, OSError | ValueError | KeyError):
+    if isinstance(error, ImportError | ValueError | KeyError) and not isinstance(error, OSError):
+        return (
+            f"the files of {what} cannot be read by the packages that are installed "
+            f"({_first_line(error)}). Update them: {INSTALL}"
+        )
+    if isinstance(error, OSError):
         return (
             f"the weights of {what} are not on this machine and could not be fetched "
             f"({_first_line(error)}). Download them with `hf download {name}"

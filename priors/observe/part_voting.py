@@ -107,7 +107,8 @@ def part_masks(
 ) -> tuple[Bool[ndarray, "P H W"], Float[ndarray, " P"]]:
     """Mask and score of the best box of every part in a view; empty and zero where there is none.
 
-    A part may be seen in several pieces (the legs of a chair): all its boxes are taken.
+    A part may be seen in several pieces (the legs of a chair): all its boxes are taken, but for those
+    of the whole object, which detectors like to answer with and which would swallow the others.
     """
     count, silhouette = len(phrases), view.faces >= 0
     masks = np.zeros((count, *silhouette.shape), bool)
@@ -117,9 +118,17 @@ def part_masks(
         return masks, scores
     prompts = [Prompt(0, box=d.box) for d in found]
     tracks = segmenter.track(view.image[None], prompts)
-    for detection, mask, sure in zip(found, tracks.masks[:, 0], tracks.scores[:, 0], strict=True):
-        piece = mask & silhouette
-        if piece.any():
+    pieces = tracks.masks[:, 0] & silhouette
+    is_whole = pieces.sum((1, 2)) > LARGEST_PART * silhouette.sum()
+    in_pieces = {
+        d.phrase
+        for d, p, whole in zip(found, pieces, is_whole, strict=True)
+        if p.any() and not whole
+    }
+    for detection, piece, sure, whole in zip(
+        found, pieces, tracks.scores[:, 0], is_whole, strict=True
+    ):
+        if piece.any() and not (whole and detection.phrase in in_pieces):
             masks[detection.phrase] |= piece
             score = float(np.clip(detection.score, 0, 1) * np.clip(sure, 0, 1))
             scores[detection.phrase] = max(scores[detection.phrase], score)

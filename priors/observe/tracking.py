@@ -163,13 +163,21 @@ def _find_parts(
             continue
         frame, outer = where
         phrases = [f"the {part} part of the {asset.name}" for part in asset.part_names]
-        for detection in sorted(detector.detect(frames[frame], phrases), key=lambda d: -d.score):
+        found = detector.detect(frames[frame], phrases)
+        # Boxes of the whole object come last: their masks would be dropped as no part.
+        for detection in sorted(found, key=lambda d: (_is_whole(d.box, outer), -d.score)):
             key = (o, detection.phrase)
             box = np.asarray(detection.box, np.float32)
             if key not in part_of and _share_inside(box, outer) >= PART_INSIDE:
                 part_of.append(key)
                 boxes.append((frame, box))
     return boxes, np.array(part_of, np.int32).reshape(-1, 2)
+
+
+def _is_whole(box: ndarray, outer: ndarray) -> bool:
+    """Whether a part's box is its object's again."""
+    box = np.asarray(box, np.float32)
+    return _area(box) * _share_inside(box, outer) > LARGEST_PART * _area(outer)
 
 
 def _refuse_unseen(
