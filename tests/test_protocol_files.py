@@ -20,7 +20,7 @@ def arrays_of(motion) -> dict[str, np.ndarray]:
         "body_faces": motion.body_faces,
         "object_vertices": motion.object_vertices,
         "object_faces": motion.object_faces,
-        "fps": np.float64(motion.fps),
+        "fps": np.array(motion.fps),
         "joints": motion.body_joints,
         "hand_vertices": motion.hand_vertices,
     }

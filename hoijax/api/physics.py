@@ -14,7 +14,7 @@ def physics(
     path: str | Path,
     *,
     mass: float | None = None,
-    density: float = 200.0,
+    density: float = 100.0,
     settings: SupportSettings | None = None,
     objects: Sequence[str | Path] = (),
     body: str = "anny",

@@ -15,11 +15,11 @@ class Physics(OutputFlags):
     """Whether body and ground can carry the object as it moves; feet and balance."""
 
     result: Folder
-    """Result folder, or a motion file as for `evaluate --protocol`."""
+    """Result folder, or a motion file that `evaluate` measures by protocols."""
     mass: float | None = None
     """Kilograms of the object; by default --density times the volume of its convex hull."""
-    density: float = 200.0
-    """kg/m3 of the object's convex hull: 100 foam or a hollow box, 200 furniture, 600 solid wood."""
+    density: float = 100.0
+    """kg/m3 of the object's convex hull: 40 a wooden chair, 100 a filled box, 600 solid wood."""
     friction: float = 0.6
     """Friction coefficient of skin and ground."""
     margin: float = 0.02

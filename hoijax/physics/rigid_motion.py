@@ -31,7 +31,7 @@ class RigidMotion:
 
 
 def rigid_motion(
-    motion: MeshMotion, mass: float | None = None, density: float = 200.0
+    motion: MeshMotion, mass: float | None = None, density: float = 100.0
 ) -> RigidMotion:
     """The object's motion as that of a rigid body of evenly spread mass.
 
@@ -81,7 +81,10 @@ def smoothed_derivative(
     if window > frames:
         window = frames if frames % 2 else frames - 1
     degree = min(3, window - 1)
-    return savgol_filter(values, window, degree, deriv=order, delta=1 / fps, axis=0, mode="interp")
+    smoothed = savgol_filter(
+        values, window, degree, deriv=order, delta=1 / fps, axis=0, mode="interp"
+    )
+    return np.asarray(smoothed)
 
 
 def _angular(

@@ -149,7 +149,7 @@ def contacts_of_frame(motion: MeshMotion, t: int, margin: float) -> Contacts:
     points, normals = np.zeros((0, 3)), np.zeros((0, 3))
     if len(touching):
         skin = np.ascontiguousarray(motion.body_vertices[t, touching], np.float64)
-        _, face, points = igl.point_mesh_squared_distance(skin, surface, faces)[:3]
+        _, face, points = map(np.asarray, igl.point_mesh_squared_distance(skin, surface, faces)[:3])
         a, b, c = (surface[faces[face, k]] for k in range(3))
         normals = -np.cross(b - a, c - a) * _orientation(surface, faces)
         normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)

@@ -25,7 +25,7 @@ def judge(
     motion: MeshMotion,
     *,
     mass: float | None = None,
-    density: float = 200.0,
+    density: float = 100.0,
     settings: SupportSettings | None = None,
 ) -> Verdict:
     """Whether the body and the ground can carry the object as it moves, and the body itself.
