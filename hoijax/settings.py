@@ -1,6 +1,6 @@
-"""Settings of a solve as frozen dataclasses, and the named presets. No effects, no imports of JAX."""
+"""Settings of a solve that scene builders read, as frozen dataclasses. No effects, no imports of JAX."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hoijax.errors import UserError
 
@@ -36,84 +36,33 @@ class SearchSettings:
     """Hypotheses of a frame that survive the coarse round and enter the paths."""
 
 
-STEPS = {"lm": 36, "adam": 300}
-"""Optimizers, and the steps that each needs on our terms."""
-
-
 @dataclass(frozen=True)
-class SolveSettings:
-    """Everything `hoijax solve` can be told, apart from the loss terms themselves."""
+class SceneSettings:
+    """What every method can be told: candidates, what of the observations is read, how starts are found."""
 
     preset: str = "default"
+    """Name of the settings these began as."""
     inits: int = 6
     """Candidates K optimized at once."""
     seed: int = 0
+    """The same seed gives the same result on the same machine."""
     start: str = "search"
     """"search": global search over SO(3) in every frame + best paths. "yaw": published yaw starts."""
-    optimizer: str = "lm"
-    """"lm": Levenberg-Marquardt (solver.levenberg_marquardt). "adam": first order, as published."""
-    steps: int = STEPS["lm"]
-    round_steps: int = 3
-    """lm: steps in which weights, neighbors and curvature stay."""
-    halving: bool = True
-    """lm: after a few rounds only the best candidates go on (solver.halving)."""
-    learning_rate: float = 0.01
-    """adam: decays to `final_learning_rate` by a cosine."""
-    final_learning_rate: float = 1e-4
-    refresh_every: int = 20
-    """adam: steps in which neighbors stay."""
     points: int = 384
-    """Observed points a frame that the fitting terms read."""
+    """Observed points of an object (and of a person, where bodies move) in a frame."""
     contact_points: int = 32
-    palm_contact: bool = True
-    """Contact candidates (palm, sole, seat) instead of every vertex of the body part."""
+    """Points of a body part that look for contact."""
     infer_contact: bool = True
     """Estimate in which frames an edge touches, instead of taking a_c literally."""
     contact_reach: float = 0.10
     """Metres: a part closer than this to its object part at the start counts as touching."""
+    grid_resolution: int = 48
+    """Cells along the longest side of an object's distance grid."""
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
-    grid_resolution: int = 48
 
 
-PRESETS: dict[str, SolveSettings] = {
-    "default": SolveSettings(),
-    # Published numbers (spec/hoi-page.md section 4): yaw starts, constant rate, 600 steps.
-    "hoi-page": SolveSettings(
-        preset="hoi-page",
-        inits=4,
-        start="yaw",
-        optimizer="adam",
-        steps=600,
-        final_learning_rate=0.01,
-        points=1024,
-        contact_points=64,
-        palm_contact=False,
-        infer_contact=False,
-        alignment=AlignmentSettings(
-            steps=300, pixel_weight=1e-3, ray_weight=0.0, smoothness_weight=0.0, static_camera=False
-        ),
-    ),
-}
-
-
-def preset_settings(name: str) -> SolveSettings:
-    """Settings of a preset. Raises UserError listing the known ones."""
-    if name not in PRESETS:
-        raise UserError(f"no preset '{name}'. Known presets: {', '.join(PRESETS)}.")
-    return PRESETS[name]
-
-
-def with_optimizer(settings: SolveSettings, name: str | None) -> SolveSettings:
-    """The settings with another optimizer and the steps it needs; None changes nothing.
-
-    Raises UserError listing the known ones.
-    """
-    if name is None or name == settings.optimizer:
-        return settings
-    if name not in STEPS:
-        raise UserError(f"no optimizer '{name}'. Known optimizers: {', '.join(STEPS)}.")
-    return replace(settings, optimizer=name, steps=STEPS[name])
+STARTS = ("search", "yaw")
 
 
 BODY_STARTS = ("fit", "keypoints", "estimate", "static")
@@ -140,42 +89,43 @@ class PairSettings:
 
 
 @dataclass(frozen=True)
-class AnchorSettings:
-    """Everything `hoijax solve --method anchor-motion` can be told, apart from the loss terms."""
+class AnchorSettings(SceneSettings):
+    """Everything anchor motion can be told, apart from the loss terms themselves."""
 
     inits: int = 2
     """Candidates K: different object trajectories."""
-    seed: int = 0
+    points: int = 256
+    """Observed points of an object and of a person, a frame."""
     body_start: str = "fit"
     """"fit": to the keypoints and the point map; the bundle's body motion is one more start, and a center
     of the pose prior. "keypoints": the same without the bundle's body motion. "estimate": the bundle's
     body motion as it is. "static": the static scene's pose in every frame (published)."""
+    static: str | None = None
+    """Result folder with the static scene that contacts are read off."""
+    static_frame: int = 0
+    """Frame of the static scene's result."""
     track_steps: int = 125
     """Steps of the first pass, which follows what was seen, without contact keypoints."""
     steps: int = 200
-    """Steps of the second pass, with the contact keypoints."""
+    """Steps of the second pass, with the contact keypoints; given alone, of both."""
     learning_rate: float = 0.01
+    """Of the second pass; the first has twice as much. Decays to `final_learning_rate` by a cosine."""
     final_learning_rate: float = 5e-4
+    """The rate of the last step."""
     refresh_every: int = 25
-    points: int = 256
-    """Observed points of an object and of a person, a frame."""
-    contact_points: int = 32
-    infer_contact: bool = True
-    contact_reach: float = 0.10
+    """Steps in which neighbors stay."""
     pairs: PairSettings = field(default_factory=PairSettings)
-    alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
-    search: SearchSettings = field(default_factory=SearchSettings)
-    grid_resolution: int = 48
-    palm_contact: bool = True
     render_width: int = 64
-    """Pixels across the small pictures that body and objects are drawn into and compared with what was
+    """Pixels across the small images that body and objects are rendered into and compared with what was
     seen (the paper's L_reg on frames); 0: no such terms."""
     image_every: int = 5
-    """Every so many frames are drawn; smoothness carries what they say to the others."""
-    optimize_hands: bool = False
+    """Every so many frames are rendered; smoothness carries what they say to the others."""
+    video: str | None = None
+    """The clip, as long as the bundle: its colors are compared with the rendered images too."""
+    hands: bool = False
     """Fingers are unknowns too (55 joints instead of 22)."""
     vposer: str | None = None
-    """Path of VPoser weights (npz), which then are the pose prior."""
+    """VPoser weights (npz), which then are the pose prior (docs/anchor-motion.md)."""
 
 
 def check_body_start(name: str, has_static: bool) -> None:

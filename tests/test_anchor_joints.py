@@ -11,7 +11,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 from small_scene import as_users_run, run
 
-import hoijax.api.solve
 from hoijax.bodies import load_body
 from hoijax.bundle.write import read_bundle, read_ground_truth, write_bundle
 from hoijax.errors import UserError
@@ -21,6 +20,7 @@ from hoijax.initialization.align_observations import align
 from hoijax.initialization.joints import paths as joint_paths
 from hoijax.initialization.joints import refine as joint_refine
 from hoijax.initialization.joints import tree as joint_tree
+from hoijax.methods.anchor_motion.method import METHOD
 from hoijax.objects.articulated.joints import joints_between
 from hoijax.objects.articulated.loading import is_articulated, load_articulated
 from hoijax.objects.articulated.model import pose_links
@@ -28,7 +28,7 @@ from hoijax.results.result import load_result
 from hoijax.scene.build_objects import build_scene, posed_bodies
 from hoijax.scene.joints import ObjectJoints, jointed, object_joints
 from hoijax.scene.scene import Unknowns
-from hoijax.settings import AnchorSettings, SolveSettings
+from hoijax.settings import AnchorSettings, SceneSettings
 from priors.synthetic.articulated_scenes import joint_motion, observe_articulated, scene_objects
 
 FRAMES = 12
@@ -62,7 +62,7 @@ def folder(made, tmp_path_factory):
     place = tmp_path_factory.mktemp("joints")
     write_bundle(place / "bundle", made[0], made[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hoijax.api.solve, "anchor_settings", lambda *_: SMALL)
+        patch.setattr(METHOD, "presets", {"default": SMALL})
         ran = run("solve", place / "bundle", "--method", "anchor-motion", "--out", place / "out")
     assert ran.code == 0, ran.err
     return place / "out"
@@ -185,7 +185,7 @@ def test_a_hidden_link_goes_on_as_it_moved():
 def chest_scene(made):
     """What the search sees of the chest, in the world of the true bodies."""
     bundle, ground_truth, _ = made
-    settings = SolveSettings(points=128)
+    settings = SceneSettings(points=128)
     full = posed_bodies(load_body(bundle.bodies[0]), bundle.observations)
     aligned = align(bundle.observations, full, settings.alignment)
     parts = bundle.affordance, bundle.assets, bundle.observations, bundle.bodies[0]

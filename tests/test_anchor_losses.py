@@ -366,7 +366,7 @@ TWINS = {
 
 
 def test_every_term_of_the_method_has_a_twin():
-    from hoijax.methods.hoi_page.method import TERMS as OBJECT_TERMS
+    from hoijax.methods.hoi_page.terms import TERMS as OBJECT_TERMS
 
     own = {term.function.__name__ for table in OBJECT_TERMS.values() for term in table}
     names = {

@@ -15,16 +15,16 @@ import hoijax
 import hoijax.api.solve
 from hoijax.bodies import load_body
 from hoijax.errors import UserError
-from hoijax.methods.anchor_motion import method as anchor_motion
-from hoijax.methods.anchor_motion import terms as anchor_terms
+from hoijax.methods.anchor_motion import stages
 from hoijax.methods.anchor_motion.body_start import repeated, start_bodies
-from hoijax.methods.anchor_motion.options import AnchorOptions, anchor_settings
+from hoijax.methods.anchor_motion.method import METHOD
 from hoijax.methods.anchor_motion.results import tracked_stills
 from hoijax.methods.anchor_motion.static_scene import load_static
+from hoijax.methods.running import solve_bundle
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import load_result, save_result
 from hoijax.scene.build_bodies import BodyMotions, StaticScene, without_broken_numbers
-from hoijax.settings import AnchorSettings, check_body_start
+from hoijax.settings import AnchorSettings
 from hoijax.solver import resumable
 from hoijax.solver.problem import Solution
 
@@ -64,7 +64,7 @@ def made():
 def solved(bundle, **options):
     with as_users_run(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return anchor_motion.solve_bundle(bundle, SMALL, **options)
+        return solve_bundle(METHOD, bundle, SMALL, **options)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_frames_without_keypoints_and_a_person_half_out_of_the_picture(made):
 def test_generate_and_solve_by_command(made, tmp_path):
     """`generate --method anchorhoi`, then its first frame as the still of `solve --static`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hoijax.api.solve, "anchor_settings", lambda *_: SMALL)
+        patch.setattr(METHOD, "presets", {"default": SMALL})
         words = ("a person carries a box with both hands", "--objects", "box")
         count = ("--frames", str(FRAMES), "--seed", "3")
         first = tmp_path / "first"
@@ -181,7 +181,9 @@ def test_results_keep_the_bodies_of_every_candidate(result, tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_seen_of_the_person_and_a_broken_number_still_give_a_finite_result(made):
+def test_nothing_seen_of_the_person_and_a_broken_number_still_give_a_finite_result(
+    made, monkeypatch
+):
     """All keypoints missing but one, which is NaN, and no contact at all: a warning, no NaN."""
     bundle, _ = made
     o = bundle.observations
@@ -195,8 +197,10 @@ def test_nothing_seen_of_the_person_and_a_broken_number_still_give_a_finite_resu
     away = np.tile(np.eye(4, dtype=np.float32), (1, 1, 1))
     away[0, :3, 3] = 9.0
     still = StaticScene(o.body_rotations[:, 0], o.body_translations[:, 0], away)
+    monkeypatch.setattr(stages, "load_static", lambda *_: still)
+    settings = dataclasses.replace(SMALL, static="far away")
     with as_users_run(), pytest.warns(UserWarning, match="no contact keypoints"):
-        result = anchor_motion.solve_bundle(blind, SMALL, static=still)
+        result = solve_bundle(METHOD, blind, settings)
     assert np.isfinite(result.body_rotations).all()
     assert np.isfinite(result.body_translations).all()
     assert np.isfinite(result.object_translations).all()
@@ -279,19 +283,23 @@ def test_a_still_is_repeated():
 
 def test_unknown_weights_starts_and_counts_are_refused():
     with pytest.raises(UserError, match="unknown loss terms"):
-        anchor_terms.check_weights({"elbow_grease": 1.0})
-    with pytest.raises(UserError, match="Known: fit, keypoints, estimate, static"):
-        check_body_start("guess", has_static=False)
-    with pytest.raises(UserError, match="needs a static scene"):
-        anchor_settings(AnchorOptions(body_start="static"), None, None, 0)
-    with pytest.raises(UserError, match="--steps must be at least 1"):
-        anchor_settings(AnchorOptions(), None, 0, 0)
-    with pytest.raises(UserError, match="width from 16 to 512"):
-        anchor_settings(AnchorOptions(render_width=4), None, None, 0)
-    with pytest.raises(UserError, match="leave --render-width 0 away"):
-        anchor_settings(AnchorOptions(video="clip.mp4", render_width=0), None, None, 0)
-    with pytest.raises(UserError, match="no VPoser weights"):
-        anchor_settings(AnchorOptions(vposer="none.npz"), None, None, 0)
+        METHOD.check_weights(SMALL, {"elbow_grease": 1.0})
+    for options, says in (
+        ({"body_start": "guess"}, "Known: fit, keypoints, estimate, static"),
+        ({"body_start": "static"}, "needs a static scene"),
+        ({"static_frame": 3}, "--static-frame is a frame of --static"),
+        ({"steps": 0}, "--steps must be at least 1"),
+        ({"render_width": 4}, "width from 16 to 512"),
+        ({"video": "clip.mp4", "render_width": 0}, "omit --render-width 0"),
+        ({"vposer": "none.npz"}, "no VPoser weights"),
+        ({"preset": "hoi-page"}, "no preset 'hoi-page' of the method anchor-motion"),
+        ({"halving": False}, "--halving is for --method hoi-page, not for anchor-motion"),
+        ({"stepz": 3}, "no option 'stepz'. Did you mean 'steps'"),
+        ({"palm_contact": False}, "--palm-contact is for --method hoi-page"),
+    ):
+        with pytest.raises(UserError, match=says):
+            METHOD.settings(**options)
+    assert METHOD.settings(steps=7).track_steps == 7
 
 
 def test_static_scenes_must_fit_the_bundle(made, tmp_path):

@@ -9,12 +9,12 @@ from small_scene import as_users_run, run
 from vposer_factory import vposer_network
 
 import hoijax
-import hoijax.methods.anchor_motion.options
 from hoijax.bodies import load_body
 from hoijax.bundle.write import write_bundle
 from hoijax.exporters.clip import make_person
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.io.video import write_video
+from hoijax.methods.anchor_motion.method import METHOD
 from hoijax.rendering.raycast import RenderMesh, cast
 from hoijax.rendering.shading import shade
 from hoijax.results.result import load_result
@@ -80,7 +80,7 @@ def test_fingers_colors_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
     write_bundle(tmp_path / "bundle", dataclasses.replace(bundle, observations=seen), ground_truth)
     clip = clip_of(bundle, ground_truth, tmp_path / "clip.mp4")
     np.savez(tmp_path / "vposer.npz", **vposer_network()[2])
-    monkeypatch.setattr(hoijax.methods.anchor_motion.options, "AnchorSettings", lambda: SMALL)
+    monkeypatch.setattr(METHOD, "presets", {"default": SMALL})
     ran = run(
         "solve", tmp_path / "bundle", "--method", "anchor-motion", "--hands",
         "--video", clip, "--vposer", tmp_path / "vposer.npz", "--out", tmp_path / "out",

@@ -17,7 +17,7 @@ from scene_factory import make_scene
 import hoijax.solver.batch
 from hoijax.errors import UserError
 from hoijax.losses.term import default_weights
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS, object_problem
+from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, object_problem
 from hoijax.solver.batch import BatchSolver, Job, collectives_in
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.problem import SolverInputs

@@ -11,16 +11,17 @@ from small_scene import as_users_run, generated
 import hoijax.scene.build_objects
 from hoijax.bundle.write import read_bundle
 from hoijax.initialization.point_map_alignment import align_point_maps
-from hoijax.methods.anchor_motion import method as anchor_motion
-from hoijax.methods.hoi_page.method import solve_bundle
-from hoijax.settings import AlignmentSettings, AnchorSettings, SearchSettings, preset_settings
+from hoijax.methods import running
+from hoijax.methods.anchor_motion.method import METHOD as ANCHOR_MOTION
+from hoijax.methods.hoi_page.method import METHOD
+from hoijax.methods.running import solve_bundle
+from hoijax.settings import AlignmentSettings, AnchorSettings, SearchSettings
 from hoijax.solver import resumable
 from hoijax.solver.batch import bucket_of
 
 SCENES = 6  # every number of edges, six of the objects
 MAX_PROGRAMS = 3
-SETTINGS = dataclasses.replace(
-    preset_settings("default"),
+SETTINGS = METHOD.settings(
     inits=2,
     start="yaw",
     steps=3,
@@ -42,7 +43,7 @@ def test_different_scenes_share_few_programs(base):
     before = [function._cache_size() for function in counted]
     with as_users_run():
         for number in range(SCENES):
-            result = solve_bundle(variant(base, number), SETTINGS)
+            result = solve_bundle(METHOD, variant(base, number), SETTINGS)
             assert np.isfinite(result.losses).all()
     compiled = [f._cache_size() - n for f, n in zip(counted, before, strict=True)]
     assert 1 <= compiled[0] <= MAX_PROGRAMS
@@ -55,10 +56,10 @@ def test_padding_changes_nothing(base, monkeypatch):
     points = bundle.observations.object_points.shape[2]
     assert points < 256
     with as_users_run():
-        padded = solve_bundle(bundle, SETTINGS)
+        padded = solve_bundle(METHOD, bundle, SETTINGS)
         for name in ("PARTS_STEP", "EDGES_STEP", "CELLS_STEP"):
             monkeypatch.setattr(hoijax.scene.build_objects, name, 1)
-        plain = solve_bundle(bundle, dataclasses.replace(SETTINGS, points=points))
+        plain = solve_bundle(METHOD, bundle, dataclasses.replace(SETTINGS, points=points))
     np.testing.assert_allclose(padded.initial_losses, plain.initial_losses, rtol=1e-5)
     np.testing.assert_allclose(padded.reports, plain.reports, rtol=2e-3, atol=1e-6)
     np.testing.assert_allclose(padded.object_translations, plain.object_translations, atol=1e-4)
@@ -92,13 +93,13 @@ def test_anchor_scenes_of_other_people_and_objects_share_a_program(base, monkeyp
         seen.append((solver, bucket_of(inputs)))
         raise Staged
 
-    monkeypatch.setattr(anchor_motion, "optimize_in_segments", stop)
+    monkeypatch.setattr(running, "optimize_in_segments", stop)
     for bundle in (variant(base, 0), variant(dataclasses.replace(base, observations=other), 1)):
         shown = slice(0, base.observations.instance_ids.shape[1])
         ids = bundle.observations.instance_ids[:, shown, : base.observations.instance_ids.shape[2]]
         same_size = dataclasses.replace(bundle.observations, instance_ids=ids)
         with as_users_run(), pytest.raises(Staged):
-            anchor_motion.solve_bundle(
-                dataclasses.replace(bundle, observations=same_size), settings
+            solve_bundle(
+                ANCHOR_MOTION, dataclasses.replace(bundle, observations=same_size), settings
             )
     assert seen[0] == seen[1]

@@ -301,7 +301,7 @@ def test_help_reads_well_in_80_columns(command, monkeypatch):
     if not command:
         assert all(f" {name} " in text for name in cli.COMMANDS)
         return
-    kind = cli.COMMANDS[command[0]]
+    kind = cli.commands()[command[0]]
     first = kind.__doc__.split(".")[0].split(";")[0]
     assert " ".join(first.split()) in text
     for field in dataclasses.fields(kind):

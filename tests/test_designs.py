@@ -1,7 +1,5 @@
 """Designs of a sweep: values, ranges, ramps, schedule ends; what cannot be swept; tables."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -16,12 +14,10 @@ from hoijax.experiments.designs import (
     rates_of,
 )
 from hoijax.experiments.tables import half_width, latex, markdown, mean_row, pareto_front
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS
-from hoijax.settings import preset_settings
+from hoijax.methods.hoi_page.method import METHOD
+from hoijax.methods.hoi_page.terms import DEFAULT_TERMS
 
-LM = preset_settings("default")
-ADAM = dataclasses.replace(LM, optimizer="adam")
-KNOWN = factor_names(DEFAULT_TERMS, ADAM)
+KNOWN = factor_names(DEFAULT_TERMS, METHOD.rates(METHOD.settings(optimizer="adam")))
 
 
 def test_full_factorial_of_values_and_ramps():
@@ -56,9 +52,11 @@ def test_what_cannot_be_swept_is_refused(text, says):
 
 def test_learning_rates_are_adams():
     with pytest.raises(UserError, match="needs --optimizer adam"):
-        parse_factors("learning_rate=0.1", factor_names(DEFAULT_TERMS, LM))
+        parse_factors(
+            "learning_rate=0.1", factor_names(DEFAULT_TERMS, METHOD.rates(METHOD.settings()))
+        )
     (design,) = make_designs(parse_factors("learning_rate=0.5", KNOWN))
-    np.testing.assert_allclose(rates_of(design, ADAM), [0.5, ADAM.final_learning_rate])
+    assert rates_of(design) == {"learning_rate": 0.5}
 
 
 @pytest.mark.parametrize(

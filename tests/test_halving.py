@@ -12,7 +12,7 @@ from hoijax.losses.fit import object_points
 from hoijax.losses.penetration import ground
 from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
-from hoijax.methods.hoi_page.method import object_problem
+from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.solver import resumable
 from hoijax.solver.halving import halving_rungs, work_list
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt

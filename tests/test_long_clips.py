@@ -13,7 +13,8 @@ from hoijax.api.observe import observe
 from hoijax.api.solve import solve
 from hoijax.errors import UserError
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS
+from hoijax.methods.hoi_page.method import METHOD
+from hoijax.methods.hoi_page.terms import DEFAULT_TERMS
 from hoijax.methods.hoi_page.windows import (
     Poses,
     blend_rotations,
@@ -24,7 +25,6 @@ from hoijax.methods.hoi_page.windows import (
 )
 from hoijax.methods.memory import chosen_window, descent_bytes, most_candidates
 from hoijax.objects.asset import load_asset
-from hoijax.settings import preset_settings
 from hoijax.solver import resumable
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.problem import SolverInputs
@@ -100,7 +100,7 @@ def scene():
 @pytest.fixture(scope="module")
 def solved(scene):
     bundle, _ = scene
-    settings = dataclasses.replace(preset_settings("default"), inits=2)
+    settings = METHOD.settings(inits=2)
     with as_users_run():
         before = resumable._segment._cache_size()
         result = solve_long_bundle(bundle, settings, WINDOW)
@@ -150,13 +150,14 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     """XLA's own account of a small descent, against the line that was fitted to larger ones."""
     from hoijax.initialization.starts import yaw_starts
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page.method import object_problem, posed_bodies_of
+    from hoijax.methods.hoi_page.stages import posed_bodies_of
+    from hoijax.methods.hoi_page.terms import object_problem
     from hoijax.methods.hoi_page.windows import scene_between
     from hoijax.scene.build_objects import build_scene
     from hoijax.solver.neighbor_lists import first_neighbors
 
     bundle, _ = scene
-    settings = preset_settings("default")
+    settings = METHOD.settings()
     o = observations_between(bundle.observations, (0, WINDOW))
     with as_users_run():
         bodies = posed_bodies_of(dataclasses.replace(bundle, observations=o))
@@ -179,7 +180,7 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
 
 def test_what_fits_decides_the_window(scene, monkeypatch):
     bundle, _ = scene
-    settings = preset_settings("default")
+    settings = METHOD.settings()
     said: list[str] = []
     assert chosen_window(bundle, settings, 12, said.append) == 12
     assert chosen_window(bundle, settings, 99, said.append) == FRAMES

@@ -39,7 +39,7 @@ from hoijax.losses.fit import (
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, reduce_term
-from hoijax.methods.hoi_page.method import TERMS as METHOD_TERMS
+from hoijax.methods.hoi_page.terms import TERMS as METHOD_TERMS
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Neighbors, Scene, Unknowns
 

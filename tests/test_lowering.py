@@ -15,7 +15,7 @@ from test_batch import K, make_jobs
 from hoijax.losses.term import default_weights
 from hoijax.methods.anchor_motion.terms import TERMS as ANCHOR_TERMS
 from hoijax.methods.anchor_motion.terms import anchor_problem
-from hoijax.methods.hoi_page.method import DEFAULT_TERMS, PUBLISHED_TERMS, object_problem
+from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, PUBLISHED_TERMS, object_problem
 from hoijax.solver.adam import Adam
 from hoijax.solver.halving import halving_rungs
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt

@@ -15,8 +15,9 @@ from small_scene import run
 
 from hoijax.bundle.write import check_bundle, read_bundle
 from hoijax.errors import UserError
+from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.results.result import load_result
-from hoijax.settings import AlignmentSettings, SearchSettings, SolveSettings
+from hoijax.settings import AlignmentSettings, SearchSettings
 from priors.models import doctor
 from priors.models.catalog import CHOICES, DEFAULTS
 from priors.models.registry import ModelChoices, RegisteredModels
@@ -64,7 +65,7 @@ def test_generate_by_models_ends_near_the_truth(fakes, tmp_path):
     """Exact observations by the fakes; one candidate of the search and one proposed yaw; few steps."""
     fakes.replaced["language"] = Proposer(fakes.scene)
     out = tmp_path / "out"
-    few = SolveSettings(
+    few = HoiPageSettings(
         steps=6,
         points=64,
         alignment=AlignmentSettings(steps=40, points=64, vertices=256),

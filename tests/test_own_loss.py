@@ -14,9 +14,8 @@ from small_scene import INITS, as_users_run, copy_of, generated
 import hoijax
 from hoijax.losses.body import body_smoothness
 from hoijax.losses.term import LossTerm, reduce_term
-from hoijax.methods.anchor_motion.options import AnchorOptions
 from hoijax.methods.anchor_motion.terms import anchor_problem
-from hoijax.methods.hoi_page.method import TERMS, object_problem
+from hoijax.methods.hoi_page.terms import TERMS, object_problem
 from hoijax.scene.posed import object_poses, pose_scene
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-own-loss.md"
@@ -102,11 +101,9 @@ def test_a_loss_of_moving_bodies_says_so_where_they_are_fixed():
 def test_the_loss_of_the_page_moves_objects_in_anchor_motion(tmp_path_factory):
     bundle = generated(tmp_path_factory)[0] / "bundle"
     terms = [hoijax.LossTerm.constant("upright", upright, 100.0)]
-    options = AnchorOptions(body_start="estimate", render_width=0)
+    options = {"body_start": "estimate", "render_width": 0, "inits": 1, "steps": 15}
     with as_users_run():
-        result = hoijax.solve(
-            bundle, method="anchor-motion", terms=terms, anchor=options, inits=1, steps=15
-        )
+        result = hoijax.solve(bundle, method="anchor-motion", terms=terms, **options)
     column = result.term_names.index("upright")
     lean = 1 - result.object_rotations[:, 0, :, 1, 1].mean(axis=-1)
     np.testing.assert_allclose(result.reports[:, column], lean, atol=1e-4)

@@ -15,6 +15,7 @@ import pytest
 import resume_worker
 from small_scene import copy_of, generated, run
 
+from hoijax.api.solve import about_solve
 from hoijax.errors import UserError
 from hoijax.io import sigterm
 from hoijax.losses.term import LossTerm, default_weights
@@ -26,7 +27,6 @@ from hoijax.solver.resumable import optimize, optimize_in_segments
 from hoijax.solver.solve_checkpoints import (
     SolveCheckpoints,
     StageWatch,
-    about_solve,
     checkpoint_seconds,
 )
 
@@ -283,13 +283,15 @@ def test_what_is_of_something_else_is_refused_or_dropped(tmp_path):
     assert not folder.exists()
 
 
-def test_a_descent_of_other_steps_is_something_else(tmp_path):
+def test_a_descent_of_other_steps_is_something_else(tmp_path, tmp_path_factory):
     """Its arrays have the same shapes."""
+    bundle = generated(tmp_path_factory)[0] / "bundle"
+    about = partial(about_solve, bundle, method="anchor-motion")
     settings = AnchorSettings()
-    first = SolveCheckpoints(tmp_path / ".kept", about_solve("digest", settings, {}))
+    first = SolveCheckpoints(tmp_path / ".kept", about(settings))
     first.keep("track", 3, TREE)
     first._opened().wait()
-    other = about_solve("digest", dataclasses.replace(settings, track_steps=100), {})
+    other = about(dataclasses.replace(settings, track_steps=100))
     with pytest.raises(UserError, match=r"settings.track_steps: 125 there, 100 now"):
         SolveCheckpoints(tmp_path / ".kept", other)
 

@@ -16,7 +16,7 @@ from hoijax.losses.fit import object_pixels, object_points, part_points
 from hoijax.losses.penetration import penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
-from hoijax.methods.hoi_page.method import object_problem
+from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Neighbors, Unknowns
 from hoijax.solver.adam import Adam

@@ -1,7 +1,6 @@
 """Sweeps: the same numbers as solving one by one, one program, files, and a page in a browser."""
 
 import csv
-import dataclasses
 import json
 import shutil
 
@@ -12,13 +11,12 @@ import pytest
 from small_scene import INITS, as_users_run, generated, run
 from test_batch import TERMS, make_jobs
 
-import hoijax.experiments.sweep
 from hoijax.experiments.designs import factor_names, make_designs, parse_factors
 from hoijax.experiments.report_page import Thumbnail, bars_png, page_html, pareto_png, shown_rows
-from hoijax.experiments.sweep import stacked_settings, sweep, sweep_solver
+from hoijax.experiments.sweep import stacked_designs, sweep
+from hoijax.methods.hoi_page.method import METHOD
+from hoijax.methods.running import MethodBatch
 from hoijax.results.result import load_result
-from hoijax.settings import preset_settings
-from hoijax.solver.batch import BatchSolver
 
 
 @pytest.mark.slow
@@ -54,12 +52,13 @@ def test_a_sweep_gives_what_solving_gives_and_compiles_once(tmp_path_factory, tm
 
 @pytest.mark.slow
 def test_rates_scales_and_schedule_ends_are_traced():
-    settings = preset_settings("default")
-    settings = dataclasses.replace(settings, optimizer="adam", steps=2)
-    known = factor_names(TERMS, settings)
+    settings = METHOD.settings(optimizer="adam", steps=2)
+    known = factor_names(TERMS, METHOD.rates(settings))
     traces = []
-    solve = sweep_solver(TERMS, settings)
-    solver = BatchSolver(lambda *given: traces.append(1) or solve(*given))
+    batch = MethodBatch(METHOD, settings)
+    solver = batch.solver(METHOD.passes(settings)[0], TERMS)
+    solve = solver.solve
+    solver.solve = lambda *given: traces.append(1) or solve(*given)
     jobs = make_jobs(1)
     losses = []
     for text in (
@@ -67,13 +66,13 @@ def test_rates_scales_and_schedule_ends_are_traced():
         "object_points.scale=0.3..1 learning_rate=0,2",
     ):
         designs = make_designs(parse_factors(text, known), "sobol", 4)
-        (solution,) = solver.run(jobs, stacked_settings(designs, TERMS, settings))
+        (solution,) = solver.run(jobs, stacked_designs(designs, TERMS, METHOD, settings))
         assert solution.losses.shape[0] == 4
         losses.append(solution.losses)
     assert (len(solver.compiled), len(traces)) == (1, 1)
     assert np.isfinite(losses).all()
     assert not np.allclose(*losses)
-    moved = jax.tree.map(lambda x: x[0], solution.unknowns.translation)
+    moved = jax.tree.map(lambda x: x[0], solution.unknowns.object_translation)
     assert np.isfinite(moved).all()
     # A kernel of a larger scale costs more at the same distance, up to the square itself.
     scales = np.array([design["object_points.scale"][0] for design in designs])
@@ -84,7 +83,7 @@ def test_rates_scales_and_schedule_ends_are_traced():
 
 def test_the_command_refuses_before_work(tmp_path_factory, tmp_path, monkeypatch):
     bundle = generated(tmp_path_factory)[0] / "bundle"
-    monkeypatch.setattr(hoijax.experiments.sweep, "stage", lambda *_, **__: pytest.fail("worked"))
+    monkeypatch.setattr(METHOD, "prepare", lambda *_, **__: pytest.fail("worked"), raising=False)
     for options, says in (
         (("--weights", "contcat=1,2"), "contact"),
         (("--weights", "contact=1..2"), "is a range"),

@@ -11,7 +11,7 @@ from hoijax.losses.term import (  # noqa: E402
     default_weights,
     evaluate,
 )
-from hoijax.methods.hoi_page.method import PUBLISHED_TERMS  # noqa: E402
+from hoijax.methods.hoi_page.terms import PUBLISHED_TERMS  # noqa: E402
 from hoijax.scene.posed import pose_scene  # noqa: E402
 from hoijax.solver.neighbor_lists import (  # noqa: E402
     empty_neighbors,

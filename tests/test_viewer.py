@@ -222,8 +222,8 @@ def saved_as_a_result(viewer, folder, out) -> None:
 def test_a_result_of_another_method_cannot_be_solved_again(folder):
     result = load_result(folder)
     bundle = read_bundle(folder / "bundle")
-    result.run["method"] = "anchor-motion"
-    with pytest.raises(UserError, match="hoi-page"):
+    result.run["method"] = "magic"
+    with pytest.raises(UserError, match="no method 'magic'"):
         Resolver(result, bundle)
     result.run["method"] = "hoi-page"
     result.run.pop("settings")

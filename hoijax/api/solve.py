@@ -23,22 +23,16 @@ from hoijax.exporters import clip_from_result
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
-from hoijax.methods.anchor_motion import terms as anchor_terms
-from hoijax.methods.anchor_motion.options import AnchorOptions, anchor_settings, solve_anchor
-from hoijax.methods.hoi_page import method as hoi_page
-from hoijax.methods.hoi_page.long_clips import check_windows, solve_long_bundle
-from hoijax.methods.hoi_page.windows import windows_of
-from hoijax.methods.memory import chosen_window
+from hoijax.methods.base import Method, Overrides, method_named
+from hoijax.methods.running import solve_bundle
 from hoijax.objects.articulated.loading import is_articulated
 from hoijax.progress import Log, finished, silent
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
-from hoijax.settings import AnchorSettings, SolveSettings, preset_settings, with_optimizer
-from hoijax.solver.solve_checkpoints import SolveCheckpoints, about_solve, checkpoint_folder
+from hoijax.settings import SceneSettings
+from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder, state_of
 
-METHODS = ("hoi-page", "anchor-motion")
-SOLVE_OF_METHOD = {"hoi-page": "hoi-page", "anchorhoi": "anchor-motion"}
 DEFAULT_FORMATS = ("amass", "glb", "mp4")
 """What every result folder holds; `hoijax.exporters.formats.FORMATS` are all."""
 BUNDLE_FOLDER = "bundle"
@@ -47,45 +41,31 @@ BUNDLE_FOLDER = "bundle"
 def solve(
     bundle: Bundle | str | Path,
     *,
-    method: str = "hoi-page",
-    preset: str = "default",
-    weights: Mapping[str, float | tuple[float, float]] | None = None,
-    inits: int | None = None,
-    optimizer: str | None = None,
-    steps: int | None = None,
-    halving: bool = True,
-    seed: int = 0,
+    method: str | Method = "hoi-page",
+    settings: SceneSettings | None = None,
+    preset: str | None = None,
+    weights: Overrides | None = None,
     window: int | None = None,
     terms: Sequence[LossTerm] = (),
-    anchor: AnchorOptions | None = None,
     checkpoints: SolveCheckpoints | None = None,
     log: Log = silent,
+    **options: Any,
 ) -> Result:
     """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
 
-    method: "hoi-page" moves objects; "anchor-motion" moves bodies too (with options `anchor`).
-
-    bundle: a Bundle or the path of one. preset: "default" (ours) or "hoi-page" (published).
-    weights: by term name, a number or (start, end). inits, optimizer ("lm" or "adam"), steps:
-    override the preset. halving: with "lm", only the best candidates go on after a few rounds.
+    bundle: a Bundle or the path of one.
+    method: "hoi-page" moves objects; "anchor-motion" moves bodies too; see `hoijax.methods.base`.
+    settings: the method's own, whole. In their place preset ("default", or "hoi-page" as published)
+    and options, which are the settings that differ from the preset, by name: `inits=4, steps=60`.
+    weights: by term name, a number or (start, end).
     window: frames of the overlapping windows that a long clip is solved in; by default as many as
-    fit the memory, the whole clip if it can be (`hoijax.methods.memory`).
+    fit the memory, the whole clip if it can be.
     terms: your own loss terms, see docs/your-own-loss.md. checkpoints: what keeps a long solve.
     Raises UserError for bad input, before anything is traced.
     """
-    anchor = anchor or AnchorOptions()
-    chosen: dict[str, Any] = {"inits": inits, "optimizer": optimizer, "steps": steps, "seed": seed}
-    chosen["halving"] = halving
-    settings = checked_settings(
-        method, preset=preset, weights=weights, terms=terms, anchor=anchor, **chosen
-    )
-    if window is not None:
-        if isinstance(settings, AnchorSettings):
-            raise UserError(
-                "--window is for the method hoi-page: anchor-motion solves whole clips."
-            )
-        check_windows(settings)
-        windows_of(window + 1, window)
+    chosen = method_named(method)
+    given = {"weights": weights, "terms": terms, "window": window}
+    solved_with = checked_settings(chosen, settings=settings, preset=preset, **given, **options)
     source: dict[str, str] = {}
     if not isinstance(bundle, Bundle):
         path = Path(bundle)
@@ -93,21 +73,18 @@ def solve(
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
-    watch = (lambda stage: None) if checkpoints is None else checkpoints.stage
-    given = {"weights": weights, "terms": terms, "log": log}
-    if isinstance(settings, AnchorSettings):
-        result = solve_anchor(bundle, settings, anchor, watch=watch, **given)
+    watch = (lambda name: None) if checkpoints is None else checkpoints.stage
+    work = {"weights": weights, "terms": terms, "log": log, "watch": watch}
+    frames = chosen.window(bundle, solved_with, window, log)
+    if frames < bundle.frame_count:
+        result = chosen.solve_windows(bundle, solved_with, frames, **work)
     else:
-        window = chosen_window(bundle, settings, window, log)
-        if window < bundle.frame_count:
-            result = solve_long_bundle(bundle, settings, window, watch=watch, **given)
-        else:
-            result = hoi_page.solve_bundle(bundle, settings, watch=watch("optimize"), **given)
+        result = solve_bundle(chosen, bundle, solved_with, **work)
     run = {
         **source,
         **result.run,
-        "method": method,
-        "settings": dataclasses.asdict(settings),
+        "method": chosen.name,
+        "settings": dataclasses.asdict(solved_with),
         "weights": dict(weights or {}),
         "device": describe_device(),
         "peak_memory_gb": peak_memory_gb(),
@@ -117,44 +94,34 @@ def solve(
 
 
 def checked_settings(
-    method: str = "hoi-page",
+    method: str | Method = "hoi-page",
     *,
-    preset: str = "default",
-    weights: Mapping[str, float | tuple[float, float]] | None = None,
+    settings: SceneSettings | None = None,
+    preset: str | None = None,
+    weights: Overrides | None = None,
     terms: Sequence[LossTerm] = (),
-    anchor: AnchorOptions | None = None,
-    inits: int | None = None,
-    optimizer: str | None = None,
-    **numbers: Any,
-) -> SolveSettings | AnchorSettings:
-    """What `solve` would use for these options (`numbers`: steps, seed, halving), or its UserError."""
-    if method not in METHODS:
-        raise UserError(f"no method '{method}'. Known methods: {', '.join(METHODS)}.")
-    steps, seed = numbers.get("steps"), numbers.get("seed", 0)
-    if method == "anchor-motion":
-        settings = anchor_settings(anchor or AnchorOptions(), inits, steps, seed)
-        anchor_terms.check_weights(weights, terms)
-        return settings
-    settings = _settings(preset, inits, steps, seed, optimizer)
-    settings = dataclasses.replace(settings, halving=numbers.get("halving", True))
-    hoi_page.check_weights(settings, weights, terms)
+    window: int | None = None,
+    **options: Any,
+) -> Any:
+    """The settings that `solve` would use, all of whose options these are, or its UserError."""
+    chosen = method_named(method)
+    if settings is None:
+        settings = chosen.settings(preset, **options)
+    else:
+        beside = [
+            *(["preset"] if preset else ()),
+            *(n for n, x in options.items() if x is not None),
+        ]
+        if beside:
+            raise UserError(
+                f"settings are given whole, and {', '.join(beside)} beside them: change them in the "
+                "settings (dataclasses.replace)."
+            )
+        settings = chosen.checked(settings)
+    chosen.check_weights(settings, weights, terms)
+    if window is not None:
+        chosen.check_window(settings, window)
     return settings
-
-
-def _settings(
-    preset: str,
-    inits: int | None,
-    steps: int | None,
-    seed: int,
-    optimizer: str | None = None,
-) -> SolveSettings:
-    settings = with_optimizer(preset_settings(preset), optimizer)
-    given = {"inits": inits, "steps": steps}
-    for name, value in given.items():
-        if value is not None and value < 1:
-            raise UserError(f"--{name} must be at least 1, got {value}.")
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(settings, seed=seed, **chosen)
 
 
 def generate(
@@ -167,23 +134,21 @@ def generate(
     scale: float = 1.0,
     seed: int = 0,
     method: str = "hoi-page",
-    preset: str = "default",
+    preset: str | None = None,
     inits: int | None = None,
     stage_options: Mapping[str, Any] | None = None,
     log: Log = silent,
 ) -> tuple[Result, list[dict[str, float]]]:
     """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
 
-    method: "hoi-page", or "anchorhoi", which moves the body too.
+    method: of the solve: "hoi-page", or "anchorhoi" (anchor-motion), which moves the body too.
     stage_options: None observes without models; else see `observe_by_models`.
 
     The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
     """
     check_output(out)
-    if method not in SOLVE_OF_METHOD:
-        known = ", ".join(SOLVE_OF_METHOD)
-        raise UserError(f"no method '{method}' to generate with. Known methods: {known}.")
-    _settings(preset, inits, None, seed)
+    chosen = {"method": method, "preset": preset, "inits": inits, "seed": seed}
+    checked_settings(**chosen)
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
@@ -202,7 +167,6 @@ def generate(
             text, assets, stage_options, frames=frames, seed=seed, log=log
         )
     finished(log, "observe", time.perf_counter() - begun)
-    chosen = {"method": SOLVE_OF_METHOD[method], "preset": preset, "inits": inits, "seed": seed}
     result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
         return write_results(result, folder, bundle, ground_truth, video, log=log)
@@ -242,10 +206,9 @@ def solve_to_folder(
     check_output(out)
     check_apart(bundle, out)
     check_formats(formats or DEFAULT_FORMATS)
-    told = {name: value for name, value in options.items() if name != "window"}
     kept = SolveCheckpoints(
         checkpoint_folder(out),
-        about_solve(bundle_hash(bundle), checked_settings(**told), options),
+        about_solve(bundle, checked_settings(**options), **options),
         restart=restart is True,
         replace=restart is None,
         log=log,
@@ -254,6 +217,31 @@ def solve_to_folder(
     rows = save_to_folder(result, out, log, formats=formats)
     kept.drop()
     return result, rows
+
+
+def about_solve(
+    bundle: str | Path,
+    settings: SceneSettings,
+    *,
+    method: str | Method = "hoi-page",
+    weights: Overrides | None = None,
+    terms: Sequence[LossTerm] = (),
+    window: int | None = None,
+    **_: Any,
+) -> dict[str, Any]:
+    """Everything that a solve depends on; the rest of `solve`'s options is in the settings."""
+    chosen = method_named(method)
+    paths = {name: getattr(settings, name) for name in chosen.files}
+    return {
+        "hoijax": versions()["hoijax"],
+        "bundle": bundle_hash(bundle),
+        "method": chosen.name,
+        "settings": dataclasses.asdict(settings),
+        "weights": dict(weights or {}),
+        "terms": [term.name for term in terms],
+        "window": window,
+        "files": {name: state_of(path) for name, path in paths.items() if path},
+    }
 
 
 def save_to_folder(

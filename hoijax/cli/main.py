@@ -1,8 +1,11 @@
 """The command line: `hoijax generate | observe | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
 
+import operator
 import sys
 import warnings
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Annotated, Any
 
 import tyro
 
@@ -28,19 +31,30 @@ COMMANDS = {
     "doctor": Doctor,
     "bundle": BundleCommand,
 }
-Command = (
-    Annotated[Generate, tyro.conf.subcommand("generate")]
-    | Annotated[Observe, tyro.conf.subcommand("observe")]
-    | Annotated[Solve, tyro.conf.subcommand("solve")]
-    | Annotated[Compose, tyro.conf.subcommand("compose")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Physics, tyro.conf.subcommand("physics")]
-    | Annotated[Export, tyro.conf.subcommand("export")]
-    | Annotated[View, tyro.conf.subcommand("view")]
-    | Annotated[Ablate, tyro.conf.subcommand("ablate")]
-    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
-    | Annotated[BundleCommand, tyro.conf.subcommand("bundle")]
-)
+OF_METHODS = ("solve", "ablate")
+"""Commands whose flags are, beside their own, the settings of all methods."""
+
+
+def commands(words: Sequence[str] | None = None) -> dict[str, type]:
+    """Every command by name. words: of a command line; flags of methods that these do not need are not
+    looked up, for that imports the methods. None: all flags."""
+    kinds: dict[str, type] = dict(COMMANDS)
+    for name in OF_METHODS:
+        if words is None or name in words:
+            from hoijax.cli.method_flags import with_method_flags
+
+            kinds[name] = with_method_flags(kinds[name])
+    return kinds
+
+
+def parsed(words: Sequence[str], kinds: Mapping[str, type] | None = None) -> Any:
+    """The command of a command line. Exits with what is wrong with it, as with --help."""
+    named = [
+        Annotated[kind, tyro.conf.subcommand(name)]
+        for name, kind in (kinds or commands(words)).items()
+    ]
+    every: Any = reduce(operator.or_, named)
+    return tyro.cli(every, prog="hoijax", description=DESCRIPTION, args=words)
 
 
 def main() -> None:
@@ -52,8 +66,9 @@ def main() -> None:
         return
     # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
     sigterm.listen()
-    command = tyro.cli(Command, prog="hoijax", description=DESCRIPTION)
-    (name,) = (name for name, kind in COMMANDS.items() if type(command) is kind)
+    kinds = commands(sys.argv[1:])
+    command = parsed(sys.argv[1:], kinds)
+    (name,) = (name for name, kind in kinds.items() if type(command) is kind)
     reporter = Reporter(name, quiet=command.quiet, as_json=command.json)
     warnings.showwarning = lambda message, *_: reporter.warn(str(message))
     try:

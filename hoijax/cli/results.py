@@ -104,14 +104,10 @@ class Ablate(OutputFlags):
 
     bundles: Folder
     """A bundle, or a folder of bundles or result folders."""
-    preset: str = "hoi-page"
-    """Settings the rows start from: "hoi-page" (published) or "default"."""
-    inits: int | None = None
-    """Candidate trajectories optimized at once; as many as the preset says by default."""
-    steps: int | None = None
-    """Optimization steps; as many as the preset says by default."""
-    seed: int = 0
-    """The same seed gives the same rows on the same machine."""
+    method: str = "hoi-page"
+    """What is solved with, as in `hoijax solve`."""
+    preset: str | None = None
+    """Settings the rows start from: the published ones by default; with hoi-page "hoi-page" or "default"."""
     weights: str | None = None
     """Sweep loss weights instead: every combination of "contact=0,1e2,1e3 penetration=0,10"; with
     --design also ranges, "contact=1..1e3"; NAME.start, NAME.end, robust scales such as
@@ -122,14 +118,13 @@ class Ablate(OutputFlags):
     """With --design random or sobol: how many combinations."""
     seeds: int = 1
     """With --weights: how many seeds, from --seed on."""
-    optimizer: str | None = None
-    """With --weights: "lm" or "adam"; as the preset says by default."""
     out: Path | None = None
     """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew where an interrupted run of this --out left what it had solved."""
 
     def run(self, reporter: Reporter) -> None:
+        from hoijax.cli.method_flags import options_of_flags
         from hoijax.experiments.ablation import ablate
 
         if self.weights is not None:
@@ -137,10 +132,9 @@ class Ablate(OutputFlags):
             return
         rows = ablate(
             self.bundles,
+            method=self.method,
             preset=self.preset,
-            inits=self.inits,
-            steps=self.steps,
-            seed=self.seed,
+            **options_of_flags(self),
             out=self.out,
             restart=self.restart,
             log=reporter.log,
@@ -153,10 +147,13 @@ class Ablate(OutputFlags):
             reporter.say(f"wrote {self.out}")
 
     def _sweep(self, reporter: Reporter, weights: str) -> None:
+        from hoijax.cli.method_flags import options_of_flags
         from hoijax.experiments.sweep import METRICS, SweepPlan, cells, sweep
+        from hoijax.methods.base import method_named
 
-        options = {"inits": self.inits, "steps": self.steps, "seed": self.seed}
-        options |= {"preset": self.preset, "optimizer": self.optimizer}
+        method = method_named(self.method)
+        options = {"method": method, "preset": self.preset or method.published}
+        options |= options_of_flags(self)
         plan = SweepPlan(weights, self.design, self.samples, self.seeds)
         rows = sweep(
             self.bundles, plan, out=self.out, restart=self.restart, log=reporter.log, **options

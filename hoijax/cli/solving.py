@@ -33,10 +33,10 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
     """Factor from the meshes' unit to metres (0.001 for millimetres)."""
     seed: int = 0
     """The same seed gives the same result."""
-    method: Literal["hoi-page", "anchorhoi"] = "hoi-page"
+    method: str = "hoi-page"
     """hoi-page moves the objects among estimated bodies; anchorhoi moves bodies and objects."""
-    preset: str = "default"
-    """"default" (ours) or "hoi-page" (published settings)."""
+    preset: str | None = None
+    """"default" (ours) or, with hoi-page, "hoi-page" (published settings)."""
     inits: int | None = None
     """Candidate trajectories optimized at once; as many as the preset says by default."""
 
@@ -158,37 +158,11 @@ class Solve(TrackFlags, OutputFlags):
     """Many bundles: one of the processes of a TPU slice or multi-node job, over one global mesh."""
     method: str = "hoi-page"
     """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
-    static: Path | None = None
-    """anchor-motion: result folder with the still whose contacts hold."""
-    static_frame: int = 0
-    """anchor-motion: frame of --static."""
-    body_start: str = "fit"
-    """anchor-motion: "fit" (to keypoints and point maps, the bundle's body motion as a further start),
-    "keypoints" (without the latter), "estimate" (the bundle's body motion) or "static"."""
-    hands: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """anchor-motion: fingers are optimized too."""
-    render_width: int | None = None
-    """anchor-motion: pixels across the small pictures that body and objects are drawn into and compared
-    with what was seen (64 by default); 0: none."""
-    video: Path | None = None
-    """anchor-motion: the clip, whose colors the drawn pictures are compared with too."""
-    vposer: Path | None = None
-    """anchor-motion: VPoser weights as an npz, as the pose prior (docs/anchor-motion.md)."""
-    preset: str = "default"
-    """"default" (ours) or "hoi-page" (published settings); hoi-page only."""
-    inits: int | None = None
-    """Candidate trajectories optimized at once; as many as the preset says by default."""
-    optimizer: str | None = None
-    """"lm" (Levenberg-Marquardt) or "adam"; as the preset says by default."""
-    steps: int | None = None
-    """Optimization steps; as many as the preset says by default."""
-    halving: bool = True
-    """lm: after a few rounds only the candidates that look best go on (half the time and less)."""
+    preset: str | None = None
+    """"default" (ours) or, with hoi-page, "hoi-page" (published settings)."""
     window: int | None = None
     """Frames of the overlapping windows that a long clip is solved in; by default as many as the
     memory allows, the whole clip if it can be."""
-    seed: int = 0
-    """The same seed gives the same result on the same machine."""
     weights: str = ""
     """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -196,8 +170,8 @@ class Solve(TrackFlags, OutputFlags):
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import solve_to_folder
+        from hoijax.cli.method_flags import options_of_flags
         from hoijax.jobs.scenes import is_many, solve_many
-        from hoijax.methods.anchor_motion.options import AnchorOptions
 
         if not self.bundle:
             raise UserError("say what to solve: hoijax solve BUNDLE --out RESULT")
@@ -205,20 +179,7 @@ class Solve(TrackFlags, OutputFlags):
             "method": self.method,
             "preset": self.preset,
             "weights": parse_weights(self.weights),
-            "inits": self.inits,
-            "optimizer": self.optimizer,
-            "steps": self.steps,
-            "halving": self.halving,
-            "seed": self.seed,
-            "anchor": AnchorOptions(
-                self.static,
-                self.static_frame,
-                self.body_start,
-                hands=self.hands,
-                render_width=self.render_width,
-                video=self.video,
-                vposer=self.vposer,
-            ),
+            **options_of_flags(self),
         }
         if self.formats is not None:
             options["formats"] = format_names(self.formats)

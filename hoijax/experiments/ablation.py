@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hoijax.api.solve import solve
+from hoijax.api.solve import checked_settings, solve
 from hoijax.bodies import load_body
 from hoijax.bundle.discovery import find_bundles, find_ground_truth
 from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
@@ -23,7 +24,7 @@ from hoijax.errors import UserError
 from hoijax.experiments.report_page import bars_png
 from hoijax.experiments.tables import csv_text, latex, markdown, mean_row
 from hoijax.io.atomic import added_files, check_output, output_folder
-from hoijax.methods.hoi_page.method import TERMS
+from hoijax.methods.base import Method, method_named
 from hoijax.progress import Log, counted, silent
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import Result
@@ -79,17 +80,17 @@ CONFIGURATIONS = (
 def ablate(
     bundles: Path,
     *,
-    preset: str = "hoi-page",
-    inits: int | None = None,
-    steps: int | None = None,
-    seed: int = 0,
+    method: str | Method = "hoi-page",
+    preset: str | None = None,
     out: Path | None = None,
     restart: bool = False,
     log: Log = silent,
+    **options: Any,
 ) -> list[dict[str, str | float]]:
     """Rows of the ablation table (`hoijax ablate`): metrics of the winners, mean over the bundles.
 
-    bundles: a bundle, or a folder of bundles or result folders. out: JSON with the rows and every
+    bundles: a bundle, or a folder of bundles or result folders. preset: the method's published settings
+    where none is named; options: what differs from it, as in `solve`. out: JSON with the rows and every
     bundle's own metrics, errors against the truth among them where a bundle has one; with the preset "hoi-page-table" a folder
     with the table as CSV, Markdown and LaTeX (95 % intervals over bundles), and as a plot.
     What was measured when such a run was interrupted is kept beside `out`, and the same call goes on
@@ -98,15 +99,16 @@ def ablate(
     Raises UserError when there is no bundle, or when a bundle or an option is refused.
     """
     paths = find_bundles(Path(bundles))
-    as_folder = preset == TABLE
-    preset = "hoi-page" if as_folder else preset
+    as_folder, method = preset == TABLE, method_named(method)
+    preset = method.published if as_folder or preset is None else preset
+    settings = checked_settings(method, preset=preset, **options)
     if as_folder and out is None:
         raise UserError(f"--preset {TABLE} writes a folder: give --out.")
     if out is not None:
         check_output(out) if as_folder else _check_json_path(Path(out))
     kept, before = None, []
     if out is not None:
-        about = {"preset": preset, "inits": inits, "steps": steps, "seed": seed}
+        about: dict[str, Any] = {"method": method.name, "settings": dataclasses.asdict(settings)}
         about |= {"bundles": {str(path): bundle_hash(path) for path in paths}, **versions()}
         kept = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
         before = kept.rows()
@@ -121,10 +123,10 @@ def ablate(
                 singles.append(before[len(singles)])
                 continue
             begun = time.perf_counter()
-            result = _solve(bundle, configuration, preset, inits, steps, seed)
+            result = _solve(bundle, configuration, method, settings)
             if evaluator is None:
                 evaluator = Evaluator(result, load_body(bundle.body), find_ground_truth(path))
-            evaluator.result = result  # other poses of the same objects beside the same bodies
+            evaluator.take(result)
             values = evaluator.measure(result.winner)
             singles.append({"bundle": str(path), "configuration": configuration.name, **values})
             if kept is not None:
@@ -142,19 +144,12 @@ def ablate(
     return rows
 
 
-def _solve(
-    bundle: Bundle,
-    configuration: Configuration,
-    preset: str,
-    inits: int | None,
-    steps: int | None,
-    seed: int,
-) -> Result:
-    known = {term.name for term in TERMS.get(preset, ())}
+def _solve(bundle: Bundle, configuration: Configuration, method: Method, settings: Any) -> Result:
+    known = {term.name for term in method.terms(settings)}
     weights = {name: 0.0 for name in configuration.terms_off if name in known}
     if configuration.withhold is not None:
         bundle = configuration.withhold(bundle)
-    return solve(bundle, preset=preset, weights=weights, inits=inits, steps=steps, seed=seed)
+    return solve(bundle, method=method, settings=settings, weights=weights)
 
 
 def _mean_row(name: str, singles: list[dict[str, str | float]]) -> dict[str, str | float]:

@@ -32,9 +32,11 @@ def solve_designs(
     settings: Any,
     kept: SolveCheckpoints | None = None,
     log: Log = silent,
+    stage: str = "",
 ) -> list[Solution]:
     """As `solver.run`, in blocks along the leading axis of `settings`.
 
+    stage: tells apart what is solved in one run.
     kept: takes the solutions of every block, and has those of an interrupted run of the same sweep.
     """
     total = len(jax.tree.leaves(settings)[0])
@@ -46,7 +48,7 @@ def solve_designs(
             # The last block is filled up with the last design: another size is another program.
             rows = np.minimum(np.arange(begin, begin + size), total - 1)
             own = jax.tree.map(lambda x, rows=rows: x[rows], settings)
-            name = f"designs {begin + 1} to {min(begin + size, total)}"
+            name = f"{stage}designs {begin + 1} to {min(begin + size, total)}"
             found = _kept_before(solver, jobs, own, kept, name)
             if found is None:
                 found = solver.run(jobs, own)

@@ -7,7 +7,7 @@ robust kernel (`object_points.scale`) or, for Adam, a learning rate; all of them
 import difflib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,10 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.losses.term import SCALE, LossTerm, weight_names
-from hoijax.settings import SolveSettings
+from hoijax.methods.base import RATES
 
 Ramp = tuple[float, float]
 Design = dict[str, Ramp]
-RATES = ("learning_rate", "final_learning_rate")
 KINDS = ("full", "random", "sobol")
 LOGARITHMIC_FROM = 100.0
 """A range whose ends differ by this factor or more is sampled by its logarithm."""
@@ -43,10 +42,10 @@ class Range:
 Factors = dict[str, list[Ramp] | Range]
 
 
-def factor_names(table: Sequence[LossTerm], settings: SolveSettings) -> list[str]:
-    """What can be varied under these settings."""
+def factor_names(table: Sequence[LossTerm], rates: Iterable[str] = ()) -> list[str]:
+    """What can be varied: weights and scales of the terms, and learning rates (`Method.rates`)."""
     ends = [f"{term.name}.{end}" for term in table for end in ("start", "end")]
-    return [*weight_names(table), *ends, *(RATES if settings.optimizer == "adam" else ())]
+    return [*weight_names(table), *ends, *rates]
 
 
 def parse_factors(text: str, known: Sequence[str]) -> Factors:
@@ -177,6 +176,6 @@ def overrides_of(design: Design, table: Sequence[LossTerm]) -> dict[str, Ramp]:
     return found
 
 
-def rates_of(design: Design, settings: SolveSettings) -> Float[ndarray, " 2"]:
-    """Learning rate at the begin and at the end."""
-    return np.array([design.get(n, (getattr(settings, n), 0.0))[0] for n in RATES], np.float32)
+def rates_of(design: Design) -> dict[str, float]:
+    """Learning rates that a design sets, by name."""
+    return {name: design[name][0] for name in RATES if name in design}

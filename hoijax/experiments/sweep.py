@@ -12,10 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from hoijax.api.solve import checked_settings
 from hoijax.bodies import load_body
 from hoijax.bundle.discovery import find_bundles, find_ground_truth
@@ -35,25 +31,14 @@ from hoijax.experiments.report_page import Thumbnail, page_html, pareto_png, sho
 from hoijax.experiments.tables import cells as cells  # what the terminal shows
 from hoijax.experiments.tables import csv_text, latex, markdown, mean_row
 from hoijax.io.atomic import check_output, output_folder
-from hoijax.losses.term import LossTerm, default_weights
-from hoijax.methods.hoi_page.method import (
-    TERMS,
-    Staged,
-    descent,
-    object_problem,
-    stage,
-    to_result,
-)
+from hoijax.losses.term import LossTerm
+from hoijax.methods.base import Method, Numbers, Prepared, method_named
+from hoijax.methods.running import MethodBatch, Solved, stacked
 from hoijax.progress import Log, silent
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import Result
 from hoijax.runtime import check_device, describe_device, enable_compilation_cache, versions
-from hoijax.settings import SolveSettings
-from hoijax.solver.adam import Adam
 from hoijax.solver.batch import BatchSolver, Job
-from hoijax.solver.neighbor_lists import first_neighbors
-from hoijax.solver.problem import Solution, SolverInputs
-from hoijax.solver.resumable import optimize
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder
 
 METRICS = COLUMNS | {"penetration cm": "penetration_mean_cm"}
@@ -82,12 +67,7 @@ class _Case:
     path: Path
     seed: int
     bundle: Bundle
-    staged: Staged
-
-    @property
-    def job(self) -> Job:
-        scene = self.staged.scene
-        return Job(scene, self.staged.starts.unknowns, first_neighbors(scene, self.staged.states))
+    prepared: Prepared
 
 
 def sweep(
@@ -102,17 +82,17 @@ def sweep(
     """One row for every design: means over bundles and seeds (`hoijax ablate --weights`).
 
     A row holds what was varied, each term's unweighted value at the winner, the metrics of `ablate`,
-    and the half width of their 95 % confidence interval ("... +-"). options: preset, inits, optimizer,
-    steps, seed. out: a folder that gets tables (CSV, Markdown, LaTeX), `index.html` with plots and
+    and the half width of their 95 % confidence interval ("... +-"). options: as `checked_settings`
+    takes them (method, preset, inits, ...). out: a folder that gets tables (CSV, Markdown, LaTeX), `index.html` with plots and
     pictures, results of what is shown there, and `run.json`; beside it, while it runs, what is solved
     is kept (`solver.solve_checkpoints`), and the same call goes on from there unless `restart`.
     Raises UserError before any work.
     """
     plan = SweepPlan(plan) if isinstance(plan, str) else plan
-    settings = checked_settings(**options)
-    assert isinstance(settings, SolveSettings)
-    table = TERMS[settings.preset]
-    factors = parse_factors(plan.weights, factor_names(table, settings))
+    method = method_named(options.pop("method", "hoi-page"))
+    settings = checked_settings(method, **options)
+    table = method.terms(settings)
+    factors = parse_factors(plan.weights, factor_names(table, method.rates(settings)))
     designs = make_designs(factors, plan.design, plan.samples, settings.seed)
     if plan.seeds < 1:
         raise UserError(f"--seeds must be at least 1, got {plan.seeds}.")
@@ -121,6 +101,7 @@ def sweep(
         check_output(out)
     check_device()
     about = {
+        "method": method.name,
         "settings": dataclasses.asdict(settings),
         "plan": dataclasses.asdict(plan),
         "bundles": {str(path): bundle_hash(path) for path in paths},
@@ -131,86 +112,81 @@ def sweep(
         kept = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
     enable_compilation_cache()
     begun = time.perf_counter()
-    cases = _stage_all(paths, settings, plan.seeds)
+    cases = _prepare_all(paths, method, settings, plan.seeds)
     log(f"{len(designs)} designs x {len(cases)} scenes and seeds x {settings.inits} candidates")
-    solver = BatchSolver(sweep_solver(table, settings), log=log)
-    stacked = stacked_settings(designs, table, settings)
-    solutions = solve_designs(solver, [case.job for case in cases], stacked, kept, log)
+    batch = MethodBatch(method, settings, log=log)
+
+    def numbers(terms: Sequence[LossTerm]) -> Numbers:
+        return stacked_designs(designs, terms, method, settings)
+
+    def block(name: str, solver: BatchSolver, jobs: Sequence[Job], own: Numbers) -> Any:
+        return solve_designs(solver, jobs, own, kept, log, stage=f"{name}, ")
+
+    solved = batch.run([case.prepared for case in cases], numbers, block)
     seconds = time.perf_counter() - begun
-    log(f"solved in {seconds:.1f} s, {len(solver.compiled)} compiled programs")
-    singles, results = _measure_all(cases, solutions, designs, table)
+    log(f"solved in {seconds:.1f} s, {batch.programs} compiled programs")
+    singles = _measure_all(cases, solved, designs, method)
     rows = [
         mean_row([s for s in singles if s["design"] == w], labels_of(design))
         for w, design in enumerate(designs)
     ]
     if out is not None:
-        counts = {"seconds": round(seconds, 3), "programs": len(solver.compiled)}
+        counts = {"seconds": round(seconds, 3), "programs": batch.programs}
         run = {**about, **counts, "device": describe_device()}
-        _write(Path(out), rows, singles, run, results, log)
+
+        def result_of(w: int) -> Result:
+            return method.result(solved[0][w].prepared, solved[0][w].solution)
+
+        _write(Path(out), rows, singles, run, result_of, log)
         assert kept is not None
         kept.drop()
     return rows
 
 
-def _stage_all(paths: Sequence[Path], settings: SolveSettings, seeds: int) -> list[_Case]:
+def _prepare_all(paths: Sequence[Path], method: Method, settings: Any, seeds: int) -> list[_Case]:
     cases = []
     for path in paths:
         bundle = read_bundle(path)
         for seed in range(settings.seed, settings.seed + seeds):
-            staged = stage(bundle, dataclasses.replace(settings, seed=seed))
-            cases.append(_Case(path, seed, bundle, staged))
+            seeded = dataclasses.replace(settings, seed=seed)
+            cases.append(_Case(path, seed, bundle, method.prepare(bundle, seeded, (), silent)))
     return cases
 
 
-def sweep_solver(table: Sequence[LossTerm], settings: SolveSettings) -> Callable[..., Solution]:
-    """(scene, initial, neighbors, {"weights", "rates"}) -> Solution; all numbers are traced."""
-    if settings.optimizer != "adam":
-        solve = descent(table, settings)
-        return lambda scene, initial, neighbors, own: solve(
-            scene, initial, neighbors, own["weights"]
-        )
-    problem = object_problem(table)
-
-    def adam(scene: Any, initial: Any, neighbors: Any, own: Any) -> Solution:
-        solver = Adam(settings.steps, settings.refresh_every, own["rates"][0], own["rates"][1])
-        return optimize(solver, SolverInputs(problem, scene, initial, neighbors, own["weights"]))
-
-    return adam
-
-
-def stacked_settings(
-    designs: Sequence[Design], table: Sequence[LossTerm], settings: SolveSettings
-) -> dict[str, Any]:
-    """What `sweep_solver` reads, with a leading axis over designs."""
-    each = [
-        {
-            "weights": default_weights(table, overrides_of(design, table)),
-            "rates": rates_of(design, settings),
-        }
-        for design in designs
-    ]
-    return jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *each)
+def stacked_designs(
+    designs: Sequence[Design], terms: Sequence[LossTerm], method: Method, settings: Any
+) -> Numbers:
+    """The numbers of all designs for a scene with these terms, with a leading axis."""
+    return stacked(
+        [
+            method.numbers(
+                dataclasses.replace(settings, **rates_of(design)),
+                terms,
+                overrides_of(design, terms),
+            )
+            for design in designs
+        ]
+    )
 
 
 def _measure_all(
     cases: Sequence[_Case],
-    solutions: Sequence[Solution],
+    solved: Sequence[Sequence[Solved]],
     designs: Sequence[Design],
-    table: Sequence[LossTerm],
-) -> tuple[list[Row], Callable[[int], Result]]:
-    """A row for every case and design; and how to get the result of a design for the first case."""
+    method: Method,
+) -> list[Row]:
+    """A row for every case and design."""
     singles: list[Row] = []
-    for case, solution in zip(cases, solutions, strict=True):
+    for case, solutions in zip(cases, solved, strict=True):
         evaluator = None
         for w, design in enumerate(designs):
-            result = _result(case, solution, w, table)
+            result = method.result(solutions[w].prepared, solutions[w].solution)
             if evaluator is None:
-                evaluator = Evaluator(
-                    result, load_body(case.bundle.body), find_ground_truth(case.path)
-                )
-            evaluator.result = result  # other poses of the same objects beside the same bodies
+                body, truth = load_body(case.bundle.body), find_ground_truth(case.path)
+                evaluator = Evaluator(result, body, truth)
+            evaluator.take(result)
             values = evaluator.measure(result.winner)
-            terms = zip(table, result.reports[result.winner], strict=True)
+            terms = zip(result.term_names, result.reports[result.winner], strict=True)
             singles.append(
                 {
                     "bundle": str(case.path),
@@ -218,16 +194,11 @@ def _measure_all(
                     "design": w,
                     **labels_of(design),
                     "loss": float(result.losses[result.winner]),
-                    **{term.name: float(x) for term, x in terms},
+                    **{name: float(x) for name, x in terms},
                     **{column: float(values[metric]) for column, metric in METRICS.items()},
                 }
             )
-    return singles, lambda w: _result(cases[0], solutions[0], w, table)
-
-
-def _result(case: _Case, solution: Solution, w: int, table: Sequence[LossTerm]) -> Result:
-    own = jax.tree.map(lambda x: jnp.asarray(x[w]), solution)
-    return to_result(case.bundle, case.staged, own, table, {})
+    return singles
 
 
 def labels_of(design: Design) -> dict[str, str]:
@@ -258,7 +229,9 @@ def _write(
         images: dict[int, Thumbnail] = {}
         view = None
         for w in shown_rows(rows):
-            result = dataclasses.replace(results(w), run={"settings": run["settings"]})
+            result = dataclasses.replace(
+                results(w), run={"method": run["method"], "settings": run["settings"]}
+            )
             name = f"results/design-{w + 1:03d}"
             (folder / name).mkdir(parents=True)
             save_result(result, folder / name)

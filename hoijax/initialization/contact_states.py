@@ -10,7 +10,7 @@ from hoijax.losses.contact import edge_distances
 from hoijax.scene.build_objects import stage_contacts
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Scene, Unknowns
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 from hoijax.solver.neighbor_lists import empty_neighbors
 
 
@@ -38,7 +38,7 @@ def contact_states(
     scene: Scene,
     starts: Unknowns,
     always: Bool[np.ndarray, " E"],
-    settings: SolveSettings,
+    settings: SceneSettings,
 ) -> Float[np.ndarray, "K E T"]:
     """In which frames each edge touches: where its distance at the start is within reach.
 

@@ -25,7 +25,7 @@ from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.scene.objects import WHOLE_UNSIGNED
 from hoijax.scene.scene import Scene, Unknowns
-from hoijax.settings import SearchSettings, SolveSettings
+from hoijax.settings import SceneSettings, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ def fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetri
     return filled, moved
 
 
-def find_starts(scene: Scene, bundle: Bundle, settings: SolveSettings) -> Starts:
+def find_starts(scene: Scene, bundle: Bundle, settings: SceneSettings) -> Starts:
     """Stage b: K starting trajectories; the bundle's proposed yaws are among them."""
     proposals = [bundle.proposed_yaws.get(asset.name, ()) for asset in bundle.assets]
     if settings.start == "yaw":

@@ -88,7 +88,7 @@ def solve_together(folder: WorkFolder, batch: SceneBatch, log: Log) -> Progress:
         jobs = [ready.job for _, ready in group if ready.job is not None]
         found = solver.run(jobs, template.job, batch.stacked)
         for taken, solution in zip(group, found, strict=True):
-            solved = Solved(batch.first_weights(solution), 0.0, len(jobs))
+            solved = Solved(batch.first_weights(taken[1], solution), 0.0, len(jobs))
             _finish(folder, batch, taken, solved, log)
         for taken in by_itself:
             _finish(folder, batch, taken, batch.solve([taken[1]])[0], log)

@@ -16,27 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from hoijax.api.solve import save_to_folder, solve
 from hoijax.bundle.object_store import fetch, is_remote
 from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
-from hoijax.losses.term import LossTerm, default_weights
-from hoijax.methods.hoi_page.method import (
-    TERMS,
-    Staged,
-    descent,
-    stage,
-    to_result,
-)
-from hoijax.methods.memory import chosen_window
+from hoijax.losses.term import LossTerm
+from hoijax.methods.base import Method, Numbers, Overrides, Prepared
+from hoijax.methods.running import MethodBatch, design_of, job_of, stacked
+from hoijax.methods.running import Solved as SolvedPasses
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, versions
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job, available_memory
-from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import ResultCode, Solution
 from hoijax.work.folder import Item
 from hoijax.work.runner import GroupWork
@@ -54,18 +46,22 @@ class Ready:
     source: str
     """Path or address of the bundle."""
     bundle: Bundle
-    staged: Staged | None
+    prepared: Prepared | None
     """None where the clip is so long that it is solved in windows, by itself."""
-    job: Job | None
     bundle_hash: str
     seconds: dict[str, float]
+
+    @property
+    def job(self) -> Job | None:
+        """What the batch program stacks."""
+        return None if self.prepared is None else job_of(self.prepared)
 
 
 @dataclass(frozen=True)
 class Solved:
     """What a group's run gave one scene, with its share of the seconds; or the whole result."""
 
-    found: Solution | Result
+    found: SolvedPasses | Result
     seconds: float = 0.0
     together: int = 1
 
@@ -96,8 +92,9 @@ def _device_lock() -> Any:
 class SceneBatch:
     """Solves scenes of one method and one set of options, group by group."""
 
-    settings: SolveSettings
-    weights: Mapping[str, float | tuple[float, float]] | None
+    method: Method
+    settings: SceneSettings
+    weights: Overrides | None
     terms: tuple[LossTerm, ...]
     out: Path
     formats: tuple[str, ...]
@@ -110,22 +107,38 @@ class SceneBatch:
     _device: Any = field(default_factory=_device_lock)
 
     def __post_init__(self) -> None:
-        self.table = (*TERMS[self.settings.preset], *self.terms)
-        self.solver = BatchSolver(
-            descent(self.table, self.settings),
+        self.batch = MethodBatch(
+            self.method,
+            self.settings,
             devices=self.devices or jax.local_devices(),
             log=self._batch_log,
             most_scenes=scenes_at_once(),
         )
-        own = default_weights(self.table, self.weights)
-        self.stacked = jax.tree.map(lambda x: np.asarray(x)[None], own)
         self.run = {
-            "method": "hoi-page",
+            "method": self.method.name,
             "settings": dataclasses.asdict(self.settings),
             "weights": dict(self.weights or {}),
             "device": describe_device(),
             "versions": versions(),
         }
+
+    def numbers(self, terms: Sequence[LossTerm]) -> Numbers:
+        """Of the only design there is, with its leading axis."""
+        return stacked([self.method.numbers(self.settings, terms, self.weights)])
+
+    @property
+    def solver(self) -> BatchSolver:
+        """Of the first pass, for scenes that have all the terms."""
+        return self.batch.solver(self.method.passes(self.settings)[0], self._terms)
+
+    @property
+    def stacked(self) -> Numbers:
+        """What `solver` reads beside the scenes."""
+        return self.numbers(self._terms)
+
+    @property
+    def _terms(self) -> tuple[LossTerm, ...]:
+        return (*self.method.terms(self.settings), *self.terms)
 
     def _batch_log(self, message: str) -> None:
         if "scenes solved" not in message:  # the runner counts
@@ -137,7 +150,7 @@ class SceneBatch:
 
     def group_size(self) -> int:
         """Scenes to stage and solve together, as far as the host's memory reaches."""
-        devices = len(self.solver.devices)
+        devices = len(self.batch.devices)
         wanted = devices * (SCENES_OF_A_GROUP if on_cpu() else MAX_SCENES)
         if self._bytes:
             wanted = min(wanted, int(HOST_SHARE * available_memory() / self._bytes))
@@ -155,59 +168,48 @@ class SceneBatch:
 
         source, bundle, digest = _read(item.source)
         lap("read")
-        if chosen_window(bundle, self.settings, None, self.log) < bundle.frame_count:
-            return Ready(source, bundle, None, None, digest, times)
+        if self.method.window(bundle, self.settings, None, self.log) < bundle.frame_count:
+            return Ready(source, bundle, None, digest, times)
         with self._device:
             last = time.perf_counter()
-            staged = stage(bundle, self.settings, lap)
-            neighbors = first_neighbors(staged.scene, staged.states)
-            job = Job(staged.scene, staged.starts.unknowns, neighbors)
+            prepared = self.method.prepare(bundle, self.settings, self.terms, lap)
         with self._lock:
-            self._bytes = max(self._bytes, sum(x.nbytes for x in jax.tree.leaves(job.tree)))
-        return Ready(source, bundle, staged, job, digest, times)
+            size = sum(x.nbytes for x in jax.tree.leaves(job_of(prepared).tree))
+            self._bytes = max(self._bytes, size)
+        return Ready(source, bundle, prepared, digest, times)
 
     def solve(self, group: Sequence[Ready]) -> list[Solved]:
         """Solutions of a group, each with its share of the seconds and the size of the group."""
-        jobs = [ready.job for ready in group if ready.job is not None]
+        scenes = [ready.prepared for ready in group if ready.prepared is not None]
         with self._device:
             begun = time.perf_counter()
-            found = iter(self.solver.run(jobs, self.stacked))
-            each = (time.perf_counter() - begun) / max(len(jobs), 1)
+            solved = iter(self.batch.run(scenes, self.numbers))
+            each = (time.perf_counter() - begun) / max(len(scenes), 1)
             return [
-                Solved(self.first_weights(next(found)), each, len(jobs))
-                if ready.job is not None
+                Solved(next(solved)[0], each, len(scenes))
+                if ready.prepared is not None
                 else Solved(self._in_windows(ready))
                 for ready in group
             ]
 
     @staticmethod
-    def first_weights(solution: Solution) -> Solution:
-        """The solution under the only weights there are, on the device."""
-        return jax.tree.map(lambda x: jnp.asarray(x[0]), solution)
+    def first_weights(ready: Ready, solution: Solution) -> SolvedPasses:
+        """What the only pass there is found under the only weights there are."""
+        assert ready.prepared is not None
+        return SolvedPasses(ready.prepared, design_of(solution, 0))
 
     def _in_windows(self, ready: Ready) -> Result:
-        given = self.settings
-        return solve(
-            ready.bundle,
-            preset=given.preset,
-            weights=self.weights,
-            inits=given.inits,
-            optimizer=given.optimizer,
-            steps=given.steps,
-            seed=given.seed,
-            terms=self.terms,
-            log=self.log,
-        )
+        given = {"weights": self.weights, "terms": self.terms, "log": self.log}
+        return solve(ready.bundle, method=self.method, settings=self.settings, **given)
 
     def result(self, ready: Ready, solved: Solved) -> Result:
-        """The result of a scene as `pipeline.solve` returns it."""
+        """The result of a scene as `solve` returns it."""
         if isinstance(solved.found, Result):
             return solved.found
-        assert ready.staged is not None
         times = {**ready.seconds, "optimize": round(solved.seconds, 3)}
-        result = to_result(ready.bundle, ready.staged, solved.found, self.table, times)
+        result = self.method.result(solved.found.prepared, solved.found.solution)
         source = {"bundle": ready.source, "bundle_hash": ready.bundle_hash}
-        run = {**source, **result.run, **self.run, "solved_together": solved.together}
+        run = {**source, "seconds": times, **self.run, "solved_together": solved.together}
         return dataclasses.replace(result, run=run)
 
     def finish(self, item: Item, ready: Ready, solution: Solved) -> Mapping[str, Any]:

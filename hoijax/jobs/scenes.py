@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hoijax.api.solve import checked_settings, solve_to_folder
+from hoijax.api.solve import checked_settings
 from hoijax.bundle.discovery import find_bundles
 from hoijax.bundle.files import MANIFEST as BUNDLE_MANIFEST
 from hoijax.bundle.object_store import is_remote, remote_bundles, remote_key
@@ -22,14 +22,14 @@ from hoijax.exporters.formats import check_formats
 from hoijax.io.atomic import RESULT_MARKER, added_files
 from hoijax.io.json_files import write_json
 from hoijax.jobs.multihost import join_processes, solve_together
-from hoijax.jobs.scene_batch import SceneBatch, summary_of, thread_count
+from hoijax.jobs.scene_batch import SceneBatch, thread_count
 from hoijax.jobs.workers import run_workers, useful_workers
+from hoijax.methods.base import method_named
 from hoijax.progress import Log, silent
 from hoijax.runtime import check_device, enable_compilation_cache, versions
-from hoijax.settings import SolveSettings
 from hoijax.work.folder import Item, Shard, WorkFolder, work_folder
 from hoijax.work.ray import check_cluster, run_tasks
-from hoijax.work.runner import Progress, progress_of, work_in_groups, work_through
+from hoijax.work.runner import Progress, progress_of, work_in_groups
 
 SUMMARY = "summary"
 
@@ -134,7 +134,7 @@ def solve_many(
     """Solve many bundles into `out/SCENE/`, those that are not done yet; options as in `solve`.
 
     Any number of processes may do this on one shared folder. A scene that fails is recorded and
-    stops nothing. Scenes of `hoi-page` go through the batch program (`jobs.scene_batch`). Afterwards
+    stops nothing. Scenes go through the batch program (`jobs.scene_batch`). Afterwards
     `summary.json` and `summary.csv` tell of all scenes. formats: exports, `FORMATS_OF_MANY` where not
     given. workers: processes on this machine; where not given, one, or on CPU as many as cores and
     scenes are worth. cluster: "ray" solves by Ray tasks. distributed: this is one of the processes
@@ -145,9 +145,10 @@ def solve_many(
     if distributed:
         join_processes()  # before anything starts a device
     settings = checked_settings(**options)
-    if distributed and (cluster or workers or not isinstance(settings, SolveSettings)):
+    passes = method_named(options.get("method", "hoi-page")).passes(settings)
+    if distributed and (cluster or workers or len(passes) > 1):
         raise UserError(
-            "--distributed is for the method hoi-page, without --cluster and without --workers."
+            "--distributed is for methods of one pass (hoi-page), without --cluster and --workers."
         )
     check_cluster(cluster)
     formats = tuple(FORMATS_OF_MANY if formats is None else formats)
@@ -234,8 +235,6 @@ def _work(
     if folder.count_settled() == len(folder.items):
         return progress_of(folder)  # without starting a device
     enable_compilation_cache()
-    if not isinstance(settings, SolveSettings):
-        return work_through(folder, _one_by_one(folder.out, formats, options), log)
     batch = _batch(folder, settings, formats, options, log)
     return work_in_groups(folder, batch.work(), thread_count(), log)
 
@@ -248,7 +247,8 @@ def _batch(
     log: Log,
 ) -> SceneBatch:
     terms = tuple(options.get("terms", ()))
-    return SceneBatch(settings, options.get("weights"), terms, folder.out, formats, log)
+    method = method_named(options.get("method", "hoi-page"))
+    return SceneBatch(method, settings, options.get("weights"), terms, folder.out, formats, log)
 
 
 def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:
@@ -269,8 +269,7 @@ def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:
 def depends_on(settings: Any, formats: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that results depend on, for the manifest."""
     told = {name: value for name, value in options.items() if value is not None and name != "terms"}
-    if (anchor := told.get("anchor")) is not None:
-        told["anchor"] = dataclasses.asdict(anchor)
+    told.pop("settings", None)  # as they were checked, below
     told["terms"] = [term.name for term in options.get("terms", ())]
     return {
         "hoijax": versions()["hoijax"],
@@ -278,22 +277,6 @@ def depends_on(settings: Any, formats: Sequence[str], options: Mapping[str, Any]
         "formats": list(formats),
         "settings": dataclasses.asdict(settings),
     }
-
-
-def _one_by_one(
-    out: Path, formats: Sequence[str], options: Mapping[str, Any]
-) -> Callable[[Item], Mapping[str, Any]]:
-    """For methods that the batch program does not know."""
-
-    def act(item: Item) -> Mapping[str, Any]:
-        if is_remote(item.source):
-            raise UserError("bundles in a store are for the method hoi-page: copy them first.")
-        result, rows = solve_to_folder(
-            item.source, out / item.id, formats=formats, restart=None, **options
-        )
-        return summary_of(result, rows)
-
-    return act
 
 
 def _key(bundle: Path | str) -> str:

@@ -6,7 +6,7 @@ import jax
 
 from hoijax.bundle.write import Bundle
 from hoijax.progress import Log
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 from hoijax.solver.batch import MEMORY_SHARE, free_memory
 
 BYTES_PER_POSE = 0.75e6
@@ -37,7 +37,7 @@ def free_bytes(device: Any = None) -> int:
     return free_memory(device or jax.local_devices()[0])
 
 
-def chosen_window(bundle: Bundle, settings: SolveSettings, asked: int | None, log: Log) -> int:
+def chosen_window(bundle: Bundle, settings: SceneSettings, asked: int | None, log: Log) -> int:
     """Frames of a window: as asked, or the whole clip, or else as many as fit the memory."""
     frames = bundle.frame_count
     if asked is not None:

@@ -75,6 +75,12 @@ class Evaluator:
             result.affordance, {asset.name: asset.part_names for asset in result.assets}
         )
 
+    def take(self, result: Result) -> None:
+        """Measure another result of the same clip from now on."""
+        self.result = result
+        if result.candidate_body_rotations is not None:
+            self._bodies.clear()
+
     def measure(self, candidate: int) -> dict[str, float]:
         """Metrics of one candidate.
 

@@ -29,7 +29,7 @@ from hoijax.scene.build_people import observed_people
 from hoijax.scene.images import ObservedImages
 from hoijax.scene.joints import object_joints
 from hoijax.scene.scene import Scene
-from hoijax.settings import ESTIMATE_STARTS, AnchorSettings, SolveSettings
+from hoijax.settings import ESTIMATE_STARTS, AnchorSettings
 
 SELF_SAMPLES = 128
 SAMPLES_STEP, VERTICES_STEP = 1024, 1024
@@ -140,21 +140,6 @@ def _sound_frames(*arrays: ndarray) -> list[ndarray]:
     good = np.flatnonzero(sound)
     nearest = good[np.abs(np.arange(frames)[:, None] - good).argmin(axis=1)]
     return [x[nearest] for x in arrays]
-
-
-def object_settings(settings: AnchorSettings) -> SolveSettings:
-    """The settings of the objects' scene."""
-    return SolveSettings(
-        inits=settings.inits,
-        seed=settings.seed,
-        points=settings.points,
-        contact_points=settings.contact_points,
-        infer_contact=settings.infer_contact,
-        contact_reach=settings.contact_reach,
-        alignment=settings.alignment,
-        search=settings.search,
-        grid_resolution=settings.grid_resolution,
-    )
 
 
 def edge_ends(

@@ -25,7 +25,7 @@ from hoijax.scene.objects import (
     ObservedObjects,
 )
 from hoijax.scene.scene import Scene
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 
 MASK_CELL = 4  # image pixels in a cell of the mask distance transform
 PARTS_STEP, EDGES_STEP, CELLS_STEP = 4, 4, 32
@@ -182,12 +182,13 @@ def contact_edges(
     body: SkinnedBody,
     vertices_world: Float[ndarray, "P T V 3"],
     first_grid: ndarray,
-    settings: SolveSettings,
+    settings: SceneSettings,
+    palm_contact: bool = True,
 ) -> ContactEdges:
     """One row per group of PAG edges; see ContactEdges for the two slots of a row."""
     count, frames = settings.contact_points, vertices_world.shape[1]
     rows = [
-        _edge_row(table, np.flatnonzero(table.group == g), assets, body, vertices_world, settings)
+        _edge_row(table, g, assets, body, vertices_world, settings, palm_contact)
         for g in range(table.group_count)
     ]
     padded = pad_to(len(rows), EDGES_STEP)
@@ -203,7 +204,8 @@ def contact_edges(
     return ContactEdges(**{key: jnp.asarray(value) for key, value in columns.items()})
 
 
-def _edge_row(table, edges, assets, body, vertices_world, settings) -> dict:
+def _edge_row(table, g, assets, body, vertices_world, settings, palm_contact) -> dict:
+    edges = np.flatnonzero(table.group == g)
     e = int(edges[0])
     frames, count = vertices_world.shape[1], settings.contact_points
     points = np.zeros((2, frames, count, 3), np.float32)
@@ -227,7 +229,7 @@ def _edge_row(table, edges, assets, body, vertices_world, settings) -> dict:
         names.append(BODY_PARTS[table.mirrored_body_part[e]])
     for name in names:
         slot = 1 if name.startswith("right_") else 0
-        index = _part_points(body, name, settings)
+        index = _part_points(body, name, count, palm_contact)
         points[slot] = vertices_world[table.person[e]][:, index]
         slot_mask[slot] = True
     place = {
@@ -241,10 +243,10 @@ def _edge_row(table, edges, assets, body, vertices_world, settings) -> dict:
     )
 
 
-def _part_points(body: SkinnedBody, part: str, settings: SolveSettings) -> ndarray:
-    if settings.palm_contact:
-        return np.asarray(contact_candidates(body, part, settings.contact_points))
-    return np.asarray(part_vertex_indices(body, part, settings.contact_points, seed=0))
+def _part_points(body: SkinnedBody, part: str, count: int, palm_contact: bool) -> ndarray:
+    if palm_contact:
+        return np.asarray(contact_candidates(body, part, count))
+    return np.asarray(part_vertex_indices(body, part, count, seed=0))
 
 
 def _smaller_to_larger(table: ContactTable, e: int, assets: tuple[Asset, ...]):
@@ -273,15 +275,26 @@ def build_scene(
     body_name: str,
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     vertices_world: Float[Array, "P T V 3"],
-    settings: SolveSettings,
+    settings: SceneSettings,
+    *,
+    palm_contact: bool = True,
 ) -> Scene:
-    """Everything the losses read, from observations already aligned by `Ts_world_pointmap`."""
+    """Everything the losses read, from observations already aligned by `Ts_world_pointmap`.
+
+    palm_contact: contact candidates (palm, sole, seat) touch, instead of every vertex of a body part.
+    """
     table = stage_contacts(graph, assets)
     grids, first_grid = stack_grids(assets, settings.grid_resolution)
     constants = object_constants(assets, table, first_grid, settings.seed)
     observed = observed_objects(observations, assets, constants, Ts_world_pointmap, settings.points)
     edges = contact_edges(
-        table, assets, load_body(body_name), np.asarray(vertices_world), first_grid, settings
+        table,
+        assets,
+        load_body(body_name),
+        np.asarray(vertices_world),
+        first_grid,
+        settings,
+        palm_contact,
     )
     cameras = Cameras(
         Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32),

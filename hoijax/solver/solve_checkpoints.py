@@ -5,7 +5,6 @@ What a checkpoint holds is what the optimizer carries from round to round, so a 
 from one ends on the same bits. What comes before the descent (alignment, starts) is computed again.
 """
 
-import dataclasses
 import json
 import os
 import shutil
@@ -22,7 +21,6 @@ from hoijax.io import sigterm
 from hoijax.io.checkpoints import Checkpoints, newest
 from hoijax.io.json_files import differences, read_json, write_json
 from hoijax.progress import Log, counted, silent
-from hoijax.runtime import versions
 
 HEADER, ROWS = "solve.json", "rows.json"
 CHECKPOINT_SECONDS = 30.0
@@ -47,33 +45,12 @@ def checkpoint_folder(out: str | Path) -> Path:
     return out.with_name(f".{out.name}.checkpoints")
 
 
-def _state_of(path: str | Path) -> list[list[Any]]:
+def state_of(path: str | Path) -> list[list[Any]]:
     """Names, sizes and times of a file, or of the files of a folder: what changes when they do."""
     path = Path(path)
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     states = [(file.name, file.stat()) for file in files if file.is_file()]
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
-
-
-def about_solve(digest: str, settings: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that a solve depends on. digest: of the bundle; options: those of `pipeline.solve`."""
-    about = {
-        "hoijax": versions()["hoijax"],
-        "bundle": digest,
-        "method": options.get("method", "hoi-page"),
-        "settings": dataclasses.asdict(settings),
-        "weights": dict(options.get("weights") or {}),
-        "terms": [term.name for term in options.get("terms", ())],
-        "window": options.get("window"),
-    }
-    anchor = options.get("anchor")
-    if anchor is not None and about["method"] == "anchor-motion":
-        files = {name: getattr(anchor, name) for name in ("static", "video", "vposer")}
-        about["anchor"] = {
-            **dataclasses.asdict(anchor),
-            **{name: [str(path), _state_of(path)] for name, path in files.items() if path},
-        }
-    return about
 
 
 class SolveCheckpoints:

@@ -3,6 +3,7 @@
 Nothing that changes shapes is edited, so the program that `hoijax solve` compiled runs again.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +17,11 @@ from numpy import ndarray
 
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
-from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
-from hoijax.initialization.starts import Starts
-from hoijax.losses.term import LossTerm, Weights, default_weights
-from hoijax.methods.hoi_page.method import TERMS, descend, object_problem, posed_bodies_of
+from hoijax.losses.term import LossTerm, Weights
+from hoijax.methods.base import Method, Prepared, method_named
+from hoijax.methods.running import run_pass
 from hoijax.results.result import Result
-from hoijax.scene.build_objects import build_scene
-from hoijax.scene.scene import Scene, Unknowns
-from hoijax.settings import AlignmentSettings, SearchSettings, SolveSettings
+from hoijax.scene.scene import Scene
 from hoijax.solver.per_frame import frame_terms
 from hoijax.viewer.motion import edge_groups, edge_labels
 
@@ -44,41 +42,33 @@ class Edits:
 
 
 class Resolver:
-    """The problem a result came from, ready to be solved again.
+    """The last pass of the method that a result came from, ready to be run again.
 
-    Raises UserError where the result moves bodies, or was solved with terms that are not known here.
+    Raises UserError where the method cannot be continued, or the terms are not known here.
     """
 
     def __init__(self, result: Result, bundle: Bundle) -> None:
-        if result.candidate_body_rotations is not None or result.run.get("method") not in (
-            None,
-            "hoi-page",
-        ):
-            raise UserError("only results of the method hoi-page can be solved again here.")
-        self.settings = settings_of(result)
-        self.terms: tuple[LossTerm, ...] = TERMS[self.settings.preset]
+        self.method, self.settings = method_of(result), settings_of(result)
+        self.prepared = self.method.reopen(bundle, result, self.settings)
+        self.terms: tuple[LossTerm, ...] = self.prepared.terms
         if tuple(term.name for term in self.terms) != tuple(result.term_names):
             raise UserError(
                 "the result was solved with terms of its own, which the viewer does not know: "
                 f"{', '.join(sorted(set(result.term_names) - {t.name for t in self.terms}))}."
             )
-        given = result.run.get("weights") or {}
-        self.weights = default_weights(
-            self.terms, {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        )
+        self.step = self.method.passes(self.settings)[-1]
+        self.numbers = self.method.numbers(self.settings, self.terms, weights_of(result))
         self.centers = np.stack([asset.center for asset in result.assets])
-        self.scene = build_scene(
-            bundle.affordance,
-            bundle.assets,
-            bundle.observations,
-            bundle.body,
-            result.Ts_world_pointmap,
-            posed_bodies_of(bundle),
-            self.settings,
-        )
+
+    @property
+    def weights(self) -> Weights:
+        """Start and end weight of every term without edits."""
+        return self.numbers.weights
 
     def final_weights(self) -> Float[ndarray, " n"]:
-        return np.array([float(self.weights[term.name][1]) for term in self.terms], np.float32)
+        """Those of the last pass at its end."""
+        weights = self.step.weights(self.numbers.weights)
+        return np.array([float(weights[term.name][1]) for term in self.terms], np.float32)
 
     def edited_weights(self, edits: Edits) -> dict[str, tuple[float, float]]:
         """Start and end weight of every term under the edits."""
@@ -90,62 +80,36 @@ class Resolver:
 
     def solve(self, result: Result, edits: Edits) -> Result:
         """All candidates of `result` from where they stand, under the edits."""
-        moved = with_key_poses(result, edits)
-        scene = self._edited_scene(edits)
-        states = self._states(moved, edits)
-        overrides = self.edited_weights(edits)
-        starts = Starts(self._unknowns(moved), tuple(result.labels))
-        solution = descend(scene, starts, states, self.terms, self.settings, overrides)
-        rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
-        offsets = (rotations @ self.centers[None, :, None, :, None])[..., 0]
-        return dataclasses.replace(
-            result,
-            object_rotations=rotations,
-            object_translations=(np.asarray(solution.unknowns.object_translation) - offsets).astype(
-                np.float32
-            ),
-            losses=np.asarray(solution.losses),
-            initial_losses=np.asarray(solution.initial_losses),
-            codes=np.asarray(solution.codes),
-            reports=np.asarray(solution.reports),
-            history=np.asarray(solution.history),
-            contact=states[:, : result.contact.shape[1]] > 0.5,
-        )
+        prepared = self._edited(with_key_poses(result, edits), edits)
+        numbers = self.method.numbers(self.settings, self.terms, self.edited_weights(edits))
+        _, solution = run_pass(dataclasses.replace(self.step, before=None), prepared, None, numbers)
+        solved = self.method.result(prepared, solution)
+        return dataclasses.replace(solved, contact=result.contact, run=result.run)
 
     def frame_terms(self, result: Result, edits: Edits | None = None) -> Float[ndarray, "K n T"]:
         """Weighted loss of every term in every frame; their mean over frames is the term's loss."""
         edits = edits or Edits()
-        states = jnp.asarray(self._states(result, edits))
+        prepared = self._edited(result, edits)
         values = frame_terms(
-            object_problem(self.terms),
-            self._edited_scene(edits),
-            self._unknowns(result),
-            states,
+            self.step.problem(self.terms),
+            prepared.scene,
+            prepared.initial,
+            prepared.neighbors,
             self.weights,
         )
         factors = np.array([edits.factors.get(term.name, 1.0) for term in self.terms], np.float32)
         return np.asarray(values) * (self.final_weights() * factors)[None, :, None]
 
-    def _unknowns(self, result: Result) -> Unknowns:
-        rotations = np.asarray(result.object_rotations, np.float32)
-        offsets = (rotations @ self.centers[None, :, None, :, None])[..., 0]
-        translations = (result.object_translations + offsets).astype(np.float32)
-        return Unknowns(matrix_to_rotation_6d(jnp.asarray(rotations)), jnp.asarray(translations))
+    def _edited(self, result: Result, edits: Edits) -> Prepared:
+        """The candidates where `result` has them, in the edited scene."""
+        prepared = self.method.moved(self.prepared, result)
+        return dataclasses.replace(prepared, scene=self._edited_scene(prepared.scene, edits))
 
-    def _states(self, result: Result, edits: Edits) -> Float[ndarray, "K E T"]:
-        """Contact states on the padded rows of the scene; an edge without any frame counts in all."""
-        rows = self.scene.edges.mask.shape[0]
-        states = np.ones((len(result.contact), rows, result.frame_count), np.float32)
-        states[:, : result.contact.shape[1]] = result.contact
-        states[~states.any(axis=2)] = 1.0
-        states[:, sorted(edits.groups_off)] = 0.0
-        return states
-
-    def _edited_scene(self, edits: Edits) -> Scene:
-        mask = np.array(self.scene.edges.mask)
+    def _edited_scene(self, scene: Scene, edits: Edits) -> Scene:
+        mask = np.array(scene.edges.mask)
         mask[sorted(edits.groups_off)] = False
         scene = dataclasses.replace(
-            self.scene, edges=dataclasses.replace(self.scene.edges, mask=jnp.asarray(mask))
+            scene, edges=dataclasses.replace(scene.edges, mask=jnp.asarray(mask))
         )
         return self._observed_keys(scene, edits) if edits.key_poses else scene
 
@@ -199,17 +163,20 @@ def recorded(result: Result, resolver: Resolver, edits: Edits, bundle: Path) -> 
     return dataclasses.replace(result, run=run)
 
 
-def settings_of(result: Result) -> SolveSettings:
+def method_of(result: Result) -> Method:
+    """The method that a result came from; folders of early versions name none."""
+    return method_named(result.run.get("method") or "hoi-page")
+
+
+def settings_of(result: Result) -> Any:
     """The settings a result was solved with. Raises UserError where they cannot be read."""
-    try:
-        stored: dict[str, Any] = dict(result.run["settings"])
-        stored["alignment"] = AlignmentSettings(**stored["alignment"])
-        stored["search"] = SearchSettings(**stored["search"])
-        return SolveSettings(**stored)
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            "run.json has no settings of this version of hoijax: solve the bundle again."
-        ) from error
+    return method_of(result).stored(result.run.get("settings"))
+
+
+def weights_of(result: Result) -> dict[str, float | tuple[float, float]]:
+    """The weights that were given to the solve."""
+    given = result.run.get("weights") or {}
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
 
 
 def with_key_poses(result: Result, edits: Edits) -> Result:
@@ -250,14 +217,11 @@ def _exp(axes: Float[ndarray, "K 3"]) -> Float[ndarray, "K 3 3"]:
 def final_weights(result: Result) -> Float[ndarray, " n"]:
     """Final weight of every term by the result's own record; 1 for terms that are not known here."""
     known: Weights = {}
-    try:
-        terms = TERMS[settings_of(result).preset]
-        given = result.run.get("weights") or {}
-        names = {term.name for term in terms}
-        usable = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k in names}
-        known = default_weights(terms, usable)
-    except (UserError, KeyError):
-        pass
+    with contextlib.suppress(UserError):
+        method, settings = method_of(result), settings_of(result)
+        terms = [term for term in method.terms(settings) if term.name in result.term_names]
+        numbers = method.numbers(settings, terms, weights_of(result))
+        known = method.passes(settings)[-1].weights(numbers.weights)
     return np.array(
         [float(known[name][1]) if name in known else 1.0 for name in result.term_names], np.float32
     )

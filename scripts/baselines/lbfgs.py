@@ -10,20 +10,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hoijax.losses.term import LossTerm, default_weights, evaluate, final_total
-from hoijax.methods.hoi_page.method import Staged, object_problem
+from hoijax.losses.term import default_weights, evaluate, final_total
+from hoijax.methods.base import Prepared
+from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.scene import Scene
-from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.problem import Problem, Solution, result_code
 
 ROUNDS = 3
 
 
-def descend_lbfgs(staged: Staged, table: tuple[LossTerm, ...], steps: int) -> Solution:
-    """All candidates of a staged scene, `steps` iterations each (every one with its line search)."""
-    neighbors = first_neighbors(staged.scene, staged.states)
-    problem = object_problem(table)
-    given = staged.scene, staged.starts.unknowns, neighbors, default_weights(table)
+def descend_lbfgs(prepared: Prepared, steps: int) -> Solution:
+    """All candidates of a prepared scene, `steps` iterations each (every one with its line search)."""
+    problem, weights = object_problem(prepared.terms), default_weights(prepared.terms)
+    given = prepared.scene, prepared.initial, prepared.neighbors, weights
     return jax.block_until_ready(_solve(problem, *given, steps=steps))
 
 

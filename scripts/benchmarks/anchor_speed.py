@@ -27,12 +27,12 @@ from hoijax.bundle.schema import OBSERVATION_SHAPES
 from hoijax.bundle.write import Bundle
 from hoijax.initialization.align_observations import align
 from hoijax.initialization.starts import yaw_starts
-from hoijax.losses.term import LossTerm
-from hoijax.methods.anchor_motion import method as anchor_motion
+from hoijax.losses.term import LossTerm, default_weights
+from hoijax.methods.anchor_motion import stages as anchor_motion
 from hoijax.methods.anchor_motion.body_start import start_bodies
-from hoijax.methods.anchor_motion.terms import anchor_problem, anchor_table, weights_of
+from hoijax.methods.anchor_motion.terms import anchor_problem, anchor_table
 from hoijax.runtime import describe_device
-from hoijax.scene.build_bodies import object_settings, pose_full, with_moving_bodies
+from hoijax.scene.build_bodies import pose_full, with_moving_bodies
 from hoijax.scene.build_objects import build_scene, stage_contacts
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import AnchorSettings
@@ -88,7 +88,7 @@ def staged(bundle: Bundle, settings: AnchorSettings) -> tuple[Scene, Unknowns, n
     full = pose_full(body, bundle.observations, motions)
     Ts_world_pointmap = align(bundle.observations, full, settings.alignment)
     given = bundle.affordance, bundle.assets, bundle.observations, bundle.body
-    objects = build_scene(*given, Ts_world_pointmap, full, object_settings(settings))
+    objects = build_scene(*given, Ts_world_pointmap, full, settings)
     starts = yaw_starts(objects, settings.inits, 0)
     table = stage_contacts(bundle.affordance, bundle.assets)
     scene, _ = with_moving_bodies(
@@ -110,7 +110,7 @@ def measure(bundle: Bundle, frames: int, inits: int, options: Options, remat: bo
     table = anchor_table(rendered=options.images > 0, jointed=False, hands=False)
     problem = anchor_problem([computed_again(t) for t in table] if remat else table)
     neighbors = first_neighbors(scene, states)
-    inputs = SolverInputs(problem, scene, initial, neighbors, weights_of(table, {}))
+    inputs = SolverInputs(problem, scene, initial, neighbors, default_weights(table))
     begun = time.perf_counter()
     solver = Adam(options.steps, options.steps, 0.01, 0.01)
     compiled = jax.jit(partial(optimize, solver)).lower(inputs).compile()

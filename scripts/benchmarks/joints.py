@@ -21,7 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hoijax.bundle.write import Bundle
-from hoijax.methods.anchor_motion import method as anchor_motion
+from hoijax.methods.anchor_motion import stages as anchor_motion
+from hoijax.methods.anchor_motion.method import METHOD
+from hoijax.methods.running import solve_bundle
 from hoijax.objects.articulated.joints import PRISMATIC, Joint
 from hoijax.objects.articulated.loading import load_articulated
 from hoijax.runtime import describe_device, enable_compilation_cache
@@ -77,7 +79,7 @@ def solve(bundle: Bundle, options: Options) -> tuple[np.ndarray, np.ndarray]:
 
     anchor_motion.start_joints = listening
     try:
-        result = anchor_motion.solve_bundle(bundle, settings)
+        result = solve_bundle(METHOD, bundle, settings)
     finally:
         anchor_motion.start_joints = original
     assert result.joint_values is not None

@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -24,7 +25,6 @@ import hoijax
 from hoijax.bodies import load_body
 from hoijax.bundle.write import read_bundle, read_ground_truth, write_bundle
 from hoijax.methods.anchor_motion import terms as anchor_terms
-from hoijax.methods.anchor_motion.options import AnchorOptions
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import save_result
 from hoijax.runtime import describe_device, enable_compilation_cache
@@ -163,12 +163,12 @@ def measure_anchor(path: Path, variant: str, options: Options, results: Path) ->
     and has nothing to follow but contact.
     """
     begun = time.perf_counter()
-    choices = AnchorOptions(body_start=options.body_start)
+    choices: dict[str, Any] = {"body_start": options.body_start}
     if variant == "without body keypoints":
-        choices = AnchorOptions(static=results / f"{path.name}-whole", body_start="static")
+        choices = {"static": results / f"{path.name}-whole", "body_start": "static"}
     weights = dict.fromkeys(ANCHOR_ABLATIONS[variant], 0.0)
     result = hoijax.solve(
-        path, method="anchor-motion", inits=options.inits, weights=weights, anchor=choices
+        path, method="anchor-motion", inits=options.inits, weights=weights, **choices
     )
     seconds = time.perf_counter() - begun
     kept = results / f"{path.name}-{variant.replace(' ', '-')}"

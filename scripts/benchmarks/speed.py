@@ -96,7 +96,7 @@ def hoijax_contestant(problem: Any, steps: int) -> Contestant:
     import jax.numpy as jnp
 
     from hoijax.losses.term import default_weights
-    from hoijax.methods.hoi_page.method import PUBLISHED_TERMS, object_problem
+    from hoijax.methods.hoi_page.terms import PUBLISHED_TERMS, object_problem
     from hoijax.solver.adam import Adam
     from hoijax.solver.neighbor_lists import empty_neighbors
     from hoijax.solver.problem import SolverInputs
@@ -129,7 +129,7 @@ def torch_contestants(problem: Any, arguments: argparse.Namespace) -> list[Conte
     """The PyTorch fits asked for, each warmed up by one step."""
     import torch
 
-    from hoijax.methods.hoi_page.method import PUBLISHED_TERMS
+    from hoijax.methods.hoi_page.terms import PUBLISHED_TERMS
     from scripts.baselines.torch_grids import GridFit
     from scripts.baselines.torch_problem import TorchProblem, default_device
     from scripts.baselines.torch_published import PublishedFit
@@ -215,15 +215,15 @@ def measure_alone(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def time_stages(path: str, inits: int) -> dict[str, dict[str, float]]:
     """Seconds of every stage of a published-preset solve of a bundle, cold and warm."""
-    from dataclasses import replace
-
     from hoijax.bundle.write import read_bundle
-    from hoijax.methods.hoi_page.method import solve_bundle
-    from hoijax.settings import preset_settings
+    from hoijax.methods.hoi_page.method import METHOD
+    from hoijax.methods.running import solve_bundle
 
-    settings = replace(preset_settings("hoi-page"), inits=inits)
+    settings = METHOD.settings("hoi-page", inits=inits)
     bundle = read_bundle(path)
-    return {run: dict(solve_bundle(bundle, settings).run["seconds"]) for run in ("cold", "warm")}
+    return {
+        run: dict(solve_bundle(METHOD, bundle, settings).run["seconds"]) for run in ("cold", "warm")
+    }
 
 
 def summarize(rows: list[dict[str, Any]], alone: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ them, must compile nothing.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import time
@@ -27,18 +26,17 @@ def main() -> None:
     from hoijax.api.observe import load_objects, observe
     from hoijax.experiments.blocks import block_size, solve_designs
     from hoijax.experiments.designs import factor_names, make_designs, parse_factors
-    from hoijax.experiments.sweep import stacked_settings, sweep_solver
+    from hoijax.experiments.sweep import stacked_designs
     from hoijax.jobs.scene_batch import scenes_at_once
-    from hoijax.methods.hoi_page.method import TERMS, stage
+    from hoijax.methods.hoi_page.method import METHOD
+    from hoijax.methods.running import MethodBatch, job_of
+    from hoijax.progress import silent
     from hoijax.runtime import describe_device, enable_compilation_cache, versions
-    from hoijax.settings import AlignmentSettings, preset_settings
-    from hoijax.solver.batch import BatchSolver, Job, buckets_of
-    from hoijax.solver.neighbor_lists import first_neighbors
+    from hoijax.settings import AlignmentSettings
+    from hoijax.solver.batch import buckets_of
 
     enable_compilation_cache()
-    table = TERMS["default"]
-    settings = dataclasses.replace(
-        preset_settings("default"),
+    settings = METHOD.settings(
         inits=INITS,
         start="yaw",
         steps=3,
@@ -50,17 +48,17 @@ def main() -> None:
     jobs = []
     for seed, name in enumerate(SCENES):
         bundle, _ = observe(f"a person lifts a {name}", load_objects([name]), frames=12, seed=seed)
-        staged = stage(bundle, settings)
-        neighbors = first_neighbors(staged.scene, staged.states)
-        jobs.append(Job(staged.scene, staged.starts.unknowns, neighbors))
-    traces: list[int] = []
-    solve = sweep_solver(table, settings)
+        jobs.append(job_of(METHOD.prepare(bundle, settings, (), silent)))
+    table = METHOD.terms(settings)
+    batch = MethodBatch(METHOD, settings, most_scenes=scenes_at_once())
+    solver, traces = batch.solver(METHOD.passes(settings)[0], table), []
+    solve = solver.solve
 
     def counted(*given):
         traces.append(1)
         return solve(*given)
 
-    solver = BatchSolver(counted, most_scenes=scenes_at_once())
+    solver.solve = counted
     found = {
         "scenes": len(jobs),
         "candidates": INITS,
@@ -71,10 +69,10 @@ def main() -> None:
         "versions": versions(),
     }
     for text in (FOUR, OTHERS):
-        factors = parse_factors(text, factor_names(table, settings))
+        factors = parse_factors(text, factor_names(table))
         designs = make_designs(factors)
         begun = time.perf_counter()
-        solutions = solve_designs(solver, jobs, stacked_settings(designs, table, settings))
+        solutions = solve_designs(solver, jobs, stacked_designs(designs, table, METHOD, settings))
         assert all(s.losses.shape == (len(designs), INITS) for s in solutions)
         found["sweeps"].append(
             {

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hoijax.losses.term import LossTerm
-from hoijax.methods.hoi_page.method import TERMS
-from hoijax.settings import PRESETS
+from hoijax.methods.hoi_page.settings import PRESETS
+from hoijax.methods.hoi_page.terms import TERMS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "method.md"
 

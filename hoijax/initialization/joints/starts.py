@@ -30,7 +30,7 @@ from hoijax.objects.symmetry import find_symmetries
 from hoijax.scene.joints import ObjectJoints, joint_transforms, jointed, object_joints
 from hoijax.scene.objects import WHOLE_UNSIGNED
 from hoijax.scene.scene import Scene, Unknowns
-from hoijax.settings import SolveSettings
+from hoijax.settings import SceneSettings
 
 PATHS = 4
 """Paths of each link that are tried."""
@@ -62,7 +62,7 @@ class _Fit:
     """By which fits of the whole clip compare: what was seen, and how they move."""
 
 
-def start_joints(scene: Scene, bundle: Bundle, settings: SolveSettings) -> Starts:
+def start_joints(scene: Scene, bundle: Bundle, settings: SceneSettings) -> Starts:
     """Starts of all objects, those on joints where joints allow, with joint values where there are any.
 
     A link that looks alike from several sides is told apart by the others: its paths are searched anew,
@@ -99,7 +99,7 @@ def start_joints(scene: Scene, bundle: Bundle, settings: SolveSettings) -> Start
 
 
 def _anchor_paths(
-    scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SolveSettings
+    scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SceneSettings
 ) -> list[Float[np.ndarray, "T 4 4"]]:
     """Paths of one link through what the search found in each frame, chosen by how all links fit."""
     found = search_object(scene, anchor, settings.search)

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from hoijax.bundle.write import Bundle
 from hoijax.geometry.rotations import matrix_to_axis_angle
 from hoijax.geometry.transforms import compose_rigid
+from hoijax.methods.base import Prepared
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import BodyMotions, StaticScene
 from hoijax.scene.posed import body_rotations, object_poses
@@ -59,14 +59,9 @@ def tracked_stills(
         )
 
 
-def to_result(
-    bundle: Bundle,
-    scene: Scene,
-    solution: Solution,
-    states: Float[np.ndarray, "K E T"],
-    Ts_world_pointmap: Float[np.ndarray, "T 4 4"],
-) -> Result:
-    """Poses of all candidates in the assets' own frames; labels, names of terms and run are left out."""
+def to_result(prepared: Prepared, solution: Solution) -> Result:
+    """Poses of all candidates in the assets' own frames."""
+    bundle, scene, evidence = prepared.bundle, prepared.scene, prepared.extra
     every = [candidate(solution, k) for k in range(len(solution.losses))]
     poses = np.stack([asset_poses(scene, one) for one in every])
     bodies = [motions_of(scene, one) for one in every]
@@ -88,12 +83,12 @@ def to_result(
         losses=np.asarray(solution.losses),
         initial_losses=np.asarray(solution.initial_losses),
         codes=np.asarray(solution.codes),
-        labels=(),
-        term_names=(),
+        labels=prepared.labels,
+        term_names=tuple(term.name for term in prepared.terms),
         reports=np.asarray(solution.reports),
         history=np.asarray(solution.history),
-        contact=states[:, edges] > 0.5,
-        Ts_world_pointmap=Ts_world_pointmap,
+        contact=evidence.states[:, edges] > 0.5,
+        Ts_world_pointmap=evidence.Ts_world_pointmap,
         candidate_body_rotations=np.stack([b.rotations for b in bodies]),
         candidate_body_translations=np.stack([b.translations for b in bodies]),
         joints=bundle.joints,

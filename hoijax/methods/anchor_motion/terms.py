@@ -1,8 +1,7 @@
 """The terms of anchor motion, and what they look up: body, objects, and both together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from hoijax.errors import UserError
 from hoijax.losses import articulation, body, contact, fit, penetration, smoothness
 from hoijax.losses.body import (
     body_ground,
@@ -18,7 +17,7 @@ from hoijax.losses.body import (
 from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoints
 from hoijax.losses.pose_prior import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import DEPTH_RHO, rendered_colors, rendered_depth, rendered_masks
-from hoijax.losses.term import LossTerm, Weights, default_weights, weight_names
+from hoijax.losses.term import LossTerm
 from hoijax.scene.posed import pose_scene
 from hoijax.solver.neighbor_lists import refresh_all, refresh_bodies
 from hoijax.solver.problem import Problem
@@ -87,21 +86,3 @@ def anchor_problem(table: Sequence[LossTerm]) -> Problem:
     """Bodies and objects under the given terms, for `optimize`."""
     reads_pixels = any(term.reads_pixel_neighbors for term in table)
     return Problem(tuple(table), pose_scene, refresh_all if reads_pixels else refresh_bodies)
-
-
-def check_weights(
-    weights: Mapping[str, float | tuple[float, float]] | None, terms: Sequence[LossTerm] = ()
-) -> None:
-    """Refuse weights of terms that do not exist. Raises UserError naming the known ones."""
-    try:
-        default_weights(anchor_table(rendered=True, jointed=True, hands=True, terms=terms), weights)
-    except KeyError as error:
-        raise UserError(str(error.args[0])) from error
-
-
-def weights_of(
-    table: Sequence[LossTerm], weights: Mapping[str, float | tuple[float, float]]
-) -> Weights:
-    """Weights of a scene's terms; those given for terms that it does not have are left out."""
-    names = set(weight_names(table))
-    return default_weights(table, {name: w for name, w in weights.items() if name in names})

@@ -6,7 +6,7 @@ where each window goes on from the poses of the window before it.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -28,29 +28,34 @@ from hoijax.initialization.starts import (
     search_starts,
     with_proposed_yaws,
 )
-from hoijax.losses.term import LossTerm, Weights, default_weights, final_total
-from hoijax.methods.hoi_page.method import (
-    TERMS,
-    Staged,
-    descend,
-    object_problem,
+from hoijax.losses.term import LossTerm, default_weights, final_total
+from hoijax.methods.base import RATES, Numbers, Overrides, Prepared
+from hoijax.methods.hoi_page.settings import HoiPageSettings
+from hoijax.methods.hoi_page.stages import (
+    Evidence,
+    optimize_pass,
     posed_bodies_of,
+    prepared_of,
+    scene_of,
     to_result,
 )
+from hoijax.methods.hoi_page.terms import TERMS, object_problem
 from hoijax.methods.hoi_page.windows import (
     Poses,
+    Span,
     Windows,
     join_similarities,
     observations_between,
     scene_between,
     windows_of,
 )
+from hoijax.methods.running import run_pass
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.progress import Log, Stopwatch, counted, silent
 from hoijax.results.result import Result
-from hoijax.scene.build_objects import build_scene
 from hoijax.scene.scene import Scene
-from hoijax.settings import SearchSettings, SolveSettings
+from hoijax.settings import SearchSettings
+from hoijax.solver.neighbor_lists import first_neighbors
 from hoijax.solver.per_frame import frame_terms
 from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Watch
@@ -58,15 +63,15 @@ from hoijax.solver.resumable import Watch
 
 def solve_long_bundle(
     bundle: Bundle,
-    settings: SolveSettings,
+    settings: HoiPageSettings,
     window: int,
     *,
-    weights: Mapping[str, float | tuple[float, float]] | None = None,
+    weights: Overrides | None = None,
     terms: Sequence[LossTerm] = (),
     log: Log = silent,
     watch: Callable[[str], Watch | None] = lambda stage: None,
 ) -> Result:
-    """`hoi_page.solve_bundle` by windows of `window` frames; the losses are those of the whole clip.
+    """A bundle solved by windows of `window` frames; the losses are those of the whole clip.
 
     watch: what looks at the descent of each window, by its name (`solver.resumable`).
     `run["windows"]` of the result has the spans, and how far apart neighbors were at every seam.
@@ -76,21 +81,17 @@ def solve_long_bundle(
     # A candidate must come through every window: one that stops in the second is no winner.
     settings = dataclasses.replace(settings, halving=False)
     windows = windows_of(bundle.observations.frame_count, window)
-    table = (*TERMS[settings.preset], *terms)
     times: dict[str, float] = {}
     clock = Stopwatch(times, log)
-    staged = stage_windows(bundle, settings, windows, clock)
-    solution, poses = descend_windows(staged, table, settings, windows, weights, clock, watch)
+    prepared = prepare_windows(bundle, settings, windows, terms, clock)
+    solution, poses = descend_windows(prepared, settings, windows, weights, clock, watch)
     clock.lap("optimize")
-    result = to_result(bundle, staged, solution, table, times)
-    run = {
-        **result.run,
-        "windows": {"spans": [list(s) for s in windows.spans], "seams": poses.seams},
-    }
-    return dataclasses.replace(result, run=run)
+    result = to_result(prepared, solution)
+    seams = {"spans": [list(s) for s in windows.spans], "seams": poses.seams}
+    return dataclasses.replace(result, run={"seconds": times, "windows": seams})
 
 
-def check_windows(settings: SolveSettings) -> None:
+def check_windows(settings: HoiPageSettings) -> None:
     """Raises UserError where a term looks for the best frame of the whole clip."""
     if not settings.infer_contact:
         raise UserError(
@@ -99,10 +100,14 @@ def check_windows(settings: SolveSettings) -> None:
         )
 
 
-def stage_windows(
-    bundle: Bundle, settings: SolveSettings, windows: Windows, clock: Stopwatch
-) -> Staged:
-    """`hoi_page.stage` with everything heavy done window by window."""
+def prepare_windows(
+    bundle: Bundle,
+    settings: HoiPageSettings,
+    windows: Windows,
+    terms: Sequence[LossTerm],
+    clock: Stopwatch,
+) -> Prepared:
+    """`stages.prepare` with everything heavy done window by window."""
     seen = bundle.observations
     if settings.alignment.static_camera:
         seen = dataclasses.replace(
@@ -117,23 +122,17 @@ def stage_windows(
     clock.lap("align")
     Ts_world_pointmap = join_similarities(windows, maps)
     bodies = np.concatenate([v[:, a:b] for v, a, b in windows.own(vertices)], axis=1)
-    scene = build_scene(
-        bundle.affordance,
-        bundle.assets,
-        seen,
-        bundle.body,
-        Ts_world_pointmap,
-        jnp.asarray(bodies),
-        settings,
-    )
+    averaged = dataclasses.replace(bundle, observations=seen)
+    scene = scene_of(averaged, Ts_world_pointmap, jnp.asarray(bodies), settings)
     clock.lap("scene")
     starts = _starts(scene, bundle, settings, windows)
     clock.lap("starts")
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
-    return Staged(scene, starts, states, Ts_world_pointmap)
+    evidence = Evidence(states, Ts_world_pointmap)
+    return prepared_of(bundle, (*TERMS[settings.preset], *terms), scene, starts, evidence)
 
 
-def _starts(scene: Scene, bundle: Bundle, settings: SolveSettings, windows: Windows) -> Starts:
+def _starts(scene: Scene, bundle: Bundle, settings: HoiPageSettings, windows: Windows) -> Starts:
     """The K best paths through all frames; hypotheses are looked for window by window."""
     if settings.start == "yaw":
         return find_starts(scene, bundle, settings)
@@ -156,28 +155,33 @@ def _starts(scene: Scene, bundle: Bundle, settings: SolveSettings, windows: Wind
 
 
 def descend_windows(
-    staged: Staged,
-    table: Sequence[LossTerm],
-    settings: SolveSettings,
+    prepared: Prepared,
+    settings: HoiPageSettings,
     windows: Windows,
-    weights: Mapping[str, float | tuple[float, float]] | None,
+    weights: Overrides | None,
     clock: Stopwatch,
-    watch: Callable[[str], Watch | None] = lambda stage: None,
+    watch: Callable[[str], Watch | None] = lambda name: None,
 ) -> tuple[Solution, Poses]:
-    """The descent of every window, each from where the one before it ended, joined to one solution.
+    """The optimization of every window, each from where the one before it ended, joined to one solution.
 
     Losses are those of the joined trajectories. Histories are means over windows.
     """
-    track = Poses.of(staged.starts.unknowns)
+    step, table = optimize_pass(settings), prepared.terms
+    rates = {name: getattr(settings, name) for name in RATES}
+    numbers = Numbers(default_weights(table, weights), rates)
+    track = Poses.of(prepared.initial)
     poses: Poses | None = None
     found: list[Solution] = []
     for i, span in enumerate(windows.spans):
-        scene = scene_between(staged.scene, span)
+        scene, states = window_of(prepared, span)
         start = track.between(span) if poses is None else poses.go_on(span, track)
-        starts = Starts(start.unknowns, staged.starts.labels)
-        states = staged.states[:, :, span[0] : span[1]]
-        looking = watch(f"window {i + 1}")
-        solution = descend(scene, starts, states, table, settings, weights, looking)
+        window = dataclasses.replace(
+            prepared,
+            scene=scene,
+            initial=start.unknowns,
+            neighbors=first_neighbors(scene, states),
+        )
+        _, solution = run_pass(step, window, None, numbers, watch=watch(f"window {i + 1}"))
         solution = jax.device_get(solution)
         own = Poses.of(solution.unknowns)
         if poses is None:
@@ -187,15 +191,14 @@ def descend_windows(
         found.append(solution)
         counted(clock.log, "optimize", i + 1, len(windows.spans))
     assert poses is not None
-    values = default_weights(table, weights)
-    reports = joined_reports(staged, table, windows, poses, values)
+    reports = joined_reports(prepared, windows, poses, numbers)
     means = {
         name: np.mean([getattr(s, name) for s in found], axis=0)
         for name in ("history", "initial_losses")
     }
     solution = Solution(
         unknowns=poses.unknowns,
-        losses=final_total(table, jnp.asarray(reports), values),
+        losses=final_total(table, jnp.asarray(reports), numbers.weights),
         reports=jnp.asarray(reports),
         codes=np.max([s.codes for s in found], axis=0),
         **means,
@@ -203,18 +206,20 @@ def descend_windows(
     return solution, poses
 
 
+def window_of(prepared: Prepared, span: Span) -> tuple[Scene, Float[ndarray, "K E t"]]:
+    """Scene and contact states in the frames of a window."""
+    states = prepared.extra.states[:, :, span[0] : span[1]]
+    return scene_between(prepared.scene, span), states
+
+
 def joined_reports(
-    staged: Staged,
-    table: Sequence[LossTerm],
-    windows: Windows,
-    poses: Poses,
-    weights: Weights | None = None,
+    prepared: Prepared, windows: Windows, poses: Poses, numbers: Numbers
 ) -> Float[ndarray, "K n"]:
     """Unweighted terms of whole trajectories: each frame as the window that owns it sees it."""
-    problem, sums = object_problem(table), []
+    problem, sums = object_problem(prepared.terms), []
     for span, (a, b) in zip(windows.spans, windows.owned, strict=True):
-        scene = scene_between(staged.scene, span)
-        states = jnp.asarray(staged.states[:, :, span[0] : span[1]])
-        values = frame_terms(problem, scene, poses.between(span).unknowns, states, weights)
+        scene, states = window_of(prepared, span)
+        unknowns, neighbors = poses.between(span).unknowns, first_neighbors(scene, states)
+        values = frame_terms(problem, scene, unknowns, neighbors, numbers.weights)
         sums.append(np.asarray(values)[:, :, a - span[0] : b - span[0]])
     return np.concatenate(sums, axis=2).mean(axis=2)

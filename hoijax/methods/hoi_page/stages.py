@@ -1,0 +1,141 @@
+"""Stages of HOI-PAGE: point maps aligned, scene built, starts found; what comes out, as a Result.
+
+They own no mathematics of their own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from hoijax.bundle.write import Bundle
+from hoijax.geometry.rotations import rotation_6d_to_matrix
+from hoijax.initialization.align_observations import align
+from hoijax.initialization.contact_states import always_touching, contact_states
+from hoijax.initialization.starts import Starts, find_starts
+from hoijax.losses.term import LossTerm
+from hoijax.methods.base import Lap, Pass, Prepared, Rates
+from hoijax.methods.hoi_page.settings import HoiPageSettings
+from hoijax.methods.hoi_page.terms import TERMS, object_problem
+from hoijax.progress import silent
+from hoijax.results.result import Result
+from hoijax.scene.build_objects import build_scene, posed_bodies
+from hoijax.scene.scene import Scene
+from hoijax.solver.adam import Adam
+from hoijax.solver.halving import halving_rungs
+from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
+from hoijax.solver.neighbor_lists import first_neighbors
+from hoijax.solver.problem import Solution
+from hoijax.solver.resumable import Solver
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a result records beside the poses."""
+
+    states: Float[np.ndarray, "K E T"]
+    """In which frames each edge touches, by candidate."""
+    Ts_world_pointmap: Float[np.ndarray, "T 4 4"]
+
+
+def prepare(
+    bundle: Bundle, settings: HoiPageSettings, terms: Sequence[LossTerm] = (), lap: Lap = silent
+) -> Prepared:
+    """Stages a and b: point maps aligned, scene built, starts found."""
+    vertices = posed_bodies_of(bundle)
+    lap("body")
+    Ts_world_pointmap = align(bundle.observations, vertices, settings.alignment)
+    lap("align")
+    scene = scene_of(bundle, Ts_world_pointmap, vertices, settings)
+    lap("scene")
+    starts = find_starts(scene, bundle, settings)
+    lap("starts")
+    states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
+    table = (*TERMS[settings.preset], *terms)
+    return prepared_of(bundle, table, scene, starts, Evidence(states, Ts_world_pointmap))
+
+
+def scene_of(
+    bundle: Bundle,
+    Ts_world_pointmap: Float[np.ndarray, "T 4 4"],
+    vertices_world: Float[Array, "P T V 3"],
+    settings: HoiPageSettings,
+) -> Scene:
+    """The scene of a bundle whose point maps are aligned."""
+    return build_scene(
+        bundle.affordance,
+        bundle.assets,
+        bundle.observations,
+        bundle.body,
+        Ts_world_pointmap,
+        vertices_world,
+        settings,
+        palm_contact=settings.palm_contact,
+    )
+
+
+def prepared_of(
+    bundle: Bundle,
+    terms: tuple[LossTerm, ...],
+    scene: Scene,
+    starts: Starts,
+    evidence: Evidence,
+) -> Prepared:
+    """A scene and its starts, ready for the optimizer."""
+    neighbors = first_neighbors(scene, evidence.states)
+    return Prepared(bundle, terms, scene, starts.unknowns, neighbors, starts.labels, evidence)
+
+
+def posed_bodies_of(bundle: Bundle) -> Float[Array, "P T V 3"]:
+    """Skin of the bundle's estimated bodies."""
+    from hoijax.bodies import load_body
+
+    return posed_bodies(load_body(bundle.body), bundle.observations)
+
+
+def optimize_pass(settings: HoiPageSettings) -> Pass:
+    """Stage c: the joint optimization of all K candidates, by the optimizer that the settings choose."""
+
+    def adam(rates: Rates, count: int) -> Solver:
+        return Adam(settings.steps, settings.refresh_every, **rates)
+
+    def newton(rates: Rates, count: int) -> Solver:
+        rounds = max(settings.steps // settings.round_steps, 1)
+        steps = min(settings.round_steps, settings.steps)
+        rungs = halving_rungs(count, rounds) if settings.halving else ()
+        return LevenbergMarquardt(rounds, steps, rungs)
+
+    return Pass("optimize", object_problem, adam if settings.optimizer == "adam" else newton)
+
+
+def to_result(prepared: Prepared, solution: Solution) -> Result:
+    """Poses in the assets' own frames, with everything a result folder records."""
+    bundle, scene, evidence = prepared.bundle, prepared.scene, prepared.extra
+    rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
+    centers = np.asarray(scene.objects.centers)[None, :, None, :, None]
+    shifted = np.asarray(solution.unknowns.object_translation) - (rotations @ centers)[..., 0]
+    edges = np.flatnonzero(np.asarray(scene.edges.mask))
+    o = bundle.observations
+    return Result(
+        prompt=bundle.prompt,
+        fps=bundle.fps,
+        affordance=bundle.affordance,
+        assets=bundle.assets,
+        body_name=bundle.body,
+        body_rotations=o.body_rotations,
+        body_translations=o.body_translations,
+        body_betas=o.body_betas,
+        body_rest_joints=o.body_rest_joints,
+        object_rotations=rotations,
+        object_translations=shifted.astype(np.float32),
+        losses=np.asarray(solution.losses),
+        initial_losses=np.asarray(solution.initial_losses),
+        codes=np.asarray(solution.codes),
+        labels=prepared.labels,
+        term_names=tuple(term.name for term in prepared.terms),
+        reports=np.asarray(solution.reports),
+        history=np.asarray(solution.history),
+        contact=evidence.states[:, edges] > 0.5,
+        Ts_world_pointmap=evidence.Ts_world_pointmap,
+    )

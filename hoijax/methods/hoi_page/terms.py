@@ -1,0 +1,61 @@
+"""The two tables of terms, and the problem that they make of object poses.
+
+Published table: spec/hoi-page.md section 4. Our table adds the model-to-mask term, the ground and
+object-object penetration, and drops the 2D chamfer that the mask term makes redundant.
+"""
+
+from collections.abc import Sequence
+
+from hoijax.losses.contact import contact, contact_drift
+from hoijax.losses.fit import (
+    MASK_RHO,
+    POINT_RHO,
+    ROBUST_RHO,
+    model_mask,
+    object_pixels,
+    object_points,
+    part_pixels,
+    part_points,
+    robust_object_points,
+    robust_part_points,
+)
+from hoijax.losses.penetration import ground, object_penetration, penetration
+from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
+from hoijax.losses.term import LossTerm
+from hoijax.scene.posed import pose_scene
+from hoijax.solver.neighbor_lists import refresh_all, refresh_bodies
+from hoijax.solver.problem import Problem
+
+PUBLISHED_TERMS = (
+    LossTerm.constant("object_points", object_points, 1e3, scale=ROBUST_RHO),
+    LossTerm.constant("object_pixels", object_pixels, 1e-4, reads_pixel_neighbors=True),
+    LossTerm.constant("part_points", part_points, 1e2, scale=ROBUST_RHO),
+    LossTerm.constant("part_pixels", part_pixels, 1e-4, reads_pixel_neighbors=True),
+    LossTerm.constant("translation_smoothness", translation_smoothness, 1e3),
+    LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e3),
+    LossTerm("penetration", penetration, 0.0, 10.0),
+    LossTerm.constant("contact", contact, 1e3),
+    LossTerm("contact_drift", contact_drift, 10.0, 1e3),
+)
+
+DEFAULT_TERMS = (
+    LossTerm.constant("object_points", robust_object_points, 1e3, scale=POINT_RHO),
+    LossTerm.constant("part_points", robust_part_points, 3e2, scale=POINT_RHO),
+    LossTerm.constant("model_mask", model_mask, 2e-2, scale=MASK_RHO),
+    LossTerm.constant("translation_smoothness", translation_smoothness, 3e3),
+    LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e2),
+    LossTerm("penetration", penetration, 0.0, 3.0),
+    LossTerm.constant("object_penetration", object_penetration, 10.0),
+    LossTerm.constant("ground", ground, 1e2),
+    LossTerm.constant("contact", contact, 1e1),
+    LossTerm("contact_drift", contact_drift, 1.0, 1e1),
+)
+
+TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
+
+
+def object_problem(terms: Sequence[LossTerm]) -> Problem:
+    """Object poses under the given terms, for `optimize`."""
+    reads_pixels = any(term.reads_pixel_neighbors for term in terms)
+    refresh = refresh_all if reads_pixels else refresh_bodies
+    return Problem(tuple(terms), pose_scene, refresh)

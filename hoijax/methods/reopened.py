@@ -1,0 +1,27 @@
+"""A result as what a solve starts from: poses of the assets back to unknowns, contact to states."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hoijax.geometry.rotations import matrix_to_rotation_6d
+from hoijax.results.result import Result
+from hoijax.scene.scene import Unknowns
+
+
+def centered_poses(result: Result) -> Unknowns:
+    """Poses of all candidates' objects, (K, O, T, ...), in the centerd frames that a solver moves."""
+    centers = np.stack([asset.center for asset in result.assets])
+    rotations = np.asarray(result.object_rotations, np.float32)
+    offsets = (rotations @ centers[None, :, None, :, None])[..., 0]
+    translations = (result.object_translations + offsets).astype(np.float32)
+    return Unknowns(matrix_to_rotation_6d(jnp.asarray(rotations)), jnp.asarray(translations))
+
+
+def contact_states_of(result: Result, rows: int) -> Float[ndarray, "K {rows} T"]:
+    """Contact states on the padded rows of a scene; an edge without any frame counts in all."""
+    states = np.ones((len(result.contact), rows, result.frame_count), np.float32)
+    states[:, : result.contact.shape[1]] = result.contact
+    states[~states.any(axis=2)] = 1.0
+    return states
