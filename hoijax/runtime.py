@@ -39,6 +39,14 @@ def enable_compilation_cache() -> Path | None:
     return folder
 
 
+def share_gpu() -> None:
+    """Leave room for PyTorch on JAX's GPU; called before JAX starts. The user's own value stands.
+
+    By default JAX takes three quarters of the memory when it starts, and frozen models get the rest.
+    """
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
 def check_device() -> None:
     """Raises UserError where there is no device of the kind that $JAX_PLATFORMS asks for."""
     import jax

@@ -441,9 +441,9 @@ def one_candidate(result: Path) -> None:
         (lambda result: (result / "run.json").unlink(), "not a result folder"),
         (lambda result: (result / "run.json").write_text("[1]"), "damaged"),
         (lambda result: (result / "result.npz").write_bytes(b"PK"), "result.npz"),
-        (drop_prompt, "'prompt' is missing"),
-        (escape, "outside the folder"),
-        (one_candidate, "candidates"),
+        (drop_prompt, "prompt: is missing"),
+        (escape, "objects[0]: must be a name"),
+        (one_candidate, "key 'losses'"),
         (lambda result: (result / "objects" / "box.glb").unlink(), "box.glb"),
     ],
 )

@@ -233,7 +233,13 @@ def test_nan_vertices_that_no_face_uses_do_no_harm(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("side", "advice"), [(450.0, "--scale 0.001"), (45.0, "--scale 0.01"), (0.004, "--scale 1000")]
+    ("side", "advice"),
+    [
+        (450.0, "--scale 0.001"),
+        (45.0, "--scale 0.01"),
+        (0.004, "too small to be held .--scale 10"),  # a 4 mm bead is no crate in kilometres
+        (0.00004, "kilometres .use --scale 1000"),
+    ],
 )
 def test_wrong_units_are_warned_about_with_size_and_remedy(side, advice, tmp_path):
     trimesh.creation.box(extents=[side, side / 2, side / 3]).export(tmp_path / "crate.stl")

@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -39,6 +40,7 @@ from priors.models.human_recovery import (
     to_body_motion,
 )
 from priors.models.keypoints import ViTPose, ViTPoseSettings, openpose_from_coco
+from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.segmentation import Sam2Segmenter, resized
 from priors.protocols import (
     BodyRecovery,
@@ -638,6 +640,7 @@ def test_gvhmr_is_asked_by_its_interface(motion, monkeypatch, tmp_path):
         module.__dict__.update(content, __spec__=types.SimpleNamespace())
         monkeypatch.setitem(sys.modules, name, module)
     network = FakeNetwork(world, camera)
+    monkeypatch.setenv("GVHMR_BODY_MODELS", str(tmp_path))
     model = Gvhmr("anny")
     model.__dict__["_network"] = network
     with pytest.raises(UserError, match="GVHMR_CHECKPOINTS"):
@@ -651,6 +654,81 @@ def test_gvhmr_is_asked_by_its_interface(motion, monkeypatch, tmp_path):
     assert network.data["kp2d"][0, 5, 0] == 5  # left shoulder: OpenPose 5, COCO 5
     assert network.data["kp2d"][0, 16, 0] == 10  # right ankle: OpenPose 10, COCO 16
     np.testing.assert_allclose(network.data["bbx_xys"][2], [25, 20, 36])  # filled in
+
+
+def test_gvhmrs_files_are_looked_for_before_any_work(monkeypatch, tmp_path):
+    """The package reads GVHMR_BODY_MODELS at its import; its HMR2 checkpoint is fetched by hand."""
+    for name, content in {
+        "gvhmr": {}, "gvhmr.utils": {},
+        "gvhmr.utils.assets": {"HMR2_CKPT": tmp_path / "hmr2" / "epoch=10-step=25000.ckpt"},
+    }.items():  # fmt: skip
+        module = types.ModuleType(name)
+        module.__dict__.update(content, __spec__=types.SimpleNamespace())
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setenv("GVHMR_BODY_MODELS", "restored afterwards")
+    monkeypatch.delenv("GVHMR_BODY_MODELS")
+    body = tmp_path / "mine.npz"
+    models = RegisteredModels(ModelChoices({"body": "gvhmr"}, body_file=str(body)))
+    with pytest.raises(
+        UserError, match=r"(?s)mine\.npz: there is no such file.*epoch=10-step=25000\.ckpt"
+    ):
+        models.check_ready(["body"])
+    body.write_bytes(b"my body")
+    (tmp_path / "hmr2").mkdir()
+    (tmp_path / "hmr2" / "epoch=10-step=25000.ckpt").touch()
+    models.check_ready(["body"])
+    known = Path(os.environ["GVHMR_BODY_MODELS"]) / "smplx" / "SMPLX_NEUTRAL.npz"
+    assert known.read_bytes() == b"my body"
+
+
+def test_gvhmr_sees_thirty_frames_a_second_and_answers_in_the_clips(monkeypatch):
+    """A clip at 8 frames a second: a person who turns and walks evenly."""
+    frames, fps, turn, walk = 5, 8.0, 0.4, 0.3  # a frame
+    monkeypatch.setattr(Gvhmr, "_ready", lambda self: None)
+    monkeypatch.setattr(
+        Gvhmr, "_features", lambda self, video, boxes: torch.arange(5.0)[:, None].repeat(1, 1024)
+    )
+    told = []
+
+    def keep(world, camera, body):
+        told.append(world)
+        raise UserError("kept")
+
+    monkeypatch.setattr("priors.models.human_recovery.to_body_motion", keep)
+
+    class Network:
+        def predict(self, data, **options):
+            length = int(data["length"])
+            assert length == 16  # half a second
+            times = np.arange(length) * fps / 30
+            for value in (data["kp2d"][:, 3, 0], data["f_imgseq"][:, 7]):
+                np.testing.assert_allclose(value, times, atol=1e-5)
+            assert data["kp2d"].shape == (length, 17, 3)
+            assert {v.dtype for k, v in data.items() if k != "length"} == {torch.float32}
+            orient = np.outer(times * turn, [0, 1, 0])
+            pose = np.tile(np.outer(times * turn, [1, 0, 0]), 21)
+            shift = np.outer(times * walk, [0, 0, 1])
+            answer = {
+                "global_orient": orient, "body_pose": pose, "transl": shift,
+                "betas": np.ones((length, 10)),
+            }  # fmt: skip
+            tensors = {k: torch.from_numpy(v.astype(np.float32)) for k, v in answer.items()}
+            return {"smpl_params_global": tensors, "smpl_params_incam": tensors}
+
+    keypoints = np.full((frames, 18, 3), 0.9, np.float32)
+    keypoints[..., 0] = np.arange(frames)[:, None]
+    masks = np.zeros((frames, 8, 8), bool)
+    masks[:, 2:6, 2:6] = True
+    model = Gvhmr("anny")
+    model.__dict__.update(_network=Network(), _body=None)
+    maps = PointMaps(np.ones((5, 8, 8, 3)), masks, np.tile(np.eye(3), (5, 1, 1)))
+    with pytest.raises(UserError, match="kept"):
+        model.recover(Video(np.zeros((5, 8, 8, 3), np.uint8), fps), keypoints, masks, maps)
+    (world,) = told
+    even = np.arange(frames)
+    np.testing.assert_allclose(world["global_orient"][:, 1], even * turn, atol=1e-5)
+    np.testing.assert_allclose(world["body_pose"][:, 3], even * turn, atol=1e-5)
+    np.testing.assert_allclose(world["transl"][:, 2], even * walk, atol=1e-5)
 
 
 def test_crops_are_as_gvhmr_is_trained():

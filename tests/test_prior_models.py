@@ -310,6 +310,82 @@ def test_frame_counts_and_sizes_that_models_can_make():
     assert frame_size(np.zeros((100, 100, 3), np.uint8), fixed) == (480, 720)
 
 
+class Config(dict):
+    """A configuration as diffusers has them: by key and by name."""
+
+    __getattr__ = dict.__getitem__
+
+
+WAN_PARTS = {
+    "transformer": SimpleNamespace(config=Config(patch_size=[1, 2, 2])),
+    "vae_scale_factor_temporal": 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "spatial", "makes"),
+    [
+        ("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", {}, 8, (16.0, 81, (480, 832), 5.0, 50)),
+        ("Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", {}, 8, (16.0, 81, (720, 1280), 5.0, 50)),
+        (
+            "Wan-AI/Wan2.2-I2V-A14B-Diffusers",
+            {"boundary_ratio": 0.9, "expand_timesteps": False},
+            8,
+            (16.0, 81, (480, 832), 3.5, 40),
+        ),
+        (
+            "a/directory/of/ti2v",
+            {"boundary_ratio": None, "expand_timesteps": True},
+            16,
+            (24.0, 121, (704, 1280), 5.0, 50),
+        ),
+    ],
+)
+def test_wans_checkpoints_are_told_apart_by_their_configuration(name, config, spatial, makes):
+    model = Wan(ModelId(name), WanSettings())
+    parts = SimpleNamespace(config=Config(config), vae_scale_factor_spatial=spatial, **WAN_PARTS)
+    model.__dict__["pipeline"] = parts
+    limits, published = model._limits(), model.published
+    size = frame_size(np.zeros((*makes[2], 3), np.uint8), limits)
+    found = (published.fps, limits.most_frames, size, published.guidance, published.steps)
+    assert found == makes
+    assert model.record("a person", 49, 0)["guidance"] == makes[3]
+
+
+def test_cogvideox_1_5_has_sizes_of_its_own():
+    """Its published transformer says 300 x 300 latents, at which it was never trained."""
+    published = Config(
+        patch_size=2, patch_size_t=2, sample_height=300, sample_width=300, sample_frames=81,
+        use_learned_positional_embeddings=False, max_text_seq_length=226,
+    )  # fmt: skip
+    model = CogVideoX(ModelId("THUDM/CogVideoX1.5-5B-I2V"), CogVideoXSettings())
+    model.__dict__["pipeline"] = SimpleNamespace(
+        transformer=SimpleNamespace(config=published),
+        vae_scale_factor_spatial=8,
+        vae_scale_factor_temporal=4,
+    )
+    limits = model._limits()
+    assert model.published.fps == 16.0
+    assert frame_count(49, limits, "m") == 49
+    assert frame_count(50, limits, "m") == 65
+    for (rows, columns), size in {
+        (480, 720): (768, 1152),
+        (720, 480): (1152, 768),
+        (500, 2000): (768, 1360),
+    }.items():
+        assert frame_size(np.zeros((rows, columns, 3), np.uint8), limits) == size
+
+
+def test_a_long_prompt_loses_its_end_and_keeps_the_suffix(checkpoint):
+    """226 tokens reach CogVideoX (16 here); a tokenizer alone would cut what says how to film."""
+    settings = dataclasses.replace(FAMILIES["cogvideox"][1], prompt_suffix="still")
+    model = CogVideoX(checkpoint("cogvideox"), settings)
+    assert model.prompt_window == 16
+    assert model.whole_prompt("a man is") == "a man is still"
+    assert model.whole_prompt("a man is at the door") == "a man is still"
+    assert model.whole_prompt("incomprehensibilities").endswith("still")
+
+
 def test_a_picture_is_cropped_about_its_middle():
     image = np.zeros((40, 120, 3), np.uint8)
     image[:, 40:80] = 200  # the middle third is what a square keeps
@@ -859,6 +935,50 @@ def test_memory_modes_on_a_gpu(monkeypatch, memory, called):
     calls.clear()
     torch_runtime.place_pipeline(Recorder(), TorchSettings(memory=memory, tiling=False))
     assert calls == called
+
+
+def test_jax_leaves_room_for_the_models(monkeypatch, tmp_path):
+    """It takes 75 % of a GPU when it starts, unless it is told before."""
+    from hoijax.api import compose as composing
+    from priors.models.registry import RegisteredModels
+
+    variable = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    monkeypatch.setenv(variable, "true")
+    RegisteredModels()
+    assert os.environ[variable] == "true", "the user's own value stands"
+    monkeypatch.delenv(variable)
+    RegisteredModels()
+    assert os.environ[variable] == "false"
+    monkeypatch.delenv(variable)
+    seen = []
+
+    def starts_jax():
+        seen.append(os.environ.get(variable))
+        raise UserError("no device")
+
+    monkeypatch.setattr(composing, "describe_device", starts_jax)
+    with pytest.raises(UserError, match="no device"):
+        composing.compose_to_folder("a man sitting on a sofa", tmp_path / "out")
+    assert seen == ["false"]
+
+
+def test_compose_runs_its_models_where_it_is_told(monkeypatch):
+    from hoijax.api.compose import ComposeOptions, compose
+    from priors.models import composition_models
+
+    told = []
+
+    def observers(*arguments, runtime, **options):
+        told.append(runtime)
+        raise UserError("no weights")
+
+    monkeypatch.setattr(composition_models, "model_observers", observers)
+    options = ComposeOptions(device="cpu", precision="float16", memory="sequential")
+    with pytest.raises(UserError, match="no weights"):
+        compose("a man sitting on a sofa", options)
+    assert told == [TorchSettings("cpu", "float16", "sequential")]
+    with pytest.raises(UserError, match="--precision must be one of"):
+        compose("a man sitting on a sofa", dataclasses.replace(options, precision="int8"))
 
 
 def test_importing_the_models_loads_no_torch():

@@ -23,7 +23,13 @@ from hoijax.io.checkpoints import Checkpoints
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from hoijax.progress import Log
 from hoijax.results.result import Result
-from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
+from hoijax.runtime import (
+    describe_device,
+    enable_compilation_cache,
+    peak_memory_gb,
+    share_gpu,
+    versions,
+)
 
 __all__ = ["ComposeOptions", "ComposedScene", "compose", "compose_to_folder", "generate_composed"]
 
@@ -46,6 +52,10 @@ class ComposeOptions:
     """(role, directory or "owner/name@revision"): deepfloyd, mvdream, detector, segmenter, keypoints."""
     keypoints: str | None = None
     """Keypoint model for the anchor's skeletons; with closed-form guidance the projected truth."""
+    device: str = "auto"
+    """Of the frozen models; JAX chooses its own by $JAX_PLATFORMS."""
+    precision: str = "auto"
+    memory: str = "model"
     restart: bool = False
     """Start anew where an interrupted run left checkpoints."""
     turntable: bool = True
@@ -78,7 +88,9 @@ def compose(
     from priors.models.composition import (
         composition_priors,  # priors are joined lazily, as in pipeline
     )
+    from priors.models.torch_runtime import torch_settings
 
+    share_gpu()
     options, hooks = options or ComposeOptions(), hooks or Hooks()
     settings = settings or options.settings()
     asset = None if options.object is None else load_asset(options.object)
@@ -92,6 +104,7 @@ def compose(
         pag=options.pag,
         weights=dict(options.weights),
         keypoints=options.keypoints,
+        runtime=torch_settings(options.device, options.precision, options.memory),
     )
     if asset is not None:
         asset = dataclasses.replace(asset, name=priors.object_name)
@@ -129,6 +142,7 @@ def compose_to_folder(
 
     While it runs, OUT.work beside it holds checkpoints and pictures; the same command continues there.
     """
+    share_gpu()
     options = options or ComposeOptions()
     settings = options.settings()
     out = check_output(out)

@@ -13,7 +13,7 @@ from hoijax.errors import UserError
 from hoijax.objects.articulated.loading import is_articulated, load_articulated
 from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
 from hoijax.progress import Log, silent
-from hoijax.runtime import enable_compilation_cache
+from hoijax.runtime import enable_compilation_cache, share_gpu
 from hoijax.work.folder import Shard
 from hoijax.work.runner import Progress
 
@@ -95,6 +95,7 @@ def observe_by_models(
     """
     from priors.observe.run import observe_clip  # priors are joined here only, and lazily
 
+    share_gpu()
     return observe_clip(text, objects, _observe_options(stage_options, frames, seed), log=log)
 
 

@@ -36,6 +36,12 @@ class Compose(OutputFlags):
     segmenter, keypoints."""
     keypoints: str | None = None
     """Model that finds skeletons in renders: vitpose or blazepose. Closed-form: the projected truth."""
+    device: str = "auto"
+    """Of the frozen models: auto, cpu, cuda or cuda:N."""
+    memory: Literal["resident", "model", "sequential"] = "model"
+    """Of the frozen models, as in `hoijax observe`."""
+    precision: str = "auto"
+    """auto, float32, float16 or bfloat16; auto runs guidance in float16 on a GPU."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew where an interrupted run of this --out left checkpoints."""
 
@@ -51,6 +57,9 @@ class Compose(OutputFlags):
             pag=self.pag,
             weights=tuple(_role(item) for item in self.weights),
             keypoints=self.keypoints,
+            device=self.device,
+            memory=self.memory,
+            precision=self.precision,
             restart=self.restart,
         )
         try:

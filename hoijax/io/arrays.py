@@ -23,6 +23,8 @@ class Field:
     largest: float = np.inf
     """Largest magnitude."""
     lowest: float = -np.inf
+    is_finite: bool = True
+    """NaN and infinite numbers are refused."""
     is_rotation: bool = False
     """The last two axes are a rotation matrix: orthonormal, and not a mirror."""
     needed: bool = True
@@ -60,6 +62,8 @@ def _problem(
     if contract.shape is not None and (reason := _shape_problem(array, contract.shape, known, key)):
         return reason
     if array.dtype.kind not in "fiu" or array.size == 0:
+        return None
+    if not contract.is_finite:
         return None
     if not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())

@@ -7,13 +7,12 @@ that tie frames together also have blocks beside the diagonal; coupling between 
 (the gradient is exact, so only the path of the descent depends on it, not where it ends).
 
 The curvature is derived (`LeastSquares`) from a term's residuals, where its module declares them, and
-otherwise from its values. A curvature written by hand is an override beside its loss (`curved_by`), where
-it is measured faster.
+otherwise from its values. A curvature written by hand is an override beside its loss, where it is
+measured faster.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 import flax.struct
 import jax
@@ -23,7 +22,6 @@ from jaxtyping import Array, Float
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.scene.posed import PosedScene
 
-F = TypeVar("F", bound=Callable[..., Any])
 SMALLEST_VALUE = 1e-12
 """Of a term: below it, its root has no slope."""
 
@@ -154,17 +152,14 @@ def roots_of(function: Callable[..., tuple[Array, Array]]) -> Callable[..., Resi
     return residuals
 
 
-def curved_by(curvature: Callable[..., Curvature]) -> Callable[[F], F]:
-    """Declares the curvature of a loss function: a `LeastSquares` of its residuals, or written by hand.
+def declare_curvature(
+    function: Callable[..., tuple[Array, Array]], curvature: Callable[..., Curvature]
+) -> None:
+    """The curvature of a loss function: a `LeastSquares` of its residuals, or written by hand.
 
     It is called as the loss, and is that of its values summed over entities and frames.
     """
-
-    def declare(function: F) -> F:
-        function.curvature = curvature  # pyright: ignore[reportFunctionMemberAccess]
-        return function
-
-    return declare
+    function.curvature = curvature  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def curvature_of(function: Callable[..., tuple[Array, Array]]) -> Callable[..., Curvature]:

@@ -4,15 +4,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.geometry.bilinear import bilinear, bilinear_with_gradient
-from hoijax.geometry.camera import NEAR, project
+from hoijax.geometry.bilinear import bilinear
+from hoijax.geometry.camera import project
 from hoijax.geometry.point_transforms import to_world
 from hoijax.geometry.safe_math import Scale, geman_mcclure
 from hoijax.losses.curvature import (
     Curvature,
+    LeastSquares,
+    Residuals,
+    declare_curvature,
     distance_rows,
     gram,
-    moving_points,
     robust_weight,
     to_world_axes,
 )
@@ -145,20 +147,19 @@ def project_world(posed: PosedScene, points: Float[Array, "O T n 3"]) -> Float[A
     return project(to_world(linear, shift, points), cameras.intrinsics[None])
 
 
-def _squared_pixels(posed: PosedScene, nearest: Array) -> Float[Array, "O T M"]:
-    """Squared pixels to the chosen samples: choosing before posing moves a quarter of the points."""
+def _off_pixels(posed: PosedScene, nearest: Array) -> Float[Array, "O T M 2"]:
+    """Pixels to the chosen samples: choosing before posing moves a quarter of the points."""
     chosen = jax.vmap(lambda samples, index: samples[index])(posed.scene.objects.samples, nearest)
     pixels = project_world(
         posed, to_world(posed.object_rotations, posed.object_translations, chosen)
     )
-    difference = pixels - posed.scene.observed.pixels[:, :, : nearest.shape[-1]]
-    return jnp.sum(difference**2, axis=-1)
+    return pixels - posed.scene.observed.pixels[:, :, : nearest.shape[-1]]
 
 
 def object_pixels(posed: PosedScene) -> tuple[Values, Mask]:
     """2D chamfer, observed pixels to the nearest projected sample, in squared pixels. (O, T)"""
     observed = posed.scene.observed
-    squared = _squared_pixels(posed, posed.neighbors.nearest_sample)
+    squared = jnp.sum(_off_pixels(posed, posed.neighbors.nearest_sample) ** 2, axis=-1)
     mask = observed.point_mask[:, :, : squared.shape[-1]]
     count = jnp.maximum(jnp.sum(mask, axis=-1, dtype=jnp.float32), 1)
     return jnp.sum(jnp.where(mask, squared, 0.0), axis=-1) / count, observed.detected
@@ -166,13 +167,37 @@ def object_pixels(posed: PosedScene) -> tuple[Values, Mask]:
 
 def part_pixels(posed: PosedScene) -> tuple[Values, Mask]:
     """2D chamfer of each part's labelled pixels to that part's samples. (O, Q, T)"""
-    observed = posed.scene.observed
-    squared = _squared_pixels(posed, posed.neighbors.nearest_part_sample)
-    shares = observed.part_shares[:, :, : squared.shape[-1]]
-    total = jnp.maximum(jnp.sum(shares, axis=2, keepdims=True), 1e-6)
-    per_part = jnp.einsum("otn,otnq->oqt", squared, shares / total)
+    squared = jnp.sum(_off_pixels(posed, posed.neighbors.nearest_part_sample) ** 2, axis=-1)
+    shares = _pixel_shares(posed, squared.shape[-1])
+    per_part = jnp.einsum("otn,otnq->oqt", squared, shares)
     mask = jnp.swapaxes(jnp.any(shares > 0.0, axis=2), 1, 2)
-    return per_part, mask & observed.detected[:, None]
+    return per_part, mask & posed.scene.observed.detected[:, None]
+
+
+def _pixel_shares(posed: PosedScene, count: int) -> Float[Array, "O T {count} Q"]:
+    """Weight of each pixel in the mean of its part."""
+    shares = posed.scene.observed.part_shares[:, :, :count]
+    return shares / jnp.maximum(jnp.sum(shares, axis=2, keepdims=True), 1e-6)
+
+
+def object_pixels_residuals(posed: PosedScene) -> Residuals:
+    """Of `object_pixels`: two for every pixel."""
+    off = _off_pixels(posed, posed.neighbors.nearest_sample)
+    return _of_pixels(posed, off, _shares(posed.scene.observed.point_mask[:, :, : off.shape[2]]))
+
+
+def part_pixels_residuals(posed: PosedScene) -> Residuals:
+    """Of `part_pixels`: two for every pixel."""
+    off = _off_pixels(posed, posed.neighbors.nearest_part_sample)
+    return _of_pixels(posed, off, jnp.sum(_pixel_shares(posed, off.shape[2]), axis=-1))
+
+
+def _of_pixels(
+    posed: PosedScene, off: Float[Array, "O T M 2"], weights: Float[Array, "O T M"]
+) -> Residuals:
+    weights = _where_detected(posed, weights)[..., None]
+    shape = (*off.shape[:2], -1)
+    return Residuals(off.reshape(shape), jnp.broadcast_to(weights, off.shape).reshape(shape))
 
 
 def model_mask(posed: PosedScene, scale: Scale = MASK_RHO) -> tuple[Values, Mask]:
@@ -180,65 +205,29 @@ def model_mask(posed: PosedScene, scale: Scale = MASK_RHO) -> tuple[Values, Mask
 
     The published one-sided chamfer lets an object grow past what was seen; this is the other side.
     """
-    cells = project_samples(posed, MASK_SAMPLES) / posed.scene.cameras.cell_size - 0.5
-    lookup = jax.vmap(jax.vmap(bilinear))
-    distance = lookup(posed.scene.observed.mask_distance, cells)
-    cost = geman_mcclure(distance**2, scale)
+    cost = geman_mcclure(_outside_mask(posed) ** 2, scale)
     return jnp.mean(cost, axis=-1), posed.scene.observed.detected
 
 
-def model_mask_curvature(posed: PosedScene, scale: Scale = MASK_RHO) -> Curvature:
-    """Of `model_mask`."""
-    scene = posed.scene
-    points = posed.samples_world(MASK_SAMPLES)
-    pixels = project_world(posed, points)
-    lookup = jax.vmap(jax.vmap(bilinear_with_gradient))
-    distance, slope = lookup(scene.observed.mask_distance, pixels / scene.cameras.cell_size - 0.5)
-    slope_world = _pixel_slope_to_world(posed, points, slope / scene.cameras.cell_size)
-    weight = robust_weight(distance**2, scale) / MASK_SAMPLES
-    rows = moving_points(posed, points, slope_world)
-    return Curvature(gram(rows, _where_detected(posed, weight)))
+def _outside_mask(posed: PosedScene) -> Float[Array, "O T n"]:
+    """Pixels of projected samples to the object's mask or an occluder."""
+    cells = project_samples(posed, MASK_SAMPLES) / posed.scene.cameras.cell_size - 0.5
+    return jax.vmap(jax.vmap(bilinear))(posed.scene.observed.mask_distance, cells)
 
 
-def _pixel_slope_to_world(
-    posed: PosedScene, points_world: Float[Array, "O T n 3"], slope: Float[Array, "O T n 2"]
-) -> Float[Array, "O T n 3"]:
-    """Gradient by world position of a function with gradient `slope` by pixel position."""
-    cameras = posed.scene.cameras
-    to_camera = cameras.Ts_pointmap_world[:, :3, :3]
-    seen = jnp.einsum("tij,otnj->otni", to_camera, points_world)
-    seen = seen + cameras.Ts_pointmap_world[:, None, :3, 3]
-    depth = jnp.maximum(seen[..., 2:], NEAR)
-    focal = jnp.stack([cameras.intrinsics[:, 0, 0], cameras.intrinsics[:, 1, 1]], axis=-1)
-    across = slope * focal[:, None] / depth
-    along = -jnp.sum(across * seen[..., :2], axis=-1, keepdims=True) / depth
-    in_camera = jnp.concatenate([across, along], axis=-1)
-    return jnp.einsum("tji,otnj->otni", to_camera, in_camera)
+def model_mask_residuals(posed: PosedScene, scale: Scale = MASK_RHO) -> Residuals:
+    """Of `model_mask`: one for every sample."""
+    outside = _outside_mask(posed)
+    weights = robust_weight(outside**2, scale) / MASK_SAMPLES
+    return Residuals(outside, _where_detected(posed, weights))
 
 
-def _chosen_pixels_curvature(
-    posed: PosedScene, nearest: Array, weight: Float[Array, "O T M"]
-) -> Curvature:
-    chosen = jax.vmap(lambda samples, index: samples[index])(posed.scene.objects.samples, nearest)
-    points = to_world(posed.object_rotations, posed.object_translations, chosen)
-    blocks = jnp.zeros((*points.shape[:2], 6, 6))
-    for axis in (0, 1):
-        slope = jnp.zeros((*points.shape[:3], 2)).at[..., axis].set(1.0)
-        rows = moving_points(posed, points, _pixel_slope_to_world(posed, points, slope))
-        blocks = blocks + gram(rows, _where_detected(posed, weight))
-    return Curvature(blocks)
-
-
-def object_pixels_curvature(posed: PosedScene) -> Curvature:
-    """Of `object_pixels`."""
-    nearest = posed.neighbors.nearest_sample
-    mask = posed.scene.observed.point_mask[:, :, : nearest.shape[-1]]
-    return _chosen_pixels_curvature(posed, nearest, _shares(mask))
-
-
-def part_pixels_curvature(posed: PosedScene) -> Curvature:
-    """Of `part_pixels`."""
-    nearest = posed.neighbors.nearest_part_sample
-    shares = posed.scene.observed.part_shares[:, :, : nearest.shape[-1]]
-    total = jnp.maximum(jnp.sum(shares, axis=2, keepdims=True), 1e-6)
-    return _chosen_pixels_curvature(posed, nearest, jnp.sum(shares / total, axis=-1))
+# By hand where that is measured faster: a distance comes with its gradient from one look-up.
+declare_curvature(object_points, object_points_curvature)
+declare_curvature(part_points, part_points_curvature)
+declare_curvature(robust_object_points, robust_object_points_curvature)
+declare_curvature(robust_part_points, robust_part_points_curvature)
+_OF_OBJECTS = {"ties_frames": False, "by_object": True}
+declare_curvature(object_pixels, LeastSquares(object_pixels_residuals, **_OF_OBJECTS))
+declare_curvature(part_pixels, LeastSquares(part_pixels_residuals, **_OF_OBJECTS))
+declare_curvature(model_mask, LeastSquares(model_mask_residuals, **_OF_OBJECTS))

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from hoijax.geometry.point_transforms import to_local, to_world
 from hoijax.losses.curvature import (
     Curvature,
+    declare_curvature,
     distance_rows,
     gram,
     moving_points,
@@ -167,3 +168,9 @@ def ground_curvature(posed: PosedScene) -> Curvature:
     weight = (rests | (point[..., 1] < 0.0)).astype(jnp.float32)
     up = jnp.broadcast_to(jnp.asarray([0.0, 1.0, 0.0]), point.shape)
     return Curvature(gram(moving_points(posed, point, up), weight))
+
+
+# By hand: derived, they take twice as long.
+declare_curvature(penetration, penetration_curvature)
+declare_curvature(object_penetration, object_penetration_curvature)
+declare_curvature(ground, ground_curvature)

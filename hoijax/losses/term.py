@@ -32,8 +32,8 @@ class LossTerm:
     start: float
     end: float
     curvature: Callable[..., Curvature] | None = None
-    """Called as `function`: curvature of the term summed over frames, for Newton steps; without it the term pulls by its
-    gradient alone, which is right but may be slow."""
+    """Called as `function`: curvature of the term summed over frames, for Newton steps. None: what its
+    module declares, or else what its values tell (`losses.curvature`)."""
     reads_pixel_neighbors: bool = False
     """The function reads `Neighbors.nearest_sample`: only then are these kept up to date."""
     scale: float | None = None

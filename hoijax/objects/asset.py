@@ -1,17 +1,29 @@
 """An object as the solver sees it: a triangle mesh in metres, part labels and seeded surface samples."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from hoijax.errors import UserError
-from hoijax.objects.mesh_files import orient_outward, read_mesh, read_parts_file, write_mesh
+from hoijax.objects.mesh_files import (
+    MAX_FACES,
+    orient_outward,
+    read_mesh,
+    read_parts_file,
+    write_mesh,
+)
 
 LARGEST_PLAUSIBLE_SIDE = 20.0
 SMALLEST_PLAUSIBLE_SIDE = 0.01
+SMALLEST_SIDE_IN_KILOMETERS = 1e-4
+"""Between this and the smallest plausible side an object is just small."""
+LARGEST_COORDINATE = 1e9
+FARTHEST_ORIGIN = 1000.0
+"""Sides of the mesh: float32 keeps a ten-thousandth of the side at this distance from the origin."""
 GOLDEN_RATIO = 0.5 * (1.0 + 5.0**0.5)
 
 
@@ -105,12 +117,53 @@ def load_asset(
     if sidecar.is_file():
         face_parts, part_names = read_parts_file(sidecar, len(faces))
     check_mesh(vertices, faces, str(path))
+    # In double precision, before anything else: a scan in map coordinates is a million metres away.
+    vertices = _near_origin(vertices, faces, str(path)) * scale
     faces = orient_outward(vertices, faces)
     asset = asset_from_arrays(
-        name or path.stem, vertices * scale, faces, face_parts, part_names, seed, samples, str(path)
+        name or graph_name(path.stem),
+        vertices,
+        faces,
+        face_parts,
+        part_names,
+        seed,
+        samples,
+        str(path),
     )
     _warn_about_unit(asset, str(path), scale)
     return asset
+
+
+def graph_name(stem: str) -> str:
+    """A file's stem as a name that a graph may hold; warns where it had to be changed.
+
+    Graph names are at most 80 characters, without slashes and control characters, and no person's.
+    """
+    letters = stem.encode(errors="surrogateescape").decode(errors="replace")
+    letters = "".join(
+        letter if letter.isprintable() and letter not in "/\\" else "_" for letter in letters
+    )
+    name = letters.strip()[:80].strip() or "object"
+    if re.fullmatch(r"person[ _]?\d*", name.lower()):
+        name = f"object {name}"
+    if name != stem:
+        warnings.warn(f"the object file {stem[:80]!r} is called {name!r} here.", stacklevel=2)
+    return name
+
+
+def _near_origin(
+    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], where: str
+) -> Float[np.ndarray, "V 3"]:
+    """The mesh with its box on the origin where it lies so far away that float32 would lose its shape."""
+    used = vertices[np.unique(faces)]
+    middle = 0.5 * (used.min(axis=0) + used.max(axis=0))
+    if np.abs(middle).max() <= FARTHEST_ORIGIN * float(np.ptp(used, axis=0).max()):
+        return vertices
+    warnings.warn(
+        f"{where}: the mesh lies {np.linalg.norm(middle):.4g} units from its origin; it is moved there.",
+        stacklevel=3,
+    )
+    return vertices - middle
 
 
 def asset_from_arrays(
@@ -132,17 +185,7 @@ def asset_from_arrays(
     if face_parts is None:
         face_parts = np.full(len(faces), -1)
     check_mesh(vertices, faces, where)
-    corners = np.asarray(vertices, np.float64)[faces]
-    doubled_area = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
-    largest_side = float(np.ptp(corners.reshape(-1, 3), axis=0).max())
-    keep = doubled_area > 1e-12 * largest_side**2
-    if not keep.any():
-        raise UserError(
-            f"{where}: the surface has no area ({len(faces)} faces, all degenerate). "
-            "Export it again as a triangle mesh."
-        )
+    keep = _faces_with_area(vertices, faces)
     used, faces = np.unique(faces[keep], return_inverse=True)
     vertices = np.asarray(vertices, np.float32)[used]
     faces = faces.reshape(-1, 3).astype(np.int32)
@@ -190,6 +233,11 @@ def check_mesh(vertices: np.ndarray, faces: np.ndarray, where: str) -> None:
             f"{where}: the mesh is empty ({len(vertices)} vertices, {len(faces)} faces). "
             "Objects need a triangle surface; point clouds must be meshed first."
         )
+    if len(faces) > MAX_FACES or len(vertices) > 3 * MAX_FACES:
+        raise UserError(
+            f"{where}: the mesh has {len(faces)} faces; at most {MAX_FACES} are taken. Decimate it "
+            "first (in Blender: the Decimate modifier)."
+        )
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise UserError(
             f"{where}: a face refers to vertex {int(faces.max())}, but there are {len(vertices)} "
@@ -201,6 +249,32 @@ def check_mesh(vertices: np.ndarray, faces: np.ndarray, where: str) -> None:
             f"{where}: {int(bad.sum())} of {len(bad)} vertices are NaN or infinite. "
             "Repair the mesh (in Blender: Mesh > Clean Up) and export it again."
         )
+    if np.abs(vertices[np.unique(faces)]).max() > LARGEST_COORDINATE:
+        raise UserError(
+            f"{where}: coordinates reach {np.abs(vertices[np.unique(faces)]).max():.3g}; no mesh is "
+            f"that large (at most {LARGEST_COORDINATE:g}). The file is damaged; export it again."
+        )
+    if not has_area(vertices, faces):
+        raise UserError(
+            f"{where}: the surface has no area ({len(faces)} faces, all degenerate). "
+            "Export it again as a triangle mesh, without compression."
+        )
+
+
+def has_area(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> bool:
+    """Whether any face has an area to speak of, for the size of the mesh."""
+    return bool(_faces_with_area(vertices, faces).any())
+
+
+def _faces_with_area(
+    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
+) -> Bool[np.ndarray, "F"]:
+    corners = np.asarray(vertices, np.float64)[faces]
+    doubled_area = np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
+    largest_side = float(np.ptp(corners.reshape(-1, 3), axis=0).max())
+    return doubled_area > 1e-12 * largest_side**2
 
 
 def _warn_about_unit(asset: Asset, where: str, scale: float) -> None:
@@ -209,14 +283,19 @@ def _warn_about_unit(asset: Asset, where: str, scale: float) -> None:
     largest = float(asset.extents.max())
     if largest > LARGEST_PLAUSIBLE_SIDE:
         guess = (
+            "looks like "
             f"millimetres (use --scale {0.001 * scale:g}) or centimetres (--scale {0.01 * scale:g})"
         )
     elif largest < SMALLEST_PLAUSIBLE_SIDE:
-        guess = f"kilometres (use --scale {1000.0 * scale:g})"
+        guess = (
+            f"looks like kilometres (use --scale {1000.0 * scale:g})"
+            if largest < SMALLEST_SIDE_IN_KILOMETERS
+            else f"is too small to be held (--scale {10.0 * scale:g} makes it ten times larger)"
+        )
     else:
         return
     warnings.warn(
-        f"{where}: the object measures {size} m, which looks like {guess}.",
+        f"{where}: the object measures {size} m, which {guess}.",
         MeshScaleWarning,
         stacklevel=3,
     )

@@ -1,5 +1,6 @@
 """Mesh files and their parts: reading any format trimesh knows, writing glb."""
 
+import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,17 @@ from jaxtyping import Float, Int
 from hoijax.errors import UserError
 from hoijax.io.npz import read_regular_file
 from hoijax.io.validation import MAX_JSON_BYTES, parse_json
+from hoijax.objects.mesh_checks import check_mesh_file
 
 if TYPE_CHECKING:
     import trimesh
 
 UNLABELED = "unlabelled"
 """Name of the sub-mesh that holds the faces of no part in a saved file."""
+
+MAX_FACES = 5_000_000
+MAX_FACES_OF_EDGE = 64
+"""More faces than this on one edge are no surface."""
 
 PARTS_KEY = "hoijax_parts"
 """Scene metadata of our files: all part names in order, also of parts without faces."""
@@ -61,13 +67,17 @@ def read_mesh(
     """
     import trimesh
 
+    check_mesh_file(path)
     options: dict[str, Any] = {"process": False}
     if path.suffix.lower() == ".obj":
         # split_object is the name before trimesh 5.
         options |= dict.fromkeys(("split_object", "split_objects", "split_groups"), split)
         options |= {"group_material": False, "skip_materials": True, "maintain_order": True}
+    source: Any = str(path)
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in source):  # a name that is not UTF-8
+        source, options["file_type"] = io.BytesIO(path.read_bytes()), path.suffix[1:].lower()
     try:
-        scene = trimesh.load_scene(str(path), **options)
+        scene = trimesh.load_scene(source, **options)
         pieces = _scene_pieces(scene)
     except Exception as error:  # trimesh's readers raise whatever their parsers raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -100,7 +110,7 @@ def _scene_pieces(scene: "trimesh.Scene") -> list[tuple[str, np.ndarray, np.ndar
     """(clean name, vertices in the scene's frame, faces) of every mesh node of a scene."""
     import trimesh
 
-    pieces = []
+    pieces, total = [], 0
     for node in scene.graph.nodes_geometry:
         T_scene_node, geometry_name = scene.graph[node]
         geometry = scene.geometry[geometry_name]
@@ -112,6 +122,9 @@ def _scene_pieces(scene: "trimesh.Scene") -> list[tuple[str, np.ndarray, np.ndar
         faces = np.asarray(geometry.faces, np.int64)
         if np.linalg.det(T_scene_node[:3, :3]) < 0.0:
             faces = faces[:, ::-1]  # a mirroring node turns the surface inside out
+        total += len(faces)
+        if total > MAX_FACES:
+            raise ValueError(f"its nodes show more than {MAX_FACES} faces")
         pieces.append((_clean_label(str(geometry_name)), vertices, faces))
     return pieces
 
@@ -160,6 +173,12 @@ def read_parts_file(path: Path, face_count: int) -> tuple[np.ndarray, tuple[str,
     return face_parts, part_names
 
 
+def _largest_crowd(faces: Int[np.ndarray, "F 3"]) -> int:
+    """The most faces that share an edge; two in a closed surface."""
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    return int(np.unique(edges, axis=0, return_counts=True)[1].max())
+
+
 def orient_outward(
     vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
 ) -> Int[np.ndarray, "F 3"]:
@@ -173,6 +192,14 @@ def orient_outward(
     size = max(float(np.ptp(vertices[np.unique(faces)], axis=0).max()), 1e-12)
     _, weld = np.unique(np.round(vertices / size, 6), axis=0, return_inverse=True)
     welded = weld.reshape(-1)[faces].astype(np.int64)
+    # Faces without area, and crowds on one edge, have no side, and igl's search grows without bound.
+    is_face = (welded != np.roll(welded, 1, axis=1)).all(axis=1)
+    if not is_face.any() or _largest_crowd(welded[is_face]) > MAX_FACES_OF_EDGE:
+        return faces
+    if not is_face.all():
+        turned = np.array(faces)
+        turned[is_face] = orient_outward(vertices, faces[is_face])
+        return turned
     oriented, patch = (np.asarray(array) for array in igl.bfs_orient(welded))
     count = int(patch.max()) + 1
     edges = np.sort(oriented[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)

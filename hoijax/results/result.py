@@ -12,11 +12,17 @@ from numpy import ndarray
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
-from hoijax.io.npz import npz_bytes, read_npz
+from hoijax.io.npz import npz_bytes, read_npz, read_regular_file
+from hoijax.io.validation import (
+    MAX_JSON_BYTES,
+    count_of,
+    numbered,
+    parse_json,
+    validation_problems,
+)
 from hoijax.objects.articulated.joints import Joint, joint_rows, joints_between
 from hoijax.objects.asset import Asset, load_asset, save_asset
-
-RESULT_VERSION = 1
+from hoijax.results.schema import RESULT_VERSION, ResultHeader, result_array_problems
 
 
 @dataclass(frozen=True)
@@ -125,75 +131,85 @@ def save_result(result: Result, folder: str | Path) -> Path:
 
 
 def load_result(folder: str | Path) -> Result:
-    """Read a result folder. Raises UserError naming the file that is missing or damaged."""
+    """Read a result folder. Raises UserError with everything that is missing or damaged in it."""
     folder = Path(folder)
     for name in ("run.json", "result.npz", "affordance.json"):
         if not (folder / name).is_file():
             raise UserError(f"'{folder}' is not a result folder: {name} is missing.")
+    run, problems = _read_run(folder / "run.json")
+    graph, assets = None, []
     try:
-        header = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if header["result_version"] != RESULT_VERSION:
-            raise ValueError(f"version {header['result_version']}, expected {RESULT_VERSION}")
-        names = [str(name) for name in header["objects"]]
-        if any(Path(name).name != name for name in names):
-            raise ValueError(f"run.json names objects outside the folder: {names}")
-        stored, problems = read_npz((folder / "result.npz").read_bytes(), "result.npz")
-        if problems:
-            raise ValueError("; ".join(problems.values()))
-        arrays = {name: stored[name] for name in _array_names()}
-        arrays |= {name: stored[name] for name in _OPTIONAL if name in stored}
-        _check_sizes(arrays, len(header["labels"]), len(names))
-        return Result(
-            prompt=str(header["prompt"]),
-            fps=float(header["fps"]),
-            affordance=PartAffordanceGraph.from_json(folder / "affordance.json"),
-            assets=tuple(load_asset(folder / "objects" / f"{n}.glb", name=n) for n in names),
-            body_name=str(header["body"]),
-            labels=tuple(header["labels"]),
-            term_names=tuple(header["term_names"]),
-            joints=_read_joints(header.get("joints", []), names),
-            run=header,
-            **arrays,
+        graph = PartAffordanceGraph.from_json(folder / "affordance.json")
+    except UserError as error:
+        problems.append(str(error))
+    arrays, damage = _read_arrays(folder / "result.npz")
+    problems += damage
+    joints: tuple[Joint, ...] = ()
+    if run is not None:
+        header = ResultHeader.model_validate(run)
+        for name in header.objects:
+            try:
+                assets.append(load_asset(folder / "objects" / f"{name}.glb", name=name))
+            except UserError as error:
+                problems.append(str(error))
+        joints, joint_damage = _read_joints(header)
+        problems += joint_damage
+        problems += [] if damage else result_array_problems(arrays, header, graph)
+    if problems or run is None or graph is None:
+        raise UserError(
+            f"the result in '{folder}' is damaged, it has {count_of(problems)}:\n"
+            f"{numbered(problems)}\nSolve again."
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise UserError(f"the result in '{folder}' is damaged: {reason}. Solve again.") from error
+    header = ResultHeader.model_validate(run)
+    names = [*_array_names(), *(name for name in _OPTIONAL if name in arrays)]
+    return Result(
+        prompt=header.prompt,
+        fps=header.fps,
+        affordance=graph,
+        assets=tuple(assets),
+        body_name=header.body,
+        labels=header.labels,
+        term_names=header.term_names,
+        joints=joints,
+        run=run,
+        **{name: arrays[name] for name in names},
+    )
 
 
-def _read_joints(rows: list[dict], names: list[str]) -> tuple[Joint, ...]:
-    """Joints of run.json. Raises ValueError where they are none."""
-    raw = [
+def _read_run(path: Path) -> tuple[dict | None, list[str]]:
+    """(what run.json holds, where it has the form of one; its problems)."""
+    try:
+        run = parse_json(read_regular_file(path, MAX_JSON_BYTES).decode("utf-8"), finite=False)
+    except (OSError, ValueError) as error:
+        return None, [f"run.json: expected JSON, found damage: {error}"]
+    version = run.get("result_version") if isinstance(run, dict) else None
+    if version is not None and version != RESULT_VERSION:
+        return None, [f"run.json: version {version}, expected {RESULT_VERSION}"]
+    problems = [f"run.json: {problem}" for problem in validation_problems(ResultHeader, run)]
+    return (None if problems else run), problems
+
+
+def _read_arrays(path: Path) -> tuple[dict[str, ndarray], list[str]]:
+    try:
+        arrays, damage = read_npz(read_regular_file(path), "result.npz")
+    except OSError as error:
+        return {}, [f"result.npz: cannot be read: {error.strerror or error}"]
+    return arrays, list(damage.values())
+
+
+def _read_joints(header: ResultHeader) -> tuple[tuple[Joint, ...], list[str]]:
+    """(joints of run.json by index of object, what is wrong with them)."""
+    rows = [
         (
-            str(row["name"]),
-            str(row["kind"]),
-            str(row["parent"]),
-            str(row["child"]),
-            np.array(row["T_parent_joint"], np.float64).reshape(4, 4),
-            np.array(row["axis"], np.float64).reshape(3),
-            (float(row.get("lower", -np.inf)), float(row.get("upper", np.inf))),
+            joint.name,
+            joint.kind,
+            joint.parent,
+            joint.child,
+            np.array(joint.T_parent_joint, np.float64),
+            np.array(joint.axis, np.float64),
+            (joint.lower, joint.upper),
         )
-        for row in rows
+        for joint in header.joints
     ]
-    joints, problems = joints_between(names, raw)
-    if problems:
-        raise ValueError("; ".join(problems))
-    return joints
-
-
-def _check_sizes(arrays: dict[str, ndarray], labels: int, objects: int) -> None:
-    """Candidates, objects and frames must be the same in every array. Raises ValueError."""
-    poses = arrays["object_translations"].shape
-    if len(poses) != 4 or arrays["object_rotations"].shape != (*poses, 3):
-        raise ValueError(f"object poses have shapes {arrays['object_rotations'].shape} and {poses}")
-    per_candidate = ("losses", "initial_losses", "codes", "reports", "history", "contact")
-    found = [labels, *(len(arrays[name]) for name in per_candidate)]
-    if set(found) != {poses[0]}:
-        raise ValueError(
-            f"{poses[0]} candidates, but labels, {', '.join(per_candidate)} of {found}"
-        )
-    frames = arrays["body_translations"].shape[1]
-    if (objects, frames) != poses[1:3]:
-        raise ValueError(
-            f"poses of {poses[1]} objects in {poses[2]} frames, but {objects} objects and {frames} "
-            "frames of body motion"
-        )
+    joints, problems = joints_between(list(header.objects), rows)
+    return joints, [f"run.json: {problem}" for problem in problems]

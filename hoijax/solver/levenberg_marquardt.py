@@ -1,7 +1,7 @@
 """Levenberg-Marquardt on object trajectories: exact gradients, Gauss-Newton curvature, O(T) steps.
 
 The gradient of all terms comes from autodiff, so a minimum of it is a minimum of the loss, whatever
-the terms. The curvature is the sum of what terms know about themselves (`LossTerm.curvature`):
+the terms. The curvature is the sum of the terms' own (`hoijax.losses.curvature`):
 6 x 6 blocks of every frame and the bands of smoothness and drift. A step solves that banded system
 and is taken only when the loss falls; else the damping grows. Robust kernels enter as reweighting,
 schedules as rounds: in a round, weights, neighbors and curvature stay.
@@ -22,6 +22,7 @@ from hoijax.geometry.rotations import (
     matrix_to_rotation_6d,
     rotation_6d_to_matrix,
 )
+from hoijax.losses.curvature import curvature_of
 from hoijax.losses.term import Weights, evaluate, final_total, scale_arguments, weights_at
 from hoijax.scene.posed import PosedScene, pose_objects
 from hoijax.scene.scene import Neighbors, Unknowns
@@ -251,17 +252,17 @@ Blocks = tuple[Float[Array, "O T 6 6"], Float[Array, "O T-1 6 6"], Float[Array, 
 def total_curvature(
     terms, posed: PosedScene, current: Float[Array, " n"], weights: Weights | None = None
 ) -> Blocks:
-    """Weighted sum over the terms that know theirs: blocks on the diagonal and beside it.
+    """Weighted sum over the terms: blocks on the diagonal and beside it.
 
     current: the weights now. weights: for the robust scales; without them the terms' own.
     """
     o, t = posed.object_translations.shape[:2]
     sums = [jnp.zeros((o, max(t - offset, 0), 6, 6)) for offset in range(3)]
     for term, weight in zip(terms, current, strict=True):
-        if term.curvature is None:
-            continue
-        found = term.curvature(posed, *scale_arguments(term, weights))
-        for offset, block in enumerate((found.diagonal, found.to_next, found.to_second)):
+        curvature_by = term.curvature or curvature_of(term.function)
+        curvature = curvature_by(posed, *scale_arguments(term, weights))
+        of_offset = curvature.diagonal, curvature.to_next, curvature.to_second
+        for offset, block in enumerate(of_offset):
             if block is not None:
                 sums[offset] = sums[offset] + weight / t * block
     return sums[0], sums[1], sums[2]
@@ -274,7 +275,7 @@ def banded_step(
     main, to_next, to_second = curvature
     diagonals = jnp.diagonal(main, axis1=-2, axis2=-1)
     # Relative to each parameter's own curvature; what has none is held by a share of the others',
-    # and, where no term knows its curvature, by the gradient: a damping of 10 then moves 0.1.
+    # and, where no term has a curvature, by the gradient: a damping of 10 then moves 0.1.
     most = jnp.max(diagonals, axis=(1, 2), keepdims=True)
     steepest = jnp.max(jnp.abs(gradient), axis=(1, 2), keepdims=True)
     floor = 1e-3 * most + steepest + 1e-12

@@ -15,6 +15,7 @@ from hoijax.composition.fields.noise import NoiseSettings
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
 from priors.language.scene_words import object_noun, read_prompts
+from priors.models.torch_runtime import TorchSettings
 
 __all__ = ["GUIDANCES", "CompositionPriors", "composition_priors"]
 
@@ -49,6 +50,7 @@ def composition_priors(
     pag: Path | None = None,
     weights: Mapping[str, str] | None = None,
     keypoints: str | None = None,
+    runtime: TorchSettings | None = None,
 ) -> CompositionPriors:
     """Guidance, segmentation and skeletons for a sentence.
 
@@ -67,12 +69,18 @@ def composition_priors(
             return made
         from priors.models.composition_models import skeleton_model
 
-        detect, name = skeleton_model(keypoints, weights or {})
+        detect, name = skeleton_model(keypoints, weights or {}, runtime)
         return replace(made, detect=detect, models={**made.models, "keypoints": name})
     from priors.models.composition_models import model_observers
 
     guide, segment, detect, models = model_observers(
-        prompts, noun, guidance, steps=steps, weights=weights or {}, keypoints=keypoints
+        prompts,
+        noun,
+        guidance,
+        steps=steps,
+        weights=weights or {},
+        keypoints=keypoints,
+        runtime=runtime,
     )
     return CompositionPriors(prompts, guide, segment, detect, noun, graph, models=models)
 

@@ -14,6 +14,7 @@ from hoijax.errors import UserError
 from priors.models.distillation import DEEPFLOYD_IF, DeepFloydGuidance, DistillationSettings
 from priors.models.multiview import MVDREAM_SETTINGS, MVDreamGuidance
 from priors.models.registry import ModelChoices, RegisteredModels
+from priors.models.torch_runtime import TorchSettings
 from priors.protocols import ModelId, Prompt
 
 __all__ = ["GuidanceSum", "model_observers", "model_segmenter", "skeleton_model"]
@@ -59,6 +60,7 @@ def model_observers(
     steps: int,
     weights: Mapping[str, str],
     keypoints: str | None = None,
+    runtime: TorchSettings | None = None,
 ) -> tuple[Guidance, Callable, Callable, dict[str, str]]:
     """Guidance, segmenter, skeleton detector, and the names of the models.
 
@@ -68,13 +70,15 @@ def model_observers(
     own = {"deepfloyd", "mvdream"}
     registered = {role: value for role, value in weights.items() if role not in own}
     names = {} if keypoints is None else {"keypoints": keypoints}
-    models = RegisteredModels(ModelChoices(names, registered))
+    runtime = runtime or TorchSettings()
+    models = RegisteredModels(ModelChoices(names, registered, runtime))
     models.check_ready(["detector", "segmenter", "keypoints"])
     guides: list[Any] = []
     if guidance in ("deepfloyd", "both"):
         guide = DeepFloydGuidance(
             _model_id(weights.get("deepfloyd"), DEEPFLOYD_IF),
             DistillationSettings(anneal_steps=steps),
+            runtime,
         )
         guide.prepare(prompts.all)
         guides.append(guide)
@@ -85,7 +89,7 @@ def model_observers(
                 "priors.models.mvdream_checkpoint writes it from the authors' file."
             )
         settings = replace(MVDREAM_SETTINGS, anneal_steps=steps)
-        guides.append(MVDreamGuidance(_model_id(weights["mvdream"], None), settings))
+        guides.append(MVDreamGuidance(_model_id(weights["mvdream"], None), settings, runtime))
     for guide in guides:
         _ = guide.unet, guide.scheduler  # loaded now: missing weights are told before work starts
     both = guides[0] if len(guides) == 1 else GuidanceSum(guides, [1.0] * len(guides))
@@ -128,10 +132,12 @@ def model_segmenter(detector: Any, segmenter: Any, noun: str) -> Callable:
     return segment
 
 
-def skeleton_model(name: str, weights: Mapping[str, str]) -> tuple[Callable, str]:
+def skeleton_model(
+    name: str, weights: Mapping[str, str], runtime: TorchSettings | None = None
+) -> tuple[Callable, str]:
     """A registered keypoint model as a skeleton detector, and its name."""
     given = {role: value for role, value in weights.items() if role == "keypoints"}
-    models = RegisteredModels(ModelChoices({"keypoints": name}, given))
+    models = RegisteredModels(ModelChoices({"keypoints": name}, given, runtime or TorchSettings()))
     models.check_ready(["keypoints"])
     return _skeletons(models.get("keypoints")), models.choices.model_id("keypoints").name
 

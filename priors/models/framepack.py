@@ -12,7 +12,13 @@ from priors.models.torch_runtime import (
     local_directory,
     require,
 )
-from priors.models.video_models import STAGE, DiffusionVideoModel, Limits, SamplingSettings
+from priors.models.video_models import (
+    STAGE,
+    DiffusionVideoModel,
+    Limits,
+    Published,
+    SamplingSettings,
+)
 from priors.protocols import ModelId
 
 __all__ = ["FRAMEPACK_I2V", "FramePack", "FramePackSettings"]
@@ -26,8 +32,6 @@ IMAGE_ENCODER = ModelId("lllyasviel/flux_redux_bfl")
 class FramePackSettings(SamplingSettings):
     """Sampling as the authors advise: 30 steps, distilled guidance 9."""
 
-    steps: int = 30
-    guidance: float = 9.0
     seconds: float | None = 5.0
     """AnchorHOI's; at 30 frames a second the usual 49 frames would show a second and a half."""
     area: int = 640 * 640
@@ -51,8 +55,6 @@ class FramePack(DiffusionVideoModel):
     model_id: a whole pipeline's directory, or (as on the hub) the transformer alone; the text
     encoders and the autoencoder then come from `base` and the image encoder from `image_encoder`.
     """
-
-    fps = 30.0
 
     def __init__(
         self,
@@ -102,6 +104,17 @@ class FramePack(DiffusionVideoModel):
             ),
         }
         return load_pretrained(pipeline, self.base, stage=STAGE, dtype=dtype, **parts)
+
+    @property
+    def published(self) -> Published:
+        settings = self.settings
+        assert isinstance(settings, FramePackSettings)
+        return Published(30.0, settings.most_frames, settings.area, guidance=9.0, steps=30)
+
+    @property
+    def prompt_window(self) -> int:
+        standard = inspect.signature(type(self.pipeline).__call__).parameters
+        return self.settings.prompt_tokens or standard["max_sequence_length"].default
 
     def _limits(self) -> Limits:
         settings, pipeline = self.settings, self.pipeline

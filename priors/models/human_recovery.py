@@ -5,7 +5,11 @@ GVHMR (Shen et al., "World-Grounded Human Motion Recovery via Gravity-View Coord
 the optional PyPI package `gvhmr` is used as it is, if it is there.
 """
 
+import atexit
 import importlib.util
+import os
+import shutil
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from priors.masks import sample_pixels
+from priors.models.frame_rate import keypoints_at, rotations_at, times_at_rate, values_at
 from priors.models.ground import estimate_ground
 from priors.models.torch_runtime import TorchSettings, device_and_dtype, readable_errors, require
 from priors.protocols import BodyMotion, ModelId, PointMaps, Video
@@ -35,6 +40,9 @@ GVHMR_INSTALL = (
     "pip install gvhmr yacs (its licence allows research and non-profit use only; it also needs your "
     "SMPL-X file and its checkpoints, see https://github.com/ryanrudes/gvhmr)"
 )
+GVHMR_BODIES = "GVHMR_BODY_MODELS"
+"""Environment variable that the package reads when it is imported: a folder with smplx/."""
+GVHMR_FPS = 30.0  # the network knows speeds from clips of this rate
 BOX_ENLARGED = 1.2  # of the person's box, as GVHMR is trained
 BOX_ASPECT = 192 / 256  # width over height of the crops it is trained on
 COCO_FROM_OPENPOSE = np.array([0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10])
@@ -117,7 +125,7 @@ class Gvhmr:
     @cached_property
     def _network(self) -> Any:
         """The network, from a checkpoint that was first seen to hold nothing but tensors."""
-        require_gvhmr()
+        self._ready()
         from gvhmr.inference import hub
         from gvhmr.inference.model import GVHMR
 
@@ -139,30 +147,58 @@ class Gvhmr:
     ) -> BodyMotion:
         """The person's motion in a world with gravity, lowest vertex of the clip on the ground."""
         check_person(keypoints, person_masks)
-        require_gvhmr()
+        self._ready()
         with readable_errors(STAGE, self._model_id, smaller="fewer frames"):
             data = self._inputs(video, keypoints, person_masks, maps)
             found = self._network.predict(data, static_cam=True, world_from_incam=True)
+        times = np.arange(len(keypoints)) * (GVHMR_FPS / video.fps)
         world, camera = (
-            {k: v.detach().cpu().float().numpy() for k, v in found[f"smpl_params_{name}"].items()}
-            for name in ("global", "incam")
+            _at_times(found[f"smpl_params_{name}"], times) for name in ("global", "incam")
         )
         return to_body_motion(world, camera, self._body)
 
     def _inputs(self, video: Video, keypoints: ndarray, masks: ndarray, maps: PointMaps) -> dict:
+        """What the network reads, at its own rate: measured in the clip's frames, then interpolated."""
         torch = require("torch")
-        boxes = torch.from_numpy(square_boxes(masks))
+        boxes = square_boxes(masks)
         coco = np.asarray(keypoints, np.float32)[:, COCO_FROM_OPENPOSE]
-        frames = len(coco)
-        still = torch.tensor([1.0, 0, 0, 0, 1, 0]).repeat(frames, 1)  # no turn, 6D rotation
+        features = self._features(video, torch.from_numpy(boxes)).cpu().float().numpy()
+        times = times_at_rate(len(coco), video.fps, GVHMR_FPS)
+        still = torch.tensor([1.0, 0, 0, 0, 1, 0]).repeat(len(times), 1)  # no turn, 6D rotation
         return {
-            "length": torch.tensor(frames),
-            "kp2d": torch.from_numpy(coco),
-            "bbx_xys": boxes,
-            "K_fullimg": torch.from_numpy(np.asarray(maps.intrinsics, np.float32)),
+            "length": torch.tensor(len(times)),
+            "kp2d": torch.from_numpy(keypoints_at(coco, times)),
+            "bbx_xys": torch.from_numpy(values_at(boxes, times)),
+            "K_fullimg": torch.from_numpy(
+                values_at(np.asarray(maps.intrinsics, np.float32), times)
+            ),
             "cam_angvel": still,
-            "f_imgseq": self._features(video, boxes),
+            "f_imgseq": torch.from_numpy(values_at(features, times)),
         }
+
+    def lacks(self) -> list[str]:
+        """What this machine does not have of the installed package's files; see `check_ready`."""
+        self._ready()
+        from gvhmr.utils.assets import HMR2_CKPT
+
+        problems = []
+        if not Path(self.body_name).expanduser().is_file():
+            problems.append(f"--body-file {self.body_name}: there is no such file")
+        if not Path(HMR2_CKPT).is_file():
+            problems.append(_no_features(HMR2_CKPT))
+        return problems
+
+    def _ready(self) -> None:
+        """The package is there, and knows the user's body file before it is first imported."""
+        require_gvhmr()
+        if GVHMR_BODIES in os.environ:
+            return
+        folder = Path(tempfile.mkdtemp(prefix="hoijax-gvhmr-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        (folder / "smplx").mkdir()
+        known = folder / "smplx" / "SMPLX_NEUTRAL.npz"
+        known.symlink_to(Path(self.body_name).expanduser().absolute())
+        os.environ[GVHMR_BODIES] = str(folder)
 
     def _features(self, video: Video, boxes: Any) -> Any:
         """(T, 1024) HMR2 image features of the person's crops."""
@@ -170,13 +206,28 @@ class Gvhmr:
         from gvhmr.utils.imgcrop import get_batch
 
         if not Path(HMR2_CKPT).is_file():
-            raise UserError(
-                f"{STAGE}: GVHMR's image features need {HMR2_CKPT}. Fetch it with `gvhmr download`, "
-                "or set GVHMR_CHECKPOINTS to the folder that holds it"
-            )
+            raise UserError(f"{STAGE}: {_no_features(HMR2_CKPT)}")
         features = require("gvhmr.utils.preproc.vitfeat_extractor", remedy=GVHMR_INSTALL)
         crops, boxes = get_batch(video.frames, boxes, img_ds=1.0, path_type="np")
         return features.Extractor().extract_video_features(crops.float(), boxes)
+
+
+def _no_features(checkpoint: Any) -> str:
+    return (
+        f"GVHMR's image features need {checkpoint} (2.7 GB). Fetch it with `gvhmr download`, or set "
+        "GVHMR_CHECKPOINTS to the folder that holds it"
+    )
+
+
+def _at_times(parameters: dict[str, Any], times: Float[ndarray, " N"]) -> dict[str, ndarray]:
+    """SMPL-X parameters of the network's frames at other times: rotations along arcs, the rest linear."""
+    arrays = {name: value.detach().cpu().float().numpy() for name, value in parameters.items()}
+    turns = ("global_orient", "body_pose")
+    found = {name: values_at(value, times) for name, value in arrays.items() if name not in turns}
+    for name in turns:
+        rotations = arrays[name].reshape(len(arrays[name]), -1, 3)
+        found[name] = rotations_at(rotations, times).reshape(len(times), -1)
+    return found
 
 
 def require_gvhmr() -> None:

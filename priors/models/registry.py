@@ -15,6 +15,7 @@ from typing import Any
 
 from hoijax.errors import UserError
 from hoijax.io.validation import count_of, numbered
+from hoijax.runtime import share_gpu
 from priors.models.catalog import CHOICES, DEFAULTS, Choice
 from priors.models.doctor import lacks
 from priors.models.torch_runtime import TorchSettings
@@ -88,6 +89,7 @@ class RegisteredModels:
 
     def __init__(self, choices: ModelChoices | None = None, store: Any = None):
         """store: where valid answers of language models are kept."""
+        share_gpu()  # in every process that will run models beside JAX
         self.choices = (choices or ModelChoices()).check()
         self._store = store
         self._models: dict[str, Any] = {}
@@ -123,7 +125,9 @@ class RegisteredModels:
             name = self.choices.names.get(role, DEFAULTS[role])
             said = lacks(choice, own_weights=role in self.choices.weights)
             try:
-                self.get(role)
+                model = self.get(role)
+                if not said and hasattr(model, "lacks"):
+                    said += model.lacks()
             except UserError as error:
                 said.insert(0, str(error))
             problems += [f"{role} ({name}): {problem}" for problem in said]

@@ -29,10 +29,12 @@ __all__ = [
     "refuse_empty_embeddings",
     "require",
     "seeded",
+    "torch_settings",
 ]
 
 INSTALL = 'pip install "hoijax[priors]"'
 DTYPES = ("float32", "float16", "bfloat16")
+MEMORY = ("resident", "model", "sequential")
 UNTRAINED_SHARE = 0.01
 """A checkpoint that leaves more of a model's parameters than this at random values is refused."""
 
@@ -52,6 +54,16 @@ class TorchSettings:
     (slowest, a few GB). Without a GPU everything stays in main memory."""
     tiling: bool = True
     """Decode pictures and clips in tiles and slices: a little slower, far less memory."""
+
+
+def torch_settings(device: str, precision: str, memory: str) -> TorchSettings:
+    """What --device, --precision and --memory say. UserError for words that mean nothing."""
+    if memory not in MEMORY:
+        raise UserError(f"--memory must be one of {', '.join(MEMORY)}, got {memory!r}.")
+    if precision not in ("auto", *DTYPES):
+        known = ", ".join(("auto", *DTYPES))
+        raise UserError(f"--precision must be one of {known}, got {precision!r}.")
+    return TorchSettings(device, precision, memory)  # type: ignore[arg-type]
 
 
 def require(*packages: str, remedy: str = INSTALL) -> Any:

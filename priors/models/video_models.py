@@ -26,7 +26,14 @@ from priors.models.torch_runtime import (
 )
 from priors.protocols import ModelId, Video
 
-__all__ = ["DiffusionVideoModel", "Limits", "SamplingSettings", "fit_image", "frame_count"]
+__all__ = [
+    "DiffusionVideoModel",
+    "Limits",
+    "Published",
+    "SamplingSettings",
+    "fit_image",
+    "frame_count",
+]
 
 STAGE = "video"
 
@@ -35,8 +42,9 @@ STAGE = "video"
 class SamplingSettings:
     """Sampling of a clip."""
 
-    steps: int = 50
-    guidance: float = 6.0
+    steps: int | None = None
+    """Denoising steps; None takes what the checkpoint's authors advise, as for guidance."""
+    guidance: float | None = None
     seconds: float | None = None
     """Time the clip spans: it is generated at the model's own rate and thinned out to the asked
     frames. None: the asked frames at the model's rate, however short that is."""
@@ -47,6 +55,18 @@ class SamplingSettings:
     negative_prompt: str = prompt_text("video_negative")
     prompt_tokens: int | None = None
     """Longest prompt in tokens; None takes the family's own."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a checkpoint was trained for and how its authors sample it."""
+
+    fps: float
+    most_frames: int
+    area: int
+    """Pixels of a frame."""
+    guidance: float
+    steps: int = 50
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,8 @@ class Limits:
     most_frames: int
     fixed: tuple[int, int, int] | None = None
     """Height, width, frames, where the model can make no other."""
+    sides: tuple[int, int] | None = None
+    """Length of the short side, and the most of the long one, where the model wants that."""
 
 
 def frame_count(frames: int, limits: Limits, name: str) -> int:
@@ -82,6 +104,11 @@ def frame_size(image: UInt8[ndarray, "H W 3"], limits: Limits) -> tuple[int, int
     if limits.fixed:
         return limits.fixed[0], limits.fixed[1]
     ratio = image.shape[0] / image.shape[1]
+    if limits.sides:
+        short, most = limits.sides
+        multiples = round(short * max(ratio, 1 / ratio) / limits.multiple)
+        long = min(multiples * limits.multiple, most)
+        return (short, long) if ratio <= 1 else (long, short)
     height = math.sqrt(limits.area * ratio)
     sides = (max(round(side / limits.multiple), 1) for side in (height, height / ratio))
     rows, columns = (side * limits.multiple for side in sides)
@@ -122,9 +149,6 @@ def shorten_clip(
 class DiffusionVideoModel(ABC):
     """`VideoModel` around a diffusers pipeline; loaded at the first call."""
 
-    fps: float
-    """Frames a second the family was trained for."""
-
     def __init__(
         self,
         model_id: ModelId,
@@ -149,6 +173,16 @@ class DiffusionVideoModel(ABC):
     def _load(self) -> Any:
         """The pipeline, on the CPU."""
 
+    @property
+    @abstractmethod
+    def published(self) -> Published:
+        """Of the loaded checkpoint, told by its configuration."""
+
+    @property
+    @abstractmethod
+    def prompt_window(self) -> int:
+        """Tokens of a prompt that reach the model."""
+
     @abstractmethod
     def _limits(self) -> Limits:
         """What the loaded pipeline can make."""
@@ -166,7 +200,32 @@ class DiffusionVideoModel(ABC):
             "frames": frames,
             "seed": seed,
             **asdict(self.settings),
+            **self._sampling(),
         }
+
+    def _sampling(self) -> dict[str, Any]:
+        """Steps and guidance: the settings', else the checkpoint's."""
+        settings, published = self.settings, self.published
+        return {
+            "steps": published.steps if settings.steps is None else settings.steps,
+            "guidance": published.guidance if settings.guidance is None else settings.guidance,
+        }
+
+    def whole_prompt(self, prompt: str) -> str:
+        """Prompt and suffix; where both do not fit, the prompt's last words go, not the suffix.
+
+        A tokenizer would cut the suffix, which says that the camera stands still.
+        """
+        words, suffix = prompt.split(), self.settings.prompt_suffix
+
+        def joined(count: int) -> str:
+            return " ".join([*words[:count], suffix]).strip()
+
+        def fits(count: int) -> bool:
+            return len(self.pipeline.tokenizer(joined(count)).input_ids) <= self.prompt_window
+
+        count = next((n for n in range(len(words), 0, -1) if fits(n)), len(words))
+        return joined(count)
 
     def generate(
         self,
@@ -188,8 +247,9 @@ class DiffusionVideoModel(ABC):
             raise UserError(f"{STAGE}: {frames} frames were asked for; at least one is needed")
         from PIL import Image
 
-        pipeline, limits = self.pipeline, self._limits()
-        span = round((self.settings.seconds or 0.0) * self.fps) + 1
+        pipeline, limits, fps = self.pipeline, self._limits(), self.published.fps
+        sampling = self._sampling()
+        span = round((self.settings.seconds or 0.0) * fps) + 1
         spanned = max(frames, span)
         count = frame_count(spanned, limits, self._model_id.name)
         height, width = frame_size(image, limits)
@@ -209,13 +269,13 @@ class DiffusionVideoModel(ABC):
                 height=height,
                 width=width,
                 num_frames=count,
-                num_inference_steps=self.settings.steps,
-                guidance_scale=self.settings.guidance,
+                num_inference_steps=sampling["steps"],
+                guidance_scale=sampling["guidance"],
                 generator=generator,
                 output_type="np",
                 callback_on_step_end=step_end,
-                **self._arguments(" ".join([prompt.strip(), self.settings.prompt_suffix]).strip()),
+                **self._arguments(self.whole_prompt(prompt)),
             ).frames[0]
         how, name = self.settings.shorten, self._model_id.name
-        made = shorten_clip(to_uint8(clip), spanned, self.fps, how, name)
+        made = shorten_clip(to_uint8(clip), spanned, fps, how, name)
         return shorten_clip(made.frames, frames, made.fps, "resample", name)

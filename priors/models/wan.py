@@ -1,10 +1,16 @@
 """Wan image to video (Wan team, Alibaba, 2025): 2.1 (14B, CLIP image encoder) and 2.2 checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from priors.models.torch_runtime import TorchSettings, device_and_dtype, load_pretrained, require
-from priors.models.video_models import STAGE, DiffusionVideoModel, Limits, SamplingSettings
+from priors.models.video_models import (
+    STAGE,
+    DiffusionVideoModel,
+    Limits,
+    Published,
+    SamplingSettings,
+)
 from priors.protocols import ModelId
 
 __all__ = ["WAN_I2V_480P", "Wan", "WanSettings"]
@@ -14,19 +20,25 @@ WAN_I2V_480P = ModelId("Wan-AI/Wan2.1-I2V-14B-480P-Diffusers")
 
 @dataclass(frozen=True)
 class WanSettings(SamplingSettings):
-    """The authors' for 480p: 50 steps, guidance 5."""
+    """The authors' for each checkpoint."""
 
-    guidance: float = 5.0
     seconds: float | None = 5.0
-    area: int = 480 * 832
-    """Pixels of a frame: 480 x 832, or 720 x 1280 with the 720P checkpoint."""
-    most_frames: int = 81
+    area: int | None = None
+    """Pixels of a frame; None takes the checkpoint's."""
+    most_frames: int | None = None
+
+
+WAN_21 = Published(fps=16.0, most_frames=81, area=480 * 832, guidance=5.0)
+WAN_21_720P = replace(WAN_21, area=720 * 1280)
+"""Its configuration is that of 480P: only its name tells."""
+WAN_22_A14B = Published(fps=16.0, most_frames=81, area=480 * 832, guidance=3.5, steps=40)
+"""Two transformers, one for each range of noise: `boundary_ratio` is set."""
+WAN_22_TI2V = Published(fps=24.0, most_frames=121, area=704 * 1280, guidance=5.0)
+"""One transformer for text and image: `expand_timesteps` is set."""
 
 
 class Wan(DiffusionVideoModel):
-    """`VideoModel` of Wan: 4k + 1 frames up to 81, 16 a second, any shape of about `area` pixels."""
-
-    fps = 16.0
+    """`VideoModel` of Wan: 4k + 1 frames, any shape of about `area` pixels; see `Published`."""
 
     def __init__(
         self,
@@ -46,21 +58,34 @@ class Wan(DiffusionVideoModel):
             diffusers.WanImageToVideoPipeline, self._model_id, stage=STAGE, dtype=parts
         )
 
+    @property
+    def published(self) -> Published:
+        config = self.pipeline.config
+        if config.get("expand_timesteps"):
+            return WAN_22_TI2V
+        if config.get("boundary_ratio") is not None:
+            return WAN_22_A14B
+        return WAN_21_720P if "720p" in self._model_id.name.lower() else WAN_21
+
+    @property
+    def prompt_window(self) -> int:
+        return self.settings.prompt_tokens or 512
+
     def _limits(self) -> Limits:
         settings, pipeline = self.settings, self.pipeline
         assert isinstance(settings, WanSettings)
         network = pipeline.transformer or pipeline.transformer_2
         return Limits(
-            area=settings.area,
+            area=settings.area or self.published.area,
             multiple=pipeline.vae_scale_factor_spatial
             * max(network.config.patch_size[1:], default=2),
             frame_step=pipeline.vae_scale_factor_temporal,
-            most_frames=settings.most_frames,
+            most_frames=settings.most_frames or self.published.most_frames,
         )
 
     def _arguments(self, prompt: str) -> dict[str, Any]:
         return {
             "prompt": prompt,
             "negative_prompt": self.settings.negative_prompt,
-            "max_sequence_length": self.settings.prompt_tokens or 512,
+            "max_sequence_length": self.prompt_window,
         }

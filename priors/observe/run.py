@@ -14,7 +14,7 @@ from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.models.catalog import CHOICES
 from priors.models.registry import ModelChoices, RegisteredModels
-from priors.models.torch_runtime import DTYPES, TorchSettings
+from priors.models.torch_runtime import torch_settings
 from priors.observe.stages import Models, observe
 from priors.observe.user_files import encode_video, read_image, read_masks
 from priors.settings import ObserveSettings, Request
@@ -22,7 +22,6 @@ from priors.store import Store, default_store
 
 __all__ = ["ObserveOptions", "observe_clip"]
 
-MEMORY = ("resident", "model", "sequential")
 LOCAL = "local:"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@\w+)?")
 
@@ -50,11 +49,7 @@ class ObserveOptions:
 
     def choices(self) -> ModelChoices:
         """The models; UserError for what is unknown."""
-        if self.memory not in MEMORY:
-            raise UserError(f"--memory must be one of {', '.join(MEMORY)}, got {self.memory!r}.")
-        if self.precision not in ("auto", *DTYPES):
-            known = ", ".join(("auto", *DTYPES))
-            raise UserError(f"--precision must be one of {known}, got {self.precision!r}.")
+        runtime = torch_settings(self.device, self.precision, self.memory)
         weights = {}
         for item in self.weights:
             role, equals, value = item.partition("=")
@@ -65,7 +60,6 @@ class ObserveOptions:
                 )
             weights[role] = value
         names = _without_local(dict(self.names), weights)
-        runtime = TorchSettings(self.device, self.precision, self.memory)  # type: ignore[arg-type]
         return ModelChoices(
             names,
             weights,

@@ -29,7 +29,6 @@ from rich.table import Table
 
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.term import default_weights, evaluate, reduce_term, weights_at
-from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.methods.hoi_page.terms import TERMS, object_problem
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.scene.posed import pose_objects
@@ -131,7 +130,7 @@ def profile(options: Options) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Rows of the table, and the limits of the machine."""
     problem = build_problem(ProblemSize(inits=options.inits))
     scene, starts = problem.scene, problem.starts.batch()
-    terms = with_curvature(TERMS[options.table])
+    terms = TERMS[options.table]
     weights = default_weights(terms)
     lists = jax.tree.map(
         lambda x: jnp.broadcast_to(x, (options.inits, *x.shape)), empty_neighbors(scene)

@@ -22,7 +22,6 @@ from hoijax.losses.fit import (
 from hoijax.losses.penetration import ground, object_penetration, penetration
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm
-from hoijax.methods.hoi_page.object_curvature import with_curvature
 from hoijax.scene.posed import pose_scene
 from hoijax.solver.neighbor_lists import refresh_all, refresh_bodies
 from hoijax.solver.problem import Problem
@@ -59,4 +58,4 @@ def object_problem(terms: Sequence[LossTerm]) -> Problem:
     """Object poses under the given terms, for `optimize`."""
     reads_pixels = any(term.reads_pixel_neighbors for term in terms)
     refresh = refresh_all if reads_pixels else refresh_bodies
-    return Problem(with_curvature(terms), pose_scene, refresh)
+    return Problem(tuple(terms), pose_scene, refresh)

@@ -4,7 +4,6 @@ A node with a joint starts a link: everything below it, up to the next joint, mo
 transform is the joint's place in its parent link. What hangs on no joint is the root link.
 """
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hoijax.errors import UserError
+from hoijax.io.validation import parse_json
 from hoijax.objects.articulated.joints import FIXED
 from hoijax.objects.articulated.model import ArticulatedAsset, assemble
 from hoijax.objects.asset import Asset, asset_from_arrays
@@ -100,7 +100,7 @@ def _read_nodes(path: Path) -> list[dict[str, Any]]:
     data = path.read_bytes()
     try:
         magic, _, _, length, kind = struct.unpack_from("<4sIIII", data)
-        content = json.loads(data[20 : 20 + length])
+        content = parse_json(data[20 : 20 + length].decode("utf-8"))
         nodes = content["nodes"]
         children = [c for node in nodes for c in node.get("children", [])]
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
