@@ -24,8 +24,10 @@ class AnchorMotion(Method[AnchorSettings]):
     name = "anchor-motion"
     presets = PRESETS
     renamed: ClassVar = {
+        "optimise_hands": "hands",
         "optimize_hands": "hands",
         "picture_width": "render_width",
+        "picture_every": "image_every",
         "palm_contact": None,
     }
     files = ("static", "video", "vposer")
