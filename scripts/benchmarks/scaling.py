@@ -30,7 +30,7 @@ from hoijax.losses.term import default_weights
 from hoijax.methods.hoi_page.stages import first_neighbors
 from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, object_problem
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
-from hoijax.scene.objects import Scene, Unknowns
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.problem import SolverInputs
 from hoijax.solver.resumable import optimize
