@@ -48,6 +48,8 @@ class LanguageSettings:
     """Answers asked for until one is valid; problems are fed back from the second on."""
     max_tokens: int = 16384
     """Longest answer; reasoning models think within it."""
+    coordinates: Literal["auto", "thousandths", "pixels"] = "auto"
+    """In what a vision model that is asked for boxes counts; "auto" goes by the model's name."""
     structured: Literal["schema", "plain schema", "json", "none"] = "schema"
     """How the endpoint is told the form: its JSON schema, that in the keywords all providers know,
     only "a JSON object", or in the prompt. Falls back by itself where an endpoint refuses."""

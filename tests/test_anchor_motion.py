@@ -27,6 +27,7 @@ from hoijax.scene.build_bodies import BodyMotions, StaticScene, without_broken_n
 from hoijax.settings import AnchorSettings
 from hoijax.solver import resumable
 from hoijax.solver.problem import Solution
+from hoijax.viewer.resolving import Edits, Resolver
 
 FRAMES = 12
 SMALL = AnchorSettings(
@@ -156,6 +157,26 @@ def test_generate_and_solve_by_command(made, tmp_path):
     assert refused.code == 2
     assert "not a result folder" in refused.err
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.slow
+def test_a_result_is_solved_again_from_where_it_stands(made, result):
+    """As the viewer does; a dragged box stays nearer to where it was put."""
+    bundle, _ = made
+    run = {"method": "anchor-motion", "settings": dataclasses.asdict(SMALL)}
+    result = dataclasses.replace(result, run=run)
+    with as_users_run(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        resolver = Resolver(result, bundle)
+        again = resolver.solve(result, Edits())
+        T = np.array(result.Ts_world_object[0, 6])
+        T[1, 3] += 0.1
+        dragged = resolver.solve(result, Edits(key_poses={(0, 6): T}))
+    assert again.term_names == result.term_names
+    assert again.losses[0] < 1.1 * result.losses[0]
+    assert np.abs(again.body_translations - result.body_translations).max() < 0.1
+    rise = dragged.object_translations[0, 0, 6, 1] - again.object_translations[0, 0, 6, 1]
+    assert rise > 0.01
 
 
 def test_more_betas_than_the_body_has_are_refused(made):

@@ -345,7 +345,40 @@ def edit_graph(path: Path, old: str, new: str):
     sign(path)
 
 
+def first_mesh(path: Path) -> str:
+    return json.loads((path / "bundle.json").read_text())["objects"][0]["file"]
+
+
+def move_samples(path: Path):
+    set_arrays_of(path, first_mesh(path), samples=lambda a: a + np.float32(1000.0))
+
+
+def set_arrays_of(path: Path, name: str, **changes):
+    arrays, _ = read_npz((path / name).read_bytes(), name)
+    changed = {key: change(arrays[key]) for key, change in changes.items()}
+    (path / name).write_bytes(npz_bytes(arrays | changed))
+    sign(path)
+
+
+def in_millimetres(path: Path):
+    set_arrays_of(path, first_mesh(path), vertices=lambda a: a * 1000, samples=lambda a: a * 1000)
+
+
+def vast(key: str):
+    return lambda p: set_arrays_of(p, "observations.npz", **{key: lambda a: np.full_like(a, 1e30)})
+
+
 DAMAGES = {
+    "vast points": (
+        vast("object_points"),
+        r"'object_points': expected at most 10000, found 1e\+30",
+    ),
+    "vast focal length": (vast("intrinsics"), "'intrinsics': expected at most"),
+    "vast betas": (vast("body_betas"), "'body_betas': expected at most 100"),
+    "vast rest joints": (vast("body_rest_joints"), "'body_rest_joints': expected at most 10"),
+    "samples off the mesh": (move_samples, "samples lie off the mesh"),
+    "mesh in millimetres": (in_millimetres, "Is it in millimetres"),
+    "endless fps": (lambda p: set_manifest(p, fps=1e300), r"key fps: .*less than or equal to"),
     "truncated npz": (
         lambda p: (truncate(p / "observations.npz"), sign(p)),
         r"observations\.npz: expected an npz .* truncated",
@@ -447,7 +480,10 @@ DAMAGES = {
         r"bundle\.json: expected JSON, found damage",
     ),
     "no bundle.json": (lambda p: (p / "bundle.json").unlink(), r"bundle\.json: is missing"),
-    "fps": (lambda p: set_manifest(p, fps=0), r"bundle\.json: key fps: .*greater than 0"),
+    "fps": (
+        lambda p: set_manifest(p, fps=0),
+        r"bundle\.json: key fps: .*greater than or equal to 0\.1",
+    ),
     "unknown manifest key": (
         lambda p: set_manifest(p, color="red"),
         r"bundle\.json: key color: is not a key of the schema; the keys here are format, version",

@@ -130,6 +130,22 @@ def test_evaluate_without_the_truth_leaves_errors_out(folder, tmp_path):
     assert "translation_cm" not in ran.out
 
 
+def test_a_result_is_measured_by_protocols_and_judged(folder, tmp_path):
+    out = copy_of(folder, tmp_path / "out")
+    stored = json.loads((out / "metrics.json").read_text())
+    ran = run("evaluate", out, "--protocol", "hoi-page,chois", "--json")
+    assert ran.code == 0, ran.err
+    values = json.loads(ran.out)["clips"]["out"]
+    # The same definition by an exact distance and by the grid; the truth is that of the bundle.
+    assert values["hoi-page/noncollision"] == pytest.approx(stored["noncollision"], abs=2e-3)
+    assert "chois/contact_f1@5cm" in values
+    ran = run("physics", out)
+    assert ran.code == 0, ran.err
+    (row,) = json.loads((out / "physics.json").read_text())["pairs"]
+    assert row["verdict"] in ran.out
+    assert len(row["frames"]["explained"]) == load_result(out).frame_count
+
+
 def test_export_writes_what_is_asked_for(folder, tmp_path):
     ran = run("export", folder, "--to", "amass,glb", "--out", tmp_path / "new" / "place")
     assert ran.code == 0, ran.err

@@ -100,6 +100,15 @@ def test_forward_kinematics_of_the_file_gives_the_joints(clip, tmp_path, unit, s
     assert rest["spine1"][2 if z_up else 1] > 0.02 * scale  # the rest pose stands upright
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_angles_go_through_a_pole_without_a_jump(sign):
+    x = sign * np.array([70.0, 80.0, 90.0, 100.0, 110.0])
+    steady = np.stack([np.full(5, 20.0), x, np.full(5, 47.0)], -1)
+    rotations = Rotation.from_euler("ZXY", steady, degrees=True).as_rotvec()
+    angles = euler_zxy(np.tile(rotations[:, None], (1, 55, 1)))
+    np.testing.assert_allclose(angles[:, 7], steady, atol=1e-4)
+
+
 def test_angles_do_not_jump():
     steady = np.zeros((200, 55, 3))
     steady[:, 0, 0] = np.linspace(0.0, 12.0, 200)  # twice around x, over the poles

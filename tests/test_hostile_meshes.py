@@ -65,7 +65,7 @@ def test_gltf_that_lies_is_refused(tmp_path, name):
 def test_draco_names_its_decoder_where_there_is_none(tmp_path, monkeypatch):
     path = glb(tmp_path, lambda d: d.update(extensionsUsed=["KHR_draco_mesh_compression"]))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"compressed .KHR_draco.*pip install DracoPy"):
+    with pytest.raises(UserError, match=r"compressed .KHR_draco.*pip install .hoijax.meshes"):
         load_asset(path)
 
 

@@ -29,6 +29,7 @@ LEVELS = {
         "results": 6,
         "scene": 6,
         "losses": 7,
+        "physics": 7,
         "exporters": 7,
         "importers": 8,
         "solver": 8,

@@ -101,4 +101,6 @@ def test_settings_of_folders_are_read_again(name):
 def test_settings_of_older_folders_are_read():
     """Names of before the protocol."""
     method = method_named("anchor-motion")
-    assert method.stored({"optimize_hands": True, "palm_contact": True}).hands
+    old = {"optimise_hands": True, "picture_width": 32, "picture_every": 3, "palm_contact": True}
+    settings = method.stored(old)
+    assert (settings.hands, settings.render_width, settings.image_every) == (True, 32, 3)

@@ -466,6 +466,55 @@ def test_two_of_a_kind_are_told_apart_from_left_to_right():
     assert lefts == [3, 30]
 
 
+def test_a_part_is_tracked_by_its_own_box_not_the_wholes():
+    """The whole object has the best score for "the top part of the box": its mask would be no part."""
+    scene = WholeFirst()
+    frames = np.zeros((3, 20, 40, 3), np.uint8)
+    masks = find_and_track(frames, scene.graph, [scene.asset], scene, scene, 1)
+    assert masks.parts.shape[0] == 1
+    assert masks.parts[0, 0].sum() == 10 * 4
+
+
+class WholeFirst(tiny.Fake):
+    """One person and a box, whose whole is a surer "top" than its top."""
+
+    def __init__(self):
+        from hoijax.affordance.graph import PartAffordanceGraph
+        from hoijax.objects.asset import load_asset
+
+        self.asset = load_asset("box")
+        flags = {"is_translational": True, "is_rotational": True}
+        first = {"entity": "box", "part": "top"}
+        second = {"entity": "person 1", "part": "left_hand"}
+        ends = {"first": first, "second": second, "is_continuous": True, "is_rel_static": True}
+        self.graph = PartAffordanceGraph.model_validate(
+            {
+                "people": [{"name": "person 1"}],
+                "objects": [
+                    {"name": "box", "description": "a box", "parts": self.asset.part_names, **flags}
+                ],
+                "edges": [ends],
+            }
+        )
+
+    def detect(self, image, phrases):
+        from priors.protocols import Detection
+
+        whole, top = np.array([4.0, 5, 14, 15]), np.array([4.0, 5, 14, 9])
+        found = []
+        for number, phrase in enumerate(phrases):
+            if phrase == "person":
+                found.append(Detection(number, np.array([20.0, 0, 30, 19]), 0.9))
+            elif phrase in ("a box", "the top part of the box"):
+                found.append(Detection(number, whole, 0.9))
+            if phrase == "the top part of the box":
+                found.append(Detection(number, top, 0.5))
+        return found
+
+    def track(self, frames, prompts):
+        return TwoOfAKind.track(self, frames, prompts)  # pyright: ignore
+
+
 class TwoOfAKind(tiny.Fake):
     """Two equal cups, seen together from the second of three frames on; the right one more surely."""
 

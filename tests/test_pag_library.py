@@ -421,3 +421,18 @@ def test_a_graph_by_hand_takes_the_order_of_the_assets():
     alone = graph_by_hand("table.top box.bottom", box=PARTS["box"], table=PARTS["table"])
     with pytest.raises(UserError, match="no edge between a body part and an object"):
         script_from_graph(alone, "something new", [thing("table"), thing("box")])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a person lifts a box " * 20_000, "letters; at most"),
+        (", ".join(["a man"] * 1000)[:4000] + " and a woman lift a box", "people; at most 16"),
+    ],
+)
+def test_endless_sentences_and_crowds_are_refused(text, says):
+    from hoijax.objects.asset import load_asset
+    from priors.language.parser import read_sentence
+
+    with pytest.raises(UserError, match=says):
+        read_sentence(text, (load_asset("box"),))

@@ -42,6 +42,7 @@ from priors.models.human_recovery import (
 from priors.models.keypoints import ViTPose, ViTPoseSettings, openpose_from_coco
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.segmentation import Sam2Segmenter, resized
+from priors.observe.run import ObserveOptions
 from priors.protocols import (
     BodyRecovery,
     Detection,
@@ -390,6 +391,10 @@ def test_a_vlm_counts_as_it_was_trained(name, pixels):
     assert shown == [(308, 392, 3) if pixels else (300, 401, 3)]
     forced = VlmDetector(ask, ModelId(name), VlmSettings("pixels"))
     assert forced.counts_pixels
+    given = ObserveOptions(
+        names={"detector": "vlm"}, weights=(f"detector={name}",), box_coordinates="thousandths"
+    )
+    assert not RegisteredModels(given.choices()).get("detector").counts_pixels
 
 
 def test_vlm_answers_are_clipped_and_checked():

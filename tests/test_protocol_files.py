@@ -20,7 +20,7 @@ def arrays_of(motion) -> dict[str, np.ndarray]:
         "body_faces": motion.body_faces,
         "object_vertices": motion.object_vertices,
         "object_faces": motion.object_faces,
-        "fps": np.float64(motion.fps),
+        "fps": np.array(motion.fps),
         "joints": motion.body_joints,
         "hand_vertices": motion.hand_vertices,
     }
@@ -141,3 +141,25 @@ def test_options_of_protocols_need_protocols_and_paths_must_exist(folders, tmp_p
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="nothing to measure"):
         evaluate_protocols(tmp_path / "empty")
+
+
+def test_the_physics_command_judges_a_motion_file(folders, tmp_path):
+    """One hand 1 cm from the box, the other 3 cm inside: two points can hold it, but for the moment."""
+    true = folders[1] / "a.npz"
+    ran = run("physics", true, "--mass", "2", "--out", tmp_path / "physics.json", "--json")
+    assert ran.code == 0, ran.err
+    content = json.loads(ran.out)
+    (row,) = json.loads((tmp_path / "physics.json").read_text())["pairs"]
+    assert row["verdict"] == content["verdicts"][0]
+    assert row["assumed"]["mass_kg"] == pytest.approx(2)
+    assert len(row["frames"]["explained"]) == 6
+    assert sorted(p.name for p in folders[1].iterdir()) == ["a.npz", "b.npz"]
+    table = run("physics", true, "--mass", "2")
+    assert "explained_share@2cm" in table.out
+    for arguments, says in (
+        (("--mass", "-1"), "must be positive"),
+        (("--ground-truth",), "has no ground truth"),
+    ):
+        refused = run("physics", true, *arguments)
+        assert refused.code == 2
+        assert says in refused.err

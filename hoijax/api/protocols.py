@@ -92,9 +92,9 @@ def _read(
     path: Path, truth: Path | None, objects: Sequence[str | Path], body: str
 ) -> list[tuple[MeshMotion, MeshMotion | None]]:
     """Every person-object pair of a clip, with its truth at the same times."""
-    predicted, true = _pairs(path, objects, body)
+    predicted, true = read_pairs(path, objects, body)
     if truth is not None:
-        true, _ = _pairs(truth, objects, body)
+        true, _ = read_pairs(truth, objects, body)
     if true is None:
         return [(motion, None) for motion in predicted]
     if len(true) != len(predicted):
@@ -104,7 +104,7 @@ def _read(
     return [(p, t.at_frames_of(p)) for p, t in zip(predicted, true, strict=True)]
 
 
-def _pairs(path: Path, objects: Sequence[str | Path], body: str) -> tuple[Pairs, Pairs | None]:
+def read_pairs(path: Path, objects: Sequence[str | Path], body: str) -> tuple[Pairs, Pairs | None]:
     """A clip's pairs, and their truth where the clip itself knows it."""
     if not (path / "run.json").is_file():
         return read_mesh_motions(path, objects, body), None

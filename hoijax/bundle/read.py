@@ -11,6 +11,12 @@ import numpy as np
 from hoijax.affordance.graph import PartAffordanceGraph, graph_problems
 from hoijax.bundle.files import MANIFEST, BundleFiles, unsafe_name
 from hoijax.bundle.observations import Observations
+from hoijax.bundle.plausibility import (
+    OBSERVATION_LIMITS,
+    TRUTH_LIMITS,
+    magnitude_problems,
+    mesh_problems,
+)
 from hoijax.bundle.schema import (
     EVERY_ARRAY,
     FEWEST_FRAMES,
@@ -253,6 +259,7 @@ def _read_observations(
     if not arrays and damage:
         return None, list(damage.values())
     problems = array_problems(arrays, OBSERVATIONS, shapes, dtypes, _sizes(manifest), damage)
+    problems = problems or magnitude_problems(arrays, OBSERVATION_LIMITS, OBSERVATIONS)
     if problems:
         return None, problems
     observations = Observations(**arrays)
@@ -310,6 +317,7 @@ def _asset_from_npz(node: ManifestObject, content: bytes) -> tuple[Asset | None,
                 f"{node.file}: key {key!r}: expected -1 to {len(node.parts) - 1}, found "
                 f"{labels.min()} to {labels.max()}"
             )
+    problems = problems or mesh_problems(arrays, node.file)
     if problems:
         return None, problems
     mesh = (arrays["vertices"], arrays["faces"], arrays["face_parts"])
@@ -340,6 +348,7 @@ def inspect_ground_truth(files: BundleFiles) -> tuple[GroundTruth | None, list[s
         return None, problems + list(damage.values())
     sizes = _sizes(manifest) | {"E": (len(graph.edges), f"edges in {AFFORDANCE}")}
     problems += array_problems(arrays, TRUTH, TRUTH_SHAPES, TRUTH_DTYPES, sizes, damage)
+    problems = problems or magnitude_problems(arrays, TRUTH_LIMITS, TRUTH)
     if problems:
         return None, problems
     for key in ("Ts_world_object", "Ts_world_camera"):

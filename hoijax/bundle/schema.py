@@ -90,7 +90,7 @@ class Manifest(_Frozen):
     format: Literal["hoijax-bundle"]
     version: Literal[1]
     prompt: _Text
-    fps: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+    fps: Annotated[float, Field(strict=True, ge=0.1, le=1e4, allow_inf_nan=False)]
     frame_count: _Count
     image_size: Annotated[tuple[_Count, _Count], _Tuple]
     """Height, width in pixels."""

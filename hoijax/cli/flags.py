@@ -6,13 +6,18 @@ from typing import Annotated
 
 import tyro
 
+from hoijax.errors import UserError
+
 Text = tyro.conf.Positional[str]
 Folder = tyro.conf.Positional[Path]
 
 
 def format_names(text: str) -> list[str]:
     """Names of a comma-separated list of export formats."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError('no format is named. Give some, such as "amass,glb".')
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | observe | solve | compose | evaluate | export | view | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
 
 import operator
 import sys
@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
+from hoijax.cli.physics import Physics
 from hoijax.cli.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.cli.solving import Generate, Observe, Solve
 from hoijax.errors import UserError
@@ -23,6 +25,7 @@ COMMANDS = {
     "solve": Solve,
     "compose": Compose,
     "evaluate": Evaluate,
+    "physics": Physics,
     "export": Export,
     "view": View,
     "ablate": Ablate,
@@ -70,9 +73,17 @@ def main() -> None:
     reporter = Reporter(name, quiet=command.quiet, as_json=command.json)
     warnings.showwarning = lambda message, *_: reporter.warn(str(message))
     try:
+        check_bounds(command)
         command.run(reporter)
     except UserError as error:
         reporter.finish(2, str(error))
+        sys.exit(2)
+    except RuntimeError as error:
+        problem = environment_problem(error)
+        if problem is None:
+            reporter.log.stop(remember=False)
+            raise
+        reporter.finish(2, problem)
         sys.exit(2)
     except KeyboardInterrupt:
         reporter.finish(130, "interrupted: nothing was written.")

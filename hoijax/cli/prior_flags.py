@@ -59,6 +59,8 @@ class PriorFlags:
     the endpoint."""
     language_url: str | None = None
     """Address of an OpenAI-compatible endpoint; its key is read from OPENAI_API_KEY."""
+    box_coordinates: Literal["auto", "thousandths", "pixels"] = "auto"
+    """In what the model of "vlm" writes boxes: by its name, thousandths of the sides, or pixels."""
     body_file: Path | None = None
     """Your SMPL-X file, for --body gvhmr or to fit another body than ours."""
     width: int = 720
@@ -89,6 +91,7 @@ class PriorFlags:
             "names": names,
             "weights": self.model,
             "language_url": self.language_url,
+            "box_coordinates": self.box_coordinates,
             "body_file": None if self.body_file is None else str(self.body_file),
             "size": (self.height, self.width),
             "device": self.device,

@@ -177,7 +177,7 @@ class View(OutputFlags):
     port: int = 8080
     """Port to serve at; 0 takes any free one."""
     host: str = "127.0.0.1"
-    """Address to serve at; 0.0.0.0 lets other machines in."""
+    """Address to serve at; 0.0.0.0 lets in other machines that have the printed address with its token."""
     save: Path | None = None
     """Write a static html page that plays without a server here, and serve nothing."""
     candidate: int | None = None

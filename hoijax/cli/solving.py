@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from hoijax.cli.bounds import check_weight
 from hoijax.cli.console import Reporter
 from hoijax.cli.flags import OutputFlags, Text, TrackFlags, format_names
 from hoijax.cli.prior_flags import PriorFlags
@@ -233,6 +234,8 @@ def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
                 f"--weights: cannot read '{item}'. Write name=number or name=start:end, "
                 'such as "contact=100 penetration=0:10".'
             )
+        for number in numbers:
+            check_weight(item, number)
         weights[name] = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
     return weights
 

@@ -79,9 +79,14 @@ def euler_zxy(axis_angles: Float[ndarray, "T 55 3"]) -> Float[ndarray, "T 55 3"]
     )
     y = np.where(pole, 0.0, np.arctan2(-matrices[:, 2, 0], matrices[:, 2, 2]))
     angles = np.degrees(np.stack([z, x, y], -1)).reshape(frames, joints, 3)
+    pole, side = pole.reshape(frames, joints), np.sign(matrices[:, 2, 1]).reshape(frames, joints)
     for frame in range(1, frames):
         before = angles[frame - 1]
         same = angles[frame]
+        # At a pole only z + y (or z - y) is given: y stays, and z takes the rest.
+        y = np.where(pole[frame], before[:, 2], same[:, 2])
+        z = np.where(pole[frame], same[:, 0] - side[frame] * y, same[:, 0])
+        same = np.stack([z, same[:, 1], y], -1)
         other = np.stack([same[:, 0] + 180.0, 180.0 - same[:, 1], same[:, 2] + 180.0], -1)
         same, other = (a - 360.0 * np.round((a - before) / 360.0) for a in (same, other))
         nearer = np.abs(other - before).sum(-1) < np.abs(same - before).sum(-1)

@@ -1,9 +1,14 @@
-"""Every export format by name: what it writes, in which axes, at which frame rate."""
+"""Every export format by name: what it writes, in which axes, at which frame rate.
 
+A new format is one file in this folder (docs/contributing.md).
+"""
+
+import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
+from hoijax import exporters
 from hoijax.errors import UserError
 from hoijax.exporters.amass import save_amass
 from hoijax.exporters.bvh import save_bvh
@@ -11,19 +16,11 @@ from hoijax.exporters.clip import Clip
 from hoijax.exporters.gltf import save_glb
 from hoijax.exporters.interact import save_interact_human, save_interact_object
 from hoijax.exporters.intermimic import save_intermimic
-from hoijax.exporters.mujoco import save_mujoco
 from hoijax.exporters.omomo import save_omomo
+from hoijax.exporters.options import ExportOptions
 from hoijax.exporters.resample import resample_clip
 from hoijax.exporters.usd import require_usd, save_usd
 from hoijax.exporters.video import save_preview
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """fps: None keeps the clip's. up: the world's up axis, where the format leaves the choice."""
-
-    fps: float | None = None
-    up: str = "y"
 
 
 def write_formats(
@@ -42,15 +39,15 @@ def write_formats(
     if "usd" in formats:
         require_usd()
     return [
-        path for name in FORMATS if name in formats for path in WRITERS[name](clip, folder, options)
+        path for name in WRITERS if name in formats for path in WRITERS[name](clip, folder, options)
     ]
 
 
 def check_formats(formats: Sequence[str]) -> None:
     """Raises UserError that lists the known formats."""
-    unknown = sorted(set(formats) - set(FORMATS))
+    unknown = sorted(set(formats) - set(WRITERS))
     if unknown or not formats:
-        raise UserError(f"unknown export formats {unknown}. Known: {', '.join(FORMATS)}.")
+        raise UserError(f"unknown export formats {unknown}. Known: {', '.join(WRITERS)}.")
 
 
 def person_file(name: str, suffix: str, person: int) -> str:
@@ -58,12 +55,8 @@ def person_file(name: str, suffix: str, person: int) -> str:
     return f"{name}{suffix}" if person == 0 else f"{name}_person_{person + 1}{suffix}"
 
 
-def _resampled(clip: Clip, options: ExportOptions) -> Clip:
-    return clip if options.fps is None else resample_clip(clip, options.fps)
-
-
 def _amass(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    clip = _resampled(clip, options)
+    clip = options.resampled(clip)
     return [
         save_amass(folder / person_file("amass", ".npz", p), clip, person=p, z_up=options.up == "z")
         for p in range(len(clip.people))
@@ -71,7 +64,7 @@ def _amass(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
 
 
 def _glb(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    return [save_glb(folder / "scene.glb", _resampled(clip, options))]
+    return [save_glb(folder / "scene.glb", options.resampled(clip))]
 
 
 def _mp4(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
@@ -79,7 +72,7 @@ def _mp4(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
 
 
 def _bvh(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    clip = _resampled(clip, options)
+    clip = options.resampled(clip)
     return [
         save_bvh(folder / person_file("motion", ".bvh", p), clip, person=p, z_up=options.up == "z")
         for p in range(len(clip.people))
@@ -87,7 +80,7 @@ def _bvh(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
 
 
 def _usd(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    return [save_usd(folder / "scene.usdc", _resampled(clip, options), z_up=options.up == "z")]
+    return [save_usd(folder / "scene.usdc", options.resampled(clip), z_up=options.up == "z")]
 
 
 def _pairs(name: str, save: Callable[..., Path], clip: Clip, folder: Path) -> list[Path]:
@@ -127,11 +120,21 @@ def _interact(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
     return people + objects
 
 
-def _mjcf(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    return save_mujoco(folder, _resampled(clip, options))
+Writer = Callable[[Clip, Path, ExportOptions], list[Path]]
 
 
-WRITERS: dict[str, Callable[[Clip, Path, ExportOptions], list[Path]]] = {
+def find_formats() -> dict[str, Writer]:
+    """Formats of the files in this folder that name theirs: FORMAT, and `write(clip, folder, options)`."""
+    formats: dict[str, Writer] = {}
+    for file in pkgutil.iter_modules(exporters.__path__):
+        if file.name != "formats":
+            module = import_module(f"{exporters.__name__}.{file.name}")
+            if hasattr(module, "FORMAT"):
+                formats[module.FORMAT] = module.write
+    return formats
+
+
+WRITERS: dict[str, Writer] = {
     "amass": _amass,
     "glb": _glb,
     "mp4": _mp4,
@@ -140,6 +143,6 @@ WRITERS: dict[str, Callable[[Clip, Path, ExportOptions], list[Path]]] = {
     "intermimic": _intermimic,
     "omomo": _omomo,
     "interact": _interact,
-    "mjcf": _mjcf,
+    **find_formats(),
 }
 FORMATS = tuple(WRITERS)

@@ -21,6 +21,7 @@ from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.exporters.bvh import depth_first
 from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS, Clip, PersonClip, turned_clip
+from hoijax.exporters.options import ExportOptions
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 from hoijax.objects.asset import Asset
 
@@ -170,3 +171,11 @@ def _write_obj(path: Path, asset: Asset) -> Path:
 
 def _text(values) -> str:
     return " ".join(f"{float(value):.9g}" for value in values)
+
+
+FORMAT = "mjcf"
+
+
+def write(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    """As `hoijax export --to mjcf` does."""
+    return save_mujoco(folder, options.resampled(clip))

@@ -22,7 +22,7 @@ _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 
 _CODECS = {
     "EXT_meshopt_compression": "npx @gltf-transform/cli copy in.glb out.glb",
     "KHR_meshopt_compression": "npx @gltf-transform/cli copy in.glb out.glb",
-    "KHR_draco_mesh_compression": "pip install DracoPy (or npx @gltf-transform/cli copy in.glb out.glb)",
+    "KHR_draco_mesh_compression": 'pip install "hoijax[meshes]" (or npx @gltf-transform/cli copy in.glb out.glb)',
 }
 
 

@@ -72,12 +72,20 @@ class Reading:
     """(object, part): parts of objects that the text names."""
 
 
+MAX_LETTERS = 5_000
+MAX_PEOPLE = 16
+
+
 def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     """Actions and relations of a sentence over the given objects.
 
     Raises UserError for a sentence without a known verb (it lists those known), and for objects of
     which the sentence does not say what happens with them.
     """
+    if len(text) > MAX_LETTERS:
+        raise UserError(
+            f"the sentence has {len(text)} letters; at most {MAX_LETTERS}. Say one interaction."
+        )
     tokens = tokenize(text)
     verbs = find_verbs(tokens)
     if not verbs:
@@ -86,6 +94,11 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
             f"inflections and common synonyms). {HOW_TO_GIVE_A_GRAPH}"
         )
     words = Words(tokens, verbs, find_people(tokens), find_objects(tokens, objects))
+    count = len({person for mention in words.people for person in mention.people})
+    if count > MAX_PEOPLE:
+        raise UserError(
+            f"the sentence speaks of {count} people; at most {MAX_PEOPLE} are animated."
+        )
     subjects, receivers = _subjects(words)
     owners = _objects_of_clauses(words, objects)
     actions, action_of_clause = _merge(words, subjects, owners)

@@ -276,7 +276,7 @@ def vlm_detector(
     runtime: TorchSettings | None = None,
 ) -> Any:
     """A vision language model behind an endpoint as a `Detector`."""
-    from priors.models.detection import VlmDetector
+    from priors.models.detection import VlmDetector, VlmSettings
 
     prior = endpoint_from_environment(model_id, settings, url=url, store=store)
-    return VlmDetector(prior.ask_about, prior.model_id)
+    return VlmDetector(prior.ask_about, prior.model_id, VlmSettings(settings.coordinates))

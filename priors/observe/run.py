@@ -17,12 +17,13 @@ from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
 from priors.observe.stages import Models, observe
 from priors.observe.user_files import encode_video, read_image, read_masks
-from priors.settings import ObserveSettings, Request
+from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
 __all__ = ["ObserveOptions", "observe_clip"]
 
 LOCAL = "local:"
+COORDINATES = ("auto", "thousandths", "pixels")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@\w+)?")
 
 
@@ -41,6 +42,8 @@ class ObserveOptions:
     weights: Sequence[str] = ()
     """ROLE=DIRECTORY or ROLE=owner/name@revision."""
     language_url: str | None = None
+    box_coordinates: str = "auto"
+    """Of `--detector vlm`: see `LanguageSettings.coordinates`."""
     body_file: str | None = None
     device: str = "auto"
     memory: str = "model"
@@ -50,6 +53,11 @@ class ObserveOptions:
     def choices(self) -> ModelChoices:
         """The models; UserError for what is unknown."""
         runtime = torch_settings(self.device, self.precision, self.memory)
+        if self.box_coordinates not in COORDINATES:
+            raise UserError(
+                f"--box-coordinates must be one of {', '.join(COORDINATES)}, got "
+                f"{self.box_coordinates!r}."
+            )
         weights = {}
         for item in self.weights:
             role, equals, value = item.partition("=")
@@ -64,6 +72,7 @@ class ObserveOptions:
             names,
             weights,
             runtime,
+            LanguageSettings(coordinates=self.box_coordinates),  # type: ignore[arg-type]
             language_url=self.language_url,
             body_file=self.body_file,
         ).check()

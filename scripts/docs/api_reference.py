@@ -19,6 +19,7 @@ SECTIONS = {
         "api.observe",
         "api.compose",
         "api.protocols",
+        "api.physics",
         "experiments.ablation",
         "experiments.sweep",
         "jobs.scenes",

@@ -8,7 +8,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion.results import to_result
-from hoijax.methods.anchor_motion.stages import passes, prepare
+from hoijax.methods.anchor_motion.stages import moved, passes, prepare, reopen
 from hoijax.methods.anchor_motion.terms import anchor_table
 from hoijax.methods.base import Lap, Method, Pass, Prepared
 from hoijax.results.result import Result
@@ -24,8 +24,10 @@ class AnchorMotion(Method[AnchorSettings]):
     name = "anchor-motion"
     presets = PRESETS
     renamed: ClassVar = {
+        "optimise_hands": "hands",
         "optimize_hands": "hands",
         "picture_width": "render_width",
+        "picture_every": "image_every",
         "palm_contact": None,
     }
     files = ("static", "video", "vposer")
@@ -65,6 +67,12 @@ class AnchorMotion(Method[AnchorSettings]):
 
     def result(self, prepared: Prepared, solution: Solution) -> Result:
         return to_result(prepared, solution)
+
+    def reopen(self, bundle: Bundle, result: Result, settings: AnchorSettings) -> Prepared:
+        return reopen(bundle, result, settings)
+
+    def moved(self, prepared: Prepared, result: Result) -> Prepared:
+        return moved(prepared, result)
 
 
 METHOD = AnchorMotion()

@@ -46,7 +46,9 @@ from hoijax.methods.anchor_motion.terms import (
     anchor_table,
 )
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
+from hoijax.methods.reopened import centered_poses, contact_states_of
 from hoijax.progress import Log, silent
+from hoijax.results.result import Result
 from hoijax.scene.build_bodies import (
     BodyMotions,
     SkinSubset,
@@ -89,10 +91,7 @@ def prepare(
     bundle: Bundle, settings: AnchorSettings, terms: Sequence[LossTerm] = (), lap: Lap = silent
 ) -> Prepared:
     """Bodies and objects where they start, and everything that the first pass reads."""
-    static = None
-    if settings.static is not None:
-        static = load_static(settings.static, bundle, settings.static_frame)
-    video = None if settings.video is None else _clip(Path(settings.video), bundle.frame_count)
+    static, video = given_files(bundle, settings)
     bundle = without_broken_numbers(bundle)
     body = load_body(bundle.body)
     motions = start_bodies(bundle, body, settings.body_start, static)
@@ -127,6 +126,73 @@ def prepare(
         starts.labels,
         Evidence(settings, body, subset, always, states, Ts_world_pointmap, static, video),
     )
+
+
+def reopen(bundle: Bundle, result: Result, settings: AnchorSettings) -> Prepared:
+    """What the second pass reads, with the first one's place taken by a result of both."""
+    static, video = given_files(bundle, settings)
+    bundle = without_broken_numbers(bundle)
+    body, Ts_world_pointmap = load_body(bundle.body), result.Ts_world_pointmap
+    motions = BodyMotions(result.body_rotations, result.body_translations)
+    full = pose_full(body, bundle.observations, motions)
+    parts = bundle.affordance, bundle.assets, bundle.observations, bundle.body
+    objects = build_scene(*parts, Ts_world_pointmap, full, settings)
+    table = stage_contacts(bundle.affordance, bundle.assets)
+    scene, subset = with_moving_bodies(
+        objects, bundle, body, table, motions, Ts_world_pointmap, settings
+    )
+    always = always_touching(bundle, objects)
+    states = contact_states_of(result, scene.edges.mask.shape[0])
+    evidence = Evidence(settings, body, subset, always, states, Ts_world_pointmap, static, video)
+    initial, neighbors = unknowns_of(result, settings), first_neighbors(scene, states)
+    terms = table_of(scene, settings, ())
+    prepared = Prepared(bundle, terms, scene, initial, neighbors, tuple(result.labels), evidence)
+    found = (result.losses, result.initial_losses, result.reports, result.codes, result.history)
+    tracked = Solution(initial, *map(jnp.asarray, found))
+    scene = _with_video(evidence, _with_pairs(prepared, tracked, silent), tracked)
+    return ready_to_anchor(dataclasses.replace(prepared, scene=scene))
+
+
+def moved(prepared: Prepared, result: Result) -> Prepared:
+    """The same scene with its candidates where another result of it has them."""
+    evidence = prepared.extra
+    states = contact_states_of(result, prepared.scene.edges.mask.shape[0])
+    evidence, initial = (
+        dataclasses.replace(evidence, states=states),
+        unknowns_of(result, evidence.settings),
+    )
+    return ready_to_anchor(dataclasses.replace(prepared, initial=initial, extra=evidence))
+
+
+def unknowns_of(result: Result, settings: AnchorSettings) -> Unknowns:
+    """Bodies, objects and joint values of all candidates of a result."""
+    bodies = [result.bodies_of(k) for k in range(len(result.losses))]
+    rotations = np.stack([r for r, _ in bodies])[:, :, :, : unknown_joints(settings)]
+    values = result.joint_values
+    return dataclasses.replace(
+        centered_poses(result),
+        body_rotation_6d=matrix_to_rotation_6d(
+            axis_angle_to_matrix(jnp.asarray(rotations, jnp.float32))
+        ),
+        body_translation=jnp.asarray(np.stack([x for _, x in bodies]), jnp.float32),
+        joint_values=None if values is None else jnp.asarray(values, jnp.float32),
+    )
+
+
+def unknown_joints(settings: AnchorSettings) -> int:
+    """The first joints of a body, whose rotations are unknowns."""
+    return 55 if settings.hands else BODY_JOINT_COUNT
+
+
+def given_files(
+    bundle: Bundle, settings: AnchorSettings
+) -> tuple[StaticScene | None, UInt8[np.ndarray, "T H W 3"] | None]:
+    """The static scene and the clip that the settings name."""
+    static = None
+    if settings.static is not None:
+        static = load_static(settings.static, bundle, settings.static_frame)
+    video = None if settings.video is None else _clip(Path(settings.video), bundle.frame_count)
+    return static, video
 
 
 def _clip(path: Path, frames: int) -> UInt8[np.ndarray, "T H W 3"]:
@@ -184,7 +250,7 @@ def ready_to_anchor(prepared: Prepared) -> Prepared:
 def first_unknowns(motions: BodyMotions, objects: Unknowns, settings: AnchorSettings) -> Unknowns:
     """K starts: the same bodies, the objects' different trajectories."""
     count = objects.object_translation.shape[0]
-    joints = 55 if settings.hands else BODY_JOINT_COUNT
+    joints = unknown_joints(settings)
     local = axis_angle_to_matrix(jnp.asarray(motions.rotations[:, :, :joints], jnp.float32))
     six = matrix_to_rotation_6d(local)
     place = jnp.asarray(motions.translations, jnp.float32)

@@ -1,0 +1,18 @@
+"""What the user may choose of an export."""
+
+from dataclasses import dataclass
+
+from hoijax.exporters.clip import Clip
+from hoijax.exporters.resample import resample_clip
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """fps: None keeps the clip's. up: the world's up axis, where the format leaves the choice."""
+
+    fps: float | None = None
+    up: str = "y"
+
+    def resampled(self, clip: Clip) -> Clip:
+        """The clip at the frame rate that was asked for."""
+        return clip if self.fps is None else resample_clip(clip, self.fps)
