@@ -1,8 +1,8 @@
 """hoijax: zero-shot 4D human-object interaction.
 
-`hoijax.generate(text, objects, out)` and `hoijax.solve(bundle)` go through all stages, as the commands of
-the `hoijax` program do; `Scene`, `losses`, `total_loss` and `minimize` are the parts (docs/python.md). Names load on first use, so that
-`import hoijax` is quick and starts no device.
+`hoijax.generate(text, objects, out)` and `hoijax.solve(bundle)` go through all stages, as the commands
+of the `hoijax` program do; `Scene`, `losses`, `total_loss` and `minimize` are the parts (docs/python.md).
+Names load on first use, so that `import hoijax` is quick and starts no device.
 """
 
 from importlib import import_module

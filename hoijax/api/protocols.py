@@ -41,7 +41,7 @@ def evaluate_protocols(
     objects: Sequence[str | Path] = (),
     body: str = "anny",
 ) -> ProtocolScores:
-    """Measure one clip, or every clip of a folder (`hoijax evaluate PATH --protocol chois,v2d`).
+    """Measure one clip, or every clip of a folder (`hoijax evaluate RESULT --protocol chois,v2d`).
 
     path: result folder, npz of vertices, AMASS, OMOMO or InterAct motion, or a folder of such.
     truth: the same for the ground truth; of a folder, the files or folders of the same names. Without

@@ -14,68 +14,38 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "api.md"
 SECTIONS = {
-    "What commands do": (
-        "api.solve",
-        "api.observe",
-        "api.compose",
-        "api.protocols",
-        "api.physics",
-        "experiments.ablation",
-        "experiments.sweep",
-        "jobs.scenes",
-        "cli.doctor",
-    ),
+    "Whole runs": ("generate", "observe", "solve", "evaluate", "export", "load_objects"),
     "Bundles and results": (
-        "bundle.write",
-        "bundle.read",
-        "bundle.observations",
-        "results.result",
-        "affordance.graph",
-        "errors",
+        "Bundle",
+        "read_bundle",
+        "write_bundle",
+        "check_bundle",
+        "Result",
+        "load_result",
+        "save_result",
+        "UserError",
     ),
-    "Bodies": ("bodies", "bodies.skinned_body", "bodies.anny", "bodies.smplx", "bodies.parts"),
-    "Objects": ("objects.asset", "objects.procedural", "objects.distance_grid", "objects.symmetry"),
-    "Exporting and importing": (
-        "exporters.formats",
-        "exporters.clip",
-        "exporters.resample",
-        "exporters.amass",
-        "exporters.bvh",
-        "exporters.gltf",
-        "exporters.usd",
-        "exporters.mujoco",
-        "exporters.intermimic",
-        "exporters.omomo",
-        "exporters.interact",
-        "exporters.video",
-        "importers.files",
-        "importers.motion",
-        "importers.mesh_motions",
+    "The parts": (
+        "load_body",
+        "pose_body",
+        "load_object",
+        "Contact",
+        "Scene",
+        "Unknowns",
+        "search_starts",
+        "total_loss",
+        "minimize",
+        "LevenbergMarquardt",
+        "Adam",
+        "Solution",
+        "view",
     ),
-    "Scene, losses, solver": (
-        "settings",
-        "scene.objects",
-        "losses.term",
-        "methods.hoi_page.method",
-        "methods.hoi_page.windows",
-        "methods.hoi_page.long_clips",
-        "methods.memory",
-        "solver.adam",
-        "solver.levenberg_marquardt",
-        "solver.per_frame",
-    ),
-    "Measuring": ("results.evaluation", "results.metrics"),
-    "Transforms": (
-        "geometry.transforms",
-        "geometry.point_transforms",
-        "geometry.rotations",
-        "geometry.camera",
-    ),
-    "Viewer": ("viewer",),
+    "Losses": ("losses", "LossTerm", "PosedScene"),
 }
+"""Every name of `hoijax.__all__`, in the order in which a reader wants them."""
 HEAD = """# API reference
 
-Written from the docstrings by `python -m scripts.docs.api_reference`. Names on the first level of `hoijax` (`hoijax.solve`, `hoijax.generate`, `hoijax.load_result` ...) load on first use. Shapes are written as in the code: `Float[ndarray, "T 4 4"]`.
+Written from the docstrings by `python -m scripts.docs.api_reference`. These names are the public API; everything else is internal and may change. They load on first use. Shapes are written as in the code: `Float[ndarray, "T 4 4"]`.
 """
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -155,31 +125,52 @@ def entry(module: str, node: Function | ast.ClassDef) -> list[str]:
     return lines
 
 
+def homes() -> dict[str, str]:
+    """Module of every public name, from `hoijax/__init__.py`."""
+    tree = ast.parse((ROOT / "hoijax" / "__init__.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOME":
+            return {**ast.literal_eval(node.value), "losses": "hoijax.losses"}
+    raise ValueError("hoijax/__init__.py has no _HOME")
+
+
+def definition(module: str, name: str) -> tuple[str, Function | ast.ClassDef]:
+    """(module, definition) of a name, followed through re-exports."""
+    for node in ast.parse(source_of(module).read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
+            return module, node
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name and node.module.startswith("hoijax."):
+                    return definition(node.module.removeprefix("hoijax."), alias.name)
+    raise ValueError(f"{module} defines no {name}")
+
+
 def names() -> set[str]:
-    """Every `module.name` that the page must have."""
-    return {
-        f"hoijax.{module}.{node.name}"
-        for modules in SECTIONS.values()
-        for module in modules
-        for node in public(ast.parse(source_of(module).read_text()).body)
-    }
+    """Every `hoijax.name` that the page must have."""
+    return {f"hoijax.{name}" for name in homes()}
+
+
+def loss_names() -> str:
+    """All factories of `hoijax.losses`, in one line."""
+    for node in ast.parse(source_of("losses").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ", ".join(f"`{name}`" for name in ast.literal_eval(node.value))
+    raise ValueError("hoijax/losses/__init__.py has no __all__")
 
 
 def page() -> str:
     """The whole page."""
-    lines = [HEAD]
-    for title, modules in SECTIONS.items():
+    lines, home = [HEAD], homes()
+    for title, chosen in SECTIONS.items():
         lines += [f"## {title}", ""]
-        for module in modules:
-            tree = ast.parse(source_of(module).read_text())
-            found = public(tree.body)
-            if not found:
+        for name in chosen:
+            module = home[name].removeprefix("hoijax.")
+            if name == "losses":
+                calls = "`hoijax.losses.NAME(weight)` is a `LossTerm`; weight: a number or (start, end)."
+                lines += ["#### `hoijax.losses`", "", calls, "", f"{loss_names()}.", ""]
                 continue
-            link = source_of(module).relative_to(ROOT)
-            lines += [f"### [`hoijax.{module}`](../{link})", ""]
-            lines += [prose(ast.get_docstring(tree) or ""), ""]
-            for node in found:
-                lines += entry(f"hoijax.{module}", node)
+            lines += entry("hoijax", definition(module, name)[1])
     return "\n".join(lines).rstrip() + "\n"
 
 
