@@ -90,7 +90,7 @@ def stacked(images, camera, T_world_camera, ground_truth=None) -> Clip:
     frames, labels, pixels, hidden, points, valid = (np.stack(x) for x in zip(*images, strict=True))
     intrinsics = np.tile(camera.matrix, (len(frames), 1, 1)).astype(np.float32)
     maps = PointMaps(points.astype(np.float32), valid, intrinsics)
-    return Clip(frames, labels, pixels, hidden, maps, camera, T_world_camera, truth)
+    return Clip(frames, labels, pixels, hidden, maps, camera, T_world_camera, ground_truth)
 
 
 @cache

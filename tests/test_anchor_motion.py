@@ -20,6 +20,7 @@ from hoijax.methods.anchor_motion.body_start import repeated, start_bodies
 from hoijax.methods.anchor_motion.method import METHOD
 from hoijax.methods.anchor_motion.results import tracked_stills
 from hoijax.methods.anchor_motion.static_scene import load_static
+from hoijax.methods.anchor_motion.terms import TERMS, anchor_problem
 from hoijax.methods.running import solve_bundle
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import load_result, save_result
@@ -382,9 +383,6 @@ def _still_result(bundle):
 
 def test_the_problem_compiles_once():
     """Problems compare by value: two solves of one shape share a program."""
-    assert anchor_terms.anchor_problem(anchor_terms.TERMS) == anchor_terms.anchor_problem(
-        anchor_terms.TERMS
-    )
-    assert hash(anchor_terms.anchor_problem(anchor_terms.TERMS)) == hash(
-        anchor_terms.anchor_problem(anchor_terms.TERMS)
-    )
+    one, other = anchor_problem(TERMS), anchor_problem(TERMS)
+    assert one == other
+    assert hash(one) == hash(other)

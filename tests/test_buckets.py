@@ -8,7 +8,8 @@ import pytest
 from scene_variants import variant
 from small_scene import as_users_run, generated
 
-import hoijax.scene.build_objects
+import hoijax.scene.build_constants
+import hoijax.scene.build_contacts
 from hoijax.bundle.write import read_bundle
 from hoijax.initialization.point_map_alignment import align_point_maps
 from hoijax.methods import running
@@ -58,7 +59,8 @@ def test_padding_changes_nothing(base, monkeypatch):
     with as_users_run():
         padded = solve_bundle(METHOD, bundle, SETTINGS)
         for name in ("PARTS_STEP", "EDGES_STEP", "CELLS_STEP"):
-            monkeypatch.setattr(hoijax.scene.build_objects, name, 1)
+            monkeypatch.setattr(hoijax.scene.build_constants, name, 1)
+        monkeypatch.setattr(hoijax.scene.build_contacts, "EDGES_STEP", 1)
         plain = solve_bundle(METHOD, bundle, dataclasses.replace(SETTINGS, points=points))
     np.testing.assert_allclose(padded.initial_losses, plain.initial_losses, rtol=1e-5)
     np.testing.assert_allclose(padded.reports, plain.reports, rtol=2e-3, atol=1e-6)

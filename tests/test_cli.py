@@ -403,7 +403,10 @@ def test_a_full_disk_leaves_the_earlier_result(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--preset", "best"), "no preset 'best'. Known presets: default, hoi-page"),
+        (
+            ("--preset", "best"),
+            "no preset 'best' of the method hoi-page. Known presets: default, hoi-page",
+        ),
         (("--method", "magic"), "no method 'magic'. Known methods: hoi-page"),
         (("--inits", "0"), "--inits must be at least 1"),
         (("--steps", "0"), "--steps must be at least 1"),
@@ -430,10 +433,17 @@ def test_unknown_options_of_generate_are_refused(tmp_path, options, says):
     refused(tmp_path, *arguments, says=says)
 
 
-@pytest.mark.parametrize("formats", ["fbx", "amass,obj", ""])
-def test_unknown_export_formats_are_refused(folder, tmp_path, formats):
+@pytest.mark.parametrize(
+    ("formats", "says"),
+    [
+        ("fbx", "Known: amass, glb, mp4"),
+        ("amass,obj", "Known: amass, glb, mp4"),
+        ("", "no format is named"),
+    ],
+)
+def test_unknown_export_formats_are_refused(folder, tmp_path, formats, says):
     arguments = ("export", folder, "--to", formats, "--out", tmp_path / "out")
-    refused(tmp_path, *arguments, says="Known: amass, glb, mp4")
+    refused(tmp_path, *arguments, says=says)
 
 
 def drop_prompt(result: Path) -> None:

@@ -73,7 +73,7 @@ def test_generate_by_models_ends_near_the_truth(fakes, tmp_path):
         grid_resolution=24,
     )
     with (
-        mock.patch.dict("hoijax.settings.PRESETS", default=few),
+        mock.patch.dict("hoijax.methods.hoi_page.settings.PRESETS", default=few),
         mock.patch("hoijax.api.solve.DEFAULT_FORMATS", ("glb",)),
     ):
         ran = run(

@@ -67,7 +67,7 @@ def expected(problem):
             )
 
         (_, report), gradient = jax.value_and_grad(total, has_aux=True)(start)
-        return report, gradient.rotation_6d, gradient.translation
+        return report, gradient.object_rotation_6d, gradient.object_translation
 
     each = [one(problem.starts.candidate(k)) for k in range(SMALL.inits)]
     reports, *gradient = (np.stack(column) for column in zip(*each, strict=True))

@@ -150,7 +150,8 @@ def check_bundle_target(path: Path) -> None:
     """Refuse a place that `write_files` would refuse, before the work. Raises UserError."""
     if path.suffix.lower() == ".zip":
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no regular file; give the bundle another name")
+            kind = "a folder" if path.is_dir() else "no regular file"
+            raise UserError(f"{path} is {kind}; give the bundle another name")
     elif path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; give the bundle another name")
     elif path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():

@@ -98,9 +98,9 @@ class Observe(PriorFlags, OutputFlags):
     seed: int = 0
     """The same seed gives the same result on the same machine."""
     cluster: str | None = None
-    """--prompts: "ray" observes by Ray tasks, on the cluster of $RAY_ADDRESS or on this machine."""
+    """Many sentences (--prompts): "ray" observes by Ray tasks, on $RAY_ADDRESS or this machine."""
     shard: str | None = None
-    """--prompts: I/N observes every N-th scene, from the I-th on (counted from 0)."""
+    """Many sentences (--prompts): I/N observes every N-th, from the I-th on (counted from 0)."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.observe import observe_prompts, observe_to_folder

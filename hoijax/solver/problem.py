@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
+import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,10 @@ class SolverInputs:
 
     @property
     def candidate_count(self) -> int:
-        return jax.tree.leaves(self.initial)[0].shape[0]
+        """K, of everything that has candidates."""
+        leaves = jax.tree.leaves((self.initial, self.neighbors))
+        chex.assert_equal_shape_prefix(leaves, 1)
+        return leaves[0].shape[0]
 
 
 @flax.struct.dataclass

@@ -34,7 +34,9 @@ class AnchorMotion(Method[AnchorSettings]):
 
     def settings(self, preset: str | None = None, **options: Any) -> AnchorSettings:
         """As `Method.settings`; steps that are given alone are those of both passes."""
-        options["track_steps"] = options.get("track_steps") or options.get("steps")
+        steps = options.get("steps")
+        if steps is None or steps >= 1:  # what is refused is refused by its own name
+            options["track_steps"] = options.get("track_steps") or steps
         return super().settings(preset, **options)
 
     def check(self, settings: AnchorSettings) -> None:
