@@ -36,7 +36,7 @@ class Clip:
     maps: PointMaps
     camera: PinholeCamera
     T_world_camera: np.ndarray
-    truth: RenderedGroundTruth | None = None
+    ground_truth: RenderedGroundTruth | None = None
 
     @property
     def boxes(self) -> np.ndarray:

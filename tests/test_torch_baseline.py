@@ -75,7 +75,7 @@ def expected(problem):
 
 
 def unknowns_of(problem):
-    starts = (problem.starts.object_rotation_6d, problem.starts.object_translation)
+    starts = (problem.starts.rotation_6d, problem.starts.translation)
     return [torch.tensor(np.asarray(x)[:, 0], requires_grad=True) for x in starts]
 
 
