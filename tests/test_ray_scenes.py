@@ -15,7 +15,7 @@ import pytest
 from small_scene import run, tree
 
 from hoijax.errors import UserError
-from hoijax.work import ray
+from hoijax.work import ray_tasks
 
 COUNT, KILLS = 40, 10
 DRIVER = """
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import folder_worker
 
-from hoijax.work.ray import run_tasks
+from hoijax.work.ray_tasks import run_tasks
 
 out, log, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 share = partial(folder_worker.share, out=out, log=log, count=count, seconds=0.15)
@@ -79,12 +79,12 @@ def test_killed_workers_lose_nothing_and_do_nothing_twice(tmp_path, monkeypatch)
 
 
 def test_a_task_asks_for_what_the_cluster_has():
-    asked = ray.resources_of_a_task
+    asked = ray_tasks.resources_of_a_task
     assert asked({"CPU": 8.0, "GPU": 2.0}) == {"num_gpus": 1, "num_cpus": 1}
     assert asked({"CPU": 8.0, "TPU": 8.0}) == {"resources": {"TPU": 4.0}, "num_cpus": 1}
     assert asked({"CPU": 8.0}) == {"num_cpus": 1}
     for cluster, tasks in (({"CPU": 8.0, "GPU": 2.0}, 2), ({"CPU": 9.0, "TPU": 8.0}, 2), ({}, 1)):
-        assert ray.slots_of(cluster, asked(cluster)) == tasks
+        assert ray_tasks.slots_of(cluster, asked(cluster)) == tasks
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_a_task_asks_for_what_the_cluster_has():
 def test_a_cluster_that_does_not_answer_is_told_before_work(monkeypatch, address, says):
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=says):
-        ray.check_cluster("ray")
+        ray_tasks.check_cluster("ray")
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(ray.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray_tasks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"hoijax\[cluster\]"):
-        ray.check_cluster("ray")
+        ray_tasks.check_cluster("ray")
 
 
 def test_an_unknown_cluster_is_refused(tmp_path):

@@ -28,7 +28,7 @@ from hoijax.methods.base import method_named
 from hoijax.progress import Log, silent
 from hoijax.runtime import check_device, enable_compilation_cache, versions
 from hoijax.work.folder import Item, Shard, WorkFolder, work_folder
-from hoijax.work.ray import check_cluster, run_tasks
+from hoijax.work.ray_tasks import check_cluster, run_tasks
 from hoijax.work.runner import Progress, progress_of, work_in_groups
 
 SUMMARY = "summary"

@@ -15,7 +15,7 @@ from hoijax.bundle.write import write_bundle
 from hoijax.objects.asset import load_asset
 from hoijax.progress import Log, silent
 from hoijax.work.folder import Item, Shard, WorkFolder, work_folder
-from hoijax.work.ray import check_cluster, run_tasks
+from hoijax.work.ray_tasks import check_cluster, run_tasks
 from hoijax.work.runner import GroupWork, Progress, progress_of, work_in_groups
 from priors.models.registry import RegisteredModels
 from priors.observe.prompt_list import PromptedScene, read_prompts
