@@ -216,7 +216,7 @@ class Evaluator:
     def _joint_values(self, ground_truth: GroundTruth) -> dict[str, float]:
         """Joint errors against the truth's bodies, which may have other bone lengths."""
         if self._true_joints is None:
-            self._true_joints = _truth_joints(self.body, ground_truth)[:, :, :BODY_JOINTS]
+            self._true_joints = joints_of(self.body, ground_truth)[:, :, :BODY_JOINTS]
         true = self._true_joints
         joints = self.bodies[1][:, :, :BODY_JOINTS]
         if true.shape != joints.shape:
@@ -319,13 +319,14 @@ def _joints(
     return jax.vmap(shaped.pose_joints)(rotations, translations)[..., :3, 3]
 
 
-def _truth_joints(body: SkinnedBody, ground_truth: GroundTruth) -> Float[ndarray, "P T 55 3"]:
+def joints_of(body: SkinnedBody, motion: GroundTruth | Result) -> Float[ndarray, "P T 55 3"]:
+    """World joints of all people of a ground truth, or of a result's winner."""
     constants = jax.tree.map(jnp.asarray, body)
     people = zip(
-        ground_truth.body_betas,
-        ground_truth.body_rest_joints,
-        ground_truth.body_rotations,
-        ground_truth.body_translations,
+        motion.body_betas,
+        motion.body_rest_joints,
+        motion.body_rotations,
+        motion.body_translations,
         strict=True,
     )
     return np.stack(
