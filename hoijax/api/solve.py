@@ -73,6 +73,8 @@ def solve(
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
+    for line in bundle.absences:
+        log(line)
     watch = (lambda name: None) if checkpoints is None else checkpoints.stage
     work = {"weights": weights, "terms": terms, "log": log, "watch": watch}
     frames = chosen.window(bundle, solved_with, window, log)
