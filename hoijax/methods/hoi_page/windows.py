@@ -94,6 +94,9 @@ def scene_between(scene: Scene, span: Span) -> Scene:
         ),
         body_vertices_world=scene.body_vertices_world[:, a:b],
         edges=dataclasses.replace(scene.edges, points=scene.edges.points[:, :, a:b]),
+        silhouettes=None
+        if (outlines := scene.silhouettes) is None
+        else outlines.replace(outline=jax.tree.map(lambda x: x[:, a:b], outlines.outline)),  # pyright: ignore[reportAttributeAccessIssue]
     )
 
 
