@@ -34,7 +34,7 @@ def check_mesh_file(path: Path) -> None:
     try:
         content = read_regular_file(path, MAX_MESH_BYTES)
         if suffix in (".glb", ".gltf"):
-            _check_gltf(path, _gltf_json(content, suffix == ".glb"))
+            check_gltf(path, gltf_json(content, suffix == ".glb"))
         elif suffix == ".off":
             _check_off(content)
         elif suffix == ".ply":
@@ -46,7 +46,8 @@ def check_mesh_file(path: Path) -> None:
         raise UserError(f"{path}: cannot be read as a mesh ({reason}). Export it again.") from error
 
 
-def _gltf_json(content: bytes, is_binary: bool) -> dict[str, Any]:
+def gltf_json(content: bytes, is_binary: bool) -> dict[str, Any]:
+    """The JSON of a glTF file. Raises ValueError where it is none or is cut off."""
     if is_binary:
         try:
             magic, _, length, size, kind = struct.unpack_from("<4sIIII", content)
@@ -70,7 +71,8 @@ def _rows(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _check_gltf(path: Path, data: dict[str, Any]) -> None:
+def check_gltf(path: Path, data: dict[str, Any]) -> None:
+    """Raises ValueError for counts and node trees that cannot be, UserError for a decoder that is not here."""
     named = [*data.get("extensionsUsed", []), *data.get("extensionsRequired", [])]
     for codec, remedy in _CODECS.items():
         is_here = codec == "KHR_draco_mesh_compression" and importlib.util.find_spec("DracoPy")
