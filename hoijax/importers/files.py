@@ -207,7 +207,7 @@ def _read(
     return arrays
 
 
-def _refuse(path: str | Path, problems: Sequence[str]) -> None:
+def _refuse(path: str | Path, problems: list[str]) -> None:
     if problems:
         raise UserError(f"{path} has {count_of(problems)}:\n{numbered(problems)}")
 
