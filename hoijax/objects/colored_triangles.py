@@ -78,7 +78,8 @@ def _texture_colors(image: Any, uv: Float[ndarray, "N 2"]) -> Float[ndarray, "N 
     """Linear colors of a texture, repeated beyond [0, 1]; v grows upwards in trimesh."""
     pixels = np.asarray(image.convert("RGB"))
     height, width = pixels.shape[:2]
-    uv = np.where(np.isfinite(uv), uv, 0.0) % 1.0
+    uv = np.where(np.isfinite(uv), uv, 0.0)
+    uv = np.where((uv < 0.0) | (uv > 1.0), uv % 1.0, uv)
     column = np.minimum((uv[:, 0] * width).astype(int), width - 1)
     row = np.minimum(((1.0 - uv[:, 1]) * height).astype(int), height - 1)
     return linear_rgb(pixels[row, column])

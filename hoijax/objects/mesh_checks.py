@@ -19,6 +19,8 @@ ARCHIVES = (".zip", ".gz", ".bz2", ".xz", ".7z", ".rar", ".tar", ".tgz", ".zae")
 _GLB_JSON = 0x4E4F534A
 _COMPONENT_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_PACKAGES = {".3mf": ("lxml", "lxml"), ".dae": ("collada", "pycollada")}
+"""(module, package) that trimesh reads a format by."""
 _CODECS = {
     "EXT_meshopt_compression": "npx @gltf-transform/cli copy in.glb out.glb",
     "KHR_meshopt_compression": "npx @gltf-transform/cli copy in.glb out.glb",
@@ -31,6 +33,12 @@ def check_mesh_file(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in ARCHIVES:
         raise UserError(f"{path}: is an archive. Unpack it and give the mesh file inside.")
+    module, package = _PACKAGES.get(suffix, (None, None))
+    if module is not None and importlib.util.find_spec(module) is None:
+        raise UserError(
+            f"{path}: {suffix} files are read by the package {package}: pip install {package} (or "
+            "export the mesh as glb)."
+        )
     try:
         content = read_regular_file(path, MAX_MESH_BYTES)
         if suffix in (".glb", ".gltf"):
