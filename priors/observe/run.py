@@ -9,6 +9,7 @@ from pathlib import Path
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.read import Bundle
 from hoijax.errors import UserError
+from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.io.video import read_video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
@@ -16,13 +17,15 @@ from priors.models.catalog import CHOICES
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
 from priors.observe.stages import Models, observe
-from priors.observe.user_files import encode_video, read_image, read_masks
+from priors.observe.user_files import encode_video, read_image, read_masks, read_source
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
 __all__ = ["ObserveOptions", "observe_clip"]
 
 LOCAL = "local:"
+FROM_FILES = ("keypoints", "body")
+"""Roles whose flag takes the name of a model or the path of a file."""
 COORDINATES = ("auto", "thousandths", "pixels")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@\w+)?")
 
@@ -36,9 +39,12 @@ class ObserveOptions:
     image: Path | None = None
     video: Path | None = None
     masks: Path | None = None
+    points: Path | None = None
+    intrinsics: str | None = None
+    """Numbers or a file: see `hoijax.importers.intrinsics`."""
     restart: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    """Choice of model by role."""
+    """Choice of model by role; for keypoints and body a path is the user's file."""
     weights: Sequence[str] = ()
     """ROLE=DIRECTORY or ROLE=owner/name@revision."""
     language_url: str | None = None
@@ -67,7 +73,8 @@ class ObserveOptions:
                     f"ROLE=owner/name@revision; the roles are {', '.join(CHOICES)}."
                 )
             weights[role] = value
-        names = _without_local(dict(self.names), weights)
+        names = {role: name for role, name in self.names.items() if role not in self.files()}
+        names = _without_local(names, weights)
         return ModelChoices(
             names,
             weights,
@@ -77,15 +84,36 @@ class ObserveOptions:
             body_file=self.body_file,
         ).check()
 
-    def request(self, text: str, assets: Sequence[Asset]) -> Request:
+    def files(self) -> dict[str, Path]:
+        """Files in place of models, by role: a name that is no model of the role but a path."""
+        named = {
+            role: Path(name)
+            for role, name in self.names.items()
+            if role in FROM_FILES and name not in CHOICES[role] and Path(name).exists()
+        }
+        return named | ({} if self.points is None else {"geometry": self.points})
+
+    def request(self, text: str, assets: Sequence[Asset], log: Log = silent) -> Request:
         """The request with the user's files read."""
+        pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
+        people = None if pag is None else len(pag.people)
+        objects = [asset.name for asset in assets]
+        files = self.files().items()
+        sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
+        intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
+        if intrinsics is None and "geometry" not in sources and "body" in sources:
+            intrinsics = sources["body"].tracks[0].intrinsics
+            if intrinsics is not None:
+                log(f"intrinsics: those of {intrinsics.source}")
         return Request(
             text,
             tuple(assets),
-            pag=None if self.pag is None else PartAffordanceGraph.from_json(self.pag),
+            pag=pag,
             image=None if self.image is None else read_image(self.image),
             video=None if self.video is None else read_video(self.video, self.settings.frames),
-            masks=None if self.masks is None else read_masks(self.masks),
+            masks=None if self.masks is None else read_masks(self.masks, objects, people, log),
+            intrinsics=intrinsics,
+            sources=sources,
         )
 
     def store(self) -> Store:
@@ -129,7 +157,7 @@ def observe_clip(
 
     models: your own, in place of those that the options name.
     """
-    request, store = options.request(text, assets), options.store()
+    request, store = options.request(text, assets, log), options.store()
     models = models or RegisteredModels(options.choices(), store)
     bundle, run = observe(
         request, options.settings, models, store, restart=options.restart, log=log
