@@ -13,7 +13,7 @@ from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matri
 from hoijax.initialization.outline_seeds import outline_positions
 from hoijax.initialization.pose_search import residuals
 from hoijax.initialization.starts import evidence_of, searched
-from hoijax.losses.silhouettes import EXTENT_RHO, model_extent
+from hoijax.losses.fit import EXTENT_RHO, model_extent
 from hoijax.objects.asset import load_asset
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.silhouettes import (

@@ -49,7 +49,7 @@ def outline_centers(scene: Scene) -> tuple[Float[ndarray, "O T 3"], Bool[ndarray
 
 def _has_outline(scene: Scene) -> Bool[ndarray, "O T"]:
     assert scene.silhouettes is not None
-    return np.asarray(scene.silhouettes.outline.falls_short).any(axis=-1)
+    return np.any(np.asarray(scene.silhouettes.outline.falls_short) > 0.0, axis=-1)
 
 
 def outline_positions(

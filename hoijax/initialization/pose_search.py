@@ -104,12 +104,8 @@ def _extent_terms(
     along = pixels @ jnp.asarray(directions()).T
     farthest = jnp.argmax(along, axis=0)
     off, weight = off_outline(jnp.max(along, axis=0), outline)
-    jacobian = _pixel_jacobian(
-        frame,
-        jnp.asarray(directions()),
-        *(x[farthest] for x in (arm, points, depth)),
-        focal,
-    )
+    arm, points, depth = (x[farthest] for x in (arm, points, depth))
+    jacobian = _pixel_jacobian(frame, jnp.asarray(directions()), arm, points, depth, focal)
     total = jnp.maximum(jnp.sum(weight), 1.0)
     jacobian = jacobian - (1.0 - COMMON) * jnp.sum(weight[:, None] * jacobian, 0) / total
     return off / EXTENT_SIGMA, jacobian / EXTENT_SIGMA, weight / off.shape[0]

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from hoijax.losses.contacts import contact, contact_drift
 from hoijax.losses.fit import (
+    EXTENT_RHO,
     MASK_RHO,
     POINT_RHO,
     ROBUST_RHO,
+    model_extent,
     model_mask,
     object_pixels,
     object_points,
@@ -20,7 +22,6 @@ from hoijax.losses.fit import (
     robust_part_points,
 )
 from hoijax.losses.penetrations import ground, object_penetration, penetration
-from hoijax.losses.silhouettes import EXTENT_RHO, model_extent
 from hoijax.losses.smoothness import rotation_smoothness, translation_smoothness
 from hoijax.losses.term import LossTerm
 from hoijax.scene.posed import pose_scene
