@@ -6,16 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_priors as tiny
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.keypoints import openpose18_from_coco
 from hoijax.errors import UserError
+from hoijax.geometry.transforms import invert_rigid
+from hoijax.importers.body_tracks import REST_PELVIS
 from hoijax.importers.containers import read_arrays
 from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.importers.keypoints import read_keypoints
 from hoijax.importers.masks import fit_labels, read_label_masks
 from hoijax.importers.points import read_points
+from hoijax.io.video import write_video
 from priors.models.from_files import FileKeypoints, FilePoints
+from priors.observe.run import ObserveOptions, observe_clip
+from priors.settings import ObserveSettings
 
 DATA = Path(__file__).parents[1].parent / "shared/data/video"
 T, H, W = 3, 6, 8
@@ -349,3 +356,60 @@ def test_pickles_are_refused_with_the_way_out(tmp_path):
         with pytest.raises(UserError, match="bring-your-own"):
             read_arrays(tmp_path / f"a.{kind}")
     assert not (tmp_path / "harm").exists()
+
+
+# ---- all of it
+
+
+def test_a_clip_with_files_for_every_role_needs_no_model(tmp_path):
+    """Files of what is true of a rendered clip end as the bundle of that truth, from the sentence by rules."""
+    scene_files = tiny.answers()
+    count, (rows, columns) = tiny.FRAMES, tiny.SMALL
+    write_video(tmp_path / "clip.mp4", scene_files.frames, tiny.FPS)
+    write_images(tmp_path / "masks", scene_files.labels)
+    np.savez(
+        tmp_path / "p.npz",
+        points=scene_files.points.astype(np.float32),
+        intrinsics=scene_files.intrinsics,
+    )
+    np.save(tmp_path / "k.npy", scene_files.keypoints[0])
+    turn = Rotation.from_matrix(scene_files.T_world_camera[:3, :3])
+    pelvis = scene_files.rest_joints[0, 0] + scene_files.translations[0]
+    root = turn.inv() * Rotation.from_rotvec(scene_files.rotations[0][:, 0])
+    incam = {
+        "global_orient": root.as_rotvec(),
+        "body_pose": scene_files.rotations[0][:, 1:22].reshape(count, 63),
+        "transl": turn.inv().apply(pelvis - scene_files.T_world_camera[:3, 3])
+        - REST_PELVIS["smplx"],
+        "betas": np.zeros((count, 10)),
+    }
+    np.savez(
+        tmp_path / "b.npz", **{f"smpl_params_incam/{key}": value for key, value in incam.items()}
+    )
+    options = ObserveOptions(
+        ObserveSettings(frames=count, height=rows, width=columns),
+        video=tmp_path / "clip.mp4",
+        masks=tmp_path / "masks",
+        points=tmp_path / "p.npz",
+        names={
+            "language": "rules",
+            "keypoints": str(tmp_path / "k.npy"),
+            "body": str(tmp_path / "b.npz"),
+        },
+        cache=tmp_path / "cache",
+    )
+    lines, log = said()
+    bundle, _ = observe_clip(tiny.TEXT, scene_files.assets, options, log=log)
+    seen = bundle.observations
+    np.testing.assert_array_equal(seen.instance_ids, scene_files.labels)
+    np.testing.assert_allclose(seen.intrinsics[0], scene_files.intrinsics, rtol=1e-4)
+    back = invert_rigid(np.asarray(seen.Ts_world_camera, float))
+    found = seen.body_rest_joints[0, 0] + seen.body_translations[0]
+    local = np.einsum("tij,tj->ti", back[:, :3, :3], found) + back[:, :3, 3]
+    wanted = turn.inv().apply(pelvis - scene_files.T_world_camera[:3, 3])
+    np.testing.assert_allclose(local, wanted, atol=0.01)
+    assert np.ptp(seen.body_rest_joints[0, :, 1]) == pytest.approx(
+        np.ptp(scene_files.rest_joints[0, :, 1]), rel=0.05
+    )
+    assert bundle.provenance["body_rotations"].model == "file b.npz"
+    assert any("up is that of the ground" in line for line in lines)

@@ -56,7 +56,8 @@ class PriorFlags:
     keypoints: str | None = None
     """vitpose or blazepose (CPU), or your file, with --video: OpenPose's folder, COCO arrays, ViTPose's .pt."""
     body: str | None = None
-    """fit (ours) or gvhmr (its licence is non-commercial)."""
+    """fit (ours) or gvhmr (its licence is non-commercial), or your file, with --video: GVHMR, WHAM, TRAM,
+    PromptHMR, 4D-Humans, AMASS, meshes (docs/bring-your-own.md)."""
     score: str | None = None
     """How the image is chosen: none (by pose), clip or vlm."""
     model: tuple[str, ...] = ()

@@ -79,7 +79,12 @@ def read_body_tracks(path: str | Path) -> tuple[BodyTrack, ...]:
     arrays = read_arrays(path)
     intrinsics = intrinsics_in(arrays, str(path))
     for layout, reader in LAYOUTS.items():
-        tracks = reader(arrays, str(path))
+        try:
+            tracks = reader(arrays, str(path))
+        except (ValueError, IndexError, KeyError, TypeError) as error:
+            raise UserError(
+                f"--body {path}: looks like {layout}, but its arrays do not go together: {error}"
+            ) from error
         if tracks:
             tracks = tuple(replace(t, layout=layout, intrinsics=intrinsics) for t in tracks)
             _check(tracks, path)
@@ -89,7 +94,7 @@ def read_body_tracks(path: str | Path) -> tuple[BodyTrack, ...]:
 
 
 def _check(tracks: tuple[BodyTrack, ...], path: str | Path) -> None:
-    problems = []
+    problems = ["it has no frame"] if not all(len(t.joint_rotations) for t in tracks) else []
     for number, track in enumerate(tracks, start=1):
         rows = {"joint_rotations": track.joint_rotations, "betas": track.betas}
         for name, motion in (("camera", track.camera), ("world", track.world)):

@@ -319,7 +319,7 @@ def to_body_motion(
     pelvis_world = rest_joints[0] + world["transl"]
     pelvis_camera = rest_joints[0] + camera["transl"]
     place = pelvis_world - turn.apply(pelvis_camera)
-    lowest = _lowest_point(body, betas, rotations, world["transl"])
+    lowest = lowest_point(body, betas, rotations, world["transl"])
     down = np.array([0.0, lowest, 0.0], np.float32)
     return BodyMotion(
         rotations=rotations,
@@ -340,10 +340,16 @@ def _heights(shaped: ShapedBody, rotations: Array, translations: Array) -> Array
     return jax.lax.map(lowest, (rotations, translations))
 
 
-def _lowest_point(
-    body: SkinnedBody, betas: ndarray, rotations: ndarray, translations: ndarray
+def lowest_point(
+    body: SkinnedBody,
+    betas: ndarray,
+    rotations: ndarray,
+    translations: ndarray,
+    rest_joints: ndarray | None = None,
 ) -> float:
     """Height of the lowest vertex of the clip; the 5th percentile over frames, against outliers."""
     shaped = body.shape(jnp.asarray(betas))
+    if rest_joints is not None:
+        shaped = shaped.with_rest_joints(jnp.asarray(rest_joints))
     heights = _heights(shaped, jnp.asarray(rotations), jnp.asarray(translations, jnp.float32))
     return float(np.percentile(np.asarray(heights), 5))

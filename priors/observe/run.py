@@ -24,7 +24,7 @@ from priors.store import Store, default_store
 __all__ = ["ObserveOptions", "observe_clip"]
 
 LOCAL = "local:"
-FROM_FILES = ("keypoints",)
+FROM_FILES = ("keypoints", "body")
 """Roles whose flag takes the name of a model or the path of a file."""
 COORDINATES = ("auto", "thousandths", "pixels")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@\w+)?")
@@ -44,7 +44,7 @@ class ObserveOptions:
     """Numbers or a file: see `hoijax.importers.intrinsics`."""
     restart: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    """Choice of model by role; for keypoints a path is the user's file."""
+    """Choice of model by role; for keypoints and body a path is the user's file."""
     weights: Sequence[str] = ()
     """ROLE=DIRECTORY or ROLE=owner/name@revision."""
     language_url: str | None = None
@@ -98,6 +98,13 @@ class ObserveOptions:
         pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
         people = None if pag is None else len(pag.people)
         objects = [asset.name for asset in assets]
+        files = self.files().items()
+        sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
+        intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
+        if intrinsics is None and "geometry" not in sources and "body" in sources:
+            intrinsics = sources["body"].tracks[0].intrinsics
+            if intrinsics is not None:
+                log(f"intrinsics: those of {intrinsics.source}")
         return Request(
             text,
             tuple(assets),
@@ -105,8 +112,8 @@ class ObserveOptions:
             image=None if self.image is None else read_image(self.image),
             video=None if self.video is None else read_video(self.video, self.settings.frames),
             masks=None if self.masks is None else read_masks(self.masks, objects, people, log),
-            intrinsics=None if self.intrinsics is None else read_intrinsics(self.intrinsics),
-            sources={role: read_source(role, path, log) for role, path in self.files().items()},
+            intrinsics=intrinsics,
+            sources=sources,
         )
 
     def store(self) -> Store:

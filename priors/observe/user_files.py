@@ -9,11 +9,13 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from hoijax.importers.body_tracks import read_body_tracks
 from hoijax.importers.keypoints import read_keypoints
 from hoijax.importers.masks import read_label_masks
 from hoijax.importers.points import read_points
 from hoijax.io.video import Video, write_video
 from hoijax.progress import Log, silent
+from priors.models.body_from_file import FileBody
 from priors.models.from_files import FileKeypoints, FilePoints
 from priors.settings import GivenMasks
 
@@ -45,8 +47,13 @@ def read_masks(
     return GivenMasks(*read_label_masks(path, objects, people, log))
 
 
-def read_source(role: str, path: Path, log: Log = silent) -> Any:
-    """The file that stands for a role's model: keypoints or geometry (point maps)."""
+def read_source(role: str, path: Path, body: str | None = None, log: Log = silent) -> Any:
+    """The file that stands for a role's model: keypoints, geometry (point maps), or body.
+
+    body: the user's body model file, on which recovered bodies are then put.
+    """
+    if role == "body":
+        return FileBody(read_body_tracks(path), body or "anny")
     if role == "keypoints":
         return FileKeypoints(read_keypoints(path, log))
     return FilePoints(read_points(path, log))
