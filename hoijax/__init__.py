@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from hoijax import losses
     from hoijax.affordance.contacts import Contact
     from hoijax.api.functional import load_object, minimize, search_starts, total_loss
-    from hoijax.api.observe import load_objects, observe
+    from hoijax.api.observe import observe
     from hoijax.api.solve import evaluate, export, generate, solve
     from hoijax.bodies import load_body
     from hoijax.bodies.posed_person import pose_body
     from hoijax.bundle.write import Bundle, check_bundle, read_bundle, write_bundle
     from hoijax.errors import UserError
     from hoijax.losses.term import LossTerm
+    from hoijax.objects.specs import load_objects
     from hoijax.results.result import Result, load_result, save_result
     from hoijax.scene.posed import PosedScene
     from hoijax.scene.scene import Scene, Unknowns
@@ -45,7 +46,7 @@ _HOME = {
     "generate": "hoijax.api.solve",
     "load_body": "hoijax.bodies",
     "load_object": "hoijax.api.functional",
-    "load_objects": "hoijax.api.observe",
+    "load_objects": "hoijax.objects.specs",
     "load_result": "hoijax.results.result",
     "minimize": "hoijax.api.functional",
     "observe": "hoijax.api.observe",

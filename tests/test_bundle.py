@@ -14,6 +14,7 @@ import pytest
 
 import hoijax.bundle.files
 from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.bundle.evidence import GROUPS, HEIGHT_OF_JOINTS
 from hoijax.bundle.observations import Observations, observation_dtypes
 from hoijax.bundle.schema import TRUTH_SHAPES
 from hoijax.bundle.write import (
@@ -252,6 +253,60 @@ def test_an_old_bundle_is_replaced_and_other_files_are_not(tmp_path, bundle):
     assert os.listdir(tmp_path / "mine") == ["thesis.tex"]
 
 
+def without(bundle: Bundle, *groups: str) -> Bundle:
+    """The bundle with groups of evidence left out."""
+    return dataclasses.replace(bundle, absent=tuple(k for g in groups for k in GROUPS[g]))
+
+
+@pytest.mark.parametrize("group", [g for g in GROUPS if g not in ("camera poses", "body shape")])
+def test_a_bundle_may_lack_a_group_of_evidence(tmp_path, bundle, group):
+    lacking = without(bundle, group)
+    if group == "object points":
+        lacking = without(bundle, group, "part labels")
+    path = write_bundle(tmp_path / "scene", lacking)
+    assert check_bundle(path) == []
+    with np.load(path / "observations.npz") as file:
+        assert not set(file.files) & set(GROUPS[group])
+    back = read_bundle(path)
+    assert back.absent == lacking.absent
+    assert back.absences
+    kept = [
+        key for key in Observations.__annotations__ if key not in (*lacking.absent, "body_mask")
+    ]
+    for key in kept:
+        np.testing.assert_array_equal(
+            getattr(back.observations, key), getattr(bundle.observations, key)
+        )
+    for key in GROUPS[group]:
+        assert np.isfinite(getattr(back.observations, key)).all()
+
+
+def test_masks_and_keypoints_are_enough(tmp_path, bundle):
+    o = bundle.observations
+    gone = [g for g in GROUPS if g not in ("masks", "keypoints")]
+    path = write_bundle(tmp_path / "scene", without(bundle, *gone))
+    back = read_bundle(path).observations
+    assert not back.body_mask.any()
+    assert not back.object_point_mask.any()
+    assert not back.person_point_mask.any()
+    width, height = back.intrinsics[0, :2, 2] * 2
+    assert (height, width) == back.image_size
+    np.testing.assert_array_equal(back.object_detected, o.object_detected)
+    neither = without(bundle, *gone, "masks")
+    with pytest.raises(UserError, match="no frame has a detection of 'barbell', neither a mask"):
+        write_bundle(tmp_path / "none", neither)
+
+
+def test_version_1_opens(tmp_path, bundle):
+    path = write_bundle(tmp_path / "scene", bundle)
+    set_arrays(path, drop=["body_mask", "frame_mask"])
+    set_manifest(path, version=1)
+    assert check_bundle(path) == []
+    assert_same(read_bundle(path), bundle)
+    set_arrays(path, drop=["body_mask", "frame_mask", "keypoints"])
+    assert "key 'keypoints': is missing" in check_bundle(path)[0]
+
+
 def test_folder_that_cannot_be_written(tmp_path, bundle):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=r"cannot write the bundle .*file is a file, not a folder"):
@@ -312,6 +367,18 @@ def with_nan(array):
     array = array.copy()
     array.flat[0] = np.nan
     return array
+
+
+FOCAL_TIMES_100 = np.array([[100, 1, 1], [1, 100, 1], [1, 1, 1]], np.float32)
+OFF_CENTER = np.array([[0, 0, 20], [0, 0, 0], [0, 0, 0]], np.float32)
+WIDE_PIXELS = np.array([[3, 1, 1], [1, 1, 1], [1, 1, 1]], np.float32)
+
+
+def tall(joints):
+    """The same person, 3 m tall."""
+    joints = joints.copy()
+    joints[:, 0], joints[:, 15] = [0, 0, 0], [0, 3.0 / HEIGHT_OF_JOINTS, 0]
+    return joints
 
 
 def rename_file(path: Path, name: str):
@@ -438,7 +505,12 @@ DAMAGES = {
         r"no frame has a detection of 'table'",
     ),
     "person never seen": (
-        lambda p: set_arrays(p, person_point_mask=np.zeros((P, T, N), bool)),
+        lambda p: set_arrays(
+            p,
+            person_point_mask=np.zeros((P, T, N), bool),
+            keypoints=np.zeros((P, T, 18, 3), np.float32),
+            body_mask=np.zeros((P, T), bool),
+        ),
         r"no frame has a detection of person 1",
     ),
     "instance id": (
@@ -448,6 +520,38 @@ DAMAGES = {
     "part label": (
         lambda p: set_arrays(p, object_point_parts=np.full((O, T, N), 2, np.int32)),
         r"key 'object_point_parts': expected -1 to 1 for 'barbell', found 2 to 2",
+    ),
+    "person of 3 m": (
+        lambda p: set_arrays(p, body_rest_joints=tall(arrays_of(p)["body_rest_joints"])),
+        r"'body_rest_joints': person 1 measures 3 m; expected 0\.4 to 2\.8 m",
+    ),
+    "focal length of another size": (
+        lambda p: set_arrays(p, intrinsics=arrays_of(p)["intrinsics"] * FOCAL_TIMES_100),
+        "a focal length of 900 to 900 pixels is no camera's at 8 x 6 .*leave the key out",
+    ),
+    "focal lengths that disagree": (
+        lambda p: set_arrays(p, intrinsics=arrays_of(p)["intrinsics"] * WIDE_PIXELS),
+        "the focal lengths 27 and 9 contradict each other",
+    ),
+    "principal point": (
+        lambda p: set_arrays(p, intrinsics=arrays_of(p)["intrinsics"] + OFF_CENTER),
+        r"the principal point \(24, 3\) lies outside an image of 8 x 6",
+    ),
+    "no frame to read": (
+        lambda p: set_arrays(p, frame_mask=np.zeros(T, bool)),
+        "'frame_mask': leaves no frame to read",
+    ),
+    "half of a group": (
+        lambda p: set_arrays(p, drop=["person_pixels"]),
+        r"key 'person_pixels': is missing; expected float32 \(P, T, M, 2\)",
+    ),
+    "motion without camera": (
+        lambda p: set_arrays(p, drop=["Ts_world_camera"]),
+        r"key 'Ts_world_camera': is missing; expected float32 \(T, 4, 4\)",
+    ),
+    "array of version 2 in version 1": (
+        lambda p: set_manifest(p, version=1),
+        r"key 'body_mask': is unknown",
     ),
     "camera not rigid": (
         scaled_camera,
@@ -462,7 +566,7 @@ DAMAGES = {
         lambda p: set_manifest(p, frame_count=5),
         r"axis 0 \(T\): expected 5 \(frame_count in bundle\.json\), found 4",
     ),
-    "version": (lambda p: set_manifest(p, version=7), r"key 'version': expected 1, found 7"),
+    "version": (lambda p: set_manifest(p, version=7), r"key 'version': expected 1 or 2, found 7"),
     "foreign json": (
         lambda p: (p / "bundle.json").write_text('{"a": 1}'),
         r"bundle\.json: key 'format': expected 'hoijax-bundle', found None",
@@ -550,13 +654,13 @@ def test_damage_is_named(tmp_path, bundle, ground_truth, damage):
 
 def test_all_problems_at_once(tmp_path, bundle):
     path = write_bundle(tmp_path / "scene", bundle)
-    set_arrays(path, drop=["keypoints"], body_betas=np.zeros((P, B)))
+    set_arrays(path, drop=["object_pixels"], body_betas=np.zeros((P, B)))
     edit_graph(path, '"bar"', '"baar"')
     truncate(path / "objects" / "table.npz")
     (path / "notes.txt").write_text("x")
     problems = "\n".join(check_bundle(path))
     for message in (
-        "'keypoints': is missing",
+        "'object_pixels': is missing",
         "found float64",
         "'baar'",
         "table.npz: expected SHA",

@@ -205,7 +205,7 @@ def test_a_mesh_in_millimetres_is_refused_with_its_size_and_the_scale(tmp_path):
     trimesh.creation.box((400, 300, 250)).export(tmp_path / "crate.stl")
     arguments = ("generate", TEXT, "--objects", tmp_path / "crate.stl", "--out", tmp_path / "out")
     message = refused(tmp_path, *arguments, says="--scale 0.001")
-    assert "400 x 300 x 250 m" in message
+    assert "400 x 250 x 300 m" in message  # stl: z up
 
 
 def test_a_scale_that_is_no_scale_is_refused(tmp_path):

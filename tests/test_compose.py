@@ -39,7 +39,8 @@ from hoijax.composition.settings import ComposeSettings, compose_preset
 from hoijax.errors import UserError
 from hoijax.io import sigterm
 from hoijax.io.checkpoints import DONE, Checkpoints
-from hoijax.objects.asset import load_asset, sample_surface
+from hoijax.objects.asset import load_asset
+from hoijax.objects.surface_samples import sample_surface
 from hoijax.rendering.raycast import RenderMesh
 from priors.language.scene_words import object_noun, read_prompts
 

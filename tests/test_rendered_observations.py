@@ -7,7 +7,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from hoijax.bundle.schema import observation_value_problems
+from hoijax.bundle.evidence import observation_value_problems
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
@@ -91,7 +91,7 @@ def test_without_noise_everything_is_exact(scene):
         image = points[mask] @ CAMERA.matrix.T
         np.testing.assert_allclose(image[:, :2] / image[:, 2:], pixels[mask], atol=1e-3)
     assert (seen.object_point_parts[seen.object_point_mask] >= 0).all()
-    assert observation_value_problems(seen, ["box", "rod"], [2, 2]) == []
+    assert observation_value_problems(seen, (), ["box", "rod"], [2, 2]) == []
 
 
 def test_samples_lie_in_their_masks_with_true_part_labels(scene):

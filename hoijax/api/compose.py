@@ -20,7 +20,8 @@ from hoijax.composition.settings import ComposeSettings, compose_preset
 from hoijax.errors import UserError
 from hoijax.io.atomic import check_output, output_folder
 from hoijax.io.checkpoints import Checkpoints
-from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
+from hoijax.objects.asset import Asset, asset_from_arrays
+from hoijax.objects.specs import load_objects
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.runtime import (
@@ -93,7 +94,7 @@ def compose(
     share_gpu()
     options, hooks = options or ComposeOptions(), hooks or Hooks()
     settings = settings or options.settings()
-    asset = None if options.object is None else load_asset(options.object)
+    asset = None if options.object is None else load_objects([options.object], text=text)[0]
     priors = composition_priors(
         text,
         options.guidance,

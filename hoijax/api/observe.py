@@ -11,34 +11,28 @@ from hoijax.bundle.files import check_bundle_target
 from hoijax.bundle.write import Bundle, GroundTruth, write_bundle
 from hoijax.errors import UserError
 from hoijax.objects.articulated.loading import is_articulated, load_articulated
-from hoijax.objects.asset import Asset, MeshScaleWarning, load_asset
+from hoijax.objects.asset import Asset, MeshScaleWarning
+from hoijax.objects.specs import load_objects, parse_object
 from hoijax.progress import Log, silent
 from hoijax.runtime import enable_compilation_cache, share_gpu
 from hoijax.work.folder import Shard
 from hoijax.work.runner import Progress
 
 
-def load_objects(specs: Sequence[str | Path], scale: float = 1.0) -> tuple[Asset, ...]:
-    """Assets of mesh paths or procedural names; the same name twice becomes "name 1", "name 2"."""
-    if not specs:
-        raise UserError("--objects needs at least one mesh path or procedural object.")
-    assets = [load_asset(spec, scale=scale) for spec in specs]
-    names = [asset.name for asset in assets]
-    renamed = []
-    for i, asset in enumerate(assets):
-        if names.count(asset.name) > 1:
-            number = names[: i + 1].count(asset.name)
-            asset = dataclasses.replace(asset, name=f"{asset.name} {number}")
-        renamed.append(asset)
-    return tuple(renamed)
-
-
-def load_to_act_with(objects: Sequence[str | Path], scale: float) -> tuple[Asset, ...]:
+def load_to_act_with(
+    objects: Sequence[str | Path],
+    scale: float,
+    *,
+    up: str | None = None,
+    front: str | None = None,
+    text: str = "",
+    log: Log = silent,
+) -> tuple[Asset, ...]:
     """Assets of a size that a person can act with: what only warns elsewhere is refused here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", MeshScaleWarning)
         try:
-            return load_objects(objects, scale)
+            return load_objects(objects, scale, up=up, front=front, text=text, log=log)
         except MeshScaleWarning as warning:
             raise UserError(str(warning)) from warning
 
@@ -55,6 +49,11 @@ def observe(
     from priors.synthetic.from_text import observe_text  # priors are joined here only, and lazily
 
     return observe_text(text, objects, graph=graph, frames=frames, seed=seed)
+
+
+def has_joints(objects: Sequence[str | Path]) -> bool:
+    """Whether any item of --objects is an object with joints."""
+    return any(is_articulated(parse_object(item).source) for item in objects)
 
 
 def observe_articulated(
@@ -76,7 +75,12 @@ def observe_articulated(
             f"a made scene has one object with joints, as large as its file says; got "
             f"{', '.join(map(str, objects))} and --scale {scale}."
         )
-    thing = load_articulated(objects[0], samples=4096)
+    spec = parse_object(objects[0])
+    if spec.up or spec.front or spec.scale:
+        raise UserError(f"--objects {spec}: an object with joints is taken as its file says.")
+    thing = load_articulated(spec.source, samples=4096)
+    if spec.name:
+        thing = dataclasses.replace(thing, name=spec.name)
     return articulated_scenes.observe_articulated(text, thing, frames=frames, seed=seed)[:2]
 
 
@@ -118,18 +122,20 @@ def observe_to_folder(
     prior: str = "diffusion",
     frames: int = 49,
     scale: float = 1.0,
+    up: str | None = None,
+    front: str | None = None,
     seed: int = 0,
     log: Log = silent,
 ) -> Path:
-    """Sentence and meshes to an observation bundle on disk (`hoijax observe`)."""
+    """Sentence and meshes to an observation bundle on disk (`hoijax observe`); objects as `load_objects`."""
     check_bundle_target(Path(out))
-    if prior == "rules" and any(map(is_articulated, objects)):
+    if prior == "rules" and has_joints(objects):
         enable_compilation_cache()
         bundle, ground_truth = observe_articulated(
             text, objects, frames=frames, scale=scale, seed=seed
         )
         return write_bundle(out, bundle, ground_truth)
-    assets = load_to_act_with(objects, scale)
+    assets = load_to_act_with(objects, scale, up=up, front=front, text=text, log=log)
     enable_compilation_cache()
     if prior == "rules":
         given = stage_options.get("pag")
@@ -149,6 +155,8 @@ def observe_prompts(
     *,
     frames: int = 49,
     scale: float = 1.0,
+    up: str | None = None,
+    front: str | None = None,
     seed: int = 0,
     cluster: str | None = None,
     shard: Shard = (0, 1),
@@ -159,7 +167,8 @@ def observe_prompts(
 
     enable_compilation_cache()
     options = _observe_options(stage_options, frames, seed)
-    return observe_many(prompts, out, options, scale=scale, cluster=cluster, shard=shard, log=log)
+    axes = {"scale": scale, "up": up, "front": front}
+    return observe_many(prompts, out, options, axes=axes, cluster=cluster, shard=shard, log=log)
 
 
 def prior_report() -> dict[str, str]:

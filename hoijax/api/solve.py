@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hoijax.affordance.graph import PartAffordanceGraph
-from hoijax.api.observe import load_to_act_with, observe, observe_articulated, observe_by_models
+from hoijax.api.observe import (
+    has_joints,
+    load_to_act_with,
+    observe,
+    observe_articulated,
+    observe_by_models,
+)
 from hoijax.bodies import load_body
 from hoijax.bundle.write import (
     Bundle,
@@ -25,7 +31,6 @@ from hoijax.io.atomic import added_files, check_apart, check_output, output_fold
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Overrides, method_named
 from hoijax.methods.running import solve_bundle
-from hoijax.objects.articulated.loading import is_articulated
 from hoijax.progress import Log, finished, silent
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import Result, load_result, save_result
@@ -73,6 +78,10 @@ def solve(
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
+    if not bundle.observations.body_mask.any(axis=1).all():
+        raise UserError("a person without a body motion is not fitted yet: add one to the bundle.")
+    for line in bundle.absences:
+        log(line)
     watch = (lambda name: None) if checkpoints is None else checkpoints.stage
     work = {"weights": weights, "terms": terms, "log": log, "watch": watch}
     frames = chosen.window(bundle, solved_with, window, log)
@@ -132,6 +141,8 @@ def generate(
     graph: PartAffordanceGraph | None = None,
     frames: int = 49,
     scale: float = 1.0,
+    up: str | None = None,
+    front: str | None = None,
     seed: int = 0,
     method: str = "hoi-page",
     preset: str | None = None,
@@ -141,7 +152,7 @@ def generate(
 ) -> tuple[Result, list[dict[str, float]]]:
     """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
 
-    method: of the solve: "hoi-page", or "anchorhoi" (anchor-motion), which moves the body too.
+    objects, scale, up, front: as in `load_objects`. method: of the solve: "hoi-page", or "anchorhoi" (anchor-motion), which moves the body too.
     stage_options: None observes without models; else see `observe_by_models`.
 
     The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
@@ -152,8 +163,9 @@ def generate(
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
-    jointed = stage_options is None and any(map(is_articulated, objects))
-    assets = () if jointed else load_to_act_with(objects, scale)
+    jointed = stage_options is None and has_joints(objects)
+    axes = {"up": up, "front": front, "text": text, "log": log}
+    assets = () if jointed else load_to_act_with(objects, scale, **axes)
     begun = time.perf_counter()
     ground_truth, video = None, None
     if jointed:

@@ -1,9 +1,12 @@
 """The contract between priors and solver: what was seen, as padded arrays with masks.
 
-Axes: P people, O objects, T frames, N samples a frame, H x W image. Missing data is a mask, never
-a missing key and never a NaN. Everything here is an *estimate* by some prior; the truth, where it
-exists, lives in the bundle's truth.npz and is never read by the solver.
+Axes: P people, O objects, T frames, N samples a frame, H x W image. In memory missing data is a mask,
+never a NaN; a file may leave whole arrays out (`hoijax.bundle.evidence`). Everything here is an
+*estimate* by some prior; the truth, where it exists, lives in the bundle's truth.npz and is never read
+by the solver.
 """
+
+from typing import cast
 
 import flax.struct
 import numpy as np
@@ -48,6 +51,16 @@ class Observations:
     body_betas: Float[ndarray, "P B"]
     body_rest_joints: Float[ndarray, "P 55 3"]
     """T-pose joints of this person (bone lengths); the skin follows them."""
+    body_mask: Bool[ndarray, "P T"] = cast(ndarray, None)
+    """False: no estimate of the body in this frame. Not given: it is there in all frames."""
+    frame_mask: Bool[ndarray, " T"] = cast(ndarray, None)
+    """False: nothing of this frame is to be read. Not given: all frames are."""
+
+    def __post_init__(self) -> None:
+        if self.body_mask is None:
+            object.__setattr__(self, "body_mask", np.ones(np.shape(self.body_rotations)[:2], bool))
+        if self.frame_mask is None:
+            object.__setattr__(self, "frame_mask", np.ones(np.shape(self.instance_ids)[0], bool))
 
     @property
     def frame_count(self) -> int:

@@ -9,6 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from hoijax.affordance.graph import PartAffordanceGraph, graph_problems
+from hoijax.bundle.evidence import (
+    absence_lines,
+    absent_keys,
+    layout_of,
+    observation_value_problems,
+    observations_from,
+)
 from hoijax.bundle.files import MANIFEST, BundleFiles, unsafe_name
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.plausibility import (
@@ -33,7 +40,6 @@ from hoijax.bundle.schema import (
     array_problems,
     manifest_problems,
     observation_layout,
-    observation_value_problems,
     rigid_problems,
 )
 from hoijax.errors import UserError
@@ -70,6 +76,8 @@ class Bundle:
     starts of a solve. An object without any is found by the search alone."""
     joints: tuple[Joint, ...] = ()
     """Joints between objects (indices into `assets`), parents first: links of articulated objects."""
+    absent: tuple[str, ...] = ()
+    """Arrays that the file does not have; those in `observations` are padding, or a guess."""
 
     @property
     def frame_count(self) -> int:
@@ -84,6 +92,13 @@ class Bundle:
     def part_names(self) -> dict[str, tuple[str, ...]]:
         """Part names of every object, by name and in order, as `compile_contacts` takes them."""
         return {asset.name: asset.part_names for asset in self.assets}
+
+    @property
+    def absences(self) -> list[str]:
+        """A line for everything that the bundle lacks, and what takes its place."""
+        people = [person.name for person in self.affordance.people]
+        names = [asset.name for asset in self.assets]
+        return absence_lines(self.observations, self.absent, names, people)
 
     @property
     def body(self) -> str:
@@ -127,13 +142,17 @@ def _read_manifest(files: BundleFiles) -> tuple[Manifest | None, list[str]]:
     for key in manifest.provenance:
         if key not in (*keys, EVERY_ARRAY):
             problems.append(f"{MANIFEST}: key 'provenance': {key!r} is no array of {OBSERVATIONS}")
-    missing = [key for key in keys if key not in manifest.provenance]
-    if missing and EVERY_ARRAY not in manifest.provenance:
-        problems.append(
-            f"{MANIFEST}: key 'provenance': says nothing of {', '.join(missing)}; "
-            f"{EVERY_ARRAY!r} stands for all arrays not named"
-        )
     return manifest, problems
+
+
+def _provenance_problems(arrays: Mapping[str, np.ndarray], manifest: Manifest) -> list[str]:
+    missing = [key for key in arrays if key not in manifest.provenance]
+    if not missing or EVERY_ARRAY in manifest.provenance:
+        return []
+    return [
+        f"{MANIFEST}: key 'provenance': says nothing of {', '.join(missing)}; "
+        f"{EVERY_ARRAY!r} stands for all arrays not named"
+    ]
 
 
 def _read_files(
@@ -196,7 +215,7 @@ def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None
             problems += asset_problems
             assets.append(asset)
     graph, graph_errors = _read_graph(contents, manifest)
-    observations, array_errors = _read_observations(contents, manifest)
+    observations, absent, array_errors = _read_observations(contents, manifest)
     joints, joint_errors = _read_joints(manifest)
     problems += graph_errors + array_errors + joint_errors
     if problems or graph is None or observations is None:
@@ -211,6 +230,7 @@ def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None
         manifest.provenance,
         {node.name: node.yaws for node in manifest.objects if node.yaws},
         joints,
+        absent,
     )
     return bundle, []
 
@@ -251,21 +271,27 @@ def _read_graph(
 
 def _read_observations(
     contents: Mapping[str, bytes], manifest: Manifest
-) -> tuple[Observations | None, list[str]]:
+) -> tuple[Observations | None, tuple[str, ...], list[str]]:
+    """(observations with padding for what the file lacks, the arrays it lacks, problems)."""
     if OBSERVATIONS not in contents:
-        return None, []
+        return None, (), []
     arrays, damage = read_npz(contents[OBSERVATIONS], OBSERVATIONS)
-    shapes, dtypes = observation_layout()
     if not arrays and damage:
-        return None, list(damage.values())
-    problems = array_problems(arrays, OBSERVATIONS, shapes, dtypes, _sizes(manifest), damage)
-    problems = problems or magnitude_problems(arrays, OBSERVATION_LIMITS, OBSERVATIONS)
+        return None, (), list(damage.values())
+    shapes, dtypes, optional = layout_of(manifest.version, [*arrays, *damage])
+    sizes = _sizes(manifest)
+    problems = array_problems(arrays, OBSERVATIONS, shapes, dtypes, sizes, damage, optional)
+    limits = {key: limit for key, limit in OBSERVATION_LIMITS.items() if key in arrays}
+    problems = problems or magnitude_problems(arrays, limits, OBSERVATIONS)
+    problems += _provenance_problems(arrays, manifest)
     if problems:
-        return None, problems
-    observations = Observations(**arrays)
+        return None, (), problems
+    absent = absent_keys(arrays)
+    observations = observations_from(arrays, {axis: size for axis, (size, _) in sizes.items()})
     names = [node.name for node in manifest.objects]
     counts = [len(node.parts) for node in manifest.objects]
-    return observations, observation_value_problems(observations, names, counts)
+    problems = observation_value_problems(observations, absent, names, counts)
+    return observations, absent, problems
 
 
 def _sizes(manifest: Manifest) -> dict[str, tuple[int, str]]:

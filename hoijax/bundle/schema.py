@@ -4,7 +4,7 @@ The shapes are read off the annotations of `Observations` and `Truth`, so that t
 that states them. docs/bundle.md says the same in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Any, Literal
 
 import flax.struct
@@ -16,7 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, S
 from hoijax.bundle.observations import Observations, observation_dtypes
 
 FORMAT = "hoijax-bundle"
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)
+"""Versions that open; in version 1 every array is required."""
 FEWEST_FRAMES = 3  # a mid-point between neighbors, which the smoothness terms need
 EVERY_ARRAY = "*"
 """The provenance key that stands for all arrays without an entry of their own."""
@@ -88,7 +90,7 @@ class Manifest(_Frozen):
     """bundle.json."""
 
     format: Literal["hoijax-bundle"]
-    version: Literal[1]
+    version: Literal[1, 2]
     prompt: _Text
     fps: Annotated[float, Field(strict=True, ge=0.1, le=1e4, allow_inf_nan=False)]
     frame_count: _Count
@@ -151,9 +153,9 @@ def manifest_problems(data: Any) -> list[str]:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         return [f"bundle.json: key 'format': expected {FORMAT!r}, found {found!r}"]
     version = data.get("version")
-    if version != VERSION or isinstance(version, bool):
+    if version not in VERSIONS or isinstance(version, bool):
         return [
-            f"bundle.json: key 'version': expected {VERSION}, found {version!r}; make the bundle "
+            f"bundle.json: key 'version': expected 1 or {VERSION}, found {version!r}; make the bundle "
             "again with this version of hoijax, or install the one that wrote it"
         ]
     return []
@@ -166,18 +168,19 @@ def array_problems(
     dtypes: Mapping[str, np.dtype],
     sizes: Mapping[str, tuple[int, str]],
     damage: Mapping[str, str],
+    optional: Container[str] = (),
 ) -> list[str]:
     """Missing and unknown keys, wrong dtypes and shapes, and values that are not finite.
 
     shapes: axis names or numbers by key, as in a jaxtyping annotation. sizes: (length, what sets
     it) of the axes known beforehand; the others are set by the first array that has them.
-    damage: a problem for every key that is there but cannot be read.
+    damage: a problem for every key that is there but cannot be read. optional: keys that may be missing.
     """
     problems = list(damage.values())
     problems += [
         f"{where}: key {key!r}: is missing; expected {dtypes[key]} ({', '.join(axes.split())})"
         for key, axes in shapes.items()
-        if key not in arrays and key not in damage
+        if key not in arrays and key not in damage and key not in optional
     ]
     problems += [
         f"{where}: key {key!r}: is unknown; the keys are {', '.join(shapes)}"
@@ -219,51 +222,6 @@ def _shape_problems(
                 f"{place}: axis {axis} ({name}): expected {expected} ({source}), found {length} "
                 f"in shape {array.shape}"
             )
-    return problems
-
-
-def observation_value_problems(
-    observations: Observations, object_names: list[str], part_counts: list[int]
-) -> list[str]:
-    """Values no prior could have meant, in arrays whose dtypes and shapes are right."""
-    where, problems = "observations.npz", []
-    diagonal = observations.intrinsics[:, [0, 1], [0, 1]]
-    if (diagonal <= 0).any() or (observations.intrinsics[:, 2] != [0, 0, 1]).any():
-        problems.append(
-            f"{where}: key 'intrinsics': expected focal lengths > 0 and a last row 0 0 1"
-        )
-    problems += rigid_problems(observations.Ts_world_camera, f"{where}: key 'Ts_world_camera'")
-    entities = observations.person_count + observations.object_count
-    if observations.instance_ids.max() > entities:
-        problems.append(
-            f"{where}: key 'instance_ids': expected 0 to {entities} (people, then objects), "
-            f"found {observations.instance_ids.max()}"
-        )
-    confidence = observations.keypoints[..., 2]
-    if (confidence < 0).any() or (confidence > 1).any():
-        problems.append(
-            f"{where}: key 'keypoints': expected confidences from 0 to 1, found "
-            f"{confidence.min():g} to {confidence.max():g}"
-        )
-    seen = observations.object_point_mask & observations.object_detected[:, :, None]
-    for o, (name, count) in enumerate(zip(object_names, part_counts, strict=True)):
-        labels = observations.object_point_parts[o][seen[o]]
-        if not seen[o].any():
-            problems.append(
-                f"{where}: key 'object_point_mask': no frame has a detection of {name!r}, so there "
-                "is nothing to fit; make sure the object can be seen and that its description "
-                "fits, or leave it away"
-            )
-        elif labels.min() < -1 or labels.max() >= count:
-            problems.append(
-                f"{where}: key 'object_point_parts': expected -1 to {count - 1} for {name!r}, "
-                f"found {labels.min()} to {labels.max()}"
-            )
-    for p in np.flatnonzero(~observations.person_point_mask.any(axis=(1, 2))):
-        problems.append(
-            f"{where}: key 'person_point_mask': no frame has a detection of person {p + 1}, whose "
-            "body sets the scale of the scene"
-        )
     return problems
 
 

@@ -69,7 +69,8 @@ def write_bundle(
         if yaws := bundle.proposed_yaws.get(asset.name):
             entry["yaws"] = [float(yaw) for yaw in yaws]
     files[AFFORDANCE] = bundle.affordance.to_json().encode()
-    files[OBSERVATIONS] = npz_bytes(_arrays(bundle.observations))
+    arrays = _arrays(bundle.observations)
+    files[OBSERVATIONS] = npz_bytes({k: a for k, a in arrays.items() if k not in bundle.absent})
     if ground_truth is not None:
         files[TRUTH] = npz_bytes(_arrays(ground_truth))
     if video is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -36,3 +36,19 @@ class TrackFlags:
 
     track: str | None = None
     """Also record the run with "wandb" or "tensorboard"; nothing is sent anywhere by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectFlags:
+    """What the files of --objects mean, where they and their names do not say."""
+
+    scale: float = 1.0
+    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
+    up: str | None = None
+    """Axis of the mesh files that points up: y, z, -y ...; by the format or guessed by default."""
+    front: str | None = None
+    """Axis of the mesh files that points to the front; z, or -y where z is up, by default."""
+
+    def axes(self) -> dict[str, Any]:
+        """In the words of `hoijax.load_objects`."""
+        return {"scale": self.scale, "up": self.up, "front": self.front}

@@ -245,12 +245,15 @@ class BundleCommand(OutputFlags):
             people=len(bundle.bodies),
             objects=[asset.name for asset in bundle.assets],
             sha256=bundle_hash(self.path),
+            absent=bundle.absences,
         )
         reporter.say(
             f"{self.path}: sound. {bundle.frame_count} frames at {bundle.fps:g} fps, "
             f"{len(bundle.bodies)} people, objects: {', '.join(a.name for a in bundle.assets)}. "
             f"SHA-256 {bundle_hash(self.path)[:16]}..."
         )
+        for line in bundle.absences:
+            reporter.say(f"  {line}")
 
 
 def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Path) -> None:

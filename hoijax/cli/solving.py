@@ -8,7 +8,7 @@ import tyro
 
 from hoijax.cli.bounds import check_weight
 from hoijax.cli.console import Reporter
-from hoijax.cli.flags import OutputFlags, Text, TrackFlags, format_names
+from hoijax.cli.flags import ObjectFlags, OutputFlags, Text, TrackFlags, format_names
 from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
 from hoijax.errors import UserError
@@ -16,22 +16,22 @@ from hoijax.experiments.tracking import open_tracker
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(PriorFlags, TrackFlags, OutputFlags):
+class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
     """Sentence and object meshes to a 4D interaction, without model weights or with."""
 
     text: Text
     """What happens, in English: "a person lifts a barbell from the ground with both hands"."""
     objects: tuple[str, ...] = ()
-    """Mesh files (glb, obj, ply, stl), or procedural objects: barbell, box, chair, broom,
-    suitcase, skateboard, table, ball. With anchorhoi and none, a still is composed first."""
+    """Mesh files (glb, obj, ply, stl, urdf), or shipped objects: barbell, box, chair, broom,
+    suitcase, skateboard, table, ball, and with joints scissors, laptop, drawer, door, chest. Each may
+    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchorhoi and none, a still is
+    composed first."""
     out: Path
     """Result folder to write."""
     prior: Literal["rules", "diffusion"] = "rules"
     """rules (no weights) or diffusion (an image, a video and what models see in it)."""
     frames: int = 49
     """Length of the clip; at 12 frames a second without weights."""
-    scale: float = 1.0
-    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
     seed: int = 0
     """The same seed gives the same result."""
     method: str = "hoi-page"
@@ -64,7 +64,7 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
             self.out,
             graph=graph,
             frames=self.frames,
-            scale=self.scale,
+            **self.axes(),
             seed=self.seed,
             method=self.method,
             preset=self.preset,
@@ -78,13 +78,13 @@ class Generate(PriorFlags, TrackFlags, OutputFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observe(PriorFlags, OutputFlags):
+class Observe(PriorFlags, ObjectFlags, OutputFlags):
     """Sentence and object meshes to an observation bundle; or many, from a file."""
 
     text: tyro.conf.Positional[str | None] = None
     """What happens, in English. Not with --prompts."""
     objects: tuple[str, ...] = ()
-    """Mesh files (glb, obj, ply, stl), or procedural objects."""
+    """Mesh files (glb, obj, ply, stl), or shipped objects; "mug=model.obj,up=z,scale=0.01"."""
     out: Path
     """Bundle folder (or .zip) to write; with --prompts the folder of all bundles."""
     prior: Literal["rules", "diffusion"] = "diffusion"
@@ -93,8 +93,6 @@ class Observe(PriorFlags, OutputFlags):
     """A jsonl file of scenes: {"text": ..., "objects": [...]} and more, one a line."""
     frames: int = 49
     """Length of the clip."""
-    scale: float = 1.0
-    """Factor from the meshes' unit to metres (0.001 for millimetres)."""
     seed: int = 0
     """The same seed gives the same result on the same machine."""
     cluster: str | None = None
@@ -105,7 +103,7 @@ class Observe(PriorFlags, OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.observe import observe_prompts, observe_to_folder
 
-        numbers = {"frames": self.frames, "scale": self.scale, "seed": self.seed}
+        numbers = {"frames": self.frames, "seed": self.seed, **self.axes()}
         options = self.stage_options()
         if self.prompts is not None:
             if self.text is not None or self.objects or self.prior == "rules":

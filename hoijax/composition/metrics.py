@@ -97,7 +97,7 @@ def chamfer(
 def _spread_points(
     vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"], count: int
 ) -> Float[ndarray, "n 3"]:
-    from hoijax.objects.asset import sample_surface
+    from hoijax.objects.surface_samples import sample_surface
 
     return sample_surface(np.asarray(vertices, np.float32), np.asarray(faces), count, 0)[0]
 

@@ -16,6 +16,10 @@ from hoijax.objects.mesh_files import (
     read_parts_file,
     write_mesh,
 )
+from hoijax.objects.orientation import check_axes, orientation_of
+from hoijax.objects.surface_samples import sample_surface
+from hoijax.objects.usual_sizes import UsualSize, size_remark
+from hoijax.progress import Log, silent
 
 LARGEST_PLAUSIBLE_SIDE = 20.0
 SMALLEST_PLAUSIBLE_SIDE = 0.01
@@ -24,7 +28,6 @@ SMALLEST_SIDE_IN_KILOMETERS = 1e-4
 LARGEST_COORDINATE = 1e9
 FARTHEST_ORIGIN = 1000.0
 """Sides of the mesh: float32 keeps a ten-thousandth of the side at this distance from the origin."""
-GOLDEN_RATIO = 0.5 * (1.0 + 5.0**0.5)
 
 
 class MeshScaleWarning(UserWarning):
@@ -80,8 +83,12 @@ def load_asset(
     *,
     name: str | None = None,
     scale: float = 1.0,
+    up: str | None = None,
+    front: str | None = None,
+    usual: UsualSize | None = None,
     seed: int = 0,
     samples: int = 4096,
+    log: Log = silent,
 ) -> Asset:
     """Read a mesh file, or make one of the shipped procedural objects.
 
@@ -89,6 +96,10 @@ def load_asset(
         spec: path of a glb, gltf, obj, ply, stl ... file, or the name of a procedural object.
         name: name in the affordance graph; the file's stem by default.
         scale: factor from the file's unit to metres (0.001 for millimetres).
+        up, front: axes of the file ("y", "-z", ...) that become +y and +z; None takes the file as it is,
+            up="guess" decides by the format, `usual` and the shape (`hoijax.objects.orientation`).
+        usual: the size of such things, where it is known what the object is.
+        log: told which axes were taken, where they are not the file's own by default.
         seed: of the surface samples.
         samples: number of surface samples.
 
@@ -119,6 +130,12 @@ def load_asset(
     check_mesh(vertices, faces, str(path))
     # In double precision, before anything else: a scan in map coordinates is a million metres away.
     vertices = _near_origin(vertices, faces, str(path)) * scale
+    if up is not None or front is not None:
+        axes = (None if up == "guess" else up, front)
+        check_axes(*axes, str(path))
+        chosen = orientation_of(vertices, faces, path.suffix.lower(), usual, *axes)
+        vertices = vertices @ chosen.rotation().T
+        log(f"up {chosen.up} ({chosen.reason}), front {chosen.front}")
     faces = orient_outward(vertices, faces)
     asset = asset_from_arrays(
         name or graph_name(path.stem),
@@ -130,7 +147,7 @@ def load_asset(
         samples,
         str(path),
     )
-    _warn_about_unit(asset, str(path), scale)
+    _warn_about_unit(asset, str(path), scale, usual)
     return asset
 
 
@@ -196,30 +213,6 @@ def asset_from_arrays(
     )
 
 
-def sample_surface(
-    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], count: int, seed: int
-) -> tuple[Float32[np.ndarray, "S 3"], Float32[np.ndarray, "S 3"], Int[np.ndarray, "S"]]:
-    """Points spread by area, their unit normals and their faces.
-
-    Stratified: one draw from each of `count` equal shares of the cumulative area, so every face gets
-    its due number of samples to within one, and thin parts are never missed by chance. The shares are
-    visited in golden-ratio order: the first n samples, for any n, are spread over the surface as well.
-    """
-    rng = np.random.default_rng(seed)
-    a, b, c = np.moveaxis(np.asarray(vertices, np.float64)[faces], 1, 0)
-    normals = np.cross(b - a, c - a)
-    doubled_area = np.linalg.norm(normals, axis=1)
-    cumulative = np.cumsum(doubled_area)
-    draws = (np.arange(count) + rng.random(count)) / count * cumulative[-1]
-    draws = draws[np.argsort(np.argsort(np.arange(count) * GOLDEN_RATIO % 1.0))]
-    face_ids = np.minimum(np.searchsorted(cumulative, draws, side="right"), len(faces) - 1)
-    u, v = rng.random((2, count, 1))
-    root = np.sqrt(u)
-    points = (1 - root) * a[face_ids] + root * (1 - v) * b[face_ids] + root * v * c[face_ids]
-    unit = normals[face_ids] / doubled_area[face_ids, None]
-    return points.astype(np.float32), unit.astype(np.float32), face_ids
-
-
 def save_asset(asset: Asset, path: str | Path) -> Path:
     """Write a glb with one named sub-mesh per part; `load_asset` gives the parts back."""
     write_mesh(Path(path), asset.vertices, asset.faces, asset.face_parts, asset.part_names)
@@ -277,7 +270,7 @@ def _faces_with_area(
     return doubled_area > 1e-12 * largest_side**2
 
 
-def _warn_about_unit(asset: Asset, where: str, scale: float) -> None:
+def _warn_about_unit(asset: Asset, where: str, scale: float, usual: UsualSize | None) -> None:
     """Warn where the size cannot be metres; the mesh is used as it is."""
     size = " x ".join(f"{side:.4g}" for side in asset.extents)
     largest = float(asset.extents.max())
@@ -294,6 +287,8 @@ def _warn_about_unit(asset: Asset, where: str, scale: float) -> None:
         )
     else:
         return
+    if usual is not None and (remark := size_remark(largest, usual)):
+        guess = f"cannot be: {remark}"
     warnings.warn(
         f"{where}: the object measures {size} m, which {guess}.",
         MeshScaleWarning,

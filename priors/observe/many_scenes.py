@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hoijax.bundle.read import Bundle
 from hoijax.bundle.write import write_bundle
-from hoijax.objects.asset import load_asset
+from hoijax.objects.specs import load_objects
 from hoijax.progress import Log, silent
 from hoijax.work.folder import Item, Shard, WorkFolder, work_folder
 from hoijax.work.ray_tasks import check_cluster, run_tasks
@@ -37,7 +38,8 @@ class SceneObserver:
     """What scenes are observed by; goes to other processes."""
 
     options: ObserveOptions
-    scale: float = 1.0
+    axes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """`scale`, `up` and `front` of `load_objects`, for objects that say nothing themselves."""
     models: Callable[[], Models] | None = None
     """Makes the models of a process; None makes those that the options name."""
 
@@ -48,16 +50,10 @@ class SceneObserver:
 
     def run(self, scene: PromptedScene, models: Models, log: Log = silent) -> Run:
         """The run of one scene; nothing is computed yet."""
-        scale = self.scale if scene.scale is None else scene.scale
-        names = [Path(spec).stem for spec in scene.objects]
-        assets = [
-            load_asset(
-                spec,
-                scale=scale,
-                name=f"{name} {names[: i + 1].count(name)}" if names.count(name) > 1 else None,
-            )
-            for i, (spec, name) in enumerate(zip(scene.objects, names, strict=True))
-        ]
+        axes: dict[str, Any] = dict(self.axes)
+        if scene.scale is not None:
+            axes["scale"] = scene.scale
+        assets = load_objects(scene.objects, text=scene.text, log=log, **axes)
         settings = self.options.settings
         given = (("frames", scene.frames), ("seed", scene.seed))
         options = dataclasses.replace(
@@ -74,7 +70,7 @@ class SceneObserver:
         """Changes with the scene and with what it is observed by."""
         options = self.options
         chosen = [dict(options.names), list(options.weights), options.body_file]
-        return content_key(scene.to_json(), options.settings, chosen, self.scale)
+        return content_key(scene.to_json(), options.settings, chosen, dict(self.axes))
 
 
 def observe_many(
@@ -82,7 +78,7 @@ def observe_many(
     out: Path,
     options: ObserveOptions,
     *,
-    scale: float = 1.0,
+    axes: Mapping[str, Any] | None = None,
     models: Callable[[], Models] | None = None,
     cluster: str | None = None,
     shard: Shard = (0, 1),
@@ -90,14 +86,14 @@ def observe_many(
 ) -> Progress:
     """Observe every scene of a file into `out/ID/`, those that are not done yet.
 
-    cluster: "ray" observes by Ray tasks. shard: (I, N) takes every N-th scene, from the I-th on.
+    axes: `scale`, `up` and `front` of `load_objects`. cluster: "ray" observes by Ray tasks. shard: (I, N) takes every N-th scene, from the I-th on.
     Raises UserError for a file, choices or a folder that cannot be used; a scene's own failure is in
     what is returned.
     """
     scenes = read_prompts(prompts)
     options.choices()
     check_cluster(cluster)
-    observer = SceneObserver(options, scale, models)
+    observer = SceneObserver(options, axes or {}, models)
     with work_folder(out, _items(scenes, observer), SETTINGS, shard=shard) as folder:
         left = [item.id for item in folder.items if not folder.settled(item)]
         log(f"{len(folder.items)} scenes, {len(folder.items) - len(left)} of them done before")

@@ -1,5 +1,6 @@
 """A file of scenes to observe: one JSON object a line, checked whole before any work."""
 
+import dataclasses
 import json
 import re
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hoijax.errors import UserError
 from hoijax.io.validation import count_of, numbered, parse_json, validation_problems
+from hoijax.objects.specs import parse_object
 from priors.store import content_key
 
 __all__ = ["PromptedScene", "read_prompts"]
@@ -94,10 +96,17 @@ def read_prompts(path: Path) -> list[PromptedScene]:
 
 def _scene(line: _Line, folder: Path) -> PromptedScene:
     files = {key: str(folder / value) for key in FILES if (value := getattr(line, key))}
-    objects = tuple(str(p) if (p := folder / o).is_file() else o for o in line.objects)
+    objects = tuple(_beside(folder, item) for item in line.objects)
     rest: dict[str, Any] = {"frames": line.frames, "seed": line.seed, "scale": line.scale}
     name = line.id
     if name is None:
         slug = re.sub(r"[^a-z0-9]+", "-", line.text.lower()).strip("-")[:40].strip("-")
         name = f"{slug or 'scene'}-{content_key(line.model_dump())[:8]}"
     return PromptedScene(name, line.text, objects, files, **rest)
+
+
+def _beside(folder: Path, item: str) -> str:
+    """An object whose file is relative to a folder; names of shipped ones stay."""
+    spec = parse_object(item)
+    path = folder / spec.source
+    return str(dataclasses.replace(spec, source=str(path))) if path.is_file() else item
