@@ -20,6 +20,7 @@ __all__ = [
     "Detection",
     "Detector",
     "GeometryModel",
+    "Hint",
     "ImageModel",
     "ImageTextScore",
     "KeypointModel",
@@ -65,11 +66,39 @@ class Detection:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to track: a box or a mask of one entity in one frame. Exactly one of the two is given."""
+    """What to track: a mask of one entity in one frame, or a box, points, or both."""
 
     frame: int
     box: Float[ndarray, " 4"] | None = None
     mask: Bool[ndarray, "H W"] | None = None
+    points: Float[ndarray, "N 3"] | None = None
+    """u, v in pixels, and +1 on the entity or -1 beside it."""
+    more: tuple["Prompt", ...] = ()
+    """The same entity in further frames."""
+    is_person: bool = False
+
+    @property
+    def all(self) -> tuple["Prompt", ...]:
+        """This prompt and those of further frames."""
+        return (self, *self.more)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """An object in one frame."""
+
+    object: str
+    frame: int
+    box: tuple[float, float, float, float] | None = None
+    """Left, top, width, height in pixels."""
+    points: tuple[tuple[float, float, int], ...] = ()
+    """u, v in pixels; +1 on the object, -1 beside it."""
+
+    def scaled(self, scale: float) -> "Hint":
+        """In the pixels of a clip that was made smaller."""
+        box = None if self.box is None else tuple(scale * x for x in self.box)
+        points = tuple((scale * u, scale * v, sign) for u, v, sign in self.points)
+        return Hint(self.object, self.frame, box, points)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -173,10 +202,11 @@ class BodyRecovery(Model, Protocol):
         video: Video,
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
+        maps: PointMaps | None,
         other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
-        """other_masks: all other people and the objects, none of which is ground."""
+        """maps: None where depth is not known. other_masks: all other people and the objects, none of
+        which is ground."""
         ...
 
 

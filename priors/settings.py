@@ -9,7 +9,7 @@ from numpy import ndarray
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
-from priors.protocols import Video
+from priors.protocols import Hint, Video
 
 __all__ = ["FEWEST_FRAMES", "GivenMasks", "LanguageSettings", "ObserveSettings", "Request"]
 
@@ -36,6 +36,8 @@ class Request:
     image: UInt8[ndarray, "H W 3"] | None = None
     video: Video | None = None
     masks: GivenMasks | None = None
+    hints: tuple[Hint, ...] = ()
+    """Where objects are, in place of a detector; in pixels of the clip."""
 
 
 @dataclass(frozen=True)

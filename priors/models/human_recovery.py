@@ -6,6 +6,7 @@ the optional PyPI package `gvhmr` is used as it is, if it is there.
 """
 
 import atexit
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -22,6 +23,7 @@ from numpy import ndarray
 
 from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bundle.evidence import guessed_intrinsics, level_camera
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from priors.masks import sample_pixels
@@ -71,16 +73,28 @@ class FittedBody:
         video: Video,
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
+        maps: PointMaps | None,
         other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
-        Raises UserError where no frame shows enough of a person.
+        Without maps of a grown person of average size before a level camera, the lowest sole of the
+        clip on the ground. Raises UserError where no frame shows enough of a person.
         """
         from priors.models.body_fit import fit_body
 
         check_person(keypoints, person_masks)
+        if maps is None:
+            count, height, width = person_masks.shape
+            motion = fit_body(
+                keypoints,
+                np.tile(guessed_intrinsics(height, width), (count, 1, 1)),
+                np.tile(level_camera(), (count, 1, 1)),
+                body=self._body,
+                fps=float(video.fps),
+                betas=np.zeros(1, np.float32),
+            )
+            return on_the_ground(motion, self._body)
         ground = estimate_ground(maps, person_masks, other_masks=other_masks)
         usable = maps.valid & person_masks & np.isfinite(maps.points).all(-1)
         chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))
@@ -142,7 +156,7 @@ class Gvhmr:
         video: Video,
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
+        maps: PointMaps | None,
         other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
         """The person's motion in a world with gravity, lowest vertex of the clip on the ground."""
@@ -157,7 +171,9 @@ class Gvhmr:
         )
         return to_body_motion(world, camera, self._body)
 
-    def _inputs(self, video: Video, keypoints: ndarray, masks: ndarray, maps: PointMaps) -> dict:
+    def _inputs(
+        self, video: Video, keypoints: ndarray, masks: ndarray, maps: PointMaps | None
+    ) -> dict:
         """What the network reads, at its own rate: measured in the clip's frames, then interpolated."""
         torch = require("torch")
         boxes = square_boxes(masks)
@@ -169,9 +185,7 @@ class Gvhmr:
             "length": torch.tensor(len(times)),
             "kp2d": torch.from_numpy(keypoints_at(coco, times)),
             "bbx_xys": torch.from_numpy(values_at(boxes, times)),
-            "K_fullimg": torch.from_numpy(
-                values_at(np.asarray(maps.intrinsics, np.float32), times)
-            ),
+            "K_fullimg": torch.from_numpy(values_at(_intrinsics(maps, masks), times)),
             "cam_angvel": still,
             "f_imgseq": torch.from_numpy(values_at(features, times)),
         }
@@ -319,15 +333,32 @@ def to_body_motion(
     pelvis_world = rest_joints[0] + world["transl"]
     pelvis_camera = rest_joints[0] + camera["transl"]
     place = pelvis_world - turn.apply(pelvis_camera)
-    lowest = _lowest_point(body, betas, rotations, world["transl"])
-    down = np.array([0.0, lowest, 0.0], np.float32)
-    return BodyMotion(
+    motion = BodyMotion(
         rotations=rotations,
-        translations=(world["transl"] - down).astype(np.float32),
+        translations=world["transl"].astype(np.float32),
         betas=betas,
         rest_joints=rest_joints,
-        Ts_world_camera=compose_rigid(turn.as_matrix(), place - down).astype(np.float32),
+        Ts_world_camera=compose_rigid(turn.as_matrix(), place).astype(np.float32),
     )
+    return on_the_ground(motion, body)
+
+
+def on_the_ground(motion: BodyMotion, body: SkinnedBody) -> BodyMotion:
+    """The motion and its camera moved up or down, so that the body's lowest point is on the ground."""
+    lowest = _lowest_point(body, motion.betas, motion.rotations, motion.translations)
+    down = np.array([0.0, lowest, 0.0], np.float32)
+    cameras = motion.Ts_world_camera.copy()
+    cameras[:, :3, 3] -= down
+    return dataclasses.replace(
+        motion, translations=motion.translations - down, Ts_world_camera=cameras
+    )
+
+
+def _intrinsics(maps: PointMaps | None, masks: Bool[ndarray, "T H W"]) -> Float[ndarray, "T 3 3"]:
+    """Of the point maps, or a guess."""
+    if maps is not None:
+        return np.asarray(maps.intrinsics, np.float32)
+    return np.tile(guessed_intrinsics(*masks.shape[1:]), (len(masks), 1, 1))
 
 
 @jax.jit

@@ -28,6 +28,8 @@ GROWTH = 2.0
 """Least area of a cut over that of the discs it was grown from."""
 STABLE = 0.6
 """Least agreement of the cuts of two sizes; below it nothing closed stands out around the clicks."""
+ALIKE = 0.9
+"""Of the best agreement: of sizes that agree nearly as well the largest is the object, not its label."""
 CLICK_MARGIN = 0.08
 """Of a clicked object's longer side: how far around it the final cut may reach."""
 HOLE = 0.06
@@ -96,13 +98,13 @@ def cut_box(
     right, bottom = np.minimum(np.ceil(box[2:]), (width, height)).astype(int)
     trimap = np.full((height, width), cv2.GC_BGD, np.uint8)
     trimap[top:bottom, left:right] = cv2.GC_PR_FGD
-    size = max(right - left, bottom - top)
+    size = float(max(right - left, bottom - top))
     _mark(trimap, points, SEED_RADIUS * size)
     mask = _grab(image, trimap, MARGIN * size, ROUNDS)
     mask = main_pieces(mask)
     if mask.sum() < LEAST_CUT * (right - left) * (bottom - top):
         return np.zeros_like(mask)
-    return fill_holes(mask, mask.sum())
+    return fill_holes(mask, float(mask.sum()))
 
 
 def cut_around_points(
@@ -128,7 +130,7 @@ def cut_around_points(
         grown = cut.sum() > GROWTH * len(positive) * np.pi * (SEED_RADIUS * 2 * radius) ** 2
         scores.append(_iou(cuts[-1], cut) * _freedom(cut, box) * grown if cuts else 0.0)
         cuts.append(cut)
-    best = cuts[int(np.argmax(scores))]
+    best = cuts[int(np.flatnonzero(np.array(scores) >= ALIKE * max(scores))[-1])]
     if max(scores) < STABLE:
         return np.zeros((height, width), bool)
     around = np.concatenate([edge[::-1] for edge in _extent(best)]) / scale
@@ -157,7 +159,7 @@ def refine_cut(
     trimap[outer], trimap[mask] = cv2.GC_PR_BGD, cv2.GC_PR_FGD
     trimap[core] = cv2.GC_FGD
     trimap[background] = cv2.GC_BGD
-    size = np.sqrt(mask.sum())
+    size = float(np.sqrt(mask.sum()))
     _mark(trimap, points, SEED_RADIUS * size)
     return _grab(image, trimap, MARGIN * size + band, rounds)
 

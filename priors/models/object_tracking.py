@@ -72,9 +72,9 @@ class _Colors:
 
     @classmethod
     def of(cls, lab: UInt8[ndarray, "H W 3"], mask: Bool[ndarray, "H W"]) -> "_Colors":
-        inner = shrink(mask, 2)
+        inner = shrink(mask, 2.0)
         on = inner if inner.sum() > 50 else mask
-        return cls(_histogram(lab[on]), _histogram(lab[~grow(mask, 3)]))
+        return cls(_histogram(lab[on]), _histogram(lab[~grow(mask, 3.0)]))
 
     def mixed(self, other: "_Colors", fraction: float) -> "_Colors":
         """With a fraction of others, of a later frame: light and surroundings change."""
@@ -181,7 +181,7 @@ class ObjectTracker:
         before, now = (
             cv2.cvtColor(self.frames[i], cv2.COLOR_RGB2GRAY) for i in (state.frame, t)
         )
-        inner = shrink(self._visible(state.mask), 2).astype(np.uint8)
+        inner = shrink(self._visible(state.mask), 2.0).astype(np.uint8)
         corners = cv2.goodFeaturesToTrack(before, 200, 0.005, 4, mask=inner)
         if corners is None or len(corners) < LEAST_CORNERS:
             return None, False
@@ -209,9 +209,9 @@ class ObjectTracker:
         rows, columns = np.nonzero(mask)
         box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         center = np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2
-        width = int(max(2, RING * np.sqrt(box.sum())))
-        shape = np.pad(box, width + 1)
-        ring = grow(shape, width) & ~grow(shape, 1)
+        width = float(int(max(2, RING * np.sqrt(box.sum()))))
+        shape = np.pad(box, int(width) + 1)
+        ring = grow(shape, width) & ~grow(shape, 1.0)
         scale = min(1.0, SEARCH_TEMPLATE / min(shape.shape))
 
         def smaller(values: ndarray) -> ndarray:
@@ -236,7 +236,7 @@ class ObjectTracker:
         area = seen.sum()
         if area < max(0.15 * mask.sum(), 20):
             return -EVIDENCE
-        ring = grow(seen, max(2, RING * np.sqrt(area))) & ~grow(seen, 1)
+        ring = grow(seen, float(max(2, RING * np.sqrt(area)))) & ~grow(seen, 1.0)
         around = np.maximum(evidence[ring], -1).mean() if ring.any() else 0.0
         return float(evidence[seen].mean() - 0.5 * around)
 
@@ -246,7 +246,7 @@ class ObjectTracker:
         """A moved mask with its edge where the colors part; as it was where GrabCut goes astray."""
         cv2 = opencv()
         seen = self._visible(moved)
-        band = max(2, BAND * np.sqrt(seen.sum()))
+        band = float(max(2, BAND * np.sqrt(seen.sum())))
         core = self._visible(shrink(moved, band)) & (evidence > -0.5)
         gone = np.zeros(seen.shape, bool)
         if self._background is not None:
@@ -254,16 +254,16 @@ class ObjectTracker:
         if self.occluders is not None:
             gone = gone | (self.occluders[t] & (evidence < 1))
         gone &= ~(core & (evidence > 1))
-        gone = cv2.morphologyEx(gone.astype(np.uint8), cv2.MORPH_OPEN, disc(2)) > 0
+        gone = cv2.morphologyEx(gone.astype(np.uint8), cv2.MORPH_OPEN, disc(2.0)) > 0
         core &= ~gone
         mask = refine_cut(self.frames[t], seen, band=band, core=core, background=gone)
         if (mask ^ (seen & ~gone)).sum() > MOST_CHANGED * seen.sum():
             mask = seen & ~gone
-        mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(1)) > 0
+        mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(1.0)) > 0
         whole = moved.copy()
         self._visible(whole)[:] = main_pieces(mask)
         covered = gone & seen  # a hole through which something else is seen is none to fill
-        return self._visible(fill_holes(whole, whole.sum())) & ~covered
+        return self._visible(fill_holes(whole, float(whole.sum()))) & ~covered
 
     def _evidence(self, lab: UInt8[ndarray, "H W 3"]) -> Float32[ndarray, "H W"]:
         """Log-likelihood ratio, object over all else, of every pixel."""
@@ -277,11 +277,11 @@ class ObjectTracker:
         """Where the background is not the object itself, lying still for most of the clip."""
         cv2 = opencv()
         alike = (self._colors.log_ratio(background.lab) > 0).astype(np.uint8)
-        alike = cv2.morphologyEx(alike, cv2.MORPH_CLOSE, disc(3))
+        alike = cv2.morphologyEx(alike, cv2.MORPH_CLOSE, disc(3.0))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(alike)
         large = 1 + np.flatnonzero(stats[1:, 4] > 0.25 * self.first_mask.sum())
-        there = grow(self.first_mask, 3) & (_difference(lab, background.lab) < OTHER)
-        return ~grow(np.isin(labels, large) | there, 3)
+        there = grow(self.first_mask, 3.0) & (_difference(lab, background.lab) < OTHER)
+        return ~grow(np.isin(labels, large) | there, 3.0)
 
     def _with_margin(self, mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "Y X"]:
         return np.pad(mask, self.margin)

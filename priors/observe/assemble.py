@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8, UInt8
 from numpy import ndarray
 
+from hoijax.bundle.evidence import GROUPS, guessed_intrinsics
 from hoijax.bundle.observations import OBJECT_POINT_COUNT, PERSON_POINT_COUNT, Observations
 from hoijax.geometry.transforms import invert_rigid
 from priors.masks import sample_pixels
@@ -20,6 +21,12 @@ __all__ = ["assemble", "in_one_world", "label_images"]
 
 MIN_VISIBLE_PIXELS = 12
 """An entity smaller than this in a picture counts as not detected."""
+ABSENT_WITHOUT_MAPS = tuple(
+    key
+    for group in ("intrinsics", "object points", "part labels", "person points")
+    for key in GROUPS[group]
+)
+"""Arrays of a bundle that a clip without point maps does not give."""
 DEPTH_MARGIN = 0.8 * 0.5
 """Of a body's height: how far in front of or behind the people an object may be (published)."""
 RIGID_TOLERANCE = 1e-4
@@ -27,26 +34,37 @@ RIGID_TOLERANCE = 1e-4
 
 def assemble(
     masks: EntityMasks,
-    maps: PointMaps,
+    maps: PointMaps | None,
     keypoints: Float[ndarray, "P T 18 3"],
     bodies: Sequence[BodyMotion],
     part_counts: Sequence[int],
     seed: int,
 ) -> Observations:
-    """All of it as the solver takes it; part_counts: parts of every object's asset."""
+    """All of it as the solver takes it; part_counts: parts of every object's asset.
+
+    Without point maps, `ABSENT_WITHOUT_MAPS` are padding and the intrinsics are a guess.
+    """
     people, objects = len(masks.people), len(masks.objects)
     labels, parts = label_images(masks, part_counts)
-    usable = maps.valid & _eroded(labels, people + objects)
-    usable &= ~((labels > people) & ~_near_people(labels, maps, bodies))
-    rng = np.random.default_rng([seed, 11])
-    counts = [PERSON_POINT_COUNT] * people + [OBJECT_POINT_COUNT] * objects
-    samples = [
-        sample_pixels(usable & (labels == i + 1), count, rng) for i, count in enumerate(counts)
-    ]
     seen = np.stack([(labels == i + 1).sum((1, 2)) for i in range(people + objects)])
     seen = seen >= MIN_VISIBLE_PIXELS
-    person = _gather(samples[:people], maps.points, parts, seen[:people])
-    object_ = _gather(samples[people:], maps.points, parts, seen[people:])
+    if maps is None:
+        intrinsics = np.tile(guessed_intrinsics(*labels.shape[1:]), (len(labels), 1, 1))
+        person = _padding(people, len(labels))
+        object_ = _padding(objects, len(labels))
+        detected = seen[people:]
+    else:
+        usable = maps.valid & _eroded(labels, people + objects)
+        usable &= ~((labels > people) & ~_near_people(labels, maps, bodies))
+        rng = np.random.default_rng([seed, 11])
+        counts = [PERSON_POINT_COUNT] * people + [OBJECT_POINT_COUNT] * objects
+        samples = [
+            sample_pixels(usable & (labels == i + 1), count, rng) for i, count in enumerate(counts)
+        ]
+        intrinsics = np.asarray(maps.intrinsics, np.float32)
+        person = _gather(samples[:people], maps.points, parts, seen[:people])
+        object_ = _gather(samples[people:], maps.points, parts, seen[people:])
+        detected = np.asarray(object_["mask"].any(-1))
     rotations, translations, Ts_world_camera = in_one_world(bodies)
     confident = np.array(keypoints, np.float32)
     confident[..., 2] = np.clip(confident[..., 2], 0, 1) * seen[:people, :, None]
@@ -54,10 +72,10 @@ def assemble(
     width = max(len(body.betas) for body in bodies)
     betas = np.stack([np.pad(body.betas, (0, width - len(body.betas))) for body in bodies])
     return Observations(
-        intrinsics=np.asarray(maps.intrinsics, np.float32),
+        intrinsics=intrinsics,
         Ts_world_camera=Ts_world_camera,
         instance_ids=labels,
-        object_detected=np.asarray(object_["mask"].any(-1)),
+        object_detected=detected,
         object_points=object_["points"],
         object_pixels=object_["pixels"],
         object_point_parts=object_["parts"],
@@ -146,6 +164,16 @@ def _gather(
         "pixels": np.where(mask[..., None], pixels, 0).astype(np.float32),
         "parts": np.where(mask, labels, np.int32(-1)),
         "mask": mask,
+    }
+
+
+def _padding(entities: int, frames: int) -> dict[str, ndarray]:
+    """Points of entities of which there are none."""
+    return {
+        "points": np.zeros((entities, frames, 1, 3), np.float32),
+        "pixels": np.zeros((entities, frames, 1, 2), np.float32),
+        "parts": np.full((entities, frames, 1), -1, np.int32),
+        "mask": np.zeros((entities, frames, 1), bool),
     }
 
 

@@ -1,5 +1,6 @@
 """From what a user types to a bundle: files, model choices and settings become a run of the stages."""
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ from hoijax.errors import UserError
 from hoijax.io.video import read_video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
-from priors.models.catalog import CHOICES
+from priors.models.catalog import CHOICES, PRESETS
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
+from priors.observe.hints import parse_hints
 from priors.observe.stages import Models, observe
 from priors.observe.user_files import encode_video, read_image, read_masks
 from priors.settings import LanguageSettings, ObserveSettings, Request
@@ -36,6 +38,12 @@ class ObserveOptions:
     image: Path | None = None
     video: Path | None = None
     masks: Path | None = None
+    hints: Sequence[str] = ()
+    """OBJECT=FRAME:x,y[,width,height], or files of hints; see `priors.observe.hints`."""
+    prior: str = "diffusion"
+    """Which models are the default: see `priors.models.catalog.PRESETS`."""
+    whole_clip: bool = False
+    """All frames of `video`, whatever `settings.frames` says."""
     restart: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """Choice of model by role."""
@@ -67,7 +75,7 @@ class ObserveOptions:
                     f"ROLE=owner/name@revision; the roles are {', '.join(CHOICES)}."
                 )
             weights[role] = value
-        names = _without_local(dict(self.names), weights)
+        names = _without_local(PRESETS[self.prior] | dict(self.names), weights)
         return ModelChoices(
             names,
             weights,
@@ -79,13 +87,16 @@ class ObserveOptions:
 
     def request(self, text: str, assets: Sequence[Asset]) -> Request:
         """The request with the user's files read."""
+        if self.prior == "packaged" and self.video is None:
+            raise UserError("--prior packaged reads a clip of yours: give --video.")
         return Request(
             text,
             tuple(assets),
             pag=None if self.pag is None else PartAffordanceGraph.from_json(self.pag),
             image=None if self.image is None else read_image(self.image),
-            video=None if self.video is None else read_video(self.video, self.settings.frames),
+            video=None if self.video is None else read_video(self.video, None if self.whole_clip else self.settings.frames),
             masks=None if self.masks is None else read_masks(self.masks),
+            hints=parse_hints(self.hints),
         )
 
     def store(self) -> Store:
@@ -131,8 +142,11 @@ def observe_clip(
     """
     request, store = options.request(text, assets), options.store()
     models = models or RegisteredModels(options.choices(), store)
+    settings = options.settings
+    if options.whole_clip and request.video is not None:
+        settings = dataclasses.replace(settings, frames=len(request.video.frames))
     bundle, run = observe(
-        request, options.settings, models, store, restart=options.restart, log=log
+        request, settings, models, store, restart=options.restart, log=log
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"

@@ -15,7 +15,8 @@ from hoijax.errors import UserError
 from hoijax.io.validation import numbered
 from hoijax.objects.asset import Asset
 from priors.masks import mask_boxes
-from priors.observe.assemble import assemble
+from priors.observe.assemble import ABSENT_WITHOUT_MAPS, assemble
+from priors.observe.hints import check_hints
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
 from priors.protocols import BodyMotion, PointMaps, Video
 from priors.settings import ObserveSettings, Request
@@ -55,8 +56,10 @@ class Inputs:
     def masks(self) -> EntityMasks:
         return EntityMasks(**self.entries["masks"].arrays)
 
-    def point_maps(self) -> PointMaps:
-        return PointMaps(**self.entries["points"].arrays)
+    def point_maps(self) -> PointMaps | None:
+        """None where no geometry model was asked for."""
+        arrays = self.entries["points"].arrays
+        return PointMaps(**arrays) if arrays else None
 
     def bodies(self) -> list[BodyMotion]:
         arrays = self.entries["body"].arrays
@@ -85,6 +88,11 @@ def checked_request(request: Request, settings: ObserveSettings) -> Request:
             f"stage 'video': the clip given with --video has {found} frames, {settings.frames} are "
             f"asked for. Give --frames {found}, or a longer clip."
         )
+    if request.hints:
+        if request.video is None:
+            raise UserError("--hint needs the clip it belongs to: give --video as well.")
+        height, width = request.video.frames.shape[1:3]
+        check_hints(request.hints, names, settings.frames, height, width)
     if request.masks is not None:
         _check_masks(request, settings)
     if request.video is None:
@@ -272,6 +280,7 @@ def track_masks(inputs: Inputs) -> Content:
         inputs.models["detector"],
         inputs.models["segmenter"],
         inputs.settings.frames_searched,
+        inputs.request.hints,
     )
     return _mask_content(masks)
 
@@ -300,6 +309,8 @@ def _mask_content(masks: EntityMasks) -> Content:
 
 def map_points(inputs: Inputs) -> Content:
     """3D points of every pixel."""
+    if inputs.models["geometry"] is None:
+        return {}, None
     maps = inputs.models["geometry"].point_maps(inputs.video().frames)
     good = maps.valid & np.isfinite(maps.points).all(-1) & (maps.points[..., 2] > 0)
     if not good.any():
@@ -362,8 +373,10 @@ def assemble_bundle(inputs: Inputs) -> Content:
         [len(asset.part_names) for asset in inputs.assets()],
         inputs.settings.seed,
     )
+    absent = ABSENT_WITHOUT_MAPS if inputs.point_maps() is None else ()
     names = Observations.__dataclass_fields__
-    return {name: np.asarray(getattr(observations, name)) for name in names}, None
+    arrays = {name: np.asarray(getattr(observations, name)) for name in names}
+    return arrays, {"absent": list(absent)}
 
 
 def propose_yaws(inputs: Inputs) -> Content:

@@ -111,8 +111,12 @@ STAGES = (
         needs=("pag", "parts", "video"),
         roles=("detector", "segmenter"),
         settings=("frames_searched",),
-        asked=lambda r: [[a.name, a.part_names] for a in r.assets],
+        asked=lambda r: [
+            [[a.name, a.part_names] for a in r.assets],
+            *([dataclasses.asdict(hint)] for hint in r.hints),
+        ],
         given=work.given_masks,
+        version=2,
     ),
     Stage("points", "point maps", work.map_points, needs=("video",), roles=("geometry",)),
     Stage(
@@ -137,6 +141,7 @@ STAGES = (
         needs=("pag", "parts", "masks", "points", "keypoints", "body"),
         settings=("seed",),
         asked=lambda r: [[a.name, a.part_names] for a in r.assets],
+        version=2,
     ),
     Stage(
         "yaws",
@@ -308,6 +313,7 @@ class Run:
             bodies=(inputs.entries["body"].value["body"],) * len(graph.people),
             observations=Observations(**entry.arrays),
             provenance=self._provenance(),
+            absent=tuple((entry.value or {}).get("absent", ())),
             proposed_yaws=_proposed_yaws(inputs.entries.get("yaws")),
         )
 
