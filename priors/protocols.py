@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
@@ -120,6 +121,13 @@ class PointMaps:
     intrinsics: Float[ndarray, "T 3 3"]
     """Pixels of the given frames."""
 
+    @classmethod
+    def unknown(cls, intrinsics: Float[ndarray, "T 3 3"], height: int, width: int) -> "PointMaps":
+        """Maps that say nothing, of a clip without a geometry model."""
+        shape = (len(intrinsics), height, width)
+        points = np.broadcast_to(np.zeros(3, np.float32), (*shape, 3))
+        return cls(points, np.broadcast_to(np.zeros((), bool), shape), intrinsics)
+
 
 @dataclass(frozen=True)
 class BodyMotion:
@@ -202,11 +210,10 @@ class BodyRecovery(Model, Protocol):
         video: Video,
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps | None,
+        maps: PointMaps,
         other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
-        """maps: None where depth is not known. other_masks: all other people and the objects, none of
-        which is ground."""
+        """other_masks: all other people and the objects, none of which is ground."""
         ...
 
 

@@ -1,13 +1,15 @@
 """What a run of the prior stages is asked for, and with which settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Int, UInt8
 from numpy import ndarray
 
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.errors import UserError
+from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.objects.asset import Asset
 from priors.protocols import Hint, Video
 
@@ -38,6 +40,10 @@ class Request:
     masks: GivenMasks | None = None
     hints: tuple[Hint, ...] = ()
     """Where objects are, in place of a detector; in pixels of the clip."""
+    intrinsics: GivenIntrinsics | None = None
+    """Of the clip, in place of what a geometry model thinks."""
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    """Files in place of models, by role; each has the protocol of its role, and `check_clip`."""
 
 
 @dataclass(frozen=True)

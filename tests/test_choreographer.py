@@ -9,8 +9,9 @@ import pytest
 
 from hoijax.affordance.graph import BODY_PARTS
 from hoijax.errors import UserError
+from hoijax.geometry.camera import PinholeCamera
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
-from priors.choreography.choreographer import Choreography, choreograph
+from priors.choreography.choreographer import Choreography, _framing_view, choreograph
 from priors.choreography.footsteps import plan_footsteps
 from priors.choreography.grasps import HoldContext, choose_two_hands, grasp_candidates
 from priors.choreography.joint_limits import JOINT_LOWER, JOINT_UPPER
@@ -267,3 +268,19 @@ def test_keyframes_pass_through_their_values():
     yaw = np.array(0.7)
     forward = euler_matrix(yaw, np.zeros(()), np.zeros(())) @ np.array([0.0, 0.0, 1.0])
     np.testing.assert_allclose(forward, forward_of(0.7), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "size", [(0.6, 1.8, 0.5), (0.1, 6.5, 0.4), (6.0, 0.3, 6.0), (4.0, 9.0, 4.0)]
+)
+@pytest.mark.parametrize("bearing", [0.3, 2.5])
+def test_everything_is_in_the_picture_however_large(size, bearing):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-0.5, 0.5, (200, 3)) * size + [0.4, 0.5 * size[1], -1.0]
+    half = 0.45 * np.array([320, 240]) / PinholeCamera.from_field_of_view(42.0, 320, 240).fx
+    T = _framing_view(points, forward_of(bearing), 1.4, half)
+    seen = (points - T[:3, 3]) @ T[:3, :3]
+    assert seen[:, 2].min() > 0.3
+    tangents = np.abs(seen[:, :2] / seen[:, 2:]) / half
+    assert tangents.max() < 1.1
+    assert tangents.max() > 0.6  # and not a dot

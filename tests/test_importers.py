@@ -117,15 +117,7 @@ def test_gvhmr_parameters_are_y_up(tmp_path, anny):
         "betas": torch.ones(5, 10) * 0.25,
     }
     torch.save({"smpl_params_global": params}, tmp_path / "hmr4d_results.pt")
-    with pytest.raises(UserError, match="no torch or pickle") as refused:
-        import_gvhmr(tmp_path / "hmr4d_results.pt")
-    line = str(refused.value).split("once: ")[1]  # the remedy in the message works as it stands
-    line = line.replace("hmr4d_results.pt", str(tmp_path / "hmr4d_results.pt"))
-    exec(
-        line.replace('"gvhmr.npz"', repr(str(tmp_path / "gvhmr.npz"))),
-        {"torch": torch, "numpy": np},
-    )
-    motion = import_gvhmr(tmp_path / "gvhmr.npz", fps=25.0)
+    motion = import_gvhmr(tmp_path / "hmr4d_results.pt", fps=25.0)
     np.testing.assert_allclose(motion.betas, 0.25)
     person = motion.person(anny.replace(name="smplx_neutral"))
     np.testing.assert_allclose(person.translations, params["transl"].numpy(), atol=1e-6)

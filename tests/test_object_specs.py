@@ -134,3 +134,15 @@ def test_objects_of_a_prompt_file_take_options_and_relative_paths(tmp_path):
     )
     (scene,) = read_prompts(tmp_path / "p.jsonl")
     assert scene.objects == (f"chair={tmp_path / 'model.obj'},up=z", "box")
+
+
+def test_3mf_is_z_up_and_names_its_package(tmp_path, monkeypatch):
+    pytest.importorskip("lxml")
+    asset = load_asset("chair")
+    path = tmp_path / "chair.3mf"
+    trimesh.Trimesh(asset.vertices @ Z_FROM_Y.T, asset.faces, process=False).export(path)
+    (read,) = load_objects([path])
+    np.testing.assert_allclose(read.extents, asset.extents, atol=1e-5)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install lxml"):
+        load_asset(path)

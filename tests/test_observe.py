@@ -284,7 +284,7 @@ def test_files_that_do_not_fit_are_refused_before_any_model(scene, tmp_path):
     cases = {
         "has 5 frames, 12 are asked for. Give --frames 5": {"video": Video(scene.frames[:5], 8.0)},
         "give --video as well": {"masks": GivenMasks(scene.labels)},
-        "of the clip's size": {"masks": GivenMasks(scene.labels[:, :50]), "video": clip},
+        "another aspect": {"masks": GivenMasks(scene.labels[:, :50]), "video": clip},
         "no pixel of the value 1, 2.": {"masks": GivenMasks(0 * scene.labels), "video": clip},
         "no pixel of the value 2.": {
             "masks": GivenMasks(np.minimum(scene.labels, 1)),

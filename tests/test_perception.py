@@ -13,6 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies import load_body
+from hoijax.bodies.keypoints import openpose18_from_coco
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
 from priors.models.detection import (
@@ -39,7 +40,7 @@ from priors.models.human_recovery import (
     square_boxes,
     to_body_motion,
 )
-from priors.models.keypoints import ViTPose, ViTPoseSettings, openpose_from_coco
+from priors.models.keypoints import ViTPose, ViTPoseSettings
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.segmentation import Sam2Segmenter, resized
 from priors.observe.run import ObserveOptions
@@ -462,7 +463,7 @@ def test_vitpose_refuses_other_skeletons_and_empty_boxes(tmp_path, checkpoints, 
 
 def test_coco_and_openpose_agree():
     coco = np.random.default_rng(0).random((3, 17, 3))
-    back = openpose_from_coco(coco)[:, COCO_FROM_OPENPOSE]
+    back = openpose18_from_coco(coco)[:, COCO_FROM_OPENPOSE]
     np.testing.assert_allclose(back, coco, atol=1e-6)
 
 

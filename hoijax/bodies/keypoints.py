@@ -14,6 +14,9 @@ OPENPOSE_18: tuple[str, ...] = (
 )  # fmt: skip
 """OpenPose's COCO-18 order. The neck is the middle of the shoulders, as OpenPose trains it."""
 
+_FROM_COCO = np.array([0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3])
+"""COCO-17 index of every OpenPose-18 point; -1, the neck, is the middle of the shoulders."""
+_COCO_SHOULDERS = (5, 6)
 _LIMBS = np.array([JOINT_NAMES.index(name) for name in OPENPOSE_18[2:14]])
 _SHOULDERS = np.array([JOINT_NAMES.index(f"{side}_shoulder") for side in ("left", "right")])
 
@@ -29,3 +32,14 @@ def openpose18_from(
     """The same from joints and the posed `body.face_vertices`, which `shaped.subset` poses cheaply."""
     neck = jnp.mean(joints_world[_SHOULDERS], axis=0)
     return jnp.concatenate([face_world[:1], neck[None], joints_world[_LIMBS], face_world[1:]])
+
+
+def openpose18_from_coco(coco: Float[np.ndarray, "*B 17 3"]) -> Float[np.ndarray, "*B 18 3"]:
+    """OpenPose-18 from COCO-17 (u, v, confidence in [0, 1]); the neck is as sure as the less sure
+    shoulder."""
+    points = np.asarray(coco)[..., _FROM_COCO, :]
+    shoulders = np.asarray(coco)[..., _COCO_SHOULDERS, :]
+    points[..., 1, :2] = shoulders[..., :2].mean(-2)
+    points[..., 1, 2] = shoulders[..., 2].min(-1)
+    points[..., 2] = np.clip(points[..., 2], 0, 1)
+    return points.astype(np.float32)

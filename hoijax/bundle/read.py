@@ -45,6 +45,7 @@ from hoijax.bundle.schema import (
 from hoijax.errors import UserError
 from hoijax.io.npz import read_npz
 from hoijax.io.validation import parse_json, validation_problems
+from hoijax.objects.appearance import checked_appearance
 from hoijax.objects.articulated.joints import Joint, joints_between
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 
@@ -164,7 +165,9 @@ def _read_files(
     present = set(files.names()) - {MANIFEST}
     used = {AFFORDANCE, OBSERVATIONS, *(node.file for node in manifest.objects)}
     used |= {name for node in manifest.objects if (name := _parts_file(node)) in manifest.sha256}
-    known = used | {TRUTH, VIDEO} | {node.preview for node in manifest.objects if node.preview}
+    previews = {node.preview for node in manifest.objects if node.preview}
+    used |= previews & present & set(manifest.sha256)
+    known = used | {TRUTH, VIDEO} | previews
     for name in sorted({*used, *manifest.sha256}):
         if reason := unsafe_name(name):
             problems.append(f"{MANIFEST}: the file name {name!r} {reason}")
@@ -212,6 +215,9 @@ def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None
     for node in manifest.objects:
         if node.file in contents:
             asset, asset_problems = _read_asset(node, contents)
+            appearance = checked_appearance(contents.get(node.preview or ""))
+            if asset is not None and appearance is not None:
+                asset = dataclasses.replace(asset, appearance=appearance)
             problems += asset_problems
             assets.append(asset)
     graph, graph_errors = _read_graph(contents, manifest)
@@ -350,8 +356,8 @@ def _asset_from_npz(node: ManifestObject, content: bytes) -> tuple[Asset | None,
     checked = asset_from_arrays(node.name, *mesh, node.parts, where=node.file)
     if "samples" not in arrays:
         return checked, []
-    samples = (arrays[key] for key in SAMPLE_SHAPES)
-    return Asset(node.name, *mesh, node.parts, *samples), []
+    samples, normals, parts = (arrays[key] for key in SAMPLE_SHAPES)
+    return Asset(node.name, *mesh, node.parts, samples, normals, parts), []
 
 
 def inspect_ground_truth(files: BundleFiles) -> tuple[GroundTruth | None, list[str]]:

@@ -185,9 +185,7 @@ def _asset_files(
         stem = f"{stem}_{i}" if f"objects/{stem}.npz" in files else stem
         keys = [*MESH_SHAPES, *SAMPLE_SHAPES]
         files[f"objects/{stem}.npz"] = npz_bytes({key: getattr(asset, key) for key in keys})
-        with tempfile.TemporaryDirectory() as folder:
-            preview = save_asset(asset, Path(folder) / f"{stem}.glb")
-            files[f"objects/{stem}.glb"] = preview.read_bytes()
+        files[f"objects/{stem}.glb"] = asset.appearance or _parts_glb(asset)
         entries.append(
             {
                 "name": asset.name,
@@ -197,3 +195,8 @@ def _asset_files(
             }
         )
     return files, entries
+
+
+def _parts_glb(asset: Asset) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return save_asset(asset, Path(folder) / "object.glb").read_bytes()

@@ -31,7 +31,12 @@ class PriorFlags:
     video: Path | None = None
     """Your clip in place of the image and video stages."""
     masks: Path | None = None
-    """Folder of label pictures in place of the masks stage; needs --video."""
+    """Your masks in place of the masks stage, with --video: label PNGs, a folder an object, npz or
+    COCO RLE (docs/bring-your-own.md)."""
+    points: Path | None = None
+    """Your point or depth maps in place of a geometry model, with --video: npz, EXR or 16-bit PNGs."""
+    intrinsics: str | None = None
+    """Of the clip: fx,fy,cx,cy or a focal length in pixels, fov=DEGREES, or a file that holds them."""
     hint: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Where an object is in a frame of --video: OBJECT=FRAME:x,y,width,height (a box) or
     OBJECT=FRAME:x,y (a click); or hints.json of `hoijax mask`. Again for further objects and frames."""
@@ -52,9 +57,10 @@ class PriorFlags:
     geometry: str | None = None
     """moge, depth-pro, depth-anything or none."""
     keypoints: str | None = None
-    """vitpose or blazepose (CPU)."""
+    """vitpose or blazepose (CPU), or your file, with --video: OpenPose's folder, COCO arrays, ViTPose's .pt."""
     body: str | None = None
-    """fit (ours) or gvhmr (its licence is non-commercial)."""
+    """fit (ours) or gvhmr (its licence is non-commercial), or your file, with --video: GVHMR, WHAM, TRAM,
+    PromptHMR, 4D-Humans, AMASS, meshes (docs/bring-your-own.md)."""
     score: str | None = None
     """How the image is chosen: none (by pose), clip or vlm."""
     model: tuple[str, ...] = ()
@@ -96,6 +102,8 @@ class PriorFlags:
             "video": self.video,
             "masks": self.masks,
             "hints": self.hint,
+            "points": self.points,
+            "intrinsics": self.intrinsics,
             "restart": self.from_,
             "names": names,
             "weights": self.model,

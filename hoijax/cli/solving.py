@@ -55,7 +55,10 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
             from hoijax.api.compose import ComposeOptions, generate_composed
 
             options = ComposeOptions(guidance="closed-form", seed=self.seed, pag=self.pag)
-            numbers = {"frames": FRAMES if self.frames is None else self.frames, "inits": self.inits}
+            numbers = {
+                "frames": FRAMES if self.frames is None else self.frames,
+                "inits": self.inits,
+            }
             result, rows = generate_composed(
                 self.text, self.out, options, **numbers, log=reporter.log
             )

@@ -97,9 +97,15 @@ class Clip:
 
         return tuple(KDTree(asset.samples) for asset in self.assets)
 
-    def object_vertices_world(self, index: int, frame: int) -> Float[ndarray, "V 3"]:
+    def to_world(
+        self, points: Float[ndarray, "V 3"], index: int, frame: int
+    ) -> Float[ndarray, "V 3"]:
+        """Points of an object's own frame where they are in one frame of the clip."""
         T_world_object = self.Ts_world_object[index, frame].astype(np.float32)
-        return self.assets[index].vertices @ T_world_object[:3, :3].T + T_world_object[:3, 3]
+        return points @ T_world_object[:3, :3].T + T_world_object[:3, 3]
+
+    def object_vertices_world(self, index: int, frame: int) -> Float[ndarray, "V 3"]:
+        return self.to_world(self.assets[index].vertices, index, frame)
 
 
 def make_person(

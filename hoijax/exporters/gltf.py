@@ -18,21 +18,26 @@ from pygltflib import (
     Asset,
     Attributes,
     Buffer,
+    Image,
     Material,
     Mesh,
     Node,
     PbrMetallicRoughness,
     Primitive,
+    Sampler,
     Scene,
     Skin,
+    Texture,
 )
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.exporters.clip import PERSON_COLORS, Clip, PersonClip, face_part_runs, part_colors
 from hoijax.exporters.gltf_buffer import GltfBuffer
+from hoijax.exporters.gltf_embed import EmbeddedGlb
 from hoijax.exporters.influences import fitted_influences
 from hoijax.objects.articulated.joints import joint_rows
+from hoijax.objects.asset import Asset as ObjectAsset
 from hoijax.rendering.raycast import corner_normals
 
 STILL = 1e-6  # radians or metres; what moves less gets no animation channel
@@ -61,6 +66,9 @@ class _Writer:
         self.meshes: list[Mesh] = []
         self.skins: list[Skin] = []
         self.materials: list[Material] = []
+        self.textures: list[Texture] = []
+        self.images: list[Image] = []
+        self.samplers: list[Sampler] = []
         self.animation = Animation(name="interaction", channels=[], samplers=[])
         seconds = np.arange(clip.frame_count, dtype=np.float32) / np.float32(clip.fps)
         self.times = self.buffer.add_values(seconds, bounds=True)
@@ -103,8 +111,21 @@ class _Writer:
         self._move(first, rest[0] + person.translations)
 
     def add_object(self, index: int) -> None:
-        """A node that carries the object's mesh, one primitive per part."""
+        """A node that carries the object as its file shows it, else a mesh of one primitive per part."""
         asset = self.clip.assets[index]
+        if asset.appearance is None:
+            self.meshes.append(self._part_mesh(asset, index))
+            node = Node(name=asset.name, mesh=len(self.meshes) - 1)
+        else:
+            node = Node(name=asset.name, children=self._embed(asset.appearance))
+        node.extras = self._joint_extras(index)
+        self.nodes.append(node)
+        self.roots.append(len(self.nodes) - 1)
+        poses = self.clip.Ts_world_object[index].astype(np.float64)
+        self._rotate(len(self.nodes) - 1, Rotation.from_matrix(poses[:, :3, :3]).as_rotvec())
+        self._move(len(self.nodes) - 1, poses[:, :3, 3])
+
+    def _part_mesh(self, asset: ObjectAsset, index: int) -> Mesh:
         normals = corner_normals(asset.vertices, asset.faces)
         colors = part_colors(asset, index)
         primitives = []
@@ -119,14 +140,17 @@ class _Writer:
                 NORMAL=self.buffer.add_vertices(vertex_normals),
             )
             primitives.append(self._primitive(attributes, faces, name, colors[part]))
-        self.meshes.append(Mesh(name=asset.name, primitives=primitives))
-        node = Node(name=asset.name, mesh=len(self.meshes) - 1)
-        node.extras = self._joint_extras(index)
-        self.nodes.append(node)
-        self.roots.append(len(self.nodes) - 1)
-        poses = self.clip.Ts_world_object[index].astype(np.float64)
-        self._rotate(len(self.nodes) - 1, Rotation.from_matrix(poses[:, :3, :3]).as_rotvec())
-        self._move(len(self.nodes) - 1, poses[:, :3, 3])
+        return Mesh(name=asset.name, primitives=primitives)
+
+    def _embed(self, appearance: bytes) -> list[int]:
+        """The meshes and materials of another glb; indices of its root nodes."""
+        first = len(self.nodes)
+        embedded = EmbeddedGlb(appearance, self.buffer)
+        tables = ("nodes", "meshes", "materials", "textures", "images", "samplers")
+        gltf = embedded.numbered_from(**{key: len(getattr(self, key)) for key in tables})
+        for key in tables:
+            getattr(self, key).extend(getattr(gltf, key))
+        return [first + root for root in embedded.roots]
 
     def _joint_extras(self, index: int) -> dict:
         """The joint that an object hangs on, with its value in every frame; empty for free objects."""
@@ -147,6 +171,9 @@ class _Writer:
             meshes=self.meshes,
             skins=self.skins,
             materials=self.materials,
+            textures=self.textures,
+            images=self.images,
+            samplers=self.samplers,
             accessors=self.buffer.accessors,
             bufferViews=self.buffer.views,
             buffers=[Buffer(byteLength=len(self.buffer.blob))],

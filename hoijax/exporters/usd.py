@@ -19,6 +19,7 @@ from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.exporters.clip import PERSON_COLORS, Clip, PersonClip, part_colors, turned_clip
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
+from hoijax.objects.colored_triangles import colored_triangles
 
 ROOT = "/interaction"
 
@@ -117,13 +118,17 @@ def _add_skin(stage, place: str, person: PersonClip, color: tuple[float, ...]) -
 
 
 def _add_object(stage, clip: Clip, index: int) -> None:
-    """A mesh in its own frame; the name in the graph is its display name, faces are colored by part."""
+    """A mesh in its own frame; the name in the graph is its display name, faces have its file's colors, else its parts'."""
     from pxr import Gf, UsdGeom, Vt
 
     asset = clip.assets[index]
-    mesh = _mesh(stage, f"{ROOT}/object_{index + 1}", asset.vertices, asset.faces)
+    if asset.appearance is None:
+        vertices, faces = asset.vertices, asset.faces
+        colors = part_colors(asset, index)[asset.face_parts]
+    else:
+        vertices, faces, colors = colored_triangles(asset.appearance)
+    mesh = _mesh(stage, f"{ROOT}/object_{index + 1}", vertices, faces)
     mesh.GetPrim().SetDisplayName(asset.name)
-    colors = part_colors(asset, index)[asset.face_parts]
     primvar = mesh.CreateDisplayColorPrimvar(UsdGeom.Tokens.uniform)
     primvar.Set(Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(colors)))
     op = mesh.AddTransformOp()

@@ -13,6 +13,7 @@ from hoijax.exporters.clip import PERSON_COLORS, Clip, part_colors
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import invert_rigid, look_at
 from hoijax.io.video import write_video
+from hoijax.objects.colored_triangles import colored_triangles
 from hoijax.rendering.raycast import RenderMesh, cast
 from hoijax.rendering.shading import make_backdrop, shade
 
@@ -77,7 +78,7 @@ def render_clip(
 
 def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:
     """Everything in a frame: people in one color each, warmer where they touch an object; objects
-    with a shade for every part."""
+    as their files show them, or with a shade for every part."""
     meshes = []
     for p, person in enumerate(clip.people):
         faces = np.asarray(person.shaped.faces)
@@ -86,8 +87,13 @@ def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:
         color = color + closeness[:, None] * (TOUCH_COLOR - color)
         meshes.append(RenderMesh(person.vertices_world[frame], faces, p + 1, color=color))
     for o, asset in enumerate(clip.assets):
+        if asset.appearance is not None:
+            vertices, faces, colors = colored_triangles(asset.appearance)
+            vertices = clip.to_world(vertices, o, frame)
+            meshes.append(RenderMesh(vertices, faces, len(clip.people) + o + 1, color=colors))
+            continue
         colors = part_colors(asset, o)[asset.face_parts]  # -1 picks the last row: no part
-        vertices = clip.object_vertices_world(o, frame)
+        vertices = clip.to_world(asset.vertices, o, frame)
         meshes.append(
             RenderMesh(
                 vertices, asset.faces, len(clip.people) + o + 1, asset.face_parts, color=colors

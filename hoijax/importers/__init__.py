@@ -1,9 +1,18 @@
-"""Motion of other programs and data sets, as people in a clip, as bodies of a bundle, or as its truth."""
+"""Files of other programs and data sets: motion, and what they read off a clip."""
 
+from hoijax.importers.body_tracks import BodyTrack, read_body_tracks
 from hoijax.importers.files import import_amass, import_gvhmr, import_interact, import_omomo
+from hoijax.importers.intrinsics import GivenIntrinsics, read_intrinsics
+from hoijax.importers.keypoints import GivenKeypoints, read_keypoints
+from hoijax.importers.masks import read_label_masks
 from hoijax.importers.motion import ImportedMotion, body_arrays, ground_truth_of
+from hoijax.importers.points import GivenPoints, read_points
 
 __all__ = [
+    "BodyTrack",
+    "GivenIntrinsics",
+    "GivenKeypoints",
+    "GivenPoints",
     "ImportedMotion",
     "body_arrays",
     "ground_truth_of",
@@ -11,4 +20,9 @@ __all__ = [
     "import_gvhmr",
     "import_interact",
     "import_omomo",
+    "read_body_tracks",
+    "read_intrinsics",
+    "read_keypoints",
+    "read_label_masks",
+    "read_points",
 ]

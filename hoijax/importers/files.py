@@ -1,4 +1,4 @@
-"""Readers of AMASS, GVHMR, OMOMO and InterAct files. Plain npz only: no pickle, no torch."""
+"""Readers of AMASS, GVHMR, OMOMO and InterAct files as motion in the world. No pickle."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from numpy import ndarray
 from hoijax.bodies.kinematics import rotations_from_smplh
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP, compose_rigid
+from hoijax.importers.containers import read_arrays
 from hoijax.importers.motion import ImportedMotion
 from hoijax.io.arrays import Field, field_problems
 from hoijax.io.npz import read_npz, read_regular_file
@@ -30,11 +31,6 @@ _BODY = {
 }
 _TRANSLATIONS = Field("T 3", largest=LARGEST_PLACE)
 """What is the same in all files; a file's reader adds its own keys."""
-GVHMR_HINT = (
-    "GVHMR writes hmr4d_results.pt; with torch, turn it into an npz once: "
-    'r = torch.load("hmr4d_results.pt", weights_only=True)["smpl_params_global"]; '
-    'numpy.savez("gvhmr.npz", **{k: v.numpy() for k, v in r.items()})'
-)
 
 
 def import_amass(path: str | Path, *, up: str | None = None) -> ImportedMotion:
@@ -79,19 +75,20 @@ def import_amass(path: str | Path, *, up: str | None = None) -> ImportedMotion:
 
 
 def import_gvhmr(path: str | Path, *, fps: float = 30.0) -> ImportedMotion:
-    """GVHMR's `smpl_params_global` as an npz: body_pose (T, 63), global_orient, transl, betas; y up.
+    """GVHMR's hmr4d_results.pt, an npz of it, or of its `smpl_params_global` alone; y up.
 
-    fps: of the video; GVHMR stores none and works at 30. UserError tells how to make the npz.
+    fps: of the video; GVHMR stores none and works at 30. UserError names what is missing or misshapen.
     """
-    if Path(path).suffix in (".pt", ".pth", ".pkl"):
-        raise UserError(f"{path}: hoijax reads no torch or pickle files. {GVHMR_HINT}")
     turns = Field("T 3", largest=LARGEST_TURN)
     fields = {
         "body_pose": Field("T 63", largest=LARGEST_TURN),
         "global_orient": turns,
         "transl": _TRANSLATIONS,
     }
-    arrays = _read(path, fields, GVHMR_HINT)
+    arrays = {
+        key.removeprefix("smpl_params_global_"): array for key, array in read_arrays(path).items()
+    }
+    _refuse(path, field_problems(arrays, {**_BODY, **fields}, str(path)))
     body = arrays["body_pose"]
     table = np.concatenate([arrays["global_orient"], body, np.zeros((len(body), 90))], axis=1)
     poses, trans = _motion(path, table, arrays["transl"], (156,))
@@ -192,7 +189,6 @@ def import_interact(human: str | Path, objects: Sequence[str | Path] = ()) -> Im
 def _read(
     path: str | Path,
     fields: Mapping[str, Field],
-    hint: str = "",
     sizes: Mapping[str, int] | None = None,
 ) -> dict[str, ndarray]:
     """Arrays of an npz, checked. What is pickled in it stays unread, and is an error only where it is needed."""
@@ -202,14 +198,18 @@ def _read(
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     arrays, damage = read_npz(content, str(path))
     if "" in damage:
-        raise UserError(f"{damage['']}. {hint}".strip())
+        raise UserError(f"{damage['']}.")
     fields = {**_BODY, **fields}
     problems = [damage[key] for key, field in fields.items() if field.needed and key in damage]
     known = {key: field for key, field in fields.items() if key not in damage}
     problems += field_problems(arrays, known, str(path), sizes)
-    if problems:
-        raise UserError(f"{path} has {count_of(problems)}:\n{numbered(problems)}\n{hint}".strip())
+    _refuse(path, problems)
     return arrays
+
+
+def _refuse(path: str | Path, problems: list[str]) -> None:
+    if problems:
+        raise UserError(f"{path} has {count_of(problems)}:\n{numbered(problems)}")
 
 
 def _motion(

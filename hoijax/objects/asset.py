@@ -2,13 +2,14 @@
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from hoijax.errors import UserError
+from hoijax.objects.appearance import read_appearance
 from hoijax.objects.mesh_files import (
     MAX_FACES,
     orient_outward,
@@ -44,6 +45,7 @@ class Asset:
         face_parts: index into `part_names` for every face, -1 for none.
         part_names: names of the parts, empty when the mesh has none.
         samples, sample_normals, sample_parts: points spread by area, their unit normals, their parts.
+        appearance: a glb of the file's colored meshes in the same frame; None where it has no colors.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Asset:
     samples: Float32[np.ndarray, "S 3"]
     sample_normals: Float32[np.ndarray, "S 3"]
     sample_parts: Int32[np.ndarray, "S"]
+    appearance: bytes | None = field(default=None, repr=False)
 
     @property
     def center(self) -> Float32[np.ndarray, "3"]:
@@ -88,6 +91,7 @@ def load_asset(
     usual: UsualSize | None = None,
     seed: int = 0,
     samples: int = 4096,
+    has_appearance: bool = False,
     log: Log = silent,
 ) -> Asset:
     """Read a mesh file, or make one of the shipped procedural objects.
@@ -99,6 +103,7 @@ def load_asset(
         up, front: axes of the file ("y", "-z", ...) that become +y and +z; None takes the file as it is,
             up="guess" decides by the format, `usual` and the shape (`hoijax.objects.orientation`).
         usual: the size of such things, where it is known what the object is.
+        has_appearance: also read the colors, for showing it.
         log: told which axes were taken, where they are not the file's own by default.
         seed: of the surface samples.
         samples: number of surface samples.
@@ -129,12 +134,15 @@ def load_asset(
         face_parts, part_names = read_parts_file(sidecar, len(faces))
     check_mesh(vertices, faces, str(path))
     # In double precision, before anything else: a scan in map coordinates is a million metres away.
-    vertices = _near_origin(vertices, faces, str(path)) * scale
+    middle = _offset_to_origin(vertices, faces, str(path))
+    vertices = (vertices - middle) * scale
+    R_asset_file = np.eye(3)
     if up is not None or front is not None:
         axes = (None if up == "guess" else up, front)
         check_axes(*axes, str(path))
         chosen = orientation_of(vertices, faces, path.suffix.lower(), usual, *axes)
-        vertices = vertices @ chosen.rotation().T
+        R_asset_file = chosen.rotation()
+        vertices = vertices @ R_asset_file.T
         log(f"up {chosen.up} ({chosen.reason}), front {chosen.front}")
     faces = orient_outward(vertices, faces)
     asset = asset_from_arrays(
@@ -148,7 +156,12 @@ def load_asset(
         str(path),
     )
     _warn_about_unit(asset, str(path), scale, usual)
-    return asset
+    if not has_appearance:
+        return asset
+    T_asset_file = np.eye(4)
+    T_asset_file[:3, :3] = scale * R_asset_file
+    T_asset_file[:3, 3] = -T_asset_file[:3, :3] @ middle
+    return replace(asset, appearance=read_appearance(path, T_asset_file))
 
 
 def graph_name(stem: str) -> str:
@@ -168,19 +181,19 @@ def graph_name(stem: str) -> str:
     return name
 
 
-def _near_origin(
+def _offset_to_origin(
     vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], where: str
-) -> Float[np.ndarray, "V 3"]:
-    """The mesh with its box on the origin where it lies so far away that float32 would lose its shape."""
+) -> Float[np.ndarray, "3"]:
+    """Middle of the box of a mesh that lies so far away that float32 would lose its shape, else zero."""
     used = vertices[np.unique(faces)]
     middle = 0.5 * (used.min(axis=0) + used.max(axis=0))
     if np.abs(middle).max() <= FARTHEST_ORIGIN * float(np.ptp(used, axis=0).max()):
-        return vertices
+        return np.zeros(3)
     warnings.warn(
         f"{where}: the mesh lies {np.linalg.norm(middle):.4g} units from its origin; it is moved there.",
         stacklevel=3,
     )
-    return vertices - middle
+    return middle
 
 
 def asset_from_arrays(

@@ -19,6 +19,8 @@ ARCHIVES = (".zip", ".gz", ".bz2", ".xz", ".7z", ".rar", ".tar", ".tgz", ".zae")
 _GLB_JSON = 0x4E4F534A
 _COMPONENT_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_PACKAGES = {".3mf": ("lxml", "lxml"), ".dae": ("collada", "pycollada")}
+"""(module, package) that trimesh reads a format by."""
 _CODECS = {
     "EXT_meshopt_compression": "npx @gltf-transform/cli copy in.glb out.glb",
     "KHR_meshopt_compression": "npx @gltf-transform/cli copy in.glb out.glb",
@@ -31,10 +33,16 @@ def check_mesh_file(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in ARCHIVES:
         raise UserError(f"{path}: is an archive. Unpack it and give the mesh file inside.")
+    module, package = _PACKAGES.get(suffix, (None, None))
+    if module is not None and importlib.util.find_spec(module) is None:
+        raise UserError(
+            f"{path}: {suffix} files are read by the package {package}: pip install {package} (or "
+            "export the mesh as glb)."
+        )
     try:
         content = read_regular_file(path, MAX_MESH_BYTES)
         if suffix in (".glb", ".gltf"):
-            _check_gltf(path, _gltf_json(content, suffix == ".glb"))
+            check_gltf(path, gltf_json(content, suffix == ".glb"))
         elif suffix == ".off":
             _check_off(content)
         elif suffix == ".ply":
@@ -46,7 +54,8 @@ def check_mesh_file(path: Path) -> None:
         raise UserError(f"{path}: cannot be read as a mesh ({reason}). Export it again.") from error
 
 
-def _gltf_json(content: bytes, is_binary: bool) -> dict[str, Any]:
+def gltf_json(content: bytes, is_binary: bool) -> dict[str, Any]:
+    """The JSON of a glTF file. Raises ValueError where it is none or is cut off."""
     if is_binary:
         try:
             magic, _, length, size, kind = struct.unpack_from("<4sIIII", content)
@@ -70,7 +79,8 @@ def _rows(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _check_gltf(path: Path, data: dict[str, Any]) -> None:
+def check_gltf(path: Path, data: dict[str, Any]) -> None:
+    """Raises ValueError for counts and node trees that cannot be, UserError for a decoder that is not here."""
     named = [*data.get("extensionsUsed", []), *data.get("extensionsRequired", [])]
     for codec, remedy in _CODECS.items():
         is_here = codec == "KHR_draco_mesh_compression" and importlib.util.find_spec("DracoPy")

@@ -124,6 +124,7 @@ def _load(spec: ObjectSpec, given: ObjectSpec, usual: UsualSize | None, log: Log
         up=(given.up or "guess") if is_file else None,
         front=given.front if is_file else None,
         usual=usual,
+        has_appearance=True,
         log=notes.append,
     )
     wide, tall, deep = asset.extents

@@ -20,6 +20,7 @@ from hoijax.io.validation import (
     parse_json,
     validation_problems,
 )
+from hoijax.objects.appearance import read_saved
 from hoijax.objects.articulated.joints import Joint, joint_rows, joints_between
 from hoijax.objects.asset import Asset, load_asset, save_asset
 from hoijax.results.schema import RESULT_VERSION, ResultHeader, result_array_problems
@@ -86,6 +87,8 @@ class Result:
         return int(self.body_translations.shape[1])
 
 
+APPEARANCES = "appearances"
+"""Folder of what objects look like, where their files have colors."""
 _OPTIONAL = ("candidate_body_rotations", "candidate_body_translations", "joint_values")
 
 
@@ -114,6 +117,9 @@ def save_result(result: Result, folder: str | Path) -> Path:
     (folder / "result.npz").write_bytes(npz_bytes(arrays))
     for asset in result.assets:
         save_asset(asset, folder / "objects" / f"{asset.name}.glb")
+        if asset.appearance is not None:
+            (folder / APPEARANCES).mkdir(exist_ok=True)
+            (folder / APPEARANCES / f"{asset.name}.glb").write_bytes(asset.appearance)
     (folder / "affordance.json").write_text(result.affordance.to_json())
     header = {
         "result_version": RESULT_VERSION,
@@ -149,7 +155,9 @@ def load_result(folder: str | Path) -> Result:
         header = ResultHeader.model_validate(run)
         for name in header.objects:
             try:
-                assets.append(load_asset(folder / "objects" / f"{name}.glb", name=name))
+                asset = load_asset(folder / "objects" / f"{name}.glb", name=name)
+                looks = folder / APPEARANCES / f"{name}.glb"
+                assets.append(dataclasses.replace(asset, appearance=read_saved(looks)))
             except UserError as error:
                 problems.append(str(error))
         joints, joint_damage = _read_joints(header)

@@ -70,10 +70,13 @@ class CandidateStage:
         )
 
     def _add_object(self, name: str, index: int) -> Any:
-        """A frame that moves, with a mesh below it for every part in a shade of its own."""
+        """A frame that moves; below it what the file shows, or a mesh for every part in a shade of its own."""
         asset = self.motion.clip.assets[index]
         path = f"/{name}/objects/{index + 1}_{asset.name}"
         frame = self.scene.add_frame(path, show_axes=False)
+        if asset.appearance is not None:
+            self.scene.add_glb(f"{path}/appearance", glb_data=asset.appearance)
+            return frame
         colors = part_colors(asset, index)
         for part in face_part_runs(asset.face_parts):
             faces = asset.faces[asset.face_parts == part]

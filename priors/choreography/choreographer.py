@@ -175,24 +175,57 @@ def _place_camera(
         cloud.append(np.concatenate([joints + 0.12, joints - 0.12]))
     everything = np.concatenate(cloud)
     camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, IMAGE_WIDTH, IMAGE_HEIGHT)
-    target = 0.5 * (everything.min(0) + everything.max(0))
     direction = forward_of(_camera_bearing(performance))
-    frame = 0.45 * np.array([IMAGE_WIDTH, IMAGE_HEIGHT]) / camera.fx
-    distance = 2.0
+    half = 0.45 * np.array([IMAGE_WIDTH, IMAGE_HEIGHT]) / camera.fx
+    return camera, _framing_view(everything, direction, people[0].shoulder_height, half)
+
+
+def _framing_view(
+    points: Float[ndarray, "N 3"],
+    direction: Float[ndarray, "3"],
+    height: float,
+    half: Float[ndarray, "2"],
+) -> Float[ndarray, "4 4"]:
+    """T_world_camera at a height, towards `direction` from the points, with all of them in the picture.
+
+    half: tangents of the half angles that the points may fill. Where nothing at that height sees all (of
+    things several metres tall), the camera looks level and rises.
+    """
+    target = 0.5 * (points.min(0) + points.max(0))
+    distance, reach = 2.0, 4.0 * float(np.linalg.norm(np.ptp(points, axis=0))) / float(half.min())
     for _ in range(200):
         eye = target + distance * direction
-        eye[1] = people[0].shoulder_height
+        eye[1] = height
         T_world_camera = look_at(eye, target)
-        seen = (everything - T_world_camera[:3, 3]) @ T_world_camera[:3, :3]
+        seen = (points - T_world_camera[:3, 3]) @ T_world_camera[:3, :3]
         tangents = seen[:, :2] / np.maximum(seen[:, 2:], 0.3)
         low, high = tangents.min(0), tangents.max(0)
         offset = T_world_camera[:3, :2] @ (0.5 * (low + high))
         target = target + 0.5 * distance * offset
-        if (high - low < 2 * frame).all() and np.abs(0.5 * (low + high)).max() < 0.01:
+        if (high - low < 2 * half).all() and np.abs(0.5 * (low + high)).max() < 0.01:
             break
-        if (high - low > 2 * frame).any() or seen[:, 2].min() < 0.5:
+        if (high - low > 2 * half).any() or seen[:, 2].min() < 0.5:
             distance *= 1.03
-    return camera, T_world_camera
+    if (np.abs(tangents) <= 1.1 * half).all() and seen[:, 2].min() >= 0.5 and distance < reach:
+        return T_world_camera
+    return _level_view(points, direction, half)
+
+
+def _level_view(
+    points: Float[ndarray, "N 3"], direction: Float[ndarray, "3"], half: Float[ndarray, "2"]
+) -> Float[ndarray, "4 4"]:
+    """The nearest level camera that sees all points: linear in the place of the eye, so exact.
+
+    A point (x, y, z) is seen where |x - x_eye| <= half_x (z - z_eye), and alike for y.
+    """
+    T_world_camera = look_at(np.asarray(direction, float), np.zeros(3))
+    local = points @ T_world_camera[:3, :3]
+    right = np.max(local[:, :2] - half * local[:, 2:], axis=0)
+    left = np.max(-local[:, :2] - half * local[:, 2:], axis=0)
+    ahead = np.min(-(right + left) / (2.0 * half))
+    eye = np.append(0.5 * (right - left), min(ahead, local[:, 2].min() - 0.5))
+    T_world_camera[:3, 3] = T_world_camera[:3, :3] @ eye
+    return T_world_camera
 
 
 def _camera_bearing(performance: Performance) -> float:

@@ -155,8 +155,9 @@ class BlazePose:
         other = [p for p in phrases if not PERSON_WORDS & set(p.lower().replace(".", " ").split())]
         if other:
             raise UserError(
-                f"BlazePose detects people only, not {', '.join(repr(p) for p in other)}. Use "
-                "Grounding DINO (--detector grounding-dino) for objects, or give their masks."
+                f"BlazePose detects people only, not {', '.join(repr(p) for p in other)}. Say where "
+                "objects are (--hint OBJECT=FRAME:x,y,width,height), give their masks (--masks), or "
+                "use Grounding DINO (--detector grounding-dino)."
             )
         poses = [pose for region in self._search(image) if (pose := self._read(image, region))]
         poses.sort(key=lambda pose: -pose.presence)

@@ -59,7 +59,7 @@ def fit_body(
         behind_skin=depths_behind_skin(person),
     )
     if not known and start.scale != 1.0:
-        betas, rest_joints = _resized(body, rest_joints, start.scale)
+        betas, rest_joints = resized(body, rest_joints, start.scale)
         person = known_person(body, betas, rest_joints)
     data = evidence(
         person, keypoints, intrinsics, Ts_world_camera, person_points, mask, fps, known=known
@@ -69,7 +69,7 @@ def fit_body(
     best = choose(fitted, int(np.argmin(np.where(np.isfinite(energies), energies, np.inf))))
     pelvis = np.asarray(best.pelvis)
     if not known:
-        betas, rest_joints = _resized(body, rest_joints, float(np.exp(best.log_scale)))
+        betas, rest_joints = resized(body, rest_joints, float(np.exp(best.log_scale)))
     if not np.isfinite(pelvis).all():
         raise UserError("the body fit did not stay finite: check the keypoints and intrinsics.")
     return BodyMotion(
@@ -98,7 +98,7 @@ def _finite_mask(points: ndarray | None, mask: ndarray | None) -> ndarray | None
     return mask & np.isfinite(points).all(-1)
 
 
-def _resized(body: SkinnedBody, rest_joints: ndarray, scale: float) -> tuple[ndarray, ndarray]:
+def resized(body: SkinnedBody, rest_joints: ndarray, scale: float) -> tuple[ndarray, ndarray]:
     """Shape parameters and rest joints of a person of another size."""
     joints = np.asarray(rest_joints, np.float32) * np.float32(scale)
     return body.fit_betas(joints), joints

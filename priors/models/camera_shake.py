@@ -141,7 +141,7 @@ def _corners(picture: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
             tile = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             corners = cv2.goodFeaturesToTrack(tile, TILE_CORNERS, 0.02, 5)
             if corners is not None:
-                found.append(corners.reshape(-1, 2) + np.float32([columns[0], rows[0]]))
+                found.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))
     return np.concatenate(found).astype(np.float32)
 
 

@@ -23,7 +23,7 @@ from numpy import ndarray
 
 from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
-from hoijax.bundle.evidence import guessed_intrinsics, level_camera
+from hoijax.bundle.evidence import level_camera
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from priors.masks import sample_pixels
@@ -73,23 +73,22 @@ class FittedBody:
         video: Video,
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps | None,
+        maps: PointMaps,
         other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
-        Without maps of a grown person of average size before a level camera, the lowest sole of the
+        Where the maps say nothing, of a grown person of average size before a level camera, the lowest sole of the
         clip on the ground. Raises UserError where no frame shows enough of a person.
         """
         from priors.models.body_fit import fit_body
 
         check_person(keypoints, person_masks)
-        if maps is None:
-            count, height, width = person_masks.shape
+        if not maps.valid.any():
             motion = fit_body(
                 keypoints,
-                np.tile(guessed_intrinsics(height, width), (count, 1, 1)),
-                np.tile(level_camera(), (count, 1, 1)),
+                maps.intrinsics,
+                np.tile(level_camera(), (len(keypoints), 1, 1)),
                 body=self._body,
                 fps=float(video.fps),
                 betas=np.zeros(1, np.float32),
@@ -156,7 +155,7 @@ class Gvhmr:
         video: Video,
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps | None,
+        maps: PointMaps,
         other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
         """The person's motion in a world with gravity, lowest vertex of the clip on the ground."""
@@ -171,9 +170,7 @@ class Gvhmr:
         )
         return to_body_motion(world, camera, self._body)
 
-    def _inputs(
-        self, video: Video, keypoints: ndarray, masks: ndarray, maps: PointMaps | None
-    ) -> dict:
+    def _inputs(self, video: Video, keypoints: ndarray, masks: ndarray, maps: PointMaps) -> dict:
         """What the network reads, at its own rate: measured in the clip's frames, then interpolated."""
         torch = require("torch")
         boxes = square_boxes(masks)
@@ -185,7 +182,9 @@ class Gvhmr:
             "length": torch.tensor(len(times)),
             "kp2d": torch.from_numpy(keypoints_at(coco, times)),
             "bbx_xys": torch.from_numpy(values_at(boxes, times)),
-            "K_fullimg": torch.from_numpy(values_at(_intrinsics(maps, masks), times)),
+            "K_fullimg": torch.from_numpy(
+                values_at(np.asarray(maps.intrinsics, np.float32), times)
+            ),
             "cam_angvel": still,
             "f_imgseq": torch.from_numpy(values_at(features, times)),
         }
@@ -345,20 +344,13 @@ def to_body_motion(
 
 def on_the_ground(motion: BodyMotion, body: SkinnedBody) -> BodyMotion:
     """The motion and its camera moved up or down, so that the body's lowest point is on the ground."""
-    lowest = _lowest_point(body, motion.betas, motion.rotations, motion.translations)
+    lowest = lowest_point(body, motion.betas, motion.rotations, motion.translations)
     down = np.array([0.0, lowest, 0.0], np.float32)
     cameras = motion.Ts_world_camera.copy()
     cameras[:, :3, 3] -= down
     return dataclasses.replace(
         motion, translations=motion.translations - down, Ts_world_camera=cameras
     )
-
-
-def _intrinsics(maps: PointMaps | None, masks: Bool[ndarray, "T H W"]) -> Float[ndarray, "T 3 3"]:
-    """Of the point maps, or a guess."""
-    if maps is not None:
-        return np.asarray(maps.intrinsics, np.float32)
-    return np.tile(guessed_intrinsics(*masks.shape[1:]), (len(masks), 1, 1))
 
 
 @jax.jit
@@ -371,10 +363,16 @@ def _heights(shaped: ShapedBody, rotations: Array, translations: Array) -> Array
     return jax.lax.map(lowest, (rotations, translations))
 
 
-def _lowest_point(
-    body: SkinnedBody, betas: ndarray, rotations: ndarray, translations: ndarray
+def lowest_point(
+    body: SkinnedBody,
+    betas: ndarray,
+    rotations: ndarray,
+    translations: ndarray,
+    rest_joints: ndarray | None = None,
 ) -> float:
     """Height of the lowest vertex of the clip; the 5th percentile over frames, against outliers."""
     shaped = body.shape(jnp.asarray(betas))
+    if rest_joints is not None:
+        shaped = shaped.with_rest_joints(jnp.asarray(rest_joints))
     heights = _heights(shaped, jnp.asarray(rotations), jnp.asarray(translations, jnp.float32))
     return float(np.percentile(np.asarray(heights), 5))

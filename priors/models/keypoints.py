@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
+from hoijax.bodies.keypoints import openpose18_from_coco
 from hoijax.errors import UserError
 from priors.models.torch_runtime import (
     TorchSettings,
@@ -22,9 +23,6 @@ STAGE = "keypoints"
 VITPOSE_HUGE = ModelId("usyd-community/vitpose-plus-huge")
 COCO_DATASET = 0  # expert of the ViTPose+ models that was trained on COCO
 COCO_KEYPOINTS = 17
-COCO_SHOULDERS = (5, 6)
-OPENPOSE_FROM_COCO = np.array([0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3])
-"""COCO-17 index of every OpenPose-18 point; -1, the neck, is the middle of the shoulders."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class ViTPose:
             for start in range(0, len(chosen), self.settings.batch):
                 rows = chosen[start : start + self.settings.batch]
                 coco = self._coco(frames[rows], np.asarray(boxes, np.float32)[rows])
-                found[rows] = openpose_from_coco(coco)
+                found[rows] = openpose18_from_coco(coco)
         height, width = frames.shape[1:3]
         inside = ((found[..., :2] >= 0) & (found[..., :2] <= (width, height))).all(-1)
         found[..., 2] *= inside
@@ -110,17 +108,6 @@ class ViTPose:
                 f"{COCO_KEYPOINTS}. Use a ViTPose model trained on COCO, such as {VITPOSE_HUGE.name}"
             )
         return coco + np.array([0.5, 0.5, 0.0])
-
-
-def openpose_from_coco(coco: Float[ndarray, "*B 17 3"]) -> Float[ndarray, "*B 18 3"]:
-    """OpenPose-18 from COCO-17 (u, v, confidence in [0, 1]); the neck is as sure as the less sure
-    shoulder."""
-    points = np.asarray(coco)[..., OPENPOSE_FROM_COCO, :]
-    shoulders = np.asarray(coco)[..., COCO_SHOULDERS, :]
-    points[..., 1, :2] = shoulders[..., :2].mean(-2)
-    points[..., 1, 2] = shoulders[..., 2].min(-1)
-    points[..., 2] = np.clip(points[..., 2], 0, 1)
-    return points.astype(np.float32)
 
 
 def _check_boxes(boxes: ndarray, chosen: ndarray) -> None:

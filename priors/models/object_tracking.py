@@ -172,15 +172,15 @@ class ObjectTracker:
             away = float(np.linalg.norm(shift - state.velocity)) / size
             candidates.append((self._shifted(state.mask, shift), -distrust * away))
         fits = [self._fit(mask, evidence) for mask, _ in candidates]
-        best = int(np.argmax([fit + bonus for fit, (_, bonus) in zip(fits, candidates, strict=True)]))
+        best = int(
+            np.argmax([fit + bonus for fit, (_, bonus) in zip(fits, candidates, strict=True)])
+        )
         return candidates[best][0], fits[best]
 
     def _corner_motion(self, state: _State, t: int) -> tuple[Float[ndarray, "2 3"] | None, bool]:
         """Affine motion of corners inside the mask since it was seen, and whether it can be trusted."""
         cv2 = opencv()
-        before, now = (
-            cv2.cvtColor(self.frames[i], cv2.COLOR_RGB2GRAY) for i in (state.frame, t)
-        )
+        before, now = (cv2.cvtColor(self.frames[i], cv2.COLOR_RGB2GRAY) for i in (state.frame, t))
         inner = shrink(self._visible(state.mask), 2.0).astype(np.uint8)
         corners = cv2.goodFeaturesToTrack(before, 200, 0.005, 4, mask=inner)
         if corners is None or len(corners) < LEAST_CORNERS:
@@ -192,9 +192,7 @@ class ObjectTracker:
         kept = (good.ravel() > 0) & (good_back.ravel() > 0) & returned
         if kept.sum() < LEAST_CORNERS:
             return None, False
-        motion, agree = cv2.estimateAffine2D(
-            corners[kept], there[kept], ransacReprojThreshold=1.5
-        )
+        motion, agree = cv2.estimateAffine2D(corners[kept], there[kept], ransacReprojThreshold=1.5)
         if motion is None:
             return None, False
         stretch = np.linalg.svd(motion[:, :2], compute_uv=False)

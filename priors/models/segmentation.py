@@ -132,7 +132,7 @@ class Sam2Segmenter:
 def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int) -> None:
     """Raises UserError, with all problems, for prompts from which nothing can be tracked."""
     problems = []
-    for i, prompt in ((i, one) for i, prompt in enumerate(prompts) for one in prompt.all):
+    for i, prompt in [(i, one) for i, whole in enumerate(prompts) for one in whole.all]:
         where = f"prompt {i} (frame {prompt.frame})"
         if not 0 <= prompt.frame < count:
             problems.append(f"{where}: the clip has frames 0..{count - 1}")
@@ -145,7 +145,10 @@ def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int
                 )
             elif not prompt.mask.any():
                 problems.append(f"{where}: its mask is empty")
-        elif prompt.box is not None and _visible_area(np.asarray(prompt.box, np.float64), height, width) < 1:
+        elif (
+            prompt.box is not None
+            and _visible_area(np.asarray(prompt.box, np.float64), height, width) < 1
+        ):
             box = ", ".join(f"{edge:.0f}" for edge in np.asarray(prompt.box))
             problems.append(f"{where}: its box ({box}) covers no pixel of {width} x {height}")
     if problems:

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8, UInt8
 from numpy import ndarray
 
-from hoijax.bundle.evidence import GROUPS, guessed_intrinsics
 from hoijax.bundle.observations import OBJECT_POINT_COUNT, PERSON_POINT_COUNT, Observations
 from hoijax.geometry.transforms import invert_rigid
 from priors.masks import sample_pixels
@@ -21,12 +20,6 @@ __all__ = ["assemble", "in_one_world", "label_images"]
 
 MIN_VISIBLE_PIXELS = 12
 """An entity smaller than this in a picture counts as not detected."""
-ABSENT_WITHOUT_MAPS = tuple(
-    key
-    for group in ("intrinsics", "object points", "part labels", "person points")
-    for key in GROUPS[group]
-)
-"""Arrays of a bundle that a clip without point maps does not give."""
 DEPTH_MARGIN = 0.8 * 0.5
 """Of a body's height: how far in front of or behind the people an object may be (published)."""
 RIGID_TOLERANCE = 1e-4
@@ -34,7 +27,7 @@ RIGID_TOLERANCE = 1e-4
 
 def assemble(
     masks: EntityMasks,
-    maps: PointMaps | None,
+    maps: PointMaps,
     keypoints: Float[ndarray, "P T 18 3"],
     bodies: Sequence[BodyMotion],
     part_counts: Sequence[int],
@@ -42,14 +35,13 @@ def assemble(
 ) -> Observations:
     """All of it as the solver takes it; part_counts: parts of every object's asset.
 
-    Without point maps, `ABSENT_WITHOUT_MAPS` are padding and the intrinsics are a guess.
+    Where the maps say nothing, all points are padding.
     """
     people, objects = len(masks.people), len(masks.objects)
     labels, parts = label_images(masks, part_counts)
     seen = np.stack([(labels == i + 1).sum((1, 2)) for i in range(people + objects)])
     seen = seen >= MIN_VISIBLE_PIXELS
-    if maps is None:
-        intrinsics = np.tile(guessed_intrinsics(*labels.shape[1:]), (len(labels), 1, 1))
+    if not maps.valid.any():
         person = _padding(people, len(labels))
         object_ = _padding(objects, len(labels))
         detected = seen[people:]
@@ -61,7 +53,6 @@ def assemble(
         samples = [
             sample_pixels(usable & (labels == i + 1), count, rng) for i, count in enumerate(counts)
         ]
-        intrinsics = np.asarray(maps.intrinsics, np.float32)
         person = _gather(samples[:people], maps.points, parts, seen[:people])
         object_ = _gather(samples[people:], maps.points, parts, seen[people:])
         detected = np.asarray(object_["mask"].any(-1))
@@ -72,7 +63,7 @@ def assemble(
     width = max(len(body.betas) for body in bodies)
     betas = np.stack([np.pad(body.betas, (0, width - len(body.betas))) for body in bodies])
     return Observations(
-        intrinsics=intrinsics,
+        intrinsics=np.asarray(maps.intrinsics, np.float32),
         Ts_world_camera=Ts_world_camera,
         instance_ids=labels,
         object_detected=detected,

@@ -43,17 +43,16 @@ def parse_hints(texts: Sequence[str]) -> tuple[Hint, ...]:
             raise UserError(f"--hint {text}: cannot be read. {_HOW}")
         name, frame = match["object"].strip(), int(match["frame"])
         if len(numbers) == 4:
-            hints.append(Hint(name, frame, box=numbers))
+            left, top, width, height = numbers
+            hints.append(Hint(name, frame, box=(left, top, width, height)))
         else:
-            hints.append(Hint(name, frame, points=((*numbers, 1),)))
+            hints.append(Hint(name, frame, points=((numbers[0], numbers[1], 1),)))
     return tuple(hints)
 
 
 def write_hints(path: Path, hints: Iterable[Hint]) -> None:
     """A file that `--hint` reads."""
-    rows = [
-        {"object": h.object, "frame": h.frame, "box": h.box, "points": h.points} for h in hints
-    ]
+    rows = [{"object": h.object, "frame": h.frame, "box": h.box, "points": h.points} for h in hints]
     path.write_text(json.dumps({"hints": rows}, indent=1) + "\n", encoding="utf-8")
 
 

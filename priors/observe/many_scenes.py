@@ -61,9 +61,14 @@ class SceneObserver:
             settings=dataclasses.replace(settings, **{k: v for k, v in given if v is not None}),
             **{key: Path(path) for key, path in scene.files.items()},
         )
-        request = options.request(scene.text, assets)
+        request = options.request(scene.text, assets, log)
         return Run(
-            request, options.settings, models, options.store(), restart=options.restart, log=log
+            request,
+            options.settings_of(request),
+            models,
+            options.store(),
+            restart=options.restart,
+            log=log,
         )
 
     def key(self, scene: PromptedScene) -> str:

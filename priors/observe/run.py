@@ -10,6 +10,7 @@ from pathlib import Path
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.read import Bundle
 from hoijax.errors import UserError
+from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.io.video import read_video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
@@ -18,13 +19,15 @@ from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
 from priors.observe.hints import parse_hints
 from priors.observe.stages import Models, observe
-from priors.observe.user_files import encode_video, read_image, read_masks
+from priors.observe.user_files import encode_video, read_image, read_masks, read_source
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
 __all__ = ["ObserveOptions", "observe_clip"]
 
 LOCAL = "local:"
+FROM_FILES = ("keypoints", "body")
+"""Roles whose flag takes the name of a model or the path of a file."""
 COORDINATES = ("auto", "thousandths", "pixels")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@\w+)?")
 
@@ -44,9 +47,12 @@ class ObserveOptions:
     """Which models are the default: see `priors.models.catalog.PRESETS`."""
     whole_clip: bool = False
     """All frames of `video`, whatever `settings.frames` says."""
+    points: Path | None = None
+    intrinsics: str | None = None
+    """Numbers or a file: see `hoijax.importers.intrinsics`."""
     restart: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    """Choice of model by role."""
+    """Choice of model by role; for keypoints and body a path is the user's file."""
     weights: Sequence[str] = ()
     """ROLE=DIRECTORY or ROLE=owner/name@revision."""
     language_url: str | None = None
@@ -75,7 +81,9 @@ class ObserveOptions:
                     f"ROLE=owner/name@revision; the roles are {', '.join(CHOICES)}."
                 )
             weights[role] = value
-        names = _without_local(PRESETS[self.prior] | dict(self.names), weights)
+        names = PRESETS[self.prior] | dict(self.names)
+        names = {role: name for role, name in names.items() if role not in self.files()}
+        names = _without_local(names, weights)
         return ModelChoices(
             names,
             weights,
@@ -85,19 +93,48 @@ class ObserveOptions:
             body_file=self.body_file,
         ).check()
 
-    def request(self, text: str, assets: Sequence[Asset]) -> Request:
+    def files(self) -> dict[str, Path]:
+        """Files in place of models, by role: a name that is no model of the role but a path."""
+        named = {
+            role: Path(name)
+            for role, name in self.names.items()
+            if role in FROM_FILES and name not in CHOICES[role] and Path(name).exists()
+        }
+        return named | ({} if self.points is None else {"geometry": self.points})
+
+    def request(self, text: str, assets: Sequence[Asset], log: Log = silent) -> Request:
         """The request with the user's files read."""
         if self.prior == "packaged" and self.video is None:
             raise UserError("--prior packaged reads a clip of yours: give --video.")
+        pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
+        people = None if pag is None else len(pag.people)
+        objects = [asset.name for asset in assets]
+        files = self.files().items()
+        sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
+        intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
+        if intrinsics is None and "geometry" not in sources and "body" in sources:
+            intrinsics = sources["body"].tracks[0].intrinsics
+            if intrinsics is not None:
+                log(f"intrinsics: those of {intrinsics.source}")
         return Request(
             text,
             tuple(assets),
-            pag=None if self.pag is None else PartAffordanceGraph.from_json(self.pag),
+            pag=pag,
             image=None if self.image is None else read_image(self.image),
-            video=None if self.video is None else read_video(self.video, None if self.whole_clip else self.settings.frames),
-            masks=None if self.masks is None else read_masks(self.masks),
+            video=None
+            if self.video is None
+            else read_video(self.video, None if self.whole_clip else self.settings.frames),
+            masks=None if self.masks is None else read_masks(self.masks, objects, people, log),
             hints=parse_hints(self.hints),
+            intrinsics=intrinsics,
+            sources=sources,
         )
+
+    def settings_of(self, request: Request) -> ObserveSettings:
+        """The settings, of as many frames as the request's whole clip has."""
+        if not self.whole_clip or request.video is None:
+            return self.settings
+        return dataclasses.replace(self.settings, frames=len(request.video.frames)).check()
 
     def store(self) -> Store:
         return Store(self.cache or default_store())
@@ -140,14 +177,12 @@ def observe_clip(
 
     models: your own, in place of those that the options name.
     """
-    request, store = options.request(text, assets), options.store()
+    request, store = options.request(text, assets, log), options.store()
     models = models or RegisteredModels(options.choices(), store)
     settings = options.settings
     if options.whole_clip and request.video is not None:
         settings = dataclasses.replace(settings, frames=len(request.video.frames))
-    bundle, run = observe(
-        request, settings, models, store, restart=options.restart, log=log
-    )
+    bundle, run = observe(request, settings, models, store, restart=options.restart, log=log)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         encode_video(run.video(), path)

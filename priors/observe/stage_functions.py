@@ -10,21 +10,29 @@ from typing import Any
 import numpy as np
 
 from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
+from hoijax.bundle.evidence import GROUPS, guessed_intrinsics
 from hoijax.bundle.observations import Observations
 from hoijax.errors import UserError
+from hoijax.importers.masks import fit_labels
 from hoijax.io.validation import numbered
 from hoijax.objects.asset import Asset
+from hoijax.progress import Log, silent
 from priors.masks import mask_boxes
-from priors.observe.assemble import ABSENT_WITHOUT_MAPS, assemble
+from priors.models.from_files import frames_of
+from priors.observe.assemble import assemble
 from priors.observe.hints import check_hints
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
 from priors.protocols import BodyMotion, PointMaps, Video
-from priors.settings import ObserveSettings, Request
+from priors.settings import GivenMasks, ObserveSettings, Request
 from priors.store import Entry
 
 Content = tuple[dict[str, np.ndarray], Any]
 """What is stored of a result: arrays and a JSON value."""
 BODY = "anny"
+WITHOUT_POINTS = [
+    key for group in ("object points", "part labels", "person points") for key in GROUPS[group]
+]
+"""Arrays that a bundle lacks of a clip without point maps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +64,12 @@ class Inputs:
     def masks(self) -> EntityMasks:
         return EntityMasks(**self.entries["masks"].arrays)
 
-    def point_maps(self) -> PointMaps | None:
-        """None where no geometry model was asked for."""
+    def point_maps(self) -> PointMaps:
+        """Maps that say nothing where no geometry model was asked for."""
         arrays = self.entries["points"].arrays
-        return PointMaps(**arrays) if arrays else None
+        if "points" not in arrays:
+            return PointMaps.unknown(arrays["intrinsics"], *self.video().frames.shape[1:3])
+        return PointMaps(**arrays)
 
     def bodies(self) -> list[BodyMotion]:
         arrays = self.entries["body"].arrays
@@ -68,7 +78,7 @@ class Inputs:
         return [BodyMotion(**{name: arrays[name][p] for name in names}) for p in range(count)]
 
 
-def checked_request(request: Request, settings: ObserveSettings) -> Request:
+def checked_request(request: Request, settings: ObserveSettings, log: Log = silent) -> Request:
     """The request with its clip cut to the asked frames.
 
     Refuses, before any model is loaded, files of the user that do not fit.
@@ -94,27 +104,41 @@ def checked_request(request: Request, settings: ObserveSettings) -> Request:
         height, width = request.video.frames.shape[1:3]
         check_hints(request.hints, names, settings.frames, height, width)
     if request.masks is not None:
-        _check_masks(request, settings)
+        request = _fitted_masks(request, settings, log)
     if request.video is None:
+        if request.sources or request.intrinsics is not None:
+            raise UserError(
+                "files of keypoints, points, bodies or intrinsics belong to a clip: give --video as well."
+            )
         return request
+    height, width = request.video.frames.shape[1:3]
+    for source in request.sources.values():
+        source.check_clip(settings.frames, height, width, log)
+    if request.intrinsics is not None:
+        frames_of(request.intrinsics, settings.frames, height, width)  # or its UserError
     clip = Video(request.video.frames[: settings.frames], request.video.fps)
     return dataclasses.replace(request, video=clip)
 
 
-def _check_masks(request: Request, settings: ObserveSettings) -> None:
+def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Request:
+    """The request with its masks at the clip's size; UserError where they are of another clip."""
     assert request.masks is not None
     if request.video is None:
         raise UserError("--masks needs the clip they belong to: give --video as well.")
     shape = (settings.frames, *request.video.frames.shape[1:3])
     found = request.masks.instance_ids.shape
-    if found[0] < shape[0] or found[1:] != shape[1:]:
+    if found[0] < shape[0]:
         raise UserError(
             f"stage 'masks': --masks holds {found[0]} pictures of {found[2]} x {found[1]} pixels, "
             f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label picture a "
-            "frame, of the clip's size."
+            f"frame, or --frames {found[0]}."
         )
+    height, width = shape[1:]
+    labels = fit_labels(request.masks.instance_ids, height, width, log)
+    parts = request.masks.part_ids
+    parts = None if parts is None else fit_labels(parts, height, width)
     people = 1 if request.pag is None else len(request.pag.people)
-    ids = set(np.unique(request.masks.instance_ids[: shape[0]]).tolist()) - {0}
+    ids = set(np.unique(labels[: shape[0]]).tolist()) - {0}
     wanted = set(range(1, 1 + people + len(request.assets)))
     if not wanted <= ids:
         missing = ", ".join(map(str, sorted(wanted - ids)))
@@ -122,6 +146,7 @@ def _check_masks(request: Request, settings: ObserveSettings) -> None:
             f"stage 'masks': --masks has no pixel of the value {missing}. Values are 1 to P for the "
             f"people, then one for each of the {len(request.assets)} objects, 0 for all else."
         )
+    return dataclasses.replace(request, masks=GivenMasks(labels, parts))
 
 
 def _known_parts(request: Request, graph: PartAffordanceGraph) -> dict[str, tuple[str, ...]]:
@@ -309,9 +334,14 @@ def _mask_content(masks: EntityMasks) -> Content:
 
 def map_points(inputs: Inputs) -> Content:
     """3D points of every pixel."""
+    frames, given = inputs.video().frames, inputs.request.intrinsics
+    count, height, width = frames.shape[:3]
+    camera = None if given is None else frames_of(given, count, height, width)
     if inputs.models["geometry"] is None:
-        return {}, None
-    maps = inputs.models["geometry"].point_maps(inputs.video().frames)
+        if camera is None:
+            camera = np.tile(guessed_intrinsics(height, width), (count, 1, 1))
+        return {"intrinsics": camera.astype(np.float32)}, {"guessed": given is None}
+    maps = inputs.models["geometry"].point_maps(frames, camera)
     good = maps.valid & np.isfinite(maps.points).all(-1) & (maps.points[..., 2] > 0)
     if not good.any():
         raise UserError(
@@ -373,10 +403,12 @@ def assemble_bundle(inputs: Inputs) -> Content:
         [len(asset.part_names) for asset in inputs.assets()],
         inputs.settings.seed,
     )
-    absent = ABSENT_WITHOUT_MAPS if inputs.point_maps() is None else ()
+    absent = [] if "points" in inputs.entries["points"].arrays else WITHOUT_POINTS
+    if (inputs.entries["points"].value or {}).get("guessed"):
+        absent = ["intrinsics", *absent]
     names = Observations.__dataclass_fields__
     arrays = {name: np.asarray(getattr(observations, name)) for name in names}
-    return arrays, {"absent": list(absent)}
+    return arrays, {"absent": absent}
 
 
 def propose_yaws(inputs: Inputs) -> Content:

@@ -118,7 +118,14 @@ STAGES = (
         given=work.given_masks,
         version=2,
     ),
-    Stage("points", "point maps", work.map_points, needs=("video",), roles=("geometry",)),
+    Stage(
+        "points",
+        "point maps",
+        work.map_points,
+        needs=("video",),
+        roles=("geometry",),
+        asked=lambda r: None if r.intrinsics is None else dataclasses.asdict(r.intrinsics),
+    ),
     Stage(
         "keypoints",
         "keypoints",
@@ -138,7 +145,7 @@ STAGES = (
         "bundle",
         "bundle",
         work.assemble_bundle,
-        needs=("pag", "parts", "masks", "points", "keypoints", "body"),
+        needs=("pag", "parts", "video", "masks", "points", "keypoints", "body"),
         settings=("seed",),
         asked=lambda r: [[a.name, a.part_names] for a in r.assets],
         version=2,
@@ -197,7 +204,7 @@ class Run:
             raise UserError(f"--from: no stage {restart!r}. Stages: {', '.join(STAGE_NAMES)}.")
         self.settings, self.models = settings.check(), models
         self.store, self.restart, self.log = store, restart, log
-        self.request = work.checked_request(request, settings)
+        self.request = work.checked_request(request, settings, log)
         self.digests: dict[str, str] = {}
         self.made_by: dict[str, Any] = {}
         self._keys: dict[str, str] = {}
@@ -257,7 +264,7 @@ class Run:
         """What a result is made from, beside earlier results: in its key and in the provenance."""
         if given is not None:
             return {"given": content_key(*given)}
-        models = {role: self.models.get(role) for role in stage.roles}
+        models = {role: self._model(role) for role in stage.roles}
         return {
             "request": content_key(stage.asked(self.request)),
             "settings": plain({n: getattr(self.settings, n) for n in stage.settings}),
@@ -268,7 +275,7 @@ class Run:
         self._check_models(stage)
         self.log(f"{stage.name}: computing the {stage.title}")
         try:
-            models = {role: self.models.get(role) for role in stage.roles}
+            models = {role: self._model(role) for role in stage.roles}
             return stage.compute(self._inputs(stage.needs, models))
         except UserError as error:
             said = str(error).removeprefix(f"{stage.name}: ")
@@ -279,12 +286,17 @@ class Run:
                 f"picture, or use --memory sequential.{self._kept()}"
             ) from error
 
+    def _model(self, role: str) -> Any:
+        """The user's file in place of a role's model, else the model."""
+        return self.request.sources.get(role) or self.models.get(role)
+
     def _check_models(self, first: Stage) -> None:
         """What the last stage lacks is said before the first one has worked for an hour."""
         if self._checked:
             return
         later = [s for s in STAGES[STAGES.index(first) :] if not s.skipped(self.request)]
         roles = [role for s in later if s.given(self.request) is None for role in s.roles]
+        roles = [role for role in roles if role not in self.request.sources]
         self.models.check_ready(tuple(dict.fromkeys(roles)))
         self._checked = True
 

@@ -61,13 +61,13 @@ def find_and_track(
     unseen = [graph.objects[o] for o in open_ if objects[o] is None]
     _refuse_unseen(people, unseen, len(searched))
     part_boxes, part_of = _find_parts(frames, objects, assets, detector)
-    prompts = [Prompt(*where, is_person=True) for where in people if where is not None]
-    prompts += [
-        prompt or Prompt(*where)
-        for prompt, where in zip(hinted, objects, strict=True)
-        if prompt is not None or where is not None
-    ]
-    prompts += [Prompt(*where) for where in part_boxes]
+    prompts = [Prompt(w[0], w[1], is_person=True) for w in people if w is not None]
+    for prompt, where in zip(hinted, objects, strict=True):
+        if prompt is not None:
+            prompts.append(prompt)
+        elif where is not None:
+            prompts.append(Prompt(where[0], where[1]))
+    prompts += [Prompt(frame, box) for frame, box in part_boxes]
     tracks = segmenter.track(frames, prompts)
     count = len(people)
     entities = count + len(objects)

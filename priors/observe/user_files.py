@@ -1,18 +1,25 @@
-"""Files of the user that stand in for a stage: a picture, a clip, label pictures. Checked at the door."""
+"""Files of the user that stand in for a stage or a model. Checked at the door."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from hoijax.importers.body_tracks import read_body_tracks
+from hoijax.importers.keypoints import read_keypoints
+from hoijax.importers.masks import read_label_masks
+from hoijax.importers.points import read_points
 from hoijax.io.video import Video, write_video
+from hoijax.progress import Log, silent
+from priors.models.body_from_file import FileBody
+from priors.models.from_files import FileKeypoints, FilePoints
 from priors.settings import GivenMasks
 
-__all__ = ["encode_video", "read_image", "read_masks"]
-
-PARTS_FOLDER = "parts"
+__all__ = ["encode_video", "read_image", "read_masks", "read_source"]
 
 
 def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
@@ -33,48 +40,23 @@ def encode_video(video: Video, path: Path) -> None:
     write_video(path, np.ascontiguousarray(video.frames[:, :height, :width]), video.fps)
 
 
-def read_masks(folder: Path) -> GivenMasks:
-    """Label pictures of a folder, one a frame, in the order of their names.
+def read_masks(
+    path: Path, objects: Sequence[str] = (), people: int | None = None, log: Log = silent
+) -> GivenMasks:
+    """Label pictures, masks by object, npz or COCO RLE: see `hoijax.importers.masks`."""
+    return GivenMasks(*read_label_masks(path, objects, people, log))
 
-    Grey or palette PNGs whose values are 0 background, 1..P people, then the objects in the order of
-    --objects. A folder `parts` in it may hold pictures of part numbers: 0 none, q for the object's
-    q-th part.
+
+def read_source(role: str, path: Path, body: str | None = None, log: Log = silent) -> Any:
+    """The file that stands for a role's model: keypoints, geometry (point maps), or body.
+
+    body: the user's body model file, on which recovered bodies are then put.
     """
-    if not folder.is_dir():
-        raise UserError(f"--masks {folder}: there is no such folder of label pictures.")
-    labels = _labels(folder)
-    parts_folder = folder / PARTS_FOLDER
-    if not parts_folder.is_dir():
-        return GivenMasks(labels)
-    parts = _labels(parts_folder)
-    if parts.shape != labels.shape:
-        raise UserError(
-            f"--masks {parts_folder}: {len(parts)} pictures of {parts.shape[2]} x {parts.shape[1]}, "
-            f"but {len(labels)} of {labels.shape[2]} x {labels.shape[1]} beside it."
-        )
-    return GivenMasks(labels, parts.astype(np.int16) - 1)
-
-
-def _labels(folder: Path) -> UInt8[ndarray, "T H W"]:
-    from PIL import Image, UnidentifiedImageError
-
-    images = []
-    for path in sorted(folder.glob("*.png")):
-        try:
-            with Image.open(path) as image:
-                if image.mode not in ("L", "P", "1"):
-                    raise UserError(
-                        f"--masks {path}: has colors ({image.mode}); label pictures are grey or "
-                        "palette PNGs whose values are entity numbers."
-                    )
-                images.append(np.asarray(image, np.uint8))
-        except (UnidentifiedImageError, OSError, ValueError) as error:
-            raise UserError(f"--masks {path}: cannot be read ({error}).") from error
-    if not images:
-        raise UserError(f"--masks {folder}: holds no PNG.")
-    if len({image.shape for image in images}) > 1:
-        raise UserError(f"--masks {folder}: the pictures have different sizes.")
-    return np.stack(images)
+    if role == "body":
+        return FileBody(read_body_tracks(path), body or "anny")
+    if role == "keypoints":
+        return FileKeypoints(read_keypoints(path, log))
+    return FilePoints(read_points(path, log))
 
 
 def _must_be_file(path: Path, flag: str) -> None:

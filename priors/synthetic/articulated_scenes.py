@@ -166,7 +166,7 @@ def _link_poses(
 ) -> Float[ndarray, "L T 4 4"]:
     """T_world_link of all links; the choreographed object is the root link itself."""
     tree = dataclasses.replace(asset, T_asset_root=np.eye(4)).tree()
-    moving = np.array([joint.kind != FIXED for joint in joints])
+    moving = np.array([joint.kind != FIXED for joint in joints], bool)  # none in a single link
     posed = jax.vmap(lambda v, T: pose_links(tree, v, T))(
         values[moving].T.astype(np.float32), Ts_world_root.astype(np.float32)
     )

@@ -3,6 +3,7 @@
 They own no mathematics of their own.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,9 @@ from hoijax.bundle.write import Bundle
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.initialization.align_observations import align
 from hoijax.initialization.contact_states import always_touching, contact_states
-from hoijax.initialization.starts import Starts, find_starts
+from hoijax.initialization.joints.hold import hold_joints
+from hoijax.initialization.joints.starts import start_joints
+from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.methods.hoi_page.settings import HoiPageSettings
@@ -49,7 +52,7 @@ def prepare(
     lap("align")
     scene = scene_of(bundle, Ts_world_pointmap, vertices, settings)
     lap("scene")
-    starts = find_starts(scene, bundle, settings)
+    starts = without_joint_values(start_joints(scene, bundle, settings))
     lap("starts")
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     table = (*TERMS[settings.preset], *terms)
@@ -109,12 +112,23 @@ def optimize_pass(settings: HoiPageSettings) -> Pass:
     return Pass("optimize", object_problem, adam if settings.optimizer == "adam" else newton)
 
 
+def without_joint_values(starts: Starts) -> Starts:
+    """Every link as an object of its own; the joints are held after the solve."""
+    return Starts(dataclasses.replace(starts.unknowns, joint_values=None), starts.labels)
+
+
 def to_result(prepared: Prepared, solution: Solution) -> Result:
-    """Poses in the assets' own frames, with everything a result folder records."""
+    """Poses in the assets' own frames, with everything a result folder records.
+
+    Links of articulated objects were free in the solve: they get the nearest poses that their joints allow.
+    """
     bundle, scene, evidence = prepared.bundle, prepared.scene, prepared.extra
     rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
     centers = np.asarray(scene.objects.centers)[None, :, None, :, None]
     shifted = np.asarray(solution.unknowns.object_translation) - (rotations @ centers)[..., 0]
+    shifted, values = shifted.astype(np.float32), None
+    if bundle.joints:
+        rotations, shifted, values = hold_joints(bundle.joints, bundle.assets, rotations, shifted)
     edges = np.flatnonzero(np.asarray(scene.edges.mask))
     o = bundle.observations
     return Result(
@@ -128,7 +142,7 @@ def to_result(prepared: Prepared, solution: Solution) -> Result:
         body_betas=o.body_betas,
         body_rest_joints=o.body_rest_joints,
         object_rotations=rotations,
-        object_translations=shifted.astype(np.float32),
+        object_translations=shifted,
         losses=np.asarray(solution.losses),
         initial_losses=np.asarray(solution.initial_losses),
         codes=np.asarray(solution.codes),
@@ -138,4 +152,6 @@ def to_result(prepared: Prepared, solution: Solution) -> Result:
         history=np.asarray(solution.history),
         contact=evidence.states[:, edges] > 0.5,
         Ts_world_pointmap=evidence.Ts_world_pointmap,
+        joints=bundle.joints,
+        joint_values=values,
     )

@@ -1,0 +1,128 @@
+"""What the user already ran, in place of models: keypoints, point maps and bodies out of files.
+
+They have the roles' protocols, so that stages cannot tell them from networks.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+
+from hoijax.errors import UserError
+from hoijax.importers.intrinsics import GivenIntrinsics, intrinsics_of_points
+from hoijax.importers.keypoints import GivenKeypoints
+from hoijax.importers.points import GivenPoints
+from hoijax.progress import Log, silent
+from priors.models.point_maps import assemble
+from priors.protocols import ModelId, PointMaps
+
+__all__ = ["FileKeypoints", "FilePoints", "check_length", "file_id"]
+
+
+def file_id(path: str | Path) -> ModelId:
+    """A file or folder as a model: its name, and a hash of what it holds."""
+    path, total = Path(path), hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        total.update(f"{file.relative_to(path.parent).as_posix()}\0".encode())
+        total.update(file.read_bytes())
+    return ModelId(f"file {path.name}", total.hexdigest()[:16])
+
+
+def check_length(flag: str, source: str, count: int, frames: int, log: Log = silent) -> None:
+    """UserError where a file has fewer frames than the clip; that it has more is said to `log`."""
+    if count < frames:
+        raise UserError(
+            f"{flag} {source}: has {count} frames, the clip {frames}. Give a file of every frame of the "
+            f"clip, or --frames {count}."
+        )
+    if count > frames:
+        log(f"{flag} {Path(source).name}: has {count} frames, the first {frames} are used")
+
+
+class FileKeypoints:
+    """`KeypointModel` of a file: in every frame the candidate that lies in the person's box."""
+
+    def __init__(self, given: GivenKeypoints):
+        self.given, self.model_id = given, file_id(given.source)
+
+    def check_clip(self, frames: int, height: int, width: int, log: Log = silent) -> None:
+        """UserError where the file is of another clip."""
+        check_length("--keypoints", self.given.source, len(self.given.points), frames, log)
+        self.given.check_size(width, height)
+
+    def keypoints(
+        self,
+        frames: UInt8[ndarray, "T H W 3"],
+        boxes: Float[ndarray, "T 4"],
+        present: Bool[ndarray, " T"],
+    ) -> Float[ndarray, "T 18 3"]:
+        """Zero confidence where the person is not present, and outside of the image."""
+        height, width = frames.shape[1:3]
+        chosen = self.given.of_box(np.asarray(boxes, np.float32), present)
+        inside = ((chosen[..., :2] >= 0) & (chosen[..., :2] <= (width, height))).all(-1)
+        chosen[..., 2] *= inside
+        return chosen
+
+
+class FilePoints:
+    """`GeometryModel` of a file: its depth at the clip's size, seen through one camera.
+
+    The camera is the asked one, else the file's, else the one that the points themselves tell.
+    """
+
+    def __init__(self, given: GivenPoints):
+        self.given, self.model_id = given, file_id(given.source)
+
+    def check_clip(self, frames: int, height: int, width: int, log: Log = silent) -> None:
+        """UserError where the file is of another clip, or of depth without a camera."""
+        check_length("--points", self.given.source, len(self.given.depth), frames, log)
+        rows, columns = self.given.depth.shape[1:]
+        if abs(rows * width / (columns * height) - 1) > 0.02:
+            raise UserError(
+                f"--points {self.given.source}: maps of {columns} x {rows} pixels, the clip has "
+                f"{width} x {height}: another aspect. Give maps of the clip itself."
+            )
+        if (rows, columns) != (height, width):
+            log(f"points: resized from {columns} x {rows} to {width} x {height} pixels (nearest)")
+
+    def point_maps(
+        self,
+        frames: UInt8[ndarray, "T H W 3"],
+        intrinsics: Float[ndarray, "T 3 3"] | None = None,
+    ) -> PointMaps:
+        """Depth of the file along the rays of the camera; depth edges are invalid."""
+        count, height, width = frames.shape[:3]
+        rows, columns = self.given.depth.shape[1:]
+        v = ((np.arange(height) + 0.5) * rows / height).astype(int)[:, None]
+        u = ((np.arange(width) + 0.5) * columns / width).astype(int)
+        depth, valid = (a[:count, v, u] for a in (self.given.depth, self.given.valid))
+        if intrinsics is None:
+            camera = self.given.intrinsics or self._own_camera()
+            intrinsics = frames_of(camera, count, height, width)
+        return assemble(depth, valid, np.asarray(intrinsics, np.float64))
+
+    def _own_camera(self) -> GivenIntrinsics:
+        if self.given.points is None:
+            raise UserError(
+                f"--points {self.given.source}: depth without a camera. Give --intrinsics (docs/"
+                "bring-your-own.md), or points instead of depth."
+            )
+        return intrinsics_of_points(self.given.points, self.given.valid, self.given.source)
+
+
+def frames_of(
+    camera: GivenIntrinsics, count: int, height: int, width: int
+) -> Float[ndarray, "T 3 3"]:
+    """A camera for every frame. UserError where it has another number of frames."""
+    matrices = camera.at(width, height)
+    if len(matrices) == 1:
+        return np.repeat(matrices, count, axis=0)
+    if len(matrices) < count:
+        raise UserError(
+            f"{camera.source}: intrinsics of {len(matrices)} frames, the clip has {count}. Give one "
+            "matrix, or one for every frame."
+        )
+    return matrices[:count]
