@@ -36,9 +36,9 @@ def parse_hints(texts: Sequence[str]) -> tuple[Hint, ...]:
             continue
         match = _FORM.fullmatch(text.strip())
         try:
-            numbers = tuple(float(x) for x in match["numbers"].split(",")) if match else ()
+            numbers = [float(x) for x in match["numbers"].split(",")] if match else []
         except ValueError:
-            numbers = ()
+            numbers = []
         if match is None or len(numbers) not in (2, 4):
             raise UserError(f"--hint {text}: cannot be read. {_HOW}")
         name, frame = match["object"].strip(), int(match["frame"])
