@@ -6,6 +6,7 @@ directions and with robust weights; one Levenberg-Marquardt step for each set of
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import flax.struct
 import jax
@@ -20,9 +21,9 @@ from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bodies.skinning import build_skin
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
-__all__ = ["MeshFit", "fit_to_mesh", "surface_error"]
+__all__ = ["MeshFit", "fit_to_mesh", "surface_error", "vertex_normals"]
 
-SAMPLES = 1200
+SAMPLES = 900
 """Vertices of our body, and of the other, that look for their nearest."""
 BODY_JOINTS = 22
 BETA_SIGMA, BONE_SIGMA, TURN_SIGMA = 1.5, 0.1, 0.6
@@ -32,7 +33,24 @@ FIRST_REACH, LAST_REACH = 0.15, 0.03
 """Metres: a pair further apart counts ever less, first and last."""
 FACING = 0.3
 """Cosine that two normals must have for their points to be of one side of a limb."""
-SHAPE_STEPS, POSE_STEPS = 60, 25
+SHAPE_STEPS, POSE_STEPS = 45, 10
+
+
+_PARENTS = np.maximum(np.array(JOINT_PARENTS), 0)
+
+
+def _below() -> Float[ndarray, "55 21"]:
+    """1 where a joint hangs on a bone: what moves when it grows."""
+    below = np.zeros((len(JOINT_PARENTS), BODY_JOINTS - 1), np.float32)
+    for joint, parent in enumerate(JOINT_PARENTS):
+        if parent >= 0:
+            below[joint] = below[parent]
+            if joint < BODY_JOINTS:
+                below[joint, joint - 1] = 1.0
+    return below
+
+
+_BELOW = _below()
 
 
 @dataclass(frozen=True)
@@ -77,17 +95,17 @@ def fit_to_mesh(
     """
     from scipy.spatial import KDTree
 
-    sampled = _sampled(body)
-    normals = _normals(vertices, faces)
-    tree, chosen = KDTree(vertices), farthest_or_all(vertices)
+    samples, corners = _samples(body)
+    normals = vertex_normals(vertices, faces)
+    tree, chosen = KDTree(vertices), _spread(vertices)
     state = _start_state(body, start)
     begun = state.rotations
     steps, damping = (SHAPE_STEPS if shape else POSE_STEPS), jnp.asarray(1e-2)
     for step in range(steps):
         reach = FIRST_REACH * (LAST_REACH / FIRST_REACH) ** (step / (steps - 1))
-        ours = np.asarray(_vertices(sampled.body, state))
-        pairs = _pairs(ours, sampled.faces, vertices, normals, tree, chosen, reach)
-        state, damping = _step(sampled.body, state, pairs, begun, damping, shape)
+        ours = np.asarray(_vertices(corners, state)).reshape(-1, 3, 3)
+        pairs = _pairs(ours, vertices, normals, tree, chosen, reach)
+        state, damping = _step(samples, state, pairs, begun, damping, shape)
     return _finished(body, state)
 
 
@@ -104,42 +122,40 @@ def surface_error(
     return np.sqrt(igl.point_mesh_squared_distance(vertices.astype(np.float64), surface, faces)[0])
 
 
-def farthest_or_all(vertices: Float[ndarray, "V 3"]) -> Int[ndarray, " n"]:
+def _spread(vertices: Float[ndarray, "V 3"]) -> Int[ndarray, " n"]:
     """Indices of vertices spread evenly over a mesh."""
     if len(vertices) <= SAMPLES:
         return np.arange(len(vertices))
     return np.asarray(farthest_points(vertices.astype(np.float32), SAMPLES))
 
 
-@dataclass(frozen=True)
-class _Sampled:
-    body: SkinnedBody
-    faces: Int[ndarray, "n 3"]
-    """Not faces: the sample and its two nearest on the surface, for a normal."""
-
-
-def _sampled(body: SkinnedBody) -> _Sampled:
-    """Our body with a few vertices only, each with a small triangle of neighbors that turns as it does."""
+def _samples(body: SkinnedBody) -> tuple[SkinnedBody, SkinnedBody]:
+    """(our body with vertices spread over it only, one with the three corners of a face at each of them)."""
     faces = np.asarray(body.faces)
+    face_of = np.full(len(body.template), -1)
+    face_of[faces.reshape(-1)] = np.repeat(np.arange(len(faces)), 3)
     seeds = np.asarray(farthest_points(np.asarray(body.template), SAMPLES))
-    first = np.full(len(body.template), -1)
-    first[faces.reshape(-1)] = np.repeat(np.arange(len(faces)), 3)
-    seeds = seeds[first[seeds] >= 0]
-    corners = faces[first[seeds]]
-    used, renumbered = np.unique(corners, return_inverse=True)
-    indices, weights = np.asarray(body.skin_indices)[used], np.asarray(body.skin_weights)[used]
-    correctives = None if body.pose_correctives is None else body.pose_correctives[used]
+    seeds = seeds[face_of[seeds] >= 0]
+    first = (faces[face_of[seeds]] == seeds[:, None]).argmax(1)
+    around = np.take_along_axis(faces[face_of[seeds]], (first[:, None] + np.arange(3)) % 3, axis=1)
+    return _subset(body, seeds), _subset(body, around.reshape(-1))
+
+
+def _subset(body: SkinnedBody, chosen: Int[ndarray, " n"]) -> SkinnedBody:
+    """The model with some of its vertices and no faces."""
+    indices, weights = np.asarray(body.skin_indices)[chosen], np.asarray(body.skin_weights)[chosen]
+    correctives = None if body.pose_correctives is None else body.pose_correctives[chosen]
     small = body.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        template=np.asarray(body.template)[used],
-        shape_directions=np.asarray(body.shape_directions)[used],
+        template=np.asarray(body.template)[chosen],
+        shape_directions=np.asarray(body.shape_directions)[chosen],
         pose_correctives=correctives,
         skin_indices=indices,
         skin_weights=weights,
-        faces=renumbered.reshape(-1, 3).astype(np.int32),
-        part_ids=np.asarray(body.part_ids)[used],
+        faces=np.zeros((0, 3), np.int32),
+        part_ids=np.asarray(body.part_ids)[chosen],
         skin=build_skin(indices, weights),
     )
-    return _Sampled(jax.tree.map(jnp.asarray, small), renumbered.reshape(-1, 3))
+    return jax.tree.map(jnp.asarray, small)
 
 
 def _start_state(body: SkinnedBody, start: MeshFit) -> _State:
@@ -164,12 +180,9 @@ def _shaped(body: SkinnedBody, state: _State) -> ShapedBody:
     """The person: betas, then bones of other lengths in the same directions."""
     shaped = body.shape(state.betas)
     joints = jnp.asarray(shaped.joints_rest)
-    lengths = jnp.concatenate([jnp.zeros(1), state.log_bones, jnp.zeros(55 - BODY_JOINTS)])
-    places = [joints[0]]
-    for joint in range(1, 55):
-        bone = joints[joint] - joints[JOINT_PARENTS[joint]]
-        places.append(places[JOINT_PARENTS[joint]] + jnp.exp(lengths[joint]) * bone)
-    return shaped.with_rest_joints(jnp.stack(places))
+    bones = (joints - joints[_PARENTS])[1:BODY_JOINTS]
+    longer = (jnp.exp(state.log_bones) - 1.0)[:, None] * bones
+    return shaped.with_rest_joints(joints + _BELOW @ longer)
 
 
 @jax.jit
@@ -234,32 +247,28 @@ def _step(
 
 
 def _pairs(
-    ours: Float[ndarray, "n 3"],
-    triangles: Int[ndarray, "s 3"],
+    ours: Float[ndarray, "n 3 3"],
     vertices: Float[ndarray, "V 3"],
     normals: Float[ndarray, "V 3"],
-    tree,
+    tree: Any,
     chosen: Int[ndarray, " m"],
     reach: float,
 ) -> _Pairs:
-    """Nearest of the other body for every sample of ours, and the other way round."""
+    """Nearest of the other body for every sample of ours (corners of a face, the sample first), and the
+    other way round."""
     from scipy.spatial import KDTree
 
-    corners = ours[triangles]
-    own_normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-    samples, index = corners[:, 0], triangles[:, 0]
-    distance, nearest = tree.query(samples)
-    back, mine = KDTree(samples).query(vertices[chosen])
-    index = np.concatenate([index, index[mine]])
+    own_normals = _unit(np.cross(ours[:, 1] - ours[:, 0], ours[:, 2] - ours[:, 0]))
+    distance, nearest = tree.query(ours[:, 0])
+    back, mine = KDTree(ours[:, 0]).query(vertices[chosen])
+    index = np.concatenate([np.arange(len(ours)), mine])
     other = np.concatenate([nearest, chosen])
-    facing = (np.concatenate([own_normals, own_normals[mine]]) * normals[other]).sum(-1) > FACING
+    facing = (own_normals[index] * normals[other]).sum(-1) > FACING
     apart = np.concatenate([distance, back])
     weights = facing * reach**2 / (reach**2 + apart**2)
     weights = weights / np.sqrt(SAMPLES / 100)  # neighbors err alike: they count as a hundred
-    arrays = (index.astype(np.int32), vertices[other], normals[other], weights)
-    return _Pairs(
-        *(jnp.asarray(a if a.dtype == np.int32 else a.astype(np.float32)) for a in arrays)
-    )
+    as_float = (jnp.asarray(a, jnp.float32) for a in (vertices[other], normals[other], weights))
+    return _Pairs(jnp.asarray(index, jnp.int32), *as_float)
 
 
 def _finished(body: SkinnedBody, state: _State) -> MeshFit:
@@ -273,7 +282,9 @@ def _finished(body: SkinnedBody, state: _State) -> MeshFit:
     )
 
 
-def _normals(vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]) -> Float[ndarray, "V 3"]:
+def vertex_normals(
+    vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]
+) -> Float[ndarray, "V 3"]:
     """Unit vertex normals, weighted by area."""
     corners = vertices[faces]
     area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
