@@ -22,6 +22,9 @@ from hoijax.exporters.resample import resample_clip
 from hoijax.exporters.usd import require_usd, save_usd
 from hoijax.exporters.video import save_preview
 
+AMASS_FPS = 30.0
+"""The SMPL-X add-on of Blender takes no less."""
+
 
 def write_formats(
     clip: Clip, folder: Path, formats: Sequence[str], options: ExportOptions | None = None
@@ -32,7 +35,7 @@ def write_formats(
     """
     options = options or ExportOptions()
     check_formats(formats)
-    if options.up not in ("y", "z"):
+    if options.up not in ("y", "z", None):
         raise UserError(f"--up must be y or z, got '{options.up}'.")
     if options.fps is not None:
         resample_clip(clip, options.fps)
@@ -57,9 +60,12 @@ def person_file(name: str, suffix: str, person: int) -> str:
 
 
 def _amass(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    """What SMPL-X readers expect: z up and at least 30 frames a second, where nothing else is asked for."""
+    if options.fps is None and clip.fps < AMASS_FPS:
+        clip = resample_clip(clip, AMASS_FPS)
     clip = options.resampled(clip)
     return [
-        save_amass(folder / person_file("amass", ".npz", p), clip, person=p, z_up=options.up == "z")
+        save_amass(folder / person_file("amass", ".npz", p), clip, person=p, z_up=options.up != "y")
         for p in range(len(clip.people))
     ]
 
