@@ -83,7 +83,7 @@ def test_omomo_gives_joints_and_object_back(tmp_path):
 def test_every_format_is_written_flat_and_by_its_own_names(tmp_path):
     pytest.importorskip("pxr")
     clip = export_clip()
-    formats = [name for name in FORMATS if name != "mp4"]
+    formats = [name for name in FORMATS if name not in ("mp4", "overlay", "fbx")]
     paths = write_formats(clip, tmp_path, formats, ExportOptions(fps=60.0, up="z"))
     names = sorted(path.name for path in paths)
     assert names == sorted(path.name for path in tmp_path.iterdir())
@@ -114,7 +114,7 @@ def test_the_command_writes_a_result_in_every_format(tmp_path, tmp_path_factory)
     """A real result by the command line, and its body places agree between formats."""
     pytest.importorskip("pxr")
     folder, _ = generated(tmp_path_factory)
-    formats = ",".join(name for name in FORMATS if name != "mp4")
+    formats = ",".join(name for name in FORMATS if name not in ("mp4", "overlay", "fbx"))
     ran = run("export", folder, "--to", formats, "--fps", "30", "--up", "z", "--out", tmp_path)
     assert ran.code == 0, ran.err
     assert len(ran.out.split("wrote ")) - 1 == len(list(tmp_path.iterdir()))

@@ -13,6 +13,7 @@ from hoijax.errors import UserError, nearest_hint
 from hoijax.exporters.amass import save_amass
 from hoijax.exporters.bvh import save_bvh
 from hoijax.exporters.clip import Clip
+from hoijax.exporters.fbx import require_blender
 from hoijax.exporters.gltf import save_glb
 from hoijax.exporters.interact import save_interact_human, save_interact_object
 from hoijax.exporters.intermimic import save_intermimic
@@ -41,6 +42,8 @@ def write_formats(
         resample_clip(clip, options.fps)
     if "usd" in formats:
         require_usd()
+    if "fbx" in formats:
+        require_blender()
     return [
         path for name in WRITERS if name in formats for path in WRITERS[name](clip, folder, options)
     ]
