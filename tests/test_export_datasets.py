@@ -98,7 +98,7 @@ def test_refusals_come_before_any_file(tmp_path):
     clip = export_clip()
     bare = dataclasses.replace(clip, assets=(), Ts_world_object=clip.Ts_world_object[:0])
     for formats, options, match in (
-        (["fbx"], None, "Known: amass"),
+        (["dxf"], None, "Known: amass"),
         (["amass"], ExportOptions(fps=0.0), "--fps"),
         (["amass"], ExportOptions(up="x"), "--up"),
     ):
