@@ -40,22 +40,24 @@ def with_static_camera(
     *,
     bound_to_pixels: bool = False,
     log: Log = silent,
-) -> UInt8[ndarray, "T H W 3"]:
-    """The frames as a camera that stands still would have seen them; all later stages think it does.
+) -> tuple[UInt8[ndarray, "T H W 3"], Float[ndarray, "T 3 3"] | None]:
+    """(frames as a camera that stands still would have seen them, how their pixels moved or None).
+
+    All later stages think that the camera stands.
 
     camera: "auto", or "static" to leave the frames as they are. bound_to_pixels: masks or points of
     these very pixels are given, so that they cannot be moved. UserError where the camera moves too far.
     """
     if camera == "static":
-        return frames
+        return frames, None
     try:
         opencv()
     except UserError as error:
         log(f"video: whether its camera stands still was not tested. {error}")
-        return frames
+        return frames, None
     shake = estimate_shake(frames)
     if shake.is_static:
-        return frames
+        return frames, None
     most = float(shake.displacement.max())
     how_far = f"{100 * most:.1f} % of the picture" if np.isfinite(most) else "out of its first view"
     if bound_to_pixels or most > MAX_SHAKE:
@@ -65,12 +67,12 @@ def with_static_camera(
         )
         if bound_to_pixels:
             log(f"video: its camera moves ({how_far}), all is solved as if it stood. {remedy}")
-            return frames
+            return frames, None
         raise UserError(
             f"the clip's camera moves {how_far}; body and objects need a still one. {remedy}"
         )
     log(f"video: its camera moves {how_far}; steadied to its first frame")
-    return steadied(frames, shake)[0]
+    return steadied(frames, shake)[0], shake.motions
 
 
 @dataclass(frozen=True)

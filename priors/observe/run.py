@@ -11,7 +11,7 @@ from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.read import Bundle
 from hoijax.errors import UserError
 from hoijax.importers.intrinsics import read_intrinsics
-from hoijax.io.clip_intake import Clip, parse_seconds, read_clip
+from hoijax.io.clip_intake import parse_seconds, read_clip
 from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
@@ -19,9 +19,10 @@ from priors.models.camera_shake import with_static_camera
 from priors.models.catalog import CHOICES, PRESETS
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
-from priors.observe.hints import parse_hints
+from priors.observe.hints import parse_hints, steadied_hint
 from priors.observe.stages import Models, observe
 from priors.observe.user_files import encode_video, read_image, read_masks, read_source
+from priors.protocols import Hint
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
@@ -112,10 +113,7 @@ class ObserveOptions:
         """The request with the user's files read."""
         if self.prior == "packaged" and self.video is None:
             raise UserError("--prior packaged reads a clip of yours: give --video.")
-        hints, video = parse_hints(self.hints), None
-        if self.video is not None:
-            clip = self._clip(log)
-            video, hints = clip.video, tuple(hint.scaled(clip.scale) for hint in hints)
+        video, hints = self._clip_and_hints(log)
         pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
         people = None if pag is None else len(pag.people)
         objects = [asset.name for asset in assets]
@@ -138,9 +136,11 @@ class ObserveOptions:
             sources=sources,
         )
 
-    def _clip(self, log: Log) -> Clip:
-        """The clip as it is observed; steadied where its camera shakes."""
-        assert self.video is not None
+    def _clip_and_hints(self, log: Log) -> tuple[Video | None, tuple[Hint, ...]]:
+        """The clip as it is observed, steadied where its camera shakes, and the hints in its pixels."""
+        hints = parse_hints(self.hints)
+        if self.video is None:
+            return None, hints
         clip = read_clip(
             self.video,
             frames=None if self.whole_clip else self.settings.frames,
@@ -149,8 +149,13 @@ class ObserveOptions:
         )
         beside = [self.masks, self.points, self.intrinsics, *self.files()]
         bound = any(item is not None for item in beside)
-        frames = with_static_camera(clip.video.frames, self.camera, bound_to_pixels=bound, log=log)
-        return dataclasses.replace(clip, video=Video(frames, clip.video.fps))
+        frames, motions = with_static_camera(
+            clip.video.frames, self.camera, bound_to_pixels=bound, log=log
+        )
+        hints = tuple(hint.scaled(clip.scale) for hint in hints)
+        if motions is not None:
+            hints = tuple(steadied_hint(hint, motions) for hint in hints)
+        return Video(frames, clip.video.fps), hints
 
     def settings_of(self, request: Request) -> ObserveSettings:
         """The settings, of as many frames as the request's whole clip has."""
