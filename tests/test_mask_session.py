@@ -197,4 +197,4 @@ def test_a_place_on_the_screen_is_a_pixel():
 def test_the_command_needs_hints_to_end_by_itself(clip, tmp_path):
     command = Mask(video=clip[0], objects=("box",), out=tmp_path / "masks", save=True)
     with pytest.raises(UserError, match="--save needs a hint for every object"):
-        command.run(Reporter())
+        command.run(Reporter("mask"))

@@ -143,8 +143,8 @@ def test_hinted_objects_are_not_looked_for(scene, tmp_path):
     assert set(asked) == {"person"}
     assert [(p.frame, p.is_person) for p in tracker.prompts][1] == (2, False)
     np.testing.assert_array_equal(bundle.observations.instance_ids == 2, scene.labels == 2)
+    wrong = dataclasses.replace(request, hints=(Hint("chair", 2, hint.box),))
     with pytest.raises(UserError, match="no object of that name"):
-        wrong = dataclasses.replace(request, hints=(Hint("chair", 2, hint.box),))
         observe(wrong, SETTINGS, models, Store(tmp_path / "cache"))
     with pytest.raises(UserError, match="give --video as well"):
         observe(dataclasses.replace(request, video=None), SETTINGS, models, Store(tmp_path / "c"))

@@ -20,8 +20,8 @@ class Mask(OutputFlags):
     objects: tuple[str, ...]
     """Names of the objects, as `observe` will know them: those of the mesh files."""
     out: Path
-    """Folder to save to: PNGs in a folder for each person and object, for `observe --masks`, and
-    hints.json for `observe --hint`."""
+    """Folder to save to: PNGs in a folder for each person and object, as `observe` takes masks, and
+    hints.json, as it takes hints."""
     hint: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Hints to begin with, as of `observe`: OBJECT=FRAME:x,y,width,height or OBJECT=FRAME:x,y, or an
     earlier hints.json."""

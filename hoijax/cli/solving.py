@@ -27,8 +27,8 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
     objects: tuple[str, ...] = ()
     """Mesh files (glb, obj, ply, stl, urdf), or shipped objects: barbell, box, chair, broom,
     suitcase, skateboard, table, ball, and with joints scissors, laptop, drawer, door, chest. Each may
-    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchorhoi and none, a still is
-    composed first."""
+    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchor-motion and none, a still
+    is composed first."""
     out: Path
     """Result folder to write."""
     prior: Literal["rules", "packaged", "diffusion"] = "rules"
@@ -39,7 +39,8 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
     seed: int = 0
     """The same seed gives the same result."""
     method: str = "hoi-page"
-    """hoi-page moves the objects among estimated bodies; anchorhoi moves bodies and objects."""
+    """hoi-page moves the objects among estimated bodies; anchor-motion (or anchorhoi) moves bodies and
+    objects."""
     preset: str | None = None
     """"default" (ours) or, with hoi-page, "hoi-page" (published settings)."""
     inits: int | None = None
@@ -48,10 +49,11 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.affordance.graph import PartAffordanceGraph
         from hoijax.api.solve import generate
+        from hoijax.methods.base import ALIASES
 
         tracker = open_tracker(self.track)
         rules = self.prior == "rules"
-        if self.method == "anchorhoi" and rules and not self.objects:
+        if ALIASES.get(self.method, self.method) == "anchor-motion" and rules and not self.objects:
             from hoijax.api.compose import ComposeOptions, generate_composed
 
             options = ComposeOptions(guidance="closed-form", seed=self.seed, pag=self.pag)

@@ -121,7 +121,7 @@ class ObserveOptions:
         sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
         intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
         if intrinsics is None and "geometry" not in sources and "body" in sources:
-            intrinsics = sources["body"].tracks[0].intrinsics
+            intrinsics = sources["body"].intrinsics
             if intrinsics is not None:
                 log(f"intrinsics: those of {intrinsics.source}")
         return Request(
