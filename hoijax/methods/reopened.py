@@ -1,13 +1,32 @@
 """A result as what a solve starts from: poses of the assets back to unknowns, contact to states."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from hoijax.bundle.write import Bundle
 from hoijax.geometry.rotations import matrix_to_rotation_6d
+from hoijax.initialization.evidence import complete
 from hoijax.results.result import Result
 from hoijax.scene.scene import Unknowns
+
+
+def completed_with(bundle: Bundle, result: Result) -> Bundle:
+    """The bundle as the solve read it: bodies that it lacks are the result's, and are not fitted again."""
+    o = bundle.observations
+    if not o.body_mask.all():
+        o = dataclasses.replace(
+            o,
+            body_rotations=result.body_rotations,
+            body_translations=result.body_translations,
+            body_betas=result.body_betas,
+            body_rest_joints=result.body_rest_joints,
+            body_mask=np.ones_like(o.body_mask),
+        )
+    return complete(dataclasses.replace(bundle, observations=o))
 
 
 def centered_poses(result: Result) -> Unknowns:
