@@ -24,7 +24,7 @@ class Align(OutputFlags):
     out: Path
     """Folder to write: person.glb, object.glb, scene.glb, overlay.png, alignment.json."""
     focal: str | None = None
-    """Focal length in pixels, or all that --intrinsics of `observe` takes; by default the
+    """Focal length in pixels, or numbers or a file as `observe` takes its intrinsics; by default the
     *focal_length.json beside the person, else the image's diagonal."""
 
     def run(self, reporter: Reporter) -> None:
