@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | observe | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | mask | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
 
 import operator
 import sys
@@ -13,6 +13,7 @@ from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
 from hoijax.cli.hints import own_options_first, slip_of
+from hoijax.cli.masking import Mask
 from hoijax.cli.physics import Physics
 from hoijax.cli.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.cli.solving import Generate, Observe, Solve
@@ -25,6 +26,7 @@ hoijax --version prints the version."""
 COMMANDS: dict[str, type] = {
     "generate": Generate,
     "observe": Observe,
+    "mask": Mask,
     "solve": Solve,
     "compose": Compose,
     "evaluate": Evaluate,
