@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scene_factory import make_scene
 from scipy.spatial.transform import Rotation
 
 import hoijax.initialization.contact_states as contact_module
@@ -226,6 +227,6 @@ def test_a_contact_that_no_frame_has_is_named_and_left_out(standing):
 def test_an_edge_counts_in_its_closest_frame_unless_it_is_never_near(monkeypatch):
     distances = np.array([[[0.8, 0.7, 0.6], [0.4, 0.2, 0.3], [0.9, 0.9, 0.9]]], np.float32)
     monkeypatch.setattr(contact_module, "_start_distances", lambda scene, starts: distances)
-    always = np.array([False, False, True])
-    states = contact_module.contact_states(None, None, always, SceneSettings())
+    made, always = make_scene(), np.array([False, False, True])
+    states = contact_module.contact_states(made.scene, made.ground_truth, always, SceneSettings())
     np.testing.assert_array_equal(states, [[[0, 0, 0], [0, 1, 0], [1, 1, 1]]])

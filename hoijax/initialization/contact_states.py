@@ -22,11 +22,11 @@ NEVER = 0.5
 def warn_of_unseen_contacts(bundle: Bundle, states: Float[np.ndarray, "K E T"]) -> None:
     """Name the contacts of the graph that no frame of any candidate has."""
     group = stage_contacts(bundle.affordance, bundle.assets).group
-    unseen = ~states.any(axis=(0, 2))
+    unseen = ~np.any(states > 0.0, axis=(0, 2))
     names = [
         f"{edge.first.entity} ({edge.first.part}) and {edge.second.entity} ({edge.second.part})"
         for edge, row in zip(bundle.affordance.edges, group, strict=True)
-        if unseen[row]
+        if unseen[int(row)]
     ]
     if names:
         warnings.warn(
