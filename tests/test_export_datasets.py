@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import igl
 import numpy as np
 import pytest
 from export_scene import FRAMES, export_clip
@@ -11,6 +12,7 @@ from small_scene import generated, run
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.exporters.formats import FORMATS, ExportOptions, write_formats
+from hoijax.exporters.holosoma import save_holosoma
 from hoijax.exporters.interact import save_interact_human, save_interact_object
 from hoijax.exporters.omomo import save_omomo
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
@@ -78,6 +80,37 @@ def test_omomo_gives_joints_and_object_back(tmp_path):
     world = [clip.object_vertices_world(0, t)[3] @ TURN.T for t in range(FRAMES)]
     np.testing.assert_allclose(found, world, atol=1e-5)
     assert data["seq_name"] == "sub1_box_000"
+
+
+def test_robots_get_places_stature_and_contacts(tmp_path):
+    clip = export_clip()
+    with np.load(save_holosoma(tmp_path / "holosoma.npz", clip), allow_pickle=False) as stored:
+        data = dict(stored)
+    who = clip.people[0]
+    expected = who.Ts_world_joint[:, :22, :3, 3] @ TURN.T
+    np.testing.assert_allclose(data["global_joint_positions"], expected, atol=1e-5)
+    assert 1.4 < data["height"] < 2.0
+    corner = clip.assets[0].vertices[3]
+    turned = Rotation.from_quat(data["object_poses"][:, :4], scalar_first=True).apply(corner)
+    world = [clip.object_vertices_world(0, t)[3] @ TURN.T for t in range(FRAMES)]
+    np.testing.assert_allclose(turned + data["object_poses"][:, 4:], world, atol=1e-5)
+    names = data["link_names"].tolist()
+    wrist, foot = names.index("left_wrist"), names.index("right_foot")
+    assert data["contact_1cm"][:, wrist].all()
+    assert not data["contact_5cm"][:, foot].any()
+    near = data["contact_distance"]
+    for limit in (1, 2, 5):
+        np.testing.assert_array_equal(data[f"contact_{limit}cm"], near < np.float32(limit / 100))
+    mesh = clip.assets[0].vertices.astype(np.float64), clip.assets[0].faces.astype(np.int64)
+    points = data["contact_points"][np.isfinite(data["contact_points"]).all(-1)]
+    assert len(points) > FRAMES
+    squared = igl.point_mesh_squared_distance(points.astype(np.float64), *mesh)[0]
+    assert np.max(np.asarray(squared)) < 1e-10
+    # a point of the skin is as far from it as said
+    T = clip.Ts_world_object[0, 2]
+    local = (who.vertices_world[2] - T[:3, 3]) @ T[:3, :3]
+    gap = np.linalg.norm(local - data["contact_points"][2, wrist], axis=1).min()
+    np.testing.assert_allclose(gap, near[2, wrist], atol=1e-5)
 
 
 def test_every_format_is_written_flat_and_by_its_own_names(tmp_path):

@@ -79,7 +79,7 @@ class Export(OutputFlags):
     result: Folder
     """Result folder."""
     to: str = "amass,glb,mp4"
-    """Comma-separated formats: amass, glb, mp4, bvh, usd, intermimic, omomo, interact, mjcf, fbx."""
+    """Comma-separated formats: amass, glb, mp4, bvh, usd, intermimic, omomo, interact, mjcf, fbx, holosoma."""
     out: Path | None = None
     """Folder to write to; the result folder by default."""
     fps: float | None = None
