@@ -19,6 +19,7 @@ import tyro
 from rich.console import Console
 
 import hoijax
+from hoijax.api.observed import find_observed
 from hoijax.api.solve import generate
 from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import OPENPOSE_18
@@ -26,7 +27,6 @@ from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.exporters.clip import Clip, clip_from_result, clip_view
 from hoijax.exporters.overlay import seen
 from hoijax.importers.masks import read_label_masks
-from hoijax.results.observed import find_bundle
 from hoijax.runtime import describe_device
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "video"
@@ -110,7 +110,7 @@ def make(name: str, options: Options, hint: str) -> float:
 def measured(name: str, folder: Path) -> dict[str, float]:
     """What can be said of a result without a truth."""
     result = hoijax.load_result(folder)
-    found = find_bundle(result, folder)
+    found = find_observed(result, folder)
     view = clip_view(result, found)
     if found is None or view is None:
         raise hoijax.UserError(f"{folder}: its bundle or the clip in it is gone.")
