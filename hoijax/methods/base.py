@@ -25,6 +25,7 @@ from hoijax.solver.problem import Problem, Solution, SolverInputs
 from hoijax.solver.resumable import Solver, Watch
 
 METHODS: dict[str, str] = {
+    "joint": "hoijax.methods.joint.method:METHOD",
     "hoi-page": "hoijax.methods.hoi_page.method:METHOD",
     "anchor-motion": "hoijax.methods.anchor_motion.method:METHOD",
 }
