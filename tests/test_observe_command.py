@@ -83,6 +83,7 @@ def test_generate_by_models_ends_near_the_truth(fakes, tmp_path):
     assert ran.code == 0, ran.err
     assert check_bundle(out / "bundle") == []
     assert (out / "bundle" / "video.mp4").is_file()
+    assert (out / "overlay.mp4").is_file()
     assert not (out / "bundle" / "truth.npz").exists()
     assert read_bundle(out / "bundle").proposed_yaws == {"box": (90.0,)}
     result = load_result(out)

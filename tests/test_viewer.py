@@ -15,9 +15,9 @@ from test_layers import import_report
 
 from hoijax.bundle.write import read_bundle
 from hoijax.errors import UserError
+from hoijax.results.observed import find_bundle
 from hoijax.results.result import load_result
 from hoijax.viewer import charts, open_viewer, save_page
-from hoijax.viewer.images import find_bundle
 from hoijax.viewer.motion import candidate_motion, contact_colors, contact_patch, only_candidate
 from hoijax.viewer.resolving import Edits, Resolver, with_key_poses
 from hoijax.viewer.server import start_server
@@ -139,6 +139,22 @@ def test_layers_show_and_hide(viewer):
     assert stage.bodies[0].opacity == 0.5
     viewer.opacity_slider.value = 1.0
     assert stage.bodies[0].opacity is None
+
+
+def test_through_the_camera_the_picture_lies_behind_everything(viewer):
+    viewer.through_box.value = True
+    camera = viewer.observed.camera
+    assert camera.visible
+    # depth of the picture, as viser's client has it: a frustum of unit volume times the scale
+    half = np.tan(viewer.observed.fovs[0] / 2)
+    depth = camera.scale / np.cbrt(half * half * viewer.observed.aspect / 3)
+    _, position, _ = viewer.observed.pose(0)
+    forward = viewer.observed.rotations[0, :, 2]
+    person = viewer.motion.clip.people[0].vertices_world[0]
+    assert ((person - position) @ forward).max() < depth
+    viewer.through_box.value = False
+    assert not camera.visible or viewer.camera_box.value
+    assert camera.scale == 0.25
 
 
 def test_observed_points_lie_on_the_object(viewer):

@@ -26,6 +26,7 @@ from hoijax.bundle.write import (
 )
 from hoijax.errors import UserError
 from hoijax.exporters import clip_from_result
+from hoijax.exporters.clip import clip_view
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
@@ -33,13 +34,14 @@ from hoijax.methods.base import Method, Overrides, method_named
 from hoijax.methods.running import solve_bundle
 from hoijax.progress import Log, finished, silent
 from hoijax.results.evaluation import Evaluator
+from hoijax.results.observed import find_bundle, observed_video
 from hoijax.results.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
 from hoijax.settings import SceneSettings
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder, state_of
 
 DEFAULT_FORMATS = ("amass", "glb", "mp4")
-"""What every result folder holds; `hoijax.exporters.formats.FORMATS` are all."""
+"""What every result folder holds, and of a video `overlay`; `hoijax.exporters.formats.FORMATS` are all."""
 BUNDLE_FOLDER = "bundle"
 
 
@@ -287,7 +289,10 @@ def _write_all(
     _write_metrics(result, rows, folder)
     finished(log, "metrics", time.perf_counter() - begun)
     begun = time.perf_counter()
-    export(result, folder, formats or DEFAULT_FORMATS)
+    if formats is None:
+        has_video = observed_video(result, folder) is not None
+        formats = (*DEFAULT_FORMATS, "overlay") if has_video else DEFAULT_FORMATS
+    export(result, folder, formats)
     finished(log, "exports", time.perf_counter() - begun)
     return rows
 
@@ -341,9 +346,12 @@ def export(
     options: frame rate and up axis. All files appear, or none. Raises UserError for unknown formats.
     """
     check_formats(formats)
+    home = Path(folder) if isinstance(result, Result) else Path(result)
     if not isinstance(result, Result):
         result = load_result(result)
     clip = clip_from_result(result, load_body(result.body_name))
+    if "overlay" in formats:
+        clip = dataclasses.replace(clip, view=clip_view(result, find_bundle(result, home)))
     with added_files(folder) as partial:
         names = [path.name for path in write_formats(clip, partial, formats, options)]
     return [Path(folder) / name for name in names]

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
@@ -13,12 +14,14 @@ from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
 from hoijax.bodies.skinned_body import JOINT_PARENTS, ShapedBody, SkinnedBody, as_numpy
+from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.articulated.joints import Joint
 from hoijax.objects.asset import Asset
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
+    from hoijax.results.observed import FoundBundle
     from hoijax.results.result import Result
 
 PERSON_COLORS = ((0.50, 0.60, 0.76), (0.74, 0.56, 0.66), (0.52, 0.70, 0.58), (0.72, 0.68, 0.50))
@@ -74,6 +77,16 @@ def _skin(
 
 
 @dataclass(frozen=True)
+class ClipView:
+    """The video that a clip was read off, and the camera that saw it."""
+
+    video: Path
+    intrinsics: Float[ndarray, "T 3 3"]
+    """Of the video's pixels."""
+    Ts_world_camera: Float[ndarray, "T 4 4"]
+
+
+@dataclass(frozen=True)
 class Clip:
     """People and objects over T frames at `fps`; world frame, metres, y up, ground at y = 0."""
 
@@ -85,6 +98,8 @@ class Clip:
     """Joints between objects, by index: links of articulated objects."""
     joint_values: Float[ndarray, "D T"] | None = None
     """Radians or metres."""
+    view: ClipView | None = None
+    """Where a clip comes from a video that is still there."""
 
     @property
     def frame_count(self) -> int:
@@ -146,6 +161,17 @@ def clip_from_result(result: "Result", body: SkinnedBody) -> Clip:
     return Clip(result.fps, tuple(people), result.assets, result.Ts_world_object, *joints)
 
 
+def clip_view(result: "Result", found: "FoundBundle | None") -> ClipView | None:
+    """How the video of a result's bundle saw it; None where there is no video."""
+    from hoijax.results.observed import camera_poses
+
+    if found is None or found.video is None:
+        return None
+    rotations, positions = camera_poses(result.Ts_world_pointmap)
+    intrinsics = np.asarray(found.bundle.observations.intrinsics, np.float64)
+    return ClipView(found.video, intrinsics, compose_rigid(rotations, positions))
+
+
 def turn_world(
     joint_rotations: Float[ndarray, "T 55 3"],
     translations: Float[ndarray, "T 3"],
@@ -186,7 +212,7 @@ def turned_clip(clip: Clip, rotation: Float[ndarray, "3 3"]) -> Clip:
     T_turned_world[:3, :3] = rotation
     poses = (T_turned_world @ clip.Ts_world_object.astype(np.float64)).astype(np.float32)
     people = tuple(person(who) for who in clip.people)
-    return dataclasses.replace(clip, people=people, Ts_world_object=poses)
+    return dataclasses.replace(clip, people=people, Ts_world_object=poses, view=None)
 
 
 def part_colors(asset: Asset, index: int) -> Float[ndarray, "Q 3"]:

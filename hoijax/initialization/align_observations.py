@@ -51,14 +51,16 @@ def alignment_data(
 def align(
     observations: Observations, vertices_world: Float[Array, "P T V 3"], settings: AlignmentSettings
 ) -> Float[np.ndarray, "T 4 4"]:
-    """Stage a: T_world_pointmap of every frame (similarities)."""
+    """Stage a: T_world_pointmap of every frame (similarities); without any point, the camera poses."""
+    data = alignment_data(observations, vertices_world, settings)
+    if not np.asarray(data.all_mask).any():
+        return np.asarray(data.Ts_world_camera)
     weights = AlignmentWeights(
         points=jnp.asarray(settings.point_weight),
         pixels=jnp.asarray(settings.pixel_weight),
         rays=jnp.asarray(settings.ray_weight),
         smoothness=jnp.asarray(settings.smoothness_weight),
     )
-    data = alignment_data(observations, vertices_world, settings)
     similarity = align_point_maps(
         data,
         weights,

@@ -17,10 +17,13 @@ from hoijax.geometry.bilinear import bilinear_with_gradient
 from hoijax.geometry.camera import NEAR
 from hoijax.geometry.descent import levenberg_marquardt
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.initialization.search_contacts import ContactParts, contact_terms, ground_terms
 from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
+from hoijax.scene.silhouettes import COMMON, Outline, directions, off_outline
 
 POINT_SIGMA = 0.015  # metres: residuals of this size count as one
 PIXEL_SIGMA = 3.0
+EXTENT_SIGMA = 1.0  # pixels
 ROBUST = 3.0  # Geman-McClure scale in sigmas
 Pose = tuple[Float[Array, "3 3"], Float[Array, " 3"]]
 MAX_STEP = 0.35  # radians and metres a step may move: keeps a bad linearisation from jumping away
@@ -37,6 +40,10 @@ class FrameEvidence:
     mask_distance: Float[Array, "h w 4"]
     T_pointmap_world: Float[Array, "4 4"]
     intrinsics: Float[Array, "3 3"]
+    outline: Outline | None = None
+    """None: the object has depth everywhere. From here on for objects without."""
+    contact_points: Float[Array, "E 2 C 3"] | None = None
+    """Of the body parts that may touch, in the world."""
 
 
 @flax.struct.dataclass
@@ -50,6 +57,9 @@ class SearchObject:
     cell_size: Float[Array, " 2"]
     point_share: Float[Array, ""]
     """Weight of the point terms against the mask term, e.g. 1."""
+    hull: Float[Array, "h 3"] | None = None
+    """Needed where a frame has an outline."""
+    contacts: ContactParts | None = None
 
 
 def robust(squared: Float[Array, " r"]) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
@@ -74,18 +84,57 @@ def _point_terms(thing: SearchObject, frame: FrameEvidence, rotation: Array, tra
 
 def _mask_terms(thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
     arm = thing.samples @ rotation.T
-    to_camera = frame.T_pointmap_world[:3, :3]
-    points = (arm + translation) @ to_camera.T + frame.T_pointmap_world[:3, 3]
-    depth = jnp.maximum(points[:, 2], NEAR)
-    focal = jnp.stack([frame.intrinsics[0, 0], frame.intrinsics[1, 1]])
-    pixels = points[:, :2] / depth[:, None] * focal + frame.intrinsics[:2, 2]
+    points, depth, focal, pixels = _in_image(frame, arm + translation)
     distance, slope = bilinear_with_gradient(frame.mask_distance, pixels / thing.cell_size - 0.5)
-    slope = slope / thing.cell_size * focal / depth[:, None]
-    along = -jnp.sum(slope * points[:, :2], axis=-1) / depth
-    in_world = jnp.concatenate([slope, along[:, None]], axis=-1) @ to_camera
-    jacobian = jnp.concatenate([jnp.cross(arm, in_world), in_world], axis=-1) / PIXEL_SIGMA
+    slope = slope / thing.cell_size
+    jacobian = _pixel_jacobian(frame, slope, arm, points, depth, focal) / PIXEL_SIGMA
     weight = jnp.full(distance.shape, 1.0 / distance.shape[0])
     return distance / PIXEL_SIGMA, jacobian, weight
+
+
+def _extent_terms(
+    hull: Float[Array, "h 3"],
+    outline: Outline,
+    frame: FrameEvidence,
+    rotation: Array,
+    translation: Array,
+):
+    arm = hull @ rotation.T
+    points, depth, focal, pixels = _in_image(frame, arm + translation)
+    along = pixels @ jnp.asarray(directions()).T
+    farthest = jnp.argmax(along, axis=0)
+    off, weight = off_outline(jnp.max(along, axis=0), outline)
+    arm, points, depth = (x[farthest] for x in (arm, points, depth))
+    jacobian = _pixel_jacobian(frame, jnp.asarray(directions()), arm, points, depth, focal)
+    total = jnp.maximum(jnp.sum(weight), 1.0)
+    jacobian = jacobian - (1.0 - COMMON) * jnp.sum(weight[:, None] * jacobian, 0) / total
+    return off / EXTENT_SIGMA, jacobian / EXTENT_SIGMA, weight / off.shape[0]
+
+
+def _in_image(
+    frame: FrameEvidence, points_world: Float[Array, "n 3"]
+) -> tuple[Float[Array, "n 3"], Float[Array, " n"], Float[Array, " 2"], Float[Array, "n 2"]]:
+    """(camera points, depths, focal lengths, pixels)."""
+    T = frame.T_pointmap_world
+    points = points_world @ T[:3, :3].T + T[:3, 3]
+    depth = jnp.maximum(points[:, 2], NEAR)
+    focal = jnp.stack([frame.intrinsics[0, 0], frame.intrinsics[1, 1]])
+    return points, depth, focal, points[:, :2] / depth[:, None] * focal + frame.intrinsics[:2, 2]
+
+
+def _pixel_jacobian(
+    frame: FrameEvidence,
+    slope: Float[Array, "n 2"],
+    arm: Float[Array, "n 3"],
+    points: Float[Array, "n 3"],
+    depth: Float[Array, " n"],
+    focal: Float[Array, " 2"],
+) -> Float[Array, "n 6"]:
+    """Derivative by the pose of what has these slopes by the pixel."""
+    slope = slope * focal / depth[:, None]
+    along = -jnp.sum(slope * points[:, :2], axis=-1) / depth
+    in_world = jnp.concatenate([slope, along[:, None]], axis=-1) @ frame.T_pointmap_world[:3, :3]
+    return jnp.concatenate([jnp.cross(arm, in_world), in_world], axis=-1)
 
 
 def residuals(
@@ -93,12 +142,36 @@ def residuals(
 ) -> tuple[Float[Array, " r"], Float[Array, "r 6"], Float[Array, " r"]]:
     """Residuals in sigmas, derivatives by the pose (turn about `translation`, shift) and weights.
 
-    First the observed points, twice, then the projected samples.
+    First the observed points, twice, then the projected samples; without depth the outline, contact
+    and the ground.
     """
-    points = _point_terms(thing, frame, rotation, translation)
-    masks = _mask_terms(thing, frame, rotation, translation)
-    residual, jacobian, weight = (jnp.concatenate(pair) for pair in zip(points, masks, strict=True))
+    blocks = [
+        _point_terms(thing, frame, rotation, translation),
+        _mask_terms(thing, frame, rotation, translation),
+    ]
+    if frame.outline is not None and thing.hull is not None:
+        blocks.append(_extent_terms(thing.hull, frame.outline, frame, rotation, translation))
+        blocks += _without_depth(thing, frame, thing.hull, frame.outline, rotation, translation)
+    residual, jacobian, weight = (jnp.concatenate(parts) for parts in zip(*blocks, strict=True))
     return residual, jacobian, weight
+
+
+def _without_depth(
+    thing: SearchObject,
+    frame: FrameEvidence,
+    hull: Float[Array, "h 3"],
+    outline: Outline,
+    rotation: Array,
+    translation: Array,
+):
+    """Contact and the ground, in frames that have an outline."""
+    counts = jnp.any(outline.falls_short > 0.0).astype(jnp.float32)
+    blocks = [ground_terms(hull, rotation, translation)]
+    if thing.contacts is not None and frame.contact_points is not None:
+        parts, points = thing.contacts, frame.contact_points
+        grids, center = thing.grids, thing.center
+        blocks.append(contact_terms(parts, points, grids, center, rotation, translation))
+    return [(residual, jacobian, counts * weight) for residual, jacobian, weight in blocks]
 
 
 def pose_cost(

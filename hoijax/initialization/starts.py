@@ -18,7 +18,9 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from hoijax.bundle.write import Bundle
 from hoijax.geometry.rotations import super_fibonacci_rotations
+from hoijax.initialization.outline_seeds import outline_centers, with_outlines
 from hoijax.initialization.pose_search import FrameEvidence, SearchObject, search_frames
+from hoijax.initialization.search_contacts import contact_parts, contact_points
 from hoijax.initialization.trajectory_paths import PathCosts, best_paths
 from hoijax.initialization.unflip import is_new, unfold
 from hoijax.objects.distance_grid import DistanceGrids
@@ -37,7 +39,8 @@ class Starts:
 
 
 def observed_centers(scene: Scene) -> Float[ndarray, "O T 3"]:
-    """Center of the box of the observed points; the nearest valid frame's where none (spec 4b)."""
+    """Center of the box of the observed points, or where the outline puts it; the nearest valid frame's
+    where there is neither (spec 4b)."""
     points = np.asarray(scene.observed.points_world)
     mask = np.asarray(scene.observed.point_mask)[..., None]
     low = np.min(np.where(mask, points, np.inf), axis=2)
@@ -45,6 +48,11 @@ def observed_centers(scene: Scene) -> Float[ndarray, "O T 3"]:
     detected = np.asarray(scene.observed.detected) & mask.any(axis=(2, 3))
     with np.errstate(invalid="ignore"):
         centers = 0.5 * (low + high)
+    if scene.silhouettes is not None:
+        outlined, known = outline_centers(scene)
+        known &= ~detected
+        centers[known] = outlined[known]
+        detected |= known
     for o, seen in enumerate(detected):
         valid = np.flatnonzero(seen)
         nearest = np.abs(np.arange(len(seen))[:, None] - valid).argmin(axis=1)
@@ -116,6 +124,8 @@ def searched(scene: Scene, o: int, samples: int) -> SearchObject:
         objects.samples[o, :samples],
         scene.cameras.cell_size,
         jnp.asarray(1.0),
+        scene.silhouettes.hull[o] if scene.silhouettes is not None else None,
+        contact_parts(scene, o) if scene.silhouettes is not None else None,
     )
 
 
@@ -129,6 +139,10 @@ def evidence_of(scene: Scene, o: int, points: int) -> FrameEvidence:
         seen.mask_distance[o],
         scene.cameras.Ts_pointmap_world,
         scene.cameras.intrinsics,
+        None
+        if scene.silhouettes is None
+        else jax.tree.map(lambda x: x[o], scene.silhouettes.outline),
+        None if scene.silhouettes is None else contact_points(scene),
     )
 
 
@@ -151,7 +165,7 @@ def search_object(
     start = super_fibonacci_rotations(hypotheses)
     rotations = jnp.asarray(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
     middle = observed_centers(scene)[o] if centers is None else centers
-    translations = jnp.asarray(np.broadcast_to(middle[:, None], (frames, hypotheses, 3)))
+    translations = jnp.asarray(with_outlines(scene, o, np.asarray(rotations), middle))
     coarse = evidence_of(scene, o, settings.coarse_points)
     found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
     kept = _keep_best(jax.device_get(found), settings.keep)

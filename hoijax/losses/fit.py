@@ -1,4 +1,4 @@
-"""Observed-to-model fitting terms (HOI-PAGE L_fit) and the model-to-mask term (ours)."""
+"""Observed-to-model fitting terms (HOI-PAGE L_fit), and the model-to-mask and outline terms (ours)."""
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,13 @@ from hoijax.losses.curvature import (
     to_world_axes,
 )
 from hoijax.scene.objects import WHOLE_UNSIGNED
-from hoijax.scene.posed import PosedScene
+from hoijax.scene.posed import PosedScene, present
+from hoijax.scene.silhouettes import DIRECTION_COUNT, directions, off_outline
 
 ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
 POINT_RHO = 0.05  # metres; a point further off than this says little
 MASK_RHO = 8.0  # pixels; a sample further outside the mask than this says little
+EXTENT_RHO = 8.0  # pixels; an outline further off than this says little
 MASK_SAMPLES = 256
 PIXEL_SAMPLES = 1024
 PIXEL_COUNT = 256
@@ -222,6 +224,33 @@ def model_mask_residuals(posed: PosedScene, scale: Scale = MASK_RHO) -> Residual
     return Residuals(outside, _where_detected(posed, weights))
 
 
+def model_extent(posed: PosedScene, scale: Scale = EXTENT_RHO) -> tuple[Values, Mask]:
+    """The mesh reaches as far as its mask along every direction: robust px^2, mean of directions. (O, T)
+
+    Where an occluder may hide the rest of the object it may reach farther.
+    """
+    off, weight = _off_extent(posed)
+    cost = jnp.mean(weight * geman_mcclure(off**2, scale), axis=-1)
+    return cost, posed.scene.observed.detected
+
+
+def model_extent_residuals(posed: PosedScene, scale: Scale = EXTENT_RHO) -> Residuals:
+    """Of `model_extent`: one for every direction."""
+    off, weight = _off_extent(posed)
+    detected = posed.scene.observed.detected[..., None]
+    weight = jnp.where(detected, weight * robust_weight(off**2, scale), 0.0)
+    return Residuals(off, weight / DIRECTION_COUNT)
+
+
+def _off_extent(posed: PosedScene) -> tuple[Float[Array, "O T K"], Float[Array, "O T K"]]:
+    """Pixels that the mesh reaches too far (negative: too little), and weights."""
+    silhouettes = present(posed.scene.silhouettes, "outlines of objects without depth")
+    shape = (*posed.object_translations.shape[:2], *silhouettes.hull.shape[1:])
+    hull = jnp.broadcast_to(silhouettes.hull[:, None], shape)
+    pixels = project_world(posed, to_world(posed.object_rotations, posed.object_translations, hull))
+    return off_outline(jnp.max(pixels @ jnp.asarray(directions()).T, axis=2), silhouettes.outline)
+
+
 # By hand where that is measured faster: a distance comes with its gradient from one look-up.
 declare_curvature(object_points, object_points_curvature)
 declare_curvature(part_points, part_points_curvature)
@@ -231,3 +260,4 @@ _OF_OBJECTS = {"ties_frames": False, "by_object": True}
 declare_curvature(object_pixels, LeastSquares(object_pixels_residuals, **_OF_OBJECTS))
 declare_curvature(part_pixels, LeastSquares(part_pixels_residuals, **_OF_OBJECTS))
 declare_curvature(model_mask, LeastSquares(model_mask_residuals, **_OF_OBJECTS))
+declare_curvature(model_extent, LeastSquares(model_extent_residuals, **_OF_OBJECTS))

@@ -31,6 +31,7 @@ from hoijax.scene.objects import (
     ObservedObjects,
 )
 from hoijax.scene.scene import Scene
+from hoijax.scene.silhouettes import build_silhouettes
 from hoijax.settings import SceneSettings
 
 
@@ -126,4 +127,5 @@ def build_scene(
         intrinsics=jnp.asarray(observations.intrinsics),
         cell_size=jnp.full(2, MASK_CELL, jnp.float32),
     )
-    return Scene(grids, constants, observed, cameras, vertices_world, edges)
+    outlines = build_silhouettes(observations, assets)
+    return Scene(grids, constants, observed, cameras, vertices_world, edges, silhouettes=outlines)

@@ -20,6 +20,7 @@ from hoijax.scene.from_arrays import scene_members
 from hoijax.scene.images import ObservedImages
 from hoijax.scene.joints import ObjectJoints
 from hoijax.scene.objects import Cameras, ContactEdges, ObjectConstants, ObservedObjects
+from hoijax.scene.silhouettes import Silhouettes
 
 __all__ = ["Neighbors", "Scene", "Unknowns"]
 
@@ -45,6 +46,8 @@ class Scene:
     joints: ObjectJoints | None = None
     """None: all objects are free."""
     fps: Float[Array, ""] | None = None
+    silhouettes: Silhouettes | None = None
+    """None: every object has depth wherever it was seen."""
 
     @property
     def frame_count(self) -> int:

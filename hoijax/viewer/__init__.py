@@ -21,8 +21,8 @@ def open_viewer(folder: str | Path, *, host: str = HOST, port: int = PORT) -> "V
     """
     result = load_result(folder)
     server = start_server(host, port)
+    from hoijax.results.observed import find_bundle
     from hoijax.viewer.controls import Viewer
-    from hoijax.viewer.images import find_bundle
 
     try:
         return Viewer(server, result, find_bundle(result, Path(folder)), Path(folder))
@@ -49,7 +49,7 @@ def save_page(folder: str | Path, path: str | Path, *, candidate: int | None = N
             f"--candidate {chosen + 1}: the result has candidates 1 to {len(result.losses)}."
         )
     require_viser()
-    from hoijax.viewer.images import find_bundle
+    from hoijax.results.observed import find_bundle
     from hoijax.viewer.page import static_page
 
     content = static_page(result, find_bundle(result, Path(folder)), chosen)

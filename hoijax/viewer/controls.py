@@ -10,11 +10,11 @@ import numpy as np
 
 from hoijax.bodies import load_body
 from hoijax.results.evaluation import Evaluator
+from hoijax.results.observed import FoundBundle
 from hoijax.results.result import Result
 from hoijax.viewer.edit_panel import EditPanel
-from hoijax.viewer.images import FoundBundle
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
-from hoijax.viewer.stage import CandidateStage, ObservedStage, dress_scene
+from hoijax.viewer.stage import FRUSTUM, CandidateStage, ObservedStage, dress_scene
 from hoijax.viewer.why_panel import WhyPanel, inset
 
 SIDE_STEP = 1.8  # metres between two candidates that are compared
@@ -94,6 +94,7 @@ class Viewer:
         self.opacity_slider = gui.add_slider("Body opacity", 0.1, 1.0, 0.05, 1.0)
         self.points_box = gui.add_checkbox("Observed points", False, disabled=not self.observed)
         self.camera_box = gui.add_checkbox("Camera", False, disabled=not self.observed)
+        self.through_box = gui.add_checkbox("Through the camera", False, disabled=not self.observed)
         if self.observed:
             gui.add_markdown(f"The camera shows {self.observed.picture_kind}.")
         else:
@@ -105,6 +106,7 @@ class Viewer:
         self.compare_box.on_update(lambda _: self._menus_changed())
         for box in (self.contact_box, self.points_box, self.camera_box, self.opacity_slider):
             box.on_update(lambda _: self._arrange())
+        self.through_box.on_update(lambda _: self.look_through(bool(self.through_box.value)))
 
     def _names(self) -> list[str]:
         marks = ["* " if k == self.result.winner else "" for k in range(len(self.result.losses))]
@@ -186,7 +188,22 @@ class Viewer:
                 stage.set_opacity(None if opacity >= 1.0 else opacity)
             if self.observed:
                 self.observed.root.visible = bool(self.points_box.value)
-                self.observed.camera.visible = bool(self.camera_box.value)
+                through = bool(self.through_box.value)
+                self.observed.camera.visible = through or bool(self.camera_box.value)
+
+    def look_through(self, through: bool) -> None:
+        """Look from the camera's place at the scene before its picture; or put the picture away."""
+        if self.observed is None:
+            return
+        with self.lock, self.server.atomic():
+            behind = self.observed.picture_behind(self.motion)
+            self.observed.camera.scale = behind if through else FRUSTUM
+            self._arrange()
+            if through:
+                wxyz, position, fov = self.observed.pose(self.frame)
+                for client in self.server.get_clients().values():
+                    client.camera.wxyz, client.camera.position = wxyz, position
+                    client.camera.fov = fov
 
     # --- another result ---
 

@@ -1,49 +1,24 @@
 """What the camera saw: the bundle of a result, its video frames or masks, its points in the world."""
 
 import contextlib
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
-from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
+from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS
 from hoijax.io.video import read_video
-from hoijax.results.result import Result
+from hoijax.results.observed import FoundBundle
 
 WIDTH = 360  # pixels of a picture in the frustum: hundreds of them go through a socket
 
 
-@dataclass(frozen=True)
-class FoundBundle:
-    """The observations a result was solved from, and where they lie."""
-
-    path: Path
-    bundle: Bundle
-
-
-def find_bundle(result: Result, folder: Path) -> FoundBundle | None:
-    """The bundle a result was solved from, where it still is and unchanged."""
-    named = result.run.get("bundle")
-    if not isinstance(named, str):
-        return None
-    path = folder / named  # an absolute path stands for itself
-    try:
-        if not path.exists() or bundle_hash(path) != result.run.get("bundle_hash"):
-            return None
-        return FoundBundle(path, read_bundle(path))
-    except UserError:
-        return None
-
-
 def camera_images(found: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]:
     """A small picture for every frame, and what it is: the video, or else the masks."""
-    video = found.path / "video.mp4"
-    count = found.bundle.frame_count
-    if video.is_file():
+    video, count = found.video, found.bundle.frame_count
+    if video is not None:
         with contextlib.suppress(UserError):
             frames = read_video(video, count).frames
             step = max(frames.shape[2] // WIDTH, 1)
@@ -78,12 +53,3 @@ def filled(
     """Exactly `count` valid points, some repeated; far below the ground where there is none."""
     valid = points[mask]
     return np.resize(valid, (count, 3)) if len(valid) else np.full((count, 3), -1e3, np.float32)
-
-
-def camera_poses(
-    Ts_world_pointmap: Float[ndarray, "T 4 4"],
-) -> tuple[Float[ndarray, "T 3 3"], Float[ndarray, "T 3"]]:
-    """Rotation and position of the camera in the world: the alignment without its scale."""
-    linear = Ts_world_pointmap[:, :3, :3].astype(np.float64)
-    scale = np.cbrt(np.linalg.det(linear))[:, None, None]
-    return (linear / scale).astype(np.float32), Ts_world_pointmap[:, :3, 3].astype(np.float32)

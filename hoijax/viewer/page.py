@@ -3,9 +3,9 @@
 from html import escape
 
 from hoijax.bodies import load_body
+from hoijax.results.observed import FoundBundle
 from hoijax.results.result import Result
 from hoijax.viewer import charts
-from hoijax.viewer.images import FoundBundle
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
 from hoijax.viewer.resolving import final_weights
 from hoijax.viewer.server import start_server

@@ -21,10 +21,13 @@ from scipy.spatial.transform import Rotation
 from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS, face_part_runs, part_colors
 from hoijax.exporters.gltf_buffer import GltfBuffer
 from hoijax.exporters.influences import fitted_influences
+from hoijax.results.observed import FoundBundle, camera_poses
 from hoijax.results.result import Result
-from hoijax.viewer.images import FoundBundle, camera_images, camera_poses, filled, points_world
+from hoijax.viewer.images import camera_images, filled, points_world
 from hoijax.viewer.motion import CandidateMotion, contact_patch
 
+FRUSTUM = 0.25  # size of the camera in the scene
+BEHIND = 1.0  # metres from the furthest thing to the picture behind it
 OBSERVED_POINTS = 512  # of an object or a person, drawn in a frame
 
 
@@ -189,13 +192,13 @@ class ObservedStage:
         self.images, self.picture_kind = camera_images(found)
         self.rotations, self.positions = camera_poses(Ts)
         height, width = o.image_size
-        focal = o.intrinsics[:, 1, 1]
+        self.aspect, focal = width / height, o.intrinsics[:, 1, 1]
         self.fovs = (2 * np.arctan(height / 2 / focal)).tolist()
         self.camera = scene.add_camera_frustum(
             "/camera",
             self.fovs[0],
-            width / height,
-            scale=0.25,
+            self.aspect,
+            scale=FRUSTUM,
             thickness=0.006,
             image=self.images[0],
             format="jpeg",
@@ -209,6 +212,22 @@ class ObservedStage:
         self.camera.fov = self.fovs[frame]
         self.camera.wxyz = quaternion(self.rotations[frame])
         self.camera.position = self.positions[frame]
+
+    def picture_behind(self, motion: CandidateMotion) -> float:
+        """Size of the camera's frustum whose picture lies behind everything: from the camera's own place
+        the scene then stands in the picture, exactly."""
+        eye, forward = self.positions[:, None], self.rotations[:, :, 2]
+        clip = motion.clip
+        places = [person.vertices_world[:, ::50] for person in clip.people]
+        places += [clip.Ts_world_object[o][:, None, :3, 3] for o in range(len(clip.assets))]
+        depths = [np.einsum("tni,ti->tn", place - eye, forward).max() for place in places]
+        half = np.tan(self.fovs[0] / 2)
+        # viser's frustum has the volume of a unit one: see CameraFrustum in its client
+        return float((max(depths) + BEHIND) * np.cbrt(half * half * self.aspect / 3.0))
+
+    def pose(self, frame: int) -> tuple[ndarray, ndarray, float]:
+        """(wxyz, position, vertical field of view) of the camera."""
+        return quaternion(self.rotations[frame]), self.positions[frame], self.fovs[frame]
 
 
 def dress_scene(server: Any, motion: CandidateMotion) -> None:

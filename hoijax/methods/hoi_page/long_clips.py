@@ -37,9 +37,10 @@ from hoijax.methods.hoi_page.stages import (
     posed_bodies_of,
     prepared_of,
     scene_of,
+    table_of,
     to_result,
 )
-from hoijax.methods.hoi_page.terms import TERMS, object_problem
+from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.methods.hoi_page.windows import (
     Poses,
     Span,
@@ -134,7 +135,7 @@ def prepare_windows(
     clock.lap("starts")
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     evidence = Evidence(states, Ts_world_pointmap)
-    return prepared_of(bundle, (*TERMS[settings.preset], *terms), scene, starts, evidence)
+    return prepared_of(bundle, table_of(scene, settings, terms), scene, starts, evidence)
 
 
 def _starts(scene: Scene, bundle: Bundle, settings: HoiPageSettings, windows: Windows) -> Starts:

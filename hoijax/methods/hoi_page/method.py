@@ -18,9 +18,10 @@ from hoijax.methods.hoi_page.stages import (
     prepare,
     prepared_of,
     scene_of,
+    table_of,
     to_result,
 )
-from hoijax.methods.hoi_page.terms import TERMS
+from hoijax.methods.hoi_page.terms import TERMS, object_table
 from hoijax.methods.hoi_page.windows import windows_of
 from hoijax.methods.memory import chosen_window
 from hoijax.methods.reopened import centered_poses, contact_states_of
@@ -57,7 +58,7 @@ class HoiPage(Method[HoiPageSettings]):
             raise UserError(f"--start: no start '{settings.start}'. Known: {', '.join(STARTS)}.")
 
     def terms(self, settings: HoiPageSettings) -> tuple[LossTerm, ...]:
-        return TERMS[settings.preset]
+        return object_table(settings.preset, outlined=True)
 
     def prepare(
         self, bundle: Bundle, settings: HoiPageSettings, terms: Sequence[LossTerm], lap: Lap
@@ -100,7 +101,7 @@ class HoiPage(Method[HoiPageSettings]):
         states = contact_states_of(result, scene.edges.mask.shape[0])
         evidence = Evidence(states, result.Ts_world_pointmap)
         starts = Starts(centered_poses(result), tuple(result.labels))
-        return prepared_of(bundle, TERMS[settings.preset], scene, starts, evidence)
+        return prepared_of(bundle, table_of(scene, settings), scene, starts, evidence)
 
     def moved(self, prepared: Prepared, result: Result) -> Prepared:
         states = contact_states_of(result, prepared.scene.edges.mask.shape[0])

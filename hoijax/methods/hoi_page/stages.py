@@ -20,7 +20,7 @@ from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.methods.hoi_page.settings import HoiPageSettings
-from hoijax.methods.hoi_page.terms import TERMS, object_problem
+from hoijax.methods.hoi_page.terms import object_problem, object_table
 from hoijax.progress import silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
@@ -67,8 +67,17 @@ def prepare_aligned(
     starts = without_joint_values(start_joints(scene, bundle, settings))
     lap("starts")
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
-    table = (*TERMS[settings.preset], *terms)
-    return prepared_of(bundle, table, scene, starts, Evidence(states, Ts_world_pointmap))
+    return prepared_of(
+        bundle, table_of(scene, settings, terms), scene, starts, Evidence(states, Ts_world_pointmap)
+    )
+
+
+def table_of(
+    scene: Scene, settings: HoiPageSettings, terms: Sequence[LossTerm] = ()
+) -> tuple[LossTerm, ...]:
+    """The terms of a scene, the user's own last."""
+    outlined = scene.silhouettes is not None
+    return object_table(settings.preset, outlined=outlined, terms=terms)
 
 
 def scene_of(

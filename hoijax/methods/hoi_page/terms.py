@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from hoijax.losses.contacts import contact, contact_drift
 from hoijax.losses.fit import (
+    EXTENT_RHO,
     MASK_RHO,
     POINT_RHO,
     ROBUST_RHO,
+    model_extent,
     model_mask,
     object_pixels,
     object_points,
@@ -52,6 +54,24 @@ DEFAULT_TERMS = (
 )
 
 TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
+OUTLINE_TERMS = (
+    LossTerm.constant("model_mask", model_mask, 2e-2, scale=MASK_RHO),
+    LossTerm.constant("model_extent", model_extent, 2e-2, scale=EXTENT_RHO),
+    LossTerm("penetration", penetration, 0.0, 0.5),
+    LossTerm.constant("contact", contact, 3e1),
+)
+"""Of the default table, where an object has no depth: contact tells it, and a body pushes less."""
+
+
+def object_table(
+    preset: str, *, outlined: bool, terms: Sequence[LossTerm] = ()
+) -> tuple[LossTerm, ...]:
+    """The terms of a scene, the user's own last. outlined: some object has no depth somewhere."""
+    table = {term.name: term for term in TERMS[preset]}
+    if outlined:
+        others = {term.name: term for term in OUTLINE_TERMS}
+        table = table | others if preset == "default" else others | table
+    return (*table.values(), *terms)
 
 
 def object_problem(terms: Sequence[LossTerm]) -> Problem:

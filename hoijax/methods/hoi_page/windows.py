@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +27,7 @@ Span = tuple[int, int]
 Piece = TypeVar("Piece")
 MIN_WINDOW = 8
 OVERLAP_SHARE = 0.25
-_FIRST_AXIS = ("intrinsics", "Ts_world_camera", "instance_ids")
+_FIRST_AXIS = ("intrinsics", "Ts_world_camera", "instance_ids", "frame_mask")
 _TIMELESS = ("body_betas", "body_rest_joints")
 
 
@@ -94,6 +95,9 @@ def scene_between(scene: Scene, span: Span) -> Scene:
         ),
         body_vertices_world=scene.body_vertices_world[:, a:b],
         edges=dataclasses.replace(scene.edges, points=scene.edges.points[:, :, a:b]),
+        silhouettes=None
+        if (outlines := scene.silhouettes) is None
+        else outlines.replace(outline=jax.tree.map(lambda x: x[:, a:b], outlines.outline)),  # pyright: ignore[reportAttributeAccessIssue]
     )
 
 

@@ -1,0 +1,94 @@
+"""Where an object without depth is, given how it is turned: as far away as its outline is small.
+
+Far from the camera a mesh projects to c + s (x, y) with one scale s, focal length over depth. Its extent
+along a direction d is then d . c + s h(d), with h the extent of the turned mesh itself: sixteen linear
+equations for three unknowns, solved a few times with the perspective of the solution before.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from hoijax.geometry.rotations import super_fibonacci_rotations
+from hoijax.scene.scene import Scene
+from hoijax.scene.silhouettes import directions
+
+NEAREST, FARTHEST = 0.3, 30.0
+"""Metres: where an object is looked for."""
+FEWEST_ROTATIONS = 64
+PERSPECTIVE_ROUNDS = 3
+"""A near half looks larger: solved again with each vertex's own depth."""
+SELDOM = 0.1
+"""Weight of an extent beyond which an occluder may hide more: it is where the visible part ends."""
+
+
+def with_outlines(
+    scene: Scene,
+    o: int,
+    rotations: Float[ndarray, "T H 3 3"],
+    centers: Float[ndarray, "T 3"],
+) -> Float[ndarray, "T H 3"]:
+    """Where object `o` is for each rotation: by its outline, or at `centers` where it has none."""
+    positions = np.broadcast_to(centers[:, None], (*rotations.shape[:2], 3))
+    if scene.silhouettes is None:
+        return positions
+    outlined = outline_positions(scene, o, rotations)
+    known = _has_outline(scene)[o]
+    return np.where(known[:, None, None], outlined, positions).astype(np.float32)
+
+
+def outline_centers(scene: Scene) -> tuple[Float[ndarray, "O T 3"], Bool[ndarray, "O T"]]:
+    """(median position over all rotations, where there is an outline) of every object."""
+    rotations = np.broadcast_to(
+        super_fibonacci_rotations(FEWEST_ROTATIONS),
+        (scene.frame_count, FEWEST_ROTATIONS, 3, 3),
+    )
+    positions = [outline_positions(scene, o, rotations) for o in range(scene.object_count)]
+    return np.stack([np.median(p, axis=1) for p in positions]), _has_outline(scene)
+
+
+def _has_outline(scene: Scene) -> Bool[ndarray, "O T"]:
+    assert scene.silhouettes is not None
+    return np.any(np.asarray(scene.silhouettes.outline.falls_short) > 0.0, axis=-1)
+
+
+def outline_positions(
+    scene: Scene, o: int, rotations: Float[ndarray, "T H 3 3"]
+) -> Float[ndarray, "T H 3"]:
+    """World positions of object `o`'s center, one for each rotation."""
+    assert scene.silhouettes is not None
+    outline = scene.silhouettes.outline
+    extents, beyond = np.asarray(outline.extents[o]), np.asarray(outline.goes_beyond[o])
+    T_camera_world = np.asarray(scene.cameras.Ts_pointmap_world)
+    K = np.asarray(scene.cameras.intrinsics)
+    scale = np.cbrt(np.linalg.det(T_camera_world[:, :3, :3]))[:, None]
+    turned = np.einsum(
+        "tij,thjk,nk->thni", T_camera_world[:, :3, :3], rotations, scene.silhouettes.hull[o]
+    )
+    d = directions()
+    weight = np.where(beyond > 0.0, 1.0, SELDOM)
+    along = extents - K[:, :2, 2] @ d.T
+    focal = K[:, [0, 1], [0, 1]].mean(axis=1)[:, None]
+    nearer = np.ones(turned.shape[:3])
+    pixels = turned[..., :2] * focal[..., None, None]
+    for _ in range(PERSPECTIVE_ROUNDS):
+        farthest = (pixels @ d.T).argmax(axis=2)
+        reach = np.einsum("thki,ki->thk", _of(turned[..., :2], farthest), d)
+        rows = np.concatenate([np.broadcast_to(d, (*reach.shape, 2)), reach[..., None]], axis=-1)
+        rows = rows * _of(nearer[..., None], farthest)
+        normal = np.einsum("tk,thki,thkj->thij", weight, rows, rows) + 1e-9 * np.eye(3)
+        right = np.einsum("tk,thki,tk->thi", weight, rows, along)
+        u, v, s = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
+        depth = focal / np.clip(s, focal / (FARTHEST * scale), focal / (NEAREST * scale))
+        away = np.maximum(depth[..., None] + turned[..., 2], NEAREST * scale[..., None])
+        nearer = depth[..., None] / away
+        middle = np.stack([u, v], axis=-1)[:, :, None]
+        pixels = nearer[..., None] * (middle + (focal / depth)[..., None, None] * turned[..., :2])
+    camera = np.stack([u / focal * depth, v / focal * depth, depth], axis=-1)
+    inverse = np.linalg.inv(T_camera_world)
+    return np.einsum("tij,thj->thi", inverse[:, :3, :3], camera) + inverse[:, None, :3, 3]
+
+
+def _of(values: Float[ndarray, "T H n c"], chosen: ndarray) -> Float[ndarray, "T H K c"]:
+    """Values of the chosen vertices (T, H, K)."""
+    return np.take_along_axis(values, chosen[..., None], axis=2)

@@ -1,0 +1,141 @@
+"""How far objects without depth reach in the image: their masks' extent along sixteen directions.
+
+The extent of a mask along a direction is that of its farthest pixel, and the extent of a mesh that of
+its farthest hull vertex: exact to a fraction of a pixel, where samples of a surface fall short of its
+outline. Together they tell an object's size in the image, hence its depth, and much of how it is turned.
+"""
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy import ndarray
+from scipy import ndimage
+
+from hoijax.bundle.observations import Observations
+from hoijax.errors import UserError
+from hoijax.objects.asset import Asset
+
+DIRECTION_COUNT, HULL_POINTS = 16, 192
+LEAST_PIXELS = 24
+"""Of a mask whose extent says something."""
+SPECK = 0.1
+"""Connected pieces below this fraction of a mask's largest one are leaks."""
+COMMON = 1.0 / 3.0
+"""Of an error that is the same along all directions, what counts: masks are fat or thin."""
+REACH = (1.5, 3.0, 4.5)
+"""Pixels beyond the farthest pixel at which an occluder or the image's edge may hide more."""
+
+
+@flax.struct.dataclass
+class Outline:
+    """What masks say (leading axes O T); all weights are 0 where an object has points, or no mask."""
+
+    extents: Float[Array, "*frames K"]
+    """Pixels from the image's corner along each of `directions`."""
+    falls_short: Float[Array, "*frames K"]
+    """1: a projected object that reaches less far is wrong."""
+    goes_beyond: Float[Array, "*frames K"]
+    """1: one that reaches farther is wrong; 0 where an occluder or the image's edge may hide the rest."""
+
+
+@flax.struct.dataclass
+class Silhouettes:
+    """Outlines of objects without depth, and what of a mesh reaches farthest."""
+
+    hull: Float[Array, "O H 3"]
+    """Farthest vertices, centerd frame."""
+    outline: Outline
+
+
+def off_outline(
+    reach: Float[Array, "*frames K"], outline: Outline
+) -> tuple[Float[Array, "*frames K"], Float[Array, "*frames K"]]:
+    """(pixels that a mesh reaches too far along every direction, negative: too little; weights).
+
+    Of what all directions have in common a third is left: masks are a pixel or three too fat or too thin
+    all around.
+    """
+    off = reach - outline.extents
+    weight = jnp.where(off < 0.0, outline.falls_short, outline.goes_beyond)
+    total = jnp.maximum(jnp.sum(weight, axis=-1, keepdims=True), 1.0)
+    mean = jnp.sum(weight * off, axis=-1, keepdims=True) / total
+    return off - (1.0 - COMMON) * mean, weight
+
+
+def directions() -> Float[ndarray, "K 2"]:
+    """Unit vectors (u, v), evenly around."""
+    angle = 2.0 * np.pi * np.arange(DIRECTION_COUNT) / DIRECTION_COUNT
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
+
+
+def hull_points(asset: Asset) -> Float[ndarray, "H 3"]:
+    """Vertices of a mesh that are farthest along some direction, centerd; repeated up to `HULL_POINTS`."""
+    index = np.arange(HULL_POINTS) + 0.5
+    polar, turn = np.arccos(1.0 - 2.0 * index / HULL_POINTS), np.pi * (1.0 + 5.0**0.5) * index
+    rays = np.stack(
+        [np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)], axis=-1
+    )
+    vertices = asset.vertices[np.unique(asset.faces)] - asset.center
+    farthest = np.unique(np.argmax(vertices @ rays.T, axis=0))
+    return vertices[np.resize(farthest, HULL_POINTS)].astype(np.float32)
+
+
+def build_silhouettes(o: Observations, assets: tuple[Asset, ...]) -> Silhouettes | None:
+    """Outlines of all objects in the frames where they have a mask and no points; None: there are none.
+
+    Raises UserError for an object that no frame shows.
+    """
+    has_points = np.any(o.object_point_mask, axis=-1)
+    needed = np.asarray(o.object_detected) & ~has_points
+    shape = (*needed.shape, DIRECTION_COUNT)
+    extents, short, beyond = (np.zeros(shape, np.float32) for _ in range(3))
+    for i, t in np.argwhere(needed):
+        found = mask_extents(np.asarray(o.instance_ids[t]), o.person_count + 1 + int(i))
+        if found is not None:
+            extents[i, t], is_open = found
+            short[i, t], beyond[i, t] = 1.0, ~is_open
+    seen = (short > 0.0).any(axis=(1, 2)) | (has_points & o.object_detected).any(axis=1)
+    if unseen := [asset.name for asset, is_seen in zip(assets, seen, strict=True) if not is_seen]:
+        raise UserError(
+            f"no frame shows {', '.join(unseen)} larger than {LEAST_PIXELS} pixels: nothing to solve "
+            "for. Film from nearer, or leave it away."
+        )
+    if not short.any():
+        return None
+    hull = jnp.asarray(np.stack([hull_points(asset) for asset in assets]))
+    return Silhouettes(hull, Outline(*(jnp.asarray(x) for x in (extents, short, beyond))))
+
+
+def mask_extents(
+    ids: ndarray, number: int
+) -> tuple[Float[ndarray, " K"], Bool[ndarray, " K"]] | None:
+    """(extent along every direction, whether more may be hidden there) of one instance; None: too small."""
+    mask = _without_specks(ids == number)
+    if mask.sum() < LEAST_PIXELS:
+        return None
+    rows = np.flatnonzero(mask.any(axis=1))
+    first = mask[rows].argmax(axis=1)
+    last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
+    v, u = np.concatenate([rows, rows]) + 0.5, np.concatenate([first, last]) + 0.5
+    d = directions()
+    along = np.stack([u, v], axis=-1) @ d.T
+    extents = along.max(axis=0) + 0.5 * np.abs(d).max(axis=1)
+    is_open = np.zeros(len(d), bool)
+    height, width = ids.shape
+    for k, direction in enumerate(d):
+        edge = along[:, k] > along[:, k].max() - 1.0
+        for reach in REACH:
+            x, y = u[edge] + reach * direction[0], v[edge] + reach * direction[1]
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            labels = ids[y[inside].astype(int), x[inside].astype(int)]
+            is_open[k] |= not inside.all() or bool(((labels != 0) & (labels != number)).any())
+    return extents.astype(np.float32), is_open
+
+
+def _without_specks(mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
+    labels, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
+    if count <= 1:
+        return mask
+    sizes = np.bincount(labels.ravel())[1:]
+    return np.isin(labels, 1 + np.flatnonzero(sizes >= SPECK * sizes.max()))

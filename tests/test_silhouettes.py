@@ -1,0 +1,155 @@
+"""Objects without depth: outlines of masks, where they put an object, and what a search makes of them."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scene_factory import make_scene, pixels_of
+from scipy.spatial.transform import Rotation
+
+from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
+from hoijax.initialization.outline_seeds import outline_positions
+from hoijax.initialization.pose_search import residuals
+from hoijax.initialization.starts import evidence_of, searched
+from hoijax.losses.fit import EXTENT_RHO, model_extent
+from hoijax.objects.asset import load_asset
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.silhouettes import (
+    COMMON,
+    DIRECTION_COUNT,
+    Outline,
+    Silhouettes,
+    directions,
+    hull_points,
+    mask_extents,
+    off_outline,
+)
+
+RIGHT, DOWN, LEFT = 0, DIRECTION_COUNT // 4, DIRECTION_COUNT // 2
+
+
+def rectangle() -> np.ndarray:
+    """Object 2 in rows 10 to 29 and columns 5 to 44."""
+    ids = np.zeros((60, 80), np.uint8)
+    ids[10:30, 5:45] = 2
+    return ids
+
+
+def test_extents_of_a_rectangle():
+    found = mask_extents(rectangle(), 2)
+    assert found is not None
+    extents, is_open = found
+    np.testing.assert_allclose(extents[[RIGHT, DOWN, LEFT]], [45, 30, -5])
+    diagonal = DIRECTION_COUNT // 8
+    assert extents[diagonal] == pytest.approx((44.5 + 29.5 + 0.5) / np.sqrt(2), abs=1e-4)
+    assert not is_open.any()
+
+
+def test_an_occluder_and_the_edge_of_the_image_may_hide_more():
+    ids = rectangle()
+    ids[15:50, 45:52] = 1
+    ids[10:30, 0:5] = 2
+    found = mask_extents(ids, 2)
+    assert found is not None
+    _, is_open = found
+    assert is_open[[RIGHT, LEFT]].all()
+    assert not is_open[[DOWN, 3 * DIRECTION_COUNT // 4]].any()
+
+
+def test_leaks_far_off_do_not_count_and_small_masks_say_nothing():
+    ids = rectangle()
+    ids[55:58, 70:75] = 2
+    for clean, leaking in zip(mask_extents(rectangle(), 2), mask_extents(ids, 2), strict=True):
+        np.testing.assert_array_equal(clean, leaking)
+    assert mask_extents(np.where(np.arange(80) < 9, rectangle()[:12], 0), 2) is None
+
+
+def test_fat_masks_count_a_third_and_what_may_be_hidden_not_at_all():
+    ones = jnp.ones(DIRECTION_COUNT)
+    off, weight = off_outline(ones * 7.0, Outline(ones * 10.0, ones, ones))
+    np.testing.assert_allclose(off, -3.0 * COMMON, rtol=1e-5)
+    np.testing.assert_array_equal(weight, 1.0)
+    _, weight = off_outline(ones * 12.0, Outline(ones * 10.0, ones, 0.0 * ones))
+    np.testing.assert_array_equal(weight, 0.0)
+
+
+def test_the_hull_reaches_as_far_as_the_mesh():
+    asset = load_asset("chair")
+    rays = np.random.default_rng(0).normal(size=(200, 3))
+    vertices = asset.vertices - asset.center
+    mesh, hull = (points @ rays.T for points in (vertices, hull_points(asset)))
+    np.testing.assert_allclose(hull.max(axis=0), mesh.max(axis=0), rtol=0.02)
+
+
+@pytest.fixture(scope="module")
+def outlined():
+    """The made scene with outlines of the true poses, without noise; (made, true rotations, positions)."""
+    made = make_scene(resolution=24, noise=0.0)
+    scene = made.scene
+    rotation = np.asarray(rotation_6d_to_matrix(made.ground_truth.object_rotation_6d))
+    position = np.asarray(made.ground_truth.object_translation)
+    hull = np.asarray(scene.objects.samples)
+    extents = []
+    for o in range(len(hull)):
+        posed = np.einsum("tij,nj->tni", rotation[o], hull[o]) + position[o][:, None]
+        extents.append((pixels_of(scene.cameras, posed) @ directions().T).max(axis=1))
+    reach = jnp.asarray(np.stack(extents), jnp.float32)
+    ones = jnp.ones_like(reach)
+    silhouettes = Silhouettes(jnp.asarray(hull, jnp.float32), Outline(reach, ones, ones))
+    scene = dataclasses.replace(scene, silhouettes=silhouettes)
+    return dataclasses.replace(made, scene=scene), rotation, position
+
+
+def test_an_outline_tells_how_far_away_the_object_is(outlined):
+    made, rotation, position = outlined
+    for o in range(len(rotation)):
+        found = outline_positions(made.scene, o, rotation[o][:, None])[:, 0]
+        camera = np.linalg.inv(np.asarray(made.scene.cameras.Ts_pointmap_world))[:, :3, 3]
+        depth = np.linalg.norm(position[o] - camera, axis=-1)
+        away = np.linalg.norm(found - position[o], axis=-1)
+        assert np.max(away / depth) < 0.02
+
+
+def test_model_extent_against_numpy(outlined):
+    made, rotation, _ = outlined
+    values, mask = model_extent(pose_scene(made.scene, made.ground_truth, made.neighbors))
+    np.testing.assert_allclose(values, 0.0, atol=1e-4)
+    posed = pose_scene(made.scene, made.unknowns, made.neighbors)
+    values, mask = model_extent(posed)
+    np.testing.assert_array_equal(mask, made.scene.observed.detected)
+    hull = np.asarray(made.scene.silhouettes.hull)
+    for o in range(len(rotation)):
+        R, t = (np.asarray(x[o]) for x in (posed.object_rotations, posed.object_translations))
+        pixels = pixels_of(made.scene.cameras, np.einsum("tij,nj->tni", R, hull[o]) + t[:, None])
+        off = (pixels @ directions().T).max(1) - np.asarray(
+            made.scene.silhouettes.outline.extents[o]
+        )
+        off -= (1 - COMMON) * off.mean(axis=1, keepdims=True)
+        expected = (EXTENT_RHO**2 * off**2 / (off**2 + EXTENT_RHO**2)).mean(axis=1)
+        np.testing.assert_allclose(values[o], expected, rtol=2e-3, atol=1e-3)
+
+
+def test_derivatives_of_the_search_without_depth(outlined):
+    """Residuals of mask, outline, ground and contact by a turn about the center and a shift."""
+    made, rotation, position = outlined
+    thing = searched(made.scene, 0, 32)
+    frame = jax.tree.map(lambda x: x[1], evidence_of(made.scene, 0, 16))
+    turn = Rotation.from_rotvec([0.2, -0.1, 0.3]).as_matrix()
+    R = jnp.asarray(turn @ rotation[0][1], jnp.float32)
+    t = jnp.asarray(position[0][1] - [0.0, position[0][1][1] + 0.1, 0.0], jnp.float32)
+
+    def moved(twist):
+        return residuals(thing, frame, axis_angle_to_matrix(twist[:3]) @ R, t + twist[3:])[0]
+
+    residual, jacobian, weight = jax.jit(residuals)(thing, frame, R, t)
+    expected = jax.jit(jax.jacrev(moved))(jnp.zeros(6))
+    assert np.isfinite(np.asarray(residual)).all()
+    counted = np.asarray(weight) > 0.0
+    assert counted[-9:].any()
+    np.testing.assert_allclose(
+        np.asarray(jacobian)[counted],
+        np.asarray(expected)[counted],
+        atol=2e-3 * float(np.abs(expected).max()),
+    )
