@@ -66,9 +66,7 @@ def solve_banded_columns(
         taken, shift = carry
         main, upper, right = row
         factor = jax.scipy.linalg.cho_factor(main - taken, lower=True)
-        both = jax.scipy.linalg.cho_solve(
-            factor, jnp.concatenate([upper, right - shift], axis=-1)
-        )
+        both = jax.scipy.linalg.cho_solve(factor, jnp.concatenate([upper, right - shift], axis=-1))
         following, partial = both[:, :pair], both[:, pair:]
         return (upper.T @ following, upper.T @ partial), (following, partial)
 

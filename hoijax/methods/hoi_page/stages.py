@@ -4,8 +4,9 @@ They own no mathematics of their own.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -40,6 +41,8 @@ class Evidence:
     states: Float[np.ndarray, "K E T"]
     """In which frames each edge touches, by candidate."""
     Ts_world_pointmap: Float[np.ndarray, "T 4 4"]
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """What else `run.json` says."""
 
 
 def prepare(

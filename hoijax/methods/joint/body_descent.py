@@ -57,8 +57,8 @@ class _System:
 class _Priors:
     """Inverse variances of a frame's change, of its steps, and of the clip's numbers."""
 
-    varying: Float[Array, " n"]
-    steps: Float[Array, " n"]
+    varying: Float[Array, "T n"]
+    steps: Float[Array, "T-1 n"]
     clip: Float[Array, " c"]
 
 
@@ -68,11 +68,13 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
 
     Unknowns in flight are flat: x (T, n) of the frames, g (c,) of the clip, whose first n are the bias.
     """
-    _, frame_of = ravel_pytree(problem.varying)
+    step_sigma, frame_of = ravel_pytree(problem.steps)
     clip_sigma, clip_of = ravel_pytree(problem.clip)
-    size = sum(leaf.size for leaf in jax.tree.leaves(problem.varying))
+    size = len(step_sigma)
+    varying = jax.vmap(lambda change: ravel_pytree(change)[0])(problem.varying)
+    follows = problem.frames.real[1:]
     priors = _Priors(
-        ravel_pytree(problem.varying)[0] ** -2, ravel_pytree(problem.steps)[0] ** -2, clip_sigma**-2
+        varying=varying**-2, steps=follows[:, None] * step_sigma**-2, clip=clip_sigma**-2
     )
 
     def flat_residuals(z, frame):
@@ -82,52 +84,61 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
         return ravel_pytree(residuals)[0], ravel_pytree(paths)[0]
 
     def inputs(x, g):
-        return jnp.concatenate([x + g[:size], jnp.broadcast_to(g[size:], (len(x), len(g) - size))], 1)
-
-    def energy(x, g, weights):
-        r, q = jax.vmap(flat_residuals)(inputs(x, g), problem.frames)
-        paths = sum(
-            jnp.sum(weight * _difference(q, c) ** 2)
-            for weight, c in zip(weights, (STEP, BEND), strict=True)
+        return jnp.concatenate(
+            [x + g[:size], jnp.broadcast_to(g[size:], (len(x), len(g) - size))], 1
         )
+
+    def energy_of(r, q, x, g, weights):
+        bends = zip(weights, (STEP, BEND), strict=True)
+        paths = sum(jnp.sum(weight * _difference(q, c) ** 2) for weight, c in bends)
         changes = jnp.sum(priors.varying * x**2) + jnp.sum(priors.clip * g**2)
         changes = changes + jnp.sum(priors.steps * (x[1:] - x[:-1]) ** 2)
         return 0.5 * (jnp.sum(r**2) + paths + changes)
 
-    def system(x, g, weights):
-        def both(row):
-            z, frame = row
-            values = flat_residuals(z, frame)
-            return values, jax.jacfwd(flat_residuals)(z, frame)
+    def energy(x, g, weights):
+        return energy_of(*jax.vmap(flat_residuals)(inputs(x, g), problem.frames), x, g, weights)
 
-        rows = (inputs(x, g), problem.frames)
-        (r, q), (J, Q) = jax.lax.map(both, rows, batch_size=min(FRAMES_AT_ONCE, len(x)))
-        return _with_priors(_normal_equations(r, J, q, Q, weights, size), x, g, priors)
+    def with_slopes(row):
+        def twice(z):
+            values = flat_residuals(z, row[1])
+            return values, values
 
-    def path_weights(x, g):
-        rest = jnp.concatenate([jnp.zeros(size), g[size:]])
-        residuals = partial(frame_residuals, problem=problem)
-        _, paths = jax.vmap(residuals, in_axes=(0, None, 0))(
-            jax.vmap(frame_of)(x + g[:size]), clip_of(rest), problem.frames
-        )
-        return _path_weights(paths, problem)
+        slopes, values = jax.jacfwd(twice, has_aux=True)(row[0])
+        return values, slopes
 
     def one_round(carry, _):
         x, g, damping = carry
-        weights = path_weights(x, g)
-        here = energy(x, g, weights)
-        dx, dg = _damped_step(system(x, g, weights), damping)
+        rows = (inputs(x, g), problem.frames)
+        (r, q), (J, Q) = jax.lax.map(with_slopes, rows, batch_size=min(FRAMES_AT_ONCE, len(x)))
+        weights = _path_weights(jax.vmap(paths_of)(q), problem)
+        here = energy_of(r, q, x, g, weights)
+        system = _with_priors(_normal_equations(r, J, q, Q, weights, size), x, g, priors)
+        dx, dg = _damped_step(system, damping)
         there = energy(x + dx, g + dg, weights)
         taken = jnp.isfinite(there) & (there < here)
         x, g = jnp.where(taken, x + dx, x), jnp.where(taken, g + dg, g)
         damping = jnp.clip(damping * jnp.where(taken, EASE, HARDEN), MIN_DAMPING, MAX_DAMPING)
-        return (x, g, damping), None
+        return (x, g, damping), (here, weights)
 
     start = jnp.zeros((problem.frames.pelvis.shape[0], size)), jnp.zeros_like(clip_sigma)
-    (x, g, _), _ = jax.lax.scan(one_round, (*start, jnp.asarray(FIRST_DAMPING)), None, rounds)
-    weights = path_weights(x, g)
+    example = jax.tree.map(lambda leaf: leaf[0], problem.frames)
+    shapes = jax.eval_shape(
+        partial(frame_residuals, problem=problem), problem.steps, problem.clip, example
+    )
+    _, paths_of = ravel_pytree(
+        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes[1])
+    )
+    (x, g, _), (_, weights) = jax.lax.scan(
+        one_round, (*start, jnp.asarray(FIRST_DAMPING)), None, rounds
+    )
+    last = jax.tree.map(lambda leaf: leaf[-1], weights)
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), start)
+    last_energy, first_energy = jax.lax.map(lambda y: energy(*y, last), both)
     return BodySolution(
-        jax.vmap(frame_of)(x), clip_of(g), energy(x, g, weights), energy(*start, weights)
+        changes=jax.vmap(frame_of)(x),
+        clip=clip_of(g),
+        energy=last_energy,
+        first_energy=first_energy,
     )
 
 
@@ -148,6 +159,7 @@ def _path_weights(paths: dict[str, Array], problem: BodyProblem) -> tuple[Array,
     moved = feet[1:] - feet[:-1]
     slow = SKATE_RHO**2 / (moved[..., 0] ** 2 + moved[..., 2] ** 2 + SKATE_RHO**2)
     planted = (jnp.minimum(stands[1:], stands[:-1]) * slow**2)[..., None]
+    real = problem.frames.real
     joints = paths["joints"]
     steps = {
         "feet": planted * jnp.asarray([1.0, 0.0, 1.0]) / deviations.skate**2,
@@ -158,7 +170,7 @@ def _path_weights(paths: dict[str, Array], problem: BodyProblem) -> tuple[Array,
         "joints": jnp.full_like(joints[2:], 1.0) * problem.fps**4 / deviations.acceleration**2,
     }
     flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
-    return flat(steps), flat(bends)
+    return real[1:, None] * flat(steps), real[2:, None] * flat(bends)
 
 
 def _difference(values: Array, coefficients: tuple[float, ...]) -> Array:
@@ -190,18 +202,25 @@ def _normal_equations(r, J, q, Q, weights, size: int) -> _System:
                 scaled = ci * coefficients[j] * weight[..., None] * Qx[rows[j]]
                 block = jnp.einsum("tri,trj->tij", Qx[si], scaled)
                 bands[j - i] = bands[j - i].at[si].add(block)
-    return _System(*bands, border, corner, by_frame, by_clip)
+    return _System(
+        main=bands[0],
+        to_next=bands[1],
+        to_second=bands[2],
+        border=border,
+        corner=corner,
+        by_frame=by_frame,
+        by_clip=by_clip,
+    )
 
 
 def _with_priors(system: _System, x: Array, g: Array, priors: _Priors) -> _System:
-    eye, frames = jnp.eye(x.shape[1]), len(x)
-    neighbors = jnp.full(frames, 2.0).at[0].add(-1.0).at[-1].add(-1.0)
-    diagonal = priors.varying + neighbors[:, None] * priors.steps
+    eye = jnp.eye(x.shape[1])
+    diagonal = priors.varying.at[1:].add(priors.steps).at[:-1].add(priors.steps)
     step = priors.steps * (x[1:] - x[:-1])
     by_frame = system.by_frame + priors.varying * x
     return system.replace(  # pyright: ignore[reportAttributeAccessIssue]
         main=system.main + diagonal[..., None] * eye,
-        to_next=system.to_next - priors.steps * eye,
+        to_next=system.to_next - priors.steps[..., None] * eye,
         corner=system.corner + jnp.diag(priors.clip),
         by_frame=by_frame.at[1:].add(step).at[:-1].add(-step),
         by_clip=system.by_clip + priors.clip * g,

@@ -64,6 +64,8 @@ class FrameEvidence:
     """Of people, from the point map, in camera axes."""
     point_weights: Float[Array, "*T P M"]
     """1 / number of points, or 0."""
+    real: Float[Array, "*T"]
+    """0: padding after the end of the clip."""
 
 
 @flax.struct.dataclass
@@ -89,7 +91,7 @@ class BodyProblem:
     fps: Float[Array, ""]
     evidence: Deviations
     varying: FrameChange
-    """Standard deviations of a frame's change, ..."""
+    """Standard deviations of every frame's change, ..."""
     steps: FrameChange
     """of its difference from the frame before, ..."""
     clip: ClipChange
@@ -111,7 +113,10 @@ def shrink(residual: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
 
 
 def pose_people(
-    change: FrameChange, body_size: Float[Array, " P"], frame: FrameEvidence, people
+    change: FrameChange,
+    body_size: Float[Array, " P"],
+    frame: FrameEvidence,
+    people: tuple[ShapedBody, ...],
 ) -> PosedPeople:
     """People of one frame; `change` holds the clip's bias already."""
     skins, joints, turned = [], [], []
@@ -121,7 +126,7 @@ def pose_people(
         root, rest = local[0] @ given[0], given[1:MOVING_JOINTS] @ local[1:]
         rotations = jnp.concatenate([root[None], rest, given[MOVING_JOINTS:]])
         size = jnp.exp(body_size[p])
-        scaled = person.replace(
+        scaled = person.replace(  # pyright: ignore[reportAttributeAccessIssue]
             vertices_rest=person.vertices_rest * size, joints_rest=person.joints_rest * size
         )
         pelvis = frame.pelvis[p] + change.pelvis[p]
@@ -167,7 +172,7 @@ def frame_residuals(
     residuals = {
         "keypoints": away,
         "surface": share * shrink((points - target) / deviations.surface),
-        "feet": jnp.where(height < 0.0, below, above),
+        "feet": frame.real * jnp.where(height < 0.0, below, above),
     }
     return residuals, {"feet": feet, "joints": posed.joints[:, :MOVING_JOINTS]}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies.kinematics import JOINT_NAMES
@@ -38,6 +38,10 @@ JOINT_DEGREES = (
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
 PELVIS_STEP = 0.01
 MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
+UNKNOWN = 20.0
+"""Factor on the deviations of frames without an estimate of the body."""
+FRAME_BUCKET = 16
+"""Clips are padded to a multiple of so many frames."""
 SWAP_RADIANS = 0.35
 """A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 
@@ -49,8 +53,8 @@ class Corrections:
     bundle: Bundle
     """Bodies, camera, intrinsics and points corrected."""
     Ts_world_pointmap: Float[ndarray, "T 4 4"]
-    summary: str
-    """What was found to be off, in one line."""
+    numbers: dict[str, float]
+    """What was off, by name: for people to read, and for `run.json`."""
 
 
 def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) -> Corrections:
@@ -64,8 +68,8 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
     if not bool(solution.energy <= solution.first_energy):
         solution = jax.tree.map(jnp.zeros_like, solution)
     corrected, Ts = _corrected(observations, problem, solution)
-    summary = _summary(solution, observations, repaired)
-    return Corrections(dataclasses.replace(bundle, observations=corrected), Ts, summary)
+    numbers = _numbers(solution.clip, repaired)
+    return Corrections(dataclasses.replace(bundle, observations=corrected), Ts, numbers)
 
 
 def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
@@ -102,19 +106,35 @@ def body_problem(
     points = o.person_points[:, :, ::stride][:, :, : settings.points]
     mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
     pelvis = o.body_translations + o.body_rest_joints[:, None, 0]
+    read = o.frame_mask[None, :, None]
+    mask = mask & read
+    keypoints = np.where(read[..., None], o.keypoints, 0.0)
     evidence = FrameEvidence(
         rotations=_frames_first(axis_angle_to_matrix(jnp.asarray(o.body_rotations))),
         pelvis=_frames_first(pelvis),
-        keypoints=_frames_first(o.keypoints),
+        keypoints=_frames_first(keypoints),
         intrinsics=jnp.asarray(o.intrinsics, jnp.float32),
         Ts_world_camera=jnp.asarray(average_static_camera(o.Ts_world_camera), jnp.float32),
         points=_frames_first(np.where(mask[..., None], points, 0.0)),
         point_weights=_frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
+        real=jnp.ones(o.frame_count),
     )
-    varying, steps, clip = _deviations(o.person_count, settings)
+    padding = -o.frame_count % FRAME_BUCKET
+    evidence = jax.tree.map(lambda leaf: _padded(leaf, padding), evidence)
+    evidence = evidence.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        keypoints=evidence.keypoints.at[o.frame_count :].set(0.0),
+        point_weights=evidence.point_weights.at[o.frame_count :].set(0.0),
+        real=evidence.real.at[o.frame_count :].set(0.0),
+    )
+    varying, steps, clip = _deviations(np.pad(o.body_mask, ((0, 0), (0, padding))), settings)
     names = (field.name for field in dataclasses.fields(Deviations))
     deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
     return BodyProblem(evidence, people, _number(fps), deviations, varying, steps, clip)
+
+
+def _padded(leaf: jnp.ndarray, count: int) -> jnp.ndarray:
+    """The last frame again, `count` times."""
+    return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], count, axis=0)])
 
 
 def _number(value: float) -> jnp.ndarray:
@@ -138,9 +158,10 @@ def _person(o: Observations, p: int, body: SkinnedBody, count: int) -> ShapedBod
 
 
 def _deviations(
-    people: int, settings: BodyPassSettings
+    estimated: Bool[ndarray, "P T"], settings: BodyPassSettings
 ) -> tuple[FrameChange, FrameChange, ClipChange]:
-    """Of a frame's change, of its steps, and of the clip's numbers."""
+    """Of every frame's change, of its steps, and of the clip's numbers."""
+    people = len(estimated)
 
     def joints(column: int) -> jnp.ndarray:
         rows = [
@@ -148,14 +169,21 @@ def _deviations(
             for name in JOINT_NAMES[:MOVING_JOINTS]
         ]
         radians = settings.pose * np.radians([row[column] for row in rows])
-        return jnp.asarray(np.broadcast_to(radians[None, :, None], (people, MOVING_JOINTS, 3)), jnp.float32)
+        return jnp.asarray(
+            np.broadcast_to(radians[None, :, None], (people, MOVING_JOINTS, 3)), jnp.float32
+        )
 
     def frame(column: int, pelvis: float, scale: float, shift: tuple) -> FrameChange:
         point_map = jnp.asarray([scale, *shift], jnp.float32)
         return FrameChange(joints(column), jnp.full((people, 3), pelvis, jnp.float32), point_map)
 
     camera = [settings.camera_turn] * 3 + [settings.camera_shift] * 3
-    bias = frame(3, settings.pelvis_bias, settings.map_scale, settings.map_shift)
+    bias = frame(
+        3,
+        settings.pelvis_bias,
+        settings.map_scale,
+        (0.4 * settings.map_shift,) * 2 + (settings.map_shift,),
+    )
     clip = ClipChange(
         bias,
         jnp.full(people, settings.body_size, jnp.float32),
@@ -163,6 +191,12 @@ def _deviations(
         jnp.asarray(camera, jnp.float32),
     )
     varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT)
+    wider = jnp.asarray(np.where(estimated.T, 1.0, UNKNOWN), jnp.float32)
+    varying = FrameChange(
+        varying.joints * wider[:, :, None, None],
+        varying.pelvis * wider[:, :, None],
+        jnp.broadcast_to(varying.point_map, (len(wider), 4)),
+    )
     return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP), clip
 
 
@@ -180,17 +214,22 @@ def _corrected(
 ) -> tuple[Observations, Float[ndarray, "T 4 4"]]:
     clip = solution.clip
     posed = _posed(problem, solution.changes, clip)
+    posed, changes, frames = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[: o.frame_count], (posed, solution.changes, problem.frames)
+    )
     rotations = np.array(o.body_rotations, np.float32)
-    rotations[:, :, :MOVING_JOINTS] = np.swapaxes(matrix_to_axis_angle(posed.rotations), 0, 1)
+    rotations[:, :, :MOVING_JOINTS] = np.swapaxes(
+        matrix_to_axis_angle(jnp.asarray(posed.rotations)), 0, 1
+    )
     rest = o.body_rest_joints * np.exp(clip.body_size)[:, None, None]
     translations = np.swapaxes(posed.joints[:, :, 0], 0, 1) - rest[:, None, 0]
     zoom = float(np.exp(clip.focal))
     intrinsics = o.intrinsics * np.array([[zoom, 1.0, 1.0], [1.0, zoom, 1.0], [1.0, 1.0, 1.0]])
     nearer = np.array([1.0 / zoom, 1.0 / zoom, 1.0])
-    camera = np.array(problem.frames.Ts_world_camera)
+    camera = np.array(frames.Ts_world_camera)
     camera[:, :3, 3] += camera[:, :3, :3] @ np.asarray(clip.camera[3:])
     camera[:, :3, :3] = camera[:, :3, :3] @ np.asarray(axis_angle_to_matrix(clip.camera[:3]))
-    point_map = np.asarray(solution.changes.point_map + clip.bias.point_map)
+    point_map = changes.point_map + np.asarray(clip.bias.point_map)
     Ts_camera_map = np.tile(np.eye(4), (o.frame_count, 1, 1))
     Ts_camera_map[:, :3, :3] *= np.exp(point_map[:, 0])[:, None, None]
     Ts_camera_map[:, :3, 3] = point_map[:, 1:]
@@ -208,18 +247,17 @@ def _corrected(
     return dataclasses.replace(o, **changed), Ts
 
 
-def _summary(solution: BodySolution, o: Observations, repaired: int) -> str:
-    clip = solution.clip
-    joints = np.asarray(solution.clip.bias.joints)
-    lean = np.degrees(np.linalg.norm(joints[:, 0], axis=-1)).max(initial=0.0)
-    shift = 100.0 * np.linalg.norm(np.asarray(clip.bias.pelvis), axis=-1).max(initial=0.0)
-    camera = np.asarray(clip.camera)
-    parts = [
-        f"focal length x {float(np.exp(clip.focal)):.3f}",
-        f"body leaned {lean:.1f} deg, {shift:.1f} cm off",
-        f"camera turned {np.degrees(np.linalg.norm(camera[:3])):.1f} deg, "
-        f"{100.0 * np.linalg.norm(camera[3:]):.1f} cm off",
-    ]
-    if repaired:
-        parts.append(f"{repaired} single frames of the body taken from their neighbors")
-    return "; ".join(parts)
+def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
+    def longest(vectors) -> float:
+        return float(np.linalg.norm(np.asarray(vectors), axis=-1).max(initial=0.0))
+
+    numbers = {
+        "focal length factor": float(np.exp(clip.focal)),
+        "body lean deg": np.degrees(longest(clip.bias.joints[:, 0])),
+        "body shift cm": 100.0 * longest(clip.bias.pelvis),
+        "body size factor": float(np.exp(clip.body_size).max(initial=1.0)),
+        "camera turn deg": np.degrees(longest(clip.camera[:3])),
+        "camera shift cm": 100.0 * longest(clip.camera[3:]),
+        "frames of the body mended": repaired,
+    }
+    return {name: round(float(value), 4) for name, value in numbers.items()}

@@ -2,20 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-
-import numpy as np
-from jaxtyping import Float
+from typing import Any
 
 from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Lap, Overrides, Prepared
+from hoijax.methods.base import Lap, Overrides, Prepared, stopwatch
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
-from hoijax.methods.joint.corrections import correct_bundle
+from hoijax.methods.joint.corrections import Corrections, correct_bundle
 from hoijax.methods.joint.settings import PRESETS, JointSettings
-from hoijax.progress import Log, Stopwatch, silent
+from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers
 from hoijax.solver.resumable import Watch
@@ -31,9 +29,20 @@ class Joint(HoiPage):
     def prepare(
         self, bundle: Bundle, settings: JointSettings, terms: Sequence[LossTerm], lap: Lap
     ) -> Prepared:
-        bundle, Ts_world_pointmap = self._corrected(bundle, settings, lap)
-        vertices = posed_bodies_of(bundle)
-        return prepare_aligned(bundle, Ts_world_pointmap, vertices, settings, terms, lap)
+        if settings.keep_body:
+            return super().prepare(bundle, settings, terms, lap)
+        corrected = corrections_of(bundle, settings)
+        lap("body pass")
+        prepared = prepare_aligned(
+            corrected.bundle,
+            corrected.Ts_world_pointmap,
+            posed_bodies_of(corrected.bundle),
+            settings,
+            terms,
+            lap,
+        )
+        evidence = dataclasses.replace(prepared.extra, run={"corrections": corrected.numbers})
+        return dataclasses.replace(prepared, extra=evidence)
 
     def solve_windows(
         self,
@@ -46,24 +55,29 @@ class Joint(HoiPage):
         log: Log,
         watch: Callable[[str], Watch | None],
     ) -> Result:
-        seconds: dict[str, float] = {}
-        bundle, Ts = self._corrected(bundle, settings, Stopwatch(seconds, log).lap)
-        given = {"weights": weights, "terms": terms, "log": log, "watch": watch}
-        result = solve_long_bundle(bundle, settings, window, **given, Ts_world_pointmap=Ts)
-        run = result.run | {"seconds": seconds | result.run["seconds"]}
-        return dataclasses.replace(result, run=run)
+        given: dict[str, Any] = {"weights": weights, "terms": terms, "log": log, "watch": watch}
+        if settings.keep_body:
+            return super().solve_windows(bundle, settings, window, **given)
+        times, lap = stopwatch(log)
+        corrected = corrections_of(bundle, settings)
+        lap("body pass")
+        Ts = corrected.Ts_world_pointmap
+        result = solve_long_bundle(
+            corrected.bundle, settings, window, Ts_world_pointmap=Ts, **given
+        )
+        run = result.run | {"seconds": times | result.run["seconds"]}
+        return dataclasses.replace(result, run=run | {"corrections": corrected.numbers})
 
     def reopen(self, bundle: Bundle, result: Result, settings: JointSettings) -> Prepared:
-        bundle, _ = self._corrected(bundle, settings, silent)
+        if not settings.keep_body:
+            bundle = corrections_of(bundle, settings).bundle
         return super().reopen(bundle, result, settings)
 
-    def _corrected(
-        self, bundle: Bundle, settings: JointSettings, lap: Lap
-    ) -> tuple[Bundle, Float[np.ndarray, "T 4 4"]]:
-        bundle = without_broken_numbers(bundle)
-        corrections = correct_bundle(bundle, load_body(bundle.body), settings.body_pass)
-        lap("body pass")
-        return corrections.bundle, corrections.Ts_world_pointmap
+
+def corrections_of(bundle: Bundle, settings: JointSettings) -> Corrections:
+    """What the body pass makes of a bundle."""
+    sound = without_broken_numbers(bundle)
+    return correct_bundle(sound, load_body(bundle.body), settings.body_pass)
 
 
 METHOD = Joint()

@@ -15,15 +15,15 @@ class BodyPassSettings:
     """
 
     rounds: int = 10
-    """Damped Gauss-Newton steps; 0: the estimates stay as they are given."""
-    points: int = 128
+    """Damped Gauss-Newton steps."""
+    points: int = 64
     """Observed points of a person in a frame."""
-    vertices: int = 512
+    vertices: int = 256
     """Skin vertices that they are compared with."""
     keypoint: float = 0.03
     """Of the focal length. Far above the pixels of a detector: its mistakes last for many frames."""
     surface: float = 0.06
-    surface_count: float = 1.0
+    surface_count: float = 5.0
     """Independent points in a frame: errors of a depth map are smooth over the image and stay."""
     ground: float = 0.05
     """Of feet below the ground."""
@@ -46,16 +46,25 @@ class BodyPassSettings:
     camera_shift: float = 0.02
     map_scale: float = 0.03
     """Scale of the point map: of a clip, and of a frame about it."""
-    map_shift: tuple[float, float, float] = (0.02, 0.02, 0.05)
-    """Its shift in camera axes."""
+    map_shift: float = 0.05
+    """Its shift along the view; across it 0.4 of that."""
 
 
 @dataclass(frozen=True)
 class JointSettings(HoiPageSettings):
     """Everything the joint solve can be told."""
 
+    keep_body: bool = False
+    """Bodies and cameras stay as they are given, and point maps are aligned to them, as published."""
     body_pass: BodyPassSettings = field(default_factory=BodyPassSettings)
 
 
-_SHARED = {f.name: getattr(HOI_PAGE["default"], f.name) for f in dataclasses.fields(HoiPageSettings)}
-PRESETS = {"default": JointSettings(**_SHARED)}
+def _with_body_pass(base: HoiPageSettings, keep_body: bool) -> JointSettings:
+    shared = {f.name: getattr(base, f.name) for f in dataclasses.fields(HoiPageSettings)}
+    return JointSettings(**shared, keep_body=keep_body)
+
+
+PRESETS = {
+    "default": _with_body_pass(HOI_PAGE["default"], keep_body=False),
+    "hoi-page": _with_body_pass(HOI_PAGE["hoi-page"], keep_body=True),
+}
