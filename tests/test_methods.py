@@ -81,8 +81,8 @@ def test_settings_are_given_whole_or_by_name(bundle):
     assert page.settings(optimizer="adam").steps == 300
     assert page.settings(optimizer="adam", steps=7).steps == 7
     assert page.settings("hoi-page", optimizer=None).steps == 600
-    with pytest.raises(UserError, match="takes JointSettings, not AnchorSettings"):
-        hoijax.solve(bundle, settings=anchor.settings())
+    with pytest.raises(UserError, match="takes HoiPageSettings, not AnchorSettings"):
+        hoijax.solve(bundle, method="hoi-page", settings=anchor.settings())
     with pytest.raises(UserError, match="inits beside them"):
         hoijax.solve(bundle, settings=page.settings(), inits=3)
     with pytest.raises(UserError, match="--inits must be at least 1"):

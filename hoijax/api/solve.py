@@ -30,7 +30,7 @@ from hoijax.exporters.clip import clip_view
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Method, Overrides, method_named
+from hoijax.methods.base import Method, Overrides, method_for
 from hoijax.methods.running import solve_bundle
 from hoijax.progress import Log, finished, silent
 from hoijax.results.evaluation import Evaluator
@@ -48,7 +48,7 @@ BUNDLE_FOLDER = "bundle"
 def solve(
     bundle: Bundle | str | Path,
     *,
-    method: str | Method = DEFAULT_METHOD,
+    method: str | Method | None = None,
     settings: SceneSettings | None = None,
     preset: str | None = None,
     weights: Overrides | None = None,
@@ -62,7 +62,7 @@ def solve(
 
     bundle: a Bundle or the path of one.
     method: "joint" corrects bodies and camera, then moves objects; "hoi-page" and "anchor-motion" are
-    the papers'; see `hoijax.methods.base`.
+    the papers'. Where none is named, the one of the settings, or joint.
     settings: the method's own, whole. In their place preset ("default", or "hoi-page" as published)
     and options, which are the settings that differ from the preset, by name: `inits=4, steps=60`.
     weights: by term name, a number or (start, end).
@@ -71,7 +71,7 @@ def solve(
     terms: your own loss terms, see docs/your-own-loss.md. checkpoints: what keeps a long solve.
     Raises UserError for bad input, before anything is traced.
     """
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     given = {"weights": weights, "terms": terms, "window": window}
     solved_with = checked_settings(chosen, settings=settings, preset=preset, **given, **options)
     source: dict[str, str] = {}
@@ -106,7 +106,7 @@ def solve(
 
 
 def checked_settings(
-    method: str | Method = DEFAULT_METHOD,
+    method: str | Method | None = None,
     *,
     settings: SceneSettings | None = None,
     preset: str | None = None,
@@ -116,7 +116,7 @@ def checked_settings(
     **options: Any,
 ) -> Any:
     """The settings that `solve` would use, all of whose options these are, or its UserError."""
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     if settings is None:
         settings = chosen.settings(preset, **options)
     else:
@@ -238,14 +238,14 @@ def about_solve(
     bundle: str | Path,
     settings: SceneSettings,
     *,
-    method: str | Method = DEFAULT_METHOD,
+    method: str | Method | None = None,
     weights: Overrides | None = None,
     terms: Sequence[LossTerm] = (),
     window: int | None = None,
     **_: Any,
 ) -> dict[str, Any]:
     """Everything that a solve depends on; the rest of `solve`'s options is in the settings."""
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     paths = {name: getattr(settings, name) for name in chosen.files}
     return {
         "hoijax": versions()["hoijax"],

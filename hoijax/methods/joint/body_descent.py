@@ -133,7 +133,7 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
     )
     last = jax.tree.map(lambda leaf: leaf[-1], weights)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), start)
-    last_energy, first_energy = jax.lax.map(lambda y: energy(*y, last), both)
+    last_energy, first_energy = jax.lax.map(lambda pair: energy(pair[0], pair[1], last), both)
     return BodySolution(
         changes=jax.vmap(frame_of)(x),
         clip=clip_of(g),

@@ -255,7 +255,7 @@ def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
         "focal length factor": float(np.exp(clip.focal)),
         "body lean deg": np.degrees(longest(clip.bias.joints[:, 0])),
         "body shift cm": 100.0 * longest(clip.bias.pelvis),
-        "body size factor": float(np.exp(clip.body_size).max(initial=1.0)),
+        "body size factor": float(np.exp(max(np.asarray(clip.body_size), key=abs, default=0.0))),
         "camera turn deg": np.degrees(longest(clip.camera[:3])),
         "camera shift cm": 100.0 * longest(clip.camera[3:]),
         "frames of the body mended": repaired,
