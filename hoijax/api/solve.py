@@ -173,10 +173,10 @@ def generate(
     ground_truth, video = None, None
     if jointed:
         bundle, ground_truth = observe_articulated(
-            text, objects, frames=frames, scale=scale, seed=seed
+            text, objects, frames=frames, scale=scale, seed=seed, log=log
         )
     elif stage_options is None:
-        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed, log=log)
     else:
         bundle, video = observe_by_models(
             text, assets, stage_options, frames=frames, seed=seed, log=log

@@ -216,7 +216,7 @@ class Doctor(OutputFlags):
         from hoijax.cli.doctor import report, warnings_of
 
         found = report()
-        reporter.table(["what", "found"], list(found.items()))
+        reporter.table(["what", "found"], list(found.items()), width=80)
         reporter.add(found=found)
         for warning in warnings_of(found):
             reporter.warn(warning)

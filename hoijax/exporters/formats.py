@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from hoijax import exporters
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 from hoijax.exporters.amass import save_amass
 from hoijax.exporters.bvh import save_bvh
 from hoijax.exporters.clip import Clip
@@ -47,7 +47,8 @@ def check_formats(formats: Sequence[str]) -> None:
     """Raises UserError that lists the known formats."""
     unknown = sorted(set(formats) - set(WRITERS))
     if unknown or not formats:
-        raise UserError(f"unknown export formats {unknown}. Known: {', '.join(WRITERS)}.")
+        hint = nearest_hint(unknown[0], WRITERS) if unknown else ""
+        raise UserError(f"unknown export formats {unknown}.{hint} Known: {', '.join(WRITERS)}.")
 
 
 def person_file(name: str, suffix: str, person: int) -> str:

@@ -1,5 +1,6 @@
 """From what a user types to a bundle: files, model choices and settings become a run of the stages."""
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,10 @@ from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.io.video import read_video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
-from priors.models.catalog import CHOICES
+from priors.models.catalog import CHOICES, PRESETS
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
+from priors.observe.hints import parse_hints
 from priors.observe.stages import Models, observe
 from priors.observe.user_files import encode_video, read_image, read_masks, read_source
 from priors.settings import LanguageSettings, ObserveSettings, Request
@@ -39,6 +41,12 @@ class ObserveOptions:
     image: Path | None = None
     video: Path | None = None
     masks: Path | None = None
+    hints: Sequence[str] = ()
+    """OBJECT=FRAME:x,y[,width,height], or files of hints; see `priors.observe.hints`."""
+    prior: str = "diffusion"
+    """Which models are the default: see `priors.models.catalog.PRESETS`."""
+    whole_clip: bool = False
+    """All frames of `video`, whatever `settings.frames` says."""
     points: Path | None = None
     intrinsics: str | None = None
     """Numbers or a file: see `hoijax.importers.intrinsics`."""
@@ -73,7 +81,8 @@ class ObserveOptions:
                     f"ROLE=owner/name@revision; the roles are {', '.join(CHOICES)}."
                 )
             weights[role] = value
-        names = {role: name for role, name in self.names.items() if role not in self.files()}
+        names = PRESETS[self.prior] | dict(self.names)
+        names = {role: name for role, name in names.items() if role not in self.files()}
         names = _without_local(names, weights)
         return ModelChoices(
             names,
@@ -95,6 +104,8 @@ class ObserveOptions:
 
     def request(self, text: str, assets: Sequence[Asset], log: Log = silent) -> Request:
         """The request with the user's files read."""
+        if self.prior == "packaged" and self.video is None:
+            raise UserError("--prior packaged reads a clip of yours: give --video.")
         pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
         people = None if pag is None else len(pag.people)
         objects = [asset.name for asset in assets]
@@ -102,7 +113,7 @@ class ObserveOptions:
         sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
         intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
         if intrinsics is None and "geometry" not in sources and "body" in sources:
-            intrinsics = sources["body"].tracks[0].intrinsics
+            intrinsics = sources["body"].intrinsics
             if intrinsics is not None:
                 log(f"intrinsics: those of {intrinsics.source}")
         return Request(
@@ -110,11 +121,20 @@ class ObserveOptions:
             tuple(assets),
             pag=pag,
             image=None if self.image is None else read_image(self.image),
-            video=None if self.video is None else read_video(self.video, self.settings.frames),
+            video=None
+            if self.video is None
+            else read_video(self.video, None if self.whole_clip else self.settings.frames),
             masks=None if self.masks is None else read_masks(self.masks, objects, people, log),
+            hints=parse_hints(self.hints),
             intrinsics=intrinsics,
             sources=sources,
         )
+
+    def settings_of(self, request: Request) -> ObserveSettings:
+        """The settings, of as many frames as the request's whole clip has."""
+        if not self.whole_clip or request.video is None:
+            return self.settings
+        return dataclasses.replace(self.settings, frames=len(request.video.frames)).check()
 
     def store(self) -> Store:
         return Store(self.cache or default_store())
@@ -159,9 +179,10 @@ def observe_clip(
     """
     request, store = options.request(text, assets, log), options.store()
     models = models or RegisteredModels(options.choices(), store)
-    bundle, run = observe(
-        request, options.settings, models, store, restart=options.restart, log=log
-    )
+    settings = options.settings
+    if options.whole_clip and request.video is not None:
+        settings = dataclasses.replace(settings, frames=len(request.video.frames))
+    bundle, run = observe(request, settings, models, store, restart=options.restart, log=log)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         encode_video(run.video(), path)
