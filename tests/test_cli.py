@@ -405,9 +405,9 @@ def test_a_full_disk_leaves_the_earlier_result(folder, tmp_path, monkeypatch):
     [
         (
             ("--preset", "best"),
-            "no preset 'best' of the method hoi-page. Known presets: default, hoi-page",
+            "no preset 'best' of the method joint. Known presets: default, hoi-page",
         ),
-        (("--method", "magic"), "no method 'magic'. Known methods: hoi-page"),
+        (("--method", "magic"), "no method 'magic'. Known methods: joint, hoi-page"),
         (("--inits", "0"), "--inits must be at least 1"),
         (("--steps", "0"), "--steps must be at least 1"),
         (("--weights", "beauty=1"), "unknown loss terms ['beauty']; known: ['object_points'"),
