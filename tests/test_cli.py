@@ -566,7 +566,7 @@ def test_a_signal_in_the_middle_of_a_solve_leaves_nothing(folder, tmp_path, sent
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("align:"):  # stage a is done: the next ones are under way
+            if line.startswith("body pass:"):  # stage a is done: the next ones are under way
                 break
         time.sleep(0.2)
         process.send_signal(sent)

@@ -81,8 +81,6 @@ def solve(
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
-    if not bundle.observations.body_mask.any(axis=1).all():
-        raise UserError("a person without a body motion is not fitted yet: add one to the bundle.")
     for line in bundle.absences:
         log(line)
     watch = (lambda name: None) if checkpoints is None else checkpoints.stage

@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | observe | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | mask | solve | compose | align | evaluate | physics | export | view | ablate | doctor | bundle check`."""
 
 import operator
 import sys
@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import tyro
 
+from hoijax.cli.aligning import Align
 from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
 from hoijax.cli.hints import own_options_first, slip_of
+from hoijax.cli.masking import Mask
 from hoijax.cli.physics import Physics
 from hoijax.cli.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.cli.solving import Generate, Observe, Solve
@@ -25,8 +27,10 @@ hoijax --version prints the version."""
 COMMANDS: dict[str, type] = {
     "generate": Generate,
     "observe": Observe,
+    "mask": Mask,
     "solve": Solve,
     "compose": Compose,
+    "align": Align,
     "evaluate": Evaluate,
     "physics": Physics,
     "export": Export,

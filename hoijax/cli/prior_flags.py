@@ -37,6 +37,11 @@ class PriorFlags:
     """Your point or depth maps in place of a geometry model, with --video: npz, EXR or 16-bit PNGs."""
     intrinsics: str | None = None
     """Of the clip: fx,fy,cx,cy or a focal length in pixels, fov=DEGREES, or a file that holds them."""
+    seconds: str | None = None
+    """START:END, the part of --video that is read; frames then count from its start."""
+    camera: Literal["auto", "static"] = "auto"
+    """Whether the camera of --video is tested for standing still, and a shaking one steadied, or taken
+    as standing."""
     hint: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Where an object is in a frame of --video: OBJECT=FRAME:x,y,width,height (a box) or
     OBJECT=FRAME:x,y (a click); or hints.json of `hoijax mask`. Again for further objects and frames."""
@@ -102,6 +107,8 @@ class PriorFlags:
             "video": self.video,
             "masks": self.masks,
             "hints": self.hint,
+            "seconds": self.seconds,
+            "camera": self.camera,
             "points": self.points,
             "intrinsics": self.intrinsics,
             "restart": self.from_,

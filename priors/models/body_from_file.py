@@ -14,6 +14,7 @@ from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies import load_body
+from hoijax.bodies.fitting.person import resized
 from hoijax.bodies.keypoints import OPENPOSE_18
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.skinned_body import SkinnedBody
@@ -22,7 +23,6 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_tracks import BodyTrack, camera_path
 from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.progress import Log, silent
-from priors.models.body_fit import resized
 from priors.models.camera_search import camera_of_world
 from priors.models.frame_rate import rotations_at, values_at
 from priors.models.from_files import check_length, file_id

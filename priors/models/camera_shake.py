@@ -11,12 +11,16 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
+from hoijax.errors import UserError
+from hoijax.progress import Log, silent
 from priors.models.object_cut import opencv
 
-__all__ = ["CameraShake", "estimate_shake", "steadied"]
+__all__ = ["CameraShake", "estimate_shake", "steadied", "with_static_camera"]
 
 STATIC = 0.003
 """Of the picture's longer side: motion of the background below which the camera stands still."""
+MAX_SHAKE = 0.1
+"""The same: motion up to which a clip is steadied; more would leave too little of it in sight."""
 FLOW_SIDE = 480
 """Pixels: longer side of the pictures in which corners are found again."""
 TILES, TILE_CORNERS = 6, 8
@@ -28,6 +32,47 @@ FOUND_SHARE = 0.25
 """Least fraction of a key frame's corners that are found again."""
 AGREE, AGREE_SHARE = 2.0, 0.4
 """The same for a homography, of the corners that are found again."""
+
+
+def with_static_camera(
+    frames: UInt8[ndarray, "T H W 3"],
+    camera: str,
+    *,
+    bound_to_pixels: bool = False,
+    log: Log = silent,
+) -> tuple[UInt8[ndarray, "T H W 3"], Float[ndarray, "T 3 3"] | None]:
+    """(frames as a camera that stands still would have seen them, how their pixels moved or None).
+
+    All later stages think that the camera stands.
+
+    camera: "auto", or "static" to leave the frames as they are. bound_to_pixels: masks or points of
+    these very pixels are given, so that they cannot be moved. UserError where the camera moves too far.
+    """
+    if camera == "static":
+        return frames, None
+    try:
+        opencv()
+    except UserError as error:
+        log(f"video: whether its camera stands still was not tested. {error}")
+        return frames, None
+    shake = estimate_shake(frames)
+    if shake.is_static:
+        return frames, None
+    most = float(shake.displacement.max())
+    how_far = f"{100 * most:.1f} % of the picture" if np.isfinite(most) else "out of its first view"
+    if bound_to_pixels or most > MAX_SHAKE:
+        remedy = (
+            "Steady the clip first, cut it to a part where the camera stands (--seconds START:END), or "
+            "give --camera static to take it as standing."
+        )
+        if bound_to_pixels:
+            log(f"video: its camera moves ({how_far}), all is solved as if it stood. {remedy}")
+            return frames, None
+        raise UserError(
+            f"the clip's camera moves {how_far}; body and objects need a still one. {remedy}"
+        )
+    log(f"video: its camera moves {how_far}; steadied to its first frame")
+    return steadied(frames, shake)[0], shake.motions
 
 
 @dataclass(frozen=True)

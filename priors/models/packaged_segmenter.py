@@ -15,7 +15,14 @@ from numpy import ndarray
 from hoijax.errors import UserError
 from priors.models.blazepose import BlazePose, Pose
 from priors.models.camera_shake import estimate_shake
-from priors.models.object_cut import cut_around_points, cut_box, grow, main_pieces, opencv
+from priors.models.object_cut import (
+    cut_around_points,
+    cut_box,
+    grow,
+    main_pieces,
+    opencv,
+    refine_cut,
+)
 from priors.models.object_tracking import Background, ObjectTracker, background_of
 from priors.models.packaged import MASK_LEVEL, MEDIAPIPE, prompt_box
 from priors.protocols import ModelId, Prompt, Tracks
@@ -29,6 +36,8 @@ ARMS = ((13, 15, (17, 19, 21)), (14, 16, (18, 20, 22)))
 FOREARM_WIDTH, HAND_WIDTH = 0.14, 0.16
 """Of the forearm's length: half widths."""
 SURE = 0.5
+CORRECTED = 0.3
+"""Of the square root of an object's area: how far points of the user may move its edge."""
 
 
 class PackagedSegmenter:
@@ -87,36 +96,45 @@ class _ObjectFollower:
             self.background = background_of(self.frames)
 
     def follow(self, prompt: Prompt) -> tuple[Bool[ndarray, "T H W"], Float[ndarray, " T"]]:
-        """Between two hints, each frame takes the track of the nearer one that sees the object."""
+        """Between two hints, each frame takes the track of the nearer one that sees the object.
+
+        Points without a box, in a frame where the object is already seen, correct its mask there.
+        """
         count = len(self.frames)
-        tracks: list[dict[int, tuple[ndarray, float]]] = []
-        hinted = sorted(one.frame for one in prompt.all)
-        for one in sorted(prompt.all, key=lambda p: p.frame):
-            mask = cut_prompt(self.frames[one.frame], one, self.scale)
+        whole = [
+            one for one in prompt.all if one is prompt or one.points is None or one.box is not None
+        ]
+        seeds = {one.frame: cut_prompt(self.frames[one.frame], one, self.scale) for one in whole}
+        corrections = [one for one in prompt.all if one.frame not in seeds]
+        if corrections:
+            masks, _ = self._tracked(seeds)
+            for one in corrections:
+                seeds[one.frame] = cut_prompt(
+                    self.frames[one.frame], one, self.scale, before=masks[one.frame]
+                )
+        masks, scores = self._tracked(seeds)
+        whole_size = np.zeros((count, *self.size), bool)
+        for t in np.flatnonzero(scores):
+            whole_size[t] = self._full_size(masks[t])
+        return whole_size, scores
+
+    def _tracked(
+        self, seeds: dict[int, Bool[ndarray, "h w"]]
+    ) -> tuple[Bool[ndarray, "T h w"], Float[ndarray, " T"]]:
+        """Masks and fits of all frames, from the masks of some."""
+        count = len(self.frames)
+        masks = np.zeros(self.frames.shape[:3], bool)
+        scores, distances = np.zeros(count, np.float32), np.full(count, np.inf)
+        for frame, seed in seeds.items():
             tracker = ObjectTracker(
-                self.frames,
-                one.frame,
-                mask,
-                background=self.background,
-                occluders=self.occluders,
+                self.frames, frame, seed, background=self.background, occluders=self.occluders
             )
-            later = [t for t in hinted if t > one.frame]
-            earlier = [t for t in hinted if t < one.frame]
-            ahead = range(one.frame + 1, min(later, default=count))
-            back = range(one.frame - 1, max(earlier, default=-1), -1)
-            track = tracker.follow(ahead) | tracker.follow(back)
-            tracks.append(track | {one.frame: (mask, 1.0)})
-        masks = np.zeros((count, *self.size), bool)
-        scores = np.zeros(count, np.float32)
-        for t in range(count):
-            seen = [
-                (abs(frame - t), track[t])
-                for frame, track in zip(hinted, tracks, strict=True)
-                if t in track and track[t][1] > 0
-            ]
-            if seen:
-                mask, scores[t] = min(seen, key=lambda item: item[0])[1]
-                masks[t] = self._full_size(mask)
+            ahead = range(frame + 1, min((t for t in seeds if t > frame), default=count))
+            back = range(frame - 1, max((t for t in seeds if t < frame), default=-1), -1)
+            track = tracker.follow(ahead) | tracker.follow(back) | {frame: (seed, 1.0)}
+            for t, (mask, fit) in track.items():
+                if fit > 0 and abs(t - frame) < distances[t]:
+                    masks[t], scores[t], distances[t] = mask, fit, abs(t - frame)
         return masks, scores
 
     def _full_size(self, mask: Bool[ndarray, "h w"]) -> Bool[ndarray, "H W"]:
@@ -127,29 +145,49 @@ class _ObjectFollower:
 
 
 def cut_prompt(
-    image: UInt8[ndarray, "H W 3"], prompt: Prompt, scale: float = 1.0
+    image: UInt8[ndarray, "H W 3"],
+    prompt: Prompt,
+    scale: float = 1.0,
+    before: Bool[ndarray, "H W"] | None = None,
 ) -> Bool[ndarray, "H W"]:
     """The mask of a prompt in a picture that is `scale` times the prompt's.
 
-    Raises UserError where nothing stands out.
+    before: a mask that points without a box correct, where they lie near it. Raises UserError where
+    nothing stands out.
     """
+    points = None if prompt.points is None else prompt.points * (scale, scale, 1)
+    mask = None
     if prompt.mask is not None:
         shape = (image.shape[1], image.shape[0])
         mask = opencv().resize(prompt.mask.astype(np.float32), shape) > 0.5
-    else:
-        points = None if prompt.points is None else prompt.points * (scale, scale, 1)
-        if prompt.box is not None:
-            mask = cut_box(image, scale * prompt_box(prompt), points)
-        else:
-            assert points is not None
+    elif prompt.box is not None:
+        mask = cut_box(image, scale * prompt_box(prompt), points)
+    elif points is not None:
+        mask = None if before is None else _corrected(image, before, points)
+        if mask is None and (points[:, 2] > 0).any():
             mask = cut_around_points(image, points)
-    if not mask.any():
+    if mask is None or not mask.any():
         raise UserError(
             f"nothing stands out from its surroundings at the hint in frame {prompt.frame}: is it on "
             "the object? Give a box that holds all of it (--hint OBJECT=FRAME:x,y,width,height), another "
             "frame, or mark it with `hoijax mask`."
         )
     return mask
+
+
+def _corrected(
+    image: UInt8[ndarray, "H W 3"], mask: Bool[ndarray, "H W"], points: Float[ndarray, "N 3"]
+) -> Bool[ndarray, "H W"] | None:
+    """A mask with points put on their side; None where they are of something far from it."""
+    band = float(max(4.0, CORRECTED * np.sqrt(mask.sum())))
+    on = points[points[:, 2] > 0].astype(int)
+    if not mask.any() or not grow(mask, band)[on[:, 1], on[:, 0]].all():
+        return None
+    nothing = np.zeros(mask.shape, bool)
+    corrected = refine_cut(
+        image, mask, band=band, core=nothing, background=nothing, points=points, rounds=4
+    )
+    return main_pieces(corrected)
 
 
 def arm_mask(pose: Pose, height: int, width: int) -> Bool[ndarray, "H W"]:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.io.validation import numbered
 from priors.protocols import Hint, Prompt
 
-__all__ = ["HINTS_FILE", "check_hints", "parse_hints", "prompt_of", "write_hints"]
+__all__ = ["HINTS_FILE", "check_hints", "parse_hints", "prompt_of", "steadied_hint", "write_hints"]
 
 HINTS_FILE = "hints.json"
 _FORM = re.compile(r"(?P<object>[^=]+)=(?P<frame>\d+):(?P<numbers>[\d.,\s+-]+)")
@@ -98,10 +100,35 @@ def check_hints(
             problems.append(
                 f"{where} the point {u:g},{v:g} lies outside the picture of {width} x {height}"
             )
-        if hint.box is None and not any(sign > 0 for *_, sign in hint.points):
+        known = any(
+            h.box or any(sign > 0 for *_, sign in h.points)
+            for h in hints
+            if h.object == hint.object
+        )
+        if not known:
             problems.append(f"{where} has no box and no point on the object")
     if problems:
         raise UserError("\n" + numbered(problems) if len(problems) > 1 else problems[0] + ".")
+
+
+def steadied_hint(hint: Hint, motions: Float[ndarray, "T 3 3"]) -> Hint:
+    """The hint in a clip that was steadied; motions: homographies from the first frame to each."""
+    if hint.frame >= len(motions):
+        return hint
+    back = np.linalg.inv(motions[hint.frame])
+
+    def moved(u: float, v: float) -> tuple[float, float]:
+        x, y, w = back @ (u, v, 1.0)
+        return float(x / w), float(y / w)
+
+    box = None
+    if hint.box is not None:
+        left, top, width, height = hint.box
+        corners = [moved(u, v) for u in (left, left + width) for v in (top, top + height)]
+        low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+        box = (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
+    points = tuple((*moved(u, v), sign) for u, v, sign in hint.points)
+    return Hint(hint.object, hint.frame, box, points)
 
 
 def prompt_of(hints: Sequence[Hint], name: str) -> Prompt | None:
@@ -117,6 +144,7 @@ def prompt_of(hints: Sequence[Hint], name: str) -> Prompt | None:
     ]
     if not prompts:
         return None
+    prompts.sort(key=lambda prompt: prompt.box is None)  # points beside a box correct its track
     first = prompts[0]
     return Prompt(first.frame, first.box, points=first.points, more=tuple(prompts[1:]))
 

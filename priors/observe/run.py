@@ -11,15 +11,18 @@ from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.read import Bundle
 from hoijax.errors import UserError
 from hoijax.importers.intrinsics import read_intrinsics
-from hoijax.io.video import read_video
+from hoijax.io.clip_intake import parse_seconds, read_clip
+from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
+from priors.models.camera_shake import with_static_camera
 from priors.models.catalog import CHOICES, PRESETS
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
-from priors.observe.hints import parse_hints
+from priors.observe.hints import parse_hints, steadied_hint
 from priors.observe.stages import Models, observe
 from priors.observe.user_files import encode_video, read_image, read_masks, read_source
+from priors.protocols import Hint
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
@@ -43,6 +46,10 @@ class ObserveOptions:
     masks: Path | None = None
     hints: Sequence[str] = ()
     """OBJECT=FRAME:x,y[,width,height], or files of hints; see `priors.observe.hints`."""
+    seconds: str | None = None
+    """START:END of the clip, in seconds; all of it by default."""
+    camera: str = "auto"
+    """"auto" tests whether the clip's camera stands still, "static" takes it as standing."""
     prior: str = "diffusion"
     """Which models are the default: see `priors.models.catalog.PRESETS`."""
     whole_clip: bool = False
@@ -106,6 +113,7 @@ class ObserveOptions:
         """The request with the user's files read."""
         if self.prior == "packaged" and self.video is None:
             raise UserError("--prior packaged reads a clip of yours: give --video.")
+        video, hints = self._clip_and_hints(log)
         pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
         people = None if pag is None else len(pag.people)
         objects = [asset.name for asset in assets]
@@ -121,14 +129,33 @@ class ObserveOptions:
             tuple(assets),
             pag=pag,
             image=None if self.image is None else read_image(self.image),
-            video=None
-            if self.video is None
-            else read_video(self.video, None if self.whole_clip else self.settings.frames),
+            video=video,
             masks=None if self.masks is None else read_masks(self.masks, objects, people, log),
-            hints=parse_hints(self.hints),
+            hints=hints,
             intrinsics=intrinsics,
             sources=sources,
         )
+
+    def _clip_and_hints(self, log: Log) -> tuple[Video | None, tuple[Hint, ...]]:
+        """The clip as it is observed, steadied where its camera shakes, and the hints in its pixels."""
+        hints = parse_hints(self.hints)
+        if self.video is None:
+            return None, hints
+        clip = read_clip(
+            self.video,
+            frames=None if self.whole_clip else self.settings.frames,
+            seconds=None if self.seconds is None else parse_seconds(self.seconds),
+            log=log,
+        )
+        beside = [self.masks, self.points, self.intrinsics, *self.files()]
+        bound = any(item is not None for item in beside)
+        frames, motions = with_static_camera(
+            clip.video.frames, self.camera, bound_to_pixels=bound, log=log
+        )
+        hints = tuple(hint.scaled(clip.scale) for hint in hints)
+        if motions is not None:
+            hints = tuple(steadied_hint(hint, motions) for hint in hints)
+        return Video(frames, clip.video.fps), hints
 
     def settings_of(self, request: Request) -> ObserveSettings:
         """The settings, of as many frames as the request's whole clip has."""

@@ -14,7 +14,14 @@ from priors.masks import mask_boxes
 from priors.observe.hints import prompt_of
 from priors.protocols import Detection, Detector, Hint, Prompt, VideoSegmenter
 
-__all__ = ["EntityMasks", "find_and_track", "mask_boxes", "masks_from_labels"]
+__all__ = [
+    "EntityMasks",
+    "find_and_track",
+    "find_entities",
+    "mask_boxes",
+    "masks_from_labels",
+    "spread_frames",
+]
 
 SAME_BOX = 0.7  # boxes that overlap more than this (of the smaller) show one entity
 PART_INSIDE = 0.6  # share of a part's box that must lie in its object's box
@@ -48,14 +55,14 @@ def find_and_track(
     graph: its objects in the order of assets. hints: of objects, which are then not looked for.
     UserError where somebody or something is in no frame.
     """
-    searched = _spread(len(frames), frames_searched)
-    people = _find(frames, searched, detector, ["person"] * len(graph.people))
+    searched = spread_frames(len(frames), frames_searched)
+    people = find_entities(frames, searched, detector, ["person"] * len(graph.people))
     hinted = [prompt_of(hints, asset.name) for asset in assets]
     open_ = [o for o, prompt in enumerate(hinted) if prompt is None]
     phrases = [node.description or node.name for node in graph.objects]
     objects: list[_Found | None] = [None] * len(hinted)
     for o, where in zip(
-        open_, _find(frames, searched, detector, [phrases[o] for o in open_]), strict=True
+        open_, find_entities(frames, searched, detector, [phrases[o] for o in open_]), strict=True
     ):
         objects[o] = where
     unseen = [graph.objects[o] for o in open_ if objects[o] is None]
@@ -103,7 +110,7 @@ def masks_from_labels(
     return EntityMasks(entities[:people], entities[people:], parts, part_of, scores)
 
 
-def _spread(count: int, wanted: int) -> list[int]:
+def spread_frames(count: int, wanted: int) -> list[int]:
     """The first frame, then frames spread over the clip."""
     return sorted({int(t) for t in np.linspace(0, count - 1, min(count, wanted))})
 
@@ -111,7 +118,7 @@ def _spread(count: int, wanted: int) -> list[int]:
 _Found = tuple[int, Float[ndarray, " 4"]]
 
 
-def _find(
+def find_entities(
     frames: ndarray, searched: Sequence[int], detector: Detector, phrases: Sequence[str]
 ) -> list[_Found | None]:
     """(frame, box) of every phrase in the frame that shows as many as are asked most surely.

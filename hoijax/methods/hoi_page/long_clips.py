@@ -19,6 +19,7 @@ from hoijax.errors import UserError
 from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.initialization.align_observations import align
 from hoijax.initialization.contact_states import always_touching, contact_states
+from hoijax.initialization.evidence import complete
 from hoijax.initialization.starts import (
     Hypotheses,
     Starts,
@@ -112,6 +113,7 @@ def prepare_windows(
     Ts_world_pointmap: Float[ndarray, "T 4 4"] | None = None,
 ) -> Prepared:
     """`stages.prepare` with everything heavy done window by window."""
+    bundle = complete(bundle)
     seen = bundle.observations
     if settings.alignment.static_camera:
         seen = dataclasses.replace(
