@@ -35,8 +35,8 @@ FRAMES = 12
 SMALL = AnchorSettings(
     inits=1,
     body_start="estimate",
-    track_steps=100,
-    steps=100,
+    track_steps=60,
+    steps=60,
     refresh_every=20,
     points=96,
     grid_resolution=24,
@@ -192,6 +192,7 @@ def chest_scene(made):
     return build_scene(*parts, aligned, full, settings), ground_truth
 
 
+@pytest.mark.slow
 def test_how_links_follow_from_each_other(rng):
     """Against small turns and shifts of the whole chain, taken by hand; from either end."""
     T = np.eye(4)
