@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
@@ -20,6 +21,7 @@ __all__ = [
     "Detection",
     "Detector",
     "GeometryModel",
+    "Hint",
     "ImageModel",
     "ImageTextScore",
     "KeypointModel",
@@ -65,11 +67,39 @@ class Detection:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to track: a box or a mask of one entity in one frame. Exactly one of the two is given."""
+    """What to track: a mask of one entity in one frame, or a box, points, or both."""
 
     frame: int
     box: Float[ndarray, " 4"] | None = None
     mask: Bool[ndarray, "H W"] | None = None
+    points: Float[ndarray, "N 3"] | None = None
+    """u, v in pixels, and +1 on the entity or -1 beside it."""
+    more: tuple["Prompt", ...] = ()
+    """The same entity in further frames."""
+    is_person: bool = False
+
+    @property
+    def all(self) -> tuple["Prompt", ...]:
+        """This prompt and those of further frames."""
+        return (self, *self.more)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """An object in one frame."""
+
+    object: str
+    frame: int
+    box: tuple[float, float, float, float] | None = None
+    """Left, top, width, height in pixels."""
+    points: tuple[tuple[float, float, int], ...] = ()
+    """u, v in pixels; +1 on the object, -1 beside it."""
+
+    def scaled(self, scale: float) -> "Hint":
+        """In the pixels of a clip that was made smaller."""
+        box = None if self.box is None else tuple(scale * x for x in self.box)
+        points = tuple((scale * u, scale * v, sign) for u, v, sign in self.points)
+        return Hint(self.object, self.frame, box, points)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -90,6 +120,13 @@ class PointMaps:
     """False on depth edges and where the model says nothing (sky)."""
     intrinsics: Float[ndarray, "T 3 3"]
     """Pixels of the given frames."""
+
+    @classmethod
+    def unknown(cls, intrinsics: Float[ndarray, "T 3 3"], height: int, width: int) -> "PointMaps":
+        """Maps that say nothing, of a clip without a geometry model."""
+        shape = (len(intrinsics), height, width)
+        points = np.broadcast_to(np.zeros(3, np.float32), (*shape, 3))
+        return cls(points, np.broadcast_to(np.zeros((), bool), shape), intrinsics)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.objects.asset import Asset
-from priors.protocols import Video
+from priors.protocols import Hint, Video
 
 __all__ = ["FEWEST_FRAMES", "GivenMasks", "LanguageSettings", "ObserveSettings", "Request"]
 
@@ -38,6 +38,8 @@ class Request:
     image: UInt8[ndarray, "H W 3"] | None = None
     video: Video | None = None
     masks: GivenMasks | None = None
+    hints: tuple[Hint, ...] = ()
+    """Where objects are, in place of a detector; in pixels of the clip."""
     intrinsics: GivenIntrinsics | None = None
     """Of the clip, in place of what a geometry model thinks."""
     sources: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from hoijax.importers.body_tracks import REST_PELVIS, camera_path, read_body_tra
 from hoijax.io.video import Video
 from priors.models.body_from_file import FileBody, limb_offsets
 from priors.models.camera_search import camera_of_world
+from priors.protocols import PointMaps
 
 DATA = Path(__file__).parents[1].parent / "shared/data/video"
 T = 5
@@ -231,7 +232,7 @@ def test_the_body_stands_where_the_keypoints_see_it(tmp_path, known):
         cameras[:, [0, 1], [0, 1]] *= factor
     body = FileBody(read_body_tracks(tmp_path / "a.npz"))
     body.check_clip(T, HEIGHT, WIDTH)
-    found = body.recover(CLIP, keypoints, MASK, None, intrinsics=cameras)
+    found = body.recover(CLIP, keypoints, MASK, PointMaps.unknown(cameras.astype(np.float32), 2, 2))
     world = found.rest_joints[0] + found.translations
     placed = world[:, None] + limb_offsets(
         found.rest_joints, found.rotations, found.rotations[:, 0]
@@ -259,7 +260,9 @@ def test_a_person_is_told_by_the_mask(tmp_path):
     mask[:, :, WIDTH * 2 // 3 :] = True
     keypoints, _ = seen(motion, 1.0)
     for where, x in ((mask, 1.2), (~mask, 0.0)):
-        found = body.recover(CLIP, keypoints * 0, where, None, intrinsics=K)
+        found = body.recover(
+            CLIP, keypoints * 0, where, PointMaps.unknown(K.astype(np.float32), 2, 2)
+        )
         back = invert_rigid(found.Ts_world_camera)
         pelvis = np.einsum("tij,tj->ti", back[:, :3, :3], found.rest_joints[0] + found.translations)
         np.testing.assert_allclose(
@@ -272,7 +275,7 @@ def test_frames_that_a_track_lacks_are_between_its_neighbors(tmp_path):
     rows = {key: value[[0, 1, 3, 4]] for key, value in wham(motion, tmp_path).items()}
     np.savez(tmp_path / "a.npz", **rows)
     found = FileBody(read_body_tracks(tmp_path / "a.npz")).recover(
-        CLIP, np.zeros((T, 18, 3)), MASK, None, intrinsics=K
+        CLIP, np.zeros((T, 18, 3)), MASK, PointMaps.unknown(K.astype(np.float32), 2, 2)
     )
     turn = Rotation.from_rotvec(found.rotations[:, 5].astype(float))
     between = (turn[1].inv() * turn[3]).magnitude()
@@ -307,8 +310,7 @@ def test_the_real_gvhmr_files_reproject_onto_the_real_vitpose_file(name):
         Video(np.zeros((312, 2, 2, 3), np.uint8), 30.0),
         keypoints,
         np.zeros((312, 720, 812), bool),
-        None,
-        intrinsics=cameras,
+        PointMaps.unknown(cameras.astype(np.float32), 2, 2),
     )
     world = found.rest_joints[0] + found.translations
     joints = world[:, None] + limb_offsets(

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
-from hoijax.exporters.bvh import euler_zxy, save_bvh
+from hoijax.exporters.bvh import euler_angles, euler_zxy, save_bvh
 from hoijax.exporters.clip import Clip, make_person
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
@@ -118,6 +118,22 @@ def test_angles_do_not_jump():
     matrices = Rotation.from_euler("ZXY", angles.reshape(-1, 3), degrees=True).as_matrix()
     expected = Rotation.from_rotvec(steady.reshape(-1, 3)).as_matrix()
     np.testing.assert_allclose(matrices, expected, atol=1e-9)
+
+
+def test_a_small_turn_beside_a_pole_is_a_small_change_of_angles():
+    """By half a degree past the pole of ZXY: its own angles would change by 90 degrees and more."""
+    past = np.stack([np.zeros(40), np.full(40, 89.5), np.zeros(40)], -1)
+    pole = Rotation.from_euler("ZXY", past, degrees=True)
+    wave = Rotation.from_rotvec(np.outer(np.radians(np.linspace(-2.0, 2.0, 40)), [0.0, 1.0, 0.0]))
+    steady = np.zeros((40, 55, 3))
+    steady[:, 18] = (wave * pole).as_rotvec()
+    assert np.abs(np.diff(euler_zxy(steady), axis=0)).max() > 5.0
+    orders, angles = euler_angles(steady)
+    assert orders[18] != "ZXY"
+    assert orders[0] == "ZXY"
+    assert np.abs(np.diff(angles, axis=0)).max() < 0.5
+    again = Rotation.from_euler(orders[18], angles[:, 18], degrees=True)
+    np.testing.assert_allclose(again.as_matrix(), (wave * pole).as_matrix(), atol=1e-9)
 
 
 def test_the_second_person_has_a_file_of_their_own(clip, tmp_path):

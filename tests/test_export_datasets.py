@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import igl
 import numpy as np
 import pytest
 from export_scene import FRAMES, export_clip
@@ -11,6 +12,7 @@ from small_scene import generated, run
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.exporters.formats import FORMATS, ExportOptions, write_formats
+from hoijax.exporters.holosoma import save_holosoma
 from hoijax.exporters.interact import save_interact_human, save_interact_object
 from hoijax.exporters.omomo import save_omomo
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
@@ -38,7 +40,8 @@ def test_interact_gives_joints_and_object_back(tmp_path):
         body = human["poses"][:, :66].reshape(-1, 22, 3)
         fingers = human["poses"][:, 66:].reshape(-1, 30, 3)
         rotations = np.concatenate([body, np.zeros((FRAMES, 3, 3)), fingers], 1)
-        joints = smplx_joints(human["rest_joints"], rotations, human["trans"])
+        rest = human["rest_joints"] - human["rest_joints"][0] + human["rest_pelvis"]
+        joints = smplx_joints(rest, rotations, human["trans"])
         angles, trans = thing["angles"], thing["trans"]
         assert thing["name"] == "chair"
     expected = clip.people[0].Ts_world_joint[..., :3, 3]
@@ -79,10 +82,41 @@ def test_omomo_gives_joints_and_object_back(tmp_path):
     assert data["seq_name"] == "sub1_box_000"
 
 
+def test_robots_get_places_stature_and_contacts(tmp_path):
+    clip = export_clip()
+    with np.load(save_holosoma(tmp_path / "holosoma.npz", clip), allow_pickle=False) as stored:
+        data = dict(stored)
+    who = clip.people[0]
+    expected = who.Ts_world_joint[:, :22, :3, 3] @ TURN.T
+    np.testing.assert_allclose(data["global_joint_positions"], expected, atol=1e-5)
+    assert 1.4 < data["height"] < 2.0
+    corner = clip.assets[0].vertices[3]
+    turned = Rotation.from_quat(data["object_poses"][:, :4], scalar_first=True).apply(corner)
+    world = [clip.object_vertices_world(0, t)[3] @ TURN.T for t in range(FRAMES)]
+    np.testing.assert_allclose(turned + data["object_poses"][:, 4:], world, atol=1e-5)
+    names = data["link_names"].tolist()
+    wrist, foot = names.index("left_wrist"), names.index("right_foot")
+    assert data["contact_1cm"][:, wrist].all()
+    assert not data["contact_5cm"][:, foot].any()
+    near = data["contact_distance"]
+    for limit in (1, 2, 5):
+        np.testing.assert_array_equal(data[f"contact_{limit}cm"], near < np.float32(limit / 100))
+    mesh = clip.assets[0].vertices.astype(np.float64), clip.assets[0].faces.astype(np.int64)
+    points = data["contact_points"][np.isfinite(data["contact_points"]).all(-1)]
+    assert len(points) > FRAMES
+    squared = igl.point_mesh_squared_distance(points.astype(np.float64), *mesh)[0]
+    assert np.max(np.asarray(squared)) < 1e-10
+    # a point of the skin is as far from it as said
+    T = clip.Ts_world_object[0, 2]
+    local = (who.vertices_world[2] - T[:3, 3]) @ T[:3, :3]
+    gap = np.linalg.norm(local - data["contact_points"][2, wrist], axis=1).min()
+    np.testing.assert_allclose(gap, near[2, wrist], atol=1e-5)
+
+
 def test_every_format_is_written_flat_and_by_its_own_names(tmp_path):
     pytest.importorskip("pxr")
     clip = export_clip()
-    formats = [name for name in FORMATS if name != "mp4"]
+    formats = [name for name in FORMATS if name not in ("mp4", "overlay", "fbx")]
     paths = write_formats(clip, tmp_path, formats, ExportOptions(fps=60.0, up="z"))
     names = sorted(path.name for path in paths)
     assert names == sorted(path.name for path in tmp_path.iterdir())
@@ -97,7 +131,7 @@ def test_refusals_come_before_any_file(tmp_path):
     clip = export_clip()
     bare = dataclasses.replace(clip, assets=(), Ts_world_object=clip.Ts_world_object[:0])
     for formats, options, match in (
-        (["fbx"], None, "Known: amass"),
+        (["dxf"], None, "Known: amass"),
         (["amass"], ExportOptions(fps=0.0), "--fps"),
         (["amass"], ExportOptions(up="x"), "--up"),
     ):
@@ -113,12 +147,12 @@ def test_the_command_writes_a_result_in_every_format(tmp_path, tmp_path_factory)
     """A real result by the command line, and its body places agree between formats."""
     pytest.importorskip("pxr")
     folder, _ = generated(tmp_path_factory)
-    formats = ",".join(name for name in FORMATS if name != "mp4")
+    formats = ",".join(name for name in FORMATS if name not in ("mp4", "overlay", "fbx"))
     ran = run("export", folder, "--to", formats, "--fps", "30", "--up", "z", "--out", tmp_path)
     assert ran.code == 0, ran.err
     assert len(ran.out.split("wrote ")) - 1 == len(list(tmp_path.iterdir()))
     with np.load(tmp_path / "amass.npz") as amass, np.load(tmp_path / "intermimic.npz") as tensor:
-        rest = amass["rest_joints"]
+        rest = amass["rest_joints"] - amass["rest_joints"][0] + amass["rest_pelvis"]
         joints = smplx_joints(rest, amass["poses"].reshape(-1, 55, 3), amass["trans"])
         np.testing.assert_allclose(tensor["motion"][:, :3], joints[:, 0], atol=1e-5)
         np.testing.assert_allclose(

@@ -32,6 +32,9 @@ def test_every_keyframe_poses_joints_and_objects_as_we_do(folder, model):
     clip, data = export_clip(), mujoco.MjData(model)
     with np.load(folder / "scene_motion.npz", allow_pickle=False) as motion:
         qpos, fps = motion["qpos"], float(motion["fps"])
+        joints, bodies = motion["joint_names"].tolist(), motion["body_names"].tolist()
+    assert joints == [model.joint(j).name for j in range(model.njnt)]
+    assert bodies == [model.body(b).name for b in range(1, model.nbody)]
     assert (model.nkey, len(qpos), fps) == (FRAMES, FRAMES, FPS)
     bodies = [model.body(f"person_1_{name}").id for name in JOINT_NAMES]
     things = [model.body(f"object_{o + 1}").id for o in range(2)]

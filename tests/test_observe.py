@@ -1,5 +1,6 @@
 """The chain of stages with priors that know the answer: exact results, resuming, files, errors."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from hoijax.geometry.transforms import compose_rigid, invert_rigid
 from priors.observe.assemble import in_one_world, label_images
 from priors.observe.stages import STAGE_NAMES, observe
 from priors.observe.tracking import EntityMasks, find_and_track
-from priors.protocols import BodyMotion, Tracks, Video
+from priors.protocols import BodyMotion, Hint, Tracks, Video
 from priors.settings import GivenMasks, ObserveSettings, Request
 from priors.store import CorruptEntryWarning, Store
 
@@ -100,6 +101,53 @@ def test_the_bundle_is_sound_and_says_where_everything_comes_from(finished, tmp_
     stages = again.provenance["*"].settings["stages"]
     assert set(stages) == set(STAGE_NAMES) - {"parts"}
     assert stages["video"]["settings"] == {"frames": tiny.FRAMES, "seed": 0}
+
+
+def test_without_a_geometry_model_the_bundle_has_no_points(scene, tmp_path):
+    models = tiny.TinyModels(scene, {"geometry": None})
+    bundle, _ = observe(Request(tiny.TEXT, scene.assets), SETTINGS, models, Store(tmp_path / "c"))
+    path = write_bundle(tmp_path / "bundle", bundle)
+    assert check_bundle(path) == []
+    again = read_bundle(path)
+    missing = {"object_points", "person_points", "object_point_parts", "intrinsics"}
+    assert missing <= set(again.absent)
+    assert not {"keypoints", "instance_ids", "body_rotations"} & set(again.absent)
+    assert again.observations.object_detected.any()
+    assert not again.observations.object_point_mask.any()
+    np.testing.assert_array_equal(again.observations.instance_ids, scene.labels)
+
+
+class TakesHints(tiny.Tracker):
+    """Keeps its prompts; tracks as its kind does."""
+
+    prompts: tuple = ()
+
+    def track(self, frames, prompts):
+        self.prompts = tuple(prompts)
+        return super().track(frames, prompts)
+
+
+def test_hinted_objects_are_not_looked_for(scene, tmp_path):
+    tracker = TakesHints(scene)
+    finder = tiny.Finder(scene)
+    asked = []
+    detect = finder.detect
+    finder.detect = lambda image, phrases: asked.extend(phrases) or detect(image, phrases)
+    rows, columns = np.nonzero(scene.labels[2] == 2)
+    box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+    hint = Hint("box", 2, tuple(float(x) for x in box))
+    models = tiny.TinyModels(scene, {"segmenter": tracker, "detector": finder})
+    clip = Video(scene.frames, tiny.FPS)
+    request = Request(tiny.TEXT, scene.assets, video=clip, hints=(hint,))
+    bundle, _ = observe(request, SETTINGS, models, Store(tmp_path / "cache"))
+    assert set(asked) == {"person"}
+    assert [(p.frame, p.is_person) for p in tracker.prompts][1] == (2, False)
+    np.testing.assert_array_equal(bundle.observations.instance_ids == 2, scene.labels == 2)
+    wrong = dataclasses.replace(request, hints=(Hint("chair", 2, hint.box),))
+    with pytest.raises(UserError, match="no object of that name"):
+        observe(wrong, SETTINGS, models, Store(tmp_path / "cache"))
+    with pytest.raises(UserError, match="give --video as well"):
+        observe(dataclasses.replace(request, video=None), SETTINGS, models, Store(tmp_path / "c"))
 
 
 # ---- proposed yaws

@@ -44,11 +44,12 @@ def observe(
     graph: PartAffordanceGraph | None = None,
     frames: int = 49,
     seed: int = 0,
+    log: Log = silent,
 ) -> tuple[Bundle, GroundTruth]:
     """Observations of a sentence by the no-weights prior, with the truth they were made from."""
     from priors.synthetic.from_text import observe_text  # priors are joined here only, and lazily
 
-    return observe_text(text, objects, graph=graph, frames=frames, seed=seed)
+    return observe_text(text, objects, graph=graph, frames=frames, seed=seed, log=log)
 
 
 def has_joints(objects: Sequence[str | Path]) -> bool:
@@ -63,6 +64,7 @@ def observe_articulated(
     frames: int = 49,
     scale: float = 1.0,
     seed: int = 0,
+    log: Log = silent,
 ) -> tuple[Bundle, GroundTruth]:
     """As `observe`, for one object with joints (a URDF file or a shipped one): its links are objects.
 
@@ -81,7 +83,9 @@ def observe_articulated(
     thing = load_articulated(spec.source, samples=4096)
     if spec.name:
         thing = dataclasses.replace(thing, name=spec.name)
-    return articulated_scenes.observe_articulated(text, thing, frames=frames, seed=seed)[:2]
+    return articulated_scenes.observe_articulated(text, thing, frames=frames, seed=seed, log=log)[
+        :2
+    ]
 
 
 def observe_by_models(
@@ -132,7 +136,7 @@ def observe_to_folder(
     if prior == "rules" and has_joints(objects):
         enable_compilation_cache()
         bundle, ground_truth = observe_articulated(
-            text, objects, frames=frames, scale=scale, seed=seed
+            text, objects, frames=frames, scale=scale, seed=seed, log=log
         )
         return write_bundle(out, bundle, ground_truth)
     assets = load_to_act_with(objects, scale, up=up, front=front, text=text, log=log)
@@ -140,7 +144,7 @@ def observe_to_folder(
     if prior == "rules":
         given = stage_options.get("pag")
         graph = PartAffordanceGraph.from_json(given) if given else None
-        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed, log=log)
         return write_bundle(out, bundle, ground_truth)
     bundle, video = observe_by_models(
         text, assets, stage_options, frames=frames, seed=seed, log=log

@@ -80,8 +80,6 @@ def solve(
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
-    if not bundle.observations.body_mask.any(axis=1).all():
-        raise UserError("a person without a body motion is not fitted yet: add one to the bundle.")
     for line in bundle.absences:
         log(line)
     watch = (lambda name: None) if checkpoints is None else checkpoints.stage
@@ -172,10 +170,10 @@ def generate(
     ground_truth, video = None, None
     if jointed:
         bundle, ground_truth = observe_articulated(
-            text, objects, frames=frames, scale=scale, seed=seed
+            text, objects, frames=frames, scale=scale, seed=seed, log=log
         )
     elif stage_options is None:
-        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed)
+        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed, log=log)
     else:
         bundle, video = observe_by_models(
             text, assets, stage_options, frames=frames, seed=seed, log=log

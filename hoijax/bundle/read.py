@@ -26,7 +26,6 @@ from hoijax.bundle.plausibility import (
 )
 from hoijax.bundle.schema import (
     EVERY_ARRAY,
-    FEWEST_FRAMES,
     MESH_DTYPES,
     MESH_SHAPES,
     SAMPLE_DTYPES,
@@ -134,11 +133,6 @@ def _read_manifest(files: BundleFiles) -> tuple[Manifest | None, list[str]]:
     named = [node.name for node in (*manifest.people, *manifest.objects)]
     repeated = sorted({name for name in named if named.count(name) > 1})
     problems += [f"{MANIFEST}: the name {name!r} is used twice" for name in repeated]
-    if manifest.frame_count < FEWEST_FRAMES:
-        problems.append(
-            f"{MANIFEST}: key 'frame_count': expected at least {FEWEST_FRAMES} frames, found "
-            f"{manifest.frame_count}; a motion needs neighbors"
-        )
     keys = observation_layout()[0]
     for key in manifest.provenance:
         if key not in (*keys, EVERY_ARRAY):

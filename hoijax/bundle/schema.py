@@ -19,7 +19,6 @@ FORMAT = "hoijax-bundle"
 VERSION = 2
 VERSIONS = (1, 2)
 """Versions that open; in version 1 every array is required."""
-FEWEST_FRAMES = 3  # a mid-point between neighbors, which the smoothness terms need
 EVERY_ARRAY = "*"
 """The provenance key that stands for all arrays without an entry of their own."""
 MAX_YAWS = 16

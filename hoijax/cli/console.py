@@ -37,15 +37,22 @@ class Reporter:
         if not self.silent:
             self.console.print(text)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Nothing is cut off: what does not fit a cell goes on in its next line."""
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None
+    ) -> None:
+        """Nothing is cut off: what does not fit a cell goes on in its next line.
+
+        width: at most, where nobody's terminal says one.
+        """
         self.log.pause()
         if self.silent:
             return
         table = Table(*(Column(name, overflow="fold") for name in columns))
         for row in rows:
             table.add_row(*row)
-        self.console.print(table, soft_wrap=False)
+        if self.console.is_terminal:
+            width = None
+        self.console.print(table, soft_wrap=False, width=width)
 
     def add(self, **facts: Any) -> None:
         """What goes into the JSON object: numbers, words, paths, and lists and dicts of them."""

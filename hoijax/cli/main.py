@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | observe | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | mask | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
 
 import operator
 import sys
@@ -12,16 +12,21 @@ import tyro
 from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
+from hoijax.cli.hints import own_options_first, slip_of
+from hoijax.cli.masking import Mask
 from hoijax.cli.physics import Physics
 from hoijax.cli.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.cli.solving import Generate, Observe, Solve
 from hoijax.errors import UserError
 from hoijax.io import sigterm
 
-DESCRIPTION = "4D human-object interaction from a sentence and object meshes."
-COMMANDS = {
+DESCRIPTION = """4D human-object interaction from a sentence and object meshes.
+
+hoijax --version prints the version."""
+COMMANDS: dict[str, type] = {
     "generate": Generate,
     "observe": Observe,
+    "mask": Mask,
     "solve": Solve,
     "compose": Compose,
     "evaluate": Evaluate,
@@ -32,6 +37,8 @@ COMMANDS = {
     "doctor": Doctor,
     "bundle": BundleCommand,
 }
+for kind in COMMANDS.values():
+    own_options_first(kind)
 OF_METHODS = ("solve", "ablate")
 """Commands whose flags are, beside their own, the settings of all methods."""
 
@@ -68,6 +75,9 @@ def main() -> None:
     # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
     sigterm.listen()
     kinds = commands(sys.argv[1:])
+    if (slip := slip_of(sys.argv[1:], kinds)) is not None:
+        Reporter("hoijax", as_json="--json" in sys.argv).finish(2, slip)
+        sys.exit(2)
     command = parsed(sys.argv[1:], kinds)
     (name,) = (name for name, kind in kinds.items() if type(command) is kind)
     reporter = Reporter(name, quiet=command.quiet, as_json=command.json)

@@ -22,7 +22,7 @@ ROLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class PriorFlags:
-    """What `observe` and `generate --prior diffusion` have in common."""
+    """What `observe` and `generate --prior diffusion` or `packaged` have in common."""
 
     pag: Path | None = None
     """A Part Affordance Graph (json) in place of the one read from the sentence."""
@@ -37,6 +37,14 @@ class PriorFlags:
     """Your point or depth maps in place of a geometry model, with --video: npz, EXR or 16-bit PNGs."""
     intrinsics: str | None = None
     """Of the clip: fx,fy,cx,cy or a focal length in pixels, fov=DEGREES, or a file that holds them."""
+    seconds: str | None = None
+    """START:END, the part of --video that is read; frames then count from its start."""
+    camera: Literal["auto", "static"] = "auto"
+    """Whether the camera of --video is tested for standing still, and a shaking one steadied, or taken
+    as standing."""
+    hint: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Where an object is in a frame of --video: OBJECT=FRAME:x,y,width,height (a box) or
+    OBJECT=FRAME:x,y (a click); or hints.json of `hoijax mask`. Again for further objects and frames."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Compute this stage again although its result is stored: pag, parts, image, video, masks,
     points, keypoints, body, bundle or yaws."""
@@ -48,11 +56,11 @@ class PriorFlags:
     video_model: str | None = None
     """cogvideox, framepack or wan."""
     detector: str | None = None
-    """grounding-dino or vlm."""
+    """grounding-dino, vlm or blazepose (people only, CPU)."""
     segmenter: str | None = None
-    """sam2."""
+    """sam2 or packaged (people by BlazePose, objects by --hint, CPU)."""
     geometry: str | None = None
-    """moge, depth-pro or depth-anything."""
+    """moge, depth-pro, depth-anything or none."""
     keypoints: str | None = None
     """vitpose or blazepose (CPU), or your file, with --video: OpenPose's folder, COCO arrays, ViTPose's .pt."""
     body: str | None = None
@@ -82,17 +90,25 @@ class PriorFlags:
     cache: Path | None = None
     """Folder of stored stage results; $HOIJAX_PRIORS_CACHE or ~/.cache/hoijax/priors by default."""
 
-    def stage_options(self) -> dict[str, Any]:
-        """Everything here in the words of `hoijax.api.observe.observe_by_models`."""
+    def stage_options(self, prior: str, frames: int | None) -> dict[str, Any]:
+        """Everything here in the words of `hoijax.api.observe.observe_by_models`.
+
+        prior: "packaged" or "diffusion". frames: None for all frames of the user's clip.
+        """
         chosen = {role: getattr(self, role) for role in ROLES}
         names: Mapping[str, str] = {
             role.removesuffix("_model"): name for role, name in chosen.items() if name is not None
         }
         return {
+            "prior": prior,
+            "whole_clip": frames is None and self.video is not None,
             "pag": self.pag,
             "image": self.image,
             "video": self.video,
             "masks": self.masks,
+            "hints": self.hint,
+            "seconds": self.seconds,
+            "camera": self.camera,
             "points": self.points,
             "intrinsics": self.intrinsics,
             "restart": self.from_,

@@ -79,13 +79,13 @@ class Export(OutputFlags):
     result: Folder
     """Result folder."""
     to: str = "amass,glb,mp4"
-    """Comma-separated formats: amass, glb, mp4, bvh, usd, intermimic, omomo, interact, mjcf."""
+    """Comma-separated formats: amass, glb, mp4, bvh, usd, intermimic, omomo, interact, mjcf, fbx, holosoma."""
     out: Path | None = None
     """Folder to write to; the result folder by default."""
     fps: float | None = None
-    """Frame rate; the result's by default."""
-    up: Literal["y", "z"] = "y"
-    """Up axis of the world, where the format leaves the choice."""
+    """Frame rate; the result's by default, and for amass at least 30."""
+    up: Literal["y", "z"] | None = None
+    """Up axis of the world, where the format leaves the choice; amass is z up, the others y up."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import export
@@ -216,7 +216,7 @@ class Doctor(OutputFlags):
         from hoijax.cli.doctor import report, warnings_of
 
         found = report()
-        reporter.table(["what", "found"], list(found.items()))
+        reporter.table(["what", "found"], list(found.items()), width=80)
         reporter.add(found=found)
         for warning in warnings_of(found):
             reporter.warn(warning)

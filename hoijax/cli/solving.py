@@ -14,6 +14,9 @@ from hoijax.cli.results import say_result
 from hoijax.errors import UserError
 from hoijax.experiments.tracking import open_tracker
 
+FRAMES = 49
+"""Length of a clip that is made."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
@@ -24,18 +27,20 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
     objects: tuple[str, ...] = ()
     """Mesh files (glb, obj, ply, stl, urdf), or shipped objects: barbell, box, chair, broom,
     suitcase, skateboard, table, ball, and with joints scissors, laptop, drawer, door, chest. Each may
-    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchorhoi and none, a still is
-    composed first."""
+    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchor-motion and none, a still
+    is composed first."""
     out: Path
     """Result folder to write."""
-    prior: Literal["rules", "diffusion"] = "rules"
-    """rules (no weights) or diffusion (an image, a video and what models see in it)."""
-    frames: int = 49
-    """Length of the clip; at 12 frames a second without weights."""
+    prior: Literal["rules", "packaged", "diffusion"] = "rules"
+    """rules (no video), packaged (your --video on the CPU, no download) or diffusion (an image, a
+    video and what large models see in it)."""
+    frames: int | None = None
+    """Length of the clip: 49 by default (at 12 frames a second without weights), all of your --video."""
     seed: int = 0
     """The same seed gives the same result."""
     method: str = "hoi-page"
-    """hoi-page moves the objects among estimated bodies; anchorhoi moves bodies and objects."""
+    """hoi-page moves the objects among estimated bodies; anchor-motion (or anchorhoi) moves bodies and
+    objects."""
     preset: str | None = None
     """"default" (ours) or, with hoi-page, "hoi-page" (published settings)."""
     inits: int | None = None
@@ -44,14 +49,18 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.affordance.graph import PartAffordanceGraph
         from hoijax.api.solve import generate
+        from hoijax.methods.base import ALIASES
 
         tracker = open_tracker(self.track)
         rules = self.prior == "rules"
-        if self.method == "anchorhoi" and rules and not self.objects:
+        if ALIASES.get(self.method, self.method) == "anchor-motion" and rules and not self.objects:
             from hoijax.api.compose import ComposeOptions, generate_composed
 
             options = ComposeOptions(guidance="closed-form", seed=self.seed, pag=self.pag)
-            numbers = {"frames": self.frames, "inits": self.inits}
+            numbers = {
+                "frames": FRAMES if self.frames is None else self.frames,
+                "inits": self.inits,
+            }
             result, rows = generate_composed(
                 self.text, self.out, options, **numbers, log=reporter.log
             )
@@ -63,13 +72,13 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
             self.objects,
             self.out,
             graph=graph,
-            frames=self.frames,
+            frames=FRAMES if self.frames is None else self.frames,
             **self.axes(),
             seed=self.seed,
             method=self.method,
             preset=self.preset,
             inits=self.inits,
-            stage_options=None if rules else self.stage_options(),
+            stage_options=None if rules else self.stage_options(self.prior, self.frames),
             log=reporter.log,
         )
         say_result(reporter, result, rows, self.out)
@@ -87,12 +96,13 @@ class Observe(PriorFlags, ObjectFlags, OutputFlags):
     """Mesh files (glb, obj, ply, stl), or shipped objects; "mug=model.obj,up=z,scale=0.01"."""
     out: Path
     """Bundle folder (or .zip) to write; with --prompts the folder of all bundles."""
-    prior: Literal["rules", "diffusion"] = "diffusion"
-    """diffusion (an image, a video and what models see in it) or rules (no weights)."""
+    prior: Literal["rules", "packaged", "diffusion"] = "diffusion"
+    """diffusion (an image, a video and what large models see in it), packaged (your --video on the
+    CPU, no download) or rules (no video)."""
     prompts: Path | None = None
     """A jsonl file of scenes: {"text": ..., "objects": [...]} and more, one a line."""
-    frames: int = 49
-    """Length of the clip."""
+    frames: int | None = None
+    """Length of the clip: 49 by default, all of your --video."""
     seed: int = 0
     """The same seed gives the same result on the same machine."""
     cluster: str | None = None
@@ -103,8 +113,10 @@ class Observe(PriorFlags, ObjectFlags, OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.observe import observe_prompts, observe_to_folder
 
-        numbers = {"frames": self.frames, "seed": self.seed, **self.axes()}
-        options = self.stage_options()
+        frames = FRAMES if self.frames is None else self.frames
+        numbers = {"frames": frames, "seed": self.seed, **self.axes()}
+        prior = "packaged" if self.prior == "packaged" else "diffusion"
+        options = self.stage_options(prior, self.frames)
         if self.prompts is not None:
             if self.text is not None or self.objects or self.prior == "rules":
                 raise UserError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from hoijax.composition.fields.cameras import OrbitSettings
 from hoijax.composition.fields.noise import NoiseSettings
 from hoijax.composition.fields.radiance_field import FieldSettings
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 
 __all__ = ["COMPOSE_PRESETS", "ComposeSettings", "compose_preset"]
 
@@ -108,5 +108,7 @@ COMPOSE_PRESETS: dict[str, ComposeSettings] = {
 def compose_preset(name: str) -> ComposeSettings:
     """Settings of a preset. UserError listing the known ones."""
     if name not in COMPOSE_PRESETS:
-        raise UserError(f"no preset '{name}'. Known presets: {', '.join(COMPOSE_PRESETS)}.")
+        raise UserError(
+            f"no preset '{name}'.{nearest_hint(name, COMPOSE_PRESETS)} Known presets: {', '.join(COMPOSE_PRESETS)}."
+        )
     return replace(COMPOSE_PRESETS[name])

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 from hoijax.losses.term import SCALE, LossTerm, weight_names
 from hoijax.methods.base import RATES
 
@@ -120,7 +120,9 @@ def make_designs(
     Raises UserError where the kind, the factors and the number of samples do not fit.
     """
     if kind not in KINDS:
-        raise UserError(f"--design: no design '{kind}'. Known: {', '.join(KINDS)}.")
+        raise UserError(
+            f"--design: no design '{kind}'.{nearest_hint(kind, KINDS)} Known: {', '.join(KINDS)}."
+        )
     if kind == "full":
         ranges = [name for name, values in factors.items() if isinstance(values, Range)]
         if ranges:

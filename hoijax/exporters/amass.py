@@ -15,6 +15,8 @@ from hoijax.io.arrays import Field, field_problems
 from hoijax.io.npz import read_npz, read_regular_file
 
 BETA_COUNT = 16
+SMPLX_REST_PELVIS = (0.00312, -0.35141, 0.01204)
+"""Metres: where the neutral SMPL-X body has its pelvis at rest, betas zero."""
 POSE_KEYS = {
     "root_orient": slice(0, 3),
     "pose_body": slice(3, 66),
@@ -27,7 +29,8 @@ POSE_KEYS = {
 
 @dataclass(frozen=True)
 class AmassMotion:
-    """What an AMASS file holds of one person, in the file's own axes."""
+    """What an AMASS file holds of one person, in the file's own axes; the pelvis is at the model's rest pelvis
+    + translation."""
 
     joint_rotations: Float[ndarray, "T 55 3"]
     translations: Float[ndarray, "T 3"]
@@ -49,12 +52,13 @@ def save_amass(
 
     Keys of AMASS: poses (T, 165) axis-angle, trans (T, 3) in metres, betas, num_betas, gender,
     mocap_frame_rate, mocap_time_length, surface_model_type "smplx", root_orient, pose_body, pose_jaw,
-    pose_eye, pose_hand. As in SMPL-X, the pelvis is at rest_pelvis + trans. Ours beside them:
-    rest_joints (55, 3), up_axis, body_model, and object_names, object_rotations (O, T, 3, 3),
-    object_translations (O, T, 3) at the same frames and in the same axes.
+    pose_eye, pose_hand. As in SMPL-X, the pelvis is at rest_pelvis + trans, where rest_pelvis is that of
+    the model a reader loads: SMPL-X with these betas. Ours beside them: rest_pelvis (3,), rest_joints
+    (55, 3) of the body it was solved on, up_axis, body_model, and object_names, object_rotations
+    (O, T, 3, 3), object_translations (O, T, 3) at the same frames and in the same axes.
 
     Betas of another body than SMPL-X mean nothing to SMPL-X: they go to body_betas and `betas` is
-    zero. z_up turns the world to z up, as AMASS has it; default is hoijax's y up.
+    zero. z_up turns the world to z up, as AMASS has it.
     """
     clip = resample_clip(clip, fps or clip.fps)
     if z_up:
@@ -64,7 +68,8 @@ def save_amass(
     betas = smplx_betas(who)
     arrays = {name: poses[:, columns] for name, columns in POSE_KEYS.items()} | {
         "poses": poses,
-        "trans": who.translations.astype(np.float32),
+        "trans": smplx_translations(who),
+        "rest_pelvis": smplx_rest_pelvis(who),
         "betas": betas,
         "num_betas": np.int64(len(betas)),
         "gender": np.array("neutral"),
@@ -107,6 +112,20 @@ def load_amass(path: str | Path) -> AmassMotion:
         gender=str(arrays.get("gender", "neutral")),
         surface_model_type=str(arrays.get("surface_model_type", "smplx")),
     )
+
+
+def smplx_rest_pelvis(person: PersonClip) -> Float[ndarray, "3"]:
+    """Rest pelvis of the SMPL-X body with `smplx_betas`, whichever body the person has."""
+    if person.body_name.startswith("smplx"):
+        return np.asarray(person.shaped.joints_rest, np.float32)[0]
+    return np.array(SMPLX_REST_PELVIS, np.float32)
+
+
+def smplx_translations(person: PersonClip) -> Float[ndarray, "T 3"]:
+    """`trans` that brings the pelvis of that SMPL-X body to where this person's is."""
+    own = np.asarray(person.shaped.joints_rest, np.float64)[0]
+    pelvis = own + person.translations.astype(np.float64)
+    return (pelvis - smplx_rest_pelvis(person)).astype(np.float32)
 
 
 def smplx_betas(person: PersonClip) -> Float[ndarray, "16"]:

@@ -1,8 +1,9 @@
 """A person's motion as BVH: the SMPL-X skeleton with the person's own bone lengths.
 
 Axes: right-handed, y up (or z up: then the T-pose stands upright in z up as well). Lengths in
-centimetres or metres, angles in degrees. Every joint has the channels Zrotation Xrotation Yrotation,
-to be multiplied in that order: R = Rz Rx Ry. The root also has its place, which is the pelvis itself
+centimetres or metres, angles in degrees. A joint has the channels Zrotation Xrotation Yrotation, to be
+multiplied in that order: R = Rz Rx Ry; one that comes near the pole of that order, where angles of a
+small turn jump, has the order of which it stays farthest. The root also has its place, which is the pelvis itself
 (rest pelvis + SMPL-X translation); its OFFSET is zero. Objects have no place in BVH.
 """
 
@@ -18,6 +19,9 @@ from hoijax.exporters.clip import Clip
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 UNITS_PER_METER = {"cm": 100.0, "m": 1.0}
+ORDERS = ("ZXY", "ZYX", "XYZ", "XZY", "YXZ", "YZX")
+NEAR_POLE = float(np.sin(np.radians(60.0)))
+"""Sine of a middle angle beyond which another order is looked for."""
 TIP = 0.6
 """Length of a last bone, as a share of the bone before it: BVH wants one, SMPL-X has none."""
 
@@ -38,10 +42,9 @@ def save_bvh(
     places = (rest[0] + who.translations.astype(np.float64)) @ turn.T * scale
     # the same turn before and after: the rest pose stands upright, whichever axis is up
     vectors = who.joint_rotations.astype(np.float64) @ turn.T
-    rows = np.concatenate(
-        [places, euler_zxy(vectors)[:, depth_first()].reshape(len(places), -1)], 1
-    )
-    lines = ["HIERARCHY", *_joint_lines(rest @ turn.T * scale, 0, ""), "MOTION"]
+    orders, angles = euler_angles(vectors)
+    rows = np.concatenate([places, angles[:, depth_first()].reshape(len(places), -1)], 1)
+    lines = ["HIERARCHY", *_joint_lines(rest @ turn.T * scale, orders, 0, ""), "MOTION"]
     lines += [f"Frames: {len(rows)}", f"Frame Time: {1.0 / clip.fps:.8f}"]
     lines += [" ".join(f"{value:.6f}" for value in row) for row in rows]
     path = Path(path)
@@ -57,6 +60,39 @@ def depth_first() -> list[int]:
         order.append(joint)
         waiting.extend(reversed(_children(joint)))
     return order
+
+
+def euler_angles(
+    axis_angles: Float[ndarray, "T 55 3"],
+) -> tuple[tuple[str, ...], Float[ndarray, "T 55 3"]]:
+    """(order of every joint such as "ZXY", angles in degrees in that order), without jumps over time."""
+    from scipy.spatial.transform import Rotation
+
+    frames, joints = axis_angles.shape[:2]
+    matrices = Rotation.from_rotvec(axis_angles.reshape(-1, 3)).as_matrix()
+    matrices = matrices.reshape(frames, joints, 3, 3)
+    angles, orders = euler_zxy(axis_angles), [ORDERS[0]] * joints
+    # The sine of the middle angle of order "ijk" is the element (i, k) of R, up to its sign.
+    sines = np.stack(
+        [np.abs(matrices[..., "XYZ".index(o[0]), "XYZ".index(o[2])]).max(axis=0) for o in ORDERS]
+    )
+    for joint in np.flatnonzero(sines[0] > NEAR_POLE):
+        order = ORDERS[int(sines[:, joint].argmin())]
+        if order != ORDERS[0]:
+            own = Rotation.from_matrix(matrices[:, joint]).as_euler(order, degrees=True)
+            angles[:, joint], orders[joint] = _continuous(own), order
+    return tuple(orders), angles
+
+
+def _continuous(angles: Float[ndarray, "T 3"]) -> Float[ndarray, "T 3"]:
+    """Of the two triples of each rotation, and of all whole turns, the one nearest to the frame before."""
+    path = angles.copy()
+    for frame in range(1, len(path)):
+        before, same = path[frame - 1], path[frame]
+        other = np.array([same[0] + 180.0, 180.0 - same[1], same[2] + 180.0])
+        choices = [a - 360.0 * np.round((a - before) / 360.0) for a in (same, other)]
+        path[frame] = min(choices, key=lambda a: float(np.abs(a - before).sum()))
+    return path
 
 
 def euler_zxy(axis_angles: Float[ndarray, "T 55 3"]) -> Float[ndarray, "T 55 3"]:
@@ -98,7 +134,9 @@ def _children(joint: int) -> list[int]:
     return [child for child, parent in enumerate(JOINT_PARENTS) if parent == joint]
 
 
-def _joint_lines(rest: Float[ndarray, "55 3"], joint: int, indent: str) -> list[str]:
+def _joint_lines(
+    rest: Float[ndarray, "55 3"], orders: tuple[str, ...], joint: int, indent: str
+) -> list[str]:
     """HIERARCHY of a joint and of everything below it."""
     inner = indent + "  "
     if joint == 0:
@@ -108,10 +146,11 @@ def _joint_lines(rest: Float[ndarray, "55 3"], joint: int, indent: str) -> list[
         head, offset = "JOINT", rest[joint] - rest[JOINT_PARENTS[joint]]
         places = "3"
     lines = [f"{indent}{head} {JOINT_NAMES[joint]}", indent + "{", inner + _offset(offset)]
-    lines.append(f"{inner}CHANNELS {places} Zrotation Xrotation Yrotation")
+    turns = " ".join(f"{axis}rotation" for axis in orders[joint])
+    lines.append(f"{inner}CHANNELS {places} {turns}")
     children = _children(joint)
     for child in children:
-        lines += _joint_lines(rest, child, inner)
+        lines += _joint_lines(rest, orders, child, inner)
     if not children:
         lines += [inner + "End Site", inner + "{", f"{inner}  {_offset(TIP * offset)}", inner + "}"]
     return [*lines, indent + "}"]

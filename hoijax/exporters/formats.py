@@ -9,10 +9,11 @@ from importlib import import_module
 from pathlib import Path
 
 from hoijax import exporters
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 from hoijax.exporters.amass import save_amass
 from hoijax.exporters.bvh import save_bvh
 from hoijax.exporters.clip import Clip
+from hoijax.exporters.fbx import require_blender
 from hoijax.exporters.gltf import save_glb
 from hoijax.exporters.interact import save_interact_human, save_interact_object
 from hoijax.exporters.intermimic import save_intermimic
@@ -21,6 +22,9 @@ from hoijax.exporters.options import ExportOptions
 from hoijax.exporters.resample import resample_clip
 from hoijax.exporters.usd import require_usd, save_usd
 from hoijax.exporters.video import save_preview
+
+AMASS_FPS = 30.0
+"""The SMPL-X add-on of Blender takes no less."""
 
 
 def write_formats(
@@ -32,12 +36,14 @@ def write_formats(
     """
     options = options or ExportOptions()
     check_formats(formats)
-    if options.up not in ("y", "z"):
+    if options.up not in ("y", "z", None):
         raise UserError(f"--up must be y or z, got '{options.up}'.")
     if options.fps is not None:
         resample_clip(clip, options.fps)
     if "usd" in formats:
         require_usd()
+    if "fbx" in formats:
+        require_blender()
     return [
         path for name in WRITERS if name in formats for path in WRITERS[name](clip, folder, options)
     ]
@@ -47,7 +53,8 @@ def check_formats(formats: Sequence[str]) -> None:
     """Raises UserError that lists the known formats."""
     unknown = sorted(set(formats) - set(WRITERS))
     if unknown or not formats:
-        raise UserError(f"unknown export formats {unknown}. Known: {', '.join(WRITERS)}.")
+        hint = nearest_hint(unknown[0], WRITERS) if unknown else ""
+        raise UserError(f"unknown export formats {unknown}.{hint} Known: {', '.join(WRITERS)}.")
 
 
 def person_file(name: str, suffix: str, person: int) -> str:
@@ -56,9 +63,12 @@ def person_file(name: str, suffix: str, person: int) -> str:
 
 
 def _amass(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
+    """What SMPL-X readers expect: z up and at least 30 frames a second, where nothing else is asked for."""
+    if options.fps is None and clip.fps < AMASS_FPS:
+        clip = resample_clip(clip, AMASS_FPS)
     clip = options.resampled(clip)
     return [
-        save_amass(folder / person_file("amass", ".npz", p), clip, person=p, z_up=options.up == "z")
+        save_amass(folder / person_file("amass", ".npz", p), clip, person=p, z_up=options.up != "y")
         for p in range(len(clip.people))
     ]
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bodies.kinematics import SMPLH_JOINTS
-from hoijax.exporters.amass import smplx_betas
+from hoijax.exporters.amass import smplx_betas, smplx_rest_pelvis, smplx_translations
 from hoijax.exporters.clip import Clip
 from hoijax.exporters.resample import resample_clip
 
@@ -22,7 +22,7 @@ FPS = 30.0
 
 
 def save_interact_human(path: str | Path, clip: Clip, *, person: int = 0) -> Path:
-    """Write human.npz of one person. Beside InterAct's keys: fps, body_model, rest_joints (55, 3).
+    """Write human.npz of one person. Beside InterAct's keys: fps, body_model, rest_joints (55, 3), rest_pelvis (3,).
 
     Betas of another body than SMPL-X are not SMPL-X's: `betas` is zero then. Hands are relative to the
     flat hand.
@@ -32,7 +32,8 @@ def save_interact_human(path: str | Path, clip: Clip, *, person: int = 0) -> Pat
     arrays = {
         "poses": smplh_poses(who.joint_rotations),
         "betas": smplx_betas(who),
-        "trans": who.translations.astype(np.float32),
+        "trans": smplx_translations(who),
+        "rest_pelvis": smplx_rest_pelvis(who),
         "gender": np.array("neutral"),
         "fps": np.float64(FPS),
         "body_model": np.array(who.body_name),

@@ -126,7 +126,7 @@ def _contacts(
     person: PersonClip, distances: Float[ndarray, "T V"]
 ) -> tuple[Float[ndarray, "T"], Float[ndarray, "T 52"]]:
     """(object touched, label of each link) from a person in y up and the distances of the skin."""
-    owner = _owning_joint(person)
+    owner = owning_joint(person)
     labels = np.zeros((len(distances), len(MUJOCO_ORDER)))
     for column, joint in enumerate(MUJOCO_ORDER):
         own = owner == joint
@@ -139,7 +139,7 @@ def _contacts(
     return (distances.min(axis=1) < TOUCHING).astype(np.float64), labels
 
 
-def _owning_joint(person: PersonClip) -> ndarray:
+def owning_joint(person: PersonClip) -> ndarray:
     """The joint with most weight in every vertex; jaw and eyes belong to the head."""
     indices, weights = (
         np.asarray(person.shaped.skin_indices),

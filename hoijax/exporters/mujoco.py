@@ -35,7 +35,7 @@ SHORTEST_BONE = 0.005  # metres; a shorter one has only its joint's ball, which 
 def save_mujoco(folder: str | Path, clip: Clip, *, density: float = DENSITY) -> list[Path]:
     """Write scene.xml, scene_object_N.obj for every object, and scene_motion.npz into a folder.
 
-    scene_motion.npz: qpos (T, nq) of scene.xml, fps, object_names, mass (kg), convex, density. The same
+    scene_motion.npz: qpos (T, nq) of scene.xml, body_names and joint_names in MuJoCo's order, fps, object_names, mass (kg), convex, density. The same
     rows are the model's keyframes, frame_0 and on. Raises UserError unless density is positive.
     """
     if not density > 0.0:
@@ -69,6 +69,10 @@ def save_mujoco(folder: str | Path, clip: Clip, *, density: float = DENSITY) -> 
     arrays = {
         "qpos": qpos,
         "fps": np.asarray(clip.fps),
+        "body_names": np.array([body.get("name", "") for body in world.iter("body")]),
+        "joint_names": np.array(
+            [e.get("name", "") for e in world.iter() if e.tag in ("joint", "freejoint")]
+        ),
         "object_names": np.array([asset.name for asset in clip.assets], np.str_),
         "mass": np.array(masses),
         "convex": np.array(convex, bool),

@@ -8,10 +8,10 @@ from hoijax.exporters.resample import resample_clip
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """fps: None keeps the clip's. up: the world's up axis, where the format leaves the choice."""
+    """fps: None keeps the clip's. up: the world's up axis, where the format leaves the choice; None: its own."""
 
     fps: float | None = None
-    up: str = "y"
+    up: str | None = None
 
     def resampled(self, clip: Clip) -> Clip:
         """The clip at the frame rate that was asked for."""

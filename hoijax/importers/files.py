@@ -28,6 +28,7 @@ _BODY = {
     "gender": _TEXT,
     "up_axis": _TEXT,
     "rest_joints": Field("55 3", largest=LARGEST_PLACE, needed=False),
+    "rest_pelvis": Field("3", largest=LARGEST_PLACE, needed=False),
 }
 _TRANSLATIONS = Field("T 3", largest=LARGEST_PLACE)
 """What is the same in all files; a file's reader adds its own keys."""
@@ -250,7 +251,8 @@ def _rest(arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
     if "rest_joints" not in arrays:
         return {}
     rest = arrays["rest_joints"].astype(np.float32)
-    return {"rest_joints": rest, "rest_pelvis": rest[0]}
+    pelvis = arrays.get("rest_pelvis", rest[0]).astype(np.float32)
+    return {"rest_joints": rest, "rest_pelvis": pelvis}
 
 
 def _betas(arrays: Mapping[str, ndarray]) -> ndarray:

@@ -12,8 +12,10 @@ from hoijax.errors import UserError
 RESULT_MARKER = "run.json"
 
 
-def check_output(path: str | Path) -> Path:
+def check_output(path: str | Path, marker: str = RESULT_MARKER) -> Path:
     """Refuse, before any work, an output folder that could not be written or holds something else.
+
+    marker: a file that tells an earlier result of the same kind.
 
     Raises UserError where the path is a file, a folder that is not an earlier result, or lies
     where nothing may be written.
@@ -23,7 +25,7 @@ def check_output(path: str | Path) -> Path:
         raise UserError(f"--out '{path}' is a file. Give a folder.")
     if path.exists() and not path.is_dir():
         raise UserError(f"--out '{path}' is a pipe, socket or device. Give a folder.")
-    if path.is_dir() and any(path.iterdir()) and not (path / RESULT_MARKER).is_file():
+    if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
         raise UserError(
             f"--out '{path}' holds files that are not a hoijax result. Give a new or empty folder."
         )
@@ -52,13 +54,13 @@ def check_apart(source: str | Path, out: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def output_folder(path: str | Path) -> Iterator[Path]:
+def output_folder(path: str | Path, marker: str = RESULT_MARKER) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends well.
 
     An earlier result there is replaced. On any exception, Ctrl-C included, nothing of the new
     result remains and the earlier one is untouched. Raises UserError where it cannot be written.
     """
-    path = check_output(path).absolute()
+    path = check_output(path, marker).absolute()
     with _made(path.parent):
         partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-partial-"))
         try:

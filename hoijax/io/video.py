@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 
-__all__ = ["Video", "read_video", "write_video"]
+__all__ = ["Video", "ffmpeg_executable", "read_video", "write_video"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def write_video(path: str | Path, frames: UInt8[ndarray, "T H W 3"], fps: float)
         raise UserError(f"a video needs even sides, not {width} x {height}")
     path = Path(path)
     command = [
-        *(_ffmpeg(), "-y", "-loglevel", "error"),
+        *(ffmpeg_executable(), "-y", "-loglevel", "error"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)),
         *("-i", "-", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18"),
         *("-preset", "veryfast", "-movflags", "+faststart", str(path.resolve())),
@@ -65,7 +65,8 @@ def write_video(path: str | Path, frames: UInt8[ndarray, "T H W 3"], fps: float)
     return path
 
 
-def _ffmpeg() -> str:
+def ffmpeg_executable() -> str:
+    """The ffmpeg that comes with imageio-ffmpeg."""
     import imageio_ffmpeg
 
     return imageio_ffmpeg.get_ffmpeg_exe()
@@ -74,7 +75,7 @@ def _ffmpeg() -> str:
 def _decode(path: Path, *output: str) -> bytes:
     """What ffmpeg writes of the first video stream. The path is never read as an option or a URL."""
     source = ("-i", f"file:{path.resolve()}", "-map", "0:v:0")
-    command = [_ffmpeg(), "-nostdin", "-loglevel", "error", *source, *output, "-"]
+    command = [ffmpeg_executable(), "-nostdin", "-loglevel", "error", *source, *output, "-"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode or not done.stdout:
         reason = done.stderr.decode(errors="replace").strip().splitlines()

@@ -37,7 +37,7 @@ def object_joint_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
     joints, values = _joints(posed)
     values = values * joints.levers[:, None]
     bend = values[:, 1:-1] - 0.5 * (values[:, :-2] + values[:, 2:])
-    bend = jnp.pad(bend, ((0, 0), (1, 1)))
+    bend = jnp.pad(bend, ((0, 0), (1, 1)))[:, : values.shape[1]]
     inner = jnp.arange(values.shape[-1])
     mask = (inner > 0) & (inner < values.shape[-1] - 1)
     return bend**2, jnp.broadcast_to(mask, bend.shape)

@@ -63,7 +63,7 @@ def contact_drift(posed: PosedScene) -> tuple[Values, Mask]:
     middle = 0.5 * (points[:, :, :-2] + points[:, :, 2:])
     bend = jnp.mean(jnp.sum((points[:, :, 1:-1] - middle) ** 2, axis=-1), axis=-1)
     step = jnp.pad(step, ((0, 0), (0, 0), (1, 0)))
-    bend = jnp.pad(bend, ((0, 0), (0, 0), (1, 1)))
+    bend = jnp.pad(bend, ((0, 0), (0, 0), (1, 1)))[..., : points.shape[2]]
     slip = jnp.where(edges.is_rel_static[:, None, None], step, bend)
     shares = side_shares(posed, edge_distances(posed))
     touching = _touching(posed)
@@ -160,13 +160,14 @@ def _banded(
     weight = jnp.where(complete[:, None], weight, 0.0)
     blocks = []
     for offset in range(3):
-        pair = 2.0 * _mean_product(arms[:, :, : frames - offset], arms[:, :, offset:])
-        share = jnp.zeros((*weight.shape[:2], frames - offset))
+        count = max(frames - offset, 0)
+        pair = 2.0 * _mean_product(arms[:, :, :count], arms[:, :, offset:])
+        share = jnp.zeros((*weight.shape[:2], count))
         for first in range(3 - offset):
             # The earlier frame of the pair stands at place `first` of the slip of frame t.
             product = weight * (slip[:, first] * slip[:, first + offset])[:, None, None]
             shifted = _shift(product, 1 - first)
-            share = share + shifted[..., : frames - offset]
+            share = share + shifted[..., :count]
         blocks.append(jnp.einsum("est,estij->etij", share, pair))
     return blocks
 

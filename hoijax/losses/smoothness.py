@@ -36,7 +36,7 @@ def _of_free_objects(
     posed: PosedScene, moves: Array, bend: Array, step: Array
 ) -> tuple[Array, Array]:
     """Bend or step, by how the object may move; what hangs on a joint has a term of its own."""
-    bend = jnp.pad(bend, ((0, 0), (1, 1)))
+    bend = jnp.pad(bend, ((0, 0), (1, 1)))[:, : posed.scene.frame_count]
     step = jnp.pad(step, ((0, 0), (1, 0)))
     values = jnp.where(moves[:, None], bend, step)
     mask = jnp.ones_like(values, dtype=bool)

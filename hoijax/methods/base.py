@@ -5,7 +5,6 @@ method is a folder (or one file) and one line in METHODS, see docs/contributing.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +15,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from hoijax.bundle.write import Bundle
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 from hoijax.losses.term import LossTerm, Weights, default_weights, weight_names
 from hoijax.progress import Log, Stopwatch
 from hoijax.results.result import Result
@@ -204,7 +203,8 @@ class Method(Generic[Settings]):
         if preset not in self.presets:
             known = ", ".join(self.presets)
             raise UserError(
-                f"no preset '{preset}' of the method {self.name}. Known presets: {known}."
+                f"no preset '{preset}' of the method {self.name}.{nearest_hint(preset, self.presets)} "
+                f"Known presets: {known}."
             )
         base = self.presets[preset]
         given = {name: value for name, value in options.items() if value is not None}
@@ -271,8 +271,7 @@ class Method(Generic[Settings]):
                 f"--{flag_of(name)} is for --method {' or '.join(others)}, not for {self.name}: "
                 "omit it, or take that method."
             )
-        near = difflib.get_close_matches(name, known, 1, 0.5)
-        meant = f" Did you mean '{near[0]}'?" if near else ""
+        meant = nearest_hint(name, known, 0.5)
         return f"the method {self.name} has no option '{name}'.{meant} Known: {', '.join(known)}."
 
 
@@ -300,7 +299,8 @@ def method_named(name: "str | Method") -> Method:
         return name
     name = ALIASES.get(name, name)
     if name not in METHODS:
-        raise UserError(f"no method '{name}'. Known methods: {', '.join(METHODS)}.")
+        hint = nearest_hint(name, [*METHODS, *ALIASES])
+        raise UserError(f"no method '{name}'.{hint} Known methods: {', '.join(METHODS)}.")
     module, _, attribute = METHODS[name].partition(":")
     return getattr(import_module(module), attribute)
 

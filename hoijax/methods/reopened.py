@@ -1,13 +1,32 @@
 """A result as what a solve starts from: poses of the assets back to unknowns, contact to states."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from hoijax.bundle.write import Bundle
 from hoijax.geometry.rotations import matrix_to_rotation_6d
+from hoijax.initialization.evidence import complete
 from hoijax.results.result import Result
 from hoijax.scene.scene import Unknowns
+
+
+def completed_with(bundle: Bundle, result: Result) -> Bundle:
+    """The bundle as the solve read it: bodies that it lacks are the result's, and are not fitted again."""
+    o = bundle.observations
+    if not o.body_mask.all():
+        o = dataclasses.replace(
+            o,
+            body_rotations=result.body_rotations,
+            body_translations=result.body_translations,
+            body_betas=result.body_betas,
+            body_rest_joints=result.body_rest_joints,
+            body_mask=np.ones_like(o.body_mask),
+        )
+    return complete(dataclasses.replace(bundle, observations=o))
 
 
 def centered_poses(result: Result) -> Unknowns:
@@ -20,8 +39,7 @@ def centered_poses(result: Result) -> Unknowns:
 
 
 def contact_states_of(result: Result, rows: int) -> Float[ndarray, "K {rows} T"]:
-    """Contact states on the padded rows of a scene; an edge without any frame counts in all."""
+    """Contact states on the padded rows of a scene."""
     states = np.ones((len(result.contact), rows, result.frame_count), np.float32)
     states[:, : result.contact.shape[1]] = result.contact
-    states[~states.any(axis=2)] = 1.0
     return states

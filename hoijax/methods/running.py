@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hoijax.bundle.write import Bundle
+from hoijax.initialization.evidence import completion_lines
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Numbers, Overrides, Pass, Prepared, stopwatch
 from hoijax.progress import Log, silent
@@ -32,6 +33,8 @@ def solve_bundle(
     """One bundle, whole. terms: further ones. watch: what looks at each pass between its segments."""
     times, lap = stopwatch(log)
     prepared = method.prepare(bundle, settings, terms, lap)
+    for line in completion_lines(bundle, prepared.bundle):
+        log(line)
     given = method.numbers(settings, prepared.terms, weights)
     solution = None
     for step in method.passes(settings):

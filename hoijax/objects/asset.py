@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 from hoijax.objects.appearance import read_appearance
 from hoijax.objects.mesh_files import (
     MAX_FACES,
@@ -125,7 +125,7 @@ def load_asset(
     if not path.is_file():
         what = "is a folder, not a mesh file" if path.is_dir() else "does not exist"
         raise UserError(
-            f"object '{spec}' {what}. Give the path of a mesh (glb, obj, ply, stl), or one of the "
+            f"object '{spec}' {what}.{nearest_hint(str(spec), PROCEDURAL_OBJECTS)} Give the path of a mesh (glb, obj, ply, stl), or one of the "
             f"procedural objects: {', '.join(PROCEDURAL_OBJECTS)}."
         )
     sidecar = path.with_name(f"{path.stem}.parts.json")

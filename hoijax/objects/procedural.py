@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 from hoijax.objects.lofting import (
     Piece,
     along,
@@ -31,7 +31,7 @@ def make_procedural(
     """Vertices, faces, part of every face and part names. Raises UserError for unknown names."""
     if name not in PROCEDURAL_OBJECTS:
         raise UserError(
-            f"unknown procedural object '{name}'. Known: {', '.join(PROCEDURAL_OBJECTS)}."
+            f"unknown procedural object '{name}'.{nearest_hint(name, PROCEDURAL_OBJECTS)} Known: {', '.join(PROCEDURAL_OBJECTS)}."
         )
     vertices, faces, face_parts, part_names = join_pieces(PROCEDURAL_OBJECTS[name]())
     vertices = vertices - np.array([0.0, vertices[:, 1].min(), 0.0])

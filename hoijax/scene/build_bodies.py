@@ -17,6 +17,7 @@ from hoijax.bodies.parts import part_vertex_indices
 from hoijax.bodies.pose_prior import prior_centers
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bodies.vposer import load_vposer
+from hoijax.bundle.evidence import visible
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
@@ -112,7 +113,9 @@ def without_broken_numbers(bundle: Bundle) -> Bundle:
             raise UserError(
                 f"the bundle's '{name}' has numbers that are not finite: observe again."
             )
-    seen = changes["object_point_mask"] & np.asarray(o.object_detected)[..., None]
+    numbers = range(o.person_count + 1, o.person_count + o.object_count + 1)
+    seen = changes["object_point_mask"].any(axis=-1) | visible(o.instance_ids, numbers)
+    seen &= np.asarray(o.object_detected)
     unseen = [a.name for a, own in zip(bundle.assets, seen, strict=True) if not own.any()]
     if unseen:
         raise UserError(

@@ -25,7 +25,7 @@ def solve_banded(
     # A last frame of its own, tied to nothing, fills an odd count up.
     diagonal = jnp.concatenate([diagonal, jnp.broadcast_to(jnp.eye(BLOCK), (extra, BLOCK, BLOCK))])
     to_next = jnp.pad(to_next, ((0, extra + 1), (0, 0), (0, 0)))
-    to_second = jnp.pad(to_second, ((0, extra + 2), (0, 0), (0, 0)))
+    to_second = jnp.pad(to_second, ((0, extra + 2), (0, 0), (0, 0)))[: frames + extra]
     right = jnp.pad(right, ((0, extra), (0, 0))).reshape(blocks, PAIR)
     inner = to_next[0::2]
     main = _block(diagonal[0::2], inner, jnp.swapaxes(inner, -1, -2), diagonal[1::2])

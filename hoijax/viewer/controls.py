@@ -14,6 +14,7 @@ from hoijax.results.observed import FoundBundle
 from hoijax.results.result import Result
 from hoijax.viewer.edit_panel import EditPanel
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
+from hoijax.viewer.server import viewer_url
 from hoijax.viewer.stage import FRUSTUM, CandidateStage, ObservedStage, dress_scene
 from hoijax.viewer.why_panel import WhyPanel, inset
 
@@ -42,9 +43,7 @@ class Viewer:
 
     @property
     def url(self) -> str:
-        token = self.server.hoijax_guard.token
-        query = f"/?token={token}" if token else ""
-        return f"http://{self.server.get_host()}:{self.server.get_port()}{query}"
+        return viewer_url(self.server)
 
     def stage_of(self, candidate: int) -> CandidateStage:
         """The nodes of a candidate, made on first use."""

@@ -60,6 +60,13 @@ def start_server(host: str, port: int, verbose: bool = False) -> Any:
     return server
 
 
+def viewer_url(server: Any) -> str:
+    """The address to open, with its token where it has one."""
+    token = server.hoijax_guard.token
+    query = f"/?token={token}" if token else ""
+    return f"http://{server.get_host()}:{server.get_port()}{query}"
+
+
 @contextlib.contextmanager
 def _guarded(guard: Guard) -> Iterator[None]:
     """Servers started inside ask the guard before viser: viser has no hook of its own."""

@@ -29,7 +29,7 @@ def find_objects(tokens: list[str], objects: Sequence[PartedObject]) -> list[lis
     claimed = {position for positions in exact for position in positions}
     mentions: list[list[int]] = []
     for name, found in zip(names, exact, strict=True):
-        kind = _kind(name)
+        kind = kind_of(name)
         synonyms = library()["nouns"].get(kind, [])
         by_kind = [i for i, t in enumerate(tokens) if singular(t) in synonyms and i not in claimed]
         mentions.append(found or by_kind)
@@ -57,8 +57,8 @@ def positions_of_name(tokens: list[str], name: str) -> list[int]:
     ]
 
 
-def _kind(name: str) -> str:
-    """The noun group of an object's name: 'largebox' is a box, 'suitcasehull' a suitcase."""
+def kind_of(name: str) -> str:
+    """The noun group of an object's name: 'largebox' is a box, 'suitcasehull' a suitcase; "" for none."""
     ranked = [
         (name.endswith(word), len(word), kind)
         for kind, words in library()["nouns"].items()
@@ -70,5 +70,5 @@ def _kind(name: str) -> str:
 
 def is_one_handed(name: str) -> bool:
     """Whether people take such an object with one hand, by the handle."""
-    kind = _kind(compact_name(name))
+    kind = kind_of(compact_name(name))
     return any(word == kind or word in compact_name(name) for word in library()["one_hand_objects"])

@@ -20,8 +20,18 @@ from priors.language.sentence import (
     singular,
     tokenize,
 )
+from priors.language.understanding import (
+    CATCHING,
+    ignored_words,
+    refuse_turned_meaning,
+    unknown_verb_hint,
+    unplayed,
+)
 
 PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
+BACKWARDS, FROM_GROUND = "backwards", "from ground"
+WALKING = ("carry",)
+"""Verbs whose motion goes backwards where the sentence says so."""
 JOINING = {"with", "beside"}
 """'a man with a friend' does it together; 'to a friend' does not."""
 HOW_TO_GIVE_A_GRAPH = (
@@ -41,6 +51,8 @@ class Action:
     """Indices into the graph's people."""
     object: int
     """Index into the objects."""
+    manners: tuple[str, ...] = ()
+    """How, beside the usual way: BACKWARDS, FROM_GROUND (of 'lifts it and puts it down')."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,10 @@ class Reading:
     """(action, body part): parts the text says the object is on; they come on top."""
     named_parts: tuple[tuple[int, str], ...]
     """(object, part): parts of objects that the text names."""
+    unplayed: tuple[str, ...] = ()
+    """What the text says that no motion shows, as reasons."""
+    ignored: tuple[str, ...] = ()
+    """Words that no rule has read."""
 
 
 MAX_LETTERS = 5_000
@@ -90,7 +106,7 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     verbs = find_verbs(tokens)
     if not verbs:
         raise UserError(
-            f"no known verb in {text!r}. Known: {', '.join(library()['verbs'])} (and their "
+            f"no known verb in {text!r}.{unknown_verb_hint(tokens)} Known: {', '.join(library()['verbs'])} (and their "
             f"inflections and common synonyms). {HOW_TO_GIVE_A_GRAPH}"
         )
     words = Words(tokens, verbs, find_people(tokens), find_objects(tokens, objects))
@@ -99,9 +115,11 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         raise UserError(
             f"the sentence speaks of {count} people; at most {MAX_PEOPLE} are animated."
         )
+    refuse_turned_meaning(text, words, objects)
     subjects, receivers = _subjects(words)
     owners = _objects_of_clauses(words, objects)
-    actions, action_of_clause = _merge(words, subjects, owners)
+    actions, action_of_clause, dropped = _merge(words, subjects, owners)
+    backwards = any(BACKWARDS in action.manners for action in actions)
     relations = _relations(words, owners)
     used = {a.object for a in actions} | {o for r in relations for o in (r.upper, r.lower)}
     unused = [
@@ -115,6 +133,13 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
             f"the sentence, or leave its mesh away. {HOW_TO_GIVE_A_GRAPH}"
         )
     effectors, touched = find_body_parts(words, action_of_clause)
+    carried_there = [
+        part for i, part in touched if not library()["verbs"][actions[i].verb].get("is_support")
+    ]
+    reasons = unplayed(words, dropped, carried_there, backwards)
+    lifted = {action.object for action in actions if FROM_GROUND in action.manners}
+    if any(r.phase == "start" and r.upper in lifted for r in relations):
+        reasons.append("'puts': what is lifted from a thing is not put down again")
     nouns = {p: singular(m.noun) for m in reversed(words.people) for p in m.people}
     count = max([*nouns, 0]) + 1
     return Reading(
@@ -126,6 +151,8 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         effectors,
         touched,
         find_object_parts(words, objects, owners),
+        tuple(reasons),
+        ignored_words(words, objects, backwards),
     )
 
 
@@ -140,8 +167,11 @@ def _subjects(words: Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
         after = [i for i, v in enumerate(words.verbs) if v.position > mention.position]
         preposition = words.preposition(mention.position)
         between = words.tokens[end : mention.position]
+        following = set(words.tokens[mention.position + 1 : mention.position + 3])
         is_listed = end > 0 and between != [] and {*between} <= {"and", *DETERMINERS}
-        if is_listed:
+        if before and following & CATCHING:
+            group = receivers  # 'throws a ball and a woman catches it'
+        elif is_listed:
             pass  # 'by a man and a woman': as the man
         elif not before:
             group = people[0]
@@ -176,6 +206,8 @@ def _objects_of_clauses(words: Words, objects: Sequence[PartedObject]) -> list[l
                 if not is_after and not (is_tool and position < verb.position):
                     continue
                 ranked.append((_preference(preposition, entry), position, o))
+        if clause and _is_pronoun(words, verb):  # 'and puts it down on the table'
+            ranked = [row for row in ranked if words.preposition(row[1]) is None]
         best = min(ranked)[:2] if ranked else None
         found = [o for *key, o in ranked if tuple(key) == best]
         if not found and clause:
@@ -188,6 +220,11 @@ def _objects_of_clauses(words: Words, objects: Sequence[PartedObject]) -> list[l
             found = free[:1] if free else later[:1]
         owners.append(found)
     return owners
+
+
+def _is_pronoun(words: Words, verb: VerbMention) -> bool:
+    """Whether the verb's object is "it" or "them"."""
+    return bool({"it", "them"} & set(words.tokens[verb.position + 1 : verb.position + 3]))
 
 
 def _preference(preposition: str | None, entry: dict) -> int:
@@ -204,8 +241,8 @@ def _preference(preposition: str | None, entry: dict) -> int:
 
 def _merge(
     words: Words, subjects: list[tuple[int, ...]], owners: list[list[int]]
-) -> tuple[list[Action], list[int]]:
-    """(actions, the action that each clause went into), the primary action first.
+) -> tuple[list[Action], list[int], list[VerbMention]]:
+    """(actions, the action that each clause went into, verbs that are not animated), primary action first.
 
     Of several verbs of the same people with the same object the last counts, unless it only
     prepares ('picks up and throws' is to throw).
@@ -213,6 +250,8 @@ def _merge(
     rules = library()["verbs"]
     chosen: dict[tuple[tuple[int, ...], int], tuple[int, VerbMention]] = {}
     keys: list[tuple[tuple[int, ...], int]] = []
+    manners: dict[tuple[tuple[int, ...], int], tuple[str, ...]] = {}
+    dropped: list[VerbMention] = []
     for clause, verb in enumerate(words.verbs):
         people, things = subjects[clause], owners[clause]
         pairs = [(people, thing) for thing in things]
@@ -222,6 +261,10 @@ def _merge(
             old = chosen.get(key)
             if old is None or not rules[verb.verb].get("is_preparation"):
                 chosen[key] = (old[0] if old else clause, verb)
+                if old and old[1].verb == "lift" and verb.word in PUT_WORDS:
+                    manners[key] = (FROM_GROUND,)
+            if old and old[1].verb != verb.verb and not _is_prepared(old[1], verb):
+                dropped.append(verb if chosen[key][1] is old[1] else old[1])
         keys.append(pairs[0])
 
     def rank(key: tuple[tuple[int, ...], int]) -> tuple[bool, int]:
@@ -229,8 +272,23 @@ def _merge(
         return words.tokens[verb.position].endswith("ing"), clause
 
     order = sorted(chosen, key=rank)
-    actions = [Action(chosen[k][1].verb, chosen[k][1].word, *k) for k in order]
-    return actions, [order.index(key) for key in keys]
+    actions = []
+    for k in order:
+        verb = chosen[k][1]
+        how = manners.get(k, ())
+        if (
+            {"backward", "backwards"} & set(words.tokens)
+            and verb.verb in WALKING
+            and len(k[0]) == 1
+        ):
+            how = (*how, BACKWARDS)
+        actions.append(Action(verb.verb, verb.word, *k, how))
+    return actions, [order.index(key) for key in keys], dropped
+
+
+def _is_prepared(first: VerbMention, then: VerbMention) -> bool:
+    """'picks up and throws' is one action; 'throws and picks up' is two."""
+    return bool(library()["verbs"][first.verb].get("is_preparation"))
 
 
 def _arrivals(words: Words, action_of_clause: list[int]) -> tuple[int, ...]:

@@ -33,8 +33,10 @@ def find_body_parts(
     for i, token in enumerate(words.tokens):
         noun = BODY_NOUNS.get(token) or BODY_NOUNS.get(singular(token))
         before = words.tokens[max(0, i - 2) : i]
-        is_owned = {"his", "her", "their", "my", "left", "right", "both", "two"} & set(before)
-        if noun is None or not (is_owned or noun == "hand"):
+        is_owned = bool({"his", "her", "their", "my", "left", "right", "both", "two"} & set(before))
+        is_place = before[-1:] == ["the"] and words.tokens[i + 1 : i + 2] != ["of"]
+        is_place = is_place and words.tokens[max(0, i - 2)] in CONTACT_PREPOSITIONS
+        if noun is None or not (is_owned or is_place or noun == "hand"):
             continue
         parts = [part for part in BODY_PARTS if part == noun or part.endswith(f"_{noun}")]
         sides = [side for side in ("left", "right") if side in before]

@@ -54,6 +54,31 @@ class Script:
     actions: tuple[Action, ...]
     """The first is the primary one; no two are of the same people with the same object."""
     relations: tuple[Relation, ...]
+    unplayed: tuple[str, ...] = ()
+    """What the text says that no motion shows, as reasons."""
+    ignored: tuple[str, ...] = ()
+    """Words of the text that no rule has read."""
+
+    def summary(self) -> str:
+        """What was understood, for people."""
+        names = [node.name for node in self.graph.objects]
+        nouns = [person.description.removeprefix("a ") for person in self.graph.people]
+        said = []
+        for action in self.actions:
+            who = " and ".join(f"{nouns[p]} {p + 1}" for p in action.people)
+            how = "".join(f", {manner}" for manner in action.manners)
+            said.append(f"{who}: {action.verb} {names[action.object]}{how}")
+        busy = {p for action in self.actions for p in action.people}
+        if self.verb == "throw":
+            catching = [p for p in range(self.person_count) if p not in busy]
+            said += [f"{nouns[p]} {p + 1}: catch {names[self.object]}" for p in catching]
+        for relation in self.relations:
+            when = {"start": "at the start", "end": "at the end", "throughout": "throughout"}
+            said.append(
+                f"{names[relation.upper]} on {names[relation.lower]} {when[relation.phase]}"
+            )
+        rest = f". Ignored: {', '.join(self.ignored)}" if self.ignored else ""
+        return f"understood: {'; '.join(said)}{rest}"
 
     @property
     def verb(self) -> str:
@@ -102,7 +127,9 @@ def script_from_text(text: str, assets: Sequence[PartedObject]) -> Script:
         edges=tuple(edges.edges),
         video_prompt=_video_prompt(text),
     )
-    return Script(text, graph, reading.actions, reading.relations)
+    return Script(
+        text, graph, reading.actions, reading.relations, reading.unplayed, reading.ignored
+    )
 
 
 def script_from_graph(

@@ -90,6 +90,11 @@ def _verb_forms() -> dict[str, list[tuple[str, str, tuple[str, ...]]]]:
     return table
 
 
+def known_verb_forms() -> tuple[str, ...]:
+    """First words of all forms of all known verbs."""
+    return tuple(_verb_forms())
+
+
 def find_verbs(tokens: list[str]) -> list[VerbMention]:
     """Known verbs in order. A word after a determiner is a noun ('a drink'), unless nothing else is
     left to be the verb ('a barbell lift')."""

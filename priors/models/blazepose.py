@@ -6,7 +6,7 @@ square turned upright by them, and two more points that place the square of the 
 weights are MediaPipe's (Apache-2.0), see `priors.models.packaged`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -155,8 +155,9 @@ class BlazePose:
         other = [p for p in phrases if not PERSON_WORDS & set(p.lower().replace(".", " ").split())]
         if other:
             raise UserError(
-                f"BlazePose detects people only, not {', '.join(repr(p) for p in other)}. Use "
-                "Grounding DINO (--detector grounding-dino) for objects, or give their masks."
+                f"BlazePose detects people only, not {', '.join(repr(p) for p in other)}. Say where "
+                "objects are (--hint OBJECT=FRAME:x,y,width,height), give their masks (--masks), or "
+                "use Grounding DINO (--detector grounding-dino)."
             )
         poses = [pose for region in self._search(image) if (pose := self._read(image, region))]
         poses.sort(key=lambda pose: -pose.presence)
@@ -171,14 +172,21 @@ class BlazePose:
         prompt = single_person_prompt(prompts, "BlazePose")
         count, height, width = frames.shape[:3]
         masks, scores = np.zeros((1, count, height, width), bool), np.zeros((1, count), np.float32)
-        for order in (range(prompt.frame, count), range(prompt.frame - 1, -1, -1)):
+        for t, pose in self.follow(frames, prompt):
+            masks[0, t], scores[0, t] = pose.mask > MASK_LEVEL, pose.presence
+        return Tracks(masks, scores)
+
+    def follow(
+        self, frames: UInt8[ndarray, "T H W 3"], prompt: Prompt
+    ) -> Iterator[tuple[int, Pose]]:
+        """(frame, pose) of the prompted person wherever found: forward from the prompt, then back."""
+        for order in (range(prompt.frame, len(frames)), range(prompt.frame - 1, -1, -1)):
             box, region = prompt_box(prompt), None
             for t in order:
                 pose = self._follow(frames[t], box, region)
                 if pose is not None:
-                    masks[0, t], scores[0, t] = pose.mask > MASK_LEVEL, pose.presence
                     box, region = pose.box, pose.next_region
-        return Tracks(masks, scores)
+                    yield t, pose
 
     def poses(
         self,

@@ -14,14 +14,15 @@ from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies import load_body
+from hoijax.bodies.fitting.person import resized
 from hoijax.bodies.keypoints import OPENPOSE_18
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_tracks import BodyTrack, camera_path
+from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.progress import Log, silent
-from priors.models.body_fit import resized
 from priors.models.camera_search import camera_of_world
 from priors.models.frame_rate import rotations_at, values_at
 from priors.models.from_files import check_length, file_id
@@ -61,6 +62,11 @@ class FileBody:
         self.model_id = file_id(tracks[0].source)
         self._log: Log = silent
 
+    @property
+    def intrinsics(self) -> GivenIntrinsics | None:
+        """Of the file, where it has them."""
+        return self.tracks[0].intrinsics
+
     @cached_property
     def _body(self) -> SkinnedBody:
         return load_body(self.body_name)
@@ -83,14 +89,12 @@ class FileBody:
         video: Video,
         keypoints: Float[ndarray, "T 18 3"],
         person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps | None,
+        maps: PointMaps,
         other_masks: Bool[ndarray, "T H W"] | None = None,
-        *,
-        intrinsics: Float[ndarray, "T 3 3"] | None = None,
     ) -> BodyMotion:
-        """The motion of the person whose mask it is. intrinsics: where there are no maps."""
+        """The motion of the person whose mask it is."""
         count, height, width = person_masks.shape
-        cameras = np.asarray(intrinsics if maps is None else maps.intrinsics, np.float64)
+        cameras = np.asarray(maps.intrinsics, np.float64)
         track = self._of_mask(person_masks, cameras)
         rows = _rows(track, count)
         rotations = rotations_at(track.joint_rotations, rows)
@@ -186,7 +190,7 @@ class FileBody:
                 return Rotation.concatenate([turns.mean()] * len(rows))
             vectors = rotations_at(turns.as_rotvec()[:, None], rows)[:, 0]
             return Rotation.from_rotvec(vectors)
-        if maps is not None:
+        if maps.valid.any():
             ground = estimate_ground(maps, person_masks, other_masks=other_masks)
             self._log(f"body: the file has no world; up is that of the ground ({ground.source})")
             return Rotation.concatenate(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["CHOICES", "DEFAULTS", "Choice"]
+__all__ = ["CHOICES", "DEFAULTS", "PRESETS", "Choice"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,14 @@ CHOICES: dict[str, dict[str, Choice]] = {
             parts={"network": 0.23},
             licence="Apache-2.0",
         ),
+        "blazepose": Choice(
+            "priors.models.blazepose:BlazePose",
+            "mediapipe==0.10.21",
+            takes="none",
+            parts={"network": 0.003},
+            licence="Apache-2.0",
+            needs=("mediapipe", "ai_edge_litert"),
+        ),
         "vlm": Choice(
             "priors.models.language_model:vlm_detector",
             "",
@@ -115,6 +123,14 @@ CHOICES: dict[str, dict[str, Choice]] = {
             "facebook/sam2.1-hiera-large",
             parts={"network": 0.22},
             licence="Apache-2.0",
+        ),
+        "packaged": Choice(
+            "priors.models.packaged_segmenter:PackagedSegmenter",
+            "mediapipe==0.10.21 and OpenCV",
+            takes="none",
+            parts={"network": 0.003},
+            licence="Apache-2.0",
+            needs=("cv2", "mediapipe", "ai_edge_litert"),
         ),
     },
     "geometry": {
@@ -137,6 +153,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
             parts={"network": 0.34},
             licence="CC-BY-NC-4.0 (large)",
         ),
+        "none": Choice("", "", takes="none"),
     },
     "keypoints": {
         "vitpose": Choice(
@@ -187,4 +204,16 @@ CHOICES: dict[str, dict[str, Choice]] = {
         ),
     },
 }
+PRESETS: dict[str, dict[str, str]] = {
+    "diffusion": {},
+    "packaged": {
+        "language": "rules",
+        "detector": "blazepose",
+        "segmenter": "packaged",
+        "geometry": "none",
+        "keypoints": "blazepose",
+        "body": "fit",
+    },
+}
+"""Model choices by the name of a prior: generated clips, or the user's clip on the CPU without downloads."""
 DEFAULTS = {role: next(iter(choices)) for role, choices in CHOICES.items()}

@@ -6,6 +6,7 @@ the optional PyPI package `gvhmr` is used as it is, if it is there.
 """
 
 import atexit
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -22,6 +23,7 @@ from numpy import ndarray
 
 from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bundle.evidence import level_camera
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from priors.masks import sample_pixels
@@ -76,11 +78,22 @@ class FittedBody:
     ) -> BodyMotion:
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
-        Raises UserError where no frame shows enough of a person.
+        Where the maps say nothing, of a grown person of average size before a level camera, the lowest sole of the
+        clip on the ground. Raises UserError where no frame shows enough of a person.
         """
         from priors.models.body_fit import fit_body
 
         check_person(keypoints, person_masks)
+        if not maps.valid.any():
+            motion = fit_body(
+                keypoints,
+                maps.intrinsics,
+                np.tile(level_camera(), (len(keypoints), 1, 1)),
+                body=self._body,
+                fps=float(video.fps),
+                betas=np.zeros(1, np.float32),
+            )
+            return on_the_ground(motion, self._body)
         ground = estimate_ground(maps, person_masks, other_masks=other_masks)
         usable = maps.valid & person_masks & np.isfinite(maps.points).all(-1)
         chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))
@@ -319,14 +332,24 @@ def to_body_motion(
     pelvis_world = rest_joints[0] + world["transl"]
     pelvis_camera = rest_joints[0] + camera["transl"]
     place = pelvis_world - turn.apply(pelvis_camera)
-    lowest = lowest_point(body, betas, rotations, world["transl"])
-    down = np.array([0.0, lowest, 0.0], np.float32)
-    return BodyMotion(
+    motion = BodyMotion(
         rotations=rotations,
-        translations=(world["transl"] - down).astype(np.float32),
+        translations=world["transl"].astype(np.float32),
         betas=betas,
         rest_joints=rest_joints,
-        Ts_world_camera=compose_rigid(turn.as_matrix(), place - down).astype(np.float32),
+        Ts_world_camera=compose_rigid(turn.as_matrix(), place).astype(np.float32),
+    )
+    return on_the_ground(motion, body)
+
+
+def on_the_ground(motion: BodyMotion, body: SkinnedBody) -> BodyMotion:
+    """The motion and its camera moved up or down, so that the body's lowest point is on the ground."""
+    lowest = lowest_point(body, motion.betas, motion.rotations, motion.translations)
+    down = np.array([0.0, lowest, 0.0], np.float32)
+    cameras = motion.Ts_world_camera.copy()
+    cameras[:, :3, 3] -= down
+    return dataclasses.replace(
+        motion, translations=motion.translations - down, Ts_world_camera=cameras
     )
 
 

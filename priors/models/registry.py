@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 from hoijax.io.validation import count_of, numbered
 from hoijax.runtime import share_gpu
 from priors.models.catalog import CHOICES, DEFAULTS, Choice
@@ -47,7 +47,7 @@ class ModelChoices:
         for role, name in self.names.items():
             if name not in CHOICES[role]:
                 raise UserError(
-                    f"no {role} model {name!r}. Known: {', '.join(CHOICES[role])}. For other weights "
+                    f"no {role} model {name!r}.{nearest_hint(name, CHOICES[role])} Known: {', '.join(CHOICES[role])}. For other weights "
                     f"of one of them give --model {role}=DIRECTORY or {role}=owner/name@revision."
                 )
         for role in self.weights:

@@ -64,14 +64,20 @@ class Sam2Segmenter:
             readable_errors(STAGE, self._model_id, smaller="fewer frames"),
             torch.inference_mode(),
         ):
-            # Entities do not see each other in SAM 2, so those of one frame share a session.
-            for frame in sorted({prompt.frame for prompt in prompts}):
-                chosen = [i for i, prompt in enumerate(prompts) if prompt.frame == frame]
+            # Entities do not see each other in SAM 2, so those of the same frames share a session.
+            prompted = [tuple(sorted(one.frame for one in prompt.all)) for prompt in prompts]
+            for where in sorted(set(prompted)):
+                chosen = [i for i, prompt in enumerate(prompts) if prompted[i] == where]
                 session = self._session(frames)
-                for i in chosen:
-                    self._add(session, i, prompts[i], height, width)
-                session.obj_with_new_inputs = list(chosen)
-                for t, logits, presence in self._propagate(session, frame, height, width):
+                for frame in reversed(where):  # the first last: from there it is propagated
+                    for i in chosen:
+                        for prompt in prompts[i].all:
+                            if prompt.frame == frame:
+                                self._add(session, i, prompt, height, width)
+                    session.obj_with_new_inputs = list(chosen)
+                    if frame != where[0]:
+                        self._network(session, frame_idx=frame)
+                for t, logits, presence in self._propagate(session, where[0], height, width):
                     seen = presence >= PRESENT
                     masks[chosen, t] = (logits > 0) & seen[:, None, None]
                     scores[chosen, t] = presence
@@ -94,10 +100,16 @@ class Sam2Segmenter:
             )
             session.add_mask_inputs(index, prompt.frame, (resized >= 0.5).to(self._network.dtype))
             return
-        corners = np.asarray(prompt.box, np.float32).reshape(2, 2) * (size / width, size / height)
+        places, labels = np.zeros((0, 2)), []
+        if prompt.box is not None:
+            places, labels = np.asarray(prompt.box, np.float64).reshape(2, 2), list(BOX_CORNERS)
+        if prompt.points is not None:
+            places = np.concatenate([places, prompt.points[:, :2]])
+            labels += [int(sign > 0) for sign in prompt.points[:, 2]]
+        places = (places * (size / width, size / height)).astype(np.float32)
         points = {
-            "point_coords": torch.from_numpy(corners[None, None].astype(np.float32)),
-            "point_labels": torch.tensor([[BOX_CORNERS]], dtype=torch.int32),
+            "point_coords": torch.from_numpy(places[None, None]),
+            "point_labels": torch.tensor([[labels]], dtype=torch.int32),
         }
         session.add_point_inputs(index, prompt.frame, points)
 
@@ -120,12 +132,12 @@ class Sam2Segmenter:
 def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int) -> None:
     """Raises UserError, with all problems, for prompts from which nothing can be tracked."""
     problems = []
-    for i, prompt in enumerate(prompts):
+    for i, prompt in [(i, one) for i, whole in enumerate(prompts) for one in whole.all]:
         where = f"prompt {i} (frame {prompt.frame})"
         if not 0 <= prompt.frame < count:
             problems.append(f"{where}: the clip has frames 0..{count - 1}")
-        elif (prompt.box is None) == (prompt.mask is None):
-            problems.append(f"{where}: give either a box or a mask")
+        elif (prompt.box is None and prompt.points is None) == (prompt.mask is None):
+            problems.append(f"{where}: give either a box, points or both, or a mask")
         elif prompt.mask is not None:
             if prompt.mask.shape != (height, width):
                 problems.append(
@@ -133,7 +145,10 @@ def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int
                 )
             elif not prompt.mask.any():
                 problems.append(f"{where}: its mask is empty")
-        elif _visible_area(np.asarray(prompt.box, np.float64), height, width) < 1:
+        elif (
+            prompt.box is not None
+            and _visible_area(np.asarray(prompt.box, np.float64), height, width) < 1
+        ):
             box = ", ".join(f"{edge:.0f}" for edge in np.asarray(prompt.box))
             problems.append(f"{where}: its box ({box}) covers no pixel of {width} x {height}")
     if problems:

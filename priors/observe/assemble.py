@@ -33,20 +33,29 @@ def assemble(
     part_counts: Sequence[int],
     seed: int,
 ) -> Observations:
-    """All of it as the solver takes it; part_counts: parts of every object's asset."""
+    """All of it as the solver takes it; part_counts: parts of every object's asset.
+
+    Where the maps say nothing, all points are padding.
+    """
     people, objects = len(masks.people), len(masks.objects)
     labels, parts = label_images(masks, part_counts)
-    usable = maps.valid & _eroded(labels, people + objects)
-    usable &= ~((labels > people) & ~_near_people(labels, maps, bodies))
-    rng = np.random.default_rng([seed, 11])
-    counts = [PERSON_POINT_COUNT] * people + [OBJECT_POINT_COUNT] * objects
-    samples = [
-        sample_pixels(usable & (labels == i + 1), count, rng) for i, count in enumerate(counts)
-    ]
     seen = np.stack([(labels == i + 1).sum((1, 2)) for i in range(people + objects)])
     seen = seen >= MIN_VISIBLE_PIXELS
-    person = _gather(samples[:people], maps.points, parts, seen[:people])
-    object_ = _gather(samples[people:], maps.points, parts, seen[people:])
+    if not maps.valid.any():
+        person = _padding(people, len(labels))
+        object_ = _padding(objects, len(labels))
+        detected = seen[people:]
+    else:
+        usable = maps.valid & _eroded(labels, people + objects)
+        usable &= ~((labels > people) & ~_near_people(labels, maps, bodies))
+        rng = np.random.default_rng([seed, 11])
+        counts = [PERSON_POINT_COUNT] * people + [OBJECT_POINT_COUNT] * objects
+        samples = [
+            sample_pixels(usable & (labels == i + 1), count, rng) for i, count in enumerate(counts)
+        ]
+        person = _gather(samples[:people], maps.points, parts, seen[:people])
+        object_ = _gather(samples[people:], maps.points, parts, seen[people:])
+        detected = np.asarray(object_["mask"].any(-1))
     rotations, translations, Ts_world_camera = in_one_world(bodies)
     confident = np.array(keypoints, np.float32)
     confident[..., 2] = np.clip(confident[..., 2], 0, 1) * seen[:people, :, None]
@@ -57,7 +66,7 @@ def assemble(
         intrinsics=np.asarray(maps.intrinsics, np.float32),
         Ts_world_camera=Ts_world_camera,
         instance_ids=labels,
-        object_detected=np.asarray(object_["mask"].any(-1)),
+        object_detected=detected,
         object_points=object_["points"],
         object_pixels=object_["pixels"],
         object_point_parts=object_["parts"],
@@ -146,6 +155,16 @@ def _gather(
         "pixels": np.where(mask[..., None], pixels, 0).astype(np.float32),
         "parts": np.where(mask, labels, np.int32(-1)),
         "mask": mask,
+    }
+
+
+def _padding(entities: int, frames: int) -> dict[str, ndarray]:
+    """Points of entities of which there are none."""
+    return {
+        "points": np.zeros((entities, frames, 1, 3), np.float32),
+        "pixels": np.zeros((entities, frames, 1, 2), np.float32),
+        "parts": np.full((entities, frames, 1), -1, np.int32),
+        "mask": np.zeros((entities, frames, 1), bool),
     }
 
 

@@ -63,7 +63,12 @@ class SceneObserver:
         )
         request = options.request(scene.text, assets, log)
         return Run(
-            request, options.settings, models, options.store(), restart=options.restart, log=log
+            request,
+            options.settings_of(request),
+            models,
+            options.store(),
+            restart=options.restart,
+            log=log,
         )
 
     def key(self, scene: PromptedScene) -> str:

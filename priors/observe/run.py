@@ -1,5 +1,6 @@
 """From what a user types to a bundle: files, model choices and settings become a run of the stages."""
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,14 +11,18 @@ from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.read import Bundle
 from hoijax.errors import UserError
 from hoijax.importers.intrinsics import read_intrinsics
-from hoijax.io.video import read_video
+from hoijax.io.clip_intake import parse_seconds, read_clip
+from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
-from priors.models.catalog import CHOICES
+from priors.models.camera_shake import with_static_camera
+from priors.models.catalog import CHOICES, PRESETS
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
+from priors.observe.hints import parse_hints, steadied_hint
 from priors.observe.stages import Models, observe
 from priors.observe.user_files import encode_video, read_image, read_masks, read_source
+from priors.protocols import Hint
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
@@ -39,6 +44,16 @@ class ObserveOptions:
     image: Path | None = None
     video: Path | None = None
     masks: Path | None = None
+    hints: Sequence[str] = ()
+    """OBJECT=FRAME:x,y[,width,height], or files of hints; see `priors.observe.hints`."""
+    seconds: str | None = None
+    """START:END of the clip, in seconds; all of it by default."""
+    camera: str = "auto"
+    """"auto" tests whether the clip's camera stands still, "static" takes it as standing."""
+    prior: str = "diffusion"
+    """Which models are the default: see `priors.models.catalog.PRESETS`."""
+    whole_clip: bool = False
+    """All frames of `video`, whatever `settings.frames` says."""
     points: Path | None = None
     intrinsics: str | None = None
     """Numbers or a file: see `hoijax.importers.intrinsics`."""
@@ -73,7 +88,8 @@ class ObserveOptions:
                     f"ROLE=owner/name@revision; the roles are {', '.join(CHOICES)}."
                 )
             weights[role] = value
-        names = {role: name for role, name in self.names.items() if role not in self.files()}
+        names = PRESETS[self.prior] | dict(self.names)
+        names = {role: name for role, name in names.items() if role not in self.files()}
         names = _without_local(names, weights)
         return ModelChoices(
             names,
@@ -95,6 +111,9 @@ class ObserveOptions:
 
     def request(self, text: str, assets: Sequence[Asset], log: Log = silent) -> Request:
         """The request with the user's files read."""
+        if self.prior == "packaged" and self.video is None:
+            raise UserError("--prior packaged reads a clip of yours: give --video.")
+        video, hints = self._clip_and_hints(log)
         pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
         people = None if pag is None else len(pag.people)
         objects = [asset.name for asset in assets]
@@ -102,7 +121,7 @@ class ObserveOptions:
         sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
         intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
         if intrinsics is None and "geometry" not in sources and "body" in sources:
-            intrinsics = sources["body"].tracks[0].intrinsics
+            intrinsics = sources["body"].intrinsics
             if intrinsics is not None:
                 log(f"intrinsics: those of {intrinsics.source}")
         return Request(
@@ -110,11 +129,39 @@ class ObserveOptions:
             tuple(assets),
             pag=pag,
             image=None if self.image is None else read_image(self.image),
-            video=None if self.video is None else read_video(self.video, self.settings.frames),
+            video=video,
             masks=None if self.masks is None else read_masks(self.masks, objects, people, log),
+            hints=hints,
             intrinsics=intrinsics,
             sources=sources,
         )
+
+    def _clip_and_hints(self, log: Log) -> tuple[Video | None, tuple[Hint, ...]]:
+        """The clip as it is observed, steadied where its camera shakes, and the hints in its pixels."""
+        hints = parse_hints(self.hints)
+        if self.video is None:
+            return None, hints
+        clip = read_clip(
+            self.video,
+            frames=None if self.whole_clip else self.settings.frames,
+            seconds=None if self.seconds is None else parse_seconds(self.seconds),
+            log=log,
+        )
+        beside = [self.masks, self.points, self.intrinsics, *self.files()]
+        bound = any(item is not None for item in beside)
+        frames, motions = with_static_camera(
+            clip.video.frames, self.camera, bound_to_pixels=bound, log=log
+        )
+        hints = tuple(hint.scaled(clip.scale) for hint in hints)
+        if motions is not None:
+            hints = tuple(steadied_hint(hint, motions) for hint in hints)
+        return Video(frames, clip.video.fps), hints
+
+    def settings_of(self, request: Request) -> ObserveSettings:
+        """The settings, of as many frames as the request's whole clip has."""
+        if not self.whole_clip or request.video is None:
+            return self.settings
+        return dataclasses.replace(self.settings, frames=len(request.video.frames)).check()
 
     def store(self) -> Store:
         return Store(self.cache or default_store())
@@ -159,9 +206,10 @@ def observe_clip(
     """
     request, store = options.request(text, assets, log), options.store()
     models = models or RegisteredModels(options.choices(), store)
-    bundle, run = observe(
-        request, options.settings, models, store, restart=options.restart, log=log
-    )
+    settings = options.settings
+    if options.whole_clip and request.video is not None:
+        settings = dataclasses.replace(settings, frames=len(request.video.frames))
+    bundle, run = observe(request, settings, models, store, restart=options.restart, log=log)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         encode_video(run.video(), path)

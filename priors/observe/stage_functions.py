@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
+from hoijax.bundle.evidence import GROUPS, guessed_intrinsics
 from hoijax.bundle.observations import Observations
 from hoijax.errors import UserError
 from hoijax.importers.masks import fit_labels
@@ -19,6 +20,7 @@ from hoijax.progress import Log, silent
 from priors.masks import mask_boxes
 from priors.models.from_files import frames_of
 from priors.observe.assemble import assemble
+from priors.observe.hints import check_hints
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
 from priors.protocols import BodyMotion, PointMaps, Video
 from priors.settings import GivenMasks, ObserveSettings, Request
@@ -27,6 +29,10 @@ from priors.store import Entry
 Content = tuple[dict[str, np.ndarray], Any]
 """What is stored of a result: arrays and a JSON value."""
 BODY = "anny"
+WITHOUT_POINTS = [
+    key for group in ("object points", "part labels", "person points") for key in GROUPS[group]
+]
+"""Arrays that a bundle lacks of a clip without point maps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +65,11 @@ class Inputs:
         return EntityMasks(**self.entries["masks"].arrays)
 
     def point_maps(self) -> PointMaps:
-        return PointMaps(**self.entries["points"].arrays)
+        """Maps that say nothing where no geometry model was asked for."""
+        arrays = self.entries["points"].arrays
+        if "points" not in arrays:
+            return PointMaps.unknown(arrays["intrinsics"], *self.video().frames.shape[1:3])
+        return PointMaps(**arrays)
 
     def bodies(self) -> list[BodyMotion]:
         arrays = self.entries["body"].arrays
@@ -88,6 +98,11 @@ def checked_request(request: Request, settings: ObserveSettings, log: Log = sile
             f"stage 'video': the clip given with --video has {found} frames, {settings.frames} are "
             f"asked for. Give --frames {found}, or a longer clip."
         )
+    if request.hints:
+        if request.video is None:
+            raise UserError("--hint needs the clip it belongs to: give --video as well.")
+        height, width = request.video.frames.shape[1:3]
+        check_hints(request.hints, names, settings.frames, height, width)
     if request.masks is not None:
         request = _fitted_masks(request, settings, log)
     if request.video is None:
@@ -290,6 +305,7 @@ def track_masks(inputs: Inputs) -> Content:
         inputs.models["detector"],
         inputs.models["segmenter"],
         inputs.settings.frames_searched,
+        inputs.request.hints,
     )
     return _mask_content(masks)
 
@@ -321,6 +337,10 @@ def map_points(inputs: Inputs) -> Content:
     frames, given = inputs.video().frames, inputs.request.intrinsics
     count, height, width = frames.shape[:3]
     camera = None if given is None else frames_of(given, count, height, width)
+    if inputs.models["geometry"] is None:
+        if camera is None:
+            camera = np.tile(guessed_intrinsics(height, width), (count, 1, 1))
+        return {"intrinsics": camera.astype(np.float32)}, {"guessed": given is None}
     maps = inputs.models["geometry"].point_maps(frames, camera)
     good = maps.valid & np.isfinite(maps.points).all(-1) & (maps.points[..., 2] > 0)
     if not good.any():
@@ -383,8 +403,12 @@ def assemble_bundle(inputs: Inputs) -> Content:
         [len(asset.part_names) for asset in inputs.assets()],
         inputs.settings.seed,
     )
+    absent = [] if "points" in inputs.entries["points"].arrays else WITHOUT_POINTS
+    if (inputs.entries["points"].value or {}).get("guessed"):
+        absent = ["intrinsics", *absent]
     names = Observations.__dataclass_fields__
-    return {name: np.asarray(getattr(observations, name)) for name in names}, None
+    arrays = {name: np.asarray(getattr(observations, name)) for name in names}
+    return arrays, {"absent": absent}
 
 
 def propose_yaws(inputs: Inputs) -> Content:

@@ -111,8 +111,12 @@ STAGES = (
         needs=("pag", "parts", "video"),
         roles=("detector", "segmenter"),
         settings=("frames_searched",),
-        asked=lambda r: [[a.name, a.part_names] for a in r.assets],
+        asked=lambda r: [
+            [[a.name, a.part_names] for a in r.assets],
+            *([dataclasses.asdict(hint)] for hint in r.hints),
+        ],
         given=work.given_masks,
+        version=2,
     ),
     Stage(
         "points",
@@ -141,9 +145,10 @@ STAGES = (
         "bundle",
         "bundle",
         work.assemble_bundle,
-        needs=("pag", "parts", "masks", "points", "keypoints", "body"),
+        needs=("pag", "parts", "video", "masks", "points", "keypoints", "body"),
         settings=("seed",),
         asked=lambda r: [[a.name, a.part_names] for a in r.assets],
+        version=2,
     ),
     Stage(
         "yaws",
@@ -320,6 +325,7 @@ class Run:
             bodies=(inputs.entries["body"].value["body"],) * len(graph.people),
             observations=Observations(**entry.arrays),
             provenance=self._provenance(),
+            absent=tuple((entry.value or {}).get("absent", ())),
             proposed_yaws=_proposed_yaws(inputs.entries.get("yaws")),
         )
 

@@ -7,13 +7,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.affordance.graph import AffordanceObject, PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
 from priors.masks import mask_boxes
-from priors.protocols import Detection, Detector, Prompt, VideoSegmenter
+from priors.observe.hints import prompt_of
+from priors.protocols import Detection, Detector, Hint, Prompt, VideoSegmenter
 
-__all__ = ["EntityMasks", "find_and_track", "mask_boxes", "masks_from_labels"]
+__all__ = [
+    "EntityMasks",
+    "find_and_track",
+    "find_entities",
+    "mask_boxes",
+    "masks_from_labels",
+    "spread_frames",
+]
 
 SAME_BOX = 0.7  # boxes that overlap more than this (of the smaller) show one entity
 PART_INSIDE = 0.6  # share of a part's box that must lie in its object's box
@@ -40,19 +48,33 @@ def find_and_track(
     detector: Detector,
     segmenter: VideoSegmenter,
     frames_searched: int,
+    hints: Sequence[Hint] = (),
 ) -> EntityMasks:
-    """Detect people, objects and parts in the first usable frame each, and track all of them.
+    """Detect people, objects and parts in the best frame each, and track all of them.
 
-    graph: its objects in the order of assets. UserError where somebody or something is in no frame.
+    graph: its objects in the order of assets. hints: of objects, which are then not looked for.
+    UserError where somebody or something is in no frame.
     """
-    searched = _spread(len(frames), frames_searched)
-    people = _find(frames, searched, detector, ["person"] * len(graph.people))
+    searched = spread_frames(len(frames), frames_searched)
+    people = find_entities(frames, searched, detector, ["person"] * len(graph.people))
+    hinted = [prompt_of(hints, asset.name) for asset in assets]
+    open_ = [o for o, prompt in enumerate(hinted) if prompt is None]
     phrases = [node.description or node.name for node in graph.objects]
-    objects = _find(frames, searched, detector, phrases)
-    _refuse_unseen(people, objects, graph, len(searched))
-    found = [box for box in (*people, *objects) if box is not None]
+    objects: list[_Found | None] = [None] * len(hinted)
+    for o, where in zip(
+        open_, find_entities(frames, searched, detector, [phrases[o] for o in open_]), strict=True
+    ):
+        objects[o] = where
+    unseen = [graph.objects[o] for o in open_ if objects[o] is None]
+    _refuse_unseen(people, unseen, len(searched))
     part_boxes, part_of = _find_parts(frames, objects, assets, detector)
-    prompts = [Prompt(frame=frame, box=box) for frame, box in (*found, *part_boxes)]
+    prompts = [Prompt(w[0], w[1], is_person=True) for w in people if w is not None]
+    for prompt, where in zip(hinted, objects, strict=True):
+        if prompt is not None:
+            prompts.append(prompt)
+        elif where is not None:
+            prompts.append(Prompt(where[0], where[1]))
+    prompts += [Prompt(frame, box) for frame, box in part_boxes]
     tracks = segmenter.track(frames, prompts)
     count = len(people)
     entities = count + len(objects)
@@ -88,7 +110,7 @@ def masks_from_labels(
     return EntityMasks(entities[:people], entities[people:], parts, part_of, scores)
 
 
-def _spread(count: int, wanted: int) -> list[int]:
+def spread_frames(count: int, wanted: int) -> list[int]:
     """The first frame, then frames spread over the clip."""
     return sorted({int(t) for t in np.linspace(0, count - 1, min(count, wanted))})
 
@@ -96,42 +118,46 @@ def _spread(count: int, wanted: int) -> list[int]:
 _Found = tuple[int, Float[ndarray, " 4"]]
 
 
-def _find(
+def find_entities(
     frames: ndarray, searched: Sequence[int], detector: Detector, phrases: Sequence[str]
 ) -> list[_Found | None]:
-    """(frame, box) of every phrase in the first frame that shows as many as are asked.
+    """(frame, box) of every phrase in the frame that shows as many as are asked most surely.
 
-    Entities of one phrase are told apart from left to right.
+    Of equal frames the first. Entities of one phrase are told apart from left to right.
     """
+    if not phrases:
+        return []
     groups: dict[str, list[int]] = {}
     for i, phrase in enumerate(phrases):
         groups.setdefault(phrase, []).append(i)
     found: list[_Found | None] = [None] * len(phrases)
-    open_groups = dict(groups)
+    best = dict.fromkeys(groups, 0.0)
     for t in searched:
-        if not open_groups:
-            break
-        asked = list(open_groups)
+        asked = list(groups)
         detections = detector.detect(frames[t], asked)
         for number, phrase in enumerate(asked):
-            boxes = _distinct([d for d in detections if d.phrase == number])
-            members = open_groups[phrase]
-            if len(boxes) < len(members):
+            chosen = _distinct([d for d in detections if d.phrase == number])
+            members = groups[phrase]
+            chosen = chosen[: len(members)]
+            sureness = min((d.score for d in chosen), default=0.0)
+            if len(chosen) < len(members) or sureness <= best[phrase]:
                 continue
-            chosen = sorted(boxes[: len(members)], key=lambda box: float(box[0] + box[2]))
-            for member, box in zip(members, chosen, strict=True):
+            best[phrase] = sureness
+            boxes = [np.asarray(d.box, np.float32) for d in chosen]
+            boxes.sort(key=lambda box: float(box[0] + box[2]))
+            for member, box in zip(members, boxes, strict=True):
                 found[member] = (t, box)
-            del open_groups[phrase]
     return found
 
 
-def _distinct(detections: Sequence[Detection]) -> list[Float[ndarray, " 4"]]:
-    """Boxes, best first, without those that show the same thing again."""
-    kept: list[ndarray] = []
+def _distinct(detections: Sequence[Detection]) -> list[Detection]:
+    """Detections, best first, without those that show the same thing again."""
+    kept: list[Detection] = []
     for detection in sorted(detections, key=lambda d: -d.score):
         box = np.asarray(detection.box, np.float32)
-        if all(_share_inside(*_small_first(box, other)) < SAME_BOX for other in kept):
-            kept.append(box)
+        others = (np.asarray(d.box, np.float32) for d in kept)
+        if all(_share_inside(*_small_first(box, other)) < SAME_BOX for other in others):
+            kept.append(detection)
     return kept
 
 
@@ -181,10 +207,7 @@ def _is_whole(box: ndarray, outer: ndarray) -> bool:
 
 
 def _refuse_unseen(
-    people: Sequence[_Found | None],
-    objects: Sequence[_Found | None],
-    graph: PartAffordanceGraph,
-    searched: int,
+    people: Sequence[_Found | None], objects: Sequence[AffordanceObject], searched: int
 ) -> None:
     looked = f"in {searched} frames of the clip"
     remedy = (
@@ -192,14 +215,10 @@ def _refuse_unseen(
         "your own masks (--masks)"
     )
     if any(where is None for where in people):
-        wanted = len(graph.people)
+        wanted = len(people)
         who = "no person was found" if wanted == 1 else f"{wanted} people were not found together"
         raise UserError(f"{who} {looked}. {remedy}")
-    unseen = {
-        node.name: node.description or node.name
-        for node, where in zip(graph.objects, objects, strict=True)
-        if where is None
-    }
+    unseen = {node.name: node.description or node.name for node in objects}
     if unseen:
         raise UserError(
             f"{_names(unseen)} {looked}: never seen. Give a better description in the graph "

@@ -9,13 +9,16 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from hoijax.importers.body_meshes import is_body_meshes, read_body_meshes
 from hoijax.importers.body_tracks import read_body_tracks
+from hoijax.importers.containers import read_arrays
 from hoijax.importers.keypoints import read_keypoints
 from hoijax.importers.masks import read_label_masks
 from hoijax.importers.points import read_points
 from hoijax.io.video import Video, write_video
 from hoijax.progress import Log, silent
 from priors.models.body_from_file import FileBody
+from priors.models.body_from_meshes import FileMeshes
 from priors.models.from_files import FileKeypoints, FilePoints
 from priors.settings import GivenMasks
 
@@ -53,6 +56,10 @@ def read_source(role: str, path: Path, body: str | None = None, log: Log = silen
     body: the user's body model file, on which recovered bodies are then put.
     """
     if role == "body":
+        if is_body_meshes(path):
+            return FileMeshes(read_body_meshes(path), body or "anny")
+        if path.suffix == ".npz" and {"pred_vertices", "vertices"} & read_arrays(path).keys():
+            return FileMeshes(read_body_meshes(path), body or "anny")
         return FileBody(read_body_tracks(path), body or "anny")
     if role == "keypoints":
         return FileKeypoints(read_keypoints(path, log))

@@ -19,6 +19,7 @@ from hoijax.geometry.transforms import invert_rigid, look_at
 from hoijax.objects.articulated.joints import FIXED, PRISMATIC, Joint
 from hoijax.objects.articulated.model import ArticulatedAsset, pose_links
 from hoijax.objects.asset import Asset
+from hoijax.progress import Log, silent
 from priors.choreography.choreographer import choreograph
 from priors.synthetic.from_text import BODY, make_script
 from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
@@ -82,6 +83,7 @@ def observe_articulated(
     seed: int = 0,
     noise: NoiseModel | None = None,
     close_up: bool | None = None,
+    log: Log = silent,
 ) -> tuple[Bundle, GroundTruth, Float[ndarray, "D T"]]:
     """Observations of a choreographed scene, the truth, and the true joint values.
 
@@ -94,7 +96,7 @@ def observe_articulated(
     objects, joints = scene_objects(asset)
     if values is None:
         values = joint_motion(joints, frames, seed)
-    script = make_script(text, objects[:1])
+    script = make_script(text, objects[:1], log=log)
     scene = choreograph(script, objects[:1], frames=frames, seed=seed)
     Ts_world_object = _link_poses(asset, joints, values, scene.Ts_world_object[0])
     if close_up is None:

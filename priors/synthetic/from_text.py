@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.write import Bundle, GroundTruth, Provenance
+from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
+from hoijax.progress import Log, silent
 from priors.choreography.choreographer import choreograph
 from priors.language.script import Script, script_from_graph, script_from_text
 from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
@@ -20,11 +22,25 @@ BODY = "anny"
 
 
 def make_script(
-    text: str, assets: Sequence[Asset], graph: PartAffordanceGraph | None = None
+    text: str,
+    assets: Sequence[Asset],
+    graph: PartAffordanceGraph | None = None,
+    log: Log = silent,
 ) -> Script:
-    """The script of a sentence, or of a graph given by hand. UserError where it is not understood."""
+    """The script of a sentence, or of a graph given by hand.
+
+    UserError where it is not understood, or says what no motion shows. log: told what was understood.
+    """
     if graph is None:
-        return script_from_text(text, assets)
+        script = script_from_text(text, assets)
+        if script.unplayed:
+            reasons = "; ".join(script.unplayed)
+            raise UserError(
+                f"{text!r} cannot be animated as it is said. {reasons}. Leave that out, or observe a video "
+                "(--prior diffusion)."
+            )
+        log(script.summary())
+        return script
     return script_from_graph(graph, text, assets)
 
 
@@ -36,13 +52,14 @@ def observe_text(
     frames: int = 49,
     seed: int = 0,
     noise: NoiseModel | None = None,
+    log: Log = silent,
 ) -> tuple[Bundle, GroundTruth]:
     """Observations of a choreographed scene, and the truth they were made from.
 
     graph: a Part Affordance Graph in place of the one the sentence gives.
     """
     noise = noise or NoiseModel()
-    truth, script, fps = scene_of_text(text, assets, graph=graph, frames=frames, seed=seed)
+    truth, script, fps = scene_of_text(text, assets, graph=graph, frames=frames, seed=seed, log=log)
     rendered = observe_with_ground_truth(truth, noise, seed)
     provenance = Provenance(
         model="priors.choreography.choreographer",
@@ -69,9 +86,10 @@ def scene_of_text(
     graph: PartAffordanceGraph | None = None,
     frames: int = 49,
     seed: int = 0,
+    log: Log = silent,
 ) -> tuple[RenderedGroundTruth, Script, float]:
     """(the choreographed scene as it really moves, its script, frames a second)."""
-    script = make_script(text, assets, graph)
+    script = make_script(text, assets, graph, log)
     scene = choreograph(script, assets, frames=frames, seed=seed)
     motion = KnownMotion(scene.joint_rotations, scene.translation, scene.betas, scene.rest_joints)
     known = rendered_ground_truth(

@@ -68,7 +68,7 @@ def nearest_vertices(
 def bend(values: Float[Array, "T *rest"]) -> Float[Array, "T *rest"]:
     """Difference from the mid-point of the neighbors in time; zero in the first and last frame."""
     middle = values[1:-1] - 0.5 * (values[:-2] + values[2:])
-    return jnp.pad(middle, ((1, 1), *((0, 0),) * (values.ndim - 1)))
+    return jnp.pad(middle, ((1, 1), *((0, 0),) * (values.ndim - 1)))[: len(values)]
 
 
 def step(values: Float[Array, "T *rest"]) -> Float[Array, "T *rest"]:

@@ -24,7 +24,12 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.initialization.align_observations import align
-from hoijax.initialization.contact_states import always_touching, contact_states
+from hoijax.initialization.contact_states import (
+    always_touching,
+    contact_states,
+    warn_of_unseen_contacts,
+)
+from hoijax.initialization.evidence import complete
 from hoijax.initialization.joints.starts import start_joints
 from hoijax.io.video import read_video
 from hoijax.losses.term import LossTerm
@@ -46,7 +51,7 @@ from hoijax.methods.anchor_motion.terms import (
     anchor_table,
 )
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
-from hoijax.methods.reopened import centered_poses, contact_states_of
+from hoijax.methods.reopened import centered_poses, completed_with, contact_states_of
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import (
@@ -92,7 +97,7 @@ def prepare(
 ) -> Prepared:
     """Bodies and objects where they start, and everything that the first pass reads."""
     static, video = given_files(bundle, settings)
-    bundle = without_broken_numbers(bundle)
+    bundle = complete(without_broken_numbers(bundle))
     body = load_body(bundle.body)
     motions = start_bodies(bundle, body, settings.body_start, static)
     lap("body start")
@@ -116,6 +121,7 @@ def prepare(
     )
     always = always_touching(bundle, objects)
     states = contact_states(objects, starts.unknowns, always, settings)
+    warn_of_unseen_contacts(bundle, states)
     lap("scene")
     return Prepared(
         bundle,
@@ -131,7 +137,7 @@ def prepare(
 def reopen(bundle: Bundle, result: Result, settings: AnchorSettings) -> Prepared:
     """What the second pass reads, with the first one's place taken by a result of both."""
     static, video = given_files(bundle, settings)
-    bundle = without_broken_numbers(bundle)
+    bundle = completed_with(without_broken_numbers(bundle), result)
     body, Ts_world_pointmap = load_body(bundle.body), result.Ts_world_pointmap
     motions = BodyMotions(result.body_rotations, result.body_translations)
     full = pose_full(body, bundle.observations, motions)
@@ -208,7 +214,13 @@ def table_of(
 ) -> tuple[LossTerm, ...]:
     """The terms of a scene, the user's own last."""
     rendered, jointed = scene.observed_images is not None, scene.joints is not None
-    return anchor_table(rendered=rendered, jointed=jointed, hands=settings.hands, terms=terms)
+    return anchor_table(
+        rendered=rendered,
+        jointed=jointed,
+        hands=settings.hands,
+        outlined=scene.silhouettes is not None,
+        terms=terms,
+    )
 
 
 def passes(settings: AnchorSettings) -> tuple[Pass, ...]:

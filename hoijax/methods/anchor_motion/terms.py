@@ -60,6 +60,8 @@ JOINT_TERMS = (
 """Added to TERMS where objects hang on joints."""
 HAND_TERMS = (LossTerm.constant("finger_prior", finger_prior, 0.3),)
 """Added to TERMS where fingers are unknowns."""
+OUTLINE_TERMS = (LossTerm.constant("model_extent", fit.model_extent, 2e-2, scale=fit.EXTENT_RHO),)
+"""Added to TERMS where an object has no depth."""
 CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
 TRACKING_TERMS = ("foot_slip",)
 """Only while tracking: afterwards it is known which frames feet stand in."""
@@ -70,7 +72,12 @@ BODY_EVIDENCE = ("body_keypoints", "body_points", "body_mask")
 
 
 def anchor_table(
-    *, rendered: bool, jointed: bool, hands: bool, terms: Sequence[LossTerm] = ()
+    *,
+    rendered: bool,
+    jointed: bool,
+    hands: bool,
+    outlined: bool = False,
+    terms: Sequence[LossTerm] = (),
 ) -> tuple[LossTerm, ...]:
     """The terms of a scene, the user's own last."""
     return (
@@ -78,6 +85,7 @@ def anchor_table(
         *(RENDERED_TERMS * rendered),
         *(JOINT_TERMS * jointed),
         *(HAND_TERMS * hands),
+        *(OUTLINE_TERMS * outlined),
         *terms,
     )
 

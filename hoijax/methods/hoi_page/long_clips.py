@@ -19,6 +19,7 @@ from hoijax.errors import UserError
 from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.initialization.align_observations import align
 from hoijax.initialization.contact_states import always_touching, contact_states
+from hoijax.initialization.evidence import complete
 from hoijax.initialization.starts import (
     Hypotheses,
     Starts,
@@ -109,6 +110,7 @@ def prepare_windows(
     clock: Stopwatch,
 ) -> Prepared:
     """`stages.prepare` with everything heavy done window by window."""
+    bundle = complete(bundle)
     seen = bundle.observations
     if settings.alignment.static_camera:
         seen = dataclasses.replace(

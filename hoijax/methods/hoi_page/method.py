@@ -24,7 +24,7 @@ from hoijax.methods.hoi_page.stages import (
 from hoijax.methods.hoi_page.terms import TERMS, object_table
 from hoijax.methods.hoi_page.windows import windows_of
 from hoijax.methods.memory import chosen_window
-from hoijax.methods.reopened import centered_poses, contact_states_of
+from hoijax.methods.reopened import centered_poses, completed_with, contact_states_of
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.settings import STARTS
@@ -96,6 +96,7 @@ class HoiPage(Method[HoiPageSettings]):
         return solve_long_bundle(bundle, settings, window, **given)
 
     def reopen(self, bundle: Bundle, result: Result, settings: HoiPageSettings) -> Prepared:
+        bundle = completed_with(bundle, result)
         vertices = posed_bodies_of(bundle)
         scene = scene_of(bundle, result.Ts_world_pointmap, vertices, settings)
         states = contact_states_of(result, scene.edges.mask.shape[0])

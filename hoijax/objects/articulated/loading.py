@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hoijax.errors import UserError
+from hoijax.errors import UserError, nearest_hint
 from hoijax.objects.articulated.model import ArticulatedAsset
 
 
@@ -22,7 +22,7 @@ def load_articulated(spec: str | Path, *, samples: int = 2048) -> ArticulatedAss
         return ARTICULATED_OBJECTS[str(spec)](samples)
     if not path.is_file():
         raise UserError(
-            f"articulated object '{spec}' does not exist. Give the path of a .urdf or .glb file, or one of "
+            f"articulated object '{spec}' does not exist.{nearest_hint(str(spec), ARTICULATED_OBJECTS)} Give the path of a .urdf or .glb file, or one of "
             f"the shipped objects: {', '.join(ARTICULATED_OBJECTS)}."
         )
     if path.suffix.lower() == ".glb":

@@ -22,6 +22,7 @@ from priors.choreography.plan import (
     near_extent,
     plan_take,
 )
+from priors.language.parser import BACKWARDS, FROM_GROUND
 from priors.language.script import Action
 
 PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
@@ -123,26 +124,29 @@ def carry(performance: Performance, action: Action) -> None:
         put_on(performance, action, lower)
         return
     distance, turn = rng.uniform(1.0, 2.0), rng.choice([-1, 1]) * rng.uniform(0.5, 1.7)
-    sets_down = action.word in PUT_WORDS
-    stop = performance.frame(0.6) if sets_down else frames - 1
-    root, heading = wander_path(performance, 0, stop, distance, turn)
+    sets_down, picks_up = action.word in PUT_WORDS, FROM_GROUND in action.manners
+    start = performance.frame(0.3) if picks_up else 0
+    stop = performance.frame(0.62 if picks_up else 0.6) if sets_down else frames - 1
+    distance *= 0.6 if picks_up else 1.0
+    distance *= -0.7 if BACKWARDS in action.manners else 1.0
+    root, heading = wander_path(performance, start, stop, distance, turn)
     track = performance.set_path(person, root, heading)
     hands = performance.hands_on(person, action.object)
+    raised = rise(frames, 2, start, 0.0, 1.0) if picks_up else np.ones(frames)
+    if sets_down:
+        raised = raised * rise(frames, stop, frames - 6, 1.0, 0.0)
     if _hangs(performance, action):
-        _at_side(performance, action, next(iter(hands)), np.ones(frames))
+        _at_side(performance, action, next(iter(hands)), raised)
         return
     take = take_of(performance, person, action)
     height = hold_heights(performance, person)["waist"] * rng.uniform(0.92, 1.06)
     local = np.zeros((frames, 3))
     local[:, 1] = height - take.middle[1] + 0.015 * smooth_noise(rng, frames, 1)[:, 0]
     local[:, 2] = take.near + BELLY + 0.05
-    angles = wobble(performance, np.ones(frames), 5.0)
-    if sets_down:
-        rest = -lowest_point(performance, action.object, take.rotation)
-        local[:, 1] += rise(frames, stop, frames - 6, 0.0, 1.0) * (rest - local[:, 1])
-        ahead = take.standing_room - take.near - BELLY - 0.05
-        local[:, 2] += rise(frames, stop, frames - 6, 0.0, max(0.0, ahead))
-        angles *= rise(frames, stop, frames - 6, 1.0, 0.0)[:, None]
+    rest = -lowest_point(performance, action.object, take.rotation)
+    local[:, 1] += (1.0 - raised) * (rest - local[:, 1])
+    local[:, 2] += (1.0 - raised) * max(0.0, take.standing_room - take.near - BELLY - 0.05)
+    angles = wobble(performance, np.ones(frames), 5.0) * raised[:, None]
     place_held(performance, person, action.object, take, local, angles)
     track.look_weight[:] = 0.25
     _bend(performance, person, action, take, 0)
@@ -183,7 +187,10 @@ def put_on(performance: Performance, action: Action, lower: int) -> None:
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
     stop, down = performance.frame(0.55), frames - 5
-    root, heading = wander_path(performance, 0, stop, rng.uniform(0.6, 1.1), rng.uniform(-0.7, 0.7))
+    picks_up = FROM_GROUND in action.manners
+    start = performance.frame(0.25) if picks_up else 0
+    distance = rng.uniform(0.6, 1.1) * (-0.7 if BACKWARDS in action.manners else 1.0)
+    root, heading = wander_path(performance, start, stop, distance, rng.uniform(-0.7, 0.7))
     track = performance.set_path(person, root, heading)
     take = take_of(performance, person, action)
     base, ahead = stand_at(performance, lower, track, frames - 1, take.near)
@@ -194,6 +201,11 @@ def put_on(performance: Performance, action: Action, lower: int) -> None:
         frames, [0, stop - 2, down], [height, max(height, rest + 0.15), rest], stops=True
     )
     local[:, 2] = rise(frames, stop - 8, down - 3, take.near + BELLY + 0.05, ahead)
+    if picks_up:
+        below = 1.0 - rise(frames, 2, start, 0.0, 1.0)
+        ground = -lowest_point(performance, action.object, take.rotation)
+        local[:, 1] += below * (ground - local[:, 1])
+        local[:, 2] += below * max(0.0, take.standing_room - take.near - BELLY - 0.05)
     angles = wobble(performance, rise(frames, stop - 4, down - 2, 1.0, 0.0), 5.0)
     place_held(performance, person, action.object, take, local, angles)
     _bend(performance, person, action, take, 0)

@@ -1,8 +1,17 @@
 """Motions that let go of things or bring them to the face: throw, play (toss and catch), drink."""
 
-import numpy as np
+from dataclasses import dataclass
 
-from priors.choreography.keyframes import euler_matrix, forward_of, interpolate_keyframes
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from priors.choreography.keyframes import (
+    euler_matrix,
+    forward_of,
+    interpolate_keyframes,
+    yaw_matrix,
+)
 from priors.choreography.motions.common import (
     GRAVITY,
     fly_and_land,
@@ -14,12 +23,19 @@ from priors.choreography.motions.common import (
     wobble,
 )
 from priors.choreography.motions.held import LARGE, hold, take_of
-from priors.choreography.plan import BELLY, HoldPreferences, Performance
+from priors.choreography.plan import (
+    BELLY,
+    HoldPlan,
+    HoldPreferences,
+    Performance,
+    in_world,
+    plan_take,
+)
 from priors.language.script import Action
 
 
 def throw(performance: Performance, action: Action) -> None:
-    """From the chest back and forth, release, flight, bounces."""
+    """From the chest back and forth, release, flight; then bounces, or another one catches it."""
     person = action.people[0]
     rng, frames, fps = performance.rng, performance.frames, performance.fps
     root, heading = wander_path(performance, 0, 1, 0.0, 0.0)
@@ -27,6 +43,7 @@ def throw(performance: Performance, action: Action) -> None:
     track.stagger = 0.25
     take = take_of(performance, person, action)
     release = performance.frame(rng.uniform(0.4, 0.5))
+    catch = _catch_of(performance, action, root[release], float(heading[release]), release)
     heights = hold_heights(performance, person)
     near = take.near + BELLY + 0.05
     back, out = release - 7, release
@@ -39,6 +56,11 @@ def throw(performance: Performance, action: Action) -> None:
     local[:, 2] = interpolate_keyframes(
         frames, [0, back, out], [near + 0.05, near, near + 0.22], stops=True
     )
+    if catch is not None:  # thrown so that it arrives where the other one's hands are
+        start = in_world(local, root, heading)[release]
+        launch_world = catch.launch_from(start, (catch.frame - release) / fps)
+        launch_local = launch_world @ yaw_matrix(heading[release : release + 1])[0]
+        speed, climb = float(launch_local[2]), float(launch_local[1])
     # The last frames before release follow the flight backwards, so that speed does not jump.
     launch = np.array([0.0, climb, speed])
     for k in range(4):
@@ -48,6 +70,11 @@ def throw(performance: Performance, action: Action) -> None:
     spin = np.maximum(0.0, np.arange(frames) - release) / fps * rng.uniform(-2.5, 2.5)
     place_held(performance, person, action.object, take, local, angles)
     thrown = performance.objects[action.object]
+    if catch is not None:
+        performance.hold(person, action.object, take, 0, release)
+        _receive(performance, action, catch, release)
+        track.look_at = thrown.center.copy()
+        return
     ahead = forward_of(heading[release])
     radius = max(-lowest_point(performance, action.object, r) for r in thrown.rotation[:1])
     flight = fly_and_land(
@@ -63,6 +90,71 @@ def throw(performance: Performance, action: Action) -> None:
     thrown.lift_out_of_ground()
     track.look_at = thrown.center.copy()
     performance.hold(person, action.object, take, 0, release)
+
+
+@dataclass(frozen=True)
+class Catch:
+    """Where and when another person takes what is thrown."""
+
+    person: int
+    take: HoldPlan
+    frame: int
+    center: Float[ndarray, "3"]
+    """Of the object in that frame, world."""
+    rotation: Float[ndarray, "3 3"]
+
+    def launch_from(self, start: Float[ndarray, "3"], seconds: float) -> Float[ndarray, "3"]:
+        """Velocity of a flight from there that arrives in time."""
+        fall = np.array([0.0, -0.5 * GRAVITY * seconds**2, 0.0])
+        return (self.center - start - fall) / seconds
+
+
+def _catch_of(
+    performance: Performance, action: Action, root: ndarray, heading: float, release: int
+) -> Catch | None:
+    """Stands whoever the graph has take the object opposite the thrower; None where nobody does."""
+    others = [p for p in range(len(performance.tracks)) if p not in action.people]
+    others = [p for p in others if performance.hands_on(p, action.object)]
+    if not others:
+        return None
+    person, frames, rng = others[0], performance.frames, performance.rng
+    place = root + rng.uniform(2.2, 2.8) * forward_of(heading)[[0, 2]]
+    facing = np.full(frames, heading + np.pi)
+    performance.set_path(person, np.repeat(place[None], frames, axis=0), facing).stagger = 0.2
+    hands = {h: touch.part for h, touch in performance.hands_on(person, action.object).items()}
+    take = plan_take(performance, person, action.object, hands, HoldPreferences())
+    chest = hold_heights(performance, person)["chest"]
+    local = np.array([[0.0, chest - take.middle[1], take.near + BELLY + 0.16]])
+    flight = max(3, round(rng.uniform(0.55, 0.75) * performance.fps))
+    frame = min(release + flight, frames - 3)
+    center = in_world(local, place[None], facing[:1])[0]
+    return Catch(person, take, frame, center, yaw_matrix(facing[:1])[0] @ take.rotation)
+
+
+def _receive(performance: Performance, action: Action, catch: Catch, release: int) -> None:
+    """The flight to the other one's hands, which give way as they take it."""
+    from scipy.spatial.transform import Rotation, Slerp
+
+    frames, fps = performance.frames, performance.fps
+    moved, track = performance.objects[action.object], performance.tracks[catch.person]
+    start = moved.center[release].copy()
+    launch = catch.launch_from(start, (catch.frame - release) / fps)
+    seconds = (np.arange(release, catch.frame + 1) - release)[:, None] / fps
+    gravity = np.array([0.0, -0.5 * GRAVITY, 0.0])
+    moved.center[release : catch.frame + 1] = start + launch * seconds + gravity * seconds**2
+    ends = Rotation.from_matrix(np.stack([moved.rotation[release], catch.rotation]))
+    turn = Slerp([release, catch.frame], ends)
+    moved.rotation[release : catch.frame + 1] = turn(
+        np.arange(release, catch.frame + 1)
+    ).as_matrix()
+    after = np.arange(catch.frame, frames) - catch.frame
+    give = (1.0 - np.exp(-after / (0.12 * fps)))[:, None]
+    back = -0.08 * forward_of(float(track.heading[0])) + [0.0, -0.1, 0.0]
+    moved.center[catch.frame :] = catch.center + give * back
+    moved.rotation[catch.frame :] = catch.rotation
+    track.look_at = moved.center.copy()
+    track.look_weight[:] = 0.8
+    performance.hold(catch.person, action.object, catch.take, catch.frame, frames)
 
 
 def drink(performance: Performance, action: Action) -> None:

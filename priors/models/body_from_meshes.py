@@ -1,0 +1,127 @@
+"""`BodyRecovery` of a mesh sequence of any body: ours fitted to its surface, frame by frame."""
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from hoijax.bodies import load_body
+from hoijax.bodies.fitting.mesh_fit import MeshFit, fit_to_mesh, surface_error, vertex_normals
+from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.geometry.transforms import compose_rigid
+from hoijax.importers.body_meshes import BodyMeshes
+from hoijax.progress import Log, counted, silent
+from priors.models.body_fit import fit_body
+from priors.models.from_files import check_length, file_id
+from priors.models.ground import estimate_ground
+from priors.models.human_recovery import check_person
+from priors.protocols import BodyMotion, PointMaps, Video
+
+__all__ = ["FileMeshes"]
+
+POINTS = 512
+LEAST_FRAMES = 3
+"""That the fit to keypoints works on; fewer are repeated."""
+
+
+class FileMeshes:
+    """One person's meshes in the camera. Keypoints and the side that the camera sees give the pose, then
+    the whole surface pulls: betas and bones in the middle frame, the pose in all."""
+
+    def __init__(self, meshes: BodyMeshes, body_name: str = "anny"):
+        """body_name: "anny", or the path of the user's SMPL-X or SMPL-H file."""
+        self.meshes, self.body_name = meshes, body_name
+        self.model_id = file_id(meshes.source)
+        self._log: Log = silent
+
+    @property
+    def intrinsics(self):
+        """Of the file, where it has them."""
+        return self.meshes.intrinsics
+
+    @cached_property
+    def _body(self) -> SkinnedBody:
+        return load_body(self.body_name)
+
+    def check_clip(self, frames: int, height: int, width: int, log: Log = silent) -> None:
+        """UserError where the file is shorter than the clip."""
+        self._log, (count, size) = log, self.meshes.vertices.shape[:2]
+        axes = "OpenGL's (turned)" if self.meshes.flipped else "OpenCV's"
+        log(
+            f"--body {self.meshes.source}: {count} meshes of {size} vertices, in {axes} camera axes"
+        )
+        check_length("--body", self.meshes.source, count, frames, log)
+
+    def recover(
+        self,
+        video: Video,
+        keypoints: Float[ndarray, "T 18 3"],
+        person_masks: Bool[ndarray, "T H W"],
+        maps: PointMaps,
+        other_masks: Bool[ndarray, "T H W"] | None = None,
+    ) -> BodyMotion:
+        """The motion on our body; up is that of the ground in the maps, else of a level camera."""
+        check_person(keypoints, person_masks)
+        turn = np.diag([1.0, -1.0, -1.0])
+        if maps.valid.any():
+            ground = estimate_ground(maps, person_masks, other_masks=other_masks)
+            turn = ground.T_world_camera[:3, :3].astype(np.float64)
+        else:
+            self._log("body: no point map says which way is up; the camera is taken to be level")
+        count = len(keypoints)
+        world = self.meshes.vertices[:count] @ turn.T
+        place = np.array([0.0, -np.percentile(world[..., 1].min(1), 5), 0.0])
+        pose = compose_rigid(turn, place)
+        start = self._start(keypoints, maps.intrinsics, pose, float(video.fps))
+        return self._refined(world + place, start)
+
+    def _start(self, keypoints, intrinsics, pose: ndarray, fps: float) -> BodyMotion:
+        """The fit to keypoints and to points of the side that the camera sees."""
+        chosen = np.minimum(np.arange(max(len(keypoints), LEAST_FRAMES)), len(keypoints) - 1)
+        rng, points = np.random.default_rng(0), []
+        for frame in chosen:
+            vertices = self.meshes.vertices[frame]
+            seen = (vertex_normals(vertices, self.meshes.faces) * vertices).sum(-1) < 0
+            points.append(vertices[rng.choice(np.flatnonzero(seen), POINTS)])
+        motion = fit_body(
+            np.asarray(keypoints, np.float32)[chosen],
+            np.asarray(intrinsics, np.float32)[chosen],
+            np.repeat(pose[None], len(chosen), axis=0),
+            body=self._body,
+            person_points=np.stack(points).astype(np.float32),
+            person_point_mask=np.ones((len(chosen), POINTS), bool),
+            fps=fps,
+        )
+        per_frame = ("rotations", "translations", "Ts_world_camera")
+        cut = {name: getattr(motion, name)[: len(keypoints)] for name in per_frame}
+        return dataclasses.replace(motion, **cut)
+
+    def _refined(self, world: Float[ndarray, "T V 3"], start: BodyMotion) -> BodyMotion:
+        """The start pulled onto the meshes."""
+        faces, middle = self.meshes.faces, len(world) // 2
+
+        def begun(frame: int, betas, rest) -> MeshFit:
+            place = start.rest_joints[0] + start.translations[frame] - rest[0]
+            return MeshFit(betas, rest, start.rotations[frame], place)
+
+        person = begun(middle, start.betas, start.rest_joints)
+        person = fit_to_mesh(self._body, world[middle], faces, person)
+        fits = []
+        for frame in range(len(world)):
+            known = begun(frame, person.betas, person.rest_joints)
+            if frame == middle:
+                fits.append(person)
+            else:
+                fits.append(fit_to_mesh(self._body, world[frame], faces, known, shape=False))
+            counted(self._log, "body", frame + 1, len(world))
+        error = surface_error(self._body, person, world[middle])
+        self._log(f"body: our surface is {1000 * error.mean():.1f} mm from the mesh in the mean")
+        return BodyMotion(
+            rotations=np.stack([fit.rotations for fit in fits]),
+            translations=np.stack([fit.translation for fit in fits]),
+            betas=person.betas,
+            rest_joints=person.rest_joints,
+            Ts_world_camera=start.Ts_world_camera,
+        )

@@ -1,0 +1,200 @@
+"""How a clip's camera turns, from how its background moves; and the clip as a camera that stands saw it.
+
+Corners of a key frame are found again in every frame (pyramidal Lucas-Kanade), and most of them agree
+on one homography (RANSAC; both OpenCV): the background's, for people and objects cover less of a
+picture than the scene does. A camera that turns in its place moves all of the background by one homography.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+
+from hoijax.errors import UserError
+from hoijax.progress import Log, silent
+from priors.models.object_cut import opencv
+
+__all__ = ["CameraShake", "estimate_shake", "steadied", "with_static_camera"]
+
+STATIC = 0.003
+"""Of the picture's longer side: motion of the background below which the camera stands still."""
+MAX_SHAKE = 0.1
+"""The same: motion up to which a clip is steadied; more would leave too little of it in sight."""
+FLOW_SIDE = 480
+"""Pixels: longer side of the pictures in which corners are found again."""
+TILES, TILE_CORNERS = 6, 8
+"""Corners are looked for in 6 x 6 tiles, so that a textured object does not outvote a plain scene."""
+LEAST_CORNERS = 12
+STILL, STILL_SHARE = 0.8, 0.2
+"""Pixels that a corner may be away from its place, and least fraction of corners that are in theirs."""
+FOUND_SHARE = 0.25
+"""Least fraction of a key frame's corners that are found again."""
+AGREE, AGREE_SHARE = 2.0, 0.4
+"""The same for a homography, of the corners that are found again."""
+
+
+def with_static_camera(
+    frames: UInt8[ndarray, "T H W 3"],
+    camera: str,
+    *,
+    bound_to_pixels: bool = False,
+    log: Log = silent,
+) -> tuple[UInt8[ndarray, "T H W 3"], Float[ndarray, "T 3 3"] | None]:
+    """(frames as a camera that stands still would have seen them, how their pixels moved or None).
+
+    All later stages think that the camera stands.
+
+    camera: "auto", or "static" to leave the frames as they are. bound_to_pixels: masks or points of
+    these very pixels are given, so that they cannot be moved. UserError where the camera moves too far.
+    """
+    if camera == "static":
+        return frames, None
+    try:
+        opencv()
+    except UserError as error:
+        log(f"video: whether its camera stands still was not tested. {error}")
+        return frames, None
+    shake = estimate_shake(frames)
+    if shake.is_static:
+        return frames, None
+    most = float(shake.displacement.max())
+    how_far = f"{100 * most:.1f} % of the picture" if np.isfinite(most) else "out of its first view"
+    if bound_to_pixels or most > MAX_SHAKE:
+        remedy = (
+            "Steady the clip first, cut it to a part where the camera stands (--seconds START:END), or "
+            "give --camera static to take it as standing."
+        )
+        if bound_to_pixels:
+            log(f"video: its camera moves ({how_far}), all is solved as if it stood. {remedy}")
+            return frames, None
+        raise UserError(
+            f"the clip's camera moves {how_far}; body and objects need a still one. {remedy}"
+        )
+    log(f"video: its camera moves {how_far}; steadied to its first frame")
+    return steadied(frames, shake)[0], shake.motions
+
+
+@dataclass(frozen=True)
+class CameraShake:
+    """The background's motion in pixels of the clip."""
+
+    motions: Float[ndarray, "T 3 3"]
+    """Homographies from the first frame to each; NaN from where the background is lost."""
+    displacement: Float[ndarray, " T"]
+    """How far the middle half of the picture moves, of its longer side; infinite where lost."""
+
+    @property
+    def is_static(self) -> bool:
+        return bool(self.displacement.max() < STATIC)
+
+
+def estimate_shake(frames: UInt8[ndarray, "T H W 3"]) -> CameraShake:
+    """The background's motion over a clip."""
+    cv2 = opencv()
+    height, width = frames.shape[1:3]
+    scale = min(1.0, FLOW_SIDE / max(height, width))
+
+    def small(t: int) -> UInt8[ndarray, "h w"]:
+        options = {"fx": scale, "fy": scale, "interpolation": cv2.INTER_AREA}
+        return cv2.cvtColor(cv2.resize(frames[t], None, **options), cv2.COLOR_RGB2GRAY)
+
+    key = before = small(0)
+    corners = _corners(key)
+    T_key, T_before = np.eye(3), np.eye(3)
+    motions = [np.eye(3)]
+    for t in range(1, len(frames)):
+        now = small(t)
+        step = _registered(key, corners, now, T_before @ np.linalg.inv(T_key))
+        if step is None:  # too little of the key frame is in sight: the last frame becomes it
+            key, T_key = before, T_before
+            corners = _corners(key)
+            step = _registered(key, corners, now, np.eye(3))
+        if step is None:
+            motions += [np.full((3, 3), np.nan)] * (len(frames) - t)
+            break
+        before, T_before = now, step @ T_key
+        motions.append(T_before)
+    to_small = np.diag([scale, scale, 1.0])
+    whole = np.linalg.inv(to_small) @ np.stack(motions) @ to_small
+    return CameraShake(whole, _displacement(whole, height, width) / max(height, width))
+
+
+def steadied(
+    frames: UInt8[ndarray, "T H W 3"], shake: CameraShake
+) -> tuple[UInt8[ndarray, "T H W 3"], Bool[ndarray, "T H W"]]:
+    """(frames as the camera of the first one would have seen them, pixels that it did see)."""
+    cv2 = opencv()
+    size = (frames.shape[2], frames.shape[1])
+    known = np.ones(frames.shape[:3], bool)
+    steady = frames.copy()
+    for t, motion in enumerate(shake.motions):
+        if np.array_equal(motion, np.eye(3)):
+            continue
+        options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
+        steady[t] = cv2.warpPerspective(frames[t], motion, size, **options)
+        white = np.full(frames.shape[1:3], 255, np.uint8)
+        known[t] = cv2.warpPerspective(white, motion, size, **options) == 255
+    return steady, known
+
+
+def _registered(
+    key: UInt8[ndarray, "h w"],
+    corners: Float[ndarray, "N 2"],
+    now: UInt8[ndarray, "h w"],
+    guess: Float[ndarray, "3 3"],
+) -> Float[ndarray, "3 3"] | None:
+    """Homography from a key frame to a picture: none, or near a guess; None where few corners agree."""
+    cv2 = opencv()
+    if len(corners) < LEAST_CORNERS:
+        return np.eye(3)  # nothing to see that could move
+    there, kept = _found_again(key, corners, now)
+    still = kept & (np.linalg.norm(there - corners, axis=1) < STILL)
+    if still.mean() > STILL_SHARE:
+        return np.eye(3)  # under a moving camera hardly any corner is where it was
+    if not np.array_equal(guess, np.eye(3)):
+        options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
+        at_key = cv2.warpPerspective(now, guess, now.shape[::-1], **options)
+        there, kept = _found_again(key, corners, at_key)
+    if kept.sum() < max(LEAST_CORNERS, FOUND_SHARE * len(corners)):
+        return None
+    cv2.setRNGSeed(0)
+    rest, agree = cv2.findHomography(corners[kept], there[kept], cv2.RANSAC, AGREE)
+    if rest is None or agree.mean() < AGREE_SHARE:
+        return None
+    return guess @ rest
+
+
+def _found_again(
+    key: UInt8[ndarray, "h w"], corners: Float[ndarray, "N 2"], now: UInt8[ndarray, "h w"]
+) -> tuple[Float[ndarray, "N 2"], Bool[ndarray, " N"]]:
+    """Where corners are in another picture, and which lead back to where they came from."""
+    cv2 = opencv()
+    there, good, _ = cv2.calcOpticalFlowPyrLK(key, now, corners, None, maxLevel=3)
+    back, good_back, _ = cv2.calcOpticalFlowPyrLK(now, key, there, None, maxLevel=3)
+    returned = np.linalg.norm(back - corners, axis=1) < 1
+    return there, (good.ravel() > 0) & (good_back.ravel() > 0) & returned
+
+
+def _corners(picture: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
+    """The sharpest corners of every tile."""
+    cv2 = opencv()
+    height, width = picture.shape
+    found = [np.zeros((0, 2), np.float32)]
+    for rows in np.array_split(np.arange(height), TILES):
+        for columns in np.array_split(np.arange(width), TILES):
+            tile = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            corners = cv2.goodFeaturesToTrack(tile, TILE_CORNERS, 0.02, 5)
+            if corners is not None:
+                found.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))
+    return np.concatenate(found).astype(np.float32)
+
+
+def _displacement(
+    motions: Float[ndarray, "T 3 3"], height: int, width: int
+) -> Float[ndarray, " T"]:
+    u, v = np.meshgrid([0.25 * width, 0.75 * width], [0.25 * height, 0.75 * height])
+    places = np.stack([u.ravel(), v.ravel(), np.ones(4)])
+    there = motions @ places
+    away = np.linalg.norm(there[:, :2] / there[:, 2:] - places[:2], axis=1).mean(-1)
+    return np.nan_to_num(away, nan=np.inf)

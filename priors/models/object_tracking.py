@@ -1,0 +1,330 @@
+"""One object followed through a clip from its mask in one frame, by OpenCV's tools alone.
+
+From frame to frame the mask moves with corners inside it (pyramidal Lucas-Kanade, an affine motion by
+RANSAC), or, where too few are seen, to the place whose colors fit best; GrabCut then moves its edge to
+where the colors part. Colors are judged against those of the hint's frame, and in a clip of a
+static camera against the empty background. Where nothing fits, the object is missing until it fits again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, UInt8
+from numpy import ndarray
+
+from priors.models.object_cut import disc, fill_holes, grow, main_pieces, opencv, refine_cut, shrink
+
+__all__ = ["Background", "ObjectTracker", "background_of"]
+
+BINS = (12, 16, 16)
+"""Of lightness and the two color axes of CIELAB."""
+HISTOGRAM_BLUR, HISTOGRAM_FLOOR = 0.7, 2e-5
+LIGHTNESS_WEIGHT = 0.6
+"""In color differences: shadows change lightness."""
+SAME, OTHER = 8.0, 14.0
+"""Color difference to the background below which a pixel is background, above which it hardly is."""
+EVIDENCE = 4.0
+"""Largest log-likelihood ratio of one pixel."""
+RING = 0.12
+"""Of the square root of an object's area: width of the ring around it that should not look like it."""
+BAND = 0.05
+"""Of the same: how far from the moved mask the edge is searched."""
+ADAPTED = 0.3
+"""Part of the colors that is of the frame before, the rest is of the hint's frame."""
+FIT = 0.35
+"""Of the fit in the hint's frame: below it, nothing fits and the object is missing."""
+REFOUND = 0.7
+"""The same for an object that was missing: what merely looks alike is not it."""
+LEAST_SEEN = 0.3
+"""Of the moved mask's visible area that must remain after GrabCut."""
+MOST_CHANGED = 0.25
+"""Of a moved mask's area: a GrabCut that changes more found other colors than the object's."""
+TRUSTED = (12, 0.5)
+"""Corners, and fraction of them, that agree on a motion which then needs no search."""
+LEAST_CORNERS = 6
+STRETCH = 1.25
+"""Largest change of size between frames."""
+SEARCH_PEAKS = 5
+SEARCH_TEMPLATE = 24
+"""Pixels: shorter side of the object in the picture it is searched in."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """The scene without what moves, of a static camera."""
+
+    lab: UInt8[ndarray, "H W 3"]
+
+
+def background_of(frames: UInt8[ndarray, "T H W 3"], count: int = 31) -> Background:
+    """The median of frames spread over the clip."""
+    chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)
+    return Background(_lab(np.median(frames[chosen], axis=0).astype(np.uint8)))
+
+
+@dataclass(frozen=True)
+class _Colors:
+    """How likely a color is on the object and elsewhere in the hint's frame."""
+
+    on: Float32[ndarray, " B"]
+    off: Float32[ndarray, " B"]
+
+    @classmethod
+    def of(cls, lab: UInt8[ndarray, "H W 3"], mask: Bool[ndarray, "H W"]) -> "_Colors":
+        inner = shrink(mask, 2.0)
+        on = inner if inner.sum() > 50 else mask
+        return cls(_histogram(lab[on]), _histogram(lab[~grow(mask, 3.0)]))
+
+    def mixed(self, other: "_Colors", fraction: float) -> "_Colors":
+        """With a fraction of others, of a later frame: light and surroundings change."""
+        return _Colors(
+            (1 - fraction) * self.on + fraction * other.on,
+            (1 - fraction) * self.off + fraction * other.off,
+        )
+
+    def log_ratio(self, lab: UInt8[ndarray, "H W 3"]) -> Float32[ndarray, "H W"]:
+        ratio = np.log((self.on + HISTOGRAM_FLOOR) / (self.off + HISTOGRAM_FLOOR))
+        return ratio[_bins(lab)]
+
+
+@dataclass
+class _State:
+    """Where the object was last seen."""
+
+    frame: int
+    mask: Bool[ndarray, "Y X"]
+    """In a picture with a margin, so that what left the picture is remembered."""
+    velocity: Float[ndarray, " 2"]
+    missing: int = 0
+
+
+class ObjectTracker:
+    """Follows one object from one frame, in either direction."""
+
+    def __init__(
+        self,
+        frames: UInt8[ndarray, "T H W 3"],
+        start: int,
+        mask: Bool[ndarray, "H W"],
+        *,
+        background: Background | None = None,
+        occluders: Bool[ndarray, "T H W"] | None = None,
+    ):
+        """mask: the object in frame `start`. occluders: what may cover it (hands and forearms)."""
+        self.frames, self.start, self.first_mask = frames, start, mask
+        self.occluders = occluders
+        rows, columns = np.nonzero(mask)
+        self.margin = int(0.6 * max(np.ptp(rows), np.ptp(columns))) + 2
+        lab = _lab(frames[start])
+        self._colors = self._first_colors = _Colors.of(lab, mask)
+        self._background = background
+        if background is not None:
+            self._known = self._known_background(background, lab)
+        evidence = self._evidence(_lab(frames[start]))
+        self._reference = self._fit(self._with_margin(mask), evidence)
+
+    def follow(self, order: Iterable[int]) -> dict[int, tuple[Bool[ndarray, "H W"], float]]:
+        """(mask, fit relative to the hint's frame) of the frames in an order that begins beside `start`.
+
+        A missing object has an empty mask and fit 0.
+        """
+        self._colors = self._first_colors
+        state = _State(self.start, self._with_margin(self.first_mask), np.zeros(2))
+        return {t: self._step(state, t) for t in order}
+
+    def _step(self, state: _State, t: int) -> tuple[Bool[ndarray, "H W"], float]:
+        lab = _lab(self.frames[t])
+        evidence = self._evidence(lab)
+        moved, fit = self._moved(state, t, evidence)
+        expected = self._visible(moved)
+        enough = (REFOUND if state.missing else FIT) * self._reference
+        mask = self._refined(t, moved, lab, evidence) if fit >= enough else None
+        if mask is None or mask.sum() < max(LEAST_SEEN * expected.sum(), 4):
+            state.missing += 1
+            return np.zeros(expected.shape, bool), 0.0
+        whole = moved.copy()
+        covered = expected & self.occluders[t] if self.occluders is not None else False
+        self._visible(whole)[:] = mask | covered
+        self._colors = self._first_colors.mixed(_Colors.of(lab, mask), ADAPTED)
+        step = _center(moved) - _center(state.mask)
+        state.velocity = step if not state.missing else np.zeros(2)
+        state.frame, state.mask, state.missing = t, whole, 0
+        return mask, float(np.clip(fit / max(self._reference, 1e-6), 0, 1))
+
+    def _moved(
+        self, state: _State, t: int, evidence: ndarray
+    ) -> tuple[Bool[ndarray, "Y X"], float]:
+        """The mask before, where it most likely is now, and how well its colors fit there."""
+        size = np.sqrt(state.mask.sum())
+        candidates: list[tuple[ndarray, float]] = []
+        if not state.missing:
+            motion, trusted = self._corner_motion(state, t)
+            if motion is not None:
+                mask = self._warped(state.mask, motion)
+                fit = self._fit(mask, evidence)
+                if trusted:
+                    return mask, max(fit, FIT * self._reference)
+                candidates.append((mask, 0.3))
+            candidates.append((self._shifted(state.mask, state.velocity), 0.0))
+        distrust = 0.3 if not state.missing else 0.02
+        for shift in self._search(state.mask, evidence):
+            away = float(np.linalg.norm(shift - state.velocity)) / size
+            candidates.append((self._shifted(state.mask, shift), -distrust * away))
+        fits = [self._fit(mask, evidence) for mask, _ in candidates]
+        best = int(
+            np.argmax([fit + bonus for fit, (_, bonus) in zip(fits, candidates, strict=True)])
+        )
+        return candidates[best][0], fits[best]
+
+    def _corner_motion(self, state: _State, t: int) -> tuple[Float[ndarray, "2 3"] | None, bool]:
+        """Affine motion of corners inside the mask since it was seen, and whether it can be trusted."""
+        cv2 = opencv()
+        before, now = (cv2.cvtColor(self.frames[i], cv2.COLOR_RGB2GRAY) for i in (state.frame, t))
+        inner = shrink(self._visible(state.mask), 2.0).astype(np.uint8)
+        corners = cv2.goodFeaturesToTrack(before, 200, 0.005, 4, mask=inner)
+        if corners is None or len(corners) < LEAST_CORNERS:
+            return None, False
+        options = {"winSize": (15, 15), "maxLevel": 4}
+        there, good, _ = cv2.calcOpticalFlowPyrLK(before, now, corners, None, **options)
+        back, good_back, _ = cv2.calcOpticalFlowPyrLK(now, before, there, None, **options)
+        returned = np.linalg.norm((back - corners).reshape(-1, 2), axis=1) < 1
+        kept = (good.ravel() > 0) & (good_back.ravel() > 0) & returned
+        if kept.sum() < LEAST_CORNERS:
+            return None, False
+        motion, agree = cv2.estimateAffine2D(corners[kept], there[kept], ransacReprojThreshold=1.5)
+        if motion is None:
+            return None, False
+        stretch = np.linalg.svd(motion[:, :2], compute_uv=False)
+        count = int(agree.sum())
+        if count < LEAST_CORNERS or stretch[0] > STRETCH or stretch[1] < 1 / STRETCH:
+            return None, False
+        return motion, count >= TRUSTED[0] and count >= TRUSTED[1] * len(corners)
+
+    def _search(self, mask: Bool[ndarray, "Y X"], evidence: ndarray) -> list[Float[ndarray, " 2"]]:
+        """Shifts to the places whose evidence is highest inside the mask's shape and low around it."""
+        cv2 = opencv()
+        rows, columns = np.nonzero(mask)
+        box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        center = np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2
+        width = float(int(max(2, RING * np.sqrt(box.sum()))))
+        shape = np.pad(box, int(width) + 1)
+        ring = grow(shape, width) & ~grow(shape, 1.0)
+        scale = min(1.0, SEARCH_TEMPLATE / min(shape.shape))
+
+        def smaller(values: ndarray) -> ndarray:
+            options = {"fx": scale, "fy": scale, "interpolation": cv2.INTER_AREA}
+            return cv2.resize(values.astype(np.float32), None, **options)
+
+        inside, around = smaller(shape), smaller(ring)
+        kernel = inside / inside.sum() - 0.5 * around / max(float(around.sum()), 1e-6)
+        field = smaller(np.pad(np.maximum(evidence, -2), self.margin))
+        response = cv2.filter2D(field, cv2.CV_32F, kernel, borderType=cv2.BORDER_CONSTANT)
+        apart = int(0.5 * min(kernel.shape))
+        shifts = []
+        for _ in range(SEARCH_PEAKS):
+            y, x = np.unravel_index(response.argmax(), response.shape)
+            shifts.append(np.array([x + 0.5, y + 0.5]) / scale - 0.5 - center)
+            response[max(0, y - apart) : y + apart + 1, max(0, x - apart) : x + apart + 1] = -np.inf
+        return shifts
+
+    def _fit(self, mask: Bool[ndarray, "Y X"], evidence: ndarray) -> float:
+        """Mean evidence inside a mask less half of that around it; bad where hardly any is in sight."""
+        seen = self._visible(mask)
+        area = seen.sum()
+        if area < max(0.15 * mask.sum(), 20):
+            return -EVIDENCE
+        ring = grow(seen, float(max(2, RING * np.sqrt(area)))) & ~grow(seen, 1.0)
+        around = np.maximum(evidence[ring], -1).mean() if ring.any() else 0.0
+        return float(evidence[seen].mean() - 0.5 * around)
+
+    def _refined(
+        self, t: int, moved: Bool[ndarray, "Y X"], lab: ndarray, evidence: ndarray
+    ) -> Bool[ndarray, "H W"]:
+        """A moved mask with its edge where the colors part; as it was where GrabCut goes astray."""
+        cv2 = opencv()
+        seen = self._visible(moved)
+        band = float(max(2, BAND * np.sqrt(seen.sum())))
+        core = self._visible(shrink(moved, band)) & (evidence > -0.5)
+        gone = np.zeros(seen.shape, bool)
+        if self._background is not None:
+            gone = self._known & (_difference(lab, self._background.lab) < SAME)
+        if self.occluders is not None:
+            gone = gone | (self.occluders[t] & (evidence < 1))
+        gone &= ~(core & (evidence > 1))
+        gone = cv2.morphologyEx(gone.astype(np.uint8), cv2.MORPH_OPEN, disc(2.0)) > 0
+        core &= ~gone
+        mask = refine_cut(self.frames[t], seen, band=band, core=core, background=gone)
+        if (mask ^ (seen & ~gone)).sum() > MOST_CHANGED * seen.sum():
+            mask = seen & ~gone
+        mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(1.0)) > 0
+        whole = moved.copy()
+        self._visible(whole)[:] = main_pieces(mask)
+        covered = gone & seen  # a hole through which something else is seen is none to fill
+        return self._visible(fill_holes(whole, float(whole.sum()))) & ~covered
+
+    def _evidence(self, lab: UInt8[ndarray, "H W 3"]) -> Float32[ndarray, "H W"]:
+        """Log-likelihood ratio, object over all else, of every pixel."""
+        ratio = self._colors.log_ratio(lab)
+        if self._background is not None:
+            difference = _difference(lab, self._background.lab)
+            ratio = ratio + np.where(self._known, np.clip((difference - OTHER) / 4, -4, 1), 0)
+        return opencv().blur(np.clip(ratio, -EVIDENCE, EVIDENCE).astype(np.float32), (3, 3))
+
+    def _known_background(self, background: Background, lab: ndarray) -> Bool[ndarray, "H W"]:
+        """Where the background is not the object itself, lying still for most of the clip."""
+        cv2 = opencv()
+        alike = (self._colors.log_ratio(background.lab) > 0).astype(np.uint8)
+        alike = cv2.morphologyEx(alike, cv2.MORPH_CLOSE, disc(3.0))
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(alike)
+        large = 1 + np.flatnonzero(stats[1:, 4] > 0.25 * self.first_mask.sum())
+        there = grow(self.first_mask, 3.0) & (_difference(lab, background.lab) < OTHER)
+        return ~grow(np.isin(labels, large) | there, 3.0)
+
+    def _with_margin(self, mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "Y X"]:
+        return np.pad(mask, self.margin)
+
+    def _visible(self, mask: Bool[ndarray, "Y X"]) -> Bool[ndarray, "H W"]:
+        """The part of a mask with a margin that lies in the picture (a view)."""
+        margin = self.margin
+        return mask[margin:-margin, margin:-margin]
+
+    def _warped(self, mask: ndarray, motion: Float[ndarray, "2 3"]) -> Bool[ndarray, "Y X"]:
+        motion = motion.copy()
+        motion[:, 2] += self.margin - motion[:, :2].sum(1) * self.margin
+        size = (mask.shape[1], mask.shape[0])
+        return opencv().warpAffine(mask.astype(np.uint8) * 255, motion, size) > 127
+
+    def _shifted(self, mask: ndarray, shift: Float[ndarray, " 2"]) -> Bool[ndarray, "Y X"]:
+        return self._warped(mask, np.concatenate([np.eye(2), shift[:, None]], axis=1))
+
+
+def _lab(image: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "H W 3"]:
+    cv2 = opencv()
+    return cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+
+
+def _bins(lab: UInt8[ndarray, "... 3"]) -> Int[ndarray, "..."]:
+    index = lab.astype(np.int32) * np.array(BINS) // 256
+    return (index[..., 0] * BINS[1] + index[..., 1]) * BINS[2] + index[..., 2]
+
+
+def _histogram(lab: UInt8[ndarray, "N 3"]) -> Float32[ndarray, " B"]:
+    """Probability of every color bin, neighbors blurred into each other."""
+    from scipy.ndimage import gaussian_filter
+
+    counts = np.bincount(_bins(lab), minlength=int(np.prod(BINS))).astype(np.float32)
+    blurred = gaussian_filter(counts.reshape(BINS), HISTOGRAM_BLUR)
+    return (blurred / max(float(blurred.sum()), 1.0)).ravel()
+
+
+def _difference(lab: ndarray, other: ndarray) -> Float32[ndarray, "H W"]:
+    """Color difference of two pictures, averaged over 3 x 3."""
+    difference = lab.astype(np.float32) - other
+    difference[..., 0] *= LIGHTNESS_WEIGHT
+    return opencv().blur(np.linalg.norm(difference, axis=-1), (3, 3))
+
+
+def _center(mask: Bool[ndarray, "Y X"]) -> Float[ndarray, " 2"]:
+    rows, columns = np.nonzero(mask)
+    return np.array([columns.mean(), rows.mean()])

@@ -1,0 +1,154 @@
+"""Hints of the user: where an object is in a frame or more, in place of a detector.
+
+On the command line `--hint box=0:145,85,232,215` (object, frame, left, top, width, height) or
+`--hint box=0:260,190` (a click), again for further frames; or a file that `hoijax mask` wrote.
+Frames count from 0; pixels are those of the clip's file.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from hoijax.errors import UserError
+from hoijax.io.validation import numbered
+from priors.protocols import Hint, Prompt
+
+__all__ = ["HINTS_FILE", "check_hints", "parse_hints", "prompt_of", "steadied_hint", "write_hints"]
+
+HINTS_FILE = "hints.json"
+_FORM = re.compile(r"(?P<object>[^=]+)=(?P<frame>\d+):(?P<numbers>[\d.,\s+-]+)")
+_HOW = (
+    "Write OBJECT=FRAME:x,y,width,height for a box, OBJECT=FRAME:x,y for a click, in pixels, frames "
+    "counted from 0; or give the hints.json of `hoijax mask`."
+)
+
+
+def parse_hints(texts: Sequence[str]) -> tuple[Hint, ...]:
+    """Hints of the command line. UserError for what cannot be read."""
+    hints: list[Hint] = []
+    for text in texts:
+        if text.endswith(".json"):
+            hints += _read_hints(Path(text))
+            continue
+        match = _FORM.fullmatch(text.strip())
+        try:
+            numbers = [float(x) for x in match["numbers"].split(",")] if match else []
+        except ValueError:
+            numbers = []
+        if match is None or len(numbers) not in (2, 4):
+            raise UserError(f"--hint {text}: cannot be read. {_HOW}")
+        name, frame = match["object"].strip(), int(match["frame"])
+        if len(numbers) == 4:
+            left, top, width, height = numbers
+            hints.append(Hint(name, frame, box=(left, top, width, height)))
+        else:
+            hints.append(Hint(name, frame, points=((numbers[0], numbers[1], 1),)))
+    return tuple(hints)
+
+
+def write_hints(path: Path, hints: Iterable[Hint]) -> None:
+    """A file that `--hint` reads."""
+    rows = [{"object": h.object, "frame": h.frame, "box": h.box, "points": h.points} for h in hints]
+    path.write_text(json.dumps({"hints": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_hints(path: Path) -> list[Hint]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["hints"]
+        return [_hint_of(row) for row in rows]
+    except OSError as error:
+        raise UserError(f"--hint {path}: cannot be opened ({error.strerror}). {_HOW}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"--hint {path}: is no file of hints ({error!r}). {_HOW}") from error
+
+
+def _hint_of(row: dict[str, Any]) -> Hint:
+    box = row.get("box")
+    if box is not None:
+        left, top, width, height = map(float, box)
+        box = left, top, width, height
+    points = tuple((float(u), float(v), 1 if sign > 0 else -1) for u, v, sign in row["points"])
+    return Hint(str(row["object"]), int(row["frame"]), box, points)
+
+
+def check_hints(
+    hints: Sequence[Hint], objects: Sequence[str], frames: int, height: int, width: int
+) -> None:
+    """UserError, with all problems, for hints of objects, frames or pixels that there are not."""
+    problems = []
+    for hint in hints:
+        where = f"--hint {hint.object}={hint.frame}:"
+        if hint.object not in objects:
+            problems.append(f"{where} no object of that name; there is {', '.join(objects)}")
+        if hint.frame >= frames:
+            problems.append(f"{where} the clip has frames 0 to {frames - 1}")
+        if hint.box is not None:
+            left, top, wide, high = hint.box
+            if wide < 2 or high < 2:
+                problems.append(f"{where} a box of {wide:g} x {high:g} pixels is too small")
+            elif not (left < width and top < height and left + wide > 0 and top + high > 0):
+                problems.append(f"{where} the box lies outside the picture of {width} x {height}")
+        outside = [p for p in hint.points if not (0 <= p[0] < width and 0 <= p[1] < height)]
+        if outside:
+            u, v, _ = outside[0]
+            problems.append(
+                f"{where} the point {u:g},{v:g} lies outside the picture of {width} x {height}"
+            )
+        known = any(
+            h.box or any(sign > 0 for *_, sign in h.points)
+            for h in hints
+            if h.object == hint.object
+        )
+        if not known:
+            problems.append(f"{where} has no box and no point on the object")
+    if problems:
+        raise UserError("\n" + numbered(problems) if len(problems) > 1 else problems[0] + ".")
+
+
+def steadied_hint(hint: Hint, motions: Float[ndarray, "T 3 3"]) -> Hint:
+    """The hint in a clip that was steadied; motions: homographies from the first frame to each."""
+    if hint.frame >= len(motions):
+        return hint
+    back = np.linalg.inv(motions[hint.frame])
+
+    def moved(u: float, v: float) -> tuple[float, float]:
+        x, y, w = back @ (u, v, 1.0)
+        return float(x / w), float(y / w)
+
+    box = None
+    if hint.box is not None:
+        left, top, width, height = hint.box
+        corners = [moved(u, v) for u in (left, left + width) for v in (top, top + height)]
+        low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+        box = (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
+    points = tuple((*moved(u, v), sign) for u, v, sign in hint.points)
+    return Hint(hint.object, hint.frame, box, points)
+
+
+def prompt_of(hints: Sequence[Hint], name: str) -> Prompt | None:
+    """All hints of an object as one prompt; None where there is none."""
+    prompts = [
+        Prompt(
+            hint.frame,
+            box=None if hint.box is None else _corners(hint.box),
+            points=np.array(hint.points, np.float32) if hint.points else None,
+        )
+        for hint in sorted(hints, key=lambda hint: hint.frame)
+        if hint.object == name
+    ]
+    if not prompts:
+        return None
+    prompts.sort(key=lambda prompt: prompt.box is None)  # points beside a box correct its track
+    first = prompts[0]
+    return Prompt(first.frame, first.box, points=first.points, more=tuple(prompts[1:]))
+
+
+def _corners(box: Sequence[float]) -> np.ndarray:
+    left, top, width, height = box
+    return np.array([left, top, left + width, top + height], np.float32)

@@ -1,0 +1,200 @@
+"""Objects cut out at a hint and followed through drawn clips, whose masks are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hoijax.errors import UserError
+from priors.observe.hints import check_hints, parse_hints, prompt_of, write_hints
+from priors.protocols import Hint, Prompt
+
+cv2 = pytest.importorskip("cv2")
+
+from priors.models.camera_shake import estimate_shake, steadied  # noqa: E402
+from priors.models.object_cut import cut_around_points, cut_box  # noqa: E402
+from priors.models.object_tracking import ObjectTracker, background_of  # noqa: E402
+from priors.models.packaged_segmenter import PackagedSegmenter, cut_prompt  # noqa: E402
+
+H, W = 120, 160
+
+
+def scene(margin: int = 0) -> np.ndarray:
+    """A green textured background."""
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(60, 110, (H // 4 + margin, W // 4 + margin, 3)) * (0.5, 1.0, 0.4)
+    return cv2.resize(coarse.astype(np.uint8), (W + 4 * margin, H + 4 * margin))
+
+
+def box_clip(count: int, shift, turn=lambda t: 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """(frames, masks) of a patterned orange box that moves over the background."""
+    rng = np.random.default_rng(1)
+    texture = np.array([200, 110, 40]) + rng.integers(-25, 25, (10, 12, 1))
+    texture = cv2.resize(texture.astype(np.uint8), (48, 40), interpolation=cv2.INTER_NEAREST)
+    frames, masks = [], []
+    for t in range(count):
+        motion = cv2.getRotationMatrix2D((24, 20), turn(t), 1.0)
+        motion[:, 2] += shift(t)
+        mask = cv2.warpAffine(np.full((40, 48), 255, np.uint8), motion, (W, H)) > 127
+        drawn = cv2.warpAffine(texture, motion, (W, H))
+        frames.append(np.where(mask[..., None], drawn, scene()))
+        masks.append(mask)
+    return np.stack(frames), np.stack(masks)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def followed(frames, mask, **options) -> list[np.ndarray]:
+    track = ObjectTracker(frames, 0, mask, **options).follow(range(1, len(frames)))
+    return [mask, *(track[t][0] for t in range(1, len(frames)))]
+
+
+@pytest.mark.parametrize("hint", ["box", "click", "click and minus"])
+def test_cut_is_the_object(hint):
+    frames, masks = box_clip(1, lambda t: (40, 30))
+    if hint == "box":
+        cut = cut_box(frames[0], np.array([34.0, 24, 96, 78]))
+    else:
+        points = [[64, 50, 1]] if hint == "click" else [[60, 50, 1], [110, 50, -1]]
+        cut = cut_around_points(frames[0], np.array(points, float))
+    assert iou(cut, masks[0]) > 0.93
+
+
+def test_nothing_is_cut_where_nothing_is():
+    with pytest.raises(UserError, match=r"nothing stands out .* frame 3"):
+        cut_prompt(np.full((H, W, 3), 90, np.uint8), Prompt(3, np.array([20.0, 20, 60, 60])))
+
+
+def test_a_turning_box_is_followed():
+    frames, masks = box_clip(12, lambda t: (20 + 5 * t, 30 + 2 * t), lambda t: 3.0 * t)
+    found = followed(frames, masks[0])
+    assert min(iou(a, b) for a, b in zip(found, masks, strict=True)) > 0.9
+
+
+def test_a_fast_plain_ball_is_followed():
+    frames = np.stack([scene()] * 10)
+    masks = np.zeros((10, H, W), np.uint8)
+    for t in range(10):
+        center = (20 + 13 * t, int(90 - 14 * t + 1.6 * t * t))
+        cv2.circle(frames[t], center, 9, (240, 240, 240), -1)
+        cv2.circle(masks[t], center, 9, 1, -1)
+    found = followed(frames, masks[0] > 0, background=background_of(frames))
+    assert min(iou(a, b > 0) for a, b in zip(found, masks, strict=True)) > 0.85
+
+
+def test_a_hidden_object_is_missing_until_it_comes_back():
+    frames, masks = box_clip(12, lambda t: (10 + 8 * t, 30))
+    frames[4:8] = scene()
+    found = followed(frames, masks[0])
+    assert [mask.any() for mask in found] == [True] * 4 + [False] * 4 + [True] * 4
+    assert iou(found[-1], masks[-1]) > 0.9
+
+
+def test_an_object_that_leaves_the_picture_comes_back_whole():
+    frames, masks = box_clip(16, lambda t: (100 + 4 * (8 - abs(8 - t)), 30))
+    found = followed(frames, masks[0])
+    assert masks[8].sum() < 0.65 * masks[0].sum()
+    assert min(iou(a, b) for a, b in zip(found, masks, strict=True)) > 0.9
+
+
+def test_hands_are_taken_out():
+    frames, masks = box_clip(6, lambda t: (40, 30 - 2 * t))
+    hands = np.zeros(masks.shape, bool)
+    for t in range(2, 6):
+        hands[t, 50 - 2 * t : 75, 50:60] = True
+    frames[hands] = (150, 60, 150)
+    found = followed(frames, masks[0], occluders=hands)
+    for mask, true, hand in zip(found, masks, hands, strict=True):
+        assert (mask & hand).sum() < 0.2 * max(hand.sum(), 1)
+        assert iou(mask, true & ~hand) > 0.85
+
+
+def test_frames_between_hints_take_the_nearer_one():
+    frames, masks = box_clip(9, lambda t: (20 + 6 * t, 30))
+    frames[4] = scene()
+    boxes = [np.array([c[:, 1].min(), c[:, 0].min(), *(c.max(0)[::-1] + 1)], float)
+             for c in (np.argwhere(masks[0]), np.argwhere(masks[8]))]  # fmt: skip
+    wide = [box + np.array([-5, -5, 5, 5]) for box in boxes]
+    tracks = PackagedSegmenter().track(frames, [Prompt(0, wide[0], more=(Prompt(8, wide[1]),))])
+    assert not tracks.masks[0, 4].any()
+    assert tracks.scores[0, 4] == 0
+    seen = [t for t in range(9) if t != 4]
+    assert min(iou(tracks.masks[0, t], masks[t]) for t in seen) > 0.9
+
+
+def test_the_camera_is_known_to_stand():
+    frames, _ = box_clip(6, lambda t: (10 + 12 * t, 30))
+    frames = frames.repeat(3, axis=1).repeat(3, axis=2)
+    shake = estimate_shake(frames)
+    assert shake.is_static, shake.displacement
+
+
+def test_a_shaking_camera_is_steadied():
+    wide = scene(margin=10)
+    offsets = [(0, 0), (3, 1), (5, -2), (8, 3), (4, 6)]
+    frames = np.stack([wide[20 + y : 20 + y + H, 20 + x : 20 + x + W] for x, y in offsets])
+    shake = estimate_shake(frames)
+    assert not shake.is_static
+    measured = [motion[:2, 2] for motion in shake.motions]
+    np.testing.assert_allclose(measured, -np.array(offsets), atol=0.5)
+    steady, known = steadied(frames, shake)
+    off = np.abs(steady.astype(int) - frames[0])[known]
+    assert off.mean() < 1.5
+    assert known.mean() > 0.9
+
+
+HINTS = {
+    "box=0:10,20,30,40": Hint("box", 0, (10.0, 20.0, 30.0, 40.0)),
+    "big box=12: 5.5, 6": Hint("big box", 12, points=((5.5, 6.0, 1),)),
+}
+
+
+@pytest.mark.parametrize("text", HINTS)
+def test_hints_are_read(text):
+    assert parse_hints([text]) == (HINTS[text],)
+
+
+def test_hints_of_a_file_are_those_written(tmp_path):
+    hints = (Hint("box", 3, (1.0, 2.0, 30.0, 40.0), ((4.0, 5.0, -1),)), *HINTS.values())
+    write_hints(tmp_path / "hints.json", hints)
+    assert parse_hints([str(tmp_path / "hints.json")]) == hints
+    prompt = prompt_of(hints, "box")
+    assert prompt is not None
+    assert [one.frame for one in prompt.all] == [0, 3]
+    np.testing.assert_array_equal(prompt.more[0].box, [1, 2, 31, 42])
+    assert prompt_of(hints, "chair") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["box", "box=1", "box=a:1,2", "box=1:1,2,3", "=0:1,2", "box=0:1,,2"]
+)
+def test_unreadable_hints_are_refused(text):
+    with pytest.raises(UserError, match=r"cannot be read. Write OBJECT=FRAME"):
+        parse_hints([text])
+
+
+def test_a_damaged_file_of_hints_is_refused(tmp_path):
+    path = tmp_path / "hints.json"
+    for content in ("[]", "{", json.dumps({"hints": [{"object": "box"}]})):
+        path.write_text(content)
+        with pytest.raises(UserError, match="is no file of hints"):
+            parse_hints([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("hint", "problem"),
+    [
+        (Hint("chair", 0, (1.0, 1.0, 9.0, 9.0)), "no object of that name; there is box"),
+        (Hint("box", 9, (1.0, 1.0, 9.0, 9.0)), "the clip has frames 0 to 8"),
+        (Hint("box", 0, (170.0, 1.0, 9.0, 9.0)), "lies outside the picture of 160 x 120"),
+        (Hint("box", 0, (1.0, 1.0, 1.0, 9.0)), "too small"),
+        (Hint("box", 0, points=((1.0, 130.0, 1),)), "the point 1,130 lies outside"),
+        (Hint("box", 0, points=((1.0, 1.0, -1),)), "no point on the object"),
+    ],
+)
+def test_hints_outside_the_clip_are_refused(hint, problem):
+    check_hints([Hint("box", 8, (1.0, 1.0, 9.0, 9.0))], ["box"], 9, H, W)
+    with pytest.raises(UserError, match=problem):
+        check_hints([hint], ["box"], 9, H, W)

@@ -1,0 +1,127 @@
+"""Sentences do what they say: what is not understood is told, what would turn the meaning is refused."""
+
+import numpy as np
+import pytest
+
+from hoijax.errors import UserError
+from hoijax.objects.asset import load_asset
+from priors.choreography.choreographer import FPS
+from priors.choreography.dispatch import perform
+from priors.choreography.keyframes import forward_of
+from priors.choreography.motions.common import GRAVITY
+from priors.choreography.person import make_person
+from priors.choreography.plan import Performance
+from priors.language.script import script_from_text
+from priors.synthetic.from_text import make_script
+
+FRAMES = 36
+
+
+def script(text, *names, **options):
+    return script_from_text(text, [load_asset(name) for name in names], **options)
+
+
+def performance(text, name, seed=0) -> Performance:
+    """Planned paths, without inverse kinematics."""
+    made = script(text, name)
+    people = [make_person(np.zeros(10, np.float32)) for _ in made.graph.people]
+    plan = Performance(made, (load_asset(name),), people, FRAMES, FPS, np.random.default_rng(seed))
+    perform(plan)
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("a person does not lift the box", "box", "'not'"),
+        ("a person doesn't lift the box", "box", "doesn't"),
+        ("a person lifts the box without hands", "box", "'without'"),
+        ("a dog kicks the ball", "ball", "a dog: only people"),
+        ("a person sits on a chair", "barbell", "--objects chair=FILE"),
+        ("a person holds an umbrella", "broom", "but the object is 'broom'"),
+        ("a person pulls the drawer of the box", "box", "no object here has a drawer"),
+        ("a person lfits the box", "box", "Did you mean 'lifts'"),
+    ],
+)
+def test_what_would_be_something_else_is_refused(text, name, says):
+    with pytest.raises(UserError, match=says):
+        script(text, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("a person pushes the box backwards", "box", "'backwards'"),
+        ("a person carries the box sideways", "box", "'sideways'"),
+        ("a person carries a box on the head", "box", "'head'"),
+        ("a person kicks the ball to the left", "ball", "'left'"),
+        ("a person throws the ball and kicks it", "ball", "'throw'"),
+        ("after a while a person lifts the box", "box", "'after'"),
+    ],
+)
+def test_what_no_motion_shows_is_not_animated(text, name, says):
+    with pytest.raises(UserError, match=says) as refusal:
+        make_script(text, [load_asset(name)])
+    assert "--prior diffusion" in str(refusal.value)
+
+
+def test_graphs_for_videos_may_say_more_than_is_animated():
+    made = script("a person carries a box on the head", "box")
+    assert {edge.first.part for edge in made.graph.edges} == {"left_hand", "right_hand", "head"}
+
+
+def test_what_is_understood_is_told_with_the_words_passed_over():
+    said = []
+    make_script(
+        "a person carefully lifts the heavy box with the left hand",
+        [load_asset("box")],
+        log=said.append,
+    )
+    assert said == ["understood: person 1: lift box. Ignored: carefully, heavy"]
+    plain = script("a man picks up the box and puts it down on the table", "box", "table")
+    assert plain.ignored == ()
+    assert plain.summary() == "understood: man 1: carry box, from ground; box on table at the end"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a man throws the ball to another person", "a man throws the ball and a woman catches it"],
+)
+def test_what_is_thrown_to_somebody_is_caught(text):
+    plan = performance(text, "ball")
+    thrown, catcher = plan.objects[0], plan.tracks[1]
+    (first, last), (_, end) = [
+        (hold.start, hold.end) for hold in (plan.tracks[0].holds[0], catcher.holds[0])
+    ]
+    catch = catcher.holds[0].start
+    assert first == 0
+    assert last < catch < end
+    flight = np.diff(thrown.center[last : catch + 1], n=2, axis=0) * FPS**2
+    np.testing.assert_allclose(flight, np.tile([0.0, -GRAVITY, 0.0], (len(flight), 1)), atol=1e-6)
+    steps = np.linalg.norm(np.diff(thrown.center, axis=0), axis=1)
+    assert steps[catch:].max() < 0.12
+    ahead = (thrown.center[-1] - [catcher.root[-1, 0], 0.0, catcher.root[-1, 1]]) @ forward_of(
+        catcher.heading[-1]
+    )
+    assert 0.1 < ahead < 0.7
+    touching = [plan.contact[t.edge] for t in plan.touches if t.person == 1]
+    assert all(not row[:catch].any() and row[catch:].all() for row in touching)
+    assert len(touching) == 2
+
+
+def test_what_is_lifted_and_put_down_starts_and_ends_on_the_ground():
+    plan = performance("a person lifts a box and puts it down", "box")
+    moved = plan.objects[0]
+    low = [((moved.asset.vertices - moved.asset.center) @ R.T + c)[:, 1].min()
+           for R, c in zip(moved.rotation, moved.center, strict=True)]  # fmt: skip
+    assert low[0] == pytest.approx(0.0, abs=0.01)
+    assert low[-1] == pytest.approx(0.0, abs=0.01)
+    assert low[FRAMES // 2] > 0.5
+
+
+@pytest.mark.parametrize(("word", "sign"), [("backwards", -1.0), ("slowly", 1.0)])
+def test_backwards_is_against_the_heading(word, sign):
+    track = performance(f"a person carries a box {word}", "box").tracks[0]
+    along = np.diff(track.root, axis=0)
+    heading = np.stack([forward_of(h)[[0, 2]] for h in track.heading[:-1]])
+    assert sign * (along * heading).sum() > 0.4
