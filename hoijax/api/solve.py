@@ -14,6 +14,7 @@ from hoijax.api.observe import (
     observe_articulated,
     observe_by_models,
 )
+from hoijax.api.observed import find_observed
 from hoijax.bodies import load_body
 from hoijax.bundle.write import (
     Bundle,
@@ -33,7 +34,7 @@ from hoijax.methods.base import Method, Overrides, method_for
 from hoijax.methods.running import solve_bundle
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.evaluation import Evaluator
-from hoijax.results.observed import find_bundle, observed_video
+from hoijax.results.observed import observed_video
 from hoijax.results.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
 from hoijax.settings import DEFAULT_METHOD, SceneSettings
@@ -348,7 +349,7 @@ def export(
         result = load_result(result)
     clip = clip_from_result(result, load_body(result.body_name))
     if "overlay" in formats:
-        clip = dataclasses.replace(clip, view=clip_view(result, find_bundle(result, home)))
+        clip = dataclasses.replace(clip, view=clip_view(result, find_observed(result, home)))
     with added_files(folder) as partial:
         names = [path.name for path in write_formats(clip, partial, formats, options)]
     return [Path(folder) / name for name in names]
