@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from hoijax.io.atomic import added_files, check_apart, check_output, output_fold
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Overrides, method_for
 from hoijax.methods.running import solve_bundle
-from hoijax.progress import Log, finished, silent
+from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.observed import observed_video
 from hoijax.results.result import Result, load_result, save_result
@@ -168,7 +167,7 @@ def generate(
     jointed = stage_options is None and has_joints(objects)
     axes = {"up": up, "front": front, "text": text, "log": log}
     assets = () if jointed else load_to_act_with(objects, scale, **axes)
-    begun = time.perf_counter()
+    clock = Stopwatch({}, log)
     ground_truth, video = None, None
     if jointed:
         bundle, ground_truth = observe_articulated(
@@ -180,7 +179,7 @@ def generate(
         bundle, video = observe_by_models(
             text, assets, stage_options, frames=frames, seed=seed, log=log
         )
-    finished(log, "observe", time.perf_counter() - begun)
+    clock.lap("observe")
     result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
         return write_results(result, folder, bundle, ground_truth, video, log=log)
@@ -282,18 +281,17 @@ def _write_all(
     log: Log,
     formats: Sequence[str] | None = None,
 ) -> list[dict[str, float]]:
-    begun = time.perf_counter()
+    clock = Stopwatch({}, log)
     save_result(result, folder)
     evaluator = Evaluator(result, load_body(result.body_name), ground_truth)
     rows = [evaluator.measure(k) for k in range(len(result.losses))]
     _write_metrics(result, rows, folder)
-    finished(log, "metrics", time.perf_counter() - begun)
-    begun = time.perf_counter()
+    clock.lap("metrics")
     if formats is None:
         has_video = observed_video(result, folder) is not None
         formats = (*DEFAULT_FORMATS, "overlay") if has_video else DEFAULT_FORMATS
     export(result, folder, formats)
-    finished(log, "exports", time.perf_counter() - begun)
+    clock.lap("exports")
     return rows
 
 
