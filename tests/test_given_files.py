@@ -266,6 +266,9 @@ def test_keypoints_of_a_clip_that_is_read_smaller(tmp_path):
     np.save(tmp_path / "a.npy", coco(np.random.default_rng(0)))
     whole, half = (FileKeypoints(read_keypoints(tmp_path / "a.npy")) for _ in range(2))
     half.measured_at((W, H), 0.5)
+    boxes = np.tile([0, 0, W, H], (T - 1, 1)).astype(np.float32)  # a clip of its first frames
+    cut = whole.keypoints(FRAMES[1:], boxes, np.ones(T - 1, bool))
+    np.testing.assert_array_equal(cut[..., :2], whole.given.points[: T - 1, 0, :, :2])
     np.testing.assert_allclose(half.given.points[..., :2], 0.5 * whole.given.points[..., :2])
     np.testing.assert_array_equal(half.given.points[..., 2], whole.given.points[..., 2])
 
