@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scene_factory import make_scene
 from scipy.spatial.transform import Rotation
 
+import hoijax.initialization.contact_states as contact_module
 import hoijax.initialization.evidence as module
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bodies import load_body
@@ -14,6 +16,7 @@ from hoijax.bundle.evidence import CAMERA_HEIGHT, absent_keys, level_camera, obs
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
+from hoijax.initialization.contact_states import warn_of_unseen_contacts
 from hoijax.initialization.evidence import (
     body_keypoints,
     complete,
@@ -24,6 +27,7 @@ from hoijax.initialization.evidence import (
     without_unread_frames,
 )
 from hoijax.objects.asset import load_asset
+from hoijax.settings import SceneSettings
 
 T, H, W, FOCAL, DEPTH = 4, 240, 320, 300.0, 3.0
 CENTER = (W / 2, H / 2)
@@ -194,3 +198,35 @@ def test_a_person_who_cannot_be_fitted_is_refused_by_number(standing):
     bundle = bundle_of(standing | {"keypoints": face}, "body_rotations", "body_translations")
     with pytest.raises(UserError, match="person 1: the body cannot be fitted: no frame has keypoi"):
         complete(bundle)
+
+
+def test_what_nothing_can_be_solved_from_is_refused_before_any_work(standing):
+    """As `generate` hands it over, unchecked: no person and no object was found in the clip."""
+    nobody = standing | {
+        "instance_ids": np.zeros((T, H, W), np.uint8),
+        "keypoints": np.zeros((1, T, 18, 3), np.float32),
+    }
+    bundle = bundle_of(nobody, "body_rotations", "body_translations")
+    with pytest.raises(UserError, match="have 2 problems") as refusal:
+        complete(bundle)
+    assert "no frame has a detection of 'box'" in str(refusal.value)
+    assert "no frame has a detection of person 1" in str(refusal.value)
+
+
+def test_a_contact_that_no_frame_has_is_named_and_left_out(standing):
+    bundle = bundle_of(standing)
+    states = np.ones((2, 4, T), np.float32)
+    warn_of_unseen_contacts(bundle, states)
+    states[:, 0] = 0.0
+    with pytest.warns(
+        UserWarning, match=r"contact never seen, and left out: Ada \(left_hand\) and box"
+    ):
+        warn_of_unseen_contacts(bundle, states)
+
+
+def test_an_edge_counts_in_its_closest_frame_unless_it_is_never_near(monkeypatch):
+    distances = np.array([[[0.8, 0.7, 0.6], [0.4, 0.2, 0.3], [0.9, 0.9, 0.9]]], np.float32)
+    monkeypatch.setattr(contact_module, "_start_distances", lambda scene, starts: distances)
+    made, always = make_scene(), np.array([False, False, True])
+    states = contact_module.contact_states(made.scene, made.ground_truth, always, SceneSettings())
+    np.testing.assert_array_equal(states, [[[0, 0, 0], [0, 1, 0], [1, 1, 1]]])

@@ -1,5 +1,7 @@
 """In which frames each edge of the graph touches, estimated from where a candidate starts."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,26 @@ from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import SceneSettings
 from hoijax.solver.neighbor_lists import empty_neighbors
+
+NEVER = 0.5
+"""Metres: two things that no candidate and no frame has nearer do not touch, whatever the graph says."""
+
+
+def warn_of_unseen_contacts(bundle: Bundle, states: Float[np.ndarray, "K E T"]) -> None:
+    """Name the contacts of the graph that no frame of any candidate has."""
+    group = stage_contacts(bundle.affordance, bundle.assets).group
+    unseen = ~np.any(states > 0.0, axis=(0, 2))
+    names = [
+        f"{edge.first.entity} ({edge.first.part}) and {edge.second.entity} ({edge.second.part})"
+        for edge, row in zip(bundle.affordance.edges, group, strict=True)
+        if unseen[int(row)]
+    ]
+    if names:
+        warnings.warn(
+            f"contact never seen, and left out: {'; '.join(names)} are never within {NEVER:g} m of "
+            "each other. Check the graph, or the point maps.",
+            stacklevel=2,
+        )
 
 
 def always_touching(bundle: Bundle, scene: Scene) -> Bool[np.ndarray, " E"]:
@@ -43,7 +65,7 @@ def contact_states(
     """In which frames each edge touches: where its distance at the start is within reach.
 
     always: edges whose graph says "in contact throughout" (a_c): they keep every frame. An edge
-    that never comes within reach counts in its closest frame.
+    that never comes within reach counts in its closest frame, or, beyond `NEVER`, in none.
     """
     distances = np.asarray(_start_distances(scene, starts))
     if not settings.infer_contact:
@@ -54,6 +76,6 @@ def contact_states(
     frames = near.shape[-1]
     votes = np.sum([padded[..., i : i + frames] for i in range(5)], axis=0)
     state = votes >= 3
-    closest = distances == distances.min(axis=-1, keepdims=True)
+    closest = (distances == distances.min(axis=-1, keepdims=True)) & (distances < NEVER)
     state = np.where(state.any(axis=-1, keepdims=True), state, closest)
     return (state | always[None, :, None]).astype(np.float32)

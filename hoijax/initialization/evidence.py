@@ -20,9 +20,11 @@ from hoijax.bodies.fitting.person import FittedPerson, fit_person
 from hoijax.bodies.fitting.starts import SEEN, find_start
 from hoijax.bodies.keypoints import OPENPOSE_18, openpose18_from
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bundle.evidence import observation_value_problems
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
+from hoijax.io.validation import count_of, numbered
 
 NARROWEST, WIDEST = 0.5, 8.0
 """Of the image's longer side: a focal length that is read off something lies between."""
@@ -36,8 +38,10 @@ ANKLES = [OPENPOSE_18.index("right_ankle"), OPENPOSE_18.index("left_ankle")]
 def complete(bundle: Bundle) -> Bundle:
     """The bundle with nothing missing that a solve needs; one that lacks nothing comes back as it is.
 
-    Raises UserError where a missing body cannot be fitted.
+    Raises UserError where a missing body cannot be fitted, and for observations that nothing can be
+    solved from: a bundle that was not read from a file has not been checked.
     """
+    _check(bundle)
     o = without_unread_frames(bundle.observations)
     o = with_filled_bodies(o)
     if "intrinsics" in bundle.absent:
@@ -50,6 +54,14 @@ def complete(bundle: Bundle) -> Bundle:
             o = with_camera_height(o, body)
         o = with_fitted_bodies(o, body, missing, bundle.fps, knows_shape)
     return bundle if o is bundle.observations else dataclasses.replace(bundle, observations=o)
+
+
+def _check(bundle: Bundle) -> None:
+    counts = [len(asset.part_names) for asset in bundle.assets]
+    names = [asset.name for asset in bundle.assets]
+    problems = observation_value_problems(bundle.observations, bundle.absent, names, counts)
+    if problems:
+        raise UserError(f"the observations have {count_of(problems)}:\n{numbered(problems)}")
 
 
 def completion_lines(before: Bundle, after: Bundle) -> list[str]:

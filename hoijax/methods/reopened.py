@@ -39,8 +39,7 @@ def centered_poses(result: Result) -> Unknowns:
 
 
 def contact_states_of(result: Result, rows: int) -> Float[ndarray, "K {rows} T"]:
-    """Contact states on the padded rows of a scene; an edge without any frame counts in all."""
+    """Contact states on the padded rows of a scene."""
     states = np.ones((len(result.contact), rows, result.frame_count), np.float32)
     states[:, : result.contact.shape[1]] = result.contact
-    states[~states.any(axis=2)] = 1.0
     return states

@@ -24,7 +24,11 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.initialization.align_observations import align
-from hoijax.initialization.contact_states import always_touching, contact_states
+from hoijax.initialization.contact_states import (
+    always_touching,
+    contact_states,
+    warn_of_unseen_contacts,
+)
 from hoijax.initialization.evidence import complete
 from hoijax.initialization.joints.starts import start_joints
 from hoijax.io.video import read_video
@@ -117,6 +121,7 @@ def prepare(
     )
     always = always_touching(bundle, objects)
     states = contact_states(objects, starts.unknowns, always, settings)
+    warn_of_unseen_contacts(bundle, states)
     lap("scene")
     return Prepared(
         bundle,

@@ -13,7 +13,11 @@ from jaxtyping import Array, Float
 from hoijax.bundle.write import Bundle
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.initialization.align_observations import align
-from hoijax.initialization.contact_states import always_touching, contact_states
+from hoijax.initialization.contact_states import (
+    always_touching,
+    contact_states,
+    warn_of_unseen_contacts,
+)
 from hoijax.initialization.evidence import complete
 from hoijax.initialization.joints.hold import hold_joints
 from hoijax.initialization.joints.starts import start_joints
@@ -57,6 +61,7 @@ def prepare(
     starts = without_joint_values(start_joints(scene, bundle, settings))
     lap("starts")
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
+    warn_of_unseen_contacts(bundle, states)
     return prepared_of(
         bundle, table_of(scene, settings, terms), scene, starts, Evidence(states, Ts_world_pointmap)
     )
