@@ -405,9 +405,9 @@ def test_a_full_disk_leaves_the_earlier_result(folder, tmp_path, monkeypatch):
     [
         (
             ("--preset", "best"),
-            "no preset 'best' of the method hoi-page. Known presets: default, hoi-page",
+            "no preset 'best' of the method joint. Known presets: default, hoi-page",
         ),
-        (("--method", "magic"), "no method 'magic'. Known methods: hoi-page"),
+        (("--method", "magic"), "no method 'magic'. Known methods: joint, hoi-page"),
         (("--inits", "0"), "--inits must be at least 1"),
         (("--steps", "0"), "--steps must be at least 1"),
         (("--weights", "beauty=1"), "unknown loss terms ['beauty']; known: ['object_points'"),
@@ -566,7 +566,7 @@ def test_a_signal_in_the_middle_of_a_solve_leaves_nothing(folder, tmp_path, sent
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("align:"):  # stage a is done: the next ones are under way
+            if line.startswith("body pass:"):  # stage a is done: the next ones are under way
                 break
         time.sleep(0.2)
         process.send_signal(sent)

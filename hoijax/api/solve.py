@@ -30,7 +30,7 @@ from hoijax.exporters.clip import clip_view
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Method, Overrides, method_named
+from hoijax.methods.base import Method, Overrides, method_for
 from hoijax.methods.memory import SHORTEST, check_memory
 from hoijax.methods.running import solve_bundle
 from hoijax.progress import Log, finished, silent
@@ -38,7 +38,7 @@ from hoijax.results.evaluation import Evaluator
 from hoijax.results.observed import find_bundle, observed_video
 from hoijax.results.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
-from hoijax.settings import SceneSettings
+from hoijax.settings import DEFAULT_METHOD, SceneSettings
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder, state_of
 
 DEFAULT_FORMATS = ("amass", "glb", "mp4")
@@ -49,7 +49,7 @@ BUNDLE_FOLDER = "bundle"
 def solve(
     bundle: Bundle | str | Path,
     *,
-    method: str | Method = "hoi-page",
+    method: str | Method | None = None,
     settings: SceneSettings | None = None,
     preset: str | None = None,
     weights: Overrides | None = None,
@@ -62,7 +62,8 @@ def solve(
     """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
 
     bundle: a Bundle or the path of one.
-    method: "hoi-page" moves objects; "anchor-motion" moves bodies too; see `hoijax.methods.base`.
+    method: "joint" corrects bodies and camera, then moves objects; "hoi-page" and "anchor-motion" are
+    the papers'. Where none is named, the one of the settings, or joint.
     settings: the method's own, whole. In their place preset ("default", or "hoi-page" as published)
     and options, which are the settings that differ from the preset, by name: `inits=4, steps=60`.
     weights: by term name, a number or (start, end).
@@ -71,7 +72,7 @@ def solve(
     terms: your own loss terms, see docs/your-own-loss.md. checkpoints: what keeps a long solve.
     Raises UserError for bad input, before anything is traced.
     """
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     given = {"weights": weights, "terms": terms, "window": window}
     solved_with = checked_settings(chosen, settings=settings, preset=preset, **given, **options)
     source: dict[str, str] = {}
@@ -105,7 +106,7 @@ def solve(
 
 
 def checked_settings(
-    method: str | Method = "hoi-page",
+    method: str | Method | None = None,
     *,
     settings: SceneSettings | None = None,
     preset: str | None = None,
@@ -115,7 +116,7 @@ def checked_settings(
     **options: Any,
 ) -> Any:
     """The settings that `solve` would use, all of whose options these are, or its UserError."""
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     if settings is None:
         settings = chosen.settings(preset, **options)
     else:
@@ -146,7 +147,7 @@ def generate(
     up: str | None = None,
     front: str | None = None,
     seed: int = 0,
-    method: str = "hoi-page",
+    method: str = DEFAULT_METHOD,
     preset: str | None = None,
     inits: int | None = None,
     stage_options: Mapping[str, Any] | None = None,
@@ -154,7 +155,7 @@ def generate(
 ) -> tuple[Result, list[dict[str, float]]]:
     """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
 
-    objects, scale, up, front: as in `load_objects`. method: of the solve: "hoi-page", or "anchorhoi" (anchor-motion), which moves the body too.
+    objects, scale, up, front: as in `load_objects`. method: of the solve: "joint", "hoi-page", or "anchorhoi" (anchor-motion).
     stage_options: None observes without models; else see `observe_by_models`.
 
     The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
@@ -239,14 +240,14 @@ def about_solve(
     bundle: str | Path,
     settings: SceneSettings,
     *,
-    method: str | Method = "hoi-page",
+    method: str | Method | None = None,
     weights: Overrides | None = None,
     terms: Sequence[LossTerm] = (),
     window: int | None = None,
     **_: Any,
 ) -> dict[str, Any]:
     """Everything that a solve depends on; the rest of `solve`'s options is in the settings."""
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     paths = {name: getattr(settings, name) for name in chosen.files}
     return {
         "hoijax": versions()["hoijax"],

@@ -4,8 +4,9 @@ They own no mathematics of their own.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -45,6 +46,8 @@ class Evidence:
     states: Float[np.ndarray, "K E T"]
     """In which frames each edge touches, by candidate."""
     Ts_world_pointmap: Float[np.ndarray, "T 4 4"]
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """What else `run.json` says."""
 
 
 def prepare(
@@ -56,7 +59,19 @@ def prepare(
     lap("body")
     Ts_world_pointmap = align(bundle.observations, vertices, settings.alignment)
     lap("align")
-    scene = scene_of(bundle, Ts_world_pointmap, vertices, settings)
+    return prepare_aligned(bundle, Ts_world_pointmap, vertices, settings, terms, lap)
+
+
+def prepare_aligned(
+    bundle: Bundle,
+    Ts_world_pointmap: Float[np.ndarray, "T 4 4"],
+    vertices_world: Float[Array, "P T V 3"],
+    settings: HoiPageSettings,
+    terms: Sequence[LossTerm] = (),
+    lap: Lap = silent,
+) -> Prepared:
+    """Stage b: scene built and starts found, where point maps are aligned."""
+    scene = scene_of(bundle, Ts_world_pointmap, vertices_world, settings)
     lap("scene")
     starts = without_joint_values(start_joints(scene, bundle, settings))
     lap("starts")
