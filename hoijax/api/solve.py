@@ -31,6 +31,7 @@ from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Overrides, method_for
+from hoijax.methods.memory import SHORTEST, check_memory
 from hoijax.methods.running import solve_bundle
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.evaluation import Evaluator
@@ -86,6 +87,7 @@ def solve(
     watch = (lambda name: None) if checkpoints is None else checkpoints.stage
     work = {"weights": weights, "terms": terms, "log": log, "watch": watch}
     frames = chosen.window(bundle, solved_with, window, log)
+    check_memory(solved_with.inits, frames, len(bundle.assets), solved_with.points)
     if frames < bundle.frame_count:
         result = chosen.solve_windows(bundle, solved_with, frames, **work)
     else:
@@ -160,7 +162,9 @@ def generate(
     """
     check_output(out)
     chosen = {"method": method, "preset": preset, "inits": inits, "seed": seed}
-    checked_settings(**chosen)
+    solved_with = checked_settings(**chosen)
+    if inits is not None:
+        check_memory(inits, min(frames, SHORTEST), max(len(objects), 1), solved_with.points)
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
