@@ -62,6 +62,8 @@ class SceneSettings:
     search: SearchSettings = field(default_factory=SearchSettings)
 
 
+DEFAULT_METHOD = "joint"
+"""What solves where no method is named."""
 STARTS = ("search", "yaw")
 
 

@@ -83,6 +83,7 @@ def test_the_exports_can_be_opened(folder):
     assert (folder / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_arrays_and_an_earlier_result_is_replaced(folder, tmp_path):
     out = copy_of(folder, tmp_path / "out")
     (out / "note.txt").write_text("of the earlier result")
@@ -94,6 +95,7 @@ def test_the_same_seed_gives_the_same_arrays_and_an_earlier_result_is_replaced(f
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_solve_takes_the_bundle_and_gives_the_same_result(folder, tmp_path):
     ran = run("solve", folder / "bundle", "--inits", INITS, "--out", tmp_path / "out")
     assert ran.code == 0, ran.err
@@ -405,9 +407,9 @@ def test_a_full_disk_leaves_the_earlier_result(folder, tmp_path, monkeypatch):
     [
         (
             ("--preset", "best"),
-            "no preset 'best' of the method hoi-page. Known presets: default, hoi-page",
+            "no preset 'best' of the method joint. Known presets: default, hoi-page",
         ),
-        (("--method", "magic"), "no method 'magic'. Known methods: hoi-page"),
+        (("--method", "magic"), "no method 'magic'. Known methods: joint, hoi-page"),
         (("--inits", "0"), "--inits must be at least 1"),
         (("--steps", "0"), "--steps must be at least 1"),
         (("--weights", "beauty=1"), "unknown loss terms ['beauty']; known: ['object_points'"),
@@ -566,7 +568,7 @@ def test_a_signal_in_the_middle_of_a_solve_leaves_nothing(folder, tmp_path, sent
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("align:"):  # stage a is done: the next ones are under way
+            if line.startswith("body pass:"):  # stage a is done: the next ones are under way
                 break
         time.sleep(0.2)
         process.send_signal(sent)

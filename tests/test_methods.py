@@ -26,6 +26,7 @@ def toy(monkeypatch):
     return method_named("shift")
 
 
+@pytest.mark.slow
 def test_a_method_in_one_file_is_solved_swept_and_commanded(toy, bundle, tmp_path):
     with as_users_run():
         alone = hoijax.solve(bundle, method="shift", inits=3)
@@ -58,8 +59,11 @@ def test_a_method_in_one_file_is_solved_swept_and_commanded(toy, bundle, tmp_pat
     ("options", "says"),
     [
         ({"stepz": 3}, "has no option 'stepz'. Did you mean 'steps'"),
-        ({"hands": True}, "--hands is for --method anchor-motion, not for hoi-page"),
-        ({"method": "anchor-motion", "optimizer": "lm"}, "--optimizer is for --method hoi-page"),
+        ({"hands": True}, "--hands is for --method anchor-motion, not for joint"),
+        (
+            {"method": "anchor-motion", "optimizer": "lm"},
+            "--optimizer is for --method joint or hoi-page",
+        ),
         ({"method": "anchor-motion", "preset": "hoi-page"}, "no preset 'hoi-page' of the method"),
         ({"method": "anchor-motion", "window": 16}, "solves whole clips"),
         ({"optimizer": "sgd"}, "no optimizer 'sgd'. Known optimizers: lm, adam"),
@@ -79,7 +83,7 @@ def test_settings_are_given_whole_or_by_name(bundle):
     assert page.settings(optimizer="adam", steps=7).steps == 7
     assert page.settings("hoi-page", optimizer=None).steps == 600
     with pytest.raises(UserError, match="takes HoiPageSettings, not AnchorSettings"):
-        hoijax.solve(bundle, settings=anchor.settings())
+        hoijax.solve(bundle, method="hoi-page", settings=anchor.settings())
     with pytest.raises(UserError, match="inits beside them"):
         hoijax.solve(bundle, settings=page.settings(), inits=3)
     with pytest.raises(UserError, match="--inits must be at least 1"):

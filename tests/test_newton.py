@@ -20,7 +20,7 @@ from hoijax.losses.term import LossTerm, default_weights, reduce_term
 from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.posed import pose_objects
 from hoijax.scene.scene import Unknowns
-from hoijax.solver.banded import solve_banded
+from hoijax.solver.banded import solve_arrow, solve_banded
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import empty_neighbors
 from hoijax.solver.problem import ResultCode, SolverInputs
@@ -82,6 +82,33 @@ def test_banded_solve_against_a_dense_one(frames, rng):
     right = rng.normal(size=(frames, 6)).astype(np.float32)
     found = np.asarray(solve_banded(*map(jnp.asarray, (*blocks, right)))).reshape(-1)
     np.testing.assert_allclose(found, np.linalg.solve(whole, right.reshape(-1)), atol=2e-4)
+
+
+@pytest.mark.parametrize("frames", [2, 5])
+def test_arrow_solve_against_a_dense_one(frames, rng):
+    """Frames of three unknowns that couple with the next two, and two unknowns that couple with all."""
+    block, ends = 3, 3 * frames
+    root = np.zeros((ends, ends + 2))
+    for t in range(frames):
+        rows = root[block * t : block * (t + 1), block * t : min(block * (t + 3), ends)]
+        rows[:] = rng.normal(size=rows.shape)
+    root[:, ends:] = rng.normal(size=(ends, 2))
+    whole = root.T @ root + np.eye(ends + 2)
+    bands = [
+        np.array(
+            [
+                whole[block * t : block * (t + 1), block * (t + k) : block * (t + k + 1)]
+                for t in range(frames - k)
+            ]
+        ).reshape(-1, block, block)
+        for k in range(3)
+    ]
+    border, corner = whole[:ends, ends:].reshape(frames, block, 2), whole[ends:, ends:]
+    right = rng.normal(size=ends + 2)
+    arrays = [jnp.asarray(array, jnp.float32) for array in (*bands, border, corner, right)]
+    x, y = solve_arrow(*arrays[:5], (arrays[5][:ends].reshape(frames, block), arrays[5][ends:]))
+    solved = np.concatenate([np.asarray(x).reshape(-1), np.asarray(y)])
+    np.testing.assert_allclose(solved, np.linalg.solve(whole, right), atol=2e-4)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hoijax.api.observe import (
     observe_articulated,
     observe_by_models,
 )
+from hoijax.api.observed import find_observed
 from hoijax.bodies import load_body
 from hoijax.bundle.write import (
     Bundle,
@@ -30,14 +30,14 @@ from hoijax.exporters.clip import clip_view
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Method, Overrides, method_named
+from hoijax.methods.base import Method, Overrides, method_for
 from hoijax.methods.running import solve_bundle
-from hoijax.progress import Log, finished, silent
+from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.evaluation import Evaluator
-from hoijax.results.observed import find_bundle, observed_video
+from hoijax.results.observed import observed_video
 from hoijax.results.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
-from hoijax.settings import SceneSettings
+from hoijax.settings import DEFAULT_METHOD, SceneSettings
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder, state_of
 
 DEFAULT_FORMATS = ("amass", "glb", "mp4")
@@ -48,7 +48,7 @@ BUNDLE_FOLDER = "bundle"
 def solve(
     bundle: Bundle | str | Path,
     *,
-    method: str | Method = "hoi-page",
+    method: str | Method | None = None,
     settings: SceneSettings | None = None,
     preset: str | None = None,
     weights: Overrides | None = None,
@@ -61,7 +61,8 @@ def solve(
     """Turn an observation bundle into object trajectories (`hoijax solve BUNDLE`).
 
     bundle: a Bundle or the path of one.
-    method: "hoi-page" moves objects; "anchor-motion" moves bodies too; see `hoijax.methods.base`.
+    method: "joint" corrects bodies and camera, then moves objects; "hoi-page" and "anchor-motion" are
+    the papers'. Where none is named, the one of the settings, or joint.
     settings: the method's own, whole. In their place preset ("default", or "hoi-page" as published)
     and options, which are the settings that differ from the preset, by name: `inits=4, steps=60`.
     weights: by term name, a number or (start, end).
@@ -70,7 +71,7 @@ def solve(
     terms: your own loss terms, see docs/your-own-loss.md. checkpoints: what keeps a long solve.
     Raises UserError for bad input, before anything is traced.
     """
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     given = {"weights": weights, "terms": terms, "window": window}
     solved_with = checked_settings(chosen, settings=settings, preset=preset, **given, **options)
     source: dict[str, str] = {}
@@ -103,7 +104,7 @@ def solve(
 
 
 def checked_settings(
-    method: str | Method = "hoi-page",
+    method: str | Method | None = None,
     *,
     settings: SceneSettings | None = None,
     preset: str | None = None,
@@ -113,7 +114,7 @@ def checked_settings(
     **options: Any,
 ) -> Any:
     """The settings that `solve` would use, all of whose options these are, or its UserError."""
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     if settings is None:
         settings = chosen.settings(preset, **options)
     else:
@@ -144,7 +145,7 @@ def generate(
     up: str | None = None,
     front: str | None = None,
     seed: int = 0,
-    method: str = "hoi-page",
+    method: str = DEFAULT_METHOD,
     preset: str | None = None,
     inits: int | None = None,
     stage_options: Mapping[str, Any] | None = None,
@@ -152,7 +153,7 @@ def generate(
 ) -> tuple[Result, list[dict[str, float]]]:
     """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
 
-    objects, scale, up, front: as in `load_objects`. method: of the solve: "hoi-page", or "anchorhoi" (anchor-motion), which moves the body too.
+    objects, scale, up, front: as in `load_objects`. method: of the solve: "joint", "hoi-page", or "anchorhoi" (anchor-motion).
     stage_options: None observes without models; else see `observe_by_models`.
 
     The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
@@ -166,7 +167,7 @@ def generate(
     jointed = stage_options is None and has_joints(objects)
     axes = {"up": up, "front": front, "text": text, "log": log}
     assets = () if jointed else load_to_act_with(objects, scale, **axes)
-    begun = time.perf_counter()
+    clock = Stopwatch({}, log)
     ground_truth, video = None, None
     if jointed:
         bundle, ground_truth = observe_articulated(
@@ -178,7 +179,7 @@ def generate(
         bundle, video = observe_by_models(
             text, assets, stage_options, frames=frames, seed=seed, log=log
         )
-    finished(log, "observe", time.perf_counter() - begun)
+    clock.lap("observe")
     result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
         return write_results(result, folder, bundle, ground_truth, video, log=log)
@@ -235,14 +236,14 @@ def about_solve(
     bundle: str | Path,
     settings: SceneSettings,
     *,
-    method: str | Method = "hoi-page",
+    method: str | Method | None = None,
     weights: Overrides | None = None,
     terms: Sequence[LossTerm] = (),
     window: int | None = None,
     **_: Any,
 ) -> dict[str, Any]:
     """Everything that a solve depends on; the rest of `solve`'s options is in the settings."""
-    chosen = method_named(method)
+    chosen = method_for(method, settings)
     paths = {name: getattr(settings, name) for name in chosen.files}
     return {
         "hoijax": versions()["hoijax"],
@@ -280,18 +281,17 @@ def _write_all(
     log: Log,
     formats: Sequence[str] | None = None,
 ) -> list[dict[str, float]]:
-    begun = time.perf_counter()
+    clock = Stopwatch({}, log)
     save_result(result, folder)
     evaluator = Evaluator(result, load_body(result.body_name), ground_truth)
     rows = [evaluator.measure(k) for k in range(len(result.losses))]
     _write_metrics(result, rows, folder)
-    finished(log, "metrics", time.perf_counter() - begun)
-    begun = time.perf_counter()
+    clock.lap("metrics")
     if formats is None:
         has_video = observed_video(result, folder) is not None
         formats = (*DEFAULT_FORMATS, "overlay") if has_video else DEFAULT_FORMATS
     export(result, folder, formats)
-    finished(log, "exports", time.perf_counter() - begun)
+    clock.lap("exports")
     return rows
 
 
@@ -349,7 +349,7 @@ def export(
         result = load_result(result)
     clip = clip_from_result(result, load_body(result.body_name))
     if "overlay" in formats:
-        clip = dataclasses.replace(clip, view=clip_view(result, find_bundle(result, home)))
+        clip = dataclasses.replace(clip, view=clip_view(result, find_observed(result, home)))
     with added_files(folder) as partial:
         names = [path.name for path in write_formats(clip, partial, formats, options)]
     return [Path(folder) / name for name in names]

@@ -1,4 +1,4 @@
-"""The command line: `hoijax generate | observe | mask | solve | compose | evaluate | physics | export | view | ablate | doctor | bundle check`."""
+"""The command line: `hoijax generate | observe | mask | solve | compose | align | evaluate | physics | export | view | ablate | doctor | bundle check`."""
 
 import operator
 import sys
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from hoijax.cli.aligning import Align
 from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
@@ -29,6 +30,7 @@ COMMANDS: dict[str, type] = {
     "mask": Mask,
     "solve": Solve,
     "compose": Compose,
+    "align": Align,
     "evaluate": Evaluate,
     "physics": Physics,
     "export": Export,

@@ -13,6 +13,7 @@ from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
 from hoijax.errors import UserError
 from hoijax.experiments.tracking import open_tracker
+from hoijax.settings import DEFAULT_METHOD
 
 FRAMES = 49
 """Length of a clip that is made."""
@@ -38,11 +39,11 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
     """Length of the clip: 49 by default (at 12 frames a second without weights), all of your --video."""
     seed: int = 0
     """The same seed gives the same result."""
-    method: str = "hoi-page"
-    """hoi-page moves the objects among estimated bodies; anchor-motion (or anchorhoi) moves bodies and
-    objects."""
+    method: str = DEFAULT_METHOD
+    """joint corrects bodies and camera, then moves objects; hoi-page moves objects among bodies as they
+    are estimated; anchor-motion (or anchorhoi) moves both."""
     preset: str | None = None
-    """"default" (ours) or, with hoi-page, "hoi-page" (published settings)."""
+    """"default" (ours) or "hoi-page" (published settings)."""
     inits: int | None = None
     """Candidate trajectories optimized at once; as many as the preset says by default."""
 
@@ -167,10 +168,10 @@ class Solve(TrackFlags, OutputFlags):
     """Many bundles: I/N solves every N-th of them, from the I-th on (counted from 0): one task of an array."""
     distributed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Many bundles: one of the processes of a TPU slice or multi-node job, over one global mesh."""
-    method: str = "hoi-page"
+    method: str = DEFAULT_METHOD
     """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
     preset: str | None = None
-    """"default" (ours) or, with hoi-page, "hoi-page" (published settings)."""
+    """"default" (ours) or "hoi-page" (published settings)."""
     window: int | None = None
     """Frames of the overlapping windows that a long clip is solved in; by default as many as the
     memory allows, the whole clip if it can be."""

@@ -38,6 +38,7 @@ from hoijax.progress import Log, silent
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import Result
 from hoijax.runtime import check_device, describe_device, enable_compilation_cache, versions
+from hoijax.settings import DEFAULT_METHOD
 from hoijax.solver.batch import BatchSolver, Job
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder
 
@@ -89,7 +90,7 @@ def sweep(
     Raises UserError before any work.
     """
     plan = SweepPlan(plan) if isinstance(plan, str) else plan
-    method = method_named(options.pop("method", "hoi-page"))
+    method = method_named(options.pop("method", DEFAULT_METHOD))
     settings = checked_settings(method, **options)
     table = method.terms(settings)
     factors = parse_factors(plan.weights, factor_names(table, method.rates(settings)))

@@ -209,7 +209,13 @@ class SceneBatch:
         times = {**ready.seconds, "optimize": round(solved.seconds, 3)}
         result = self.method.result(solved.found.prepared, solved.found.solution)
         source = {"bundle": ready.source, "bundle_hash": ready.bundle_hash}
-        run = {**source, "seconds": times, **self.run, "solved_together": solved.together}
+        run = {
+            **source,
+            **result.run,
+            "seconds": times,
+            **self.run,
+            "solved_together": solved.together,
+        }
         return dataclasses.replace(result, run=run)
 
     def finish(self, item: Item, ready: Ready, solution: Solved) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ from hoijax.jobs.workers import run_workers, useful_workers
 from hoijax.methods.base import method_named
 from hoijax.progress import Log, silent
 from hoijax.runtime import check_device, enable_compilation_cache, versions
+from hoijax.settings import DEFAULT_METHOD
 from hoijax.work.folder import Item, Shard, WorkFolder, work_folder
 from hoijax.work.ray_tasks import check_cluster, run_tasks
 from hoijax.work.runner import Progress, progress_of, work_in_groups
@@ -145,7 +146,7 @@ def solve_many(
     if distributed:
         join_processes()  # before anything starts a device
     settings = checked_settings(**options)
-    passes = method_named(options.get("method", "hoi-page")).passes(settings)
+    passes = method_named(options.get("method", DEFAULT_METHOD)).passes(settings)
     if distributed and (cluster or workers or len(passes) > 1):
         raise UserError(
             "--distributed is for methods of one pass (hoi-page), without --cluster and --workers."
@@ -247,7 +248,7 @@ def _batch(
     log: Log,
 ) -> SceneBatch:
     terms = tuple(options.get("terms", ()))
-    method = method_named(options.get("method", "hoi-page"))
+    method = method_named(options.get("method", DEFAULT_METHOD))
     return SceneBatch(method, settings, options.get("weights"), terms, folder.out, formats, log)
 
 

@@ -19,11 +19,12 @@ from hoijax.errors import UserError, nearest_hint
 from hoijax.losses.term import LossTerm, Weights, default_weights, weight_names
 from hoijax.progress import Log, Stopwatch
 from hoijax.results.result import Result
-from hoijax.settings import SceneSettings
+from hoijax.settings import DEFAULT_METHOD, SceneSettings
 from hoijax.solver.problem import Problem, Solution, SolverInputs
 from hoijax.solver.resumable import Solver, Watch
 
 METHODS: dict[str, str] = {
+    "joint": "hoijax.methods.joint.method:METHOD",
     "hoi-page": "hoijax.methods.hoi_page.method:METHOD",
     "anchor-motion": "hoijax.methods.anchor_motion.method:METHOD",
 }
@@ -291,6 +292,15 @@ def option_names(settings: SceneSettings) -> list[str]:
 def options_of(name: str) -> list[str]:
     """Options of a method by its name."""
     return option_names(method_named(name).presets["default"])
+
+
+def method_for(name: "str | Method | None", settings: SceneSettings | None = None) -> Method:
+    """The method of a name; where none is named, the one whose settings these are, or the default."""
+    if name is not None or settings is None:
+        return method_named(name or DEFAULT_METHOD)
+    methods = (method_named(known) for known in METHODS)
+    owners = (one for one in methods if type(one.presets["default"]) is type(settings))
+    return next(owners, method_named(DEFAULT_METHOD))
 
 
 def method_named(name: "str | Method") -> Method:

@@ -41,7 +41,8 @@ def solve_bundle(
         prepared, solution = run_pass(step, prepared, solution, given, log, watch(step.name))
         lap(step.name)
     assert solution is not None
-    return dataclasses.replace(method.result(prepared, solution), run={"seconds": times})
+    result = method.result(prepared, solution)
+    return dataclasses.replace(result, run=result.run | {"seconds": times})
 
 
 def run_pass(

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from priors.models.cut_off import read_cut_off
 from priors.models.packaged import (
     MASK_LEVEL,
     MEDIAPIPE,
@@ -143,7 +144,7 @@ class BlazePose:
         present: Bool[ndarray, " T"],
     ) -> Float[ndarray, "T 18 3"]:
         """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where not found."""
-        poses = self.poses(frames, boxes, present)
+        poses = read_cut_off(self, frames, self.poses(frames, boxes, present))
         found = [np.zeros((18, 3)) if pose is None else pose.openpose for pose in poses]
         return np.stack(found).astype(np.float32) if found else np.zeros((0, 18, 3), np.float32)
 
@@ -159,7 +160,7 @@ class BlazePose:
                 "objects are (--hint OBJECT=FRAME:x,y,width,height), give their masks (--masks), or "
                 "use Grounding DINO (--detector grounding-dino)."
             )
-        poses = [pose for region in self._search(image) if (pose := self._read(image, region))]
+        poses = [pose for region in self.search(image) if (pose := self.read(image, region))]
         poses.sort(key=lambda pose: -pose.presence)
         return [
             Detection(phrase, pose.box, pose.presence)
@@ -206,18 +207,18 @@ class BlazePose:
     def _follow(self, image: ndarray, box: ndarray, region: Region | None) -> Pose | None:
         """The square that the frame before left, else a search in the box, else the box itself."""
         if region is not None and _is_near(region, box):
-            pose = self._read(image, region)
+            pose = self.read(image, region)
             if pose is not None:
                 return pose
         around = Region.around(box, SEARCH_MARGIN)
-        found = [r for r in self._search(image, around) if _is_near(r, box)]
+        found = [r for r in self.search(image, around) if _is_near(r, box)]
         for candidate in (*found[:1], Region.around(box, CIRCLE_MARGIN)):
-            pose = self._read(image, candidate)
+            pose = self.read(image, candidate)
             if pose is not None:  # once more, in the square that the landmarks themselves ask for
-                return self._read(image, pose.next_region) or pose
+                return self.read(image, pose.next_region) or pose
         return None
 
-    def _search(self, image: ndarray, around: Region | None = None) -> list[Region]:
+    def search(self, image: UInt8[ndarray, "H W 3"], around: Region | None = None) -> list[Region]:
         """Squares of the people in a region of the picture (or all of it), best first."""
         height, width = image.shape[:2]
         around = around or Region.around(np.array([0.0, 0.0, width, height]))
@@ -235,13 +236,16 @@ class BlazePose:
                 kept.append(region)
         return kept
 
-    def _read(self, image: ndarray, region: Region) -> Pose | None:
+    def read(
+        self, image: UInt8[ndarray, "H W 3"], region: Region, least_presence: float | None = None
+    ) -> Pose | None:
         """Landmarks and mask in a square, None where it does not show a person."""
         height, width = image.shape[:2]
         size = self._landmarks.input_size
         outputs = self._landmarks(region.crop(image, size).astype(np.float32) / 255)
         presence = float(outputs[(1,)][0])
-        if presence < self.settings.presence:
+        least = self.settings.presence if least_presence is None else least_presence
+        if presence < least:
             return None
         rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)
         pixels = region.to_image(rows[:, :2] / size)

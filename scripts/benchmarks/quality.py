@@ -68,8 +68,8 @@ class Options:
 
     scenes: str = "made"
     """"made", "omomo" or "all"."""
-    method: str = "hoi-page"
-    """"hoi-page", or "anchor-motion": keypoints at 3 px noise, 20 % of them missing, and what touches
+    method: str = "joint"
+    """"joint", "hoi-page", or "anchor-motion": keypoints at 3 px noise, 20 % of them missing, and what touches
     hidden (occluded_scenes.py)."""
     ablate: tuple[str, ...] = ()
     """anchor-motion: scenes that are also solved without body keypoints, without contact, without

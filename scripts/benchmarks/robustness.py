@@ -47,7 +47,7 @@ class Options:
     """Families of errors, "all" together, "none"."""
     strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     """1: as real priors err."""
-    methods: tuple[str, ...] = ("hoi-page",)
+    methods: tuple[str, ...] = ("joint", "hoi-page")
     data: Path = Path(__file__).resolve().parents[3] / "shared" / "data" / "omomo"
     frames: int = 49
     only: tuple[str, ...] = ("",)

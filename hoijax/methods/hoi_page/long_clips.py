@@ -72,10 +72,12 @@ def solve_long_bundle(
     terms: Sequence[LossTerm] = (),
     log: Log = silent,
     watch: Callable[[str], Watch | None] = lambda stage: None,
+    Ts_world_pointmap: Float[ndarray, "T 4 4"] | None = None,
 ) -> Result:
     """A bundle solved by windows of `window` frames; the losses are those of the whole clip.
 
     watch: what looks at the descent of each window, by its name (`solver.resumable`).
+    Ts_world_pointmap: of point maps that are aligned already.
     `run["windows"]` of the result has the spans, and how far apart neighbors were at every seam.
     Raises UserError for a window that is too short, or a preset that windows cannot serve.
     """
@@ -85,7 +87,7 @@ def solve_long_bundle(
     windows = windows_of(bundle.observations.frame_count, window)
     times: dict[str, float] = {}
     clock = Stopwatch(times, log)
-    prepared = prepare_windows(bundle, settings, windows, terms, clock)
+    prepared = prepare_windows(bundle, settings, windows, terms, clock, Ts_world_pointmap)
     solution, poses = descend_windows(prepared, settings, windows, weights, clock, watch)
     clock.lap("optimize")
     result = to_result(prepared, solution)
@@ -108,6 +110,7 @@ def prepare_windows(
     windows: Windows,
     terms: Sequence[LossTerm],
     clock: Stopwatch,
+    Ts_world_pointmap: Float[ndarray, "T 4 4"] | None = None,
 ) -> Prepared:
     """`stages.prepare` with everything heavy done window by window."""
     bundle = complete(bundle)
@@ -120,10 +123,12 @@ def prepare_windows(
     for i, span in enumerate(windows.spans):
         part = dataclasses.replace(bundle, observations=observations_between(seen, span))
         vertices.append(np.asarray(posed_bodies_of(part)))
-        maps.append(align(part.observations, jnp.asarray(vertices[-1]), settings.alignment))
+        if Ts_world_pointmap is None:
+            maps.append(align(part.observations, jnp.asarray(vertices[-1]), settings.alignment))
         counted(clock.log, "align", i + 1, len(windows.spans))
     clock.lap("align")
-    Ts_world_pointmap = join_similarities(windows, maps)
+    if Ts_world_pointmap is None:
+        Ts_world_pointmap = join_similarities(windows, maps)
     bodies = np.concatenate([v[:, a:b] for v, a, b in windows.own(vertices)], axis=1)
     averaged = dataclasses.replace(bundle, observations=seen)
     scene = scene_of(averaged, Ts_world_pointmap, jnp.asarray(bodies), settings)

@@ -4,8 +4,9 @@ They own no mathematics of their own.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -23,9 +24,11 @@ from hoijax.initialization.joints.hold import hold_joints
 from hoijax.initialization.joints.starts import start_joints
 from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
+from hoijax.methods import results
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.methods.hoi_page.terms import object_problem, object_table
+from hoijax.methods.results import asset_translations
 from hoijax.progress import silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
@@ -45,6 +48,8 @@ class Evidence:
     states: Float[np.ndarray, "K E T"]
     """In which frames each edge touches, by candidate."""
     Ts_world_pointmap: Float[np.ndarray, "T 4 4"]
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """What else `run.json` says."""
 
 
 def prepare(
@@ -56,7 +61,19 @@ def prepare(
     lap("body")
     Ts_world_pointmap = align(bundle.observations, vertices, settings.alignment)
     lap("align")
-    scene = scene_of(bundle, Ts_world_pointmap, vertices, settings)
+    return prepare_aligned(bundle, Ts_world_pointmap, vertices, settings, terms, lap)
+
+
+def prepare_aligned(
+    bundle: Bundle,
+    Ts_world_pointmap: Float[np.ndarray, "T 4 4"],
+    vertices_world: Float[Array, "P T V 3"],
+    settings: HoiPageSettings,
+    terms: Sequence[LossTerm] = (),
+    lap: Lap = silent,
+) -> Prepared:
+    """Stage b: scene built and starts found, where point maps are aligned."""
+    scene = scene_of(bundle, Ts_world_pointmap, vertices_world, settings)
     lap("scene")
     starts = without_joint_values(start_joints(scene, bundle, settings))
     lap("starts")
@@ -138,36 +155,19 @@ def to_result(prepared: Prepared, solution: Solution) -> Result:
 
     Links of articulated objects were free in the solve: they get the nearest poses that their joints allow.
     """
-    bundle, scene, evidence = prepared.bundle, prepared.scene, prepared.extra
+    bundle, o = prepared.bundle, prepared.bundle.observations
     rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
-    centers = np.asarray(scene.objects.centers)[None, :, None, :, None]
-    shifted = np.asarray(solution.unknowns.object_translation) - (rotations @ centers)[..., 0]
-    shifted, values = shifted.astype(np.float32), None
+    centered = np.asarray(solution.unknowns.object_translation)
+    shifted = asset_translations(prepared.scene, rotations, centered).astype(np.float32)
+    values = None
     if bundle.joints:
         rotations, shifted, values = hold_joints(bundle.joints, bundle.assets, rotations, shifted)
-    edges = np.flatnonzero(np.asarray(scene.edges.mask))
-    o = bundle.observations
-    return Result(
-        prompt=bundle.prompt,
-        fps=bundle.fps,
-        affordance=bundle.affordance,
-        assets=bundle.assets,
-        body_name=bundle.body,
+    return results.to_result(
+        prepared,
+        solution,
         body_rotations=o.body_rotations,
         body_translations=o.body_translations,
-        body_betas=o.body_betas,
-        body_rest_joints=o.body_rest_joints,
         object_rotations=rotations,
         object_translations=shifted,
-        losses=np.asarray(solution.losses),
-        initial_losses=np.asarray(solution.initial_losses),
-        codes=np.asarray(solution.codes),
-        labels=prepared.labels,
-        term_names=tuple(term.name for term in prepared.terms),
-        reports=np.asarray(solution.reports),
-        history=np.asarray(solution.history),
-        contact=evidence.states[:, edges] > 0.5,
-        Ts_world_pointmap=evidence.Ts_world_pointmap,
-        joints=bundle.joints,
         joint_values=values,
     )

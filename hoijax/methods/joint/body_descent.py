@@ -1,0 +1,227 @@
+"""Levenberg-Marquardt on the body pass: a block of unknowns for each frame, and a few for the clip.
+
+Residuals of a frame have a dense Jacobian by its block; paths over frames (steps, accelerations) are
+differences of positions, whose Jacobians are the frames' own. So one forward-mode Jacobian a frame gives
+all of a banded system with a border, which is solved in time linear in the frames.
+"""
+
+from functools import partial
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from hoijax.bodies.fitting.residuals import planted_weights
+from hoijax.methods.joint.body_problem import (
+    BodyProblem,
+    ClipChange,
+    FrameChange,
+    frame_residuals,
+)
+from hoijax.solver.banded import solve_arrow
+
+EASE, HARDEN = 0.3, 6.0
+FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-3, 1e-6, 1e4
+SKATE_RHO = 0.03  # metres between frames: a low foot that moves further walks
+FRAMES_AT_ONCE = 64
+"""Jacobians of so many frames are in memory together."""
+STEP, BEND = (-1.0, 1.0), (1.0, -2.0, 1.0)
+
+
+@flax.struct.dataclass
+class BodySolution:
+    """The changes, their energy (half the sum of squares), and that of no change at all."""
+
+    changes: FrameChange
+    clip: ClipChange
+    energy: Float[Array, ""]
+    first_energy: Float[Array, ""]
+
+
+@flax.struct.dataclass
+class _System:
+    """Normal equations: banded blocks, border and corner, and the gradient by frame and by clip."""
+
+    main: Float[Array, "T n n"]
+    to_next: Float[Array, "T-1 n n"]
+    to_second: Float[Array, "T-2 n n"]
+    border: Float[Array, "T n c"]
+    corner: Float[Array, "c c"]
+    by_frame: Float[Array, "T n"]
+    by_clip: Float[Array, " c"]
+
+
+@flax.struct.dataclass
+class _Priors:
+    """Inverse variances of a frame's change, of its steps, and of the clip's numbers."""
+
+    varying: Float[Array, "T n"]
+    steps: Float[Array, "T-1 n"]
+    clip: Float[Array, " c"]
+
+
+@partial(jax.jit, static_argnames=("rounds",))
+def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
+    """Minimize the energy from no change at all in `rounds` damped Gauss-Newton steps.
+
+    Unknowns in flight are flat: x (T, n) of the frames, g (c,) of the clip, whose first n are the bias.
+    """
+    step_sigma, frame_of = ravel_pytree(problem.steps)
+    clip_sigma, clip_of = ravel_pytree(problem.clip)
+    size = len(step_sigma)
+    varying = jax.vmap(lambda change: ravel_pytree(change)[0])(problem.varying)
+    follows = problem.frames.real[1:]
+    priors = _Priors(
+        varying=varying**-2, steps=follows[:, None] * step_sigma**-2, clip=clip_sigma**-2
+    )
+
+    def flat_residuals(z, frame):
+        # z: a frame's change with the bias in it, then the clip's other numbers.
+        rest = jnp.concatenate([jnp.zeros(size), z[size:]])
+        residuals, paths = frame_residuals(frame_of(z[:size]), clip_of(rest), frame, problem)
+        return ravel_pytree(residuals)[0], ravel_pytree(paths)[0]
+
+    def inputs(x, g):
+        return jnp.concatenate(
+            [x + g[:size], jnp.broadcast_to(g[size:], (len(x), len(g) - size))], 1
+        )
+
+    def energy_of(r, q, x, g, weights):
+        bends = zip(weights, (STEP, BEND), strict=True)
+        paths = sum(jnp.sum(weight * _difference(q, c) ** 2) for weight, c in bends)
+        changes = jnp.sum(priors.varying * x**2) + jnp.sum(priors.clip * g**2)
+        changes = changes + jnp.sum(priors.steps * (x[1:] - x[:-1]) ** 2)
+        return 0.5 * (jnp.sum(r**2) + paths + changes)
+
+    def energy(x, g, weights):
+        return energy_of(*jax.vmap(flat_residuals)(inputs(x, g), problem.frames), x, g, weights)
+
+    def with_slopes(row):
+        def twice(z):
+            values = flat_residuals(z, row[1])
+            return values, values
+
+        slopes, values = jax.jacfwd(twice, has_aux=True)(row[0])
+        return values, slopes
+
+    def one_round(carry, _):
+        x, g, damping = carry
+        rows = (inputs(x, g), problem.frames)
+        (r, q), (J, Q) = jax.lax.map(with_slopes, rows, batch_size=min(FRAMES_AT_ONCE, len(x)))
+        weights = _path_weights(jax.vmap(paths_of)(q), problem)
+        here = energy_of(r, q, x, g, weights)
+        system = _with_priors(_normal_equations(r, J, q, Q, weights, size), x, g, priors)
+        dx, dg = _damped_step(system, damping)
+        there = energy(x + dx, g + dg, weights)
+        taken = jnp.isfinite(there) & (there < here)
+        x, g = jnp.where(taken, x + dx, x), jnp.where(taken, g + dg, g)
+        damping = jnp.clip(damping * jnp.where(taken, EASE, HARDEN), MIN_DAMPING, MAX_DAMPING)
+        return (x, g, damping), (here, weights)
+
+    start = jnp.zeros((problem.frames.pelvis.shape[0], size)), jnp.zeros_like(clip_sigma)
+    example = jax.tree.map(lambda leaf: leaf[0], problem.frames)
+    shapes = jax.eval_shape(
+        partial(frame_residuals, problem=problem), problem.steps, problem.clip, example
+    )
+    _, paths_of = ravel_pytree(
+        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes[1])
+    )
+    (x, g, _), (_, weights) = jax.lax.scan(
+        one_round, (*start, jnp.asarray(FIRST_DAMPING)), None, rounds
+    )
+    last = jax.tree.map(lambda leaf: leaf[-1], weights)
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), start)
+    last_energy, first_energy = jax.lax.map(lambda pair: energy(pair[0], pair[1], last), both)
+    return BodySolution(
+        changes=jax.vmap(frame_of)(x),
+        clip=clip_of(g),
+        energy=last_energy,
+        first_energy=first_energy,
+    )
+
+
+def _damped_step(system: _System, damping: Array) -> tuple[Array, Array]:
+    curvature = jnp.diagonal(system.main, axis1=1, axis2=2)
+    extra = damping * curvature + 1e-6 * jnp.max(curvature)
+    main = system.main + extra[..., None] * jnp.eye(curvature.shape[1])
+    corner = system.corner + damping * jnp.diag(jnp.diagonal(system.corner))
+    blocks = main, system.to_next, system.to_second, system.border, corner
+    return solve_arrow(*blocks, (-system.by_frame, -system.by_clip))
+
+
+def _path_weights(paths: dict[str, Array], problem: BodyProblem) -> tuple[Array, Array]:
+    """Inverse variances of steps (T-1, Q) and accelerations (T-2, Q) of every coordinate."""
+    deviations = problem.evidence
+    feet = jax.lax.stop_gradient(paths["feet"])
+    stands = jax.vmap(planted_weights)(feet)
+    moved = feet[1:] - feet[:-1]
+    slow = SKATE_RHO**2 / (moved[..., 0] ** 2 + moved[..., 2] ** 2 + SKATE_RHO**2)
+    planted = (jnp.minimum(stands[1:], stands[:-1]) * slow**2)[..., None]
+    real = problem.frames.real
+    joints = paths["joints"]
+    steps = {
+        "feet": planted * jnp.asarray([1.0, 0.0, 1.0]) / deviations.skate**2,
+        "joints": jnp.zeros_like(joints[1:]),
+    }
+    bends = {
+        "feet": jnp.zeros_like(feet[2:]),
+        "joints": jnp.full_like(joints[2:], 1.0) * problem.fps**4 / deviations.acceleration**2,
+    }
+    flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])
+    return real[1:, None] * flat(steps), real[2:, None] * flat(bends)
+
+
+def _difference(values: Array, coefficients: tuple[float, ...]) -> Array:
+    count = len(values) - len(coefficients) + 1
+    return sum(c * values[i : i + count] for i, c in enumerate(coefficients))  # pyright: ignore[reportReturnType]
+
+
+def _normal_equations(r, J, q, Q, weights, size: int) -> _System:
+    """J^T J and J^T r of frames' residuals and of weighted differences of their paths."""
+    frames, (Jx, Qx) = len(r), (J[:, :, :size], Q[:, :, :size])
+    main, border = jnp.einsum("tri,trj->tij", Jx, Jx), jnp.einsum("tri,trj->tij", Jx, J)
+    corner = jnp.einsum("tri,trj->ij", J, J)
+    by_frame, by_clip = jnp.einsum("tri,tr->ti", Jx, r), jnp.einsum("tri,tr->i", J, r)
+    bands = [main, jnp.zeros((frames - 1, size, size)), jnp.zeros((max(frames - 2, 0), size, size))]
+    for weight, coefficients in zip(weights, (STEP, BEND), strict=True):
+        count = frames - len(coefficients) + 1
+        if count < 1:
+            continue
+        rows = [slice(i, i + count) for i in range(len(coefficients))]
+        value = weight * _difference(q, coefficients)
+        slope = _difference(Q, coefficients)
+        weighted = weight[..., None] * slope
+        corner = corner + jnp.einsum("tri,trj->ij", slope, weighted)
+        by_clip = by_clip + jnp.einsum("tri,tr->i", slope, value)
+        for i, (ci, si) in enumerate(zip(coefficients, rows, strict=True)):
+            by_frame = by_frame.at[si].add(ci * jnp.einsum("tri,tr->ti", Qx[si], value))
+            border = border.at[si].add(ci * jnp.einsum("tri,trj->tij", Qx[si], weighted))
+            for j in range(i, len(coefficients)):
+                scaled = ci * coefficients[j] * weight[..., None] * Qx[rows[j]]
+                block = jnp.einsum("tri,trj->tij", Qx[si], scaled)
+                bands[j - i] = bands[j - i].at[si].add(block)
+    return _System(
+        main=bands[0],
+        to_next=bands[1],
+        to_second=bands[2],
+        border=border,
+        corner=corner,
+        by_frame=by_frame,
+        by_clip=by_clip,
+    )
+
+
+def _with_priors(system: _System, x: Array, g: Array, priors: _Priors) -> _System:
+    eye = jnp.eye(x.shape[1])
+    diagonal = priors.varying.at[1:].add(priors.steps).at[:-1].add(priors.steps)
+    step = priors.steps * (x[1:] - x[:-1])
+    by_frame = system.by_frame + priors.varying * x
+    return system.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        main=system.main + diagonal[..., None] * eye,
+        to_next=system.to_next - priors.steps[..., None] * eye,
+        corner=system.corner + jnp.diag(priors.clip),
+        by_frame=by_frame.at[1:].add(step).at[:-1].add(-step),
+        by_clip=system.by_clip + priors.clip * g,
+    )

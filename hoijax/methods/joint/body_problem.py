@@ -1,0 +1,190 @@
+"""The body pass as residuals: bodies, camera, focal length, body size and point map move together.
+
+Unknowns are changes of what was estimated: a block for every frame, and a few numbers for the clip that
+priors get wrong alike in all frames (a lean, a shift, a focal length that is off, a camera that is not
+where it is said to be). A residual is divided by its standard deviation, so that the energy is a negative
+log-likelihood; robust ones are shrunk (`shrink`), so that it stays a plain sum of squares.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hoijax.bodies.fitting.residuals import FEET, FOOT_HEIGHTS, planted_weights
+from hoijax.bodies.keypoints import openpose18_from
+from hoijax.bodies.skinned_body import ShapedBody
+from hoijax.geometry.camera import project
+from hoijax.geometry.nearest import nearest_indices
+from hoijax.geometry.rotations import axis_angle_to_matrix
+
+FACES = 5
+"""The skin of a person starts with the keypoints of the face."""
+MOVING_JOINTS = 22
+"""Fingers stay in their hands."""
+ROBUST = 3.0
+"""Standard deviations beyond which evidence says little."""
+
+
+@flax.struct.dataclass
+class FrameChange:
+    """Change of one frame; with a leading axis T of all."""
+
+    joints: Float[Array, "*T P 22 3"]
+    """Turn of each joint: the root's in world axes, the others' in their own."""
+    pelvis: Float[Array, "*T P 3"]
+    point_map: Float[Array, "*T 4"]
+    """Logarithm of its scale, and shift in camera axes."""
+
+
+@flax.struct.dataclass
+class ClipChange:
+    """What is the same in all frames."""
+
+    bias: FrameChange
+    """Added to every frame's change."""
+    body_size: Float[Array, " P"]
+    """Logarithm."""
+    focal: Float[Array, ""]
+    """Logarithm."""
+    camera: Float[Array, " 6"]
+    """Turn and shift of the camera in its own axes."""
+
+
+@flax.struct.dataclass
+class FrameEvidence:
+    """What was estimated and observed of one frame; with a leading axis T of all."""
+
+    rotations: Float[Array, "*T P 55 3 3"]
+    pelvis: Float[Array, "*T P 3"]
+    keypoints: Float[Array, "*T P 18 3"]
+    intrinsics: Float[Array, "*T 3 3"]
+    Ts_world_camera: Float[Array, "*T 4 4"]
+    points: Float[Array, "*T P M 3"]
+    """Of people, from the point map, in camera axes."""
+    point_weights: Float[Array, "*T P M"]
+    """1 / number of points, or 0."""
+    real: Float[Array, "*T"]
+    """0: padding after the end of the clip."""
+
+
+@flax.struct.dataclass
+class Deviations:
+    """Standard deviations of evidence (traced); meanings in `BodyPassSettings`."""
+
+    keypoint: Float[Array, ""]
+    surface: Float[Array, ""]
+    surface_count: Float[Array, ""]
+    ground: Float[Array, ""]
+    foot_height: Float[Array, ""]
+    skate: Float[Array, ""]
+    acceleration: Float[Array, ""]
+
+
+@flax.struct.dataclass
+class BodyProblem:
+    """All that the descent reads."""
+
+    frames: FrameEvidence
+    people: tuple[ShapedBody, ...]
+    """Skin subsets about the rest pelvis."""
+    fps: Float[Array, ""]
+    evidence: Deviations
+    varying: FrameChange
+    """Standard deviations of every frame's change, ..."""
+    steps: FrameChange
+    """of its difference from the frame before, ..."""
+    clip: ClipChange
+    """and of what is the same in all frames."""
+
+
+@flax.struct.dataclass
+class PosedPeople:
+    """One frame with all changes applied."""
+
+    skin: Float[Array, "P V 3"]
+    joints: Float[Array, "P 55 3"]
+    rotations: Float[Array, "P 22 3 3"]
+
+
+def shrink(residual: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """Residual vectors whose squared length is Geman-McClure's kernel of theirs."""
+    return residual * (ROBUST / jnp.sqrt(jnp.sum(residual**2, axis=-1, keepdims=True) + ROBUST**2))
+
+
+def pose_people(
+    change: FrameChange,
+    body_size: Float[Array, " P"],
+    frame: FrameEvidence,
+    people: tuple[ShapedBody, ...],
+) -> PosedPeople:
+    """People of one frame; `change` holds the clip's bias already."""
+    skins, joints, turned = [], [], []
+    for p, person in enumerate(people):
+        local = axis_angle_to_matrix(change.joints[p])
+        given = frame.rotations[p]
+        root, rest = local[0] @ given[0], given[1:MOVING_JOINTS] @ local[1:]
+        rotations = jnp.concatenate([root[None], rest, given[MOVING_JOINTS:]])
+        size = jnp.exp(body_size[p])
+        scaled = person.replace(  # pyright: ignore[reportAttributeAccessIssue]
+            vertices_rest=person.vertices_rest * size, joints_rest=person.joints_rest * size
+        )
+        pelvis = frame.pelvis[p] + change.pelvis[p]
+        posed = scaled.pose_matrices(rotations, pelvis - scaled.joints_rest[0])
+        skins.append(posed.vertices_world)
+        joints.append(posed.joints_world)
+        turned.append(rotations[:MOVING_JOINTS])
+    return PosedPeople(jnp.stack(skins), jnp.stack(joints), jnp.stack(turned))
+
+
+def camera_of(
+    clip: ClipChange, frame: FrameEvidence
+) -> tuple[Float[Array, "3 3"], Float[Array, " 3"], Float[Array, "3 3"]]:
+    """(rotation, position) in the world and intrinsics of the corrected camera."""
+    T = frame.Ts_world_camera
+    R = T[:3, :3] @ axis_angle_to_matrix(clip.camera[:3])
+    zoom = jnp.exp(clip.focal)
+    zoomed = frame.intrinsics.at[0, 0].multiply(zoom).at[1, 1].multiply(zoom)
+    return R, T[:3, 3] + T[:3, :3] @ clip.camera[3:], zoomed
+
+
+def frame_residuals(
+    change: FrameChange, clip: ClipChange, frame: FrameEvidence, problem: BodyProblem
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """(residuals of this frame alone, positions whose paths over frames are evidence), by name."""
+    deviations = problem.evidence
+    posed = pose_people(change, clip.body_size, frame, problem.people)
+    R, t, K = camera_of(clip, frame)
+    keypoints = jax.vmap(openpose18_from)(posed.joints, posed.skin[:, :FACES])
+    pixels = jax.vmap(lambda x: project(x, K))((keypoints - t) @ R)
+    focal = 0.5 * (frame.intrinsics[0, 0] + frame.intrinsics[1, 1])
+    confidence = frame.keypoints[..., 2:]
+    away = jnp.where(confidence > 0.0, pixels - frame.keypoints[..., :2], 0.0)
+    away = jnp.sqrt(confidence) * shrink(away / (focal * deviations.keypoint))
+    points = _points_world(frame, change.point_map, clip, R, t)
+    nearest = nearest_indices(jax.lax.stop_gradient(points), jax.lax.stop_gradient(posed.skin))
+    target = jnp.take_along_axis(posed.skin, nearest[..., None], axis=1)
+    share = jnp.sqrt(frame.point_weights * deviations.surface_count)[..., None]
+    feet = posed.joints[:, jnp.array(FEET)]
+    height = feet[..., 1] - jnp.asarray(FOOT_HEIGHTS) * jnp.exp(clip.body_size)[:, None]
+    stands = jnp.sqrt(planted_weights(feet))
+    above, below = stands * height / deviations.foot_height, height / deviations.ground
+    residuals = {
+        "keypoints": away,
+        "surface": share * shrink((points - target) / deviations.surface),
+        "feet": frame.real * jnp.where(height < 0.0, below, above),
+    }
+    return residuals, {"feet": feet, "joints": posed.joints[:, :MOVING_JOINTS]}
+
+
+def _points_world(
+    frame: FrameEvidence,
+    point_map: Float[Array, " 4"],
+    clip: ClipChange,
+    R: Float[Array, "3 3"],
+    t: Float[Array, " 3"],
+) -> Float[Array, "P M 3"]:
+    """Points unprojected with the solved focal length, scaled, shifted, in the world."""
+    zoom = jnp.exp(-clip.focal)
+    camera = frame.points * jnp.stack([zoom, zoom, jnp.ones_like(zoom)])
+    return (camera * jnp.exp(point_map[0]) + point_map[1:]) @ R.T + t

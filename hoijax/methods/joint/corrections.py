@@ -1,0 +1,263 @@
+"""Bundle to the body pass, and its solution back to a bundle with corrected estimates (host)."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bundle.observations import Observations
+from hoijax.bundle.write import Bundle
+from hoijax.geometry.camera_motion import average_static_camera
+from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
+from hoijax.methods.joint.body_problem import (
+    MOVING_JOINTS,
+    BodyProblem,
+    ClipChange,
+    Deviations,
+    FrameChange,
+    FrameEvidence,
+    pose_people,
+)
+from hoijax.methods.joint.settings import BodyPassSettings
+
+JOINT_DEGREES = (
+    # words in the joint's name, frame's change, step from frame to frame, whole clip
+    (("wrist",), 6.0, 3.0, 5.0),
+    (("shoulder", "elbow", "collar"), 5.0, 2.5, 5.0),
+    (("hip", "knee", "ankle", "foot"), 3.0, 2.0, 2.5),
+    (("pelvis",), 2.0, 1.0, 4.0),
+    (("",), 2.0, 1.0, 2.0),
+)
+"""Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
+PELVIS_STEP = 0.01
+MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
+UNKNOWN = 20.0
+"""Factor on the deviations of frames without an estimate of the body."""
+FRAME_BUCKET = 16
+"""Clips are padded to a multiple of so many frames."""
+SWAP_RADIANS = 0.35
+"""A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What the body pass made of a bundle."""
+
+    bundle: Bundle
+    """Bodies, camera, intrinsics and points corrected."""
+    Ts_world_pointmap: Float[ndarray, "T 4 4"]
+    numbers: dict[str, float]
+    """What was off, by name: for people to read, and for `run.json`."""
+
+
+def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) -> Corrections:
+    """Bodies, camera, focal length and point map that agree with each other and with what was seen.
+
+    Where the descent does not lower the energy, the estimates stay as they are given.
+    """
+    observations, repaired = without_swapped_frames(bundle.observations)
+    problem = body_problem(observations, float(bundle.fps), body, settings)
+    solution = solve_bodies(problem, settings.rounds)
+    if not bool(solution.energy <= solution.first_energy):
+        solution = jax.tree.map(jnp.zeros_like, solution)
+    corrected, Ts = _corrected(observations, problem, solution)
+    numbers = _numbers(solution.clip, repaired)
+    return Corrections(dataclasses.replace(bundle, observations=corrected), Ts, numbers)
+
+
+def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
+    """Single frames in which the pose jumps away and back, taken from their neighbors; how many.
+
+    Recoveries exchange left and right for a frame now and then.
+    """
+    rotations = np.array(o.body_rotations, np.float32)
+    if o.frame_count < 3:
+        return o, 0
+    matrices = np.asarray(axis_angle_to_matrix(jnp.asarray(rotations[:, :, 1:MOVING_JOINTS])))
+
+    def turned(a: ndarray, b: ndarray) -> ndarray:
+        trace = np.einsum("ptjab,ptjab->ptj", a, b)
+        return np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0)).mean(axis=-1)
+
+    before, here, after = matrices[:, :-2], matrices[:, 1:-1], matrices[:, 2:]
+    away = np.minimum(turned(before, here), turned(here, after))
+    wrong = (away > SWAP_RADIANS) & (turned(before, after) < 0.5 * away)
+    for p, t in zip(*np.nonzero(wrong), strict=True):
+        middle = 0.5 * (matrices[p, t] + matrices[p, t + 2])
+        u, _, vt = np.linalg.svd(middle)
+        mended = u @ vt
+        rotations[p, t + 1, 1:MOVING_JOINTS] = matrix_to_axis_angle(jnp.asarray(mended))
+    return dataclasses.replace(o, body_rotations=rotations), int(wrong.sum())
+
+
+def body_problem(
+    o: Observations, fps: float, body: SkinnedBody, settings: BodyPassSettings
+) -> BodyProblem:
+    """The problem about the estimates of a bundle."""
+    people = tuple(_person(o, p, body, settings.vertices) for p in range(o.person_count))
+    stride = max(o.person_points.shape[2] // settings.points, 1)
+    points = o.person_points[:, :, ::stride][:, :, : settings.points]
+    mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
+    pelvis = o.body_translations + o.body_rest_joints[:, None, 0]
+    read = o.frame_mask[None, :, None]
+    mask = mask & read
+    keypoints = np.where(read[..., None], o.keypoints, 0.0)
+    evidence = FrameEvidence(
+        rotations=_frames_first(axis_angle_to_matrix(jnp.asarray(o.body_rotations))),
+        pelvis=_frames_first(pelvis),
+        keypoints=_frames_first(keypoints),
+        intrinsics=jnp.asarray(o.intrinsics, jnp.float32),
+        Ts_world_camera=jnp.asarray(average_static_camera(o.Ts_world_camera), jnp.float32),
+        points=_frames_first(np.where(mask[..., None], points, 0.0)),
+        point_weights=_frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
+        real=jnp.ones(o.frame_count),
+    )
+    padding = -o.frame_count % FRAME_BUCKET
+    evidence = jax.tree.map(lambda leaf: _padded(leaf, padding), evidence)
+    evidence = evidence.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        keypoints=evidence.keypoints.at[o.frame_count :].set(0.0),
+        point_weights=evidence.point_weights.at[o.frame_count :].set(0.0),
+        real=evidence.real.at[o.frame_count :].set(0.0),
+    )
+    varying, steps, clip = _deviations(np.pad(o.body_mask, ((0, 0), (0, padding))), settings)
+    names = (field.name for field in dataclasses.fields(Deviations))
+    deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
+    return BodyProblem(evidence, people, _number(fps), deviations, varying, steps, clip)
+
+
+def _padded(leaf: jnp.ndarray, count: int) -> jnp.ndarray:
+    """The last frame again, `count` times."""
+    return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], count, axis=0)])
+
+
+def _number(value: float) -> jnp.ndarray:
+    return jnp.asarray(value, jnp.float32)
+
+
+def _frames_first(array) -> jnp.ndarray:
+    return jnp.swapaxes(jnp.asarray(array, jnp.float32), 0, 1)
+
+
+def _person(o: Observations, p: int, body: SkinnedBody, count: int) -> ShapedBody:
+    """The person with the keypoints of the face and `count` other vertices, about the rest pelvis."""
+    shaped = body.shape(jnp.asarray(o.body_betas[p]))
+    shaped = shaped.with_rest_joints(jnp.asarray(o.body_rest_joints[p]))
+    spread = np.linspace(0, len(shaped.vertices_rest) - 1, count).astype(np.int32)
+    part = shaped.subset(np.concatenate([np.asarray(body.face_vertices), spread]).astype(np.int32))
+    root = part.joints_rest[0]
+    return part.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        vertices_rest=part.vertices_rest - root, joints_rest=part.joints_rest - root
+    )
+
+
+def _deviations(
+    estimated: Bool[ndarray, "P T"], settings: BodyPassSettings
+) -> tuple[FrameChange, FrameChange, ClipChange]:
+    """Of every frame's change, of its steps, and of the clip's numbers."""
+    people = len(estimated)
+
+    def joints(column: int) -> jnp.ndarray:
+        rows = [
+            next(row for row in JOINT_DEGREES if any(word in name for word in row[0]))
+            for name in JOINT_NAMES[:MOVING_JOINTS]
+        ]
+        radians = settings.pose * np.radians([row[column] for row in rows])
+        return jnp.asarray(
+            np.broadcast_to(radians[None, :, None], (people, MOVING_JOINTS, 3)), jnp.float32
+        )
+
+    def frame(column: int, pelvis: float, scale: float, shift: tuple) -> FrameChange:
+        point_map = jnp.asarray([scale, *shift], jnp.float32)
+        return FrameChange(joints(column), jnp.full((people, 3), pelvis, jnp.float32), point_map)
+
+    camera = [settings.camera_turn] * 3 + [settings.camera_shift] * 3
+    bias = frame(
+        3,
+        settings.pelvis_bias,
+        settings.map_scale,
+        (0.4 * settings.map_shift,) * 2 + (settings.map_shift,),
+    )
+    clip = ClipChange(
+        bias,
+        jnp.full(people, settings.body_size, jnp.float32),
+        _number(settings.focal),
+        jnp.asarray(camera, jnp.float32),
+    )
+    varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT)
+    wider = jnp.asarray(np.where(estimated.T, 1.0, UNKNOWN), jnp.float32)
+    varying = FrameChange(
+        varying.joints * wider[:, :, None, None],
+        varying.pelvis * wider[:, :, None],
+        jnp.broadcast_to(varying.point_map, (len(wider), 4)),
+    )
+    return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP), clip
+
+
+@jax.jit
+def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
+    def one(change, frame):
+        biased = jax.tree.map(jnp.add, change, clip.bias)
+        return pose_people(biased, clip.body_size, frame, problem.people)
+
+    return jax.vmap(one)(changes, problem.frames)
+
+
+def _corrected(
+    o: Observations, problem: BodyProblem, solution: BodySolution
+) -> tuple[Observations, Float[ndarray, "T 4 4"]]:
+    clip = solution.clip
+    posed = _posed(problem, solution.changes, clip)
+    posed, changes, frames = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[: o.frame_count], (posed, solution.changes, problem.frames)
+    )
+    rotations = np.array(o.body_rotations, np.float32)
+    rotations[:, :, :MOVING_JOINTS] = np.swapaxes(
+        matrix_to_axis_angle(jnp.asarray(posed.rotations)), 0, 1
+    )
+    rest = o.body_rest_joints * np.exp(clip.body_size)[:, None, None]
+    translations = np.swapaxes(posed.joints[:, :, 0], 0, 1) - rest[:, None, 0]
+    zoom = float(np.exp(clip.focal))
+    intrinsics = o.intrinsics * np.array([[zoom, 1.0, 1.0], [1.0, zoom, 1.0], [1.0, 1.0, 1.0]])
+    nearer = np.array([1.0 / zoom, 1.0 / zoom, 1.0])
+    camera = np.array(frames.Ts_world_camera)
+    camera[:, :3, 3] += camera[:, :3, :3] @ np.asarray(clip.camera[3:])
+    camera[:, :3, :3] = camera[:, :3, :3] @ np.asarray(axis_angle_to_matrix(clip.camera[:3]))
+    point_map = changes.point_map + np.asarray(clip.bias.point_map)
+    Ts_camera_map = np.tile(np.eye(4), (o.frame_count, 1, 1))
+    Ts_camera_map[:, :3, :3] *= np.exp(point_map[:, 0])[:, None, None]
+    Ts_camera_map[:, :3, 3] = point_map[:, 1:]
+    changed = {
+        "body_rotations": rotations,
+        "body_translations": translations,
+        "body_rest_joints": rest,
+        "intrinsics": intrinsics,
+        "person_points": o.person_points * nearer,
+        "object_points": o.object_points * nearer,
+        "Ts_world_camera": camera,
+    }
+    changed = {name: np.asarray(value, np.float32) for name, value in changed.items()}
+    Ts = (camera @ Ts_camera_map).astype(np.float32)
+    return dataclasses.replace(o, **changed), Ts
+
+
+def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
+    def longest(vectors) -> float:
+        return float(np.linalg.norm(np.asarray(vectors), axis=-1).max(initial=0.0))
+
+    numbers = {
+        "focal length factor": float(np.exp(clip.focal)),
+        "body lean deg": np.degrees(longest(clip.bias.joints[:, 0])),
+        "body shift cm": 100.0 * longest(clip.bias.pelvis),
+        "body size factor": float(np.exp(max(np.asarray(clip.body_size), key=abs, default=0.0))),
+        "camera turn deg": np.degrees(longest(clip.camera[:3])),
+        "camera shift cm": 100.0 * longest(clip.camera[3:]),
+        "frames of the body mended": repaired,
+    }
+    return {name: round(float(value), 4) for name, value in numbers.items()}

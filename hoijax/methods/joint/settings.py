@@ -1,0 +1,70 @@
+"""Settings of the joint solve and its presets."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from hoijax.methods.hoi_page.settings import PRESETS as HOI_PAGE
+from hoijax.methods.hoi_page.settings import HoiPageSettings
+
+
+@dataclass(frozen=True)
+class BodyPassSettings:
+    """How far priors err, as standard deviations (metres, radians, or relative), and what evidence counts.
+
+    Found on half of the error families and scenes of scripts/benchmarks/robustness.py.
+    """
+
+    rounds: int = 10
+    """Damped Gauss-Newton steps."""
+    points: int = 64
+    """Observed points of a person in a frame."""
+    vertices: int = 256
+    """Skin vertices that they are compared with."""
+    keypoint: float = 0.03
+    """Of the focal length. Far above the pixels of a detector: its mistakes last for many frames."""
+    surface: float = 0.06
+    surface_count: float = 5.0
+    """Independent points in a frame: errors of a depth map are smooth over the image and stay."""
+    ground: float = 0.05
+    """Of feet below the ground."""
+    foot_height: float = 0.3
+    """Of planted feet above it; weak, as floors are estimates themselves."""
+    skate: float = 0.006
+    """Metres a frame of planted feet."""
+    acceleration: float = 12.0
+    """m/s^2 of a joint."""
+    pose: float = 0.4
+    """Factor on the deviations of joint rotations (`corrections.JOINT_DEGREES`)."""
+    pelvis_bias: float = 0.015
+    """Of the whole clip's position; ..."""
+    pelvis_drift: float = 0.02
+    """of a frame's about it."""
+    focal: float = 0.05
+    body_size: float = 0.005
+    camera_turn: float = 0.01
+    """A camera that is said to be static, and is not quite where it is said to be."""
+    camera_shift: float = 0.02
+    map_scale: float = 0.03
+    """Scale of the point map: of a clip, and of a frame about it."""
+    map_shift: float = 0.05
+    """Its shift along the view; across it 0.4 of that."""
+
+
+@dataclass(frozen=True)
+class JointSettings(HoiPageSettings):
+    """Everything the joint solve can be told."""
+
+    keep_body: bool = False
+    """Bodies and cameras stay as they are given, and point maps are aligned to them, as published."""
+    body_pass: BodyPassSettings = field(default_factory=BodyPassSettings)
+
+
+def _with_body_pass(base: HoiPageSettings, keep_body: bool) -> JointSettings:
+    shared = {f.name: getattr(base, f.name) for f in dataclasses.fields(HoiPageSettings)}
+    return JointSettings(**shared, keep_body=keep_body)
+
+
+PRESETS = {
+    "default": _with_body_pass(HOI_PAGE["default"], keep_body=False),
+    "hoi-page": _with_body_pass(HOI_PAGE["hoi-page"], keep_body=True),
+}

@@ -1,0 +1,108 @@
+"""A photograph's person and object on one floor: a rendered scene whose answer is known, and a real one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from export_scene import export_clip
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from hoijax.api.align import align
+from hoijax.errors import UserError
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.transforms import look_at
+from hoijax.objects.asset import load_asset
+from hoijax.rendering.raycast import RenderMesh, cast
+
+PHOTO = Path(__file__).parents[1].parent / "shared/data/video/photo"
+CAMERA = PinholeCamera.from_field_of_view(45.0, 320, 240)
+SCALE = 3.7  # metres a unit of the object's file
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> Path:
+    """A person beside a chair, seen from above by 12 degrees; the chair's file is small and turned."""
+    folder = tmp_path_factory.mktemp("photo")
+    clip, chair = export_clip(), load_asset("chair")
+    person = clip.people[0].vertices_world[0].astype(np.float64)
+    person -= [person[:, 0].mean() + 0.6, person[:, 1].min(), person[:, 2].mean()]
+    turn = Rotation.from_euler("y", 0.7)
+    placed = turn.apply(chair.vertices) + np.array([0.7, 0, -0.4])
+    placed[:, 1] -= placed[:, 1].min()
+    faces = np.asarray(clip.people[0].shaped.faces)
+    T = look_at(np.array([0, 1.9, 4.2]), np.array([0, 1.0, 0]))
+    meshes = [
+        RenderMesh(person.astype(np.float32), faces, 1),
+        RenderMesh(placed.astype(np.float32), chair.faces, 2),
+    ]
+    ids = cast(meshes, CAMERA, T).instance_ids
+    Image.fromarray(np.full((*ids.shape, 3), 200, np.uint8)).save(folder / "image.png")
+    for number, name in ((1, "person"), (2, "object")):
+        Image.fromarray((ids == number).astype(np.uint8) * 255).save(folder / f"{name}.png")
+    local = (person - T[:3, 3]) @ T[:3, :3]
+    trimesh.Trimesh(local * [1, -1, -1], faces, process=False).export(folder / "person.ply")
+    small = Rotation.from_euler("y", -1.0).apply(chair.vertices) / SCALE
+    trimesh.Trimesh(small, chair.faces, process=False).export(folder / "object.glb")
+    (folder / "focal_length.json").write_text(json.dumps({"focal_length": CAMERA.fx}))
+    np.save(folder / "placed.npy", placed)
+    return folder
+
+
+def files(folder: Path) -> dict:
+    return {
+        "image": folder / "image.png",
+        "person": folder / "person.ply",
+        "object_": folder / "object.glb",
+        "person_mask": folder / "person.png",
+        "object_mask": folder / "object.png",
+    }
+
+
+def test_the_object_gets_its_size_and_its_place_on_the_floor(photo, tmp_path):
+    found = align(**files(photo), out=tmp_path / "out")
+    assert found.object_scale == pytest.approx(SCALE, rel=0.06)
+    assert found.object_iou > 0.9
+    assert found.person_iou > 0.97
+    assert found.floor_gap < 0.03
+    bodies = trimesh.load(tmp_path / "out" / "object.glb", force="mesh")
+    placed, wanted = np.asarray(bodies.vertices), np.load(photo / "placed.npy")
+    assert abs(placed[:, 1].min()) < 0.03
+    np.testing.assert_allclose(np.ptp(placed[:, 1]), np.ptp(wanted[:, 1]), rtol=0.08)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"person.glb", "object.glb", "scene.glb", "overlay.png", "alignment.json"}
+    assert json.loads((tmp_path / "out" / "alignment.json").read_text())["object_iou"] > 0.9
+
+
+def test_files_that_do_not_fit_are_refused(photo, tmp_path):
+    wrong = tmp_path / "small.png"
+    Image.new("L", (8, 8), 255).save(wrong)
+    empty = tmp_path / "empty.png"
+    Image.new("L", (320, 240)).save(empty)
+    cases = {"8 x 8": wrong, "empty": empty, "picture": photo / "person.ply"}
+    for says, mask in cases.items():
+        with pytest.raises(UserError, match=says):
+            align(**files(photo) | {"object_mask": mask}, out=tmp_path / "out")
+    with pytest.raises(UserError, match="mesh"):
+        align(**files(photo) | {"object_": photo / "image.png"}, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not PHOTO.is_dir(), reason="the photograph is not here")
+def test_the_real_photograph(tmp_path):
+    """Clothes and a skateboard before the bench keep the IoUs down; what is covered says how well it fits."""
+    found = align(
+        PHOTO / "image.png",
+        PHOTO / "human.ply",
+        PHOTO / "object.glb",
+        PHOTO / "person_mask.png",
+        PHOTO / "object_mask.png",
+        tmp_path / "out",
+    )
+    assert found.floor_gap < 0.03
+    assert found.object_covered > 0.85
+    assert found.object_iou > 0.6
+    assert found.person_iou > 0.7
+    assert 2.0 < found.object_scale < 3.2

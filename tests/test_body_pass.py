@@ -1,0 +1,121 @@
+"""The body pass of the joint solve, against motions whose errors are known."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import hoijax
+from hoijax.bodies import load_body
+from hoijax.methods.joint import corrections
+from hoijax.methods.joint.body_descent import solve_bodies
+from hoijax.methods.joint.corrections import (
+    body_problem,
+    correct_bundle,
+    without_swapped_frames,
+)
+from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.results.evaluation import BODY_JOINTS, joints_of
+from priors.synthetic.erring_observations import erring_bundle
+from priors.synthetic.from_text import BODY, scene_of_text
+
+FRAMES = 12
+SMALL = BodyPassSettings(points=32, vertices=96)
+ERRORS = {
+    "body_lean": 2.0,
+    "body_drift": 2.0,
+    "body_hands": 2.0,
+    "intrinsics": 2.0,
+    "depth_drift": 2.0,
+    "camera_moves": 2.0,
+    "keypoints_tails": 0.3,
+}
+
+
+@pytest.fixture(scope="module")
+def body():
+    return load_body(BODY)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """A synthetic lift: (the bundle with errors, the truth, the factor of its focal length)."""
+    text = "a person lifts a box"
+    scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=FRAMES, seed=0)
+    bundle, truth = erring_bundle(
+        scene, script.graph, prompt=text, fps=fps, body=BODY, strengths=ERRORS, seed=4
+    )
+    exact, _ = erring_bundle(
+        scene, script.graph, prompt=text, fps=fps, body=BODY, strengths={}, seed=4
+    )
+    factor = bundle.observations.intrinsics[0, 0, 0] / exact.observations.intrinsics[0, 0, 0]
+    return bundle, truth, factor
+
+
+def joint_error(body, o, truth) -> float:
+    """Mean error of the body's joints in the world, metres."""
+    names = ("body_rotations", "body_translations", "body_betas", "body_rest_joints")
+    estimate = dataclasses.replace(truth, **{name: getattr(o, name) for name in names})
+    away = (joints_of(body, estimate) - joints_of(body, truth))[:, :, :BODY_JOINTS]
+    return float(np.linalg.norm(away, axis=-1).mean())
+
+
+@pytest.mark.slow
+def test_body_camera_and_focal_length_come_nearer_to_the_truth(clip, body):
+    bundle, truth, factor = clip
+    corrected = correct_bundle(bundle, body, SMALL)
+    assert joint_error(body, corrected.bundle.observations, truth) < 0.75 * joint_error(
+        body, bundle.observations, truth
+    )
+    assert abs(np.log(corrected.numbers["focal length factor"] * factor)) < 0.4 * abs(
+        np.log(factor)
+    )
+    given, changed = bundle.observations, corrected.bundle.observations
+    np.testing.assert_array_equal(
+        given.body_rotations[:, :, corrections.MOVING_JOINTS :],
+        changed.body_rotations[:, :, corrections.MOVING_JOINTS :],
+    )
+    assert changed.frame_count == FRAMES
+    assert np.isfinite(corrected.Ts_world_pointmap).all()
+
+
+@pytest.mark.slow
+def test_padding_changes_nothing(clip, body, monkeypatch):
+    bundle = clip[0]
+    solved = []
+    for bucket in (corrections.FRAME_BUCKET, FRAMES):
+        monkeypatch.setattr(corrections, "FRAME_BUCKET", bucket)
+        problem = body_problem(bundle.observations, 10.0, body, SMALL)
+        assert len(problem.frames.real) == bucket
+        solution = solve_bodies(problem, SMALL.rounds)
+        solved.append(jax.tree.map(np.asarray, (solution.changes, solution.clip)))
+    (padded, padded_clip), (plain, plain_clip) = solved
+    for a, b in zip(jax.tree.leaves(padded), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(a[:FRAMES], b, atol=2e-4)
+    for a, b in zip(jax.tree.leaves(padded_clip), jax.tree.leaves(plain_clip), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def test_frames_with_left_and_right_exchanged_are_mended(clip):
+    o = clip[0].observations
+    smooth = np.repeat(o.body_rotations[:, :1], FRAMES, axis=1)
+    smooth = smooth + 0.01 * np.arange(FRAMES)[None, :, None, None]
+    swapped = smooth.copy()
+    swapped[:, 4, 1:22] += 0.9
+    mended, count = without_swapped_frames(dataclasses.replace(o, body_rotations=swapped))
+    assert count == 1
+    np.testing.assert_allclose(mended.body_rotations, smooth, atol=0.02)
+    same, count = without_swapped_frames(dataclasses.replace(o, body_rotations=smooth))
+    assert count == 0
+    np.testing.assert_allclose(same.body_rotations, smooth, atol=1e-6)
+
+
+def test_published_settings_keep_the_body():
+    from hoijax.methods.base import method_named
+
+    joint, page = method_named("joint"), method_named("hoi-page")
+    published = joint.settings("hoi-page")
+    assert published.keep_body
+    assert not joint.settings().keep_body
+    assert joint.terms(published) == page.terms(page.settings("hoi-page"))
