@@ -57,10 +57,12 @@ TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
 OUTLINE_TERMS = (
     LossTerm.constant("model_mask", model_mask, 2e-2, scale=MASK_RHO),
     LossTerm.constant("model_extent", model_extent, 2e-2, scale=EXTENT_RHO),
+    LossTerm.constant("translation_smoothness", translation_smoothness, 5e2),
     LossTerm("penetration", penetration, 0.0, 0.5),
     LossTerm.constant("contact", contact, 3e1),
 )
-"""Of the default table, where an object has no depth: contact tells it, and a body pushes less."""
+"""Of the default table, where an object has no depth: contact tells it, a body pushes less, and
+smoothness does not drown outlines that say less than points do."""
 
 
 def object_table(
