@@ -1,17 +1,25 @@
-"""Strict session: shape checks on (pyproject), warnings are errors, strict dtype promotion, seeds fixed."""
+"""Strict session: shape checks on (pyproject), warnings are errors, strict dtype promotion, seeds fixed.
 
+Shape checks of a function are built at its first call. Tests marked slow, which are whole runs, go
+without them: the functions have them in the other tests, and tracing takes a quarter less.
+"""
+
+import functools
 import gc
 import os
+import types
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import flax.struct
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 _flax_dataclass = flax.struct.dataclass
+_jaxtyped = jaxtyping.jaxtyped
 
 
 def _pytree_without_field_checks(*args, **kwargs):
@@ -22,7 +30,45 @@ def _pytree_without_field_checks(*args, **kwargs):
     return made
 
 
-flax.struct.dataclass = _pytree_without_field_checks  # before anything imports hoijax
+def _checked_when_called(function=None, *, typechecker):
+    """jaxtyping's decorator, built at the first call that is checked: most functions are never called."""
+    if function is None:
+        return functools.partial(_checked_when_called, typechecker=typechecker)
+    if not isinstance(function, types.FunctionType):
+        return _jaxtyped(function, typechecker=typechecker)
+    checked = None
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        nonlocal checked
+        if jaxtyping.config.jaxtyping_disable:
+            return function(*args, **kwargs)
+        if checked is None:
+            checked = _jaxtyped(function, typechecker=typechecker)
+        return checked(*args, **kwargs)
+
+    return call
+
+
+# before anything imports hoijax
+flax.struct.dataclass = _pytree_without_field_checks
+jaxtyping.jaxtyped = _checked_when_called
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    jaxtyping.config.update("jaxtyping_disable", _is_slow(item))
+    return (yield)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that two workers end together (--no-loadscope-reorder)."""
+    slow = dict.fromkeys((item.path for item in items if _is_slow(item)), 0)
+    items.sort(key=lambda item: slow.get(item.path, 1))  # stable
 
 
 @pytest.fixture(scope="module", autouse=True)

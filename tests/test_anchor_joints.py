@@ -192,6 +192,7 @@ def chest_scene(made):
     return build_scene(*parts, aligned, full, settings), ground_truth
 
 
+@pytest.mark.slow
 def test_how_links_follow_from_each_other(rng):
     """Against small turns and shifts of the whole chain, taken by hand; from either end."""
     T = np.eye(4)

@@ -229,6 +229,7 @@ def test_nothing_seen_of_the_person_and_a_broken_number_still_give_a_finite_resu
     assert np.isfinite(result.losses).all()
 
 
+@pytest.mark.slow
 def test_stills_begin_where_most_touches():
     """Contact keypoints are looked for in the frame with most contact, then in others."""
     scene, unknowns, _ = make_anchor()

@@ -285,3 +285,11 @@ def test_a_damaged_file_is_refused(tmp_path, share):
     path.write_bytes(os.urandom(200) if share == 0 else data[: int(share * len(data))])
     with pytest.raises(UserError, match=r"damaged\.tflite is not a usable"):
         TfliteModel(path)
+
+
+def test_every_package_that_a_model_needs_has_a_remedy():
+    from priors.models.catalog import CHOICES
+    from priors.models.doctor import PACKAGES
+
+    needed = {name for choices in CHOICES.values() for c in choices.values() for name in c.needs}
+    assert needed <= set(PACKAGES)

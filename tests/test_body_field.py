@@ -145,6 +145,7 @@ def test_moving_everything_moves_the_field(person):
     np.testing.assert_allclose(moved, distance(points, Ts), atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rest", "random"])
 def test_gradients_against_differences(person, name):
     """In every unknown at once: points, translation and all joint rotations, along random directions."""

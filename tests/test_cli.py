@@ -83,6 +83,7 @@ def test_the_exports_can_be_opened(folder):
     assert (folder / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_arrays_and_an_earlier_result_is_replaced(folder, tmp_path):
     out = copy_of(folder, tmp_path / "out")
     (out / "note.txt").write_text("of the earlier result")
@@ -94,6 +95,7 @@ def test_the_same_seed_gives_the_same_arrays_and_an_earlier_result_is_replaced(f
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_solve_takes_the_bundle_and_gives_the_same_result(folder, tmp_path):
     ran = run("solve", folder / "bundle", "--inits", INITS, "--out", tmp_path / "out")
     assert ran.code == 0, ran.err

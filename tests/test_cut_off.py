@@ -7,6 +7,7 @@ import pytest
 
 from priors.models.blazepose import Pose
 from priors.models.cut_off import read_cut_off
+from priors.models.packaged import Region
 
 WIDTH, HEIGHT = 100, 200
 BODY = np.zeros((39, 2))
@@ -37,6 +38,9 @@ class Squeezer:
 
     true: Pose
     top: float
+
+    def search(self, image):
+        return []
 
     def read(self, image, region, least_presence=None):
         low, high = region.center[1] - 0.5 * region.side, region.center[1] + 0.5 * region.side
@@ -96,6 +100,17 @@ def test_a_face_on_shoulders_that_leave_the_picture_is_invented():
     out = read_cut_off(Squeezer(pose(0.0), 0.0), frames, [*poses[:4], replace(poses[3], mask=wide)])
     assert out[4] is not None
     np.testing.assert_array_equal(out[4].landmarks[:, 2] == 0, np.arange(39) < 11)
+
+
+def test_a_person_that_is_whole_again_is_found_anew():
+    class Finder(Squeezer):
+        def search(self, image):
+            return [Region(np.array([50.0, 100.0]), 200.0)]
+
+    frames, poses = clip(-90.0)
+    again = read_cut_off(Finder(pose(10.0), 10.0), frames, poses)[4]
+    assert again is not None
+    np.testing.assert_allclose(again.landmarks, pose(10.0).landmarks)
 
 
 @pytest.mark.parametrize("poses", [[None, None], [None, pose(10.0)], [pose(10.0), pose(12.0)]])

@@ -200,6 +200,14 @@ def test_intrinsics_that_cannot_be(given):
         read_intrinsics(given).at(W, H)
 
 
+def test_intrinsics_of_a_clip_that_is_read_smaller():
+    """Pixels are those of the file; shares and fields of view are of any size."""
+    half = read_intrinsics("10,11,4,3").measured_at((W, H)).at(W // 2, H // 2)[0]
+    np.testing.assert_allclose(half, K * np.array([[0.5], [0.5], [1]]))
+    fov = read_intrinsics("fov=50").measured_at((W, H)).at(W // 2, H // 2)[0]
+    np.testing.assert_allclose(fov, read_intrinsics("fov=50").at(W // 2, H // 2)[0])
+
+
 @real
 def test_the_camera_of_a_real_gvhmr_file():
     found = read_intrinsics(DATA / "tennis/hmr4d_results.pt").at(812, 720)
@@ -252,6 +260,17 @@ def test_keypoints_of_another_clip_are_refused(tmp_path):
     with pytest.raises(UserError, match="outside"):
         source.check_clip(T, H, W)
     source.check_clip(T, 600, 800)
+
+
+def test_keypoints_of_a_clip_that_is_read_smaller(tmp_path):
+    np.save(tmp_path / "a.npy", coco(np.random.default_rng(0)))
+    whole, half = (FileKeypoints(read_keypoints(tmp_path / "a.npy")) for _ in range(2))
+    half.measured_at((W, H), 0.5)
+    boxes = np.tile([0, 0, W, H], (T - 1, 1)).astype(np.float32)  # a clip of its first frames
+    cut = whole.keypoints(FRAMES[1:], boxes, np.ones(T - 1, bool))
+    np.testing.assert_array_equal(cut[..., :2], whole.given.points[: T - 1, 0, :, :2])
+    np.testing.assert_allclose(half.given.points[..., :2], 0.5 * whole.given.points[..., :2])
+    np.testing.assert_array_equal(half.given.points[..., 2], whole.given.points[..., 2])
 
 
 @real

@@ -94,6 +94,7 @@ def halved(made, starts):
     return solve_halved(made, starts)
 
 
+@pytest.mark.slow
 def test_finalists_end_as_if_all_had_gone_on(whole, halved):
     finalists = np.flatnonzero(np.asarray(halved.codes) != ResultCode.STOPPED_EARLY)
     assert len(finalists) == 2

@@ -15,6 +15,7 @@ from hoijax.importers import import_amass, import_gvhmr, import_interact, import
 from hoijax.io.atomic import check_apart, check_output
 from hoijax.io.npz import MAX_MEMBERS, npz_bytes, read_npz
 from hoijax.io.validation import parse_json
+from hoijax.jobs.scenes import scene_items
 
 FRAMES = 3
 
@@ -116,6 +117,17 @@ def test_an_output_that_is_a_pipe_or_in_the_bundle_is_refused_and_stays(pipe, tm
         with pytest.raises(UserError, match=r"inside the bundle|holds the bundle"):
             check_apart(bundle, out)
     check_apart(bundle, tmp_path / "bundle-2")
+
+
+def test_results_of_many_scenes_are_not_written_into_a_bundle(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "bundles" / name).mkdir(parents=True)
+        (tmp_path / "bundles" / name / "bundle.json").write_text("{}")
+    many = [tmp_path / "bundles"]
+    for out in (tmp_path / "bundles" / "b" / "results", tmp_path / "bundles"):
+        with pytest.raises(UserError, match=r"inside the bundle|holds the bundle"):
+            scene_items(many, out)
+    assert len(scene_items(many, tmp_path / "results")) == 2
 
 
 # --- importers: one table of good files, one of what spoils them ---

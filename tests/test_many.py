@@ -46,6 +46,7 @@ def looped(folder: Path, path: Path, models: tiny.TinyModels):
     return progress.done, progress.failed
 
 
+@pytest.mark.slow
 def test_the_loop_makes_every_bundle_and_names_every_failure(tmp_path):
     path, models, out = prompts(tmp_path, 2), tiny.TinyModels(), tmp_path / "out"
     done, failures = looped(tmp_path, path, models)

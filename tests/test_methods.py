@@ -26,6 +26,7 @@ def toy(monkeypatch):
     return method_named("shift")
 
 
+@pytest.mark.slow
 def test_a_method_in_one_file_is_solved_swept_and_commanded(toy, bundle, tmp_path):
     with as_users_run():
         alone = hoijax.solve(bundle, method="shift", inits=3)

@@ -41,6 +41,7 @@ def row() -> PosedScene:
     )
 
 
+@pytest.mark.slow
 def test_each_looks_at_those_that_come_nearest(row, monkeypatch):
     found, mask = jax.jit(penetrations.object_penetration)(row)
     monkeypatch.setattr(penetrations, "NEAREST_OBJECTS", COUNT)

@@ -19,8 +19,8 @@ from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid, invert_rigid
 from priors.observe.assemble import in_one_world, label_images
 from priors.observe.stages import STAGE_NAMES, observe
-from priors.observe.tracking import EntityMasks, find_and_track
-from priors.protocols import BodyMotion, Hint, Tracks, Video
+from priors.observe.tracking import EntityMasks, find_and_track, find_entities
+from priors.protocols import BodyMotion, Detection, Hint, Tracks, Video
 from priors.settings import GivenMasks, ObserveSettings, Request
 from priors.store import CorruptEntryWarning, Store
 
@@ -512,6 +512,26 @@ def test_two_of_a_kind_are_told_apart_from_left_to_right():
     )
     lefts = [np.flatnonzero(mask[2].any(0))[0] for mask in masks.objects]
     assert lefts == [3, 30]
+
+
+class Crowd(tiny.Fake):
+    """A person, and a small one behind who is seen more surely."""
+
+    def detect(self, image, phrases):
+        large, small = np.array([2.0, 1, 12, 19]), np.array([30.0, 8, 33, 14])
+        return [Detection(0, small, 0.9), Detection(0, large, 0.8)]
+
+
+def test_of_more_people_than_are_asked_the_large_ones_are_followed():
+    said = []
+    frames = np.zeros((3, 20, 40, 3), np.uint8)
+    found = find_entities(frames, [0, 2], Crowd(None), ["person"], said.append)
+    assert found[0] is not None
+    np.testing.assert_array_equal(found[0][1], [2, 1, 12, 19])
+    assert said == ["people: up to 2 are seen at once, the 1 largest followed"]
+    both = find_entities(frames, [0], Crowd(None), ["person", "person"], said.append)
+    assert [where is not None and where[1][0] for where in both] == [2, 30]
+    assert len(said) == 1
 
 
 def test_a_part_is_tracked_by_its_own_box_not_the_wholes():

@@ -81,6 +81,7 @@ def in_both_methods(scene, unknowns, neighbors):
     )
 
 
+@pytest.mark.slow
 def test_a_loss_is_the_same_number_in_both_methods():
     scene, unknowns, neighbors = make_anchor()
     moving, fixed = map(np.asarray, in_both_methods(scene, unknowns, neighbors))
@@ -102,6 +103,7 @@ def test_the_loss_of_the_page_moves_objects_in_anchor_motion(tmp_path_factory):
     bundle = generated(tmp_path_factory)[0] / "bundle"
     terms = [hoijax.LossTerm.constant("upright", upright, 100.0)]
     options = {"body_start": "estimate", "render_width": 0, "inits": 1, "steps": 15}
+    options |= {"track_steps": 10, "points": 96, "grid_resolution": 24}
     with as_users_run():
         result = hoijax.solve(bundle, method="anchor-motion", terms=terms, **options)
     column = result.term_names.index("upright")

@@ -63,6 +63,7 @@ def page():
     return names
 
 
+@pytest.mark.slow
 def test_the_page_finds_the_box(page):
     best, path = page["best"], page["path"]
     seen = np.arange(page["frames"]) != 3
@@ -93,6 +94,7 @@ def test_the_total_is_differentiated(page):
     assert found == pytest.approx((ahead - behind) / (2 * step), rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_each_weight_alone(page):
     sweep, w = page["sweep"], page["weights"]["upright"]
     assert sweep.losses.shape == (3, 2)

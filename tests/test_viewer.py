@@ -1,5 +1,6 @@
 """The viewer: what is in the scene, what every control does, the static page, and its errors."""
 
+import dataclasses
 import io
 import json
 import socket
@@ -15,6 +16,7 @@ from test_layers import import_report
 
 from hoijax.bundle.write import read_bundle
 from hoijax.errors import UserError
+from hoijax.initialization.evidence import complete, with_known_camera
 from hoijax.results.observed import find_bundle
 from hoijax.results.result import load_result
 from hoijax.viewer import charts, open_viewer, save_page
@@ -155,6 +157,19 @@ def test_through_the_camera_the_picture_lies_behind_everything(viewer):
     viewer.through_box.value = False
     assert not camera.visible or viewer.camera_box.value
     assert camera.scale == 0.25
+
+
+def test_a_guessed_focal_length_is_the_one_that_was_solved_with(folder):
+    """What a solve takes in place of a guess is also what viewer and overlay look through."""
+    bundle = read_bundle(folder / "bundle")
+    true = np.array(bundle.observations.intrinsics)
+    wrong = true.copy()
+    wrong[:, [0, 1], [0, 1]] *= 1.7
+    seen = dataclasses.replace(bundle.observations, intrinsics=wrong)
+    guessed = dataclasses.replace(bundle, observations=seen, absent=("intrinsics",))
+    found = with_known_camera(guessed).observations.intrinsics
+    np.testing.assert_allclose(found[0, 0, 0], true[0, 0, 0], rtol=0.05)
+    np.testing.assert_array_equal(found, complete(guessed).observations.intrinsics)
 
 
 def test_observed_points_lie_on_the_object(viewer):

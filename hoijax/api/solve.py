@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hoijax.api.observe import (
     observe_articulated,
     observe_by_models,
 )
+from hoijax.api.observed import find_observed
 from hoijax.bodies import load_body
 from hoijax.bundle.write import (
     Bundle,
@@ -31,10 +31,11 @@ from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Overrides, method_for
+from hoijax.methods.memory import SHORTEST, check_memory
 from hoijax.methods.running import solve_bundle
-from hoijax.progress import Log, finished, silent
+from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.evaluation import Evaluator
-from hoijax.results.observed import find_bundle, observed_video
+from hoijax.results.observed import observed_video
 from hoijax.results.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
 from hoijax.settings import DEFAULT_METHOD, SceneSettings
@@ -86,6 +87,7 @@ def solve(
     watch = (lambda name: None) if checkpoints is None else checkpoints.stage
     work = {"weights": weights, "terms": terms, "log": log, "watch": watch}
     frames = chosen.window(bundle, solved_with, window, log)
+    check_memory(solved_with.inits, frames, len(bundle.assets), solved_with.points)
     if frames < bundle.frame_count:
         result = chosen.solve_windows(bundle, solved_with, frames, **work)
     else:
@@ -160,14 +162,16 @@ def generate(
     """
     check_output(out)
     chosen = {"method": method, "preset": preset, "inits": inits, "seed": seed}
-    checked_settings(**chosen)
+    solved_with = checked_settings(**chosen)
+    if inits is not None:
+        check_memory(inits, min(frames, SHORTEST), max(len(objects), 1), solved_with.points)
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
     jointed = stage_options is None and has_joints(objects)
     axes = {"up": up, "front": front, "text": text, "log": log}
     assets = () if jointed else load_to_act_with(objects, scale, **axes)
-    begun = time.perf_counter()
+    clock = Stopwatch({}, log)
     ground_truth, video = None, None
     if jointed:
         bundle, ground_truth = observe_articulated(
@@ -179,7 +183,7 @@ def generate(
         bundle, video = observe_by_models(
             text, assets, stage_options, frames=frames, seed=seed, log=log
         )
-    finished(log, "observe", time.perf_counter() - begun)
+    clock.lap("observe")
     result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
         return write_results(result, folder, bundle, ground_truth, video, log=log)
@@ -281,18 +285,17 @@ def _write_all(
     log: Log,
     formats: Sequence[str] | None = None,
 ) -> list[dict[str, float]]:
-    begun = time.perf_counter()
+    clock = Stopwatch({}, log)
     save_result(result, folder)
     evaluator = Evaluator(result, load_body(result.body_name), ground_truth)
     rows = [evaluator.measure(k) for k in range(len(result.losses))]
     _write_metrics(result, rows, folder)
-    finished(log, "metrics", time.perf_counter() - begun)
-    begun = time.perf_counter()
+    clock.lap("metrics")
     if formats is None:
         has_video = observed_video(result, folder) is not None
         formats = (*DEFAULT_FORMATS, "overlay") if has_video else DEFAULT_FORMATS
     export(result, folder, formats)
-    finished(log, "exports", time.perf_counter() - begun)
+    clock.lap("exports")
     return rows
 
 
@@ -350,7 +353,7 @@ def export(
         result = load_result(result)
     clip = clip_from_result(result, load_body(result.body_name))
     if "overlay" in formats:
-        clip = dataclasses.replace(clip, view=clip_view(result, find_bundle(result, home)))
+        clip = dataclasses.replace(clip, view=clip_view(result, find_observed(result, home)))
     with added_files(folder) as partial:
         names = [path.name for path in write_formats(clip, partial, formats, options)]
     return [Path(folder) / name for name in names]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from hoijax.cli import interrupts
 from hoijax.cli.aligning import Align
 from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
@@ -98,8 +99,8 @@ def main() -> None:
         reporter.finish(2, problem)
         sys.exit(2)
     except KeyboardInterrupt:
-        reporter.finish(130, "interrupted: nothing was written.")
-        sys.exit(130)
+        reporter.finish(interrupts.EXIT_CODE, interrupts.MESSAGE)
+        sys.exit(interrupts.EXIT_CODE)
     except SystemExit as stop:
         if stop.code != sigterm.EXIT_CODE:
             raise

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,10 @@ class GivenIntrinsics:
     """Horizontal field of view in degrees."""
     size: tuple[int, int] | None = None
     """(width, height) of the image they were measured in, where the file says."""
+
+    def measured_at(self, size: tuple[int, int]) -> "GivenIntrinsics":
+        """The same, of an image of this (width, height) unless they say another themselves."""
+        return self if self.size is not None else replace(self, size=size)
 
     def at(self, width: int, height: int) -> Float[ndarray, "N 3 3"]:
         """In pixels of an image of this size. UserError where they cannot belong to it."""

@@ -46,14 +46,15 @@ class GivenKeypoints:
     ) -> Float[ndarray, "T 18 3"]:
         """Those of the person in a box (left, top, right, bottom): of all candidates of a frame, the one
         with most confidence inside it. With one candidate it is that one wherever its box is."""
-        if self.points.shape[1] == 1:
-            return np.where(present[:, None, None], self.points[:, 0], 0).astype(np.float32)
+        points = self.points[: len(present)]
+        if points.shape[1] == 1:
+            return np.where(present[:, None, None], points[:, 0], 0).astype(np.float32)
         low, high = boxes[:, None, None, :2], boxes[:, None, None, 2:]
-        pixels, confidence = self.points[..., :2], self.points[..., 2]
+        pixels, confidence = points[..., :2], points[..., 2]
         inside = ((pixels >= low) & (pixels <= high)).all(-1)
         score = (confidence * inside).sum(-1) - 0.5 * (confidence * ~inside).sum(-1)
         best = score.argmax(1)
-        chosen = self.points[np.arange(len(best)), best]
+        chosen = points[np.arange(len(best)), best]
         good = present & (score.max(1) > 0)
         return np.where(good[:, None, None], chosen, 0).astype(np.float32)
 

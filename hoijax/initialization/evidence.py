@@ -56,6 +56,16 @@ def complete(bundle: Bundle) -> Bundle:
     return bundle if o is bundle.observations else dataclasses.replace(bundle, observations=o)
 
 
+def with_known_camera(bundle: Bundle) -> Bundle:
+    """The bundle with the intrinsics that `complete` finds, where it has none; its bodies as they are."""
+    if "intrinsics" not in bundle.absent:
+        return bundle
+    o = with_filled_bodies(without_unread_frames(bundle.observations))
+    o = with_focal_length(o, load_body(bundle.body))
+    seen = dataclasses.replace(bundle.observations, intrinsics=o.intrinsics)
+    return dataclasses.replace(bundle, observations=seen)
+
+
 def _check(bundle: Bundle) -> None:
     counts = [len(asset.part_names) for asset in bundle.assets]
     names = [asset.name for asset in bundle.assets]

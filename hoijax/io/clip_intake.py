@@ -39,6 +39,8 @@ class Clip:
     video: Video
     scale: float
     """Side of a frame over that of the file's."""
+    step: int = 1
+    """Frames of the file for one of these."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def read_clip(
             f"{path} has {len(pictures)} frames{'' if seconds is None else ' there'}, a motion needs at "
             f"least {MIN_FRAMES}."
         )
-    return Clip(Video(pictures, rate), scale)
+    return Clip(Video(pictures, rate), scale, math.ceil(facts.fps / MAX_FPS))
 
 
 _CONVERT = "ffmpeg -i CLIP -c:v libx264 -pix_fmt yuv420p out.mp4"

@@ -19,7 +19,7 @@ from hoijax.bundle.object_store import is_remote, remote_bundles, remote_key
 from hoijax.bundle.write import bundle_hash
 from hoijax.errors import UserError
 from hoijax.exporters.formats import check_formats
-from hoijax.io.atomic import RESULT_MARKER, added_files
+from hoijax.io.atomic import RESULT_MARKER, added_files, check_apart
 from hoijax.io.json_files import write_json
 from hoijax.jobs.multihost import join_processes, solve_together
 from hoijax.jobs.scene_batch import SceneBatch, thread_count
@@ -259,11 +259,10 @@ def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:
             f"--out '{out}': results need a file system with renames. Give a local or mounted folder, "
             "and copy it to the store afterwards."
         )
-    out = Path(out).absolute()
     scenes = find_scenes(bundles)
     for bundle in scenes.values():
-        if isinstance(bundle, Path) and bundle.absolute().is_relative_to(out):
-            raise UserError(f"--out '{out}' holds the bundle '{bundle}'. Give another folder.")
+        if isinstance(bundle, Path):
+            check_apart(bundle, out)
     return [Item(name, str(bundle), _key(bundle)) for name, bundle in scenes.items()]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from hoijax.bundle.write import Bundle
+from hoijax.errors import UserError
 from hoijax.progress import Log
 from hoijax.settings import SceneSettings
 from hoijax.solver.batch import MEMORY_SHARE, free_memory
@@ -35,6 +36,18 @@ def most_candidates(free: int, frames: int = 49, objects: int = 1) -> int:
 def free_bytes(device: Any = None) -> int:
     """What a device (the first, if none is named) has left."""
     return free_memory(device or jax.local_devices()[0])
+
+
+def check_memory(candidates: int, frames: int, objects: int, points: int) -> None:
+    """Raises UserError, before anything is allocated, where a solve cannot fit the device's memory."""
+    needed, free = descent_bytes(candidates, frames, objects, points), free_bytes()
+    if needed > free:
+        most = most_candidates(free, frames, objects)
+        raise UserError(
+            f"{candidates} candidates of {frames} frames take about {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free: give "
+            + (f"--inits {most} or fewer." if most else "fewer --frames, or --window.")
+        )
 
 
 def chosen_window(bundle: Bundle, settings: SceneSettings, asked: int | None, log: Log) -> int:

@@ -21,11 +21,11 @@ def open_viewer(folder: str | Path, *, host: str = HOST, port: int = PORT) -> "V
     """
     result = load_result(folder)
     server = start_server(host, port)
-    from hoijax.results.observed import find_bundle
+    from hoijax.api.observed import find_observed
     from hoijax.viewer.controls import Viewer
 
     try:
-        return Viewer(server, result, find_bundle(result, Path(folder)), Path(folder))
+        return Viewer(server, result, find_observed(result, Path(folder)), Path(folder))
     except BaseException:
         server.stop()
         raise
@@ -49,10 +49,10 @@ def save_page(folder: str | Path, path: str | Path, *, candidate: int | None = N
             f"--candidate {chosen + 1}: the result has candidates 1 to {len(result.losses)}."
         )
     require_viser()
-    from hoijax.results.observed import find_bundle
+    from hoijax.api.observed import find_observed
     from hoijax.viewer.page import static_page
 
-    content = static_page(result, find_bundle(result, Path(folder)), chosen)
+    content = static_page(result, find_observed(result, Path(folder)), chosen)
     try:
         path.write_text(content, encoding="utf-8")
     except OSError as error:

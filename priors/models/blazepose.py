@@ -160,7 +160,7 @@ class BlazePose:
                 "objects are (--hint OBJECT=FRAME:x,y,width,height), give their masks (--masks), or "
                 "use Grounding DINO (--detector grounding-dino)."
             )
-        poses = [pose for region in self._search(image) if (pose := self.read(image, region))]
+        poses = [pose for region in self.search(image) if (pose := self.read(image, region))]
         poses.sort(key=lambda pose: -pose.presence)
         return [
             Detection(phrase, pose.box, pose.presence)
@@ -211,14 +211,14 @@ class BlazePose:
             if pose is not None:
                 return pose
         around = Region.around(box, SEARCH_MARGIN)
-        found = [r for r in self._search(image, around) if _is_near(r, box)]
+        found = [r for r in self.search(image, around) if _is_near(r, box)]
         for candidate in (*found[:1], Region.around(box, CIRCLE_MARGIN)):
             pose = self.read(image, candidate)
             if pose is not None:  # once more, in the square that the landmarks themselves ask for
                 return self.read(image, pose.next_region) or pose
         return None
 
-    def _search(self, image: ndarray, around: Region | None = None) -> list[Region]:
+    def search(self, image: UInt8[ndarray, "H W 3"], around: Region | None = None) -> list[Region]:
         """Squares of the people in a region of the picture (or all of it), best first."""
         height, width = image.shape[:2]
         around = around or Region.around(np.array([0.0, 0.0, width, height]))

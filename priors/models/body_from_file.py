@@ -4,6 +4,7 @@ The camera frame rules: a body that stands right in the image stays there. The f
 way is up; without one the point maps do, else the camera is taken to be level.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,6 +62,13 @@ class FileBody:
         self.tracks, self.body_name = tuple(tracks), body_name
         self.model_id = file_id(tracks[0].source)
         self._log: Log = silent
+
+    def measured_at(self, size: tuple[int, int], scale: float) -> None:
+        """The file is of a larger clip (width, height), which is read at `scale` times its size."""
+        self.tracks = tuple(
+            dataclasses.replace(t, intrinsics=t.intrinsics and t.intrinsics.measured_at(size))
+            for t in self.tracks
+        )
 
     @property
     def intrinsics(self) -> GivenIntrinsics | None:

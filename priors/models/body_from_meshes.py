@@ -36,6 +36,13 @@ class FileMeshes:
         self.model_id = file_id(meshes.source)
         self._log: Log = silent
 
+    def measured_at(self, size: tuple[int, int], scale: float) -> None:
+        """The file is of a larger clip (width, height), which is read at `scale` times its size."""
+        camera = self.meshes.intrinsics
+        self.meshes = dataclasses.replace(
+            self.meshes, intrinsics=camera and camera.measured_at(size)
+        )
+
     @property
     def intrinsics(self):
         """Of the file, where it has them."""

@@ -35,6 +35,10 @@ USUAL = 0.15
 """Log of a bone's length over the usual one that is not held against a square."""
 SQUEEZED = 0.7
 """Of a bone's usual length: below it, its end at the cut is invented."""
+MAX_FOUND = 4
+"""People that a picture is searched for when a pose is strange."""
+SHARED = 0.5
+"""Of the smaller mask: two readings that share more are of one person."""
 SHOULDER_WIDTH = 0.55
 """Of the torso's length: a mask that leaves the picture over a wider run has its head above it."""
 SHOULDERS, HIPS, KNEES, ANKLES = (11, 12), (23, 24), (25, 26), (27, 28)
@@ -70,6 +74,11 @@ def _read_again(
         pose = _without(pose, FACE)
     if _bone_cost(pose, lengths) < STRANGE or not len(rows):
         return pose
+    found = [model.read(image, region) for region in model.search(image)[:MAX_FOUND]]
+    sound = [p for p in found if p is not None and _is_same(p, pose)]
+    sound = [p for p in sound if _bone_cost(p, lengths) < STRANGE]
+    if sound:  # the square that the frame before left was the wrong one
+        return min(sound, key=lambda p: _bone_cost(p, lengths) - p.presence)
     height = len(image)
     at_top, at_bottom = rows[0] < NEAR * height, rows[-1] > (1 - NEAR) * height
     for is_near, top in ((at_top, True), (at_bottom and not at_top, False)):
@@ -77,6 +86,12 @@ def _read_again(
             pose = _best(model, image, pose, lengths, top)
             pose = _without_invented(pose, lengths, top)
     return pose
+
+
+def _is_same(pose: "Pose", other: "Pose") -> bool:
+    """Whether two readings of a picture are of one person."""
+    a, b = pose.mask > MASK_LEVEL, other.mask > MASK_LEVEL
+    return bool((a & b).sum() > SHARED * min(a.sum(), b.sum()))
 
 
 def _best(

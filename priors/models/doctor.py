@@ -23,8 +23,9 @@ PACKAGES = {
     "depth_estimation": "pip install --no-deps depth-estimation",
     "xgrammar": "pip install --no-deps xgrammar apache-tvm-ffi",
     "mediapipe": "pip install --no-deps mediapipe==0.10.21",
-    "ai_edge_litert": "pip install ai-edge-litert",
+    "ai_edge_litert": 'pip install "hoijax[video]"',
     "gvhmr": "optional, non-commercial licence: docs/priors.md",
+    "cv2": 'pip install "hoijax[video]"',
     "ray": 'pip install "hoijax[cluster]"',
 }
 BYTES = 2  # float16 or bfloat16, as models run on a GPU

@@ -3,6 +3,7 @@
 They have the roles' protocols, so that stages cannot tell them from networks.
 """
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -53,6 +54,11 @@ class FileKeypoints:
         check_length("--keypoints", self.given.source, len(self.given.points), frames, log)
         self.given.check_size(width, height)
 
+    def measured_at(self, size: tuple[int, int], scale: float) -> None:
+        """The file is of a larger clip (width, height), which is read at `scale` times its size."""
+        factor = np.array([scale, scale, 1.0], np.float32)
+        self.given = dataclasses.replace(self.given, points=self.given.points * factor)
+
     def keypoints(
         self,
         frames: UInt8[ndarray, "T H W 3"],
@@ -88,6 +94,9 @@ class FilePoints:
         if (rows, columns) != (height, width):
             log(f"points: resized from {columns} x {rows} to {width} x {height} pixels (nearest)")
 
+    def measured_at(self, size: tuple[int, int], scale: float) -> None:
+        """Maps have a size of their own: nothing to do."""
+
     def point_maps(
         self,
         frames: UInt8[ndarray, "T H W 3"],
@@ -101,6 +110,7 @@ class FilePoints:
         depth, valid = (a[:count, v, u] for a in (self.given.depth, self.given.valid))
         if intrinsics is None:
             camera = self.given.intrinsics or self._own_camera()
+            camera = camera.measured_at((columns, rows))
             intrinsics = frames_of(camera, count, height, width)
         return assemble(depth, valid, np.asarray(intrinsics, np.float64))
 

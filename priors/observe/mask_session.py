@@ -104,7 +104,9 @@ class MaskSession:
         prompts: dict[str, Prompt] = {}
         if self.people:
             searched = spread_frames(len(self.frames), SEARCHED)
-            found = find_entities(self.frames, searched, self._detector, ["person"] * self.people)
+            found = find_entities(
+                self.frames, searched, self._detector, ["person"] * self.people, log=self.log
+            )
             if any(where is None for where in found):
                 raise UserError(
                     f"{self.people} people were not found together in {len(searched)} frames of the clip. "

@@ -113,13 +113,18 @@ class ObserveOptions:
         """The request with the user's files read."""
         if self.prior == "packaged" and self.video is None:
             raise UserError("--prior packaged reads a clip of yours: give --video.")
-        video, hints = self._clip_and_hints(log)
+        video, hints, scale = self._clip_and_hints(log)
         pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
         people = None if pag is None else len(pag.people)
         objects = [asset.name for asset in assets]
         files = self.files().items()
         sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
         intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
+        if video is not None and scale < 1:  # files are in the pixels of the file
+            height, width = (round(side / scale) for side in video.frames.shape[1:3])
+            intrinsics = intrinsics and intrinsics.measured_at((width, height))
+            for source in sources.values():
+                source.measured_at((width, height), scale)
         if intrinsics is None and "geometry" not in sources and "body" in sources:
             intrinsics = sources["body"].intrinsics
             if intrinsics is not None:
@@ -136,11 +141,12 @@ class ObserveOptions:
             sources=sources,
         )
 
-    def _clip_and_hints(self, log: Log) -> tuple[Video | None, tuple[Hint, ...]]:
-        """The clip as it is observed, steadied where its camera shakes, and the hints in its pixels."""
+    def _clip_and_hints(self, log: Log) -> tuple[Video | None, tuple[Hint, ...], float]:
+        """The clip as it is observed, steadied where its camera shakes, the hints in its pixels, and how
+        much smaller it was made."""
         hints = parse_hints(self.hints)
         if self.video is None:
-            return None, hints
+            return None, hints, 1.0
         clip = read_clip(
             self.video,
             frames=None if self.whole_clip else self.settings.frames,
@@ -149,13 +155,20 @@ class ObserveOptions:
         )
         beside = [self.masks, self.points, self.intrinsics, *self.files()]
         bound = any(item is not None for item in beside)
+        by_frame = self.masks is not None or bool(self.files())
+        if by_frame and (self.seconds is not None or clip.step > 1):
+            raise UserError(
+                "masks, points, keypoints and bodies of files are one for each frame of the clip, but of "
+                f"{self.video} not every frame is read (--seconds, or more than 31 a second). Convert the clip "
+                f"first, and run what made the files on that: ffmpeg -i {self.video} -r 25 out.mp4"
+            )
         frames, motions = with_static_camera(
             clip.video.frames, self.camera, bound_to_pixels=bound, log=log
         )
         hints = tuple(hint.scaled(clip.scale) for hint in hints)
         if motions is not None:
             hints = tuple(steadied_hint(hint, motions) for hint in hints)
-        return Video(frames, clip.video.fps), hints
+        return Video(frames, clip.video.fps), hints, clip.scale
 
     def settings_of(self, request: Request) -> ObserveSettings:
         """The settings, of as many frames as the request's whole clip has."""

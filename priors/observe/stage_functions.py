@@ -43,6 +43,7 @@ class Inputs:
     settings: ObserveSettings
     models: Mapping[str, Any]
     entries: Mapping[str, Entry]
+    log: Log = silent
 
     def graph(self) -> PartAffordanceGraph:
         """Its objects in the order of the assets."""
@@ -306,6 +307,7 @@ def track_masks(inputs: Inputs) -> Content:
         inputs.models["segmenter"],
         inputs.settings.frames_searched,
         inputs.request.hints,
+        inputs.log,
     )
     return _mask_content(masks)
 

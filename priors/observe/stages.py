@@ -258,7 +258,7 @@ class Run:
 
     def _inputs(self, names: Sequence[str], models: Mapping[str, Any]) -> work.Inputs:
         entries = {name: self._entry(name) for name in names if name in self._keys}
-        return work.Inputs(self.request, self.settings, models, entries)
+        return work.Inputs(self.request, self.settings, models, entries, self.log)
 
     def _identity(self, stage: Stage, given: work.Content | None) -> dict[str, Any]:
         """What a result is made from, beside earlier results: in its key and in the provenance."""

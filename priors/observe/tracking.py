@@ -10,6 +10,7 @@ from numpy import ndarray
 from hoijax.affordance.graph import AffordanceObject, PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
+from hoijax.progress import Log, silent
 from priors.masks import mask_boxes
 from priors.observe.hints import prompt_of
 from priors.protocols import Detection, Detector, Hint, Prompt, VideoSegmenter
@@ -23,6 +24,7 @@ __all__ = [
     "spread_frames",
 ]
 
+PERSON = "person"
 SAME_BOX = 0.7  # boxes that overlap more than this (of the smaller) show one entity
 PART_INSIDE = 0.6  # share of a part's box that must lie in its object's box
 LARGEST_PART = 0.9  # of the object: a "part" larger than this is the whole object again
@@ -49,6 +51,7 @@ def find_and_track(
     segmenter: VideoSegmenter,
     frames_searched: int,
     hints: Sequence[Hint] = (),
+    log: Log = silent,
 ) -> EntityMasks:
     """Detect people, objects and parts in the best frame each, and track all of them.
 
@@ -56,7 +59,7 @@ def find_and_track(
     UserError where somebody or something is in no frame.
     """
     searched = spread_frames(len(frames), frames_searched)
-    people = find_entities(frames, searched, detector, ["person"] * len(graph.people))
+    people = find_entities(frames, searched, detector, [PERSON] * len(graph.people), log)
     hinted = [prompt_of(hints, asset.name) for asset in assets]
     open_ = [o for o, prompt in enumerate(hinted) if prompt is None]
     phrases = [node.description or node.name for node in graph.objects]
@@ -119,11 +122,16 @@ _Found = tuple[int, Float[ndarray, " 4"]]
 
 
 def find_entities(
-    frames: ndarray, searched: Sequence[int], detector: Detector, phrases: Sequence[str]
+    frames: ndarray,
+    searched: Sequence[int],
+    detector: Detector,
+    phrases: Sequence[str],
+    log: Log = silent,
 ) -> list[_Found | None]:
     """(frame, box) of every phrase in the frame that shows as many as are asked most surely.
 
-    Of equal frames the first. Entities of one phrase are told apart from left to right.
+    Of equal frames the first. Entities of one phrase are told apart from left to right. Of more people
+    than are asked the large ones are taken, for bystanders stand behind; `log` hears of it.
     """
     if not phrases:
         return []
@@ -131,13 +139,16 @@ def find_entities(
     for i, phrase in enumerate(phrases):
         groups.setdefault(phrase, []).append(i)
     found: list[_Found | None] = [None] * len(phrases)
-    best = dict.fromkeys(groups, 0.0)
+    best, most = dict.fromkeys(groups, 0.0), 0
     for t in searched:
         asked = list(groups)
         detections = detector.detect(frames[t], asked)
         for number, phrase in enumerate(asked):
             chosen = _distinct([d for d in detections if d.phrase == number])
             members = groups[phrase]
+            if phrase == PERSON:
+                most = max(most, len(chosen))
+                chosen.sort(key=lambda d: -d.score * _area(np.asarray(d.box)) ** 0.5)
             chosen = chosen[: len(members)]
             sureness = min((d.score for d in chosen), default=0.0)
             if len(chosen) < len(members) or sureness <= best[phrase]:
@@ -147,6 +158,9 @@ def find_entities(
             boxes.sort(key=lambda box: float(box[0] + box[2]))
             for member, box in zip(members, boxes, strict=True):
                 found[member] = (t, box)
+    wanted = len(groups.get(PERSON, ()))
+    if most > wanted > 0:
+        log(f"people: up to {most} are seen at once, the {wanted} largest followed")
     return found
 
 

@@ -8,7 +8,9 @@ from jaxtyping import Float
 
 from hoijax.geometry.rotations import matrix_to_axis_angle
 from hoijax.geometry.transforms import compose_rigid
+from hoijax.methods import results
 from hoijax.methods.base import Prepared
+from hoijax.methods.results import asset_translations
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import BodyMotions, StaticScene
 from hoijax.scene.posed import body_rotations, object_poses
@@ -39,9 +41,7 @@ def motions_of(scene: Scene, unknowns: Unknowns) -> BodyMotions:
 def asset_poses(scene: Scene, unknowns: Unknowns) -> Float[np.ndarray, "O T 4 4"]:
     """T_world_asset of every object of one candidate."""
     rotations, translations = map(np.asarray, object_poses(scene, unknowns))
-    centers = np.asarray(scene.objects.centers)[:, None, :, None]
-    shifted = translations - (rotations @ centers)[..., 0]
-    return compose_rigid(rotations, shifted)
+    return compose_rigid(rotations, asset_translations(scene, rotations, translations))
 
 
 def tracked_stills(
@@ -61,36 +61,19 @@ def tracked_stills(
 
 def to_result(prepared: Prepared, solution: Solution) -> Result:
     """Poses of all candidates in the assets' own frames."""
-    bundle, scene, evidence = prepared.bundle, prepared.scene, prepared.extra
+    scene = prepared.scene
     every = [candidate(solution, k) for k in range(len(solution.losses))]
     poses = np.stack([asset_poses(scene, one) for one in every])
     bodies = [motions_of(scene, one) for one in every]
-    best, o = bodies[winner_of(solution)], bundle.observations
-    edges = np.flatnonzero(np.asarray(scene.edges.mask))
-    values = solution.unknowns.joint_values
-    return Result(
-        prompt=bundle.prompt,
-        fps=bundle.fps,
-        affordance=bundle.affordance,
-        assets=bundle.assets,
-        body_name=bundle.body,
+    best, values = bodies[winner_of(solution)], solution.unknowns.joint_values
+    return results.to_result(
+        prepared,
+        solution,
         body_rotations=best.rotations,
         body_translations=best.translations,
-        body_betas=o.body_betas,
-        body_rest_joints=o.body_rest_joints,
         object_rotations=poses[..., :3, :3],
         object_translations=poses[..., :3, 3],
-        losses=np.asarray(solution.losses),
-        initial_losses=np.asarray(solution.initial_losses),
-        codes=np.asarray(solution.codes),
-        labels=prepared.labels,
-        term_names=tuple(term.name for term in prepared.terms),
-        reports=np.asarray(solution.reports),
-        history=np.asarray(solution.history),
-        contact=evidence.states[:, edges] > 0.5,
-        Ts_world_pointmap=evidence.Ts_world_pointmap,
         candidate_body_rotations=np.stack([b.rotations for b in bodies]),
         candidate_body_translations=np.stack([b.translations for b in bodies]),
-        joints=bundle.joints,
         joint_values=None if values is None else np.asarray(values),
     )

@@ -24,9 +24,11 @@ from hoijax.initialization.joints.hold import hold_joints
 from hoijax.initialization.joints.starts import start_joints
 from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
+from hoijax.methods import results
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.methods.hoi_page.terms import object_problem, object_table
+from hoijax.methods.results import asset_translations
 from hoijax.progress import silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
@@ -153,36 +155,19 @@ def to_result(prepared: Prepared, solution: Solution) -> Result:
 
     Links of articulated objects were free in the solve: they get the nearest poses that their joints allow.
     """
-    bundle, scene, evidence = prepared.bundle, prepared.scene, prepared.extra
+    bundle, o = prepared.bundle, prepared.bundle.observations
     rotations = np.asarray(rotation_6d_to_matrix(solution.unknowns.object_rotation_6d))
-    centers = np.asarray(scene.objects.centers)[None, :, None, :, None]
-    shifted = np.asarray(solution.unknowns.object_translation) - (rotations @ centers)[..., 0]
-    shifted, values = shifted.astype(np.float32), None
+    centered = np.asarray(solution.unknowns.object_translation)
+    shifted = asset_translations(prepared.scene, rotations, centered).astype(np.float32)
+    values = None
     if bundle.joints:
         rotations, shifted, values = hold_joints(bundle.joints, bundle.assets, rotations, shifted)
-    edges = np.flatnonzero(np.asarray(scene.edges.mask))
-    o = bundle.observations
-    return Result(
-        prompt=bundle.prompt,
-        fps=bundle.fps,
-        affordance=bundle.affordance,
-        assets=bundle.assets,
-        body_name=bundle.body,
+    return results.to_result(
+        prepared,
+        solution,
         body_rotations=o.body_rotations,
         body_translations=o.body_translations,
-        body_betas=o.body_betas,
-        body_rest_joints=o.body_rest_joints,
         object_rotations=rotations,
         object_translations=shifted,
-        losses=np.asarray(solution.losses),
-        initial_losses=np.asarray(solution.initial_losses),
-        codes=np.asarray(solution.codes),
-        labels=prepared.labels,
-        term_names=tuple(term.name for term in prepared.terms),
-        reports=np.asarray(solution.reports),
-        history=np.asarray(solution.history),
-        contact=evidence.states[:, edges] > 0.5,
-        Ts_world_pointmap=evidence.Ts_world_pointmap,
-        joints=bundle.joints,
         joint_values=values,
     )
