@@ -53,6 +53,7 @@ _LEVELS = _levels()
 _FROM_LEVELS = np.argsort(np.concatenate([joints for joints, _ in _LEVELS]))
 
 
+@jax.jit
 def forward_kinematics(
     joints_rest: Float[AnyArray, "55 3"],
     rotations: Float[AnyArray, "55 3 3"],

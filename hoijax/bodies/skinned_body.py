@@ -124,6 +124,7 @@ class ShapedBody:
         """
         return self.pose_matrices(axis_angle_to_matrix(jnp.asarray(joint_rotations)), translation)
 
+    @jax.jit
     def pose_matrices(
         self, rotations: Float[AnyArray, "55 3 3"], translation: Float[AnyArray, " 3"]
     ) -> PosedBody:
