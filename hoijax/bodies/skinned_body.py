@@ -130,10 +130,7 @@ class ShapedBody:
     ) -> PosedBody:
         """`pose` from rotation matrices local to the parent."""
         transforms = forward_kinematics(self.joints_rest, rotations, translation)
-        turned = jnp.sum(transforms[..., :3] * self.joints_rest[:, None, :], axis=-1)
-        palette = jnp.concatenate(
-            [transforms[..., :3], (transforms[..., 3] - turned)[..., None]], axis=-1
-        )
+        palette = self._palette(transforms)
         if self.pose_correctives is None:
             vertices = apply_skin(self.skin, self.vertices_rest, palette)
         else:
@@ -144,6 +141,32 @@ class ShapedBody:
             vertices_world=vertices,
             joints_world=transforms[..., 3],
             Ts_world_joint=homogeneous(transforms),
+        )
+
+    @jax.jit
+    def pose_chosen(
+        self,
+        rotations: Float[AnyArray, "55 3 3"],
+        translation: Float[AnyArray, " 3"],
+        chosen: Int[AnyArray, " m"],
+    ) -> tuple[Float[Array, "m 3"], Float[Array, "55 3"]]:
+        """(some vertices, all joints) in the world, by `pose_matrices`; which vertices may be traced."""
+        transforms = forward_kinematics(self.joints_rest, rotations, translation)
+        rest = jnp.asarray(self.vertices_rest)[chosen]
+        if self.pose_correctives is not None:
+            features = (rotations[1:] - jnp.eye(3, dtype=rotations.dtype)).reshape(-1)
+            rest = rest + jnp.asarray(self.pose_correctives)[chosen] @ features
+        weights = jnp.asarray(self.skin_weights)[chosen]
+        joints = jnp.asarray(self.skin_indices)[chosen]
+        blended = jnp.sum(weights[..., None, None] * self._palette(transforms)[joints], axis=1)
+        vertices = jnp.sum(blended[..., :3] * rest[:, None, :], axis=-1) + blended[..., 3]
+        return vertices, transforms[..., 3]
+
+    def _palette(self, transforms: Float[Array, "55 3 4"]) -> Float[Array, "55 3 4"]:
+        """What moves a rest vertex with each joint."""
+        turned = jnp.sum(transforms[..., :3] * self.joints_rest[:, None, :], axis=-1)
+        return jnp.concatenate(
+            [transforms[..., :3], (transforms[..., 3] - turned)[..., None]], axis=-1
         )
 
 

@@ -19,6 +19,7 @@ from hoijax.methods.joint.body_problem import (
     ClipChange,
     FrameChange,
     frame_residuals,
+    nearest_skin,
 )
 from hoijax.solver.banded import solve_arrow
 
@@ -77,10 +78,12 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
         varying=varying**-2, steps=follows[:, None] * step_sigma**-2, clip=clip_sigma**-2
     )
 
-    def flat_residuals(z, frame):
+    def changes_of(z):
         # z: a frame's change with the bias in it, then the clip's other numbers.
-        rest = jnp.concatenate([jnp.zeros(size), z[size:]])
-        residuals, paths = frame_residuals(frame_of(z[:size]), clip_of(rest), frame, problem)
+        return frame_of(z[:size]), clip_of(jnp.concatenate([jnp.zeros(size), z[size:]]))
+
+    def flat_residuals(z, frame, nearest):
+        residuals, paths = frame_residuals(*changes_of(z), frame, problem, nearest)
         return ravel_pytree(residuals)[0], ravel_pytree(paths)[0]
 
     def inputs(x, g):
@@ -95,45 +98,58 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
         changes = changes + jnp.sum(priors.steps * (x[1:] - x[:-1]) ** 2)
         return 0.5 * (jnp.sum(r**2) + paths + changes)
 
-    def energy(x, g, weights):
-        return energy_of(*jax.vmap(flat_residuals)(inputs(x, g), problem.frames), x, g, weights)
+    def energy(x, g, weights, nearest):
+        flat = jax.vmap(flat_residuals)(inputs(x, g), problem.frames, nearest)
+        return energy_of(*flat, x, g, weights)
 
     def with_slopes(row):
         def twice(z):
-            values = flat_residuals(z, row[1])
+            values = flat_residuals(z, row[1], row[2])
             return values, values
 
         slopes, values = jax.jacfwd(twice, has_aux=True)(row[0])
         return values, slopes
 
     def one_round(carry, _):
-        x, g, damping = carry
-        rows = (inputs(x, g), problem.frames)
+        x, g, damping, _, _ = carry
+        z = inputs(x, g)
+        nearest = jax.lax.map(
+            lambda row: nearest_skin(*changes_of(row[0]), row[1], problem), (z, problem.frames)
+        )
+        rows = (z, problem.frames, nearest)
         (r, q), (J, Q) = jax.lax.map(with_slopes, rows, batch_size=min(FRAMES_AT_ONCE, len(x)))
         weights = _path_weights(jax.vmap(paths_of)(q), problem)
         here = energy_of(r, q, x, g, weights)
         system = _with_priors(_normal_equations(r, J, q, Q, weights, size), x, g, priors)
         dx, dg = _damped_step(system, damping)
-        there = energy(x + dx, g + dg, weights)
+        there = energy(x + dx, g + dg, weights, nearest)
         taken = jnp.isfinite(there) & (there < here)
         x, g = jnp.where(taken, x + dx, x), jnp.where(taken, g + dg, g)
         damping = jnp.clip(damping * jnp.where(taken, EASE, HARDEN), MIN_DAMPING, MAX_DAMPING)
-        return (x, g, damping), (here, weights)
+        return (x, g, damping, weights, nearest), None
 
-    start = jnp.zeros((problem.frames.pelvis.shape[0], size)), jnp.zeros_like(clip_sigma)
+    frames = problem.frames.pelvis.shape[0]
+    start = jnp.zeros((frames, size)), jnp.zeros_like(clip_sigma)
     example = jax.tree.map(lambda leaf: leaf[0], problem.frames)
+    none = jnp.zeros(problem.frames.point_weights.shape, jnp.int32)
     shapes = jax.eval_shape(
-        partial(frame_residuals, problem=problem), problem.steps, problem.clip, example
+        partial(frame_residuals, problem=problem),
+        problem.steps,
+        problem.clip,
+        example,
+        nearest=none[0],
     )
-    _, paths_of = ravel_pytree(
+    flat_paths, paths_of = ravel_pytree(
         jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes[1])
     )
-    (x, g, _), (_, weights) = jax.lax.scan(
-        one_round, (*start, jnp.asarray(FIRST_DAMPING)), None, rounds
-    )
-    last = jax.tree.map(lambda leaf: leaf[-1], weights)
+    width = len(flat_paths)
+    empty = jnp.zeros((frames - 1, width)), jnp.zeros((max(frames - 2, 0), width))
+    carry = (*start, jnp.asarray(FIRST_DAMPING), empty, none)
+    (x, g, _, last, nearest), _ = jax.lax.scan(one_round, carry, None, rounds)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), start)
-    last_energy, first_energy = jax.lax.map(lambda pair: energy(pair[0], pair[1], last), both)
+    last_energy, first_energy = jax.lax.map(
+        lambda pair: energy(pair[0], pair[1], last, nearest), both
+    )
     return BodySolution(
         changes=jax.vmap(frame_of)(x),
         clip=clip_of(g),

@@ -9,7 +9,7 @@ log-likelihood; robust ones are shrunk (`shrink`), so that it stays a plain sum 
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from hoijax.bodies.fitting.residuals import FEET, FOOT_HEIGHTS, planted_weights
 from hoijax.bodies.keypoints import openpose18_from
@@ -102,7 +102,8 @@ class BodyProblem:
 class PosedPeople:
     """One frame with all changes applied."""
 
-    skin: Float[Array, "P V 3"]
+    skin: Float[Array, "P v 3"]
+    """The chosen vertices."""
     joints: Float[Array, "P 55 3"]
     rotations: Float[Array, "P 22 3 3"]
 
@@ -117,8 +118,9 @@ def pose_people(
     body_size: Float[Array, " P"],
     frame: FrameEvidence,
     people: tuple[ShapedBody, ...],
+    chosen: Int[Array, "P v"],
 ) -> PosedPeople:
-    """People of one frame; `change` holds the clip's bias already."""
+    """People of one frame, with some of their vertices; `change` holds the clip's bias already."""
     skins, joints, turned = [], [], []
     for p, person in enumerate(people):
         local = axis_angle_to_matrix(change.joints[p])
@@ -130,9 +132,10 @@ def pose_people(
             vertices_rest=person.vertices_rest * size, joints_rest=person.joints_rest * size
         )
         pelvis = frame.pelvis[p] + change.pelvis[p]
-        posed = scaled.pose_matrices(rotations, pelvis - scaled.joints_rest[0])
-        skins.append(posed.vertices_world)
-        joints.append(posed.joints_world)
+        translation = pelvis - scaled.joints_rest[0]
+        skin, places = scaled.pose_chosen(rotations, translation, chosen[p])
+        skins.append(skin)
+        joints.append(places)
         turned.append(rotations[:MOVING_JOINTS])
     return PosedPeople(jnp.stack(skins), jnp.stack(joints), jnp.stack(turned))
 
@@ -149,11 +152,20 @@ def camera_of(
 
 
 def frame_residuals(
-    change: FrameChange, clip: ClipChange, frame: FrameEvidence, problem: BodyProblem
+    change: FrameChange,
+    clip: ClipChange,
+    frame: FrameEvidence,
+    problem: BodyProblem,
+    nearest: Int[Array, "P M"],
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """(residuals of this frame alone, positions whose paths over frames are evidence), by name."""
+    """(residuals of this frame alone, positions whose paths over frames are evidence), by name.
+
+    nearest: the vertex of the skin that each point is compared with (`nearest_skin`).
+    """
     deviations = problem.evidence
-    posed = pose_people(change, clip.body_size, frame, problem.people)
+    faces = jnp.broadcast_to(jnp.arange(FACES), (len(nearest), FACES))
+    chosen = jnp.concatenate([faces, nearest], axis=1)
+    posed = pose_people(change, clip.body_size, frame, problem.people, chosen)
     R, t, K = camera_of(clip, frame)
     keypoints = jax.vmap(openpose18_from)(posed.joints, posed.skin[:, :FACES])
     pixels = jax.vmap(lambda x: project(x, K))((keypoints - t) @ R)
@@ -162,8 +174,7 @@ def frame_residuals(
     away = jnp.where(confidence > 0.0, pixels - frame.keypoints[..., :2], 0.0)
     away = jnp.sqrt(confidence) * shrink(away / (focal * deviations.keypoint))
     points = _points_world(frame, change.point_map, clip, R, t)
-    nearest = nearest_indices(jax.lax.stop_gradient(points), jax.lax.stop_gradient(posed.skin))
-    target = jnp.take_along_axis(posed.skin, nearest[..., None], axis=1)
+    target = posed.skin[:, FACES:]
     share = jnp.sqrt(frame.point_weights * deviations.surface_count)[..., None]
     feet = posed.joints[:, jnp.array(FEET)]
     height = feet[..., 1] - jnp.asarray(FOOT_HEIGHTS) * jnp.exp(clip.body_size)[:, None]
@@ -175,6 +186,22 @@ def frame_residuals(
         "feet": frame.real * jnp.where(height < 0.0, below, above),
     }
     return residuals, {"feet": feet, "joints": posed.joints[:, :MOVING_JOINTS]}
+
+
+def nearest_skin(
+    change: FrameChange, clip: ClipChange, frame: FrameEvidence, problem: BodyProblem
+) -> Int[Array, "P M"]:
+    """The nearest vertex of the skin to each point of one frame.
+
+    Among all vertices of `problem.people`: between few of them points find no near one straight behind
+    them, and the point map sinks into the body.
+    """
+    R, t, _ = camera_of(clip, frame)
+    points = _points_world(frame, change.point_map, clip, R, t)
+    count = problem.people[0].vertices_rest.shape[0]
+    everything = jnp.broadcast_to(jnp.arange(count), (len(points), count))
+    posed = pose_people(change, clip.body_size, frame, problem.people, everything)
+    return nearest_indices(points, posed.skin)
 
 
 def _points_world(

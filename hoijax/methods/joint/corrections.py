@@ -204,7 +204,8 @@ def _deviations(
 def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
     def one(change, frame):
         biased = jax.tree.map(jnp.add, change, clip.bias)
-        return pose_people(biased, clip.body_size, frame, problem.people)
+        none = jnp.zeros((len(problem.people), 1), jnp.int32)
+        return pose_people(biased, clip.body_size, frame, problem.people, none)
 
     return jax.vmap(one)(changes, problem.frames)
 

@@ -18,7 +18,7 @@ class BodyPassSettings:
     """Damped Gauss-Newton steps."""
     points: int = 64
     """Observed points of a person in a frame."""
-    vertices: int = 256
+    vertices: int = 2048
     """Skin vertices that they are compared with."""
     keypoint: float = 0.03
     """Of the focal length. Far above the pixels of a detector: its mistakes last for many frames."""
