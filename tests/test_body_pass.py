@@ -119,3 +119,28 @@ def test_published_settings_keep_the_body():
     assert published.keep_body
     assert not joint.settings().keep_body
     assert joint.terms(published) == page.terms(page.settings("hoi-page"))
+
+
+def test_what_was_off_is_in_the_result(clip, monkeypatch):
+    """From `prepare` to `run.json`'s content, the solve itself left out."""
+    from hoijax.methods.joint.method import METHOD
+    from hoijax.solver.problem import Solution
+
+    bundle = clip[0]
+    numbers = {"focal length factor": 1.1}
+    whole = corrections.Corrections(
+        bundle, np.asarray(bundle.observations.Ts_world_camera), numbers
+    )
+    monkeypatch.setattr("hoijax.methods.joint.method.corrections_of", lambda *_: whole)
+    settings = METHOD.settings(inits=1, start="yaw", points=32, grid_resolution=16)
+    prepared = METHOD.prepare(bundle, settings, (), lambda stage: None)
+    count = len(prepared.terms)
+    solution = Solution(
+        unknowns=prepared.initial,
+        losses=np.zeros(1, np.float32),
+        initial_losses=np.zeros(1, np.float32),
+        reports=np.zeros((1, count), np.float32),
+        history=np.zeros((1, 1, count), np.float32),
+        codes=np.zeros(1, np.int32),
+    )
+    assert METHOD.result(prepared, solution).run["corrections"] == numbers

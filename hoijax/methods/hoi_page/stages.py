@@ -165,6 +165,7 @@ def to_result(prepared: Prepared, solution: Solution) -> Result:
     return results.to_result(
         prepared,
         solution,
+        run=dict(prepared.extra.run),
         body_rotations=o.body_rotations,
         body_translations=o.body_translations,
         object_rotations=rotations,

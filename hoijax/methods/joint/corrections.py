@@ -38,7 +38,7 @@ JOINT_DEGREES = (
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
 PELVIS_STEP = 0.01
 MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
-UNKNOWN = 20.0
+UNKNOWN = 3.0
 """Factor on the deviations of frames without an estimate of the body."""
 FRAME_BUCKET = 16
 """Clips are padded to a multiple of so many frames."""
@@ -69,7 +69,8 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
         solution = jax.tree.map(jnp.zeros_like, solution)
     corrected, Ts = _corrected(observations, problem, solution)
     numbers = _numbers(solution.clip, repaired)
-    return Corrections(dataclasses.replace(bundle, observations=corrected), Ts, numbers)
+    whole = dataclasses.replace(bundle, observations=corrected, absent=())
+    return Corrections(whole, Ts, numbers)
 
 
 def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
@@ -244,6 +245,7 @@ def _corrected(
         "Ts_world_camera": camera,
     }
     changed = {name: np.asarray(value, np.float32) for name, value in changed.items()}
+    changed["body_mask"] = np.ones_like(o.body_mask)
     Ts = (camera @ Ts_camera_map).astype(np.float32)
     return dataclasses.replace(o, **changed), Ts
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle
+from hoijax.initialization.evidence import complete
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Lap, Overrides, Prepared, stopwatch
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
@@ -75,9 +76,9 @@ class Joint(HoiPage):
 
 
 def corrections_of(bundle: Bundle, settings: JointSettings) -> Corrections:
-    """What the body pass makes of a bundle."""
-    sound = without_broken_numbers(bundle)
-    return correct_bundle(sound, load_body(bundle.body), settings.body_pass)
+    """What the body pass makes of a bundle, which then lacks nothing."""
+    whole = complete(without_broken_numbers(bundle))
+    return correct_bundle(whole, load_body(bundle.body), settings.body_pass)
 
 
 METHOD = Joint()
