@@ -316,9 +316,9 @@ def test_unknown_weights_starts_and_counts_are_refused():
         ({"video": "clip.mp4", "render_width": 0}, "omit --render-width 0"),
         ({"vposer": "none.npz"}, "no VPoser weights"),
         ({"preset": "hoi-page"}, "no preset 'hoi-page' of the method anchor-motion"),
-        ({"halving": False}, "--halving is for --method hoi-page, not for anchor-motion"),
+        ({"halving": False}, "--halving is for --method joint or hoi-page, not for anchor-motion"),
         ({"stepz": 3}, "no option 'stepz'. Did you mean 'steps'"),
-        ({"palm_contact": False}, "--palm-contact is for --method hoi-page"),
+        ({"palm_contact": False}, "--palm-contact is for --method joint or hoi-page"),
     ):
         with pytest.raises(UserError, match=says):
             METHOD.settings(**options)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -170,7 +171,7 @@ def test_doctor_names_device_cache_and_bodies(monkeypatch, tmp_path):
     ran = run("doctor")
     assert ran.code == 0, ran.err
     for word in ("cpu", "anny.npz", str(tmp_path / "cache")[:40], "no-weights prior", "version"):
-        assert word in ran.out.replace("\n", "")
+        assert word.replace(" ", "") in re.sub(r"[│\s]+", "", ran.out)
 
 
 # ---- refused: meshes
@@ -298,25 +299,13 @@ def no_detection(bundle: Path) -> None:
     change_arrays(bundle, object_detected=np.zeros_like(seen.object_detected))
 
 
-def two_frames(bundle: Path) -> None:
-    seen = read_bundle(bundle).observations
-    of_frames = {
-        name: np.asarray(value)[:2] if np.shape(value)[0] == FRAMES else np.asarray(value)[:, :2]
-        for name, value in vars(seen).items()
-        if FRAMES in np.shape(value)[:2]
-    }
-    change_arrays(bundle, **of_frames)
-    change_manifest(bundle, frame_count=2)
-
-
 DAMAGE = {
     "truncated": (cut, "observations.npz"),
     "another version": (lambda bundle: change_manifest(bundle, version=99), "version"),
     "hash mismatch": (flip_a_byte, "affordance.json"),
     "pickled array": (pickled, "pickled Python objects"),
     "no detection": (no_detection, "nothing to fit"),
-    "two frames": (two_frames, "frame"),
-    "missing array": (lambda bundle: change_arrays(bundle, intrinsics=None), "intrinsics"),
+    "missing array": (lambda bundle: change_arrays(bundle, object_pixels=None), "object_pixels"),
     "missing file": (lambda bundle: (bundle / "observations.npz").unlink(), "observations.npz"),
     "not a bundle": (lambda bundle: (bundle / "bundle.json").unlink(), "bundle.json"),
 }
@@ -438,7 +427,7 @@ def test_unknown_options_of_generate_are_refused(tmp_path, options, says):
 @pytest.mark.parametrize(
     ("formats", "says"),
     [
-        ("fbx", "Known: amass, glb, mp4"),
+        ("stl", "Known: amass, glb, mp4"),
         ("amass,obj", "Known: amass, glb, mp4"),
         ("", "no format is named"),
     ],
@@ -486,7 +475,7 @@ def test_a_command_that_does_not_exist_ends_in_one_message():
     for arguments in ((), ("frobnicate",), ("solve",)):
         ran = run(*arguments)
         assert ran.code == 2
-        assert "hoijax" in ran.err
+        assert re.search("hoijax|Commands: generate, observe", ran.err)
         assert "Traceback" not in ran.err
 
 
@@ -547,7 +536,7 @@ def test_bad_input_ends_the_program_with_code_2(tmp_path):
 # A job started in the background by a script inherits an ignored SIGINT, and so would its children.
 LISTENING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from hoijax.cli.main import main; main()"
+    "from hoijax.cli.entry import main; main()"
 )
 
 

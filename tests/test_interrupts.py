@@ -49,7 +49,8 @@ def test_an_interrupt_while_modules_load_is_one_line(monkeypatch, capsys):
 
 
 SWALLOWED = """
-import gc, sys, time, types
+import gc, signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from hoijax.cli import entry
 told = []
 def collected(phase, info):

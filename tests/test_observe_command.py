@@ -126,7 +126,7 @@ def test_observe_by_rules_needs_no_models(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--detector", "yolo"), "no detector model 'yolo'. Known: grounding-dino, vlm"),
+        (("--detector", "yolo"), "no detector model 'yolo'. Known: grounding-dino, blazepose, vlm"),
         (("--model", "video"), "ROLE=DIRECTORY"),
         (("--model", "video=not here"), "no such directory"),
         (("--model", "sound=a/b"), "the roles are language"),
@@ -256,7 +256,17 @@ def test_all_that_models_lack_is_said_before_the_first_works(monkeypatch, tmp_pa
     assert "sam2" not in ran.err
     clip = tmp_path / "clip.mp4"
     encode_video(Video(tiny.answers().frames, 8.0), clip)
-    ran = run(*command, "--language", "rules", "--video", clip, "--geometry", "depth-pro")
+    ran = run(
+        *command,
+        "--language",
+        "rules",
+        "--video",
+        clip,
+        "--camera",
+        "static",
+        "--geometry",
+        "depth-pro",
+    )
     assert "nothing was computed: 3 problems" in ran.err, ran.err
     assert "flux" not in ran.err
     assert not (tmp_path / "b").exists()

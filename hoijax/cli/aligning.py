@@ -9,7 +9,7 @@ from hoijax.cli.flags import OutputFlags
 
 @dataclass(frozen=True, kw_only=True)
 class Align(OutputFlags):
-    """SAM 3D Body's person and SAM 3D Objects' object of one photograph on one floor, in metres."""
+    """A photograph's person and object (SAM 3D) on one floor, in metres."""
 
     image: Path
     """The photograph."""

@@ -126,7 +126,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
         ),
         "packaged": Choice(
             "priors.models.packaged_segmenter:PackagedSegmenter",
-            "mediapipe==0.10.21 and OpenCV",
+            "mediapipe==0.10.21",
             takes="none",
             parts={"network": 0.003},
             licence="Apache-2.0",
