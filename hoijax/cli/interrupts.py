@@ -32,7 +32,7 @@ def raise_what_callbacks_swallow() -> None:
     sys.unraisablehook = hook
 
 
-def _signal_main_thread(sent: int) -> None:
+def _signal_main_thread(sent: signal.Signals) -> None:
     """As Ctrl-C or a scheduler does: a waiting call is woken."""
     identity = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and identity is not None:
