@@ -282,11 +282,11 @@ def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Pa
             cells[4:4] = [f"{row['mpjpe_mm']:.1f}"]
         lines.append(cells)
     reporter.table(columns, lines)
-    reporter.say(f"winner: {result.labels[result.winner]}")
     corrections = result.run.get("corrections", {})
     if corrections:
         texts = (f"{name} {value:.3g}" for name, value in corrections.items())
         reporter.say(f"found off in the estimates: {', '.join(texts)}")
+    reporter.say(f"winner: {result.labels[result.winner]}")
     files = sorted(out.iterdir())
     for path in files:
         reporter.say(f"  {path}")
