@@ -58,7 +58,7 @@ class _System:
 class _Priors:
     """Inverse variances of a frame's change, of its steps, and of the clip's numbers."""
 
-    varying: Float[Array, "T n"]
+    varying: Float[Array, " n"]
     steps: Float[Array, "T-1 n"]
     clip: Float[Array, " c"]
 
@@ -72,7 +72,7 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
     step_sigma, frame_of = ravel_pytree(problem.steps)
     clip_sigma, clip_of = ravel_pytree(problem.clip)
     size = len(step_sigma)
-    varying = jax.vmap(lambda change: ravel_pytree(change)[0])(problem.varying)
+    varying, _ = ravel_pytree(problem.varying)
     follows = problem.frames.real[1:]
     priors = _Priors(
         varying=varying**-2, steps=follows[:, None] * step_sigma**-2, clip=clip_sigma**-2
@@ -231,7 +231,9 @@ def _normal_equations(r, J, q, Q, weights, size: int) -> _System:
 
 def _with_priors(system: _System, x: Array, g: Array, priors: _Priors) -> _System:
     eye = jnp.eye(x.shape[1])
-    diagonal = priors.varying.at[1:].add(priors.steps).at[:-1].add(priors.steps)
+    diagonal = (
+        jnp.broadcast_to(priors.varying, x.shape).at[1:].add(priors.steps).at[:-1].add(priors.steps)
+    )
     step = priors.steps * (x[1:] - x[:-1])
     by_frame = system.by_frame + priors.varying * x
     return system.replace(  # pyright: ignore[reportAttributeAccessIssue]

@@ -91,7 +91,7 @@ class BodyProblem:
     fps: Float[Array, ""]
     evidence: Deviations
     varying: FrameChange
-    """Standard deviations of every frame's change, ..."""
+    """Standard deviations of a frame's change, ..."""
     steps: FrameChange
     """of its difference from the frame before, ..."""
     clip: ClipChange

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bodies.kinematics import JOINT_NAMES
@@ -14,7 +14,13 @@ from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
 from hoijax.geometry.camera_motion import average_static_camera
-from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from hoijax.geometry.rotations import (
+    axis_angle_to_matrix,
+    geodesic_angle,
+    matrix_to_axis_angle,
+    slerp_midpoint,
+)
+from hoijax.geometry.transforms import compose_rigid
 from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
 from hoijax.methods.joint.body_problem import (
     MOVING_JOINTS,
@@ -23,6 +29,7 @@ from hoijax.methods.joint.body_problem import (
     Deviations,
     FrameChange,
     FrameEvidence,
+    camera_of,
     pose_people,
 )
 from hoijax.methods.joint.settings import BodyPassSettings
@@ -38,8 +45,6 @@ JOINT_DEGREES = (
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
 PELVIS_STEP = 0.01
 MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
-UNKNOWN = 3.0
-"""Factor on the deviations of frames without an estimate of the body."""
 FRAME_BUCKET = 16
 """Clips are padded to a multiple of so many frames."""
 SWAP_RADIANS = 0.35
@@ -84,17 +89,14 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
     matrices = np.asarray(axis_angle_to_matrix(jnp.asarray(rotations[:, :, 1:MOVING_JOINTS])))
 
     def turned(a: ndarray, b: ndarray) -> ndarray:
-        trace = np.einsum("ptjab,ptjab->ptj", a, b)
-        return np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0)).mean(axis=-1)
+        return np.asarray(geodesic_angle(jnp.asarray(a), jnp.asarray(b))).mean(axis=-1)
 
     before, here, after = matrices[:, :-2], matrices[:, 1:-1], matrices[:, 2:]
     away = np.minimum(turned(before, here), turned(here, after))
     wrong = (away > SWAP_RADIANS) & (turned(before, after) < 0.5 * away)
     for p, t in zip(*np.nonzero(wrong), strict=True):
-        middle = 0.5 * (matrices[p, t] + matrices[p, t + 2])
-        u, _, vt = np.linalg.svd(middle)
-        mended = u @ vt
-        rotations[p, t + 1, 1:MOVING_JOINTS] = matrix_to_axis_angle(jnp.asarray(mended))
+        middle = slerp_midpoint(jnp.asarray(matrices[p, t]), jnp.asarray(matrices[p, t + 2]))
+        rotations[p, t + 1, 1:MOVING_JOINTS] = matrix_to_axis_angle(middle)
     return dataclasses.replace(o, body_rotations=rotations), int(wrong.sum())
 
 
@@ -107,13 +109,10 @@ def body_problem(
     points = o.person_points[:, :, ::stride][:, :, : settings.points]
     mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
     pelvis = o.body_translations + o.body_rest_joints[:, None, 0]
-    read = o.frame_mask[None, :, None]
-    mask = mask & read
-    keypoints = np.where(read[..., None], o.keypoints, 0.0)
     evidence = FrameEvidence(
         rotations=_frames_first(axis_angle_to_matrix(jnp.asarray(o.body_rotations))),
         pelvis=_frames_first(pelvis),
-        keypoints=_frames_first(keypoints),
+        keypoints=_frames_first(o.keypoints),
         intrinsics=jnp.asarray(o.intrinsics, jnp.float32),
         Ts_world_camera=jnp.asarray(average_static_camera(o.Ts_world_camera), jnp.float32),
         points=_frames_first(np.where(mask[..., None], points, 0.0)),
@@ -127,7 +126,7 @@ def body_problem(
         point_weights=evidence.point_weights.at[o.frame_count :].set(0.0),
         real=evidence.real.at[o.frame_count :].set(0.0),
     )
-    varying, steps, clip = _deviations(np.pad(o.body_mask, ((0, 0), (0, padding))), settings)
+    varying, steps, clip = _deviations(o.person_count, settings)
     names = (field.name for field in dataclasses.fields(Deviations))
     deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
     return BodyProblem(evidence, people, _number(fps), deviations, varying, steps, clip)
@@ -159,10 +158,9 @@ def _person(o: Observations, p: int, body: SkinnedBody, count: int) -> ShapedBod
 
 
 def _deviations(
-    estimated: Bool[ndarray, "P T"], settings: BodyPassSettings
+    people: int, settings: BodyPassSettings
 ) -> tuple[FrameChange, FrameChange, ClipChange]:
-    """Of every frame's change, of its steps, and of the clip's numbers."""
-    people = len(estimated)
+    """Of a frame's change, of its steps, and of the clip's numbers."""
 
     def joints(column: int) -> jnp.ndarray:
         rows = [
@@ -192,21 +190,18 @@ def _deviations(
         jnp.asarray(camera, jnp.float32),
     )
     varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT)
-    wider = jnp.asarray(np.where(estimated.T, 1.0, UNKNOWN), jnp.float32)
-    varying = FrameChange(
-        varying.joints * wider[:, :, None, None],
-        varying.pelvis * wider[:, :, None],
-        jnp.broadcast_to(varying.point_map, (len(wider), 4)),
-    )
     return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP), clip
 
 
 @jax.jit
 def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
+    """People and camera (`camera_of`) of every frame."""
+
     def one(change, frame):
         biased = jax.tree.map(jnp.add, change, clip.bias)
         none = jnp.zeros((len(problem.people), 1), jnp.int32)
-        return pose_people(biased, clip.body_size, frame, problem.people, none)
+        posed = pose_people(biased, clip.body_size, frame, problem.people, none)
+        return posed, camera_of(clip, frame)
 
     return jax.vmap(one)(changes, problem.frames)
 
@@ -215,9 +210,9 @@ def _corrected(
     o: Observations, problem: BodyProblem, solution: BodySolution
 ) -> tuple[Observations, Float[ndarray, "T 4 4"]]:
     clip = solution.clip
-    posed = _posed(problem, solution.changes, clip)
-    posed, changes, frames = jax.tree.map(
-        lambda leaf: np.asarray(leaf)[: o.frame_count], (posed, solution.changes, problem.frames)
+    both = _posed(problem, solution.changes, clip), solution.changes
+    (posed, (R, t, intrinsics)), changes = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[: o.frame_count], both
     )
     rotations = np.array(o.body_rotations, np.float32)
     rotations[:, :, :MOVING_JOINTS] = np.swapaxes(
@@ -226,11 +221,8 @@ def _corrected(
     rest = o.body_rest_joints * np.exp(clip.body_size)[:, None, None]
     translations = np.swapaxes(posed.joints[:, :, 0], 0, 1) - rest[:, None, 0]
     zoom = float(np.exp(clip.focal))
-    intrinsics = o.intrinsics * np.array([[zoom, 1.0, 1.0], [1.0, zoom, 1.0], [1.0, 1.0, 1.0]])
     nearer = np.array([1.0 / zoom, 1.0 / zoom, 1.0])
-    camera = np.array(frames.Ts_world_camera)
-    camera[:, :3, 3] += camera[:, :3, :3] @ np.asarray(clip.camera[3:])
-    camera[:, :3, :3] = camera[:, :3, :3] @ np.asarray(axis_angle_to_matrix(clip.camera[:3]))
+    camera = compose_rigid(R, t)
     point_map = changes.point_map + np.asarray(clip.bias.point_map)
     Ts_camera_map = np.tile(np.eye(4), (o.frame_count, 1, 1))
     Ts_camera_map[:, :3, :3] *= np.exp(point_map[:, 0])[:, None, None]
@@ -245,7 +237,6 @@ def _corrected(
         "Ts_world_camera": camera,
     }
     changed = {name: np.asarray(value, np.float32) for name, value in changed.items()}
-    changed["body_mask"] = np.ones_like(o.body_mask)
     Ts = (camera @ Ts_camera_map).astype(np.float32)
     return dataclasses.replace(o, **changed), Ts
 
