@@ -144,7 +144,7 @@ def test_a_result_is_measured_by_protocols_and_judged(folder, tmp_path):
     assert "chois/contact_f1@5cm" in values
     ran = run("physics", out)
     assert ran.code == 0, ran.err
-    (row,) = json.loads((out / "physics.json").read_text())["pairs"]
+    (row,) = json.loads((out / "physics.json").read_text())["objects"]
     assert row["verdict"] in ran.out
     assert len(row["frames"]["explained"]) == load_result(out).frame_count
 
