@@ -145,7 +145,7 @@ def test_a_result_is_measured_by_protocols_and_judged(folder, tmp_path):
     ran = run("physics", out)
     assert ran.code == 0, ran.err
     (row,) = json.loads((out / "physics.json").read_text())["objects"]
-    assert row["verdict"] in ran.out
+    assert row["sentence"] in ran.out
     assert len(row["frames"]["explained"]) == load_result(out).frame_count
 
 

@@ -152,7 +152,7 @@ def test_the_physics_command_judges_a_motion_file(folders, tmp_path):
     assert ran.code == 0, ran.err
     content = json.loads(ran.out)
     (row,) = json.loads((tmp_path / "physics.json").read_text())["objects"]
-    assert row["verdict"] == content["verdicts"][0]
+    assert row["sentence"] == content["verdicts"][0]
     assert row["assumed"]["mass_kg"] == pytest.approx(2)
     assert len(row["frames"]["explained"]) == 6
     assert sorted(p.name for p in folders[1].iterdir()) == ["a.npz", "b.npz"]

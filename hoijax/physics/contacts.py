@@ -105,7 +105,8 @@ def find_contacts(
         pieces = [_pressed(surface, skin[t, now.vertex], now, ids, settings.grip)]
         pieces.append(_on_ground(surface, rigid, t, settings.ground_margin))
         pieces += [_on_other(surface, points[t], settings.ground_margin) for points in beside]
-        contacts.append(Contacts(*map(np.concatenate, zip(*pieces, strict=True)), now.vertex))
+        points, normals, ids = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        contacts.append(Contacts(points, normals, ids, now.vertex))
     return tuple(contacts)
 
 
@@ -176,8 +177,9 @@ def _touching(
     if not len(frame):
         return _Touch(frame, vertex, np.zeros((0, 3)), np.zeros((0, 3)))
     points = np.ascontiguousarray(skin[frame, vertex])
-    squared, face, nearest = map(
-        np.asarray, igl.point_mesh_squared_distance(points, surface.vertices, surface.faces)[:3]
+    squared, face, nearest = (
+        np.asarray(column)
+        for column in igl.point_mesh_squared_distance(points, surface.vertices, surface.faces)[:3]
     )
     inward = -_areas(surface)[face] * orientation(surface.vertices, surface.faces)
     inward /= np.maximum(np.linalg.norm(inward, axis=-1, keepdims=True), 1e-12)
@@ -235,7 +237,9 @@ def _pressed(
 
     if not len(skin):
         return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, int)
-    distance, nearest = KDTree(skin).query(surface.points, distance_upper_bound=grip)
+    distance, nearest = map(
+        np.asarray, KDTree(skin).query(surface.points, distance_upper_bound=grip)
+    )
     near = np.flatnonzero(np.isfinite(distance))
     points = np.concatenate([touch.points, surface.points[near]])
     chosen = farthest(points)

@@ -54,7 +54,12 @@ def place_pads(
         none = np.zeros((len(frames), 0, 3))
         return Pads(none, none, np.zeros((0, 3)))
     world = pieces.outside(points, -normals) @ rigid.rotations[start].T + rigid.translations[start]
-    targets = carried(motion.body_vertices[list(frames)], world)
+    moving = motion.body_vertices[list(frames)]
+    targets = np.empty((len(frames), len(skin), 3))
+    for part in np.unique(contacts.parts[skin]):
+        pads = contacts.parts[skin] == part
+        same = slice(None) if motion.body_parts is None else motion.body_parts == part
+        targets[:, pads] = carried(moving[:, same], world[pads])
     return Pads(
         targets, _forces(rigid, settings, frames, targets, points, normals, contacts), normals
     )

@@ -74,7 +74,7 @@ def replay(
     except ImportError as error:
         raise UserError(EXTRA) from error
     pieces = convex_pieces(motion.object_vertices[0], motion.object_faces)
-    model = mujoco.MjModel.from_xml_string(_scene(rigid, pieces, settings.friction))
+    model = _model(mujoco, rigid, pieces, settings.friction)
     every = max(1, round(START_EVERY * motion.fps))
     last = motion.frame_count - 1 - round(START_EVERY * motion.fps)
     starts = np.arange(0, max(last, 0) + 1, every)
@@ -206,7 +206,7 @@ class _Window:
         return total / self.rigid.weight
 
 
-def _scene(rigid: RigidMotion, pieces: ConvexPieces, friction: float) -> str:
+def _model(mujoco: Any, rigid: RigidMotion, pieces: ConvexPieces, friction: float) -> Any:
     """The object in its own frame, the ground y = 0, and pads that slide along world axes."""
     meshes, geoms = [], []
     for i, points in enumerate(pieces.pieces):
@@ -223,7 +223,7 @@ def _scene(rigid: RigidMotion, pieces: ConvexPieces, friction: float) -> str:
         'contype="4" conaffinity="0"/></body>'
         for _ in range(MAX_PADS)
     )
-    return f"""<mujoco>
+    return mujoco.MjModel.from_xml_string(f"""<mujoco>
 <option timestep="{STEP}" gravity="0 -9.81 0" integrator="implicitfast" cone="elliptic" impratio="10"/>
 <default><geom friction="{friction} 0.005 0.0001" solref="0.01 1"/></default>
 <asset>{"".join(meshes)}</asset>
@@ -234,7 +234,7 @@ def _scene(rigid: RigidMotion, pieces: ConvexPieces, friction: float) -> str:
 {"".join(geoms)}</body>
 {pads}
 </worldbody>
-</mujoco>"""
+</mujoco>""")
 
 
 def _text(values: Any) -> str:

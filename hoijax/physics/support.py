@@ -70,7 +70,7 @@ class Support:
     part_force: dict[int, Float[ndarray, "T"]]
     """Normal forces by body part."""
     contacts: tuple[Contacts, ...]
-    forces: tuple[Float[ndarray, "C 3"], ...]
+    forces: tuple[Float[ndarray, "_ 3"], ...]
     """Of every frame's contacts, in the world."""
 
 
@@ -102,8 +102,9 @@ def find_support(
         for part in np.unique(frame.parts):
             row = normal_by_part.setdefault(int(part), np.zeros(count))
             row[t] = normal[frame.parts == part].sum()
-    ground = sum((normal_by_part.pop(p, 0) for p in (GROUND, OTHER_OBJECT)), np.zeros(count))
-    body = np.sum(list(normal_by_part.values()), axis=0) if normal_by_part else np.zeros(count)
+    nothing = np.zeros(count)
+    ground = normal_by_part.pop(GROUND, nothing) + normal_by_part.pop(OTHER_OBJECT, nothing)
+    body = np.sum(list(normal_by_part.values()), axis=0) if normal_by_part else nothing
     size = np.linalg.norm(missing, axis=1)
     bones = np.max([bone_depths(person, rigid) for person in people or (motion,)], axis=0)
     explained = (size <= settings.tolerance) & (body * rigid.weight <= settings.max_body_force)
