@@ -229,9 +229,9 @@ class Solve(TrackFlags, OutputFlags):
             log=reporter.log,
             **options,
         )
-        say_result(reporter, result, rows, self.out)
         if self.physics:
             say_verdict(reporter, self.out)
+        say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
 

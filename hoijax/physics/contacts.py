@@ -78,7 +78,7 @@ def surface_of(motion: MeshMotion) -> Surface:
     if not mesh.area > 0:
         raise UserError("the object's mesh has no faces with an area; contact needs a surface.")
     count = int(np.clip(mesh.area / SAMPLE_AREA, MIN_SAMPLES, MAX_SAMPLES))
-    points, face = trimesh.sample.sample_surface(mesh, count, seed=0)
+    points, face = trimesh.sample.sample_surface(mesh, count, seed=0)[:2]
     inward = -np.asarray(mesh.face_normals)[face] * orientation(vertices, faces)
     return Surface(vertices, faces, np.asarray(points, np.float64), inward)
 
