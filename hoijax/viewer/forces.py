@@ -64,7 +64,7 @@ class ForceStage:
             self.node = self.scene.add_arrows(
                 self.path,
                 pairs.astype(np.float32),
-                np.repeat(colors[:, None], 2, axis=1).astype(np.uint8),
+                colors.astype(np.uint8),
                 shaft_radius=0.008,
                 head_radius=0.02,
                 head_length=0.05,
