@@ -51,7 +51,6 @@ class DepthAnything3(GeometryPrior):
     @cached_property
     def network(self) -> Any:
         package = "depth_estimation.models.depth_anything_v3"
-        # The package of the configuration is the lighter one: the other imports PyTorch modules.
         configuration = require(f"{package}.configuration_depth_anything_v3", remedy=INSTALL)
         modeling = require(f"{package}.modeling_depth_anything_v3", remedy=INSTALL)
         safetensors = require("safetensors.torch")

@@ -20,6 +20,9 @@ PACKAGES = {
     "ftfy": 'pip install "hoijax[priors]"',
     "sentencepiece": 'pip install "hoijax[priors]"',
     "openai": 'pip install "hoijax[priors]"',
+    "einops": 'pip install "hoijax[priors]"',
+    "addict": 'pip install "hoijax[priors]"',
+    "av": "pip install av",
     "depth_estimation": "pip install --no-deps depth-estimation",
     "xgrammar": "pip install --no-deps xgrammar apache-tvm-ffi",
     "mediapipe": "pip install --no-deps mediapipe==0.10.21",
@@ -51,7 +54,7 @@ def report() -> dict[str, str]:
 def _model_text(choice: Choice) -> str:
     missing = [p for p in choice.needs if importlib.util.find_spec(p) is None]
     parts = [f"needs {', '.join(missing)}"] if missing else []
-    if "/" in choice.id and choice.takes != "body":
+    if "/" in choice.id and not choice.takes.endswith("body"):
         parts.append(weights_text(choice))
     if choice.parts:
         parts.append(memory_text(choice))
