@@ -224,7 +224,7 @@ def test_siglip2_scores_are_cosines_of_lower_case(checkpoint, rng):
 
 def test_qwen3_vl_detects_and_judges(checkpoint, picture):
     pytest.importorskip("xgrammar")
-    settings = LanguageSettings(tries=1, max_tokens=400, temperature=0.6)
+    settings = LanguageSettings(tries=1, max_tokens=60)
     judge = local_judge(checkpoint("qwen3_vl"), settings)
     sent = []
     generate = judge.chat.network.generate

@@ -1133,3 +1133,13 @@ def small_depth_anything3():
         yield
     finally:
         table["metric_large"], networks.vit_small = kept, vit
+
+
+def qwen3(folder: Path) -> Path:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen3Config(**SMALL_QWEN, head_dim=8, num_hidden_layers=2, eos_token_id=2)
+    Qwen3ForCausalLM(config).save_pretrained(folder / "qwen3")
+    qwen_tokenizer().save_pretrained(folder / "qwen3")
+    return folder / "qwen3"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from priors.models.catalog import CHOICES, DEFAULTS, Choice
 
-__all__ = ["hub_cache", "lacks", "memory_text", "report", "weights_text"]
+__all__ = ["hub_cache", "is_cached", "lacks", "memory_text", "report", "weights_text"]
 
 PACKAGES = {
     "torch": 'pip install "hoijax[priors]"',
@@ -80,12 +80,13 @@ def lacks(choice: Choice, *, own_weights: bool) -> list[str]:
             f"{hub_id} is not on this machine, and HF_HUB_OFFLINE is set: "
             f"`hf download {hub_id}` where there is a network"
             for hub_id in (choice.id, *choice.also)
-            if not _is_cached(hub_id)
+            if not is_cached(hub_id)
         ]
     return found
 
 
-def _is_cached(hub_id: str) -> bool:
+def is_cached(hub_id: str) -> bool:
+    """Whether the hub's cache has all files of a repository that were asked for."""
     folder = hub_cache() / f"models--{hub_id.replace('/', '--')}"
     snapshots = folder / "snapshots"
     is_whole = snapshots.is_dir() and any(snapshots.iterdir())
@@ -108,7 +109,7 @@ def weights_text(choice: Choice) -> str:
     texts = []
     for hub_id in (choice.id, *choice.also):
         folder = hub_cache() / f"models--{hub_id.replace('/', '--')}"
-        is_whole = _is_cached(hub_id)
+        is_whole = is_cached(hub_id)
         blobs = [p for p in (folder / "blobs").glob("*") if p.is_file()]
         size = sum(p.stat().st_size for p in blobs) / GIB
         state = f"{size:.1f} GiB cached" if is_whole else "not cached"

@@ -91,10 +91,20 @@ class TransformersChat:
                 top_k=None,
                 top_p=None,
                 logits_processor=[processor],
+                eos_token_id=self._stops(),
                 pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id,
             )
         asked = inputs["input_ids"].shape[1]
         return self.tokenizer.decode(made[0, asked:], skip_special_tokens=True)
+
+    def _stops(self) -> list[int]:
+        """Tokens that end an answer: the network's, and the tokenizer's, which is the one the grammar
+        allows after the last brace. Where they differ, an answer would run on to the last token."""
+        known = self.network.generation_config.eos_token_id
+        listed = known if isinstance(known, list) else [known]
+        return sorted(
+            {token for token in [*listed, self.tokenizer.eos_token_id] if token is not None}
+        )
 
     def _inputs(self, messages: Sequence[Message]) -> dict[str, Any]:
         """What the network reads."""
