@@ -117,7 +117,7 @@ def _chosen(options: Options) -> list[Step]:
     if options.image is not None and not options.image.is_file():
         raise UserError(f"--image {options.image}: there is no such file.")
     device_and_dtype(torch_settings(options.device, options.precision, options.memory))
-    steps = planned()
+    steps = planned(options.mode)
     words = {step.key for step in steps} | {step.role for step in steps}
     for word in options.only:
         if word not in words:
@@ -164,9 +164,9 @@ def _not_now(step: Step, options: Options, deadline: float) -> dict[str, str]:
 def _server(steps: Sequence[Step]) -> Any:
     """Processes are forked from one that has the libraries imported: 20 imports would take minutes."""
     context = multiprocessing.get_context("forkserver")
-    preload = ["priors.models.registry", "transformers"]
+    preload = ["__main__", "torch", "transformers.modeling_utils", "priors.models.registry"]
     if any(step.role in ("image", "video") for step in steps):
-        preload.append("diffusers")
+        preload.append("diffusers.pipelines.pipeline_utils")
     context.set_forkserver_preload(preload)
     return context
 
@@ -233,10 +233,11 @@ def table(mode: str, machine: str, rows: Sequence[dict[str, Any]]) -> str:
             )
             continue
         run, load = row["run"], row["load"]
-        gpu = f"{run['gpu_gib']:.3g} GiB" if "gpu_gib" in run else ""
+        most = max(load.get("gpu_gib", 0.0), run.get("gpu_gib", 0.0))
+        gpu = f"{most:.3g} GiB" if most else ""
         cells = [
             name,
-            f"{row['parameters']:.3g}",
+            f"{row['parameters']:.2g}",
             ", ".join(row["dtypes"]),
             f"{load['seconds']:.2g} s",
             f"{run['seconds']:.2g} s",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from priors.models.catalog import CHOICES, DEFAULTS, Choice
 
-__all__ = ["hub_cache", "is_cached", "lacks", "memory_text", "report", "weights_text"]
+__all__ = ["gib", "hub_cache", "is_cached", "lacks", "memory_text", "report", "weights_text"]
 
 PACKAGES = {
     "torch": 'pip install "hoijax[priors]"',
@@ -121,8 +121,12 @@ def weights_text(choice: Choice) -> str:
 
 def memory_text(choice: Choice) -> str:
     """GPU memory of the weights: all of them at once, and the largest network alone."""
-    total, largest = sum(choice.parts.values()), max(choice.parts.values())
-    text = f"{total * 1e9 * BYTES / GIB:.2g} GiB of weights"
-    if len(choice.parts) > 1:
-        text += f", {largest * 1e9 * BYTES / GIB:.2g} GiB with --memory model"
-    return text
+    total, largest = gib(sum(choice.parts.values())), gib(max(choice.parts.values()))
+    text = f"{total} GiB of weights"
+    return text if len(choice.parts) == 1 else f"{text}, {largest} GiB with --memory model"
+
+
+def gib(billions: float) -> str:
+    """Memory of so many 1e9 parameters."""
+    size = billions * 1e9 * BYTES / GIB
+    return f"{size:.0f}" if size >= 10 else f"{size:.2g}"

@@ -17,7 +17,7 @@ from typing import Any
 from hoijax.errors import UserError
 from scripts.contact.published import PUBLISHED
 
-__all__ = ["BUILDERS", "checkpoint", "configurations"]
+__all__ = ["BUILDERS", "checkpoint", "configurations", "is_known"]
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 BUILDERS = {
@@ -61,7 +61,7 @@ def checkpoint(step: str, mode: str, folder: Path) -> Iterator[Path]:
 
     mode: "tiny" or "random weights". UserError where no network of that size is known.
     """
-    if step not in BUILDERS or (mode != "tiny" and step not in {*PUBLISHED, *OWN_SIZES}):
+    if not is_known(step, mode):
         raise UserError(f"no {mode} network of {step} is known here")
     sys.path.insert(0, str(TESTS))
     tiny = importlib.import_module("tiny_models")
@@ -82,6 +82,11 @@ def checkpoint(step: str, mode: str, folder: Path) -> Iterator[Path]:
             yield path
     else:
         yield path
+
+
+def is_known(step: str, mode: str) -> bool:
+    """Whether a network of a step can be made without its weights."""
+    return step in BUILDERS and (mode == "tiny" or step in {*PUBLISHED, *OWN_SIZES})
 
 
 def configure(path: Path, sizes: dict[str, dict[str, Any]]) -> None:
@@ -159,13 +164,14 @@ def made(make: Any, dtype: Any) -> Any:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             flat = parameter.data.view(-1)
-            if parameter.ndim == 1:  # of norms and biases
-                flat.fill_(1.0 if name.endswith("weight") else 0.0)
-                continue
+            is_norm = parameter.ndim == 1 and name.endswith("weight")
             for start in range(0, len(flat), BLOCK):
                 piece = flat[start : start + BLOCK]
-                piece.copy_(block[: len(piece)])
-    return network.to(dtype).eval()
+                piece.copy_(torch.ones_like(piece) if is_norm else block[: len(piece)])
+            # diffusers keeps these in float32 whatever is asked.
+            if set(name.split(".")) & set(getattr(network, "_keep_in_fp32_modules", None) or ()):
+                parameter.data = parameter.data.float()
+    return network.eval()
 
 
 def _moge(folder: Path) -> Path:

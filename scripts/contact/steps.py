@@ -36,6 +36,7 @@ FORM = {
     "additionalProperties": False,
 }
 PROMPT = "A person lifts a cardboard box from the floor, in full view, before a plain wall."
+SHORT_PROMPT = "a man lifts a box"
 STEPS = 2
 TINY_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "flux": {"prompt_tokens": 48},
@@ -77,14 +78,17 @@ class StepOptions:
     image: str | None = None
 
 
-def planned() -> list[Step]:
-    """Every model with weights of its own, smallest first."""
+def planned(mode: str = "weights") -> list[Step]:
+    """Every model with weights of its own, smallest first; without them, those that can be made."""
+    from scripts.contact.checkpoints import is_known
+
     steps = [
         Step(role, name)
         for role in ROLES
         for name, choice in CHOICES[role].items()
         if "/" in choice.id and choice.takes in ("model_id", "language")
     ]
+    steps = [step for step in steps if mode == "weights" or is_known(step.key, mode)]
     return sorted(steps, key=lambda step: step.parameters)
 
 
@@ -153,7 +157,7 @@ def _one_run(
     row = {
         "load": loading,
         "run": running,
-        "parameters": round(sum(p.numel() for p in parameters) / 1e9, 4),
+        "parameters": round(sum(p.numel() for p in parameters) / 1e9, 6),
         "dtypes": sorted({str(p.dtype).removeprefix("torch.") for p in parameters}),
         "device": str(next((p.device for p in parameters), "")),
         "shape": shape,
@@ -169,7 +173,8 @@ def _few_steps(step: Step, settings: Any, is_tiny: bool) -> Any:
     known = {field.name for field in dataclasses.fields(settings)}
     changed: dict[str, Any] = {"steps": STEPS}
     if is_tiny:
-        changed |= {"seconds": None, "prompt_suffix": ""} | dict(TINY_SETTINGS.get(step.name, {}))
+        changed |= {"seconds": None, "prompt_suffix": "", "negative_prompt": "blur"}
+        changed |= dict(TINY_SETTINGS.get(step.name, {}))
     return dataclasses.replace(settings, **{k: v for k, v in changed.items() if k in known})
 
 
@@ -212,9 +217,10 @@ def _answer(role: str, model: Any, picture: ndarray, is_tiny: bool) -> tuple[Any
     if hasattr(model, "chat") or hasattr(model, "_ask"):
         return _said(model, picture if role != "language" else None)
     height, width = picture.shape[:2]
+    prompt = SHORT_PROMPT if is_tiny else PROMPT
     box = np.array([0.3 * width, 0.1 * height, 0.7 * width, 0.95 * height])
     if role == "score":
-        scores = model.score(picture[None], PROMPT)
+        scores = model.score(picture[None], prompt)
         return scores, f"{scores.shape}"
     if role == "keypoints":
         points = model.keypoints(picture[None], box[None], np.ones(1, bool))
@@ -232,9 +238,9 @@ def _answer(role: str, model: Any, picture: ndarray, is_tiny: bool) -> tuple[Any
         return maps, f"{maps.points.shape}, {100 * maps.valid.mean():.0f} % valid"
     if role == "image":
         size = (32, 48) if is_tiny else (480, 720)
-        images = model.generate(PROMPT, height=size[0], width=size[1], seeds=[0])
+        images = model.generate(prompt, height=size[0], width=size[1], seeds=[0])
         return images, f"{images.shape}"
-    clip = model.generate(picture, PROMPT, frames=5 if is_tiny else 49, seed=0)
+    clip = model.generate(picture, prompt, frames=5 if is_tiny else 49, seed=0)
     return clip.frames, f"{clip.frames.shape} at {clip.fps:.3g} fps"
 
 
