@@ -8,7 +8,6 @@ deleted, and `from_pretrained` of transformers and diffusers makes networks of t
 import contextlib
 import importlib
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +50,7 @@ BUILDERS = {
     "language=transformers": "qwen3",
 }
 """Function of tests/tiny_models.py or tests/tiny_vision.py, by step."""
+QWEN3_VL_PIXELS = {"shortest_edge": 256 * 256, "longest_edge": 4096 * 4096}
 SPREAD = 0.02
 BLOCK = 2**20
 
@@ -94,8 +94,29 @@ def configure(path: Path, sizes: dict[str, dict[str, Any]]) -> None:
     for weights in [*path.rglob("*.safetensors"), *path.rglob("*.safetensors.index.json")]:
         weights.unlink()
     for part, configuration in configurations(path, sizes).items():
-        shutil.rmtree(path / part / "config.json", ignore_errors=True)
         (path / part / "config.json").write_text(json.dumps(configuration, default=str))
+        fit_processor(path, part, configuration)
+
+
+def fit_processor(path: Path, part: str, configuration: dict[str, Any]) -> None:
+    """Let the image processor of a network make pictures of the network's own size."""
+    folders = (part, "feature_extractor", "image_processor") if part == "image_encoder" else (part,)
+    files = [path / folder / "preprocessor_config.json" for folder in folders]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return
+    vision = configuration.get("vision_config") or configuration.get("backbone_config") or {}
+    side = configuration.get("image_size") or vision.get("image_size")
+    processor = json.loads(file.read_text())
+    if configuration.get("model_type") == "qwen3_vl":
+        processor["size"] = QWEN3_VL_PIXELS
+    elif side is not None:
+        height, width = (side, side) if isinstance(side, int) else side
+        for name in {"size", "crop_size"} & set(processor):
+            is_short = "shortest_edge" in (processor[name] or {})
+            sides = {"shortest_edge": height} if is_short else {"height": height, "width": width}
+            processor[name] = sides
+    file.write_text(json.dumps(processor))
 
 
 def configurations(path: Path, sizes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

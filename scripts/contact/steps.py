@@ -96,7 +96,7 @@ def run_step(role: str, name: str, options: StepOptions, path: str) -> None:
     """Run a step and write its row to `path`; a failure is a row too."""
     started = time.perf_counter()
     try:
-        row = {"status": "ok"} | _measured(Step(role, name), options)
+        row: dict[str, Any] = {"status": "ok"} | _measured(Step(role, name), options)
     except UserError as error:
         row = {"status": "failed", "error": str(error)}
     except Exception as error:  # whatever a library raises is what a first contact looks for
