@@ -10,14 +10,18 @@ import os
 import types
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-COMPILED_FAST = (  # compiling takes longer than running here; the README's own run in CI is optimized
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",
+# Compiling takes longer than running here: nothing is optimized, but in what `.ci/run` generates first.
+# Before JAX starts; processes that tests start inherit it.
+os.environ["XLA_FLAGS"] = " ".join(
+    dict.fromkeys(
+        (
+            "--xla_backend_optimization_level=0",
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+            *os.environ.get("XLA_FLAGS", "").split(),
+        )
+    )
 )
-if os.environ["JAX_PLATFORMS"] == "cpu":  # before jax is imported; processes of tests inherit it
-    _given = os.environ.get("XLA_FLAGS", "").split()
-    os.environ["XLA_FLAGS"] = " ".join([*(f for f in COMPILED_FAST if f not in _given), *_given])
 
 import flax.struct
 import jax

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.bodies.fitting.residuals import FEET, nearest_vertices
@@ -45,11 +44,12 @@ def empty_neighbors(scene: Scene) -> Neighbors:
     )
 
 
-def first_neighbors(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbors:
+@jax.jit
+def first_neighbors(scene: Scene, states: Float[Array, "K E T"]) -> Neighbors:
     """Neighbors of all K candidates before anything was chosen, with their contact states."""
     empty = empty_neighbors(scene)
     batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), empty)
-    return replace(batched, contact_state=jnp.asarray(states))
+    return replace(batched, contact_state=states)
 
 
 def refresh_all(
