@@ -10,12 +10,12 @@ import os
 import types
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Compiling takes longer than running here: nothing is optimized, but in what `.ci/run` generates first.
-# Before JAX starts; processes that tests start inherit it.
+# Compiling takes longer than running here, so programs are hardly optimized, but for tests marked
+# optimized and for what `.ci/run` generates. Processes that tests start inherit it.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 os.environ["XLA_FLAGS"] = " ".join(
     dict.fromkeys(
         (
-            "--xla_backend_optimization_level=0",
             "--xla_cpu_use_fusion_emitters=false",
             "--xla_cpu_parallel_codegen_split_count=1",
             *os.environ.get("XLA_FLAGS", "").split(),
@@ -67,6 +67,9 @@ flax.struct.dataclass = _pytree_without_field_checks
 jaxtyping.jaxtyped = _checked_when_called
 
 
+_OPTIMIZED_LESS = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "true"
+
+
 def _is_slow(item: pytest.Item) -> bool:
     return item.get_closest_marker("slow") is not None
 
@@ -74,6 +77,8 @@ def _is_slow(item: pytest.Item) -> bool:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     jaxtyping.config.update("jaxtyping_disable", _is_slow(item))
+    plain = item.get_closest_marker("optimized") is None and _OPTIMIZED_LESS
+    jax.config.update("jax_disable_most_optimizations", plain)
     return (yield)
 
 
@@ -91,6 +96,9 @@ def _bounded_memory():
         with open("/proc/self/statm") as stream:
             resident = int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         if resident > 3e9:
+            from hoijax.programs import forget_programs
+
+            forget_programs()
             jax.clear_caches()
             gc.collect()
 

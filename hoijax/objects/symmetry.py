@@ -1,6 +1,5 @@
 """Rotations that turn an object into itself, found by trying, and angles counted modulo them."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -19,6 +18,7 @@ from hoijax.objects.distance_grid import (
     query,
     query_with_gradient,
 )
+from hoijax.programs import program
 from hoijax.runtime import on_device
 
 STEP_DEGREES = 15.0
@@ -119,7 +119,7 @@ def _probe_points(
     return on_device(asset.samples[chosen] - asset.center), on_device(rows)
 
 
-@jax.jit
+@program
 def _misfits(
     grids: DistanceGrids, points: Array, rows: Array, center: Array, rotations: Array
 ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
@@ -133,7 +133,7 @@ def _misfits(
     return jax.vmap(one)(rotations)
 
 
-@functools.partial(jax.jit, static_argnames="steps")
+@program(static=("steps",))
 def _refine(
     grids: DistanceGrids, points: Array, rows: Array, center: Array, rotations: Array, steps: int
 ) -> Float[Array, "N 3 3"]:

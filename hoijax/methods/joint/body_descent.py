@@ -21,6 +21,7 @@ from hoijax.methods.joint.body_problem import (
     frame_residuals,
     nearest_skin,
 )
+from hoijax.programs import program
 from hoijax.solver.banded import solve_arrow
 
 EASE, HARDEN = 0.3, 6.0
@@ -63,7 +64,7 @@ class _Priors:
     clip: Float[Array, " c"]
 
 
-@partial(jax.jit, static_argnames=("rounds",))
+@program(static=("rounds",))
 def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
     """Minimize the energy from no change at all in `rounds` damped Gauss-Newton steps.
 

@@ -33,6 +33,7 @@ from hoijax.methods.joint.body_problem import (
     pose_people,
 )
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.programs import program
 
 JOINT_DEGREES = (
     # words in the joint's name, frame's change, step from frame to frame, whole clip
@@ -193,7 +194,7 @@ def _deviations(
     return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP), clip
 
 
-@jax.jit
+@program
 def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
     """People and camera (`camera_of`) of every frame."""
 
