@@ -167,8 +167,7 @@ def palm_rotation(
     roots = [f"{side}_{finger}1" for finger in ("index", "middle", "ring", "pinky")]
     indices = [JOINT_NAMES.index(name) for name in (f"{side}_wrist", *roots)]
     seen, own = points[list(PALM)], rest[indices]
-    rotation, _ = Rotation.align_vectors(seen[1:] - seen[0], own[1:] - own[0])
-    return rotation
+    return Rotation.align_vectors(seen[1:] - seen[0], own[1:] - own[0])[0]
 
 
 def finger_turns(
