@@ -8,7 +8,7 @@ from loss_twins import Twin, contact_points, make_twin
 from scene_factory import make_scene
 from scipy.optimize import nnls
 
-from hoijax.losses.support import FRICTION, POINTS, SIGMA, SOFTNESS, support
+from hoijax.losses.supports import FRICTION, POINTS, SIGMA, SOFTNESS, support
 from hoijax.scene.posed import pose_scene
 
 

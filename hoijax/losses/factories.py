@@ -7,7 +7,7 @@ from hoijax.losses import body, contacts, fit, keypoints, penetrations, pose_pri
 from hoijax.losses import smoothness as smooth
 from hoijax.losses.articulation import object_joint_limits as _object_joint_limits
 from hoijax.losses.articulation import object_joint_smoothness as _object_joint_smoothness
-from hoijax.losses.support import support as _support
+from hoijax.losses.supports import support as _support
 from hoijax.losses.term import LossFunction, LossTerm
 
 Weight = float | tuple[float, float]
