@@ -193,6 +193,8 @@ def test_networks_of_a_configuration_alone_have_its_precision(tmp_path):
     assert not list(path.rglob("*.safetensors"))
     saved = json.loads((path / "config.json").read_text())
     assert saved["vision_config"]["hidden_size"] == 768  # the published network's
+    [processor] = path.glob("*processor_config.json")
+    assert json.loads(processor.read_text())["image_processor"]["crop_size"]["height"] == 224
     small = {
         part: {"num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 4}
         for part in ("text_config", "vision_config")

@@ -16,6 +16,7 @@ ROLES = (
     "geometry",
     "keypoints",
     "body",
+    "hands_model",
     "score",
 )
 
@@ -66,6 +67,8 @@ class PriorFlags:
     body: str | None = None
     """fit (ours), sam3d-body or gem-x (where installed), gvhmr (non-commercial), or your file, with --video: GVHMR, WHAM, TRAM,
     PromptHMR, 4D-Humans, AMASS, meshes (docs/bring-your-own.md)."""
+    hands_model: str | None = None
+    """none (fingers as the body model leaves them) or mediapipe (from the pixels, CPU)."""
     score: str | None = None
     """How the image is chosen: none (by pose), clip, siglip2, qwen3-vl or vlm (an endpoint)."""
     model: tuple[str, ...] = ()

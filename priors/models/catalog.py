@@ -302,6 +302,17 @@ CHOICES: dict[str, dict[str, Choice]] = {
             licence="code Apache-2.0; weights NVIDIA open model licence",
         ),
     },
+    "hands": {
+        "none": Choice("", "", takes="none"),
+        "mediapipe": Choice(
+            "priors.models.hands:MediaPipeHands",
+            "mediapipe==0.10.21",
+            takes="none",
+            parts={"network": 0.003},
+            licence="Apache-2.0",
+            needs=("mediapipe", "ai_edge_litert"),
+        ),
+    },
     "score": {
         "none": Choice("", "", takes="none"),
         "clip": Choice(

@@ -101,22 +101,20 @@ def configure(path: Path, sizes: dict[str, dict[str, Any]]) -> None:
 def fit_processor(path: Path, part: str, configuration: dict[str, Any]) -> None:
     """Let the image processor of a network make pictures of the network's own size."""
     folders = (part, "feature_extractor", "image_processor") if part == "image_encoder" else (part,)
-    files = [path / folder / "preprocessor_config.json" for folder in folders]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
-        return
     vision = configuration.get("vision_config") or configuration.get("backbone_config") or {}
     side = configuration.get("image_size") or vision.get("image_size")
-    processor = json.loads(file.read_text())
-    if configuration.get("model_type") == "qwen3_vl":
-        processor["size"] = QWEN3_VL_PIXELS
-    elif side is not None:
-        height, width = (side, side) if isinstance(side, int) else side
-        for name in {"size", "crop_size"} & set(processor):
-            is_short = "shortest_edge" in (processor[name] or {})
-            sides = {"shortest_edge": height} if is_short else {"height": height, "width": width}
-            processor[name] = sides
-    file.write_text(json.dumps(processor))
+    for file in [file for folder in folders for file in (path / folder).glob("*processor_config.json")]:
+        stored = json.loads(file.read_text())
+        processor = stored.get("image_processor", stored)
+        if configuration.get("model_type") == "qwen3_vl":
+            processor["size"] = QWEN3_VL_PIXELS
+        elif side is not None:
+            height, width = (side, side) if isinstance(side, int) else side
+            for name in {"size", "crop_size"} & set(processor):
+                is_short = "shortest_edge" in (processor[name] or {})
+                sides = {"shortest_edge": height} if is_short else {"height": height, "width": width}
+                processor[name] = sides
+        file.write_text(json.dumps(stored))
 
 
 def configurations(path: Path, sizes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
