@@ -153,7 +153,9 @@ class ShapedBody:
             rest = rest + jnp.asarray(self.pose_correctives)[chosen] @ features
         weights = jnp.asarray(self.skin_weights)[chosen]
         joints = jnp.asarray(self.skin_indices)[chosen]
-        blended = jnp.sum(weights[..., None, None] * self._palette(transforms)[joints], axis=1)
+        # A product, not a gather of matrices: forward derivatives move the palette alone.
+        dense = jnp.sum(weights[..., None] * jax.nn.one_hot(joints, JOINT_COUNT), axis=1)
+        blended = (dense @ self._palette(transforms).reshape(JOINT_COUNT, 12)).reshape(-1, 3, 4)
         vertices = jnp.sum(blended[..., :3] * rest[:, None, :], axis=-1) + blended[..., 3]
         return vertices, transforms[..., 3]
 

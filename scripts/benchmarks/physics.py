@@ -41,7 +41,7 @@ from scripts.bundles.omomo_to_bundle import (
 
 CHOSEN_ON = ("sub2_largetable_003", "sub2_woodchair_001", "sub8_plasticbox_000")
 OFF = 0.05
-LEVELS = (0.01, 0.02, 0.04, 0.08, 0.16)
+LEVELS = (0.01, 0.03, 0.08, 0.2)
 """Metres, and radians over 0.3 m, that true motion is disturbed by."""
 DISTURBANCES = ("offset", "drift", "jitter", "turn")
 WEIGHTS = {"woodchair": 4.5, "largetable": 8.0, "largebox": 2.0, "plasticbox": 2.0, "suitcase": 4.0}
