@@ -121,10 +121,24 @@ def test_published_settings_keep_the_body():
     assert joint.terms(published) == page.terms(page.settings("hoi-page"))
 
 
+def _unmoved(prepared):
+    """A solution that is where the candidates started."""
+    from hoijax.solver.problem import Solution
+
+    count = len(prepared.terms)
+    return Solution(
+        unknowns=prepared.initial,
+        losses=np.zeros(1, np.float32),
+        initial_losses=np.zeros(1, np.float32),
+        reports=np.zeros((1, count), np.float32),
+        history=np.zeros((1, 1, count), np.float32),
+        codes=np.zeros(1, np.int32),
+    )
+
+
 def test_what_was_off_is_in_the_result(clip, monkeypatch):
     """From `prepare` to `run.json`'s content, the solve itself left out."""
     from hoijax.methods.joint.method import METHOD
-    from hoijax.solver.problem import Solution
 
     bundle = clip[0]
     numbers = {"focal length factor": 1.1}
@@ -134,13 +148,32 @@ def test_what_was_off_is_in_the_result(clip, monkeypatch):
     monkeypatch.setattr("hoijax.methods.joint.method.corrections_of", lambda *_: whole)
     settings = METHOD.settings(inits=1, start="yaw", points=32, grid_resolution=16)
     prepared = METHOD.prepare(bundle, settings, (), lambda stage: None)
-    count = len(prepared.terms)
-    solution = Solution(
-        unknowns=prepared.initial,
-        losses=np.zeros(1, np.float32),
-        initial_losses=np.zeros(1, np.float32),
-        reports=np.zeros((1, count), np.float32),
-        history=np.zeros((1, 1, count), np.float32),
-        codes=np.zeros(1, np.int32),
+    result = METHOD.result(prepared, _unmoved(prepared))
+    assert result.run["corrections"] == numbers
+
+
+def test_a_result_is_reopened_without_the_body_pass(clip, monkeypatch):
+    """What the last pass reads is made of the result's bodies and of the number that it records."""
+    from hoijax.methods.joint.method import METHOD
+
+    bundle, factor = clip[0], 1.1
+    whole = corrections.zoomed(bundle.observations, factor)
+    corrected = corrections.Corrections(
+        dataclasses.replace(bundle, observations=whole),
+        np.asarray(bundle.observations.Ts_world_camera),
+        {corrections.FOCAL_FACTOR: factor},
     )
-    assert METHOD.result(prepared, solution).run["corrections"] == numbers
+    monkeypatch.setattr("hoijax.methods.joint.method.corrections_of", lambda *_: corrected)
+    settings = METHOD.settings(inits=1, start="yaw", points=32, grid_resolution=16)
+    prepared = METHOD.prepare(bundle, settings, (), lambda stage: None)
+    result = METHOD.result(prepared, _unmoved(prepared))
+    monkeypatch.setattr(
+        "hoijax.methods.joint.method.corrections_of", lambda *_: pytest.fail("again")
+    )
+    again = METHOD.reopen(bundle, result, settings)
+    for a, b in zip(
+        jax.tree.leaves((prepared.scene, prepared.initial)),
+        jax.tree.leaves((again.scene, again.initial)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-5)

@@ -16,17 +16,21 @@ from hoijax.scene.scene import Unknowns
 
 def completed_with(bundle: Bundle, result: Result) -> Bundle:
     """The bundle as the solve read it: bodies that it lacks are the result's, and are not fitted again."""
-    o = bundle.observations
-    if not o.body_mask.all():
-        o = dataclasses.replace(
-            o,
-            body_rotations=result.body_rotations,
-            body_translations=result.body_translations,
-            body_betas=result.body_betas,
-            body_rest_joints=result.body_rest_joints,
-            body_mask=np.ones_like(o.body_mask),
-        )
-    return complete(dataclasses.replace(bundle, observations=o))
+    whole = bundle.observations.body_mask.all()
+    return complete(bundle if whole else with_bodies_of(bundle, result))
+
+
+def with_bodies_of(bundle: Bundle, result: Result) -> Bundle:
+    """The bundle with the bodies of a result."""
+    observations = dataclasses.replace(
+        bundle.observations,
+        body_rotations=result.body_rotations,
+        body_translations=result.body_translations,
+        body_betas=result.body_betas,
+        body_rest_joints=result.body_rest_joints,
+        body_mask=np.ones_like(bundle.observations.body_mask),
+    )
+    return dataclasses.replace(bundle, observations=observations)
 
 
 def centered_poses(result: Result) -> Unknowns:

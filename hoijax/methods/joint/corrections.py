@@ -44,6 +44,8 @@ JOINT_DEGREES = (
     (("",), 2.0, 1.0, 2.0),
 )
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
+FOCAL_FACTOR = "focal length factor"
+"""Name of the number that a result needs to be solved again."""
 PELVIS_STEP = 0.01
 MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
 FRAME_BUCKET = 16
@@ -212,17 +214,13 @@ def _corrected(
 ) -> tuple[Observations, Float[ndarray, "T 4 4"]]:
     clip = solution.clip
     both = _posed(problem, solution.changes, clip), solution.changes
-    (posed, (R, t, intrinsics)), changes = jax.tree.map(
-        lambda leaf: np.asarray(leaf)[: o.frame_count], both
-    )
+    (posed, (R, t, _)), changes = jax.tree.map(lambda leaf: np.asarray(leaf)[: o.frame_count], both)
     rotations = np.array(o.body_rotations, np.float32)
     rotations[:, :, :MOVING_JOINTS] = np.swapaxes(
         matrix_to_axis_angle(jnp.asarray(posed.rotations)), 0, 1
     )
     rest = o.body_rest_joints * np.exp(clip.body_size)[:, None, None]
     translations = np.swapaxes(posed.joints[:, :, 0], 0, 1) - rest[:, None, 0]
-    zoom = float(np.exp(clip.focal))
-    nearer = np.array([1.0 / zoom, 1.0 / zoom, 1.0])
     camera = compose_rigid(R, t)
     point_map = changes.point_map + np.asarray(clip.bias.point_map)
     Ts_camera_map = np.tile(np.eye(4), (o.frame_count, 1, 1))
@@ -232,14 +230,24 @@ def _corrected(
         "body_rotations": rotations,
         "body_translations": translations,
         "body_rest_joints": rest,
-        "intrinsics": intrinsics,
-        "person_points": o.person_points * nearer,
-        "object_points": o.object_points * nearer,
         "Ts_world_camera": camera,
     }
     changed = {name: np.asarray(value, np.float32) for name, value in changed.items()}
     Ts = (camera @ Ts_camera_map).astype(np.float32)
-    return dataclasses.replace(o, **changed), Ts
+    return dataclasses.replace(zoomed(o, float(np.exp(clip.focal))), **changed), Ts
+
+
+def zoomed(o: Observations, factor: float) -> Observations:
+    """With another focal length: pixels stay, points of the point map come nearer to the axis."""
+    nearer = np.array([1.0 / factor, 1.0 / factor, 1.0], np.float32)
+    intrinsics = np.array(o.intrinsics, np.float32)
+    intrinsics[:, [0, 1], [0, 1]] *= factor
+    return dataclasses.replace(
+        o,
+        intrinsics=intrinsics,
+        person_points=o.person_points * nearer,
+        object_points=o.object_points * nearer,
+    )
 
 
 def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
@@ -247,7 +255,7 @@ def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
         return float(np.linalg.norm(np.asarray(vectors), axis=-1).max(initial=0.0))
 
     numbers = {
-        "focal length factor": float(np.exp(clip.focal)),
+        FOCAL_FACTOR: float(np.exp(clip.focal)),
         "body lean deg": np.degrees(longest(clip.bias.joints[:, 0])),
         "body shift cm": 100.0 * longest(clip.bias.pelvis),
         "body size factor": float(np.exp(max(np.asarray(clip.body_size), key=abs, default=0.0))),
@@ -255,4 +263,4 @@ def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
         "camera shift cm": 100.0 * longest(clip.camera[3:]),
         "frames of the body mended": repaired,
     }
-    return {name: round(float(value), 4) for name, value in numbers.items()}
+    return {name: round(float(value), 6) for name, value in numbers.items()}

@@ -12,8 +12,9 @@ from hoijax.methods.base import Lap, Overrides, Prepared, stopwatch
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
-from hoijax.methods.joint.corrections import Corrections, correct_bundle
+from hoijax.methods.joint.corrections import FOCAL_FACTOR, Corrections, correct_bundle, zoomed
 from hoijax.methods.joint.settings import PRESETS, JointSettings
+from hoijax.methods.reopened import with_bodies_of
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers
@@ -70,8 +71,15 @@ class Joint(HoiPage):
         return dataclasses.replace(result, run=run | {"corrections": corrected.numbers})
 
     def reopen(self, bundle: Bundle, result: Result, settings: JointSettings) -> Prepared:
-        if not settings.keep_body:
+        if settings.keep_body:
+            return super().reopen(bundle, result, settings)
+        zoom = result.run.get("corrections", {}).get(FOCAL_FACTOR)
+        if zoom is None:  # of an earlier version
             bundle = corrections_of(bundle, settings).bundle
+        else:
+            whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
+            o = zoomed(whole.observations, float(zoom))
+            bundle = dataclasses.replace(whole, observations=o, absent=())
         return super().reopen(bundle, result, settings)
 
 
