@@ -34,6 +34,7 @@ from hoijax.methods.joint.body_problem import (
 )
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.programs import program
+from hoijax.runtime import on_device
 
 JOINT_DEGREES = (
     # words in the joint's name, frame's change, step from frame to frame, whole clip
@@ -89,10 +90,10 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
     rotations = np.array(o.body_rotations, np.float32)
     if o.frame_count < 3:
         return o, 0
-    matrices = np.asarray(axis_angle_to_matrix(jnp.asarray(rotations[:, :, 1:MOVING_JOINTS])))
+    matrices = np.asarray(axis_angle_to_matrix(on_device(rotations[:, :, 1:MOVING_JOINTS])))
 
     def turned(a: ndarray, b: ndarray) -> ndarray:
-        return np.asarray(geodesic_angle(jnp.asarray(a), jnp.asarray(b))).mean(axis=-1)
+        return np.asarray(geodesic_angle(on_device(a), on_device(b))).mean(axis=-1)
 
     before, here, after = matrices[:, :-2], matrices[:, 1:-1], matrices[:, 2:]
     away = np.minimum(turned(before, here), turned(here, after))
@@ -112,46 +113,44 @@ def body_problem(
     points = o.person_points[:, :, ::stride][:, :, : settings.points]
     mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
     pelvis = o.body_translations + o.body_rest_joints[:, None, 0]
-    evidence = FrameEvidence(
-        rotations=_frames_first(axis_angle_to_matrix(jnp.asarray(o.body_rotations))),
-        pelvis=_frames_first(pelvis),
-        keypoints=_frames_first(o.keypoints),
-        intrinsics=jnp.asarray(o.intrinsics, jnp.float32),
-        Ts_world_camera=jnp.asarray(average_static_camera(o.Ts_world_camera), jnp.float32),
-        points=_frames_first(np.where(mask[..., None], points, 0.0)),
-        point_weights=_frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
-        real=jnp.ones(o.frame_count),
-    )
+    seen = {
+        "rotations": _frames_first(axis_angle_to_matrix(on_device(o.body_rotations))),
+        "pelvis": _frames_first(pelvis),
+        "keypoints": _frames_first(o.keypoints),
+        "intrinsics": o.intrinsics,
+        "Ts_world_camera": average_static_camera(o.Ts_world_camera),
+        "points": _frames_first(np.where(mask[..., None], points, 0.0)),
+        "point_weights": _frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
+        "real": np.ones(o.frame_count),
+    }
     padding = -o.frame_count % FRAME_BUCKET
-    evidence = jax.tree.map(lambda leaf: _padded(leaf, padding), evidence)
-    evidence = evidence.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        keypoints=evidence.keypoints.at[o.frame_count :].set(0.0),
-        point_weights=evidence.point_weights.at[o.frame_count :].set(0.0),
-        real=evidence.real.at[o.frame_count :].set(0.0),
-    )
+    padded = {name: _padded(array, padding) for name, array in seen.items()}
+    for name in ("keypoints", "point_weights", "real"):
+        padded[name][o.frame_count :] = 0.0
+    evidence = FrameEvidence(**{name: on_device(x, np.float32) for name, x in padded.items()})
     varying, steps, clip = _deviations(o.person_count, settings)
     names = (field.name for field in dataclasses.fields(Deviations))
     deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
     return BodyProblem(evidence, people, _number(fps), deviations, varying, steps, clip)
 
 
-def _padded(leaf: jnp.ndarray, count: int) -> jnp.ndarray:
+def _padded(leaf: ndarray, count: int) -> ndarray:
     """The last frame again, `count` times."""
-    return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], count, axis=0)])
+    return np.concatenate([leaf, np.repeat(leaf[-1:], count, axis=0)])
 
 
 def _number(value: float) -> jnp.ndarray:
-    return jnp.asarray(value, jnp.float32)
+    return on_device(value, np.float32)
 
 
-def _frames_first(array) -> jnp.ndarray:
-    return jnp.swapaxes(jnp.asarray(array, jnp.float32), 0, 1)
+def _frames_first(array) -> ndarray:
+    return np.swapaxes(np.asarray(array, np.float32), 0, 1)
 
 
 def _person(o: Observations, p: int, body: SkinnedBody, count: int) -> ShapedBody:
     """The person with the keypoints of the face and `count` other vertices, about the rest pelvis."""
-    shaped = body.shape(jnp.asarray(o.body_betas[p]))
-    shaped = shaped.with_rest_joints(jnp.asarray(o.body_rest_joints[p]))
+    shaped = body.shape(o.body_betas[p])
+    shaped = shaped.with_rest_joints(o.body_rest_joints[p])
     spread = np.linspace(0, len(shaped.vertices_rest) - 1, count).astype(np.int32)
     part = shaped.subset(np.concatenate([np.asarray(body.face_vertices), spread]).astype(np.int32))
     root = part.joints_rest[0]
@@ -171,13 +170,13 @@ def _deviations(
             for name in JOINT_NAMES[:MOVING_JOINTS]
         ]
         radians = settings.pose * np.radians([row[column] for row in rows])
-        return jnp.asarray(
-            np.broadcast_to(radians[None, :, None], (people, MOVING_JOINTS, 3)), jnp.float32
-        )
+        shape = people, MOVING_JOINTS, 3
+        return on_device(np.broadcast_to(radians[None, :, None], shape), np.float32)
 
     def frame(column: int, pelvis: float, scale: float, shift: tuple) -> FrameChange:
-        point_map = jnp.asarray([scale, *shift], jnp.float32)
-        return FrameChange(joints(column), jnp.full((people, 3), pelvis, jnp.float32), point_map)
+        place = np.full((people, 3), pelvis)
+        rest = (on_device(x, np.float32) for x in (place, [scale, *shift]))
+        return FrameChange(joints(column), *rest)
 
     camera = [settings.camera_turn] * 3 + [settings.camera_shift] * 3
     bias = frame(
@@ -188,9 +187,9 @@ def _deviations(
     )
     clip = ClipChange(
         bias,
-        jnp.full(people, settings.body_size, jnp.float32),
+        on_device(np.full(people, settings.body_size), np.float32),
         _number(settings.focal),
-        jnp.asarray(camera, jnp.float32),
+        on_device(camera, np.float32),
     )
     varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT)
     return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP), clip
@@ -217,7 +216,7 @@ def _corrected(
     (posed, (R, t, _)), changes = jax.tree.map(lambda leaf: np.asarray(leaf)[: o.frame_count], both)
     rotations = np.array(o.body_rotations, np.float32)
     rotations[:, :, :MOVING_JOINTS] = np.swapaxes(
-        matrix_to_axis_angle(jnp.asarray(posed.rotations)), 0, 1
+        matrix_to_axis_angle(on_device(posed.rotations)), 0, 1
     )
     rest = o.body_rest_joints * np.exp(clip.body_size)[:, None, None]
     translations = np.swapaxes(posed.joints[:, :, 0], 0, 1) - rest[:, None, 0]
