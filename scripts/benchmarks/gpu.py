@@ -76,12 +76,12 @@ def steps(rehearse: bool) -> list[Step]:
         Step("environment", (sys.executable, "-c", ENVIRONMENT)),
         published(2 if rehearse else 4, "--baseline", "grids"),
         Step(
-            "joint solve, cold",
+            "joint generate, first",
             (*hoijax, "generate", SENTENCE, *sizes, "--out", "OUT/made"),
             "made/run.json",
         ),
         Step(
-            "joint solve, warm",
+            "joint generate, again",
             (*hoijax, "generate", SENTENCE, *sizes, "--out", "OUT/made"),
             "made/run.json",
         ),
