@@ -8,7 +8,14 @@ import tyro
 
 from hoijax.cli.bounds import check_weight
 from hoijax.cli.console import Reporter
-from hoijax.cli.flags import ObjectFlags, OutputFlags, Text, TrackFlags, format_names
+from hoijax.cli.flags import (
+    ObjectFlags,
+    OutputFlags,
+    StrictFlags,
+    Text,
+    TrackFlags,
+    format_names,
+)
 from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
 from hoijax.errors import UserError
@@ -20,7 +27,7 @@ FRAMES = 49
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
+class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     """Sentence and object meshes to a 4D interaction, without model weights or with."""
 
     text: Text
@@ -66,6 +73,7 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
                 self.text, self.out, options, **numbers, log=reporter.log
             )
             say_result(reporter, result, rows, self.out)
+            self.check(result.run)
             return
         graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
         result, rows = generate(
@@ -85,6 +93,7 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
         say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
+        self.check(result.run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +157,7 @@ class Observe(PriorFlags, ObjectFlags, OutputFlags):
 
 
 @dataclass(frozen=True)
-class Solve(TrackFlags, OutputFlags):
+class Solve(TrackFlags, StrictFlags, OutputFlags):
     """Observation bundles to object trajectories; of many, those not done yet."""
 
     bundle: tyro.conf.Positional[tuple[Path, ...]]
@@ -201,6 +210,8 @@ class Solve(TrackFlags, OutputFlags):
         if is_many(self.bundle):
             if self.window is not None or tracker is not None:
                 raise UserError("--window and --track are for one bundle at a time.")
+            if self.strict:
+                raise UserError("--strict is for one bundle at a time; summary.csv has all doubts.")
             if self.restart:
                 raise UserError(
                     "--restart is for one bundle at a time; many begin anew by --force."
@@ -229,6 +240,7 @@ class Solve(TrackFlags, OutputFlags):
         say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
+        self.check(result.run)
 
 
 def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:

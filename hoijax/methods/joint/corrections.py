@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
+from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bundle.observations import Observations
@@ -23,6 +24,7 @@ from hoijax.geometry.rotations import (
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
 from hoijax.methods.joint.body_problem import (
+    FACES,
     MOVING_JOINTS,
     BodyProblem,
     ClipChange,
@@ -32,7 +34,9 @@ from hoijax.methods.joint.body_problem import (
     camera_of,
     pose_people,
 )
+from hoijax.methods.joint.held import ContactRows, contact_rows, nothing_held
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.scene.build_contacts import stage_contacts
 
 JOINT_DEGREES = (
     # words in the joint's name, frame's change, step from frame to frame, whole clip
@@ -47,6 +51,8 @@ PELVIS_STEP = 0.01
 MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
 FRAME_BUCKET = 16
 """Clips are padded to a multiple of so many frames."""
+CANDIDATES = 32
+"""Vertices of a body part that may touch."""
 SWAP_RADIANS = 0.35
 """A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 
@@ -60,6 +66,19 @@ class Corrections:
     Ts_world_pointmap: Float[ndarray, "T 4 4"]
     numbers: dict[str, float]
     """What was off, by name: for people to read, and for `run.json`."""
+    body_pass: "BodyPass | None" = None
+
+
+@dataclass(frozen=True)
+class BodyPass:
+    """What the body pass read and found, to go on from."""
+
+    bundle: Bundle
+    """As estimated, but for single frames that were mended, ..."""
+    repaired: int
+    """and how many."""
+    problem: BodyProblem
+    solution: BodySolution
 
 
 def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) -> Corrections:
@@ -68,14 +87,28 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
     Where the descent does not lower the energy, the estimates stay as they are given.
     """
     observations, repaired = without_swapped_frames(bundle.observations)
-    problem = body_problem(observations, float(bundle.fps), body, settings)
-    solution = solve_bodies(problem, settings.rounds)
+    bundle = dataclasses.replace(bundle, observations=observations)
+    problem = body_problem(bundle, body, settings)
+    nothing = _nothing(problem)
+    solution = solve_bodies(problem, nothing, np.int32(settings.rounds))
     if not bool(solution.energy <= solution.first_energy):
-        solution = jax.tree.map(jnp.zeros_like, solution)
-    corrected, Ts = _corrected(observations, problem, solution)
-    numbers = _numbers(solution.clip, repaired)
-    whole = dataclasses.replace(bundle, observations=corrected, absent=())
-    return Corrections(whole, Ts, numbers)
+        solution = solution.replace(changes=nothing[0], clip=nothing[1])  # pyright: ignore
+    return corrected_by(BodyPass(bundle, repaired, problem, solution))
+
+
+def corrected_by(done: BodyPass) -> Corrections:
+    """A bundle with the changes of a body pass applied."""
+    corrected, Ts = _corrected(done.bundle.observations, done.problem, done.solution)
+    numbers = _numbers(done.solution.clip, done.repaired)
+    whole = dataclasses.replace(done.bundle, observations=corrected, absent=())
+    return Corrections(whole, Ts, numbers, done)
+
+
+def _nothing(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
+    """No change at all."""
+    frames = len(problem.frames.real)
+    changes = jax.tree.map(lambda x: jnp.zeros((frames, *x.shape)), problem.varying)
+    return changes, jax.tree.map(jnp.zeros_like, problem.clip)
 
 
 def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
@@ -100,11 +133,15 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
     return dataclasses.replace(o, body_rotations=rotations), int(wrong.sum())
 
 
-def body_problem(
-    o: Observations, fps: float, body: SkinnedBody, settings: BodyPassSettings
-) -> BodyProblem:
+def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) -> BodyProblem:
     """The problem about the estimates of a bundle."""
-    people = tuple(_person(o, p, body, settings.vertices) for p in range(o.person_count))
+    o, rows = bundle.observations, rows_of(bundle, body)
+    candidates = np.asarray(rows.vertices)
+    people = tuple(
+        _person(o, p, body, settings.vertices, candidates) for p in range(o.person_count)
+    )
+    places = FACES + settings.vertices + np.arange(candidates.size).reshape(candidates.shape)
+    rows = rows.replace(vertices=places.astype(np.int32))  # pyright: ignore[reportAttributeAccessIssue]
     stride = max(o.person_points.shape[2] // settings.points, 1)
     points = o.person_points[:, :, ::stride][:, :, : settings.points]
     mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
@@ -118,21 +155,24 @@ def body_problem(
         points=_frames_first(np.where(mask[..., None], points, 0.0)),
         point_weights=_frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
         real=jnp.ones(o.frame_count),
+        held=nothing_held(o.frame_count, len(bundle.assets), len(candidates)),
     )
     padding = -o.frame_count % FRAME_BUCKET
-    evidence = jax.tree.map(lambda leaf: _padded(leaf, padding), evidence)
+    evidence = jax.tree.map(lambda leaf: padded(leaf, padding), evidence)
     evidence = evidence.replace(  # pyright: ignore[reportAttributeAccessIssue]
         keypoints=evidence.keypoints.at[o.frame_count :].set(0.0),
         point_weights=evidence.point_weights.at[o.frame_count :].set(0.0),
         real=evidence.real.at[o.frame_count :].set(0.0),
     )
-    varying, steps, clip = _deviations(o.person_count, settings)
+    varying, steps, clip = _deviations(o.person_count, len(bundle.assets), settings)
     names = (field.name for field in dataclasses.fields(Deviations))
     deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
-    return BodyProblem(evidence, people, _number(fps), deviations, varying, steps, clip)
+    return BodyProblem(
+        evidence, people, rows, _number(bundle.fps), deviations, varying, steps, clip
+    )
 
 
-def _padded(leaf: jnp.ndarray, count: int) -> jnp.ndarray:
+def padded(leaf: jnp.ndarray, count: int) -> jnp.ndarray:
     """The last frame again, `count` times."""
     return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], count, axis=0)])
 
@@ -145,12 +185,21 @@ def _frames_first(array) -> jnp.ndarray:
     return jnp.swapaxes(jnp.asarray(array, jnp.float32), 0, 1)
 
 
-def _person(o: Observations, p: int, body: SkinnedBody, count: int) -> ShapedBody:
-    """The person with the keypoints of the face and `count` other vertices, about the rest pelvis."""
+def rows_of(bundle: Bundle, body: SkinnedBody) -> ContactRows:
+    """The contacts of a bundle's graph; vertices are those of the whole skin."""
+    table = stage_contacts(bundle.affordance, bundle.assets)
+    return contact_rows(table, lambda part: contact_candidates(body, part, CANDIDATES), CANDIDATES)
+
+
+def _person(
+    o: Observations, p: int, body: SkinnedBody, count: int, touching: Int[ndarray, "C n"]
+) -> ShapedBody:
+    """The person about the rest pelvis: keypoints of the face, `count` vertices, and those that may touch."""
     shaped = body.shape(jnp.asarray(o.body_betas[p]))
     shaped = shaped.with_rest_joints(jnp.asarray(o.body_rest_joints[p]))
     spread = np.linspace(0, len(shaped.vertices_rest) - 1, count).astype(np.int32)
-    part = shaped.subset(np.concatenate([np.asarray(body.face_vertices), spread]).astype(np.int32))
+    chosen = [np.asarray(body.face_vertices), spread, touching.ravel()]
+    part = shaped.subset(np.concatenate(chosen).astype(np.int32))
     root = part.joints_rest[0]
     return part.replace(  # pyright: ignore[reportAttributeAccessIssue]
         vertices_rest=part.vertices_rest - root, joints_rest=part.joints_rest - root
@@ -158,7 +207,7 @@ def _person(o: Observations, p: int, body: SkinnedBody, count: int) -> ShapedBod
 
 
 def _deviations(
-    people: int, settings: BodyPassSettings
+    people: int, objects: int, settings: BodyPassSettings
 ) -> tuple[FrameChange, FrameChange, ClipChange]:
     """Of a frame's change, of its steps, and of the clip's numbers."""
 
@@ -172,9 +221,18 @@ def _deviations(
             np.broadcast_to(radians[None, :, None], (people, MOVING_JOINTS, 3)), jnp.float32
         )
 
-    def frame(column: int, pelvis: float, scale: float, shift: tuple) -> FrameChange:
-        point_map = jnp.asarray([scale, *shift], jnp.float32)
-        return FrameChange(joints(column), jnp.full((people, 3), pelvis, jnp.float32), point_map)
+    def frame(column: int, pelvis: float, scale: float, shift: tuple, moved: tuple) -> FrameChange:
+        return FrameChange(
+            joints(column),
+            jnp.full((people, 3), pelvis, jnp.float32),
+            jnp.asarray([scale, *shift], jnp.float32),
+            jnp.broadcast_to(jnp.asarray(moved, jnp.float32), (objects, 6)),
+        )
+
+    def moved(turn: float, across: float, along: float) -> tuple[float, ...]:
+        return (turn,) * 3 + (across, across, along)
+
+    drift, turn = settings.object_drift, settings.object_turn
 
     camera = [settings.camera_turn] * 3 + [settings.camera_shift] * 3
     bias = frame(
@@ -182,6 +240,7 @@ def _deviations(
         settings.pelvis_bias,
         settings.map_scale,
         (0.4 * settings.map_shift,) * 2 + (settings.map_shift,),
+        moved(turn, settings.object_bias, settings.object_bias_depth),
     )
     clip = ClipChange(
         bias,
@@ -189,8 +248,10 @@ def _deviations(
         _number(settings.focal),
         jnp.asarray(camera, jnp.float32),
     )
-    varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT)
-    return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP), clip
+    still = moved(0.5 * turn, drift, 2.0 * drift)
+    slow = moved(0.3 * turn, 0.5 * drift, drift)
+    varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT, still)
+    return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP, slow), clip
 
 
 @jax.jit
@@ -227,13 +288,15 @@ def _corrected(
     Ts_camera_map = np.tile(np.eye(4), (o.frame_count, 1, 1))
     Ts_camera_map[:, :3, :3] *= np.exp(point_map[:, 0])[:, None, None]
     Ts_camera_map[:, :3, 3] = point_map[:, 1:]
+    objects = changes.objects + np.asarray(clip.bias.objects)
+    nudged = objects[..., 3:] * np.exp(-point_map[:, 0])[:, None, None]  # before the map is scaled
     changed = {
         "body_rotations": rotations,
         "body_translations": translations,
         "body_rest_joints": rest,
         "intrinsics": intrinsics,
         "person_points": o.person_points * nearer,
-        "object_points": o.object_points * nearer,
+        "object_points": o.object_points * nearer + np.moveaxis(nudged, 1, 0)[:, :, None],
         "Ts_world_camera": camera,
     }
     changed = {name: np.asarray(value, np.float32) for name, value in changed.items()}

@@ -8,12 +8,13 @@ from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle
 from hoijax.initialization.evidence import complete
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Lap, Overrides, Prepared, stopwatch
+from hoijax.methods.base import Lap, Overrides, Pass, Prepared, stopwatch
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
 from hoijax.methods.joint.corrections import Corrections, correct_bundle
 from hoijax.methods.joint.settings import PRESETS, JointSettings
+from hoijax.methods.joint.settle import JointEvidence, settle_pass
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers
@@ -42,8 +43,15 @@ class Joint(HoiPage):
             terms,
             lap,
         )
-        evidence = dataclasses.replace(prepared.extra, run={"corrections": corrected.numbers})
+        e, numbers = prepared.extra, {"corrections": corrected.numbers}
+        evidence = JointEvidence(e.states, e.Ts_world_pointmap, numbers, corrected)
         return dataclasses.replace(prepared, extra=evidence)
+
+    def passes(self, settings: JointSettings) -> tuple[Pass, ...]:
+        (descent,) = super().passes(settings)
+        if settings.keep_body or not settings.body_pass.contact_rounds:
+            return (descent,)
+        return descent, settle_pass(settings, descent)
 
     def solve_windows(
         self,
