@@ -26,6 +26,8 @@ def enable_compilation_cache() -> Path | None:
     """
     import jax
 
+    from hoijax.programs import keep_programs
+
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,6 +38,7 @@ def enable_compilation_cache() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # Everything: a solve runs over a hundred small programs, seconds of compiling in all.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    keep_programs(folder / "programs")
     return folder
 
 

@@ -79,6 +79,9 @@ def _bounded_memory():
         with open("/proc/self/statm") as stream:
             resident = int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         if resident > 3e9:
+            from hoijax.programs import forget_programs
+
+            forget_programs()
             jax.clear_caches()
             gc.collect()
 

@@ -16,6 +16,7 @@ LEVELS = {
     "hoijax": {
         "errors": 0,
         "progress": 0,
+        "programs": 0,
         "geometry": 1,
         "settings": 2,
         "runtime": 2,

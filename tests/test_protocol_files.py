@@ -146,16 +146,18 @@ def test_options_of_protocols_need_protocols_and_paths_must_exist(folders, tmp_p
 def test_the_physics_command_judges_a_motion_file(folders, tmp_path):
     """One hand 1 cm from the box, the other 3 cm inside: two points can hold it, but for the moment."""
     true = folders[1] / "a.npz"
-    ran = run("physics", true, "--mass", "2", "--out", tmp_path / "physics.json", "--json")
+    ran = run(
+        "physics", true, "--no-replay", "--mass", "2", "--out", tmp_path / "physics.json", "--json"
+    )
     assert ran.code == 0, ran.err
     content = json.loads(ran.out)
-    (row,) = json.loads((tmp_path / "physics.json").read_text())["pairs"]
-    assert row["verdict"] == content["verdicts"][0]
+    (row,) = json.loads((tmp_path / "physics.json").read_text())["objects"]
+    assert row["sentence"] == content["verdicts"][0]
     assert row["assumed"]["mass_kg"] == pytest.approx(2)
     assert len(row["frames"]["explained"]) == 6
     assert sorted(p.name for p in folders[1].iterdir()) == ["a.npz", "b.npz"]
-    table = run("physics", true, "--mass", "2")
-    assert "explained_share@2cm" in table.out
+    table = run("physics", true, "--mass", "2", "--no-replay")
+    assert "explained_share@1cm" in table.out
     for arguments, says in (
         (("--mass", "-1"), "must be positive"),
         (("--ground-truth",), "has no ground truth"),

@@ -1,5 +1,6 @@
 """The physics verdict on a result, its truth, or other people's motion (`hoijax physics`)."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,25 +8,29 @@ from hoijax.api.protocols import read_pairs
 from hoijax.errors import UserError
 from hoijax.io.json_files import write_json
 from hoijax.physics.support import SupportSettings
-from hoijax.physics.verdict import Verdict, judge
+from hoijax.physics.verdict import Verdict, Weight, by_object, judge
 
 
 def physics(
     path: str | Path,
     *,
     mass: float | None = None,
-    density: float = 100.0,
+    density: float | None = None,
+    material: str | None = None,
     settings: SupportSettings | None = None,
+    simulate: bool = True,
     objects: Sequence[str | Path] = (),
     body: str = "anny",
     ground_truth: bool = False,
     out: str | Path | None = None,
 ) -> tuple[Verdict, ...]:
-    """A verdict for every person-object pair; a result folder gets them as physics.json, or `out` does.
+    """A verdict for every object; a result folder gets them as physics.json, or `out` does.
 
     path, objects, body: as for `evaluate_protocols`. mass: of every object in kg; else density (kg/m3)
-    times the volume of its convex hull. ground_truth: judge the truth of a result's bundle instead, which
-    is written only to `out`. Raises UserError for what cannot be read or judged.
+    times the volume of its convex hull; else by material, a row of hoijax.physics.materials, or by what
+    the object's name says. simulate: replay it in MuJoCo too (extra `physics`). ground_truth: judge the
+    truth of a result's bundle instead, which is written only to `out`.
+    Raises UserError for what cannot be read or judged, and for a simulator that is not installed.
     """
     path = Path(path)
     if not path.exists():
@@ -37,15 +42,12 @@ def physics(
                 f"'{path}' has no ground truth: its bundle is gone, changed, or has none."
             )
         pairs = truth
+    weight = Weight(mass, density, material)
     verdicts = tuple(
-        judge(motion, mass=mass, density=density, settings=settings) for motion in pairs
+        judge(carried, weight, settings, simulate=simulate) for carried in by_object(pairs)
     )
     is_result = (path / "run.json").is_file() and not ground_truth
     target = Path(out) if out is not None else path / "physics.json" if is_result else None
     if target is not None:
-        rows = [
-            {"verdict": v.sentence, "assumed": v.assumed, "values": v.values, "frames": v.frames}
-            for v in verdicts
-        ]
-        write_json(target, {"pairs": rows})
+        write_json(target, {"objects": [dataclasses.asdict(v) for v in verdicts]})
     return verdicts

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hoijax.programs import program
+
 AnyArray = jax.Array | np.ndarray
 """Bodies are loaded as numpy arrays and become JAX arrays when shaped; functions take both."""
 
@@ -53,7 +55,7 @@ _LEVELS = _levels()
 _FROM_LEVELS = np.argsort(np.concatenate([joints for joints, _ in _LEVELS]))
 
 
-@jax.jit
+@program
 def forward_kinematics(
     joints_rest: Float[AnyArray, "55 3"],
     rotations: Float[AnyArray, "55 3 3"],

@@ -26,6 +26,7 @@ from hoijax.bodies.kinematics import (
 from hoijax.bodies.skinning import Skin, apply_skin, apply_skin_to_corrected, build_skin
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.programs import program
 
 __all__ = [
     "JOINT_COUNT",
@@ -124,7 +125,7 @@ class ShapedBody:
         """
         return self.pose_matrices(axis_angle_to_matrix(jnp.asarray(joint_rotations)), translation)
 
-    @jax.jit
+    @program
     def pose_matrices(
         self, rotations: Float[AnyArray, "55 3 3"], translation: Float[AnyArray, " 3"]
     ) -> PosedBody:
@@ -143,7 +144,7 @@ class ShapedBody:
             Ts_world_joint=homogeneous(transforms),
         )
 
-    @jax.jit
+    @program
     def pose_chosen(
         self,
         rotations: Float[AnyArray, "55 3 3"],

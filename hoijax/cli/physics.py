@@ -8,22 +8,29 @@ import tyro
 
 from hoijax.cli.console import Reporter
 from hoijax.cli.flags import Folder, OutputFlags
+from hoijax.errors import UserError
 
 
 @dataclass(frozen=True)
 class Physics(OutputFlags):
-    """Whether body and ground can carry the object as it moves; feet and balance."""
+    """Whether body and ground can carry the object as it moves, in closed form and in a simulator; feet
+    and balance."""
 
     result: Folder
     """Result folder, or a motion file that `evaluate` measures by protocols."""
     mass: float | None = None
-    """Kilograms of the object; by default --density times the volume of its convex hull."""
-    density: float = 100.0
-    """kg/m3 of the object's convex hull: 40 a wooden chair, 100 a filled box, 600 solid wood."""
+    """Kilograms of the object."""
+    density: float | None = None
+    """kg/m3 of the object's convex hull: 40 a wooden chair, 150 a filled box, 600 solid wood."""
+    material: str | None = None
+    """cardboard, wood, plastic, fabric, filled, metal, ceramic, glass or stone: a density for things of
+    it; by the object's name where nothing is given."""
     friction: float = 0.6
     """Friction coefficient of skin and ground."""
-    margin: float = 0.02
-    """Metres from the surface within which skin or ground touches."""
+    margin: float = 0.01
+    """Metres from the surface within which skin touches."""
+    replay: bool = True
+    """Let the object go in MuJoCo every half second too (extra "physics")."""
     objects: tuple[Path, ...] = ()
     """Meshes of an AMASS, OMOMO or InterAct motion, in its order."""
     body: str = "anny"
@@ -35,13 +42,16 @@ class Physics(OutputFlags):
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.physics import physics
+        from hoijax.physics.contacts import ContactSettings
         from hoijax.physics.support import SupportSettings
 
         verdicts = physics(
             self.result,
             mass=self.mass,
             density=self.density,
-            settings=SupportSettings(margin=self.margin, friction=self.friction),
+            material=self.material,
+            settings=SupportSettings(ContactSettings(self.margin), self.friction),
+            simulate=self.replay,
             objects=self.objects,
             body=self.body,
             ground_truth=self.ground_truth,
@@ -52,13 +62,28 @@ class Physics(OutputFlags):
             [name, *(f"{v.values[name]:.3g}" if name in v.values else "" for v in verdicts)]
             for name in names
         ]
-        pairs = ["value"] if len(verdicts) == 1 else [f"pair {i + 1}" for i in range(len(verdicts))]
-        reporter.table(["measure", *pairs], rows)
+        headings = [v.object_name or f"object {i + 1}" for i, v in enumerate(verdicts)]
+        reporter.table(["measure", *headings], rows)
         for verdict in verdicts:
-            reporter.say(verdict.sentence)
+            reporter.say(f"{verdict.object_name}: {verdict.sentence}".removeprefix(": "))
+            reporter.say(f"  mass: {verdict.assumed['mass']}")
         reporter.add(
             result=self.result,
             verdicts=[v.sentence for v in verdicts],
             values=[v.values for v in verdicts],
             assumed=[v.assumed for v in verdicts],
         )
+
+
+def say_verdict(reporter: Reporter, folder: Path) -> None:
+    """A line an object for the summary of a solve, without the simulator; physics.json is written."""
+    from hoijax.api.physics import physics
+
+    try:
+        verdicts = physics(folder, simulate=False)
+    except UserError as error:
+        reporter.say(f"physics: not judged: {error}")
+        return
+    for verdict in verdicts:
+        reporter.say(f"physics: {verdict.object_name}: {verdict.sentence}")
+    reporter.add(physics=[verdict.sentence for verdict in verdicts])

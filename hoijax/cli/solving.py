@@ -16,6 +16,7 @@ from hoijax.cli.flags import (
     TrackFlags,
     format_names,
 )
+from hoijax.cli.physics import say_verdict
 from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
 from hoijax.errors import UserError
@@ -184,6 +185,8 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
     window: int | None = None
     """Frames of the overlapping windows that a long clip is solved in; by default as many as the
     memory allows, the whole clip if it can be."""
+    physics: bool = True
+    """One bundle: say whether what touches the objects can carry them, and write physics.json."""
     weights: str = ""
     """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -237,6 +240,8 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
             log=reporter.log,
             **options,
         )
+        if self.physics:
+            say_verdict(reporter, self.out)
         say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)

@@ -17,6 +17,7 @@ from hoijax.bodies.skinned_body import JOINT_PARENTS, ShapedBody, SkinnedBody, a
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.articulated.joints import Joint
 from hoijax.objects.asset import Asset
+from hoijax.programs import program
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
@@ -67,7 +68,7 @@ class PersonClip:
         return np.asarray(_skin(shaped, rotations, jnp.asarray(self.translations, jnp.float32)))
 
 
-@jax.jit
+@program
 def _skin(
     shaped: ShapedBody, rotations: Float[Array, "T 55 3"], translations: Float[Array, "T 3"]
 ) -> Float[Array, "T V 3"]:
@@ -136,7 +137,7 @@ def make_person(
     return PersonClip(body.name, as_numpy(shaped), betas, joint_rotations, translations)
 
 
-@jax.jit
+@program
 def _shaped(
     body: SkinnedBody, betas: Float[Array, " B"], rest_joints: Float[Array, "J 3"] | None
 ) -> ShapedBody:

@@ -1,11 +1,11 @@
 """Rotations: axis-angle, 6D (Zhou et al. 2019), quaternions (wxyz) and matrices; all batched and gradient-safe."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from hoijax.geometry.safe_math import safe_normalize
+from hoijax.programs import program
 
 # Below this squared angle the closed forms lose digits in float32, so Taylor series take over.
 SMALL_SQUARED_ANGLE = 1e-6
@@ -19,7 +19,7 @@ def skew(v: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     return jnp.stack(rows, axis=-1).reshape(*v.shape[:-1], 3, 3)
 
 
-@jax.jit
+@program
 def axis_angle_to_matrix(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     """Rodrigues' formula; smooth at zero."""
     squared = jnp.sum(axis_angle * axis_angle, axis=-1)
@@ -33,7 +33,7 @@ def axis_angle_to_matrix(axis_angle: Float[Array, "*batch 3"]) -> Float[Array, "
     return identity + sine[..., None, None] * k + cosine[..., None, None] * (k @ k)
 
 
-@jax.jit
+@program
 def matrix_to_quaternion(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 4"]:
     """Unit quaternion wxyz with w >= 0, through the best conditioned of the four classical forms."""
     m = matrix
@@ -66,7 +66,7 @@ def matrix_to_quaternion(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*b
     return jnp.where(quaternion[..., :1] < 0.0, -quaternion, quaternion)
 
 
-@jax.jit
+@program
 def quaternion_to_matrix(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 3 3"]:
     """Rotation matrix of a quaternion wxyz (normalized first)."""
     w, x, y, z = jnp.moveaxis(safe_normalize(quaternion), -1, 0)
@@ -78,7 +78,7 @@ def quaternion_to_matrix(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "
     return jnp.stack(rows, axis=-1).reshape(*quaternion.shape[:-1], 3, 3)
 
 
-@jax.jit
+@program
 def quaternion_to_axis_angle(quaternion: Float[Array, "*batch 4"]) -> Float[Array, "*batch 3"]:
     """Axis-angle vector of a unit quaternion wxyz with w >= 0."""
     w, xyz = quaternion[..., :1], quaternion[..., 1:]
@@ -88,19 +88,19 @@ def quaternion_to_axis_angle(quaternion: Float[Array, "*batch 4"]) -> Float[Arra
     return jnp.where(small, 2.0, 2.0 * jnp.arctan2(norm, w) / norm) * xyz
 
 
-@jax.jit
+@program
 def matrix_to_axis_angle(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
     """Axis-angle vector with angle in [0, pi]."""
     return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
 
 
-@jax.jit
+@program
 def matrix_to_rotation_6d(matrix: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 6"]:
     """First two columns, one after the other (Zhou et al. 2019)."""
     return jnp.concatenate([matrix[..., :, 0], matrix[..., :, 1]], axis=-1)
 
 
-@jax.jit
+@program
 def rotation_6d_to_matrix(rotation_6d: Float[Array, "*batch 6"]) -> Float[Array, "*batch 3 3"]:
     """Gram-Schmidt on two columns (Zhou et al. 2019)."""
     first = safe_normalize(rotation_6d[..., :3])
@@ -109,7 +109,7 @@ def rotation_6d_to_matrix(rotation_6d: Float[Array, "*batch 6"]) -> Float[Array,
     return jnp.stack([first, second, jnp.cross(first, second)], axis=-1)
 
 
-@jax.jit
+@program
 def geodesic_angle(
     a: Float[Array, "*batch 3 3"], b: Float[Array, "*batch 3 3"]
 ) -> Float[Array, "*batch"]:

@@ -66,6 +66,7 @@ def motions_of_clip(clip: Clip, body: SkinnedBody) -> tuple[MeshMotion, ...]:
                     body_joints=person.Ts_world_joint[..., :3, 3],
                     hand_vertices=np.flatnonzero(np.isin(parts, HANDS)),
                     body_parts=parts,
+                    object_name=asset.name,
                 )
             )
     return tuple(motions)

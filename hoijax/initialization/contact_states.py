@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from hoijax.bundle.write import Bundle
 from hoijax.losses.contacts import edge_distances
+from hoijax.programs import program
 from hoijax.scene.build_objects import stage_contacts
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Scene, Unknowns
@@ -44,7 +45,7 @@ def always_touching(bundle: Bundle, scene: Scene) -> Bool[np.ndarray, " E"]:
     return always
 
 
-@jax.jit
+@program
 def _start_distances(scene: Scene, starts: Unknowns) -> Float[Array, "K E T"]:
     neighbors = empty_neighbors(scene)
 

@@ -25,6 +25,7 @@ from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.io.validation import count_of, numbered
+from hoijax.programs import program
 
 NARROWEST, WIDEST = 0.5, 8.0
 """Of the image's longer side: a focal length that is read off something lies between."""
@@ -217,7 +218,7 @@ def body_keypoints(body: SkinnedBody, o: Observations, p: int) -> Float[ndarray,
     return np.asarray(_body_keypoints(shaped, o.body_rotations[p], o.body_translations[p]))
 
 
-@jax.jit
+@program
 def _body_keypoints(shaped: ShapedBody, rotations: Array, translations: Array) -> Array:
     joints = jax.vmap(shaped.pose_joints)(rotations, translations)[..., :3, 3]
     return jax.vmap(openpose18_from)(joints, jnp.full((len(joints), 5, 3), jnp.nan))

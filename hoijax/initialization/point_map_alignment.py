@@ -3,11 +3,9 @@
 Unknown per frame: a similarity T_world_pointmap (log scale, 6D rotation, translation).
 """
 
-from functools import partial
 from typing import Any
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
@@ -17,6 +15,7 @@ from hoijax.geometry.descent import descend
 from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.geometry.safe_math import geman_mcclure, masked_mean
+from hoijax.programs import program
 
 ROBUST_RHO = 0.2
 
@@ -210,7 +209,7 @@ def _loss(
     )
 
 
-@partial(jax.jit, static_argnames=("steps", "refresh_every", "use_pixels"))
+@program(static=("steps", "refresh_every", "use_pixels"))
 def align_point_maps(
     data: AlignmentData,
     weights: AlignmentWeights,

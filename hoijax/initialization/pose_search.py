@@ -6,8 +6,6 @@ the mask's distance transform. The derivative of each with respect to the six po
 known in closed form, so a step is one look-up and one 6 x 6 solve.
 """
 
-from functools import partial
-
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -19,6 +17,7 @@ from hoijax.geometry.descent import levenberg_marquardt
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.initialization.search_contacts import ContactParts, contact_terms, ground_terms
 from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
+from hoijax.programs import program
 from hoijax.scene.silhouettes import COMMON, Outline, directions, off_outline
 
 POINT_SIGMA = 0.015  # metres: residuals of this size count as one
@@ -206,7 +205,7 @@ def refine_pose(
     return *chosen, jnp.minimum(last, best)
 
 
-@partial(jax.jit, static_argnames="steps")
+@program(static=("steps",))
 def search_frames(
     thing: SearchObject,
     frames: FrameEvidence,

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from hoijax.losses.curvature import Curvature
@@ -74,14 +76,14 @@ def default_weights(
     for term in terms:
         value = overrides.get(term.name, (term.start, term.end))
         start, end = (value, value) if isinstance(value, int | float) else value
-        weights[term.name] = jnp.asarray([start, end], jnp.float32)
+        weights[term.name] = jax.device_put(np.array([start, end], np.float32))
         if term.scale is not None:
             name = term.name + SCALE
             value = overrides.get(name, term.scale)
             first, last = (value, value) if isinstance(value, int | float) else value
             if not first == last > 0.0:
                 raise KeyError(f"{name} is one number above 0, got {value}")
-            weights[name] = jnp.asarray([first, last], jnp.float32)
+            weights[name] = jax.device_put(np.array([first, last], np.float32))
     return weights
 
 

@@ -17,6 +17,7 @@ from numpy import ndarray
 from hoijax.losses.contacts import edge_distances
 from hoijax.losses.fit import metres_per_pixel, outside_mask, uncovered_pixels
 from hoijax.objects.symmetry import find_symmetries
+from hoijax.programs import program
 from hoijax.results.metrics import rotation_errors_deg
 from hoijax.results.result import Result
 from hoijax.scene.objects import WHOLE_UNSIGNED
@@ -78,7 +79,7 @@ def assess(scene: Scene, unknowns: Unknowns, result: Result) -> Confidence:
     )
 
 
-@jax.jit
+@program
 def _look(scene: Scene, unknowns: Unknowns) -> dict[str, Array]:
     """What there is to say of the winner, by name."""
     posed = pose_scene(scene, unknowns, empty_neighbors(scene))

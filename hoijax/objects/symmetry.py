@@ -1,6 +1,5 @@
 """Rotations that turn an object into itself, found by trying, and angles counted modulo them."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -19,6 +18,7 @@ from hoijax.objects.distance_grid import (
     query,
     query_with_gradient,
 )
+from hoijax.programs import program
 
 STEP_DEGREES = 15.0
 """Spacing of the rotations that stand for a continuous axis."""
@@ -118,7 +118,7 @@ def _probe_points(
     return jnp.asarray(asset.samples[chosen] - asset.center), jnp.asarray(rows, jnp.int32)
 
 
-@jax.jit
+@program
 def _misfits(
     grids: DistanceGrids, points: Array, rows: Array, center: Array, rotations: Array
 ) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
@@ -132,7 +132,7 @@ def _misfits(
     return jax.vmap(one)(rotations)
 
 
-@functools.partial(jax.jit, static_argnames="steps")
+@program(static=("steps",))
 def _refine(
     grids: DistanceGrids, points: Array, rows: Array, center: Array, rotations: Array, steps: int
 ) -> Float[Array, "N 3 3"]:

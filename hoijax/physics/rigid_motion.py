@@ -23,11 +23,29 @@ class RigidMotion:
     mass: float
     radius: float
     """Half the diagonal of the object's box: the lever that moments are measured by."""
+    center: Float[ndarray, "3"]
+    """Of mass, in the object's frame."""
+    inertia: Float[ndarray, "3 3"]
+    """About the center of mass, axes of the object's frame."""
     centers: Float[ndarray, "T 3"]
     forces: Float[ndarray, "T 3"]
     """m (a - g): what contacts must supply."""
     torques: Float[ndarray, "T 3"]
     """I alpha + omega x I omega."""
+    rotations: Float[ndarray, "T 3 3"]
+    translations: Float[ndarray, "T 3"]
+    """World point = rotation x point of the object's frame, its mesh in the first frame, + translation."""
+    velocities: Float[ndarray, "T 6"]
+    """Of the center of mass (m/s), and angular (rad/s)."""
+
+    @property
+    def weight(self) -> float:
+        """Newtons."""
+        return self.mass * float(np.linalg.norm(GRAVITY))
+
+    def in_object(self, points: Float[ndarray, "T N 3"]) -> Float[ndarray, "T N 3"]:
+        """World points in the object's frame."""
+        return (points - self.translations[:, None]) @ self.rotations
 
 
 def rigid_motion(
@@ -64,9 +82,14 @@ def rigid_motion(
     return RigidMotion(
         mass=total,
         radius=float(np.linalg.norm(np.ptp(vertices[0], axis=0))) / 2,
+        center=np.asarray(properties.center_mass),
+        inertia=np.asarray(properties.inertia),
         centers=centers,
         forces=total * (acceleration - GRAVITY),
         torques=torques,
+        rotations=rotations,
+        translations=shifts,
+        velocities=np.concatenate([smoothed_derivative(centers, motion.fps, 1), omega], axis=1),
     )
 
 

@@ -5,20 +5,25 @@ wrench m (a - g), I alpha + omega x I omega they cannot supply is missing. Witho
 flight is explained. The test is necessary, not sufficient: hands may squeeze as they like.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.errors import UserError
-from hoijax.physics.rigid_motion import GRAVITY, RigidMotion
+from hoijax.physics.contacts import (
+    GROUND,
+    OTHER_OBJECT,
+    Contacts,
+    ContactSettings,
+    bone_depths,
+    find_contacts,
+)
+from hoijax.physics.rigid_motion import RigidMotion
 from hoijax.results.protocols.mesh_motion import MeshMotion
 
-GROUND = -2
-"""Part id of contacts with the ground; -1 is skin of no part."""
-MAX_CONTACTS = 32
-"""A frame's skin contacts, and ground contacts, that are considered: spread over all there are."""
 PYRAMID_EDGES = 8
 SQUEEZE = 1e-3
 """Price of the sum of normal forces beside the missing wrench: else hands squeeze at no cost."""
@@ -28,8 +33,7 @@ SQUEEZE = 1e-3
 class SupportSettings:
     """What counts as contact and as carried."""
 
-    margin: float = 0.02
-    """Metres from the surface within which skin or ground touches; deeper inside counts too."""
+    contact: ContactSettings = field(default_factory=ContactSettings)
     friction: float = 0.6
     tolerance: float = 0.1
     """Missing wrench, in object weights (moments over the object's radius), up to which a frame is
@@ -38,20 +42,11 @@ class SupportSettings:
     """Newtons that a person can exert in all."""
 
     def __post_init__(self) -> None:
-        numbers = (self.margin, self.friction, self.tolerance, self.max_body_force)
+        numbers = (self.friction, self.tolerance, self.max_body_force)
         if not all(np.isfinite(n) and n > 0 for n in numbers):
             raise UserError(
-                "margin (m), friction, tolerance and the largest force (N) must be positive numbers."
+                "friction, tolerance and the largest force (N) must be positive numbers."
             )
-
-
-@dataclass(frozen=True)
-class Contacts:
-    """Where a frame's object is touched; normals point into the object."""
-
-    points: Float[ndarray, "C 3"]
-    normals: Float[ndarray, "C 3"]
-    parts: Int[ndarray, "C"]
 
 
 @dataclass(frozen=True)
@@ -59,51 +54,78 @@ class Support:
     """How each frame's wrench is supplied; forces in object weights."""
 
     explained: Bool[ndarray, "T"]
+    """The wrench is supplied, and no bone is inside of the object."""
     missing: Float[ndarray, "T"]
     """Norm of the missing force and moment."""
     missing_force: Float[ndarray, "T 3"]
+    """World axes."""
+    bone_depth: Float[ndarray, "T"]
+    """Of the deepest bone inside of the object, metres."""
     free_flight: Bool[ndarray, "T"]
     """Explained without any contact."""
     body_force: Float[ndarray, "T"]
     """Sum of the normal forces of skin contacts."""
     ground_force: Float[ndarray, "T"]
+    """The same of the ground and of other objects."""
     part_force: dict[int, Float[ndarray, "T"]]
     """Normal forces by body part."""
     contacts: tuple[Contacts, ...]
+    forces: tuple[Float[ndarray, "_ 3"], ...]
+    """Of every frame's contacts, in the world."""
 
 
 def find_support(
-    motion: MeshMotion, rigid: RigidMotion, settings: SupportSettings | None = None
+    motion: MeshMotion,
+    rigid: RigidMotion,
+    settings: SupportSettings | None = None,
+    others: Sequence[MeshMotion] = (),
+    people: Sequence[MeshMotion] = (),
 ) -> Support:
-    """Every frame's support of the object by the skin and the ground y = 0."""
+    """Every frame's support of the object by the skin, the ground y = 0 and the objects of `others`.
+
+    people: whose bones may not be inside of the object; by default the motion's own.
+    """
     settings = settings or SupportSettings()
-    weight = rigid.mass * float(np.linalg.norm(GRAVITY))
-    contacts = tuple(
-        contacts_of_frame(motion, t, settings.margin) for t in range(motion.frame_count)
-    )
-    wrenches = np.concatenate([rigid.forces, rigid.torques / rigid.radius], axis=1) / weight
-    parts = sorted({int(p) for c in contacts for p in c.parts} - {GROUND})
-    count = len(contacts)
-    missing, forces = np.zeros((count, 6)), {p: np.zeros(count) for p in (*parts, GROUND)}
+    contacts = find_contacts(motion, rigid, settings.contact, others)
+    wrenches = needed_wrenches(rigid)
+    count = motion.frame_count
+    missing, forces = np.zeros((count, 6)), []
+    normal_by_part: dict[int, ndarray] = {}
     for t, frame in enumerate(contacts):
-        levers = (frame.points - rigid.centers[t]) / rigid.radius
-        normal, missing[t] = solve_frame(frame.normals, levers, wrenches[t], settings.friction)
-        for part in forces:
-            forces[part][t] = normal[frame.parts == part].sum()
-    ground = forces.pop(GROUND)
-    body = np.sum(list(forces.values()), axis=0) if forces else np.zeros(count)
+        rotation = rigid.rotations[t]
+        levers = (frame.points - rigid.center) @ rotation.T / rigid.radius
+        force, missing[t] = solve_frame(
+            frame.normals @ rotation.T, levers, wrenches[t], settings.friction
+        )
+        forces.append(force)
+        normal = (force * (frame.normals @ rotation.T)).sum(axis=-1)
+        for part in np.unique(frame.parts):
+            row = normal_by_part.setdefault(int(part), np.zeros(count))
+            row[t] = normal[frame.parts == part].sum()
+    nothing = np.zeros(count)
+    ground = normal_by_part.pop(GROUND, nothing) + normal_by_part.pop(OTHER_OBJECT, nothing)
+    body = np.sum(list(normal_by_part.values()), axis=0) if normal_by_part else nothing
     size = np.linalg.norm(missing, axis=1)
-    explained = (size <= settings.tolerance) & (body * weight <= settings.max_body_force)
+    bones = np.max([bone_depths(person, rigid) for person in people or (motion,)], axis=0)
+    explained = (size <= settings.tolerance) & (body * rigid.weight <= settings.max_body_force)
+    explained &= bones <= settings.contact.bone_depth
     return Support(
         explained=explained,
         missing=size,
         missing_force=missing[:, :3],
+        bone_depth=bones,
         free_flight=explained & np.array([not len(c.points) for c in contacts], bool),
         body_force=body,
         ground_force=ground,
-        part_force=forces,
+        part_force=normal_by_part,
         contacts=contacts,
+        forces=tuple(forces),
     )
+
+
+def needed_wrenches(rigid: RigidMotion) -> Float[ndarray, "T 6"]:
+    """Force and moment that surroundings must supply, in object weights; moments over the radius."""
+    return np.concatenate([rigid.forces, rigid.torques / rigid.radius], axis=1) / rigid.weight
 
 
 def solve_frame(
@@ -111,21 +133,30 @@ def solve_frame(
     levers: Float[ndarray, "C 3"],
     wrench: Float[ndarray, "6"],
     friction: float,
-) -> tuple[Float[ndarray, "C"], Float[ndarray, "6"]]:
-    """(normal force of every contact, missing wrench) of one frame, in the wrench's unit.
+    spread: float = 0.0,
+) -> tuple[Float[ndarray, "C 3"], Float[ndarray, "6"]]:
+    """(force of every contact, missing wrench) of one frame, in the wrench's unit.
 
-    levers: from the center of mass, in the unit of length that moments are divided by.
+    levers: from the center of mass, in the unit of length that moments are divided by. spread: price
+    of the squares of forces, which shares them out among contacts; without it few contacts bear all.
     """
     from scipy.optimize import nnls
 
     if not len(normals):
-        return np.zeros(0), wrench
+        return np.zeros((0, 3)), wrench
     edges = _pyramids(normals, friction)
     moments = np.cross(levers[:, None], edges)
     columns = np.concatenate([edges, moments], axis=-1).reshape(-1, 6).T
-    priced = np.concatenate([columns, np.full((1, columns.shape[1]), SQUEEZE)])
-    amounts, _ = nnls(priced, np.append(wrench, 0.0))
-    return amounts.reshape(len(normals), -1).sum(axis=1), wrench - columns @ amounts
+    count = columns.shape[1]
+    priced = np.concatenate([columns, np.full((1, count), SQUEEZE)])
+    target = np.append(wrench, 0.0)
+    if spread:
+        priced = np.concatenate([priced, spread * np.eye(count)])
+        target = np.append(target, np.zeros(count))
+    amounts, _ = nnls(priced, target)
+    return np.einsum(
+        "ce,cei->ci", amounts.reshape(len(normals), -1), edges
+    ), wrench - columns @ amounts
 
 
 def _pyramids(normals: Float[ndarray, "C 3"], friction: float) -> Float[ndarray, "C E 3"]:
@@ -137,50 +168,3 @@ def _pyramids(normals: Float[ndarray, "C 3"], friction: float) -> Float[ndarray,
     angles = 2 * np.pi * np.arange(PYRAMID_EDGES) / PYRAMID_EDGES
     around = np.cos(angles)[:, None] * first[:, None] + np.sin(angles)[:, None] * second[:, None]
     return normals[:, None] + friction * around
-
-
-def contacts_of_frame(motion: MeshMotion, t: int, margin: float) -> Contacts:
-    """Skin and ground contacts of one frame, thinned out to MAX_CONTACTS each."""
-    import igl
-
-    surface = np.ascontiguousarray(motion.object_vertices[t], np.float64)
-    faces = np.ascontiguousarray(motion.object_faces, np.int64)
-    touching = _spread(np.flatnonzero(motion.body_signed_distance[t] <= margin), motion, t)
-    points, normals = np.zeros((0, 3)), np.zeros((0, 3))
-    if len(touching):
-        skin = np.ascontiguousarray(motion.body_vertices[t, touching], np.float64)
-        _, face, points = map(np.asarray, igl.point_mesh_squared_distance(skin, surface, faces)[:3])
-        a, b, c = (surface[faces[face, k]] for k in range(3))
-        normals = -np.cross(b - a, c - a) * _orientation(surface, faces)
-        normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
-    parts = np.full(len(touching), -1) if motion.body_parts is None else motion.body_parts[touching]
-    low = np.flatnonzero(surface[:, 1] <= margin)
-    low = low[_farthest(surface[low])]
-    up = np.tile([0.0, 1.0, 0.0], (len(low), 1))
-    return Contacts(
-        points=np.concatenate([points, surface[low]]),
-        normals=np.concatenate([normals, up]),
-        parts=np.concatenate([parts, np.full(len(low), GROUND)]).astype(np.int64),
-    )
-
-
-def _spread(indices: ndarray, motion: MeshMotion, t: int) -> ndarray:
-    return indices[_farthest(motion.body_vertices[t, indices])]
-
-
-def _farthest(points: ndarray) -> ndarray:
-    """Indices of MAX_CONTACTS points far from each other; all where there are no more."""
-    if len(points) <= MAX_CONTACTS:
-        return np.arange(len(points))
-    chosen = [int(np.linalg.norm(points - points.mean(axis=0), axis=-1).argmax())]
-    nearest = np.linalg.norm(points - points[chosen[0]], axis=-1)
-    while len(chosen) < MAX_CONTACTS:
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=-1))
-    return np.array(chosen)
-
-
-def _orientation(vertices: ndarray, faces: ndarray) -> float:
-    """1 where faces are counter-clockwise from outside, -1 where they are turned inside out."""
-    a, b, c = (vertices[faces[:, k]] - vertices.mean(axis=0) for k in range(3))
-    return 1.0 if np.einsum("fi,fi->", a, np.cross(b, c)) >= 0 else -1.0

@@ -24,6 +24,7 @@ from hoijax.objects.distance_grid import (
     query,
 )
 from hoijax.objects.symmetry import find_symmetries
+from hoijax.programs import program
 from hoijax.results import metrics
 from hoijax.results.result import Result
 
@@ -291,10 +292,10 @@ class Evaluator:
         return values
 
 
-_query = jax.jit(query)
+_query = program(query)
 
 
-@jax.jit
+@program
 def _pose(
     body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
 ) -> tuple[Float[Array, "T V 3"], Float[Array, "T 55 3"]]:
@@ -303,7 +304,7 @@ def _pose(
     return jnp.asarray(posed.vertices_world), jnp.asarray(posed.joints_world)
 
 
-@jax.jit
+@program
 def _field_distance(
     field: BodyField, shaped: ShapedBody, points: Array, rotations: Array, translations: Array
 ) -> Float[Array, "T n"]:
@@ -311,7 +312,7 @@ def _field_distance(
     return jax.vmap(field.distance)(points, Ts_world_joint)
 
 
-@jax.jit
+@program
 def _joints(
     body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
 ) -> Float[Array, "T 55 3"]:

@@ -15,6 +15,7 @@ from hoijax.geometry.camera import NEAR
 from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.asset import Asset
+from hoijax.programs import program
 from hoijax.rendering.soft_raster import join_samples, sample_mesh
 from hoijax.scene.images import ObservedImages
 from hoijax.scene.posed import PosedScene
@@ -163,7 +164,7 @@ def _resized(video: UInt8[ndarray, "T H W 3"], h: int, w: int) -> Float[ndarray,
     return (summed / area[None, :, :, None] / 255.0).astype(np.float32)
 
 
-@jax.jit
+@program
 def _observed_colors(
     images: ObservedImages, posed: PosedScene, small: Float[Array, "T h w 3"]
 ) -> tuple[Float[Array, "T S"], Float[Array, "T S 3"]]:

@@ -13,6 +13,7 @@ from hoijax.bundle.observations import Observations
 from hoijax.geometry.bilinear import pack_corners
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import FIRST_PART
+from hoijax.programs import program
 from hoijax.scene.build_constants import (
     MASK_CELL,
     object_constants,
@@ -84,7 +85,7 @@ def posed_bodies(body: SkinnedBody, observations: Observations) -> Float[Array, 
     )
 
 
-@jax.jit
+@program
 def _posed_body(
     body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
 ) -> Float[Array, "T V 3"]:

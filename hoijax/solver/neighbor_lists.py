@@ -29,9 +29,9 @@ def empty_neighbors(scene: Scene) -> Neighbors:
     o, t = scene.object_count, scene.frame_count
     p, _, v, _ = scene.body_vertices_world.shape
     pixels = min(PIXEL_COUNT, scene.observed.pixels.shape[2])
-    nearest = jnp.zeros((o, t, pixels), jnp.int32)
-    active = jnp.zeros((o, p, t, min(ACTIVE_VERTICES, v)), jnp.int32)
-    states = jnp.ones((scene.edges.source.shape[0], t), jnp.float32)
+    nearest = _filled(0, o, t, pixels)
+    active = _filled(0, o, p, t, min(ACTIVE_VERTICES, v))
+    states = jax.device_put(np.ones((scene.edges.source.shape[0], t), np.float32))
     neighbors = Neighbors(active, nearest, nearest, states)
     if scene.bodies is None:
         return neighbors
@@ -39,17 +39,22 @@ def empty_neighbors(scene: Scene) -> Neighbors:
     samples = min(ACTIVE_SAMPLES, scene.objects.samples.shape[1])
     return replace(
         neighbors,
-        nearest_vertex=jnp.zeros((p, t, points), jnp.int32),
-        active_samples=jnp.zeros((o, p, t, samples), jnp.int32),
-        plants=jnp.full((p, t, len(FEET)), -1, jnp.int32),
+        nearest_vertex=_filled(0, p, t, points),
+        active_samples=_filled(0, o, p, t, samples),
+        plants=_filled(-1, p, t, len(FEET)),
     )
+
+
+def _filled(value: int, *shape: int) -> Int[Array, "..."]:
+    """Without a program of its own, as `jnp.full` is."""
+    return jax.device_put(np.full(shape, value, np.int32))
 
 
 def first_neighbors(scene: Scene, states: Float[np.ndarray, "K E T"]) -> Neighbors:
     """Neighbors of all K candidates before anything was chosen, with their contact states."""
     empty = empty_neighbors(scene)
-    batched = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(states), *x.shape)), empty)
-    return replace(batched, contact_state=jnp.asarray(states))
+    batched = jax.tree.map(lambda x: np.tile(x, (len(states), *[1] * x.ndim)), empty)
+    return jax.device_put(replace(batched, contact_state=np.asarray(states, np.float32)))
 
 
 def refresh_all(

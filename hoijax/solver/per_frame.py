@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hoijax.losses.term import Weights, scale_arguments
+from hoijax.programs import program
 from hoijax.solver.problem import Problem
 
 
-@jax.jit(static_argnums=0)
+@program(static=("problem",))
 def frame_terms(
     problem: Problem, scene: Any, unknowns: Any, neighbors: Any, weights: Weights | None = None
 ) -> Float[Array, "K n T"]:

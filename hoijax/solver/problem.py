@@ -102,7 +102,7 @@ class Solution:
         if self.history_length is None:
             return self
         history = jax.device_get(self.history)[:, : int(self.history_length)]
-        return replace(self, history=jnp.asarray(history), history_length=None)
+        return replace(self, history=jax.device_put(history), history_length=None)
 
 
 def shared_capacity(count: int, smallest: int) -> int:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hoijax.io import sigterm
+from hoijax.programs import program
 from hoijax.solver.problem import Solution, SolverInputs
 
 SEGMENT_SECONDS = 1.0
@@ -73,7 +74,7 @@ def optimize(solver: Solver, inputs: SolverInputs) -> Solution:
     return _whole(solver.with_capacity(inputs, shared=False), inputs, rounds)
 
 
-@jax.jit
+@program
 def _whole(solver: Solver, inputs: SolverInputs, rounds: Any) -> Solution:
     carry = jax.lax.fori_loop(0, rounds, partial(_step, solver, inputs), solver.init(inputs))
     return replace(solver.finish(inputs, carry), history_length=None)  # it is full
@@ -83,12 +84,12 @@ def _step(solver: Solver, inputs: SolverInputs, index: Any, carry: Any) -> Any:
     return solver.step(inputs, carry, index)
 
 
-@jax.jit
+@program
 def _init(solver: Solver, inputs: SolverInputs) -> Any:
     return solver.init(inputs)
 
 
-@partial(jax.jit, donate_argnames=("carry",))
+@program(donate=("carry",))
 def _segment(
     solver: Solver, inputs: SolverInputs, carry: Any, first: Any, last: Any
 ) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ from hoijax.exporters.clip import Clip, clip_from_result
 from hoijax.geometry.rotations import matrix_to_quaternion
 from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.distance_grid import SIGNED, DistanceGrids, query
+from hoijax.programs import program
 from hoijax.results.evaluation import CONTACT_THRESHOLD, Evaluator
 from hoijax.results.result import Result
 
@@ -102,10 +103,10 @@ def skin_distances(
     return nearest
 
 
-_query = jax.jit(query)
+_query = program(query)
 
 
-@jax.jit
+@program
 def _joint_frames(shaped: ShapedBody, rotations: Array, translations: Array) -> tuple[Array, Array]:
     Ts = jax.vmap(shaped.pose_joints)(rotations, translations)
     return matrix_to_quaternion(Ts[..., :3, :3]), Ts[..., :3, 3]

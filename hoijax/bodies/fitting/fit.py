@@ -4,8 +4,6 @@ Adam on the joint rotations of every frame under the energy of `motion_energy`, 
 errors are single coordinates.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +29,7 @@ from hoijax.geometry.rotations import (
     matrix_to_rotation_6d,
     rotation_6d_to_matrix,
 )
+from hoijax.programs import program
 
 FIRST_RHO, LAST_RHO = 0.3, 0.05  # of the focal length: Geman-McClure scale of the keypoints
 FIRST_RATE, LAST_RATE = 0.03, 0.001
@@ -99,7 +98,7 @@ def _moved(start: MotionUnknowns, change: MotionUnknowns, basis: Array) -> Motio
     return jax.tree.map(along_time, start, change)
 
 
-@partial(jax.jit, static_argnames=("steps", "refresh_every"))
+@program(static=("steps", "refresh_every"))
 def fit_motion(
     shaped: ShapedBody,
     data: FitData,

@@ -5,7 +5,6 @@ directions and with robust weights; one Levenberg-Marquardt step for each set of
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import flax.struct
@@ -20,6 +19,7 @@ from hoijax.bodies.parts import farthest_points
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bodies.skinning import build_skin
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from hoijax.programs import program
 
 __all__ = ["MeshFit", "fit_to_mesh", "surface_error", "vertex_normals"]
 
@@ -185,7 +185,7 @@ def _shaped(body: SkinnedBody, state: _State) -> ShapedBody:
     return shaped.with_rest_joints(joints + _BELOW @ longer)
 
 
-@jax.jit
+@program
 def _vertices(body: SkinnedBody, state: _State) -> Float[Array, "n 3"]:
     posed = _shaped(body, state).pose_matrices(state.rotations, state.translation)
     return jnp.asarray(posed.vertices_world)
@@ -207,7 +207,7 @@ def _moved(state: _State, change: Float[Array, " m"], shape: bool) -> _State:
     )
 
 
-@partial(jax.jit, static_argnames=("shape",))
+@program(static=("shape",))
 def _step(
     body: SkinnedBody,
     state: _State,

@@ -25,6 +25,7 @@ from hoijax.initialization.pose_search import (
     robust,
 )
 from hoijax.initialization.starts import evidence_of, searched
+from hoijax.programs import program
 from hoijax.scene.joints import ObjectJoints
 from hoijax.scene.scene import Scene
 
@@ -59,7 +60,7 @@ def _clip(scene: Scene, tree: Tree) -> _Clip:
     )
 
 
-@partial(jax.jit, static_argnames="tree")
+@program(static=("tree",))
 def refine_tree(
     scene: Scene,
     joints: ObjectJoints,
@@ -89,7 +90,7 @@ def refine_tree(
     return jax.vmap(over_hypotheses)(clip.seen, clip.counted, clip.sure, Ts_world_anchor, values)
 
 
-@partial(jax.jit, static_argnames="tree")
+@program(static=("tree",))
 def refine_paths(
     scene: Scene,
     joints: ObjectJoints,

@@ -27,6 +27,7 @@ from hoijax.initialization.starts import Starts, fill_gaps, find_starts, search_
 from hoijax.initialization.trajectory_paths import best_paths
 from hoijax.objects.asset import Asset
 from hoijax.objects.symmetry import find_symmetries
+from hoijax.programs import program
 from hoijax.scene.joints import ObjectJoints, joint_transforms, jointed, object_joints
 from hoijax.scene.objects import WHOLE_UNSIGNED
 from hoijax.scene.scene import Scene, Unknowns
@@ -265,7 +266,7 @@ def _grid(joints: ObjectJoints, d: int) -> Float[np.ndarray, " n"]:
     return np.linspace(low, high, GRID).astype(np.float32)
 
 
-@jax.jit
+@program
 def _costs(
     scene: Scene,
     Ts_world_known: Float[Array, "T 4 4"] | Float[np.ndarray, "T 4 4"],

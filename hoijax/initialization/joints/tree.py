@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.programs import program
 from hoijax.scene.joints import ObjectJoints, joint_transforms
 
 
@@ -97,7 +98,7 @@ def ways_of(
     return ways
 
 
-@partial(jax.jit, static_argnames="tree")
+@program(static=("tree",))
 def placed_links(
     joints: ObjectJoints,
     tree: Tree,

@@ -4,8 +4,6 @@ Normals point outwards on both surfaces, so at a contact they are antiparallel: 
 paper's 1 - n_o . n_h is written for one of them turned inwards; here the criterion reads 1 + n_o . n_h.
 """
 
-from functools import partial
-
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -17,6 +15,7 @@ from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.contact import vertex_normals
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.write import Bundle
+from hoijax.programs import program
 from hoijax.scene.bodies import ContactPairs
 from hoijax.scene.build_bodies import SkinSubset, StaticScene
 from hoijax.settings import PairSettings
@@ -41,7 +40,7 @@ class PairThresholds:
         )
 
 
-@partial(jax.jit, static_argnames="count")
+@program(static=("count",))
 def farthest_point_sampling(points: Float[Array, "n 3"], count: int) -> Int[Array, " {count}"]:
     """Indices of `count` points, each the farthest from those before it; the first is point 0.
 
@@ -60,7 +59,7 @@ def farthest_point_sampling(points: Float[Array, "n 3"], count: int) -> Int[Arra
     return chosen
 
 
-@jax.jit
+@program
 def find_pairs(
     object_points: Float[Array, "n 3"],
     object_normals: Float[Array, "n 3"],

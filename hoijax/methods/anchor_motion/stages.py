@@ -52,6 +52,7 @@ from hoijax.methods.anchor_motion.terms import (
 )
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.methods.reopened import centered_poses, completed_with, contact_states_of
+from hoijax.programs import program
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import (
@@ -280,7 +281,7 @@ def _plants(scene: Scene, tracked: Unknowns) -> Int[Array, "K P T 4"]:
     return jnp.asarray(found, jnp.int32)
 
 
-@jax.jit
+@program
 def _all_joints(scene: Scene, unknowns: Unknowns) -> Float[Array, "K P T 55 3"]:
     def joints_of(one: Unknowns) -> Array:
         posed = pose_scene(scene, one, empty_neighbors(scene))

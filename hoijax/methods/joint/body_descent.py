@@ -21,6 +21,7 @@ from hoijax.methods.joint.body_problem import (
     frame_residuals,
     nearest_skin,
 )
+from hoijax.programs import program
 from hoijax.solver.banded import solve_arrow
 
 EASE, HARDEN = 0.3, 6.0
@@ -63,7 +64,7 @@ class _Priors:
     clip: Float[Array, " c"]
 
 
-@jax.jit
+@program
 def solve_bodies(
     problem: BodyProblem, start: tuple[FrameChange, ClipChange], rounds: Int[Array, ""]
 ) -> BodySolution:

@@ -36,6 +36,7 @@ from hoijax.methods.joint.body_problem import (
 )
 from hoijax.methods.joint.held import ContactRows, contact_rows, nothing_held
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.programs import program
 from hoijax.scene.build_contacts import stage_contacts
 
 JOINT_DEGREES = (
@@ -254,7 +255,7 @@ def _deviations(
     return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP, slow), clip
 
 
-@jax.jit
+@program
 def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
     """People and camera (`camera_of`) of every frame."""
 

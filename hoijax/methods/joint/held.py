@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from hoijax.affordance.contact_table import ContactTable
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.programs import program
 from hoijax.scene.build_bodies import edge_ends
 from hoijax.scene.build_constants import pad_to
 from hoijax.scene.scene import Scene
@@ -119,7 +120,7 @@ def plane_distances(
     return jnp.sum(planes[..., :3] * points, axis=-1) + planes[..., 3]
 
 
-@jax.jit
+@program
 def touching_planes(
     scene: Scene, rows: ContactRows, points: Float[Array, "T C n 3"]
 ) -> tuple[Int[Array, "T C m"], Float[Array, "T C m 4"]]:

@@ -33,6 +33,7 @@ from hoijax.methods.joint.held import (
     where_it_touches,
 )
 from hoijax.methods.joint.settings import JointSettings
+from hoijax.programs import program
 from hoijax.progress import Log, silent
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Scene, Unknowns
@@ -78,7 +79,7 @@ def settle_contacts(
     return prepared_of(bundle, prepared.terms, scene, Starts(moved, prepared.labels), extra)
 
 
-@jax.jit
+@program
 def _side_shares(scene: Scene, unknowns: Unknowns) -> Float[Array, "E 2"]:
     posed = pose_scene(scene, unknowns, empty_neighbors(scene))
     return side_shares(posed, edge_distances(posed))
@@ -109,7 +110,7 @@ def _settled(
     return dataclasses.replace(done, problem=problem, solution=solution)
 
 
-@jax.jit
+@program
 def _in_map(
     problem: BodyProblem,
     solution: BodySolution,
@@ -148,7 +149,7 @@ def _posed_frame(problem: BodyProblem, solution: BodySolution, held: HeldFrame):
     return jax.vmap(one)(solution.changes, problem.frames, held)
 
 
-@jax.jit
+@program
 def _contacts(problem: BodyProblem, solution: BodySolution, held: HeldFrame, scene: Scene):
     """(vertices that touch, indices into the skin of the body pass; their planes)."""
     _, points = _posed_frame(problem, solution, held)
@@ -156,7 +157,7 @@ def _contacts(problem: BodyProblem, solution: BodySolution, held: HeldFrame, sce
     return jnp.take_along_axis(problem.rows.vertices[None], nearest, axis=2), planes
 
 
-@jax.jit
+@program
 def _posed_objects(problem: BodyProblem, solution: BodySolution):
     return _posed_frame(problem, solution, problem.frames.held)[0]
 

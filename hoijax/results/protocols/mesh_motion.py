@@ -45,6 +45,7 @@ class MeshMotion:
     """Indices of the body's vertices that are hand."""
     body_parts: Int[ndarray, "V"] | None = None
     """Part of every body vertex; negative: none."""
+    object_name: str = ""
 
     @property
     def frame_count(self) -> int:

@@ -1,0 +1,7 @@
+"""Compiled programs that outlive their process."""
+
+from hoijax.programs.program import Program as Program
+from hoijax.programs.program import forget_programs as forget_programs
+from hoijax.programs.program import loaded_count as loaded_count
+from hoijax.programs.program import program as program
+from hoijax.programs.store import keep_programs as keep_programs

@@ -1,0 +1,158 @@
+"""Programs kept between processes: found again without tracing, and only where they are the same."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_scene import INITS, generated, run
+
+from hoijax.bodies import load_body
+from hoijax.exporters.clip import _shaped
+from hoijax.geometry.rotations import rotation_6d_to_matrix
+from hoijax.initialization.pose_search import search_frames
+from hoijax.losses.term import LossTerm
+from hoijax.programs import Program, forget_programs, loaded_count, store
+from hoijax.programs.names import Unkept, describe, describe_outputs, describe_static, outputs_from
+from hoijax.programs.store import STORE
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty store of this test's own."""
+    monkeypatch.setattr(STORE, "folder", tmp_path)
+    monkeypatch.setattr(STORE, "_generation", None)
+    forget_programs()
+    yield tmp_path
+    forget_programs()
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Names of the programs that are traced from now on."""
+    names, lower = [], Program._lowered
+
+    def lowered(self, *args):
+        names.append(self.function.__name__)
+        return lower(self, *args)
+
+    monkeypatch.setattr(Program, "_lowered", lowered)
+    return names
+
+
+def six(*shape: int):
+    return np.random.default_rng(0).normal(size=(*shape, 6)).astype(np.float32)
+
+
+def test_a_second_process_traces_nothing_and_computes_the_same_bits(folder, traced):
+    expected = rotation_6d_to_matrix.jitted(six(5))
+    first = rotation_6d_to_matrix(six(5))
+    assert traced == ["rotation_6d_to_matrix"]
+    forget_programs()
+    again = rotation_6d_to_matrix(jnp.asarray(six(5)))
+    assert traced == ["rotation_6d_to_matrix"]
+    for array in (first, again):
+        np.testing.assert_array_equal(array, expected)
+        assert (array.dtype, array._committed) == (expected.dtype, expected._committed)
+    np.testing.assert_array_equal(jax.jit(rotation_6d_to_matrix)(six(5)), expected)
+    np.testing.assert_array_equal(jax.vmap(rotation_6d_to_matrix)(six(5)), expected)
+    assert traced == ["rotation_6d_to_matrix"]
+
+
+def test_pytrees_of_our_classes_come_back_whole(folder, traced):
+    body = load_body("anny")
+    given = jax.tree.map(jnp.asarray, body), jnp.zeros(3), None
+    expected = _shaped.jitted(*given)
+    for _ in range(2):
+        shaped = _shaped(*given)
+        assert jax.tree.structure(shaped) == jax.tree.structure(expected)
+        jax.tree.map(np.testing.assert_allclose, shaped, expected)
+        forget_programs()
+    assert traced == ["_shaped"]
+
+
+def test_other_shapes_types_and_settings_are_other_programs(folder, traced):
+    for array in (six(5), six(6), six(2, 5)):
+        rotation_6d_to_matrix(array)
+    with jax.default_matmul_precision("highest"):
+        rotation_6d_to_matrix(six(5))
+    assert len(traced) == len(list(folder.glob("entries/*/*.json"))) == 4
+
+
+@pytest.mark.parametrize("which", ["entries/*/*.json", "binaries/*"])
+def test_a_broken_file_is_made_again(folder, traced, which):
+    expected = np.asarray(rotation_6d_to_matrix(six(5)))
+    (path,) = folder.glob(which)
+    content = path.read_bytes()
+    for broken in (content[:-7], content[:20] + b"x" + content[21:], b""):
+        path.write_bytes(broken)
+        forget_programs()
+        np.testing.assert_array_equal(rotation_6d_to_matrix(six(5)), expected)
+        forget_programs()
+        rotation_6d_to_matrix(six(5))  # reads it
+    assert len(traced) == 4
+
+
+def test_changed_source_code_traces_anew_and_compiles_nothing_that_stayed(
+    folder, traced, monkeypatch
+):
+    rotation_6d_to_matrix(six(5))
+    (binary,) = folder.glob("binaries/*")
+    for state in range(6):
+        monkeypatch.setattr(store, "_source_code", lambda state=state: str(state))
+        monkeypatch.setattr(STORE, "_generation", None)
+        forget_programs()
+        rotation_6d_to_matrix(six(5))
+    assert len(traced) == 7
+    assert list(folder.glob("binaries/*")) == [binary]
+    assert len(list(folder.glob("entries/*"))) <= store.MAX_GENERATIONS
+
+
+def test_what_has_no_name_elsewhere_is_left_to_jit(folder, traced):
+    def local(x, sign):
+        return sign * x
+
+    ours = Program(local, ("sign",), ())
+    np.testing.assert_array_equal(ours(np.float32(3.0), sign=2), 6.0)
+    assert (traced, list(folder.glob("binaries/*"))) == ([], [])
+    for unnamed in (local, lambda: 0, functools.partial(local, sign=1), object()):
+        with pytest.raises(Unkept):
+            describe_static(unnamed)
+    with pytest.raises(Unkept):
+        describe(({"a": object()},))
+
+
+def test_names_tell_static_structure_apart():
+    term = LossTerm("a", rotation_6d_to_matrix.function, 1.0, 2.0)
+    assert describe_static(term) == describe_static(dataclasses.replace(term))
+    others = [
+        dataclasses.replace(term, name="b"),
+        dataclasses.replace(term, end=3.0),
+        dataclasses.replace(term, function=search_frames.function),
+    ]
+    assert all(describe_static(other) != describe_static(term) for other in others)
+    assert describe((1.0, np.float32(1.0))) != describe((np.float32(1.0), 1.0))
+    assert describe([1, (2,)]) != describe([1, [2]])
+
+
+def test_only_our_classes_are_built_from_a_file():
+    tree = {"b": [0, (0, None)], "a": ()}
+    assert outputs_from(describe_outputs(tree)) == tree
+    with pytest.raises(ValueError, match="no class"):
+        outputs_from({"class": "subprocess:Popen", "items": [], "fields": {}})
+    with pytest.raises(ValueError, match="no class"):
+        outputs_from({"class": "hoijax.programs.store:keep_programs", "fields": {}})
+
+
+@pytest.mark.slow
+def test_a_warm_solve_traces_nothing(tmp_path_factory, tmp_path, traced):
+    """`generate` solved the same bundle before. The bound on programs is there to be lowered."""
+    bundle = generated(tmp_path_factory)[0] / "bundle"
+    traced.clear()
+    forget_programs()
+    options = ("--inits", str(INITS), "--formats", "glb")
+    assert run("solve", bundle, "--out", tmp_path / "warm", *options).code == 0
+    assert traced == []
+    assert loaded_count() <= 24
