@@ -24,5 +24,5 @@ def scene_of_bundle(bundle: Bundle, motion: GroundTruth) -> RenderedGroundTruth:
         bundle.assets,
         motion.Ts_world_object,
         motion.edge_contact,
-        view=(camera, average_static_camera(motion.Ts_world_camera)),
+        view=(camera, average_static_camera(motion.Ts_world_camera)[0]),
     )

@@ -59,8 +59,8 @@ class Pairs:
             estimate, true = result.Ts_world_object[o], truth.Ts_world_object[o]
             error = translation_errors_cm(estimate, true, np.asarray(asset.center)) / 100.0
             self.position.append(np.stack([error, result.position_spread[o]]))
-            turns = (x[:, :3, :3] for x in (estimate, true))
-            angle = np.radians(rotation_errors_deg(*turns, find_symmetries(asset)))
+            turned, as_true = estimate[:, :3, :3], true[:, :3, :3]
+            angle = np.radians(rotation_errors_deg(turned, as_true, find_symmetries(asset)))
             self.rotation.append(np.stack([angle, result.rotation_spread[o]]))
 
     def summary(self) -> dict[str, float]:

@@ -90,7 +90,7 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
     observations, repaired = without_swapped_frames(bundle.observations)
     bundle = dataclasses.replace(bundle, observations=observations)
     problem = body_problem(bundle, body, settings)
-    nothing = _nothing(problem)
+    nothing = no_change(problem)
     solution = solve_bodies(problem, nothing, np.int32(settings.rounds))
     if not bool(solution.energy <= solution.first_energy):
         solution = solution.replace(changes=nothing[0], clip=nothing[1])  # pyright: ignore
@@ -105,7 +105,7 @@ def corrected_by(done: BodyPass) -> Corrections:
     return Corrections(whole, Ts, numbers, done)
 
 
-def _nothing(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
+def no_change(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
     """No change at all."""
     frames = len(problem.frames.real)
     changes = jax.tree.map(lambda x: jnp.zeros((frames, *x.shape)), problem.varying)

@@ -75,7 +75,8 @@ def contact_rows(
     edge, slot = np.array(sides, np.int32).T
     target = np.zeros(groups, np.int32)
     target[table.group] = table.object
-    return ContactRows(person[edge], target[edge], edge, slot, vertices[edge, slot], real)
+    columns = person[edge], target[edge], edge, slot, vertices[edge, slot], real
+    return ContactRows(*(jnp.asarray(column) for column in columns))
 
 
 def nothing_held(frames: int, objects: int, rows: int) -> HeldFrame:

@@ -50,7 +50,7 @@ class BodyPassSettings:
     """Its shift along the view; across it 0.4 of that."""
     contact: float = 0.01
     """Of touching skin from its object, once objects are known; ..."""
-    slip: float = 0.005
+    slip: float = 0.02
     """metres a frame of what holds without slipping."""
     object_bias: float = 0.01
     """Of an object against the point map in a whole clip; ..."""
@@ -58,7 +58,7 @@ class BodyPassSettings:
     """along the view, where its size and the depth map err; ..."""
     object_drift: float = 0.005
     """and of a frame about that, along the view twice as much."""
-    object_turn: float = 0.03
+    object_turn: float = 0.01
     contact_rounds: int = 5
     """Damped Gauss-Newton steps each time that contacts are looked up, which is twice. 0: objects do not
     move bodies."""

@@ -95,11 +95,11 @@ def _settled(
     """The body pass gone on with, objects held."""
     padding = len(done.problem.frames.real) - len(touch[0])
     world = (padded(jnp.asarray(np.swapaxes(x, 0, 1)), padding) for x in objects)
-    touch, sticks = (np.pad(x, ((0, padding), (0, 0))) for x in touch)
+    touches, sticks = (np.pad(x, ((0, padding), (0, 0))) for x in touch)
     problem, solution = done.problem, done.solution
     rotations, centers = _in_map(problem, solution, *world)
     held = dataclasses.replace(
-        problem.frames.held, rotations=rotations, centers=centers, touch=touch, sticks=sticks
+        problem.frames.held, rotations=rotations, centers=centers, touch=touches, sticks=sticks
     )
     for _ in range(LOOKS):
         vertices, planes = _contacts(problem, solution, held, scene)
