@@ -5,10 +5,26 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hoijax.errors import UserError
 
+if TYPE_CHECKING:
+    import jax
+    from numpy.typing import ArrayLike
+
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "flax", "trimesh", "libigl", "embreex")
+
+
+def on_device(values: "ArrayLike", dtype: Any = None) -> "jax.Array":
+    """Host values as an array of the device (float32, int32).
+
+    `jnp.asarray` compiles a program that copies them for every new shape; a scene has a hundred.
+    """
+    import jax
+    import numpy as np
+
+    return jax.device_put(np.asarray(values, dtype))
 
 
 def cache_folder() -> Path:

@@ -21,6 +21,7 @@ __all__ = [
     "Detection",
     "Detector",
     "GeometryModel",
+    "HandModel",
     "Hint",
     "ImageModel",
     "ImageTextScore",
@@ -214,6 +215,18 @@ class BodyRecovery(Model, Protocol):
         other_masks: Bool[ndarray, "T H W"] | None = None,
     ) -> BodyMotion:
         """other_masks: all other people and the objects, none of which is ground."""
+        ...
+
+
+@runtime_checkable
+class HandModel(Model, Protocol):
+    """Both hands of one person (MediaPipe's hand landmarks)."""
+
+    def hands(
+        self, frames: UInt8[ndarray, "T H W 3"], keypoints: Float[ndarray, "T 18 3"]
+    ) -> Float[ndarray, "T 2 21 4"]:
+        """x, y, z in metres from the hand's middle, camera axes, and the hand's probability (0: not found),
+        of MediaPipe's 21 points; left hand first."""
         ...
 
 

@@ -10,6 +10,18 @@ import os
 import types
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling takes longer than running here, so programs are hardly optimized, but for tests marked
+# optimized and for what `.ci/run` generates. Processes that tests start inherit it.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+os.environ["XLA_FLAGS"] = " ".join(
+    dict.fromkeys(
+        (
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+            *os.environ.get("XLA_FLAGS", "").split(),
+        )
+    )
+)
 
 import flax.struct
 import jax
@@ -55,6 +67,9 @@ flax.struct.dataclass = _pytree_without_field_checks
 jaxtyping.jaxtyped = _checked_when_called
 
 
+_OPTIMIZED_LESS = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "true"
+
+
 def _is_slow(item: pytest.Item) -> bool:
     return item.get_closest_marker("slow") is not None
 
@@ -62,6 +77,8 @@ def _is_slow(item: pytest.Item) -> bool:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     jaxtyping.config.update("jaxtyping_disable", _is_slow(item))
+    plain = item.get_closest_marker("optimized") is None and _OPTIMIZED_LESS
+    jax.config.update("jax_disable_most_optimizations", plain)
     return (yield)
 
 

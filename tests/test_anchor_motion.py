@@ -30,6 +30,8 @@ from hoijax.solver import resumable
 from hoijax.solver.problem import Solution
 from hoijax.viewer.resolving import Edits, Resolver
 
+pytestmark = pytest.mark.optimized
+
 FRAMES = 12
 SMALL = AnchorSettings(
     inits=1,

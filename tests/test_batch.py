@@ -165,13 +165,13 @@ print(json.dumps({
 
 @pytest.mark.slow
 def test_eight_devices_agree_and_do_not_talk(jobs, solver):
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-c", EIGHT],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
-        env=os.environ | flags,
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])

@@ -11,6 +11,8 @@ from hoijax.bodies.fitting.starts import find_start
 from hoijax.errors import UserError
 from priors.models.body_fit import fit_body
 
+pytestmark = pytest.mark.optimized
+
 LIMIT = 0.08  # metres; what issue 3 asks for
 
 

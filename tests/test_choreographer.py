@@ -24,6 +24,8 @@ from priors.choreography.keyframes import (
 from priors.choreography.person import make_person, pose_clip
 from priors.language.script import Script, script_from_text
 
+pytestmark = pytest.mark.optimized
+
 
 @dataclasses.dataclass(frozen=True)
 class Scene:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -331,6 +332,39 @@ def test_skeletons_are_in_pixels_of_the_renders():
     found = _skeletons(Corner())(images, ring_cameras(ORBIT, 3, (64, 64)))
     np.testing.assert_allclose(found[..., 0], 12.0, atol=0.8)
     np.testing.assert_allclose(found[..., 1], 20.0, atol=0.8)
+
+
+@pytest.mark.parametrize(
+    ("views", "group", "rendered"), [(1, 4, 4), (4, 4, 4), (5, 4, 8), (1, 1, 1)]
+)
+def test_renders_of_a_step_are_whole_groups_of_the_guidance(views, group, rendered):
+    """MVDream looks at four views of a subject at once; the preset "small" asks for one."""
+    from hoijax.composition.fields.distillation import Distiller, StepReport, TrainState
+    from hoijax.composition.method import Composer
+
+    seen = []
+
+    class Counts(Distiller):
+        def __init__(self):
+            pass
+
+        def step(self, state, constants, prompts, cameras, seed):
+            seen.append((len(prompts), len(cameras.Ts_world_camera)))
+            return state.replace(step=state.step + 1), StepReport(0, 0.0, 0.5, 0.0, True)
+
+    composer = SimpleNamespace(
+        settings=ComposeSettings(views=views, size=8),
+        observers=SimpleNamespace(guidance=SimpleNamespace(group=group)),
+        hooks=SimpleNamespace(log=lambda text: None),
+        skipped=0,
+        _saved=lambda *_: None,
+        _save=lambda *_: None,
+        _lap=lambda *_: None,
+    )
+    state = TrainState(None, None, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    once = (lambda step, cameras: (None, "a box"), lambda step, state: None)
+    Composer._distil(composer, "coarse", Counts(), state, 1, *once)
+    assert seen == [(rendered, rendered)]
 
 
 def test_guidances_add_up_and_one_broken_part_is_told():

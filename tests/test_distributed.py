@@ -18,8 +18,9 @@ WORKER = Path(__file__).parent / "global_worker.py"
 
 
 def start(rank: int, count: int, port: int) -> subprocess.Popen:
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": flags,
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": f"{WORKER.parent}{os.pathsep}{WORKER.parents[1]}",
     }

@@ -233,3 +233,10 @@ def test_the_defaults_on_the_page_are_those_of_the_program(command):
             assert cell == "required", option
         elif default is not None and default not in ("", ()):
             assert cell == (f"{default:g}" if isinstance(default, float) else str(default)), option
+
+
+def test_the_table_of_models_is_the_catalogs():
+    from scripts.docs.model_table import PAGE, replaced
+
+    page = PAGE.read_text()
+    assert page == replaced(page), "run python -m scripts.docs.model_table"

@@ -8,10 +8,14 @@ import trimesh
 from export_scene import FRAMES, export_clip
 from scipy.spatial.transform import Rotation
 
+from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.exporters.intermimic import save_intermimic, skin_distances
+from hoijax.exporters.resample import resample_clip
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
+from hoijax.importers.intermimic import import_intermimic
+from hoijax.importers.mesh_motions import read_mesh_motions
 
 TURN = Z_UP_FROM_Y_UP.astype(np.float64)
 # the order of the humanoid's links, by name: written down again, not imported
@@ -34,6 +38,37 @@ def stored(tmp_path_factory):
     path = save_intermimic(tmp_path_factory.mktemp("im") / "intermimic.npz", export_clip())
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def test_the_tensor_is_read_back(tmp_path):
+    """As a .pt of the bare tensor, which has no bone lengths but those between its joints."""
+    torch = pytest.importorskip("torch")
+    clip = export_clip()
+    stored = dict(np.load(save_intermimic(tmp_path / "x.npz", clip), allow_pickle=False))
+    path = tmp_path / "sub1_crate_000.pt"
+    torch.save(torch.from_numpy(stored["motion"]), path)
+    back, truth = import_intermimic(path), resample_clip(clip, 30.0)
+    assert back.object_names == ("crate",)
+    assert import_intermimic(tmp_path / "x.npz").object_names == ("box",)
+    person = back.person(load_anny())
+    joints = [j for j in range(55) if not 22 <= j < 25]
+    np.testing.assert_allclose(
+        person.Ts_world_joint[:, joints], truth.people[0].Ts_world_joint[:, joints], atol=2e-5
+    )
+    np.testing.assert_allclose(back.Ts_world_object[0], truth.Ts_world_object[0], atol=1e-5)
+    (motion,) = read_mesh_motions(path, ["box"])
+    assert motion.fps == 30
+    assert motion.object_name == "box"
+
+
+def test_tensors_of_another_width_are_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.zeros(4, 331), tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"\(T, 591\) tensor, found a tensor \(4, 331\)"):
+        read_mesh_motions(tmp_path / "a.pt")
+    torch.save(torch.zeros(4, 591), tmp_path / "b.pt")
+    with pytest.raises(UserError, match="quaternions of length 0"):
+        read_mesh_motions(tmp_path / "b.pt")
 
 
 def test_places_and_object_pose_are_where_holosoma_reads_them(stored):

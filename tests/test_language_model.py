@@ -540,7 +540,7 @@ def test_qwen3_is_asked_not_to_think(tiny_llama):
         "{%- if enable_thinking is defined and enable_thinking is false %}"
         "{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
     )
-    text = chat.tokenizer.decode(chat._prompt(ASK)[0])
+    text = chat.tokenizer.decode(chat._inputs(ASK)["input_ids"][0])
     assert text.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
 

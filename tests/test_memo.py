@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
+from hoijax.objects import content_cache
 from hoijax.objects.asset import load_asset
 from hoijax.objects.content_cache import remember
+from hoijax.objects.distance_grid import DistanceGrids
+from hoijax.programs.store import STORE
 
 calls: list[tuple] = []
 
@@ -36,3 +40,37 @@ def test_equal_content_and_options_are_computed_once():
 def test_nobody_changes_what_others_will_get():
     with pytest.raises(ValueError, match="read-only"):
         measured(load_asset("box"))[0] = 1.0
+
+
+def test_the_next_process_finds_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(STORE, "folder", tmp_path)
+    monkeypatch.setattr(STORE, "_generation", None)
+    monkeypatch.setattr(content_cache, "MAX_FILES", 2)
+
+    def process():
+        """A function as a process makes it, and how often it computed."""
+        counted = []
+
+        @remember(2)
+        def grids(asset, spacing: float = 1.0) -> DistanceGrids:
+            counted.append(spacing)
+            size = np.full(3, spacing, np.float32)
+            return DistanceGrids(asset.vertices, asset.vertices[0] > 0, size)
+
+        return grids, counted
+
+    box = load_asset("box")
+    first = process()[0](box)
+    grids, counted = process()
+    again = grids(box)
+    assert counted == []
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+    assert not again.corners.flags.writeable
+    (path,) = tmp_path.glob("entries/*/*.arrays")
+    path.write_bytes(path.read_bytes()[:-1])
+    process()[0](box)
+    for spacing in (2.0, 3.0):
+        process()[0](box, spacing)
+    assert len(list(tmp_path.glob("entries/*/*.arrays"))) == 2

@@ -9,6 +9,7 @@ from hoijax.geometry.safe_math import (
     geman_mcclure,
     masked_mean,
     safe_arccos,
+    safe_min,
     safe_norm,
     safe_normalize,
 )
@@ -30,6 +31,13 @@ def test_safe_norm_at_zero(size):
     x = jnp.full((2, 3), size, jnp.float32)
     assert np.isfinite(safe_norm(x)).all()
     np.testing.assert_array_equal(gradient(safe_norm, x), np.zeros((2, 3)))
+
+
+def test_safe_min_gives_its_gradient_to_one_value(rng):
+    x = np.asarray(rng.normal(size=(5, 7)), np.float32)
+    x[3] = 2.0  # all equal
+    np.testing.assert_array_equal(safe_min(jnp.asarray(x)), x.min(axis=-1))
+    np.testing.assert_array_equal(gradient(safe_min, jnp.asarray(x)), np.eye(7)[x.argmin(axis=-1)])
 
 
 def test_safe_normalize(rng):

@@ -8,6 +8,8 @@ from scipy.spatial.transform import Rotation
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from hoijax.objects.symmetry import continuous_axes, find_symmetries, symmetric_angle_degrees
 
+pytestmark = pytest.mark.optimized
+
 
 def turn(axis: str, degrees: float) -> np.ndarray:
     return Rotation.from_euler(axis, degrees, degrees=True).as_matrix()

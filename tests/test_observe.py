@@ -455,8 +455,17 @@ def test_bodies_are_recovered_knowing_what_else_is_there():
     }
     entries = {name: Entry(*content, "", 0.0) for name, content in arrays.items()}
     request = Request("two people", ())
-    arrays, _ = recover_bodies(Inputs(request, SETTINGS, {"body": Model()}, entries))
+    seen = []
+
+    class Hands:
+        def hands(self, frames, keypoints):
+            seen.append((frames.shape, keypoints.shape))
+            return np.zeros((3, 2, 21, 4), np.float32)
+
+    models = {"hands": Hands(), "body": Model()}
+    arrays, _ = recover_bodies(Inputs(request, SETTINGS, models, entries))
     assert len(arrays["rotations"]) == 2
+    assert seen == [((3, 4, 5, 3), (3, 18, 3))] * 2
     first, second = asked
     np.testing.assert_array_equal(first, people[1] | objects[0])
     np.testing.assert_array_equal(second, people[0] | (objects[0] & ~people[1]))

@@ -14,6 +14,7 @@ from hoijax.physics.rigid_motion import rigid_motion, smoothed_derivative
 from hoijax.physics.support import SupportSettings, find_support, solve_frame
 from hoijax.physics.verdict import Weight, judge
 from hoijax.results.protocols.mesh_motion import MeshMotion
+from hoijax.viewer.forces import MISSING, PRESSES, arrows
 
 T, FPS, MASS = 9, 10.0, 5.0
 HALF = 0.2
@@ -168,6 +169,18 @@ def test_the_verdict_says_what_it_assumed(held):
     apart = judge(moved_object(held, [0, 0, 3.0]), Weight(MASS))
     assert "held 0 of 9 frames; not at" in apart.sentence
     assert "(1.0 weights missing)" in apart.sentence
+
+
+def test_the_arrows_of_forces_sum_to_the_weight(held):
+    verdict = judge(held, Weight(MASS))
+    points, colors = arrows([verdict], 4)
+    np.testing.assert_allclose((points[:, 1] - points[:, 0]).sum(axis=0), [0, 0.3, 0], atol=0.02)
+    np.testing.assert_allclose(np.abs(points[:, 1, 0]), HALF, atol=1e-6)  # end on the two sides
+    assert (colors == PRESSES).all()
+    apart = judge(moved_object(held, [0, 0, 3.0]), Weight(MASS))
+    ((start, end),), (color,) = arrows([apart], 4)
+    np.testing.assert_allclose([start, end], [[0, 1, 3.0], [0, 1.3, 3.0]], atol=1e-4)
+    assert tuple(color) == MISSING
 
 
 def test_feet_and_balance(held):

@@ -151,6 +151,23 @@ def test_images_are_chosen_by_people_pose_and_wholeness():
         image_choice.select_image(images, scores, threshold=13.5)
 
 
+@pytest.mark.parametrize(
+    ("others", "people"), [([0.26, 0.34], 1), ([0.36, 0.46], 2), ([0.36, 0.36], 1), ([0.5, 0.6], 3)]
+)
+def test_posters_and_mannequins_are_not_people(others, people):
+    """A box of a person counts from 0.35 on, and from half of the surest one's score."""
+
+    class Finder(FakeFinder):
+        def detect(self, image, phrases):
+            boxes = [np.array([20.0 * n, 0, 20.0 * n + 10, 30], np.float32) for n in range(3)]
+            return [Detection(0, b, score) for b, score in zip(boxes, [0.9, *others], strict=True)]
+
+    finders = image_choice.Finders(Finder(), FakeFinder())
+    [score] = image_choice.score_candidates(drawn(0, 90)[None], people=1, finders=finders)
+    assert score.people == people
+    assert (score.pose > 0) == (people == 1)
+
+
 class Masks:
     """A segmenter whose masks are the first columns of the picture, empty where there are none."""
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import trimesh
 from small_scene import run
 from test_protocols import held  # noqa: F401 (a fixture)
 
@@ -51,6 +52,44 @@ def test_a_pair_of_mesh_sequences(folders):
     assert values["chois/object_translation_mm"] == pytest.approx(50)
     assert values["chois/hand_penetration_cm"] == pytest.approx(4)  # 8 cm in one hand of two
     assert values["v2d/cd_h_sum_cm"] == pytest.approx(0, abs=1e-6)
+
+
+def write_meshes(folder, arrays, suffix=".ply"):
+    """Two folders of meshes, named so that the alphabet is not the order: 8, 9, 10 ..."""
+    for what in ("human", "object"):
+        (folder / what).mkdir(parents=True)
+        key = "body" if what == "human" else "object"
+        for t, vertices in enumerate(arrays[f"{key}_vertices"]):
+            mesh = trimesh.Trimesh(vertices, arrays[f"{key}_faces"], process=False)
+            mesh.export(folder / what / f"{t + 8}{suffix}")
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj"])
+def test_two_folders_of_meshes(arrays, tmp_path, suffix):
+    arrays["object_vertices"] = arrays["object_vertices"] + np.arange(6)[:, None, None] * 0.01
+    folder = write_meshes(tmp_path / "a", arrays, suffix)
+    (motion,) = read_mesh_motions(folder, fps=30.0)
+    np.testing.assert_allclose(motion.object_vertices, arrays["object_vertices"], atol=1e-6)
+    np.testing.assert_array_equal(motion.body_faces, arrays["body_faces"])
+    np.savez(tmp_path / "true.npz", **arrays | {"fps": 30.0})
+    scores = evaluate_protocols(folder, "behave", truth=tmp_path / "true.npz", fps=30.0)
+    assert scores.clips["a"]["behave/chamfer_object_cm"] == pytest.approx(0, abs=1e-4)
+
+
+def test_folders_of_meshes_that_do_not_fit_are_refused(arrays, tmp_path):
+    folder = write_meshes(tmp_path / "a", arrays)
+    with pytest.raises(UserError, match="give it with --fps"):
+        read_mesh_motions(folder)
+    (folder / "human" / "8.ply").write_text("no mesh")
+    with pytest.raises(UserError, match=r"8\.ply: cannot be read as a mesh"):
+        read_mesh_motions(folder, fps=30.0)
+    trimesh.creation.icosphere(subdivisions=0).export(folder / "human" / "8.ply")
+    with pytest.raises(UserError, match="another topology"):
+        read_mesh_motions(folder, fps=30.0)
+    (folder / "human" / "8.ply").unlink()
+    with pytest.raises(UserError, match="one a frame of each"):
+        read_mesh_motions(folder, fps=30.0)
 
 
 def test_a_folder_is_one_call_and_what_is_missing_is_listed(folders):

@@ -20,6 +20,7 @@ from hoijax.initialization.evidence import complete, with_known_camera
 from hoijax.results.observed import find_bundle
 from hoijax.results.result import load_result
 from hoijax.viewer import charts, open_viewer, save_page
+from hoijax.viewer.forces import arrows
 from hoijax.viewer.motion import candidate_motion, contact_colors, contact_patch, only_candidate
 from hoijax.viewer.resolving import Edits, Resolver, with_key_poses
 from hoijax.viewer.server import start_server
@@ -194,6 +195,22 @@ def test_the_why_names_every_edge_and_term(viewer):
     np.testing.assert_allclose(total, viewer.result.losses, rtol=0.1)
     assert "object points" in viewer.why.terms_html.content
     assert viewer.why.curves_html.content.count("<polyline") == len(viewer.result.term_names)
+
+
+def test_the_why_judges_physics_and_draws_forces(viewer):
+    why = viewer.why
+    click(why.physics_button)
+    (verdict,) = why.verdicts[viewer.candidate]
+    assert f"{sum(verdict.frames['explained'])}/{FRAMES} held" in why.physics_html.content
+    assert "held" in verdict.sentence
+    node = viewer.stage_of(viewer.candidate).forces.node
+    points, colors = arrows([verdict], viewer.frame)
+    np.testing.assert_allclose(node.points, points, atol=1e-5)
+    assert node.visible
+    assert len(points) == len(colors) > 0
+    why.verdicts.clear()
+    why.draw()
+    assert viewer.stage_of(viewer.candidate).forces.node is None
 
 
 def test_edit_and_solve_again(viewer, folder, tmp_path):

@@ -119,3 +119,69 @@ def save_vitpose(folder: Path, experts: int = 1, keypoints: int = 17) -> Path:
     config = VitPoseConfig(backbone_config=backbone, num_labels=keypoints)
     VitPoseForPoseEstimation(config).save_pretrained(folder)
     return folder
+
+
+def save_sam3(folder: Path, size: int = 112) -> Path:
+    """One checkpoint of both networks, as facebook/sam3 is: Sam3VideoModel and CLIP's tokenizer."""
+    from tiny_models import clip_text_settings, clip_tokenizer
+    from transformers import Sam3VideoConfig, Sam3VideoModel
+
+    torch.manual_seed(0)
+
+    def eyes():
+        return {
+            "backbone_config": {
+                "model_type": "sam3_vit_model",
+                "hidden_size": 16,
+                "intermediate_size": 32,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "image_size": size,
+                "pretrain_image_size": 56,
+                "window_size": 4,
+                "global_attn_indexes": [1],
+            },
+            "fpn_hidden_size": 128,
+            "backbone_feature_sizes": [[size // 14 * k] * 2 for k in (4, 2, 1)],
+        }
+
+    small = {"hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 32}
+    config = Sam3VideoConfig(
+        detector_config={
+            "vision_config": eyes(),
+            "text_config": clip_text_settings() | {"max_position_embeddings": 32},
+            "geometry_encoder_config": small | {"num_layers": 1},
+            "detr_encoder_config": small | {"num_layers": 1},
+            "detr_decoder_config": small | {"num_layers": 2, "num_queries": 10},
+            "mask_decoder_config": {"hidden_size": 128, "num_attention_heads": 2},
+        },
+        tracker_config={
+            "vision_config": eyes(),
+            "image_size": size,
+            "prompt_encoder_config": {
+                "hidden_size": 128,
+                "image_size": size,
+                "mask_input_channels": 4,
+            },
+            "mask_decoder_config": {
+                "hidden_size": 128,
+                "mlp_dim": 32,
+                "num_attention_heads": 2,
+                "iou_head_hidden_dim": 16,
+            },
+            "memory_attention_hidden_size": 128,
+            "memory_attention_num_layers": 1,
+            "memory_attention_feed_forward_hidden_size": 32,
+            "memory_attention_rope_feat_sizes": [size // 14] * 2,
+            "memory_encoder_hidden_size": 128,
+            "memory_encoder_output_channels": 64,
+            "mask_downsampler_embed_dim": 128,
+            "memory_fuser_embed_dim": 128,
+            "memory_fuser_intermediate_dim": 32,
+        },
+    )
+    Sam3VideoModel(config).save_pretrained(folder)
+    tokenizer = clip_tokenizer()
+    tokenizer.model_max_length = 32
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -21,12 +21,13 @@ def physics(
     simulate: bool = True,
     objects: Sequence[str | Path] = (),
     body: str = "anny",
+    fps: float | None = None,
     ground_truth: bool = False,
     out: str | Path | None = None,
 ) -> tuple[Verdict, ...]:
     """A verdict for every object; a result folder gets them as physics.json, or `out` does.
 
-    path, objects, body: as for `evaluate_protocols`. mass: of every object in kg; else density (kg/m3)
+    path, objects, body, fps: as for `evaluate_protocols`. mass: of every object in kg; else density (kg/m3)
     times the volume of its convex hull; else by material, a row of hoijax.physics.materials, or by what
     the object's name says. simulate: replay it in MuJoCo too (extra `physics`). ground_truth: judge the
     truth of a result's bundle instead, which is written only to `out`.
@@ -35,7 +36,7 @@ def physics(
     path = Path(path)
     if not path.exists():
         raise UserError(f"'{path}' does not exist.")
-    pairs, truth = read_pairs(path, objects, body)
+    pairs, truth = read_pairs(path, objects, body, fps)
     if ground_truth:
         if truth is None:
             raise UserError(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hoijax.api.solve import find_ground_truth
 from hoijax.errors import UserError
+from hoijax.importers.mesh_folders import mesh_folders
 from hoijax.importers.mesh_motions import (
     motions_of_ground_truth,
     motions_of_result,
@@ -40,10 +41,12 @@ def evaluate_protocols(
     truth: str | Path | None = None,
     objects: Sequence[str | Path] = (),
     body: str = "anny",
+    fps: float | None = None,
 ) -> ProtocolScores:
     """Measure one clip, or every clip of a folder (`hoijax evaluate RESULT --protocol chois,v2d`).
 
-    path: result folder, npz of vertices, AMASS, OMOMO or InterAct motion, or a folder of such.
+    path: result folder, npz of vertices, two folders of meshes, AMASS, OMOMO, InterAct or InterMimic
+    motion, or a folder of such. fps: of motions whose files have no frame rate.
     truth: the same for the ground truth; of a folder, the files or folders of the same names. Without
     it a result is compared with its bundle's truth, where there is one. Several objects or people of a
     clip are averaged. Raises UserError when nothing can be measured.
@@ -53,7 +56,7 @@ def evaluate_protocols(
     if not path.exists() or (truth is not None and not truth.exists()):
         raise UserError(f"'{path if not path.exists() else truth}' does not exist.")
     if _is_clip(path):
-        pairs = _read(path, truth, objects, body)
+        pairs = _read(path, truth, objects, body, fps)
         values, omitted = _measure(pairs, names)
         return ProtocolScores({path.name: values}, {path.name: omitted}, {})
     clips, omissions, missing = {}, {}, {}
@@ -61,7 +64,7 @@ def evaluate_protocols(
         try:
             if clip is None:
                 raise UserError("the ground truth has it, the results do not")
-            clips[name], omissions[name] = _measure(_read(clip, true, objects, body), names)
+            clips[name], omissions[name] = _measure(_read(clip, true, objects, body, fps), names)
         except UserError as error:
             missing[name] = str(error)
     if not clips:
@@ -71,7 +74,8 @@ def evaluate_protocols(
 
 
 def _is_clip(path: Path) -> bool:
-    return path.is_file() or (path / "run.json").is_file() or (path / "human.npz").is_file()
+    inside = any((path / name).is_file() for name in ("run.json", "human.npz"))
+    return path.is_file() or inside or mesh_folders(path) is not None
 
 
 def _entries(path: Path, truth: Path | None) -> dict[str, tuple[Path | None, Path | None]]:
@@ -79,7 +83,7 @@ def _entries(path: Path, truth: Path | None) -> dict[str, tuple[Path | None, Pat
 
     def inside(folder: Path) -> dict[str, Path]:
         children = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-        return {p.stem: p for p in children if p.is_dir() or p.suffix == ".npz"}
+        return {p.stem: p for p in children if p.is_dir() or p.suffix in (".npz", ".pt")}
 
     clips = inside(path)
     if truth is None:
@@ -89,12 +93,12 @@ def _entries(path: Path, truth: Path | None) -> dict[str, tuple[Path | None, Pat
 
 
 def _read(
-    path: Path, truth: Path | None, objects: Sequence[str | Path], body: str
+    path: Path, truth: Path | None, objects: Sequence[str | Path], body: str, fps: float | None
 ) -> list[tuple[MeshMotion, MeshMotion | None]]:
     """Every person-object pair of a clip, with its truth at the same times."""
-    predicted, true = read_pairs(path, objects, body)
+    predicted, true = read_pairs(path, objects, body, fps)
     if truth is not None:
-        true, _ = read_pairs(truth, objects, body)
+        true, _ = read_pairs(truth, objects, body, fps)
     if true is None:
         return [(motion, None) for motion in predicted]
     if len(true) != len(predicted):
@@ -104,10 +108,12 @@ def _read(
     return [(p, t.at_frames_of(p)) for p, t in zip(predicted, true, strict=True)]
 
 
-def read_pairs(path: Path, objects: Sequence[str | Path], body: str) -> tuple[Pairs, Pairs | None]:
+def read_pairs(
+    path: Path, objects: Sequence[str | Path], body: str, fps: float | None = None
+) -> tuple[Pairs, Pairs | None]:
     """A clip's pairs, and their truth where the clip itself knows it."""
     if not (path / "run.json").is_file():
-        return read_mesh_motions(path, objects, body), None
+        return read_mesh_motions(path, objects, body, fps), None
     result = load_result(path)
     if not len(result.body_betas):
         raise UserError(

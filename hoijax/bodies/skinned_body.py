@@ -76,16 +76,10 @@ class ShapedBody:
             joints_rest = _with_face_joints(joints_rest, start)
         elif joints_rest.shape[0] != JOINT_COUNT:
             raise UserError(f"expected 55 or 52 rest joints, got {joints_rest.shape[0]}")
-        moved = joints_rest - start
-        bone, moved_end = _CHILD_MEANS @ start - start, _CHILD_MEANS @ moved
-        joint = self.skin_indices
-        length_squared = jnp.maximum(jnp.sum(bone * bone, axis=-1), 1e-8)
-        along = jnp.sum((self.vertices_rest[:, None] - start[joint]) * bone[joint], axis=-1)
-        along = jnp.clip(along / length_squared[joint], 0.0, 1.0)[..., None]
-        shift = (1.0 - along) * moved[joint] + along * moved_end[joint]
-        shift = jnp.sum(self.skin_weights[..., None] * shift, axis=1)
+        skin = self.skin_indices, self.skin_weights
         return self.replace(  # pyright: ignore[reportAttributeAccessIssue]
-            vertices_rest=self.vertices_rest + shift, joints_rest=joints_rest
+            vertices_rest=_stretched(self.vertices_rest, *skin, start, joints_rest),
+            joints_rest=_as_jax(joints_rest),
         )
 
     def subset(self, vertex_indices: Int[np.ndarray, " n"]) -> ShapedBody:
@@ -95,9 +89,9 @@ class ShapedBody:
         """
         keep = np.asarray(vertex_indices)
         indices, weights = np.asarray(self.skin_indices)[keep], np.asarray(self.skin_weights)[keep]
-        correctives = None if self.pose_correctives is None else self.pose_correctives[keep]
+        vertices, correctives = _rows((self.vertices_rest, self.pose_correctives), keep)
         part = ShapedBody(
-            vertices_rest=self.vertices_rest[keep],
+            vertices_rest=vertices,
             joints_rest=self.joints_rest,
             pose_correctives=correctives,
             skin_indices=indices,
@@ -106,7 +100,7 @@ class ShapedBody:
             part_ids=np.asarray(self.part_ids)[keep],
             skin=build_skin(indices, weights),
         )
-        return jax.tree.map(jnp.asarray, part)
+        return jax.tree.map(_as_jax, part)
 
     def pose_joints(
         self, joint_rotations: Float[AnyArray, "55 3"], translation: Float[AnyArray, " 3"]
@@ -159,7 +153,9 @@ class ShapedBody:
             rest = rest + jnp.asarray(self.pose_correctives)[chosen] @ features
         weights = jnp.asarray(self.skin_weights)[chosen]
         joints = jnp.asarray(self.skin_indices)[chosen]
-        blended = jnp.sum(weights[..., None, None] * self._palette(transforms)[joints], axis=1)
+        # A product, not a gather of matrices: forward derivatives move the palette alone.
+        dense = jnp.sum(weights[..., None] * jax.nn.one_hot(joints, JOINT_COUNT), axis=1)
+        blended = (dense @ self._palette(transforms).reshape(JOINT_COUNT, 12)).reshape(-1, 3, 4)
         vertices = jnp.sum(blended[..., :3] * rest[:, None, :], axis=-1) + blended[..., 3]
         return vertices, transforms[..., 3]
 
@@ -198,10 +194,10 @@ class SkinnedBody:
             raise UserError(
                 f"the body {self.name!r} has {known} shape directions; got {count} betas"
             )
-        betas = jnp.asarray(betas)
+        skin, joints = self.shape_directions, self.joints_directions
         shaped = ShapedBody(
-            vertices_rest=self.template + self.shape_directions[..., :count] @ betas,
-            joints_rest=self.joints_template + self.joints_directions[..., :count] @ betas,
+            vertices_rest=_moved_along(self.template, skin, betas),
+            joints_rest=_moved_along(self.joints_template, joints, betas),
             pose_correctives=self.pose_correctives,
             skin_indices=self.skin_indices,
             skin_weights=self.skin_weights,
@@ -209,7 +205,7 @@ class SkinnedBody:
             part_ids=self.part_ids,
             skin=self.skin,
         )
-        return jax.tree.map(jnp.asarray, shaped)
+        return jax.tree.map(_as_jax, shaped)
 
     def fit_betas(
         self, joints_rest: Float[np.ndarray, "joints 3"], regularization: float = 5e-3
@@ -231,16 +227,52 @@ class SkinnedBody:
 
     def shape_on_joints(self, joints_rest: Float[np.ndarray, "joints 3"]) -> ShapedBody:
         """A person on measured rest joints: the closest betas, then `with_rest_joints` for what is left."""
-        shaped = self.shape(jnp.asarray(self.fit_betas(joints_rest)))
+        shaped = self.shape(self.fit_betas(joints_rest))
         return shaped.with_rest_joints(np.asarray(joints_rest, np.float32))
 
 
+def _as_jax(leaf: AnyArray) -> Array:
+    """An array of the device; `jnp.asarray` would compile a copy for every shape."""
+    return jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+@jax.jit
+def _rows(arrays: tuple[Array, Array | None], keep: Array) -> tuple[Array, Array | None]:
+    return jax.tree.map(lambda array: array[keep], arrays)
+
+
+@jax.jit
+def _moved_along(
+    template: Float[Array, "n 3"], directions: Float[Array, "n 3 b"], betas: Float[Array, " m"]
+) -> Float[Array, "n 3"]:
+    return template + directions[..., : betas.shape[0]] @ betas
+
+
+@jax.jit
+def _stretched(
+    vertices: Float[Array, "v 3"],
+    joint: Int[Array, "v k"],
+    weights: Float[Array, "v k"],
+    start: Float[Array, "55 3"],
+    joints_rest: Float[Array, "55 3"],
+) -> Float[Array, "v 3"]:
+    """The vertices on other rest joints; see `ShapedBody.with_rest_joints`."""
+    moved = joints_rest - start
+    bone, moved_end = _CHILD_MEANS @ start - start, _CHILD_MEANS @ moved
+    length_squared = jnp.maximum(jnp.sum(bone * bone, axis=-1), 1e-8)
+    along = jnp.sum((vertices[:, None] - start[joint]) * bone[joint], axis=-1)
+    along = jnp.clip(along / length_squared[joint], 0.0, 1.0)[..., None]
+    shift = (1.0 - along) * moved[joint] + along * moved_end[joint]
+    return vertices + jnp.sum(weights[..., None] * shift, axis=1)
+
+
+@jax.jit
 def _with_face_joints(
-    joints: Float[AnyArray, "... 52 3"], reference: Float[AnyArray, "55 3"]
+    joints: Float[Array, "52 3"], reference: Float[Array, "55 3"]
 ) -> Float[Array, "55 3"]:
     """SMPL-H joints with the jaw and eyes of the reference, at the same offsets from the head."""
     head = JOINT_NAMES.index("head")
-    full = jnp.asarray(reference) + (joints[head] - reference[head])
+    full = reference + (joints[head] - reference[head])
     return full.at[np.array(SMPLH_JOINTS)].set(joints)
 
 

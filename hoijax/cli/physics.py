@@ -32,9 +32,11 @@ class Physics(OutputFlags):
     replay: bool = True
     """Let the object go in MuJoCo every half second too (extra "physics")."""
     objects: tuple[Path, ...] = ()
-    """Meshes of an AMASS, OMOMO or InterAct motion, in its order."""
+    """Meshes of an AMASS, OMOMO, InterAct or InterMimic motion, in its order."""
     body: str = "anny"
     """The body such a motion moves, "anny" or an SMPL-X file."""
+    fps: float | None = None
+    """Frames a second of folders of meshes, which have none."""
     ground_truth: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Judge the truth of the bundle a result was solved from."""
     out: Path | None = None
@@ -54,6 +56,7 @@ class Physics(OutputFlags):
             simulate=self.replay,
             objects=self.objects,
             body=self.body,
+            fps=self.fps,
             ground_truth=self.ground_truth,
             out=self.out,
         )

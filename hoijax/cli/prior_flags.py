@@ -16,6 +16,7 @@ ROLES = (
     "geometry",
     "keypoints",
     "body",
+    "hands_model",
     "score",
 )
 
@@ -52,22 +53,24 @@ class PriorFlags:
     """openai (any endpoint), transformers (on this machine), local:DIRECTORY (a transformers model in a
     folder) or rules (no model)."""
     image_model: str | None = None
-    """flux or flux-schnell."""
+    """flux, flux-schnell, flux2-klein, flux2, qwen-image or z-image."""
     video_model: str | None = None
-    """cogvideox, framepack or wan."""
+    """cogvideox, framepack, wan, wan2.2, wan2.2-a14b, hunyuan1.5 or ltx2."""
     detector: str | None = None
-    """grounding-dino, vlm or blazepose (people only, CPU)."""
+    """grounding-dino, sam3, qwen3-vl, vlm (an endpoint) or blazepose (people only, CPU)."""
     segmenter: str | None = None
-    """sam2 or packaged (people by BlazePose, objects by --hint, CPU)."""
+    """sam2, sam3 or packaged (people by BlazePose, objects by --hint, CPU)."""
     geometry: str | None = None
-    """moge, depth-pro, depth-anything or none."""
+    """moge, depth-pro, depth-anything, depth-anything3, sapiens2 or none."""
     keypoints: str | None = None
-    """vitpose or blazepose (CPU), or your file, with --video: OpenPose's folder, COCO arrays, ViTPose's .pt."""
+    """vitpose, sapiens2 or blazepose (CPU), or your file, with --video: OpenPose's folder, COCO arrays, ViTPose's .pt."""
     body: str | None = None
-    """fit (ours) or gvhmr (its licence is non-commercial), or your file, with --video: GVHMR, WHAM, TRAM,
+    """fit (ours), sam3d-body or gem-x (where installed), gvhmr (non-commercial), or your file, with --video: GVHMR, WHAM, TRAM,
     PromptHMR, 4D-Humans, AMASS, meshes (docs/bring-your-own.md)."""
+    hands_model: str | None = None
+    """none (fingers as the body model leaves them) or mediapipe (from the pixels, CPU)."""
     score: str | None = None
-    """How the image is chosen: none (by pose), clip or vlm."""
+    """How the image is chosen: none (by pose), clip, siglip2, qwen3-vl or vlm (an endpoint)."""
     model: tuple[str, ...] = ()
     """Other weights, as ROLE=DIRECTORY or ROLE=owner/name@revision; for language=NAME the name at
     the endpoint."""

@@ -26,9 +26,11 @@ class Evaluate(OutputFlags):
     truth: Path | None = None
     """With --protocol: ground truth; by default that of the bundle a result was solved from."""
     objects: tuple[Path, ...] = ()
-    """With --protocol and AMASS, OMOMO or InterAct motion: its objects' meshes, in its order."""
+    """With --protocol and AMASS, OMOMO, InterAct or InterMimic motion: its objects' meshes, in its order."""
     body: str = "anny"
     """With --protocol and such motion: the body it moves, "anny" or an SMPL-X file."""
+    fps: float | None = None
+    """With --protocol: frames a second of folders of meshes, which have none."""
     format: Literal["table", "csv", "latex"] = "table"
     """With --protocol: what to print."""
 
@@ -38,9 +40,9 @@ class Evaluate(OutputFlags):
         if self.protocol is not None:
             self._by_protocols(reporter, self.protocol)
             return
-        if self.truth or self.objects or self.format != "table":
+        if self.truth or self.objects or self.fps or self.format != "table":
             raise UserError(
-                "--truth, --objects and --format need --protocol, such as --protocol all."
+                "--truth, --objects, --fps and --format need --protocol, such as --protocol all."
             )
         values = evaluate(self.result)
         reporter.table(
@@ -53,7 +55,12 @@ class Evaluate(OutputFlags):
         from hoijax.results.protocols.tables import as_csv, as_latex, score_rows
 
         scores = evaluate_protocols(
-            self.result, protocols, truth=self.truth, objects=self.objects, body=self.body
+            self.result,
+            protocols,
+            truth=self.truth,
+            objects=self.objects,
+            body=self.body,
+            fps=self.fps,
         )
         columns, rows = score_rows(scores.clips, scores.mean)
         if self.format == "table":

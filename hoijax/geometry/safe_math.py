@@ -26,6 +26,16 @@ def safe_arccos(cosine: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     return jnp.arccos(jnp.clip(cosine, -1.0 + 1e-6, 1.0 - 1e-6))
 
 
+def safe_min(values: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+    """Smallest of the last axis; the first of equals bears the gradient.
+
+    The derivative of `jnp.min` looks for the values that equal it: where a compiler works out the values
+    twice, rounded differently, it finds none and divides by zero.
+    """
+    place = jnp.argmin(values, axis=-1, keepdims=True)
+    return jnp.sum(jnp.where(jnp.arange(values.shape[-1]) == place, values, 0.0), axis=-1)
+
+
 def masked_mean(values: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, ""]:
     """Mean of the values whose mask is set; zero where none is."""
     return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.maximum(jnp.sum(mask, dtype=values.dtype), 1)

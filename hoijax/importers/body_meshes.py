@@ -11,7 +11,7 @@ from hoijax.errors import UserError
 from hoijax.importers.containers import read_arrays, read_json
 from hoijax.importers.intrinsics import GivenIntrinsics, intrinsics_in
 
-__all__ = ["BodyMeshes", "is_body_meshes", "read_body_meshes"]
+__all__ = ["BodyMeshes", "body_meshes", "is_body_meshes", "read_body_meshes"]
 
 MESH_FILES = (".ply", ".obj", ".glb")
 FLIP = np.diag([1.0, -1.0, -1.0])
@@ -73,7 +73,7 @@ def read_body_meshes(path: str | Path) -> BodyMeshes:
         if "pred_cam_t" in arrays:
             vertices = vertices + arrays["pred_cam_t"].reshape(len(vertices), 1, 3)
         camera = intrinsics_in(arrays, str(path))
-    return _checked(str(path), np.asarray(vertices, np.float64), np.asarray(faces), camera)
+    return body_meshes(str(path), np.asarray(vertices, np.float64), np.asarray(faces), camera)
 
 
 def _load(path: Path) -> tuple[ndarray, ndarray]:
@@ -88,7 +88,11 @@ def _load(path: Path) -> tuple[ndarray, ndarray]:
     return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces)
 
 
-def _checked(source: str, vertices: ndarray, faces: ndarray, camera) -> BodyMeshes:
+def body_meshes(
+    source: str, vertices: ndarray, faces: ndarray, camera: GivenIntrinsics | None = None
+) -> BodyMeshes:
+    """Vertices (T, V, 3) and faces (F, 3) from `source` as one body. UserError where they are none, of
+    another unit, or not in front of a camera."""
     good = (
         vertices.ndim == 3
         and vertices.shape[-1] == 3

@@ -12,7 +12,10 @@ from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.schema import GroundTruth
 from hoijax.errors import UserError
 from hoijax.exporters.clip import Clip, clip_from_result, make_person
-from hoijax.importers.files import import_amass, import_interact, import_omomo
+from hoijax.importers.containers import read_arrays
+from hoijax.importers.files import import_amass, import_gvhmr, import_interact, import_omomo
+from hoijax.importers.intermimic import import_intermimic
+from hoijax.importers.mesh_folders import mesh_folders, read_mesh_folders
 from hoijax.importers.motion import ImportedMotion
 from hoijax.io.npz import read_npz
 from hoijax.objects.asset import Asset, load_asset
@@ -73,32 +76,58 @@ def motions_of_clip(clip: Clip, body: SkinnedBody) -> tuple[MeshMotion, ...]:
 
 
 def read_mesh_motions(
-    path: str | Path, objects: Sequence[str | Path] = (), body: str = "anny"
+    path: str | Path,
+    objects: Sequence[str | Path] = (),
+    body: str = "anny",
+    fps: float | None = None,
 ) -> tuple[MeshMotion, ...]:
-    """Pairs of an npz of vertices, or of AMASS, OMOMO or InterAct motion (docs/metrics.md lists the keys).
+    """Pairs of an npz of vertices, two folders of meshes, or AMASS, OMOMO, InterAct or InterMimic motion.
 
+    docs/metrics.md lists the keys. fps: frames a second, where the file does not say (it wins over it).
     objects: mesh files of a motion's objects, in its order. body: the body that a motion moves; its own
     SMPL-X file for exact numbers, else a body of ours stood on the ground where the file leaves that
     open. Raises UserError for what is missing, of another unit, or not a motion.
     """
     path = Path(path)
+    given = {} if fps is None else {"fps": np.asarray(fps)}
+    folders = mesh_folders(path)
+    if folders is not None:
+        arrays = read_mesh_folders(folders) | given
+        if "fps" not in arrays:
+            raise UserError(f"'{path}': meshes have no frame rate; give it with --fps.")
+        return (_mesh_pair(path, arrays),)
     if path.is_dir():
         human = path / "human.npz"
         if not human.is_file():
-            raise UserError(f"'{path}' is no result folder and has no human.npz (InterAct).")
+            raise UserError(
+                f"'{path}' is no result folder and has neither human.npz (InterAct) nor "
+                "folders human and object of meshes, one a frame."
+            )
         rest = sorted(p for p in path.glob("*.npz") if p != human)
         return _moved_bodies(import_interact(human, rest), objects, body)
-    keys = _keys(path)
+    if path.suffix.lower() == ".pt":
+        return _moved_bodies(_from_tensors(path), objects, body)
+    keys = _keys(path) | given
     if {"body_vertices", "object_vertices"} <= keys.keys():
         return (_mesh_pair(path, keys),)
     if {"pose_body", "obj_rot"} <= keys.keys():
         return _moved_bodies(import_omomo(path), objects, body)
+    if keys.get("motion", np.zeros(0)).ndim == 2:
+        return _moved_bodies(import_intermimic(path), objects, body)
     if "poses" in keys:
         return _moved_bodies(import_amass(path), objects, body)
     raise UserError(
         f"{path}: no motion that can be evaluated. Give a result folder, an npz with {', '.join(MESH_KEYS)}, "
-        "or AMASS, OMOMO or InterAct motion with objects."
+        "two folders of meshes, or AMASS, OMOMO, InterAct or InterMimic motion with objects."
     )
+
+
+def _from_tensors(path: Path) -> ImportedMotion:
+    """A .pt: InterMimic's tensor, or GVHMR's dictionary."""
+    arrays = read_arrays(path)
+    if any(key.startswith("smpl_params") for key in arrays):
+        return import_gvhmr(path)
+    return import_intermimic(path)
 
 
 def _keys(path: Path) -> dict[str, ndarray]:
@@ -155,15 +184,18 @@ def _mesh_pair(path: Path, arrays: dict[str, ndarray]) -> MeshMotion:
             f"{path}: the body measures {height:g}; vertices must be in metres (y up). Scale the file."
         )
     faces = {
-        f"{what}_faces": _indices(path, arrays[f"{what}_faces"], points[f"{what}_vertices"], 3)
+        what: _indices(path, arrays[f"{what}_faces"], points[f"{what}_vertices"], 3)
         for what in ("body", "object")
     }
     hands = arrays.get("hand_vertices")
     return MeshMotion(
         fps=float(rate[0]),
         hand_vertices=None if hands is None else _indices(path, hands, points["body_vertices"]),
-        **points,
-        **faces,
+        body_vertices=points["body_vertices"],
+        object_vertices=points["object_vertices"],
+        body_joints=points.get("body_joints"),
+        body_faces=faces["body"],
+        object_faces=faces["object"],
     )
 
 

@@ -1,6 +1,5 @@
 """Stage a on observations: gather what people look like, settle the camera, align every frame."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -11,6 +10,7 @@ from hoijax.initialization.point_map_alignment import (
     AlignmentWeights,
     align_point_maps,
 )
+from hoijax.runtime import on_device
 from hoijax.settings import AlignmentSettings
 
 
@@ -36,15 +36,15 @@ def alignment_data(
     subset = np.moveaxis(np.asarray(vertices_world)[:, :, chosen], 0, 1).reshape(frames, -1, 3)
     o = observations
     return AlignmentData(
-        points=jnp.asarray(gather(o.person_points, per_person)),
-        pixels=jnp.asarray(gather(o.person_pixels, per_person)),
-        mask=jnp.asarray(gather(o.person_point_mask, per_person)),
-        all_points=jnp.asarray(both(o.person_points, o.object_points)),
-        all_pixels=jnp.asarray(both(o.person_pixels, o.object_pixels)),
-        all_mask=jnp.asarray(both(o.person_point_mask, o.object_point_mask)),
-        vertices_world=jnp.asarray(subset),
-        Ts_world_camera=jnp.asarray(cameras),
-        intrinsics=jnp.asarray(o.intrinsics),
+        points=on_device(gather(o.person_points, per_person)),
+        pixels=on_device(gather(o.person_pixels, per_person)),
+        mask=on_device(gather(o.person_point_mask, per_person)),
+        all_points=on_device(both(o.person_points, o.object_points)),
+        all_pixels=on_device(both(o.person_pixels, o.object_pixels)),
+        all_mask=on_device(both(o.person_point_mask, o.object_point_mask)),
+        vertices_world=on_device(subset),
+        Ts_world_camera=on_device(cameras),
+        intrinsics=on_device(o.intrinsics),
     )
 
 
@@ -56,15 +56,15 @@ def align(
     if not np.asarray(data.all_mask).any():
         return np.asarray(data.Ts_world_camera)
     weights = AlignmentWeights(
-        points=jnp.asarray(settings.point_weight),
-        pixels=jnp.asarray(settings.pixel_weight),
-        rays=jnp.asarray(settings.ray_weight),
-        smoothness=jnp.asarray(settings.smoothness_weight),
+        points=on_device(settings.point_weight),
+        pixels=on_device(settings.pixel_weight),
+        rays=on_device(settings.ray_weight),
+        smoothness=on_device(settings.smoothness_weight),
     )
     similarity = align_point_maps(
         data,
         weights,
-        jnp.asarray(settings.learning_rate),
+        on_device(settings.learning_rate),
         steps=settings.steps,
         use_pixels=settings.pixel_weight != 0.0,
     )

@@ -213,8 +213,8 @@ def _robust_slope(x: Float[ndarray, "n 2"], y: Float[ndarray, "n 2"]) -> float |
 
 def body_keypoints(body: SkinnedBody, o: Observations, p: int) -> Float[ndarray, "T 18 3"]:
     """Keypoints of a given body motion in the world; NaN in the face, which needs the skin."""
-    shaped = body.shape(jnp.asarray(o.body_betas[p]))
-    shaped = shaped.with_rest_joints(jnp.asarray(o.body_rest_joints[p]))
+    shaped = body.shape(o.body_betas[p])
+    shaped = shaped.with_rest_joints(o.body_rest_joints[p])
     return np.asarray(_body_keypoints(shaped, o.body_rotations[p], o.body_translations[p]))
 
 

@@ -28,7 +28,7 @@ class ContactParts:
     use_mean: Bool[Array, " E"]
 
 
-def contact_parts(scene: Scene, o: int) -> ContactParts:
+def contact_parts(scene: Scene, o: int | Int[Array, ""]) -> ContactParts:
     """Edges between a body and object `o`."""
     edges = scene.edges
     is_own = edges.mask & (edges.source == scene.object_count) & (edges.target == o)

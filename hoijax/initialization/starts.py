@@ -8,11 +8,12 @@ every frame at once, and dynamic programming over time to K distinct trajectorie
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
 from numpy import ndarray
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -25,6 +26,7 @@ from hoijax.initialization.trajectory_paths import PathCosts, best_paths
 from hoijax.initialization.unflip import is_new, unfold
 from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.objects.symmetry import find_symmetries
+from hoijax.runtime import on_device
 from hoijax.scene.objects import WHOLE_UNSIGNED
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import SceneSettings, SearchSettings
@@ -76,8 +78,8 @@ def yaw_starts(
     rotation = rotation.reshape(count, o, 3, 3)
     six = np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1).astype(np.float32)
     unknowns = Unknowns(
-        jnp.asarray(np.broadcast_to(six[:, :, None], (count, o, t, 6))),
-        jnp.asarray(np.broadcast_to(centers, (count, o, t, 3))),
+        on_device(np.broadcast_to(six[:, :, None], (count, o, t, 6))),
+        on_device(np.broadcast_to(centers, (count, o, t, 3))),
     )
     named = max(map(len, given))
     degrees = [[f"{np.degrees(yaw):.0f}" for yaw in row] for row in yaws]
@@ -114,7 +116,8 @@ def with_proposed_yaws(found: Starts, scene: Scene, proposals: Sequence[Sequence
     return Starts(unknowns, (*found.labels, *proposed.labels))
 
 
-def searched(scene: Scene, o: int, samples: int) -> SearchObject:
+@partial(jax.jit, static_argnames="samples")
+def searched(scene: Scene, o: int | Int[Array, ""], samples: int) -> SearchObject:
     """Object `o` as the search of poses reads it, with so many of its samples."""
     objects = scene.objects
     return SearchObject(
@@ -129,7 +132,8 @@ def searched(scene: Scene, o: int, samples: int) -> SearchObject:
     )
 
 
-def evidence_of(scene: Scene, o: int, points: int) -> FrameEvidence:
+@partial(jax.jit, static_argnames="points")
+def evidence_of(scene: Scene, o: int | Int[Array, ""], points: int) -> FrameEvidence:
     """What was seen of object `o` in all frames, with so many of its points."""
     seen = scene.observed
     return FrameEvidence(
@@ -163,9 +167,9 @@ def search_object(
     thing = searched(scene, o, settings.model_samples)
     frames, hypotheses = scene.frame_count, settings.rotations
     start = super_fibonacci_rotations(hypotheses)
-    rotations = jnp.asarray(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
+    rotations = on_device(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
     middle = observed_centers(scene)[o] if centers is None else centers
-    translations = jnp.asarray(with_outlines(scene, o, np.asarray(rotations), middle))
+    translations = on_device(with_outlines(scene, o, np.asarray(rotations), middle))
     coarse = evidence_of(scene, o, settings.coarse_points)
     found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
     kept = _keep_best(jax.device_get(found), settings.keep)
@@ -248,8 +252,8 @@ def search_starts(
         rotation_6d.append(np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1))
         translation.append(np.stack([x for _, x in tracks]))
     unknowns = Unknowns(
-        jnp.asarray(np.stack(rotation_6d, axis=1), jnp.float32),
-        jnp.asarray(np.stack(translation, axis=1), jnp.float32),
+        on_device(np.stack(rotation_6d, axis=1), jnp.float32),
+        on_device(np.stack(translation, axis=1), jnp.float32),
     )
     return Starts(unknowns, tuple(f"path {k + 1}" for k in range(count)))
 

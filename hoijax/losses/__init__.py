@@ -29,6 +29,7 @@ from hoijax.losses.factories import (
     rendered_masks,
     rotation_smoothness,
     self_penetration,
+    support,
     translation_smoothness,
 )
 
@@ -61,5 +62,6 @@ __all__ = [
     "rendered_masks",
     "rotation_smoothness",
     "self_penetration",
+    "support",
     "translation_smoothness",
 ]

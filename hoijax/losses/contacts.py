@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from hoijax.geometry.rotations import skew
+from hoijax.geometry.safe_math import safe_min
 from hoijax.losses.curvature import Curvature, declare_curvature
 from hoijax.scene.posed import PosedScene, contact_points_in_target
 
@@ -20,7 +21,7 @@ def edge_distances(posed: PosedScene) -> Float[Array, "E 2 T"]:
     edges = posed.scene.edges
     points = contact_points_in_target(posed)
     distance = jnp.maximum(posed.scene.distance(points, edges.grid, edges.target), 0.0)
-    mean, nearest = jnp.mean(distance, axis=-1), jnp.min(distance, axis=-1)
+    mean, nearest = jnp.mean(distance, axis=-1), safe_min(distance)
     return jnp.where(edges.use_mean[:, None, None], mean, nearest)
 
 

@@ -7,6 +7,7 @@ from hoijax.losses import body, contacts, fit, keypoints, penetrations, pose_pri
 from hoijax.losses import smoothness as smooth
 from hoijax.losses.articulation import object_joint_limits as _object_joint_limits
 from hoijax.losses.articulation import object_joint_smoothness as _object_joint_smoothness
+from hoijax.losses.supports import support as _support
 from hoijax.losses.term import LossFunction, LossTerm
 
 Weight = float | tuple[float, float]
@@ -57,6 +58,7 @@ model_mask = _robust(fit.model_mask, "model_mask", fit.MASK_RHO)
 translation_smoothness = _plain(smooth.translation_smoothness)
 rotation_smoothness = _plain(smooth.rotation_smoothness)
 penetration = _plain(penetrations.penetration)
+support = _plain(_support)
 object_penetration = _plain(penetrations.object_penetration)
 ground = _plain(penetrations.ground)
 contact = _plain(contacts.contact)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.geometry.point_transforms import to_local, to_world
+from hoijax.geometry.safe_math import safe_min
 from hoijax.losses.curvature import (
     Curvature,
     declare_curvature,
@@ -153,7 +154,7 @@ def object_penetration_curvature(posed: PosedScene) -> Curvature:
 
 def ground(posed: PosedScene) -> tuple[Values, Mask]:
     """Squared depth below y = 0 of the lowest sample; objects that never translate rest on it. (O, T)"""
-    height = jnp.min(posed.samples_world(GROUND_SAMPLES)[..., 1], axis=-1)
+    height = safe_min(posed.samples_world(GROUND_SAMPLES)[..., 1])
     rests = ~posed.scene.objects.is_translational[:, None]
     gap = jnp.where(rests, height, jnp.minimum(height, 0.0))
     return gap**2, jnp.ones_like(height, dtype=bool)

@@ -1,18 +1,27 @@
-"""Remember what was computed from an asset, by its content: one solve asks for the same grids thrice."""
+"""Remember what was computed from an asset, by its content: one solve asks for the same grids thrice.
+
+Beside the compiled programs, where these are kept, the next process finds them too.
+"""
 
 import functools
 import hashlib
 import inspect
+import json
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 import numpy as np
 
 from hoijax.objects.asset import Asset
+from hoijax.programs.names import Unkept, describe_outputs, describe_static, outputs_from
+from hoijax.programs.store import STORE
 
+MAX_FILES = 64
+"""Files that are kept, of some ten megabytes each: those used last."""
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
@@ -44,6 +53,7 @@ def remember(
     def decorate(function: Callable[Concatenate[Asset, Given], Found]):
         kept: OrderedDict[tuple, Found] = OrderedDict()
         lock, signature = Lock(), inspect.signature(function)
+        name = function.__name__
 
         @functools.wraps(function)
         def remembering(asset: Asset, *args: Given.args, **options: Given.kwargs) -> Found:
@@ -54,7 +64,7 @@ def remember(
                 if key in kept:
                     kept.move_to_end(key)
                     return kept[key]
-            found = function(asset, *args, **options)
+            found = _kept(name, key, lambda: function(asset, *args, **options))
             for array in jax.tree.leaves(found):
                 if isinstance(array, np.ndarray):
                     array.flags.writeable = False
@@ -67,3 +77,40 @@ def remember(
         return remembering
 
     return decorate
+
+
+def _kept(name: str, key: tuple, compute: Callable[[], Found]) -> Found:
+    """What an earlier process computed under this key, or else computed and kept for the next."""
+    if STORE.folder is None:
+        return compute()
+    try:
+        path = STORE.entry(name, [key[0].hex(), describe_static(key[1:])], "arrays")
+        found = STORE.read(path, _tree_from)
+        if found is None:
+            found = compute()
+            STORE.write(path, _tree_bytes(found))
+            STORE.drop_oldest("*.arrays", MAX_FILES)
+    except Unkept:
+        return compute()
+    return found
+
+
+def _tree_bytes(tree: Any) -> bytes:
+    """A line of JSON, then the arrays' bytes. Unkept: it holds other things."""
+    arrays = jax.tree.leaves(tree)
+    if not all(isinstance(array, np.ndarray) and array.dtype.kind in "biuf" for array in arrays):
+        raise Unkept
+    types = [(array.dtype.str, array.shape) for array in arrays]
+    head = json.dumps({"structure": describe_outputs(tree), "types": types})
+    return b"".join([head.encode(), b"\n", *(array.tobytes() for array in arrays)])
+
+
+def _tree_from(content: bytes) -> Any:
+    head = json.loads(content[: content.index(b"\n")])
+    arrays, start = [], content.index(b"\n") + 1
+    for name, shape in head["types"]:
+        kind, count = np.dtype(name), math.prod(shape)
+        array = np.frombuffer(content, kind, count, start)
+        arrays.append(array.reshape(shape).copy())  # aligned
+        start += array.nbytes
+    return jax.tree.structure(outputs_from(head["structure"])).unflatten(arrays)

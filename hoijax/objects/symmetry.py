@@ -19,6 +19,7 @@ from hoijax.objects.distance_grid import (
     query_with_gradient,
 )
 from hoijax.programs import program
+from hoijax.runtime import on_device
 
 STEP_DEGREES = 15.0
 """Spacing of the rotations that stand for a continuous axis."""
@@ -44,9 +45,9 @@ def find_symmetries(
     (a ball: turns about the axes and an even spread). `T_world_object` composed with any of them from
     the right, about the center, looks the same.
     """
-    tables = jax.tree.map(jnp.asarray, build_distance_grids(asset))
+    tables = jax.device_put(build_distance_grids(asset))
     points, rows = _probe_points(asset, respect_parts, _TEST_POINTS)
-    center, limit = jnp.asarray(asset.center), tolerance * asset.radius
+    center, limit = on_device(asset.center), tolerance * asset.radius
 
     def fits(rotations: np.ndarray) -> Bool[np.ndarray, " N"]:
         if len(rotations) == 0:
@@ -115,7 +116,7 @@ def _probe_points(
     if respect_parts:
         parts = asset.sample_parts[chosen]
         rows = np.where(parts >= 0, FIRST_PART + parts, UNSIGNED)
-    return jnp.asarray(asset.samples[chosen] - asset.center), jnp.asarray(rows, jnp.int32)
+    return on_device(asset.samples[chosen] - asset.center), on_device(rows)
 
 
 @program
@@ -156,7 +157,7 @@ def _search(
     """The most promising of evenly spread rotations, refined."""
     mean, _ = _in_chunks(lambda r: _misfits(grids, points, rows, center, r), starts)
     best = np.argsort(mean)[:_CHUNK]
-    refined = _refine(grids, points, rows, center, jnp.asarray(starts[best]), steps=12)
+    refined = _refine(grids, points, rows, center, on_device(starts[best]), steps=12)
     refined = np.asarray(refined, np.float64)
     return refined[np.isfinite(refined).all(axis=(1, 2))]
 
@@ -167,7 +168,7 @@ def _in_chunks(function, rotations: np.ndarray) -> tuple[np.ndarray, ...]:
     padded = np.concatenate(
         [rotations, np.tile(np.eye(3, dtype=np.float32), (-count % _CHUNK, 1, 1))]
     )
-    results = [function(jnp.asarray(padded[i : i + _CHUNK])) for i in range(0, len(padded), _CHUNK)]
+    results = [function(padded[i : i + _CHUNK]) for i in range(0, len(padded), _CHUNK)]
     return tuple(
         np.concatenate([np.asarray(r) for r in column])[:count]
         for column in zip(*results, strict=True)

@@ -125,7 +125,7 @@ def judge(
     contact = settings.contact
     return Verdict(
         object_name=motion.object_name,
-        sentence=_sentence(support, slides, again, motion.fps, rigid.mass, body),
+        sentence=_sentence(support, settings, slides, again, motion.fps, rigid.mass, body),
         values=values,
         frames=_frame_values(support, slides, rigid),
         assumed={
@@ -228,6 +228,7 @@ def _frame_values(support: Support, slides: ndarray, rigid: RigidMotion) -> dict
 
 def _sentence(
     support: Support,
+    settings: SupportSettings,
     slides: ndarray,
     again: Replay | None,
     fps: float,
@@ -244,11 +245,7 @@ def _sentence(
             f"{'hand' if hands else 'body'} force up to {support.body_force.max():.1f} object weights"
         )
     if explained < count:
-        worst = int(np.where(support.explained, -1, support.missing).argmax())
-        reason = f"{support.missing[worst]:.1f} weights missing"
-        if support.missing[worst] <= 0.1:
-            worst = int(np.where(support.explained, -1, support.bone_depth).argmax())
-            reason = f"a bone {support.bone_depth[worst] * 100:.1f} cm inside"
+        worst, reason = _worst(support, settings, mass)
         words.append(f"not at {worst / fps:.1f} s ({reason})")
     if slides.max() > SLIDES:
         words.append(f"slides {slides.max() * 100:.0f} cm at {slides.argmax() / fps:.1f} s")
@@ -257,6 +254,20 @@ def _sentence(
     if body["foot_skate_cm_s@3cm"] > SKATES:
         words.append(f"feet skate at {body['foot_skate_cm_s@3cm']:.0f} cm/s")
     return f"{'; '.join(words)} (assumed {mass:.1f} kg)"
+
+
+def _worst(support: Support, settings: SupportSettings, mass: float) -> tuple[int, str]:
+    """(frame, why) of the frame that is furthest from being held."""
+    failed = ~support.explained
+    if (failed & (support.missing > settings.tolerance)).any():
+        worst = int(np.where(failed, support.missing, -1).argmax())
+        return worst, f"{support.missing[worst]:.1f} weights missing"
+    deep = failed & (support.bone_depth > settings.contact.bone_depth)
+    if deep.any():
+        worst = int(np.where(deep, support.bone_depth, -1).argmax())
+        return worst, f"a bone {support.bone_depth[worst] * 100:.1f} cm inside"
+    worst = int(np.where(failed, support.body_force, -1).argmax())
+    return worst, f"takes {support.body_force[worst] * mass * 9.81:.0f} N of the body"
 
 
 def _replay_words(again: Replay, fps: float) -> str:

@@ -9,6 +9,7 @@ everything that runs inside another program.
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -104,7 +105,8 @@ class Program:
         digest, binary = STORE.compiled(name, lowered)
         if len(binary.get_parameter_layouts()) != len(leaves):  # constants beside the arguments
             raise Unkept
-        STORE.write(entry, {"outputs": outputs, "types": types, "binary": digest})
+        about = {"outputs": outputs, "types": types, "binary": digest}
+        STORE.write(entry, json.dumps(about).encode())
         return _Executable(binary, outputs, types)
 
     def _lowered(self, fixed: Mapping, traced: Mapping, leaves: Sequence) -> Any:

@@ -6,12 +6,14 @@ may still be there. Binaries are no more and no less trusted than JAX's cache be
 are machine code.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import shutil
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -51,29 +53,32 @@ class Store:
         if folder != self.folder:
             self.folder, self._generation = folder, None
 
-    def entry(self, name: str, described: Any) -> Path:
-        """Where the entry of a program is. Unkept: nothing can be written."""
-        return self._entries() / f"{name}-{_digest(json.dumps(described))}.json"
+    def entry(self, name: str, described: Any, kind: str = "json") -> Path:
+        """Where something is kept by what decides it. Unkept: nothing can be written."""
+        return self._entries() / f"{name}-{_digest(json.dumps(described))}.{kind}"
 
-    def read(self, entry: Path) -> dict[str, Any] | None:
-        """What is known of a program; None where it is not there, or broken."""
+    def read(self, path: Path, parse: Callable[[bytes], Any] = json.loads) -> Any:
+        """What a file holds; None where it is not there, or broken."""
         try:
-            return _checked(entry.read_bytes(), json.loads)
-        except (OSError, ValueError):
+            found = _checked(path.read_bytes(), parse)
+            os.utime(path)
+        except (OSError, ValueError, RuntimeError):
             return None
+        return found
 
-    def write(self, entry: Path, about: dict[str, Any]) -> None:
-        _write(entry, json.dumps(about).encode())
+    def write(self, path: Path, body: bytes) -> None:
+        _write(path, body)
+
+    def drop_oldest(self, pattern: str, count: int) -> None:
+        """Keep the last used `count` entries of a pattern."""
+        with contextlib.suppress(OSError):
+            files = sorted(self._entries().glob(pattern), key=lambda path: -path.stat().st_mtime)
+            for path in files[count:]:
+                path.unlink(missing_ok=True)
 
     def binary(self, name: str, digest: str) -> Any:
         """A loaded binary; None where it is not there, or cannot be loaded."""
-        path = self._path(name, digest)
-        try:
-            loaded = _checked(path.read_bytes(), _loaded)
-            os.utime(path)
-        except (OSError, ValueError, RuntimeError):  # whatever is wrong, it is compiled again
-            return None
-        return loaded
+        return self.read(self._path(name, digest), _loaded)
 
     def compiled(self, name: str, lowered: Any) -> tuple[str, Any]:
         """The binary of a lowered program and its digest: loaded, or compiled and kept.

@@ -27,6 +27,7 @@ from hoijax.objects.symmetry import find_symmetries
 from hoijax.programs import program
 from hoijax.results import metrics
 from hoijax.results.result import Result
+from hoijax.runtime import on_device
 
 CONTACT_THRESHOLD = 0.05  # metres; the @5cm in names
 PART_VERTICES = (
@@ -127,10 +128,10 @@ class Evaluator:
     def _posed(
         self, rotations: Float[ndarray, "P T 55 3"], translations: Float[ndarray, "P T 3"]
     ) -> tuple[Float[ndarray, "P T V 3"], Float[ndarray, "P T 55 3"]]:
-        body, result = jax.tree.map(jnp.asarray, self.body), self.result
+        body, result = jax.device_put(self.body), self.result
         arrays = (result.body_betas, result.body_rest_joints, rotations, translations)
         people = [
-            _pose(body, *(jnp.asarray(array[p], jnp.float32) for array in arrays))
+            _pose(body, *(on_device(array[p], jnp.float32) for array in arrays))
             for p in range(len(result.body_betas))
         ]
         vertices, joints = zip(*people, strict=True)
@@ -141,7 +142,7 @@ class Evaluator:
     @cached_property
     def grids(self) -> tuple[DistanceGrids, ...]:
         built = self._grids or tuple(build_distance_grids(a) for a in self.result.assets)
-        return tuple(jax.tree.map(jnp.asarray, grids) for grids in built)
+        return tuple(jax.device_put(grids) for grids in built)
 
     @cached_property
     def symmetries(self) -> tuple[Float[ndarray, "S 3 3"], ...]:
@@ -200,13 +201,13 @@ class Evaluator:
         rotations, translations = self.result.bodies_of(self._candidate)
         distances = []
         for p in range(len(rotations)):
-            shaped = self.body.shape(jnp.asarray(self.result.body_betas[p])).with_rest_joints(
-                jnp.asarray(self.result.body_rest_joints[p])
+            shaped = self.body.shape(self.result.body_betas[p]).with_rest_joints(
+                self.result.body_rest_joints[p]
             )
             field = build_body_field(self.body, shaped)
             for asset, T in zip(self.result.assets, poses, strict=True):
-                points = jnp.asarray(_moved(asset.samples[:FIELD_SAMPLES], T), jnp.float32)
-                frames = (jnp.asarray(rotations[p]), jnp.asarray(translations[p]))
+                points = on_device(_moved(asset.samples[:FIELD_SAMPLES], T), jnp.float32)
+                frames = (on_device(rotations[p]), on_device(translations[p]))
                 distances.append(np.asarray(_field_distance(field, shaped, points, *frames)))
         signed = np.concatenate(distances, axis=1)
         return {
@@ -322,7 +323,7 @@ def _joints(
 
 def joints_of(body: SkinnedBody, motion: GroundTruth | Result) -> Float[ndarray, "P T 55 3"]:
     """World joints of all people of a ground truth, or of a result's winner."""
-    constants = jax.tree.map(jnp.asarray, body)
+    constants = jax.device_put(body)
     people = zip(
         motion.body_betas,
         motion.body_rest_joints,
@@ -332,7 +333,7 @@ def joints_of(body: SkinnedBody, motion: GroundTruth | Result) -> Float[ndarray,
     )
     return np.stack(
         [
-            np.asarray(_joints(constants, *(jnp.asarray(x, jnp.float32) for x in person)))
+            np.asarray(_joints(constants, *(on_device(x, jnp.float32) for x in person)))
             for person in people
         ]
     )
@@ -345,7 +346,7 @@ def _distance(
     T_object_world = invert_rigid(poses)
     local = points_world @ T_object_world[:, :3, :3].swapaxes(-1, -2)
     local = local + T_object_world[:, None, :3, 3]
-    return np.asarray(_query(grids, jnp.asarray(local, jnp.float32), jnp.int32(row)))
+    return np.asarray(_query(grids, on_device(local, jnp.float32), jnp.int32(row)))
 
 
 def _moved(points_object: ndarray, poses: ndarray) -> Float[ndarray, "T n 3"]:

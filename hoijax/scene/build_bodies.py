@@ -24,6 +24,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.rendering.soft_raster import pad_samples
+from hoijax.runtime import on_device
 from hoijax.scene.bodies import FACE_COUNT, ContactPairs, MovingBodies
 from hoijax.scene.build_images import observed_images, rendered_skin
 from hoijax.scene.build_objects import posed_bodies
@@ -180,9 +181,7 @@ def with_moving_bodies(
     """The scene with bodies that move and what was seen of them, no contact pairs yet; the posed skin."""
     o = bundle.observations
     shaped = [
-        body.shape(jnp.asarray(o.body_betas[p])).with_rest_joints(
-            jnp.asarray(o.body_rest_joints[p])
-        )
+        body.shape(o.body_betas[p]).with_rest_joints(o.body_rest_joints[p])
         for p in range(o.person_count)
     ]
     fields = tuple(thinned(build_body_field(body, person)) for person in shaped)
@@ -199,11 +198,11 @@ def with_moving_bodies(
     bodies = MovingBodies(
         people=tuple(one.subset(posed) for one in shaped),
         fields=fields,
-        fixed_rotations=axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32)),
-        pose_centers=jnp.asarray(pose_centers(o, settings.body_start)),
-        edge_vertices=jnp.asarray(vertices),
-        edge_person=jnp.asarray(person),
-        edge_of_body=jnp.asarray(of_body),
+        fixed_rotations=axis_angle_to_matrix(on_device(start.rotations, jnp.float32)),
+        pose_centers=on_device(pose_centers(o, settings.body_start)),
+        edge_vertices=on_device(vertices),
+        edge_person=on_device(person),
+        edge_of_body=on_device(of_body),
         pose_model=None if settings.vposer is None else load_vposer(settings.vposer),
     )
     scene = dataclasses.replace(
@@ -214,7 +213,7 @@ def with_moving_bodies(
         observed_people=observed_people(o, Ts_world_pointmap, settings.points),
         observed_images=images,
         joints=object_joints(bundle.joints, bundle.assets),
-        fps=jnp.asarray(float(bundle.fps), jnp.float32),
+        fps=on_device(float(bundle.fps), jnp.float32),
     )
     return scene, subset
 

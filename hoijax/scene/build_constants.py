@@ -1,6 +1,5 @@
 """Shapes of objects and masks as padded arrays, so that few compiled programs exist (host)."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -9,6 +8,7 @@ from scipy.ndimage import distance_transform_edt
 from hoijax.affordance.contact_table import ContactTable
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import FIRST_PART, DistanceGrids, build_distance_grids
+from hoijax.runtime import on_device
 from hoijax.scene.objects import (
     ObjectConstants,
 )
@@ -60,7 +60,7 @@ def stack_grids(assets: tuple[Asset, ...], resolution: int) -> tuple[DistanceGri
     corners = np.pad(corners, ((0, padding), *((0, 0),) * 4))
     lower = np.stack([np.asarray(grids.lower) for grids in built])
     spacing = np.stack([np.asarray(grids.spacing) for grids in built])
-    return DistanceGrids(jnp.asarray(corners), jnp.asarray(lower), jnp.asarray(spacing)), first
+    return DistanceGrids(on_device(corners), on_device(lower), on_device(spacing)), first
 
 
 def object_constants(
@@ -71,12 +71,12 @@ def object_constants(
     orders = [rng.permutation(len(asset.samples)) for asset in assets]
     pairs = list(zip(assets, orders, strict=True))
     return ObjectConstants(
-        centers=jnp.asarray(np.stack([a.center for a in assets])),
-        samples=jnp.asarray(np.stack([a.samples[order] - a.center for a, order in pairs])),
-        sample_parts=jnp.asarray(np.stack([a.sample_parts[order] for a, order in pairs])),
-        first_grid=jnp.asarray(first_grid),
-        is_translational=jnp.asarray(table.object_is_translational),
-        is_rotational=jnp.asarray(table.object_is_rotational),
+        centers=on_device(np.stack([a.center for a in assets])),
+        samples=on_device(np.stack([a.samples[order] - a.center for a, order in pairs])),
+        sample_parts=on_device(np.stack([a.sample_parts[order] for a, order in pairs])),
+        first_grid=on_device(first_grid),
+        is_translational=on_device(table.object_is_translational),
+        is_rotational=on_device(table.object_is_rotational),
     )
 
 

@@ -1,6 +1,5 @@
 """The affordance graph's edges as arrays of contact points (host)."""
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -12,6 +11,7 @@ from hoijax.bodies.parts import part_vertex_indices
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import FIRST_PART
+from hoijax.runtime import on_device
 from hoijax.scene.build_constants import EDGES_STEP, pad_to
 from hoijax.scene.objects import (
     WHOLE_UNSIGNED,
@@ -48,7 +48,7 @@ def contact_edges(
     row = np.where(has_parts & (part >= 0), FIRST_PART + part, WHOLE_UNSIGNED)
     columns["grid"] = (first_grid[target] + row).astype(np.int32)
     assert columns["points"].shape == (padded, 2, frames, count, 3)
-    return ContactEdges(**{key: jnp.asarray(value) for key, value in columns.items()})
+    return ContactEdges(**{key: on_device(value) for key, value in columns.items()})
 
 
 def _edge_row(table, g, assets, body, vertices_world, settings, palm_contact) -> dict:

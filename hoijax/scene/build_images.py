@@ -17,6 +17,7 @@ from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.asset import Asset
 from hoijax.programs import program
 from hoijax.rendering.soft_raster import join_samples, sample_mesh
+from hoijax.runtime import on_device
 from hoijax.scene.images import ObservedImages
 from hoijax.scene.posed import PosedScene
 from hoijax.settings import AnchorSettings
@@ -70,15 +71,15 @@ def observed_images(
     detected[:, people:] &= np.asarray(o.object_detected).T[chosen]
     return ObservedImages(
         samples=jax.tree.map(jnp.asarray, join_samples(samples, counts)),
-        object_vertices=jnp.asarray(np.concatenate(points), jnp.float32),
-        vertex_object=jnp.asarray(np.concatenate(owners)),
-        chosen=jnp.asarray(chosen, jnp.int32),
-        Ts_world_camera=jnp.asarray(Ts_world_camera[chosen]),
-        intrinsics=jnp.asarray(intrinsics),
-        target=jnp.asarray(masks),
-        channel_weights=jnp.asarray(detected, jnp.float32),
-        depth=jnp.asarray(depth[chosen]),
-        depth_mask=jnp.asarray(depth_mask[chosen]),
+        object_vertices=on_device(np.concatenate(points), jnp.float32),
+        vertex_object=on_device(np.concatenate(owners)),
+        chosen=on_device(chosen, jnp.int32),
+        Ts_world_camera=on_device(Ts_world_camera[chosen]),
+        intrinsics=on_device(intrinsics),
+        target=on_device(masks),
+        channel_weights=on_device(detected, jnp.float32),
+        depth=on_device(depth[chosen]),
+        depth_mask=on_device(depth_mask[chosen]),
         skin_count=counts[0],
     )
 
@@ -205,5 +206,5 @@ def with_depth(
     depth, mask = observed_depth(observations, Ts_world_pointmap, cameras, (height, width))
     chosen = np.asarray(images.chosen)
     return dataclasses.replace(
-        images, depth=jnp.asarray(depth[chosen]), depth_mask=jnp.asarray(mask[chosen])
+        images, depth=on_device(depth[chosen]), depth_mask=on_device(mask[chosen])
     )

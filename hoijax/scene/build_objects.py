@@ -14,6 +14,7 @@ from hoijax.geometry.bilinear import pack_corners
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import FIRST_PART
 from hoijax.programs import program
+from hoijax.runtime import on_device
 from hoijax.scene.build_constants import (
     MASK_CELL,
     object_constants,
@@ -58,14 +59,14 @@ def observed_objects(
     distances = pad_cells(mask_distances(observations.instance_ids, observations.person_count, o))
     sample_parts = np.asarray(constants.sample_parts)
     return ObservedObjects(
-        points_world=jnp.asarray(np.where(mask[..., None], world, 0.0), jnp.float32),
-        pixels=jnp.asarray(pad_points(observations.object_pixels, points)),
-        point_mask=jnp.asarray(mask),
-        part_shares=jnp.asarray(shares, jnp.float32),
-        part_grids=jnp.asarray(grids, jnp.int32),
-        part_of_sample=jnp.asarray(sample_parts[:, None] == np.arange(parts)[None, :, None]),
-        detected=jnp.asarray(observations.object_detected),
-        mask_distance=jnp.asarray(pack_corners(distances)),
+        points_world=on_device(np.where(mask[..., None], world, 0.0), jnp.float32),
+        pixels=on_device(pad_points(observations.object_pixels, points)),
+        point_mask=on_device(mask),
+        part_shares=on_device(shares, jnp.float32),
+        part_grids=on_device(grids, jnp.int32),
+        part_of_sample=on_device(sample_parts[:, None] == np.arange(parts)[None, :, None]),
+        detected=on_device(observations.object_detected),
+        mask_distance=on_device(pack_corners(distances)),
     )
 
 
@@ -74,11 +75,11 @@ def posed_bodies(body: SkinnedBody, observations: Observations) -> Float[Array, 
     return jnp.stack(
         [
             _posed_body(
-                jax.tree.map(jnp.asarray, body),
-                jnp.asarray(observations.body_betas[p]),
-                jnp.asarray(observations.body_rest_joints[p]),
-                jnp.asarray(observations.body_rotations[p]),
-                jnp.asarray(observations.body_translations[p]),
+                body,
+                observations.body_betas[p],
+                observations.body_rest_joints[p],
+                observations.body_rotations[p],
+                observations.body_translations[p],
             )
             for p in range(observations.person_count)
         ]
@@ -124,9 +125,9 @@ def build_scene(
         palm_contact,
     )
     cameras = Cameras(
-        Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32),
-        intrinsics=jnp.asarray(observations.intrinsics),
-        cell_size=jnp.full(2, MASK_CELL, jnp.float32),
+        Ts_pointmap_world=on_device(np.linalg.inv(Ts_world_pointmap), jnp.float32),
+        intrinsics=on_device(observations.intrinsics),
+        cell_size=on_device((MASK_CELL, MASK_CELL), jnp.float32),
     )
     outlines = build_silhouettes(observations, assets)
     return Scene(grids, constants, observed, cameras, vertices_world, edges, silhouettes=outlines)

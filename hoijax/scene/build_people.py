@@ -9,6 +9,7 @@ from hoijax.bundle.observations import Observations
 from hoijax.geometry.bilinear import pack_corners
 from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.transforms import invert_rigid
+from hoijax.runtime import on_device
 from hoijax.scene.bodies import ObservedPeople
 from hoijax.scene.build_objects import mask_distances
 
@@ -32,12 +33,12 @@ def observed_people(
     distances = mask_distances(swapped, o.object_count, o.person_count)
     cameras = average_static_camera(np.asarray(o.Ts_world_camera))
     return ObservedPeople(
-        keypoints=jnp.asarray(keypoints),
-        Ts_camera_world=jnp.asarray(invert_rigid(cameras), jnp.float32),
-        points_world=jnp.asarray(np.where(mask[..., None], world, 0.0), jnp.float32),
-        point_weights=jnp.asarray(weights, jnp.float32),
-        detected=jnp.asarray(mask.any(axis=-1)),
-        mask_distance=jnp.asarray(pack_corners(distances)),
+        keypoints=on_device(keypoints),
+        Ts_camera_world=on_device(invert_rigid(cameras), jnp.float32),
+        points_world=on_device(np.where(mask[..., None], world, 0.0), jnp.float32),
+        point_weights=on_device(weights, jnp.float32),
+        detected=on_device(mask.any(axis=-1)),
+        mask_distance=on_device(pack_corners(distances)),
     )
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from hoijax.objects.articulated.joints import PRISMATIC, Joint
 from hoijax.objects.articulated.model import rotation_about
 from hoijax.objects.asset import Asset
+from hoijax.runtime import on_device
 
 
 @flax.struct.dataclass
@@ -36,11 +37,11 @@ def object_joints(joints: tuple[Joint, ...], assets: Sequence[Asset]) -> ObjectJ
     if not joints:
         return None
     return ObjectJoints(
-        Ts_parent_joint=jnp.asarray(np.stack([j.T_parent_joint for j in joints]), jnp.float32),
-        axes=jnp.asarray(np.stack([j.axis for j in joints]), jnp.float32),
-        lower=jnp.asarray([j.lower for j in joints], jnp.float32),
-        upper=jnp.asarray([j.upper for j in joints], jnp.float32),
-        levers=jnp.asarray([_lever(j, assets[j.child]) for j in joints], jnp.float32),
+        Ts_parent_joint=on_device(np.stack([j.T_parent_joint for j in joints]), jnp.float32),
+        axes=on_device(np.stack([j.axis for j in joints]), jnp.float32),
+        lower=on_device([j.lower for j in joints], jnp.float32),
+        upper=on_device([j.upper for j in joints], jnp.float32),
+        levers=on_device([_lever(j, assets[j.child]) for j in joints], jnp.float32),
         parents=tuple(j.parent for j in joints),
         children=tuple(j.child for j in joints),
         slides=tuple(j.kind == PRISMATIC for j in joints),

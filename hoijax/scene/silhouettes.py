@@ -15,6 +15,7 @@ from scipy import ndimage
 from hoijax.bundle.observations import Observations
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
+from hoijax.runtime import on_device
 
 DIRECTION_COUNT, HULL_POINTS = 16, 192
 LEAST_PIXELS = 24
@@ -103,8 +104,8 @@ def build_silhouettes(o: Observations, assets: tuple[Asset, ...]) -> Silhouettes
         )
     if not short.any():
         return None
-    hull = jnp.asarray(np.stack([hull_points(asset) for asset in assets]))
-    return Silhouettes(hull, Outline(*(jnp.asarray(x) for x in (extents, short, beyond))))
+    hull = on_device(np.stack([hull_points(asset) for asset in assets]))
+    return Silhouettes(hull, Outline(*(on_device(x) for x in (extents, short, beyond))))
 
 
 def mask_extents(

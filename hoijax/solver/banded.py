@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+MAX_TRIANGLE = 24
+"""Rows of a triangle that is solved and not halved."""
+
 
 def solve_banded(
     diagonal: Float[Array, "T n n"],
@@ -65,21 +68,33 @@ def solve_banded_columns(
     def forward(carry, row):
         taken, shift = carry
         main, upper, right = row
-        factor = jax.scipy.linalg.cho_factor(main - taken, lower=True)
-        both = jax.scipy.linalg.cho_solve(factor, jnp.concatenate([upper, right - shift], axis=-1))
+        inverse = inverse_of_lower(jnp.linalg.cholesky(main - taken, symmetrize_input=False))
+        both = inverse @ jnp.concatenate([upper, right - shift], axis=-1)
         following, partial = both[:, :pair], both[:, pair:]
-        return (upper.T @ following, upper.T @ partial), (following, partial)
+        return (following.T @ following, following.T @ partial), (inverse, following, partial)
 
     start = (jnp.zeros((pair, pair)), jnp.zeros((pair, columns)))
-    _, (following, partial) = jax.lax.scan(forward, start, (main, upper, right))
+    _, factors = jax.lax.scan(forward, start, (main, upper, right))
 
     def backward(after, row):
-        following, partial = row
-        x = partial - following @ after
+        inverse, following, partial = row
+        x = inverse.T @ (partial - following @ after)
         return x, x
 
-    _, x = jax.lax.scan(backward, jnp.zeros((pair, columns)), (following, partial), reverse=True)
+    _, x = jax.lax.scan(backward, jnp.zeros((pair, columns)), factors, reverse=True)
     return x.reshape(-1, block, columns)[:frames]
+
+
+def inverse_of_lower(L: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Inverse of a lower triangular matrix, by halves: products, which XLA on CPU does some fifty times
+    faster than it solves triangles."""
+    size = len(L)
+    if size <= MAX_TRIANGLE:
+        return jax.lax.linalg.triangular_solve(L, jnp.eye(size), left_side=True, lower=True)
+    half = size // 2
+    first, second = inverse_of_lower(L[:half, :half]), inverse_of_lower(L[half:, half:])
+    below = -second @ (L[half:, :half] @ first)
+    return _block(first, jnp.zeros((half, size - half)), below, second)
 
 
 def _block(a: Array, b: Array, c: Array, d: Array) -> Float[Array, "n m m"]:

@@ -105,6 +105,30 @@ def edge_strip(
     return _strip(rows, frame) + _legend(list(_SAID.items()), "each cell one frame; touching: 5 cm")
 
 
+def force_strip(
+    labels: Sequence[str],
+    held: Sequence[Sequence[bool]],
+    missing: Sequence[Sequence[float]],
+    forces: Sequence[Sequence[float]],
+    frame: int | None = None,
+) -> str:
+    """Every object in every frame: held by what touches it or not; body force and what is missing as tip."""
+    rows = [
+        (
+            label,
+            [MET if h else VIOLATED for h in held[o]],
+            [
+                f"{label}, frame {t}: {m:.2f} weights missing, body force {f:.1f} weights"
+                for t, (m, f) in enumerate(zip(missing[o], forces[o], strict=True))
+            ],
+            f"{sum(held[o])}/{len(held[o])} held",
+        )
+        for o, label in enumerate(labels)
+    ]
+    legend = [(MET, "held"), (VIOLATED, "not held")]
+    return _strip(rows, frame) + _legend(legend, "arrows: 30 cm an object weight; red is missing")
+
+
 def _legend(entries: Sequence[tuple[str, str]], note: str) -> str:
     items = "".join(
         f'<span style="white-space:nowrap;margin-right:8px"><span style="display:inline-block;'

@@ -210,6 +210,7 @@ class Viewer:
         """Show other poses of the same scene. Nodes stay: viser's client fails when bones go."""
         with self.lock:
             self.result = result
+            self.why.verdicts.clear()
             for k, stage in self.stages.items():
                 stage.change(candidate_motion(result, k, self.body, self.grids))
             self.show_frame(self.frame)

@@ -23,6 +23,7 @@ from hoijax.exporters.gltf_buffer import GltfBuffer
 from hoijax.exporters.influences import fitted_influences
 from hoijax.results.observed import FoundBundle, camera_poses
 from hoijax.results.result import Result
+from hoijax.viewer.forces import ForceStage
 from hoijax.viewer.images import camera_images, filled, points_world
 from hoijax.viewer.motion import CandidateMotion, contact_patch
 
@@ -53,6 +54,7 @@ class CandidateStage:
         self.bodies = [self._add_body(name, p) for p in range(len(motion.clip.people))]
         self.objects = [self._add_object(name, o) for o in range(len(motion.clip.assets))]
         self.patches = [self._add_patch(name, t) for t in range(motion.clip.frame_count)]
+        self.forces = ForceStage(scene, f"/{name}")
 
     def _add_body(self, name: str, index: int) -> Any:
         person = self.motion.clip.people[index]

@@ -1,10 +1,14 @@
 """The tab "Why": every edge of the graph met or violated, and where each term's loss comes from."""
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hoijax.errors import UserError
+from hoijax.physics.verdict import Verdict
 from hoijax.viewer import charts
+from hoijax.viewer.forces import judge_candidate
 from hoijax.viewer.resolving import final_weights
 
 if TYPE_CHECKING:
@@ -19,6 +23,11 @@ class WhyPanel:
         self.frame_terms: np.ndarray | None = None
         gui.add_markdown("**Contacts of the graph**")
         self.edge_html = gui.add_html("")
+        self.verdicts: dict[int, tuple[Verdict, ...]] = {}
+        gui.add_markdown("**Physics**: can what touches the objects carry them?")
+        self.physics_html = gui.add_html("")
+        self.physics_button = gui.add_button("Judge and draw forces")
+        self.physics_button.on_click(lambda _: self.judge())
         gui.add_markdown("**Loss by term and frame** (weighted)")
         self.terms_html = gui.add_html("")
         self.terms_button = gui.add_button("Measure terms by frame", disabled=not viewer.found)
@@ -41,12 +50,45 @@ class WhyPanel:
                 viewer.frame,
             )
         )
+        self._draw_physics()
         if self.frame_terms is not None:
             self.terms_html.content = inset(
                 charts.term_strip(
                     viewer.result.term_names, self.frame_terms[viewer.candidate], viewer.frame
                 )
             )
+
+    def judge(self) -> None:
+        """Support of the candidate in view; once there, arrows follow the frame."""
+        viewer = self.viewer
+        with viewer.lock:
+            try:
+                self.verdicts[viewer.candidate] = judge_candidate(viewer.result, viewer.candidate)
+            except UserError as error:
+                self.physics_html.content = inset(escape(str(error)))
+                return
+            self.draw()
+
+    def _draw_physics(self) -> None:
+        viewer = self.viewer
+        for candidate, stage in viewer.stages.items():
+            verdicts = self.verdicts.get(candidate, ())
+            stage.forces.show(verdicts if candidate in viewer.shown else (), viewer.frame)
+        verdicts = self.verdicts.get(viewer.candidate)
+        if verdicts is None:
+            self.physics_html.content = ""
+            return
+        columns = ("explained", "missing_weights", "body_force_weights")
+        held, missing, forces = ([v.frames[name] for v in verdicts] for name in columns)
+        strip = charts.force_strip(
+            [v.object_name for v in verdicts],
+            held,
+            missing,
+            forces,
+            viewer.frame,
+        )
+        lines = (escape(f"{v.object_name}: {v.sentence}") for v in verdicts)
+        self.physics_html.content = inset(strip + "<br>".join(lines))
 
     def draw_curves(self) -> None:
         """Weighted terms over the steps of the candidate in view."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy import ndarray
@@ -19,6 +18,7 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
+from hoijax.runtime import on_device
 from priors.choreography.dispatch import MOTIONS, perform
 from priors.choreography.fingers import close_fingers
 from priors.choreography.inverse_kinematics import WRISTS, PoseTargets, solve_poses
@@ -109,9 +109,9 @@ def _stacked_grids(assets: Sequence[Asset]) -> DistanceGrids:
     """Signed distance grids of all objects on one leading axis."""
     grids = [build_distance_grids(asset, resolution=GRID_RESOLUTION) for asset in assets]
     return DistanceGrids(
-        corners=jnp.asarray(np.stack([grid.corners[:1] for grid in grids])),
-        lower=jnp.asarray(np.stack([grid.lower for grid in grids])),
-        spacing=jnp.asarray(np.stack([grid.spacing for grid in grids])),
+        corners=on_device(np.stack([grid.corners[:1] for grid in grids])),
+        lower=on_device(np.stack([grid.lower for grid in grids])),
+        spacing=on_device(np.stack([grid.spacing for grid in grids])),
     )
 
 
@@ -125,7 +125,7 @@ def _solve_person(
         [np.asarray(targets.pelvis), np.asarray(targets.reference).reshape(track.frames, -1)],
         axis=1,
     )
-    solution, _, _ = solve_poses(jnp.asarray(start), targets, track.person.skeleton, grids)
+    solution, _, _ = solve_poses(start, targets, track.person.skeleton, grids)
     rotations, translation = to_smplx(np.asarray(solution), targets, track.person)
     wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
     rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)
@@ -150,7 +150,7 @@ def joint_transforms(
     person: Person, rotations: Float[ndarray, "T 55 3"], translation: Float[ndarray, "T 3"]
 ) -> Float[ndarray, "T 55 4 4"]:
     """Ts_world_joint of every frame."""
-    return np.asarray(_pose_joints(person.shaped, jnp.asarray(rotations), jnp.asarray(translation)))
+    return np.asarray(_pose_joints(person.shaped, rotations, translation))
 
 
 @jax.jit

@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_NAMES, ShapedBody, SkinnedBody
+from hoijax.runtime import on_device
 from priors.choreography.inverse_kinematics import ANKLES, WRISTS, Skeleton
 from priors.choreography.joint_limits import JOINT_COUNT
 
@@ -58,7 +59,7 @@ class Person:
 def make_person(betas: Float[ndarray, "10"], body: SkinnedBody | None = None) -> Person:
     """Shape a body (the shipped one by default) and measure it."""
     body = load_anny() if body is None else body
-    shaped = body.shape(jnp.asarray(betas, jnp.float32))
+    shaped = body.shape(on_device(betas, jnp.float32))
     joints = np.asarray(shaped.joints_rest)
     vertices = np.asarray(shaped.vertices_rest)
     normals = vertex_normals(vertices, np.asarray(body.faces))
@@ -72,13 +73,13 @@ def make_person(betas: Float[ndarray, "10"], body: SkinnedBody | None = None) ->
         knuckles.append(knuckle)
     skin_blend, skin_margin = _body_skin(joints, vertices, weights)
     skeleton = Skeleton(
-        rest_joints=jnp.asarray(joints[:JOINT_COUNT]),
-        palm_normals=jnp.asarray(np.stack(palm_normals), jnp.float32),
-        knuckle_axes=jnp.asarray(np.stack(knuckles), jnp.float32),
-        skin_blend=jnp.asarray(skin_blend),
-        skin_margin=jnp.asarray(skin_margin),
-        capsule_joints=jnp.asarray(_CAPSULES, jnp.int32),
-        capsule_radii=jnp.asarray(_CAPSULE_RADII, jnp.float32),
+        rest_joints=on_device(joints[:JOINT_COUNT]),
+        palm_normals=on_device(np.stack(palm_normals), jnp.float32),
+        knuckle_axes=on_device(np.stack(knuckles), jnp.float32),
+        skin_blend=on_device(skin_blend),
+        skin_margin=on_device(skin_margin),
+        capsule_joints=on_device(_CAPSULES, jnp.int32),
+        capsule_radii=on_device(_CAPSULE_RADII, jnp.float32),
     )
     return Person(
         body=body,

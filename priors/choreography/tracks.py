@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import Asset
+from hoijax.runtime import on_device
 from priors.choreography.footsteps import FootPlan, plan_footsteps
 from priors.choreography.grasps import Grasp
 from priors.choreography.inverse_kinematics import POINT_SLOTS, PoseTargets
@@ -185,8 +186,7 @@ def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> 
         "collision_weight": np.tile(firmness, (frames, 1)),
     }
     casts = {
-        k: jnp.asarray(v, jnp.int32 if k == "slot_joint" else jnp.float32)
-        for k, v in arrays.items()
+        k: on_device(v, jnp.int32 if k == "slot_joint" else jnp.float32) for k, v in arrays.items()
     }
     return PoseTargets(**casts)
 

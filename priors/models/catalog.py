@@ -17,7 +17,9 @@ class Choice:
     revision: str | None = None
     """Pinned commit; None takes the hub's newest, and the provenance says so."""
     takes: str = "model_id"
-    """How the class is given its weights: a "model_id" and a "runtime", as a "language" model, as a "body" recovery, or "none"."""
+    """How the class is made: with a "model_id" and a "runtime", as a "language" model, as a "body" that needs
+    no weights, as "smplx body" (weights, and the user's SMPL-X file) or "mesh body" (weights, any
+    body), or of "none"."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Parameters of its networks, in 1e9, as published or counted on the meta device."""
     also: tuple[str, ...] = ()
@@ -27,7 +29,7 @@ class Choice:
     """Python packages beside torch and transformers, by the name they are imported with."""
 
 
-_T5, _CLIP_L = 4.76, 0.12
+_T5, _CLIP_L, _QWEN3, _UMT5 = 4.76, 0.12, 4.02, 5.68
 PIPELINE = ("diffusers", "accelerate")
 """What every diffusers pipeline needs; accelerate moves its networks to the GPU in turn."""
 CHOICES: dict[str, dict[str, Choice]] = {
@@ -69,6 +71,34 @@ CHOICES: dict[str, dict[str, Choice]] = {
             licence="Apache-2.0 (gated)",
             needs=PIPELINE,
         ),
+        "flux2-klein": Choice(
+            "priors.models.newer_images:Flux2",
+            "black-forest-labs/FLUX.2-klein-4B",
+            parts={"transformer": 3.88, "Qwen3": _QWEN3, "VAE": 0.08},
+            licence="Apache-2.0",
+            needs=PIPELINE,
+        ),
+        "flux2": Choice(
+            "priors.models.newer_images:Flux2",
+            "black-forest-labs/FLUX.2-dev",
+            parts={"transformer": 32.2, "Mistral 3": 24.0, "VAE": 0.08},
+            licence="FLUX non-commercial (gated)",
+            needs=PIPELINE,
+        ),
+        "qwen-image": Choice(
+            "priors.models.newer_images:QwenImage",
+            "Qwen/Qwen-Image",
+            parts={"transformer": 20.4, "Qwen2.5-VL": 8.29, "VAE": 0.13},
+            licence="Apache-2.0",
+            needs=PIPELINE,
+        ),
+        "z-image": Choice(
+            "priors.models.newer_images:ZImage",
+            "Tongyi-MAI/Z-Image-Turbo",
+            parts={"transformer": 6.15, "Qwen3": _QWEN3, "VAE": 0.08},
+            licence="Apache-2.0",
+            needs=PIPELINE,
+        ),
     },
     "video": {
         "cogvideox": Choice(
@@ -89,9 +119,43 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "wan": Choice(
             "priors.models.wan:Wan",
             "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
-            parts={"transformer": 16.4, "UMT5": 5.68, "CLIP-H": 0.63, "VAE": 0.13},
+            parts={"transformer": 16.4, "UMT5": _UMT5, "CLIP-H": 0.63, "VAE": 0.13},
             licence="Apache-2.0",
             needs=(*PIPELINE, "ftfy"),
+        ),
+        "wan2.2": Choice(
+            "priors.models.wan:Wan",
+            "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+            parts={"transformer": 5.0, "UMT5": _UMT5, "VAE": 0.7},
+            licence="Apache-2.0",
+            needs=(*PIPELINE, "ftfy"),
+        ),
+        "wan2.2-a14b": Choice(
+            "priors.models.wan:Wan",
+            "Wan-AI/Wan2.2-I2V-A14B-Diffusers",
+            parts={"transformer": 14.3, "second transformer": 14.3, "UMT5": _UMT5, "VAE": 0.13},
+            licence="Apache-2.0",
+            needs=(*PIPELINE, "ftfy"),
+        ),
+        "hunyuan1.5": Choice(
+            "priors.models.hunyuan_video15:HunyuanVideo15",
+            "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_i2v",
+            parts={
+                "transformer": 8.33,
+                "Qwen2.5-VL": 7.07,
+                "ByT5": 0.22,
+                "SigLIP": 0.43,
+                "VAE": 1.26,
+            },
+            licence="Tencent Hunyuan community licence",
+            needs=PIPELINE,
+        ),
+        "ltx2": Choice(
+            "priors.models.ltx2:Ltx2",
+            "Lightricks/LTX-2",
+            parts={"transformer": 18.9, "Gemma 3": 12.2, "VAE": 1.22},
+            licence="LTX-2 community licence",
+            needs=(*PIPELINE, "av"),
         ),
     },
     "detector": {
@@ -100,6 +164,20 @@ CHOICES: dict[str, dict[str, Choice]] = {
             "IDEA-Research/grounding-dino-base",
             parts={"network": 0.23},
             licence="Apache-2.0",
+        ),
+        "sam3": Choice(
+            "priors.models.sam3:Sam3Detector",
+            "facebook/sam3",
+            parts={"network": 0.84},
+            licence="SAM licence (gated)",
+        ),
+        "qwen3-vl": Choice(
+            "priors.models.local_vision_model:local_detector",
+            "Qwen/Qwen3-VL-8B-Instruct",
+            takes="language",
+            parts={"network": 8.77},
+            licence="Apache-2.0",
+            needs=("xgrammar",),
         ),
         "blazepose": Choice(
             "priors.models.blazepose:BlazePose",
@@ -123,6 +201,12 @@ CHOICES: dict[str, dict[str, Choice]] = {
             "facebook/sam2.1-hiera-large",
             parts={"network": 0.22},
             licence="Apache-2.0",
+        ),
+        "sam3": Choice(
+            "priors.models.sam3:Sam3Segmenter",
+            "facebook/sam3",
+            parts={"network": 0.47},
+            licence="SAM licence (gated)",
         ),
         "packaged": Choice(
             "priors.models.packaged_segmenter:PackagedSegmenter",
@@ -153,6 +237,19 @@ CHOICES: dict[str, dict[str, Choice]] = {
             parts={"network": 0.34},
             licence="CC-BY-NC-4.0 (large)",
         ),
+        "depth-anything3": Choice(
+            "priors.models.depth_anything3:DepthAnything3",
+            "depth-anything/DA3METRIC-LARGE",
+            parts={"network": 0.33},
+            licence="Apache-2.0",
+            needs=("depth_estimation", "einops", "addict"),
+        ),
+        "sapiens2": Choice(
+            "priors.models.sapiens2:Sapiens2Points",
+            "facebook/sapiens2-pointmap-0.4b",
+            parts={"network": 0.42},
+            licence="Sapiens2 licence",
+        ),
         "none": Choice("", "", takes="none"),
     },
     "keypoints": {
@@ -161,6 +258,12 @@ CHOICES: dict[str, dict[str, Choice]] = {
             "usyd-community/vitpose-plus-huge",
             parts={"network": 0.9},
             licence="Apache-2.0",
+        ),
+        "sapiens2": Choice(
+            "priors.models.sapiens2:Sapiens2Pose",
+            "facebook/sapiens2-pose-0.4b",
+            parts={"network": 0.42},
+            licence="Sapiens2 licence",
         ),
         "blazepose": Choice(
             "priors.models.blazepose:BlazePose",
@@ -181,10 +284,33 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "gvhmr": Choice(
             "priors.models.human_recovery:Gvhmr",
             "ryanrudes/gvhmr",
-            takes="body",
+            takes="smplx body",
             parts={"GVHMR": 0.04, "HMR2": 0.67, "ViTPose-H": 0.64},
             licence="GVHMR: research, non-commercial; SMPL-X by registration",
             needs=("gvhmr",),
+        ),
+        "sam3d-body": Choice(
+            "priors.models.mesh_recovery:Sam3dBody",
+            "facebook/sam-3d-body-dinov3",
+            takes="mesh body",
+            licence="SAM licence (gated)",
+        ),
+        "gem-x": Choice(
+            "priors.models.mesh_recovery:GemX",
+            "nvidia/GEM-X",
+            takes="mesh body",
+            licence="code Apache-2.0; weights NVIDIA open model licence",
+        ),
+    },
+    "hands": {
+        "none": Choice("", "", takes="none"),
+        "mediapipe": Choice(
+            "priors.models.hands:MediaPipeHands",
+            "mediapipe==0.10.21",
+            takes="none",
+            parts={"network": 0.003},
+            licence="Apache-2.0",
+            needs=("mediapipe", "ai_edge_litert"),
         ),
     },
     "score": {
@@ -194,6 +320,20 @@ CHOICES: dict[str, dict[str, Choice]] = {
             "openai/clip-vit-base-patch32",
             parts={"network": 0.15},
             licence="MIT",
+        ),
+        "siglip2": Choice(
+            "priors.models.clip_scores:Siglip2Score",
+            "google/siglip2-so400m-patch14-384",
+            parts={"network": 1.14},
+            licence="Apache-2.0",
+        ),
+        "qwen3-vl": Choice(
+            "priors.models.local_vision_model:local_judge",
+            "Qwen/Qwen3-VL-8B-Instruct",
+            takes="language",
+            parts={"network": 8.77},
+            licence="Apache-2.0",
+            needs=("xgrammar",),
         ),
         "vlm": Choice(
             "priors.models.language_model:endpoint_from_environment",

@@ -1,5 +1,5 @@
-"""How well renders show a text: CLIP (Radford et al., 2021) for images, X-CLIP (Ni et al., 2022) for
-clips, and both for a result folder.
+"""How well renders show a text: CLIP (Radford et al., 2021) or SigLIP 2 (Tschannen et al., 2025) for
+images, X-CLIP (Ni et al., 2022) for clips, and CLIP and X-CLIP for a result folder.
 
     python -m priors.models.clip_scores RESULT --text "a person sweeps the floor"
 """
@@ -25,11 +25,21 @@ from priors.models.torch_runtime import (
 )
 from priors.protocols import ImageTextScore, ModelId, Video, VideoTextScore
 
-__all__ = ["CLIP_B32", "XCLIP_B32", "ClipScore", "XClipScore", "score_result", "spread"]
+__all__ = [
+    "CLIP_B32",
+    "SIGLIP2",
+    "XCLIP_B32",
+    "ClipScore",
+    "Siglip2Score",
+    "XClipScore",
+    "score_result",
+    "spread",
+]
 
 STAGE = "scores"
 CLIP_B32 = ModelId("openai/clip-vit-base-patch32")
 XCLIP_B32 = ModelId("microsoft/xclip-base-patch32")
+SIGLIP2 = ModelId("google/siglip2-so400m-patch14-384")
 BATCH = 16  # images at once
 SCORED_FRAMES = 16  # of a preview, evenly spread
 
@@ -91,19 +101,44 @@ class ClipScore(_TextScore):
     def __init__(self, model_id: ModelId = CLIP_B32, runtime: TorchSettings | None = None):
         super().__init__(model_id, runtime)
 
+    def _inputs(self, images: UInt8[ndarray, "N H W 3"]) -> dict[str, Any]:
+        return {"pixel_values": self._pixels(images)}
+
     def score(self, images: UInt8[ndarray, "N H W 3"], text: str) -> Float[ndarray, " N"]:
-        """Cosines; texts beyond 77 tokens are cut. UserError for an empty text."""
+        """Cosines; texts beyond the model's length (CLIP: 77 tokens) are cut. UserError for an empty
+        text."""
         torch = require("torch")
         with readable_errors(STAGE, self._model_id), torch.inference_mode():
             tokens = self._tokens(text)
             words = self.network.get_text_features(**tokens).pooler_output
             cosines = [np.zeros(0, np.float32)]
             for start in range(0, len(images), BATCH):
-                pixels = self._pixels(images[start : start + BATCH])
-                seen = self.network.get_image_features(pixel_values=pixels).pooler_output
+                inputs = self._inputs(images[start : start + BATCH])
+                seen = self.network.get_image_features(**inputs).pooler_output
                 cosine = torch.nn.functional.cosine_similarity(seen.float(), words.float())
                 cosines.append(cosine.cpu().numpy())
         return np.concatenate(cosines)
+
+
+class Siglip2Score(ClipScore):
+    """`ImageTextScore` of SigLIP 2: a checkpoint of one size, or one that keeps aspects ("naflex").
+
+    Its cosines are far smaller than CLIP's; only their order is comparable.
+    """
+
+    network_class = "AutoModel"
+
+    def __init__(self, model_id: ModelId = SIGLIP2, runtime: TorchSettings | None = None):
+        super().__init__(model_id, runtime)
+
+    def _tokens(self, text: str) -> Any:
+        # Trained on lower case, padded to the full length, with the padding attended to.
+        return {"input_ids": super()._tokens(text.lower())["input_ids"]}
+
+    def _inputs(self, images: UInt8[ndarray, "N H W 3"]) -> dict[str, Any]:
+        inputs = self._processor(images=list(images), return_tensors="pt").to(self.network.device)
+        # Of "naflex" also the mask and the shape of the patches: numbers that are not measured.
+        return dict(inputs) | {"pixel_values": inputs["pixel_values"].to(self.network.dtype)}
 
 
 class XClipScore(_TextScore):

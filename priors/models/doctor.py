@@ -10,7 +10,7 @@ from pathlib import Path
 
 from priors.models.catalog import CHOICES, DEFAULTS, Choice
 
-__all__ = ["hub_cache", "lacks", "memory_text", "report", "weights_text"]
+__all__ = ["gib", "hub_cache", "is_cached", "lacks", "memory_text", "report", "weights_text"]
 
 PACKAGES = {
     "torch": 'pip install "hoijax[priors]"',
@@ -20,6 +20,9 @@ PACKAGES = {
     "ftfy": 'pip install "hoijax[priors]"',
     "sentencepiece": 'pip install "hoijax[priors]"',
     "openai": 'pip install "hoijax[priors]"',
+    "einops": 'pip install "hoijax[priors]"',
+    "addict": 'pip install "hoijax[priors]"',
+    "av": "pip install av",
     "depth_estimation": "pip install --no-deps depth-estimation",
     "xgrammar": "pip install --no-deps xgrammar apache-tvm-ffi",
     "mediapipe": "pip install --no-deps mediapipe==0.10.21",
@@ -51,7 +54,7 @@ def report() -> dict[str, str]:
 def _model_text(choice: Choice) -> str:
     missing = [p for p in choice.needs if importlib.util.find_spec(p) is None]
     parts = [f"needs {', '.join(missing)}"] if missing else []
-    if "/" in choice.id and choice.takes != "body":
+    if "/" in choice.id and not choice.takes.endswith("body"):
         parts.append(weights_text(choice))
     if choice.parts:
         parts.append(memory_text(choice))
@@ -77,12 +80,13 @@ def lacks(choice: Choice, *, own_weights: bool) -> list[str]:
             f"{hub_id} is not on this machine, and HF_HUB_OFFLINE is set: "
             f"`hf download {hub_id}` where there is a network"
             for hub_id in (choice.id, *choice.also)
-            if not _is_cached(hub_id)
+            if not is_cached(hub_id)
         ]
     return found
 
 
-def _is_cached(hub_id: str) -> bool:
+def is_cached(hub_id: str) -> bool:
+    """Whether the hub's cache has all files of a repository that were asked for."""
     folder = hub_cache() / f"models--{hub_id.replace('/', '--')}"
     snapshots = folder / "snapshots"
     is_whole = snapshots.is_dir() and any(snapshots.iterdir())
@@ -105,7 +109,7 @@ def weights_text(choice: Choice) -> str:
     texts = []
     for hub_id in (choice.id, *choice.also):
         folder = hub_cache() / f"models--{hub_id.replace('/', '--')}"
-        is_whole = _is_cached(hub_id)
+        is_whole = is_cached(hub_id)
         blobs = [p for p in (folder / "blobs").glob("*") if p.is_file()]
         size = sum(p.stat().st_size for p in blobs) / GIB
         state = f"{size:.1f} GiB cached" if is_whole else "not cached"
@@ -117,8 +121,12 @@ def weights_text(choice: Choice) -> str:
 
 def memory_text(choice: Choice) -> str:
     """GPU memory of the weights: all of them at once, and the largest network alone."""
-    total, largest = sum(choice.parts.values()), max(choice.parts.values())
-    text = f"{total * 1e9 * BYTES / GIB:.2g} GiB of weights"
-    if len(choice.parts) > 1:
-        text += f", {largest * 1e9 * BYTES / GIB:.2g} GiB with --memory model"
-    return text
+    total, largest = gib(sum(choice.parts.values())), gib(max(choice.parts.values()))
+    text = f"{total} GiB of weights"
+    return text if len(choice.parts) == 1 else f"{text}, {largest} GiB with --memory model"
+
+
+def gib(billions: float) -> str:
+    """Memory of so many 1e9 parameters."""
+    size = billions * 1e9 * BYTES / GIB
+    return f"{size:.0f}" if size >= 10 else f"{size:.2g}"

@@ -73,7 +73,7 @@ class ViTPose:
         """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where absent."""
         found = np.zeros((len(frames), 18, 3), np.float32)
         chosen = np.flatnonzero(present)
-        _check_boxes(boxes, chosen)
+        check_boxes(boxes, chosen)
         with readable_errors(STAGE, self._model_id, smaller="a smaller batch"):
             for start in range(0, len(chosen), self.settings.batch):
                 rows = chosen[start : start + self.settings.batch]
@@ -110,7 +110,7 @@ class ViTPose:
         return coco + np.array([0.5, 0.5, 0.0])
 
 
-def _check_boxes(boxes: ndarray, chosen: ndarray) -> None:
+def check_boxes(boxes: ndarray, chosen: ndarray) -> None:
     boxes = np.asarray(boxes)[chosen]
     bad = ~np.isfinite(boxes).all(-1) | (boxes[:, 2:] - boxes[:, :2] < 1).any(-1)
     if bad.any():

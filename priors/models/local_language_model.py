@@ -37,6 +37,8 @@ class TransformersChat:
     Loaded at the first question. Text only: pictures in a message are refused.
     """
 
+    network_class = "AutoModelForCausalLM"
+
     def __init__(
         self,
         model_id: ModelId,
@@ -60,14 +62,14 @@ class TransformersChat:
     def network(self) -> Any:
         transformers = require("transformers")
         device, dtype = device_and_dtype(self.runtime)
-        kind = transformers.AutoModelForCausalLM
+        kind = getattr(transformers, self.network_class)
         return load_pretrained(kind, self._model_id, stage=STAGE, dtype=dtype).to(device)
 
     @cached_property
     def _compiler(self) -> Any:
         xgrammar = require("xgrammar", remedy=INSTALL)
         vocabulary = xgrammar.TokenizerInfo.from_huggingface(
-            self.tokenizer, vocab_size=self.network.config.vocab_size
+            self.tokenizer, vocab_size=self.network.config.get_text_config().vocab_size
         )
         return xgrammar.GrammarCompiler(vocabulary)
 
@@ -79,46 +81,65 @@ class TransformersChat:
             json.dumps(schema), any_whitespace=False, separators=(",", ":")
         )
         processor = require("xgrammar.contrib.hf").LogitsProcessor(grammar)
-        ids = self._prompt(messages)
+        inputs = self._inputs(messages)
         with readable_errors(STAGE, self._model_id, smaller="a smaller model"), seeded(seed):
             made = self.network.generate(
-                ids,
-                attention_mask=ids.new_ones(ids.shape),
+                **inputs,
                 max_new_tokens=min(self.settings.max_tokens, LONGEST_ANSWER),
                 do_sample=self.settings.temperature > 0,
                 temperature=self.settings.temperature or None,
                 top_k=None,
                 top_p=None,
                 logits_processor=[processor],
+                eos_token_id=self._stops(),
                 pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id,
             )
-        return self.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+        asked = inputs["input_ids"].shape[1]
+        return self.tokenizer.decode(made[0, asked:], skip_special_tokens=True)
 
-    def _prompt(self, messages: Sequence[Message]) -> Any:
+    def _stops(self) -> list[int]:
+        """Tokens that end an answer: the network's, and the tokenizer's, which is the one the grammar
+        allows after the last brace. Where they differ, an answer would run on to the last token."""
+        known = self.network.generation_config.eos_token_id
+        listed = known if isinstance(known, list) else [known]
+        return sorted(
+            {token for token in [*listed, self.tokenizer.eos_token_id] if token is not None}
+        )
+
+    def _inputs(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """What the network reads."""
         for message in messages:
             if not isinstance(message["content"], str):
                 raise UserError(
                     "the local language model reads text only, and was shown a picture. Use a vision "
                     "model behind an endpoint (--language-url, for example served by vLLM)"
                 )
+        return self._tokens(self._text(messages))
+
+    def _text(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """The messages in the model's own template, with the answer to follow."""
         if self.tokenizer.chat_template:
-            text = self.tokenizer.apply_chat_template(
+            return self.tokenizer.apply_chat_template(
                 list(messages),
                 tokenize=False,
                 add_generation_prompt=True,
                 enable_thinking=False,  # of Qwen3's template; others do not look at it
             )
-        else:
-            turns = [f"{message['role']}: {message['content']}" for message in messages]
-            text = "\n\n".join([*turns, "assistant: "])
+        turns = [f"{message['role']}: {message['content']}" for message in messages]
+        return "\n\n".join([*turns, "assistant: "])
+
+    def _tokens(self, text: str) -> dict[str, Any]:
+        """UserError where the question is longer than the model reads."""
         tokens = self.tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
-        most = getattr(self.network.config, "max_position_embeddings", None)
+        config = self.network.config.get_text_config()
+        most = getattr(config, "max_position_embeddings", None)
         if most is not None and tokens.shape[1] + 64 > most:
             raise UserError(
                 f"{self._model_id.name} reads at most {most} tokens, the question has "
                 f"{tokens.shape[1]}. Use a model with a longer context"
             )
-        return tokens.to(self.network.device)
+        tokens = tokens.to(self.network.device)
+        return {"input_ids": tokens, "attention_mask": tokens.new_ones(tokens.shape)}
 
 
 def local_prior(

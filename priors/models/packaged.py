@@ -81,15 +81,14 @@ class TfliteModel:
         """Height and width of the picture it takes."""
 
     def __call__(self, picture: Float32[ndarray, "S S 3"]) -> dict[tuple[int, ...], ndarray]:
-        """Outputs by shape (without the batch axis); every model here has outputs of unequal shape."""
+        """Outputs by shape (without the batch axis), of a model whose outputs have unequal shapes."""
+        return {output.shape: output for output in self.listed(picture)}
+
+    def listed(self, picture: Float32[ndarray, "S S 3"]) -> list[ndarray]:
+        """Outputs in their order (without the batch axis)."""
         self._interpreter.set_tensor(self._input, np.ascontiguousarray(picture[None]))
         self._interpreter.invoke()
-        return {
-            tuple(int(n) for n in output["shape"][1:]): self._interpreter.get_tensor(
-                output["index"]
-            )[0].copy()
-            for output in self._outputs
-        }
+        return [self._interpreter.get_tensor(output["index"])[0].copy() for output in self._outputs]
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class ModelChoices:
         given = self.weights.get(role)
         if given is None:
             return ModelId(choice.id, choice.revision)
-        if choice.takes == "none" or (choice.takes == "body" and not choice.needs):
+        if choice.takes in ("none", "body"):
             raise UserError(
                 f"--model {role}={given}: {self.names.get(role, DEFAULTS[role])} has no weights to "
                 "choose."
@@ -146,7 +146,7 @@ class RegisteredModels:
             return make(
                 model_id, self.choices.language, url=url, store=self._store, runtime=runtime
             )
-        if choice.takes == "body":
+        if choice.takes.endswith("body"):
             return self._body(make, choice, model_id)
         if choice.takes == "none":
             return make()
@@ -158,8 +158,10 @@ class RegisteredModels:
 
     def _body(self, make: Any, choice: Choice, model_id: ModelId) -> Any:
         file = self.choices.body_file
-        if not choice.needs:
+        if choice.takes == "body":
             return make(file or "anny")
+        if choice.takes == "mesh body":
+            return make(file or "anny", model_id, self.choices.runtime)
         if file is None:
             raise UserError(
                 "--body gvhmr recovers SMPL-X bodies: give your SMPLX_NEUTRAL.npz with --body-file "

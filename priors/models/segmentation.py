@@ -25,13 +25,18 @@ from priors.protocols import ModelId, Prompt, Tracks
 
 STAGE = "masks"
 SAM2_LARGE = ModelId("facebook/sam2.1-hiera-large")
-IMAGE_MEAN, IMAGE_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Mean and spread of red, green and blue."""
+IMAGENET: Normalization = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PRESENT = 0.5  # an entity seen with less than this probability has an empty mask
 BOX_CORNERS = (2, 3)  # SAM's point labels of a box's top-left and bottom-right corner
 
 
 class Sam2Segmenter:
     """`VideoSegmenter` by SAM 2; the network is loaded at the first call."""
+
+    network_class, session_class = "Sam2VideoModel", "Sam2VideoInferenceSession"
+    normalization = IMAGENET
 
     def __init__(self, model_id: ModelId = SAM2_LARGE, runtime: TorchSettings | None = None):
         """model_id: hub id or directory, in transformers format."""
@@ -45,10 +50,8 @@ class Sam2Segmenter:
     def _network(self) -> Any:
         transformers = require("transformers", "torch")
         device, dtype = device_and_dtype(self.runtime)
-        network = load_pretrained(
-            transformers.Sam2VideoModel, self._model_id, stage=STAGE, dtype=dtype
-        )
-        return network.to(device)
+        kind = getattr(transformers, self.network_class)
+        return load_pretrained(kind, self._model_id, stage=STAGE, dtype=dtype).to(device)
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of all prompted entities in all frames; masks of different entities may overlap.
@@ -64,7 +67,7 @@ class Sam2Segmenter:
             readable_errors(STAGE, self._model_id, smaller="fewer frames"),
             torch.inference_mode(),
         ):
-            # Entities do not see each other in SAM 2, so those of the same frames share a session.
+            # Entities do not see each other in SAM 2 and 3, so those of the same frames share a session.
             prompted = [tuple(sorted(one.frame for one in prompt.all)) for prompt in prompts]
             for where in sorted(set(prompted)):
                 chosen = [i for i, prompt in enumerate(prompts) if prompted[i] == where]
@@ -85,7 +88,7 @@ class Sam2Segmenter:
 
     def _session(self, frames: ndarray) -> Any:
         size = _image_size(self._network.config)
-        session_class = _lazy_session_class()
+        session_class = _lazy_session_class(self.session_class, self.normalization)
         return session_class(frames, size, device=self._network.device, dtype=self._network.dtype)
 
     def _add(self, session: Any, entity: int, prompt: Prompt, height: int, width: int) -> None:
@@ -157,8 +160,14 @@ def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int
         )
 
 
-def resized(image: UInt8[ndarray, "H W 3"], size: tuple[int, int], device: Any, dtype: Any) -> Any:
-    """(3, h, w) tensor of a picture, normalized with ImageNet's mean and spread.
+def resized(
+    image: UInt8[ndarray, "H W 3"],
+    size: tuple[int, int],
+    device: Any,
+    dtype: Any,
+    normalization: Normalization = IMAGENET,
+) -> Any:
+    """(3, h, w) tensor of a picture, normalized as its model wants.
 
     The same as the transformers processors do, which need torchvision.
     """
@@ -166,9 +175,7 @@ def resized(image: UInt8[ndarray, "H W 3"], size: tuple[int, int], device: Any, 
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
     pixels = pixels.permute(2, 0, 1)[None].float() / 255
     pixels = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)[0]
-    mean, spread = (
-        torch.tensor(x, device=device)[:, None, None] for x in (IMAGE_MEAN, IMAGE_SPREAD)
-    )
+    mean, spread = (torch.tensor(x, device=device)[:, None, None] for x in normalization)
     return ((pixels - mean) / spread).to(dtype)
 
 
@@ -184,11 +191,11 @@ def _image_size(config: Any) -> int:
     return int(size if isinstance(size, int) else size[0])
 
 
-def _lazy_session_class() -> type:
-    """SAM 2's session, with frames resized on demand and memories dropped once out of reach."""
-    from transformers import Sam2VideoInferenceSession
+def _lazy_session_class(name: str, normalization: Normalization) -> type:
+    """The library's session, with frames resized on demand and memories dropped once out of reach."""
+    session_class: Any = getattr(require("transformers"), name)
 
-    class LazySession(Sam2VideoInferenceSession):
+    class LazySession(session_class):
         def __init__(self, frames: ndarray, size: int, device: Any, dtype: Any):
             super().__init__(
                 video_height=frames.shape[1],
@@ -205,7 +212,8 @@ def _lazy_session_class() -> type:
 
         def get_frame(self, frame_idx: int) -> Any:
             shape = (self._size, self._size)
-            return resized(self._frames[frame_idx], shape, self.inference_device, self.dtype)
+            frame = self._frames[frame_idx]
+            return resized(frame, shape, self.inference_device, self.dtype, normalization)
 
         def forget(self, frame: int, start: int, reach: int) -> None:
             """Drop what no later frame looks at: full-size masks, and memories out of reach.

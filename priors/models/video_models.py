@@ -1,4 +1,4 @@
-"""Image and text to clips: what CogVideoX, FramePack and Wan share.
+"""Image and text to clips: what CogVideoX, FramePack, Wan, HunyuanVideo 1.5 and LTX-2 share.
 
 Each family knows the sizes, frame counts and rate it was trained for. A caller asks for a number of
 frames: the next count the model can make is generated and cut (or thinned) to the asked one.
@@ -191,6 +191,19 @@ class DiffusionVideoModel(ABC):
     def _arguments(self, prompt: str) -> dict[str, Any]:
         """Arguments of the pipeline that are the family's own."""
 
+    def _frame_size(self, image: UInt8[ndarray, "H W 3"]) -> tuple[int, int]:
+        """(height, width) of the clip."""
+        return frame_size(image, self._limits())
+
+    def _call(self, sampling: dict[str, Any], step_end: Callable, **arguments: Any) -> Any:
+        """The pipeline's answer; other families name and set things otherwise."""
+        return self.pipeline(
+            num_inference_steps=sampling["steps"],
+            guidance_scale=sampling["guidance"],
+            callback_on_step_end=step_end,
+            **arguments,
+        )
+
     def record(self, prompt: str, frames: int, seed: int) -> dict[str, Any]:
         """What to write into a bundle's provenance so that the clip can be made again."""
         return {
@@ -247,12 +260,12 @@ class DiffusionVideoModel(ABC):
             raise UserError(f"{STAGE}: {frames} frames were asked for; at least one is needed")
         from PIL import Image
 
-        pipeline, limits, fps = self.pipeline, self._limits(), self.published.fps
+        limits, fps = self._limits(), self.published.fps
         sampling = self._sampling()
         span = round((self.settings.seconds or 0.0) * fps) + 1
         spanned = max(frames, span)
         count = frame_count(spanned, limits, self._model_id.name)
-        height, width = frame_size(image, limits)
+        height, width = self._frame_size(image)
         first = Image.fromarray(fit_image(image, height, width))
 
         def step_end(_pipe: Any, step: int, _time: Any, tensors: dict) -> dict:
@@ -264,16 +277,15 @@ class DiffusionVideoModel(ABC):
             readable_errors(STAGE, self._model_id, smaller="fewer frames"),
             seeded(seed) as generator,
         ):
-            clip = pipeline(
+            clip = self._call(
+                sampling,
+                step_end,
                 image=first,
                 height=height,
                 width=width,
                 num_frames=count,
-                num_inference_steps=sampling["steps"],
-                guidance_scale=sampling["guidance"],
                 generator=generator,
                 output_type="np",
-                callback_on_step_end=step_end,
                 **self._arguments(self.whole_prompt(prompt)),
             ).frames[0]
         how, name = self.settings.shorten, self._model_id.name

@@ -19,6 +19,7 @@ from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.masks import mask_boxes
 from priors.models.from_files import frames_of
+from priors.models.hands import with_hands
 from priors.observe.assemble import assemble
 from priors.observe.hints import check_hints
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
@@ -368,6 +369,7 @@ def find_keypoints(inputs: Inputs) -> Content:
 def recover_bodies(inputs: Inputs) -> Content:
     """The motion of every person, each in the world of its own recovery."""
     model, masks, maps = inputs.models["body"], inputs.masks(), inputs.point_maps()
+    hands = inputs.models.get("hands")
     keypoints = inputs.entries["keypoints"].arrays["keypoints"]
     bodies = []
     for p, points in enumerate(keypoints):
@@ -378,7 +380,10 @@ def recover_bodies(inputs: Inputs) -> Content:
             )
         others = [*np.delete(masks.people, p, axis=0), *masks.objects]
         other = np.any(others, axis=0) & ~masks.people[p]
-        bodies.append(model.recover(inputs.video(), points, masks.people[p], maps, other))
+        motion = model.recover(inputs.video(), points, masks.people[p], maps, other)
+        if hands is not None:
+            motion = with_hands(motion, hands.hands(inputs.video().frames, points))
+        bodies.append(motion)
     width = max(len(body.betas) for body in bodies)
     padded = [
         dataclasses.replace(body, betas=np.pad(body.betas, (0, width - len(body.betas))))

@@ -138,7 +138,7 @@ STAGES = (
         "body",
         work.recover_bodies,
         needs=("video", "masks", "points", "keypoints"),
-        roles=("body",),
+        roles=("hands", "body"),  # the last is named as the maker
         version=2,
     ),
     Stage(

@@ -45,10 +45,8 @@ def rendered_ground_truth(
     """
     body = load_body(body_name)
     arrays = (motion.betas, motion.rest_joints, motion.rotations, motion.translations)
-    constants = jax.tree.map(jnp.asarray, body)
-    posed = [
-        _pose(constants, *(jnp.asarray(x[p]) for x in arrays)) for p in range(len(motion.betas))
-    ]
+    constants = jax.device_put(body)
+    posed = [_pose(constants, *(x[p] for x in arrays)) for p in range(len(motion.betas))]
     vertices = np.stack([np.asarray(v) for v, _ in posed])
     camera, T_world_camera = view or framing_camera(
         vertices, assets, Ts_world_object, azimuth_degrees

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from hoijax.geometry.camera import project
 from hoijax.geometry.nearest import nearest_indices
-from hoijax.geometry.safe_math import geman_mcclure
+from hoijax.geometry.safe_math import geman_mcclure, safe_min
 
 FEET = (7, 8, 10, 11)
 """Joints that stand still while a foot is planted: ankles and toes' roots."""
@@ -100,10 +100,10 @@ def standing_energy(heights: Float[Array, "T n"]) -> Float[Array, " T"]:
     Where a camera's place is known, feet on the ground say how far away a person is: at one pixel, a
     foot four centimetres too high is a decimetre too near.
     """
-    above = jnp.maximum(jnp.min(heights, axis=-1), 0.0)
+    above = jnp.maximum(safe_min(heights), 0.0)
     return geman_mcclure(above**2, STANDING_RHO)
 
 
 def ground_energy(lowest: Float[Array, "T n"]) -> Float[Array, " T"]:
     """Squared depth below the ground of the deepest of some heights."""
-    return jnp.minimum(jnp.min(lowest, axis=-1), 0.0) ** 2
+    return jnp.minimum(safe_min(lowest), 0.0) ** 2

@@ -16,6 +16,7 @@ from hoijax.bodies.contact import vertex_normals
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.write import Bundle
 from hoijax.programs import program
+from hoijax.runtime import on_device
 from hoijax.scene.bodies import ContactPairs
 from hoijax.scene.build_bodies import SkinSubset, StaticScene
 from hoijax.settings import PairSettings
@@ -104,7 +105,7 @@ def stage_pairs(
             rotation, shift = still.Ts_world_object[o, :3, :3], still.Ts_world_object[o, :3, 3]
             world, facing = local @ rotation.T + shift, asset.sample_normals[chosen] @ rotation.T
             near, valid = find_pairs(
-                *(jnp.asarray(x, jnp.float32) for x in (world, facing, points, normals)), thresholds
+                *(on_device(x, jnp.float32) for x in (world, facing, points, normals)), thresholds
             )
             index = np.asarray(near)
             edge = _edge_of(table, p, parts[index], o, asset.sample_parts[chosen])
@@ -123,8 +124,8 @@ def _candidates(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """World points, outward normals, places in the subset and part ids of all contact candidates."""
     o = bundle.observations
-    shaped = body.shape(jnp.asarray(o.body_betas[person]))
-    shaped = shaped.with_rest_joints(jnp.asarray(o.body_rest_joints[person]))
+    shaped = body.shape(o.body_betas[person])
+    shaped = shaped.with_rest_joints(o.body_rest_joints[person])
     posed = shaped.pose(
         jnp.asarray(still.rotations[person], jnp.float32),
         jnp.asarray(still.translations[person], jnp.float32),
@@ -164,13 +165,13 @@ def _padded(rows: np.ndarray, count: int) -> ContactPairs:
     missing = count - len(rows)
 
     def whole(column: np.ndarray) -> Array:
-        return jnp.asarray(np.pad(column, (0, missing)), jnp.int32)
+        return on_device(np.pad(column, (0, missing)), jnp.int32)
 
     return ContactPairs(
         person=whole(rows[:, 0]),
         vertex=whole(rows[:, 1]),
         object=whole(rows[:, 2]),
-        point=jnp.asarray(np.pad(rows[:, 3:6], ((0, missing), (0, 0))), jnp.float32),
+        point=on_device(np.pad(rows[:, 3:6], ((0, missing), (0, 0))), jnp.float32),
         edge=whole(rows[:, 6]),
-        share=jnp.asarray(np.pad(shares, (0, missing)), jnp.float32),
+        share=on_device(np.pad(shares, (0, missing)), jnp.float32),
     )

@@ -55,6 +55,7 @@ from hoijax.methods.reopened import centered_poses, completed_with, contact_stat
 from hoijax.programs import program
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
+from hoijax.runtime import on_device
 from hoijax.scene.build_bodies import (
     BodyMotions,
     SkinSubset,
@@ -179,10 +180,10 @@ def unknowns_of(result: Result, settings: AnchorSettings) -> Unknowns:
     return dataclasses.replace(
         centered_poses(result),
         body_rotation_6d=matrix_to_rotation_6d(
-            axis_angle_to_matrix(jnp.asarray(rotations, jnp.float32))
+            axis_angle_to_matrix(on_device(rotations, jnp.float32))
         ),
-        body_translation=jnp.asarray(np.stack([x for _, x in bodies]), jnp.float32),
-        joint_values=None if values is None else jnp.asarray(values, jnp.float32),
+        body_translation=on_device(np.stack([x for _, x in bodies]), jnp.float32),
+        joint_values=None if values is None else on_device(values, jnp.float32),
     )
 
 
@@ -264,9 +265,9 @@ def first_unknowns(motions: BodyMotions, objects: Unknowns, settings: AnchorSett
     """K starts: the same bodies, the objects' different trajectories."""
     count = objects.object_translation.shape[0]
     joints = unknown_joints(settings)
-    local = axis_angle_to_matrix(jnp.asarray(motions.rotations[:, :, :joints], jnp.float32))
+    local = axis_angle_to_matrix(on_device(motions.rotations[:, :, :joints], jnp.float32))
     six = matrix_to_rotation_6d(local)
-    place = jnp.asarray(motions.translations, jnp.float32)
+    place = on_device(motions.translations, jnp.float32)
     return dataclasses.replace(
         objects,
         body_rotation_6d=jnp.broadcast_to(six, (count, *six.shape)),
@@ -278,7 +279,7 @@ def _plants(scene: Scene, tracked: Unknowns) -> Int[Array, "K P T 4"]:
     """In which frames the tracked feet of every candidate stand."""
     feet = np.asarray(_all_joints(scene, tracked))[:, :, :, list(FEET)]
     found = np.array([[foot_plants(person) for person in one] for one in feet])
-    return jnp.asarray(found, jnp.int32)
+    return on_device(found, jnp.int32)
 
 
 @program
@@ -302,7 +303,7 @@ def _settle(prepared: Prepared, tracked: Solution) -> tuple[Scene, Evidence]:
     Ts_world_pointmap = align(o, full, settings.alignment)
     observed = observed_objects(o, bundle.assets, scene.objects, Ts_world_pointmap, settings.points)
     cameras = dataclasses.replace(
-        scene.cameras, Ts_pointmap_world=jnp.asarray(np.linalg.inv(Ts_world_pointmap), jnp.float32)
+        scene.cameras, Ts_pointmap_world=on_device(np.linalg.inv(Ts_world_pointmap), jnp.float32)
     )
     images = scene.observed_images
     scene = dataclasses.replace(
