@@ -166,8 +166,8 @@ class Ablate(OutputFlags):
             reporter.say(f"wrote {self.out}")
 
     def _noise(self, reporter: Reporter, families: str) -> None:
-        from hoijax.api.noise import costs, noise_budget
         from hoijax.cli.method_flags import options_of_flags
+        from hoijax.experiments.noise_budget import costs, noise_budget
 
         rows = noise_budget(
             self.bundles,

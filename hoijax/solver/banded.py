@@ -97,7 +97,7 @@ def inverse_of_lower(L: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return _block(first, jnp.zeros((half, size - half)), below, second)
 
 
-def _block(a: Array, b: Array, c: Array, d: Array) -> Float[Array, "n m m"]:
+def _block(a: Array, b: Array, c: Array, d: Array) -> Float[Array, "*n m m"]:
     """[[a, b], [c, d]]."""
     top, bottom = jnp.concatenate([a, b], axis=-1), jnp.concatenate([c, d], axis=-1)
     return jnp.concatenate([top, bottom], axis=-2)

@@ -103,7 +103,9 @@ def fit_processor(path: Path, part: str, configuration: dict[str, Any]) -> None:
     folders = (part, "feature_extractor", "image_processor") if part == "image_encoder" else (part,)
     vision = configuration.get("vision_config") or configuration.get("backbone_config") or {}
     side = configuration.get("image_size") or vision.get("image_size")
-    for file in [file for folder in folders for file in (path / folder).glob("*processor_config.json")]:
+    for file in [
+        file for folder in folders for file in (path / folder).glob("*processor_config.json")
+    ]:
         stored = json.loads(file.read_text())
         processor = stored.get("image_processor", stored)
         if configuration.get("model_type") == "qwen3_vl":
@@ -112,7 +114,9 @@ def fit_processor(path: Path, part: str, configuration: dict[str, Any]) -> None:
             height, width = (side, side) if isinstance(side, int) else side
             for name in {"size", "crop_size"} & set(processor):
                 is_short = "shortest_edge" in (processor[name] or {})
-                sides = {"shortest_edge": height} if is_short else {"height": height, "width": width}
+                sides = (
+                    {"shortest_edge": height} if is_short else {"height": height, "width": width}
+                )
                 processor[name] = sides
         file.write_text(json.dumps(stored))
 
