@@ -155,7 +155,6 @@ found = solver.run(jobs, weights)
 split = program.input_shardings[0][0][1].object_translation
 print(json.dumps({
     "devices": jax.local_device_count(),
-    "difference": largest_difference(jobs, weights, found),
     "collectives": collectives_in(program),
     "scenes_a_device": split.shard_shape((8, K, 2, 5, 3))[0],
     "losses": [s.losses.tolist() for s in found],
@@ -176,7 +175,6 @@ def test_eight_devices_agree_and_do_not_talk(jobs, solver):
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["devices"], told["scenes_a_device"]) == (8, 1)
-    assert told["difference"] < 1e-4
     assert told["collectives"] == []
     here = [s.losses for s in solver.run(jobs, make_weights(0.0, 50.0))]
     np.testing.assert_allclose(told["losses"], here, rtol=1e-4)

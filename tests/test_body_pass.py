@@ -125,8 +125,8 @@ def test_published_settings_keep_the_body():
     assert joint.terms(published) == page.terms(page.settings("hoi-page"))
 
 
-def _solution(prepared) -> Solution:
-    """Nothing solved: one candidate where it starts."""
+def _unmoved(prepared) -> Solution:
+    """A solution that is where the candidates started."""
     count = len(prepared.terms)
     return Solution(
         unknowns=prepared.initial,
@@ -150,7 +150,35 @@ def test_what_was_off_is_in_the_result(clip, monkeypatch):
     monkeypatch.setattr("hoijax.methods.joint.method.corrections_of", lambda *_: whole)
     settings = METHOD.settings(inits=1, start="yaw", points=32, grid_resolution=16)
     prepared = METHOD.prepare(bundle, settings, (), lambda stage: None)
-    assert METHOD.result(prepared, _solution(prepared)).run["corrections"] == numbers
+    result = METHOD.result(prepared, _unmoved(prepared))
+    assert result.run["corrections"] == numbers
+
+
+def test_a_result_is_reopened_without_the_body_pass(clip, monkeypatch):
+    """What the last pass reads is made of the result's bodies and of the number that it records."""
+    from hoijax.methods.joint.method import METHOD
+
+    bundle, factor = clip[0], 1.1
+    whole = corrections.zoomed(bundle.observations, factor)
+    corrected = corrections.Corrections(
+        dataclasses.replace(bundle, observations=whole),
+        np.asarray(bundle.observations.Ts_world_camera),
+        {corrections.FOCAL_FACTOR: factor},
+    )
+    monkeypatch.setattr("hoijax.methods.joint.method.corrections_of", lambda *_: corrected)
+    settings = METHOD.settings(inits=1, start="yaw", points=32, grid_resolution=16)
+    prepared = METHOD.prepare(bundle, settings, (), lambda stage: None)
+    result = METHOD.result(prepared, _unmoved(prepared))
+    monkeypatch.setattr(
+        "hoijax.methods.joint.method.corrections_of", lambda *_: pytest.fail("again")
+    )
+    again = METHOD.reopen(bundle, result, settings)
+    for a, b in zip(
+        jax.tree.leaves((prepared.scene, prepared.initial)),
+        jax.tree.leaves((again.scene, again.initial)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -170,7 +198,7 @@ def test_hands_and_objects_that_touch_are_moved_together(clip, body):
     true = (truth.Ts_world_object @ center)[..., :3]
     away = 0.04 * truth.Ts_world_camera[0, :3, 2]
     solution = dataclasses.replace(
-        _solution(prepared),
+        _unmoved(prepared),
         unknowns=Unknowns(
             matrix_to_rotation_6d(jnp.asarray(truth.Ts_world_object[None, :, :, :3, :3])),
             jnp.asarray((true + away)[None], jnp.float32),

@@ -25,6 +25,7 @@ from priors.choreography.person import make_person, pose_clip
 from priors.language.script import Script, script_from_text
 
 pytestmark = pytest.mark.optimized
+FRAMES = 37
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ def made(text: str, names: tuple[str, ...], seed: int = 0) -> Scene:
     """Solved once per session."""
     assets = [load_asset(name) for name in names]
     script = script_from_text(text, assets)
-    scene = choreograph(script, assets, seed=seed)
+    scene = choreograph(script, assets, frames=FRAMES, seed=seed)
     people = [make_person(betas) for betas in scene.betas]
     skins = [
         pose_clip(person, scene.joint_rotations[p], scene.translation[p])
@@ -174,11 +175,11 @@ def test_joints_bend_within_their_limits_and_smoothly(scene):
 
 def test_shapes_and_camera():
     scene = made(*LIFT).choreography
-    assert scene.joint_rotations.shape == (1, 49, 55, 3)
-    assert scene.translation.shape == (1, 49, 3)
+    assert scene.joint_rotations.shape == (1, FRAMES, 55, 3)
+    assert scene.translation.shape == (1, FRAMES, 3)
     assert scene.betas.shape == (1, 10)
-    assert scene.Ts_world_object.shape == (1, 49, 4, 4)
-    assert scene.contact.shape == (2, 49)
+    assert scene.Ts_world_object.shape == (1, FRAMES, 4, 4)
+    assert scene.contact.shape == (2, FRAMES)
     assert (scene.camera.width, scene.camera.height) == (320, 240)
     # Seen whole and from the front half of the person.
     skin = made(*LIFT).skins[0].reshape(-1, 3)
@@ -201,11 +202,11 @@ def test_lifted_object_ends_in_the_air_and_starts_on_the_ground():
 def test_same_seed_same_scene_other_seed_other_scene():
     assets = [load_asset("box")]
     script = script_from_text(CARRY[0], assets)
-    again = choreograph(script, assets, seed=0)
+    again = choreograph(script, assets, frames=FRAMES, seed=0)
     first = made(*CARRY).choreography
     for field in dataclasses.fields(Choreography):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(first, field.name))
-    other = choreograph(script, assets, seed=1)
+    other = choreograph(script, assets, frames=FRAMES, seed=1)
     assert np.abs(other.Ts_world_object - first.Ts_world_object).max() > 0.05
 
 
@@ -217,7 +218,7 @@ def test_any_mesh_without_parts_can_be_carried():
     hull = trimesh.convex.convex_hull(rng.normal(size=(40, 3)) * [0.16, 0.1, 0.13])
     lump = asset_from_arrays("lump", np.asarray(hull.vertices), np.asarray(hull.faces))
     script = script_from_text("a man carries a lump", [lump])
-    scene = choreograph(script, [lump], seed=2)
+    scene = choreograph(script, [lump], frames=FRAMES, seed=2)
     person = make_person(scene.betas[0])
     skin = pose_clip(person, scene.joint_rotations[0], scene.translation[0])
     hands = np.isin(np.asarray(person.body.part_ids), [0, 1])

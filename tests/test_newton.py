@@ -20,7 +20,7 @@ from hoijax.losses.term import LossTerm, default_weights, reduce_term
 from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.scene.posed import pose_objects
 from hoijax.scene.scene import Unknowns
-from hoijax.solver.banded import solve_arrow, solve_banded
+from hoijax.solver.banded import inverse_of_lower, solve_arrow, solve_banded
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import empty_neighbors
 from hoijax.solver.problem import ResultCode, SolverInputs
@@ -82,6 +82,13 @@ def test_banded_solve_against_a_dense_one(frames, rng):
     right = rng.normal(size=(frames, 6)).astype(np.float32)
     found = np.asarray(solve_banded(*map(jnp.asarray, (*blocks, right)))).reshape(-1)
     np.testing.assert_allclose(found, np.linalg.solve(whole, right.reshape(-1)), atol=2e-4)
+
+
+@pytest.mark.parametrize("size", [1, 24, 61])
+def test_triangles_are_inverted_by_halves(size, rng):
+    L = np.tril(rng.normal(size=(size, size))) / size + np.eye(size)
+    inverse = inverse_of_lower(jnp.asarray(L, jnp.float32))
+    np.testing.assert_allclose(inverse, np.linalg.inv(L), atol=1e-5)
 
 
 @pytest.mark.parametrize("frames", [2, 5])

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder,
 
 DEFAULT_FORMATS = ("amass", "glb", "mp4")
 """What every result folder holds, and of a video `overlay`; `hoijax.exporters.formats.FORMATS` are all."""
+FAST_FORMATS = ("glb",)
 BUNDLE_FOLDER = "bundle"
 
 
@@ -212,11 +214,13 @@ def solve_to_folder(
     log: Log = silent,
     formats: Sequence[str] | None = None,
     restart: bool | None = False,
+    fast: bool = False,
     **options,
 ) -> tuple[Result, list[dict[str, float]]]:
     """`solve`, then the whole result folder: metrics, exports and preview.
 
-    formats: what is exported; `DEFAULT_FORMATS` where not given.
+    formats: what is exported; `DEFAULT_FORMATS` where not given. fast: the result and what `formats`
+    names (scene.glb), no metrics (`evaluate` adds them).
     restart: what an interrupted solve left beside `out` (`solver.solve_checkpoints`) is continued where
     bundle and settings agree, else UserError; True: it is dropped; None: dropped where they do not.
     """
@@ -231,7 +235,9 @@ def solve_to_folder(
         log=log,
     )
     result = solve(bundle, log=log, checkpoints=kept, **options)
-    rows = save_to_folder(result, out, log, formats=formats)
+    if fast:
+        formats = formats or FAST_FORMATS
+    rows = save_to_folder(result, out, log, formats=formats, measured=not fast)
     kept.drop()
     return result, rows
 
@@ -267,15 +273,16 @@ def save_to_folder(
     log: Log = silent,
     *,
     formats: Sequence[str] | None = None,
+    measured: bool = True,
 ) -> list[dict[str, float]]:
     """A result to a whole result folder: arrays, metrics, exports and preview; all metrics.
 
-    formats: as in `solve_to_folder`. Raises UserError where `out` holds something else.
+    formats: as in `solve_to_folder`. measured: False leaves the metrics out. Raises UserError where `out` holds something else.
     """
     check_output(out)
     ground_truth = find_ground_truth(result, Path(out))
     with output_folder(out) as folder:
-        return _write_all(result, folder, ground_truth, log, formats)
+        return _write_all(result, folder, ground_truth, log, formats, measured)
 
 
 def _write_all(
@@ -284,17 +291,23 @@ def _write_all(
     ground_truth: GroundTruth | None,
     log: Log,
     formats: Sequence[str] | None = None,
+    measured: bool = True,
 ) -> list[dict[str, float]]:
+    """Metrics in this thread and exports in another, which draws the preview in several."""
     clock = Stopwatch({}, log)
     save_result(result, folder)
-    evaluator = Evaluator(result, load_body(result.body_name), ground_truth)
-    rows = [evaluator.measure(k) for k in range(len(result.losses))]
-    _write_metrics(result, rows, folder)
-    clock.lap("metrics")
     if formats is None:
         has_video = observed_video(result, folder) is not None
         formats = (*DEFAULT_FORMATS, "overlay") if has_video else DEFAULT_FORMATS
-    export(result, folder, formats)
+    with ThreadPoolExecutor(1) as thread:
+        exported = thread.submit(export, result, folder, formats)
+        rows: list[dict[str, float]] = []
+        if measured:
+            evaluator = Evaluator(result, load_body(result.body_name), ground_truth)
+            rows = [evaluator.measure(k) for k in range(len(result.losses))]
+            _write_metrics(result, rows, folder)
+            clock.lap("metrics")
+        exported.result()
     clock.lap("exports")
     return rows
 

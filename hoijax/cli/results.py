@@ -298,8 +298,8 @@ class BundleCommand(OutputFlags):
             reporter.say(f"  {line}")
 
 
-def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Path) -> None:
-    """The table of initializations, the winner and the paths: the last lines of a run."""
+def _table(result, rows: list[dict[str, float]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and a line for every candidate."""
     from hoijax.solver.problem import ResultCode
 
     columns = ["start", "loss", "contact@5cm", "non-collision", "result"]
@@ -323,7 +323,15 @@ def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Pa
         if moves:
             cells[4:4] = [f"{row['mpjpe_mm']:.1f}"]
         lines.append(cells)
-    reporter.table(columns, lines)
+    return columns, lines
+
+
+def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Path) -> None:
+    """The table of candidates where they were measured, the winner and the paths: the end of a run."""
+    from hoijax.solver.problem import ResultCode
+
+    if rows:
+        reporter.table(*_table(result, rows))
     corrections = result.run.get("corrections", {})
     if corrections:
         texts = (f"{name} {value:.3g}" for name, value in corrections.items())
@@ -348,7 +356,7 @@ def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Pa
         confidence=confidence,
         winner=result.winner,
         candidates=candidates,
-        metrics=rows[result.winner],
+        metrics=rows[result.winner] if rows else {},
         seconds=result.run.get("seconds", {}),
         files=files,
     )

@@ -189,6 +189,8 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
     """One bundle: say whether what touches the objects can carry them, and write physics.json."""
     weights: str = ""
     """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
+    fast: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """One bundle: the result and scene.glb alone; no metrics, preview or physics."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Begin anew where an interrupted run of this --out left checkpoints."""
 
@@ -210,11 +212,17 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
         if self.workers is not None and self.workers < 1:
             raise UserError(f"--workers must be at least 1, got {self.workers}.")
         tracker = open_tracker(self.track)
+        if self.fast and tracker is not None:
+            raise UserError("--track records metrics, which --fast leaves out: omit one of them.")
         if is_many(self.bundle):
             if self.window is not None or tracker is not None:
                 raise UserError("--window and --track are for one bundle at a time.")
             if self.strict:
                 raise UserError("--strict is for one bundle at a time; summary.csv has all doubts.")
+            if self.fast:
+                raise UserError(
+                    "--fast is for one bundle at a time: many have a summary of metrics."
+                )
             if self.restart:
                 raise UserError(
                     "--restart is for one bundle at a time; many begin anew by --force."
@@ -237,10 +245,11 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
             self.out,
             window=self.window,
             restart=self.restart,
+            fast=self.fast,
             log=reporter.log,
             **options,
         )
-        if self.physics:
+        if self.physics and not self.fast:
             say_verdict(reporter, self.out)
         say_result(reporter, result, rows, self.out)
         if tracker is not None:

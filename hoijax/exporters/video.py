@@ -1,7 +1,7 @@
 """A preview of a clip: H.264 video and a contact sheet, from one three-quarter camera."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import invert_rigid, look_at
 from hoijax.io.video import write_video
 from hoijax.objects.colored_triangles import colored_triangles
-from hoijax.rendering.raycast import RenderMesh, cast
+from hoijax.rendering.raycast import RayScene, RenderMesh, cast
 from hoijax.rendering.shading import make_backdrop, shade
 
 FIELD_OF_VIEW = 32.0  # degrees, vertical
@@ -112,8 +112,7 @@ def choose_camera(clip: Clip, width: int, height: int) -> tuple[PinholeCamera, n
     points = _points_of_interest(clip)
     facing = _mean_heading(clip)
     candidates = [_fit_view(points, facing + np.radians(azimuth), camera) for azimuth in AZIMUTHS]
-    scores = [_visible_share(clip, T_world_camera) for T_world_camera in candidates]
-    return camera, candidates[int(np.argmax(scores))]
+    return camera, candidates[int(np.argmax(_visible_shares(clip, candidates)))]
 
 
 def contact_sheet(
@@ -201,15 +200,17 @@ def _fit_view(points: ndarray, heading: float, camera: PinholeCamera) -> Float[n
     return T_world_camera.astype(np.float32)
 
 
-def _visible_share(clip: Clip, T_world_camera: ndarray) -> float:
-    """How much of the objects (and half as much, of the people) shows, at three frames."""
+def _visible_shares(clip: Clip, Ts_world_camera: Sequence[ndarray]) -> Float[ndarray, "C"]:
+    """How much of the objects (and half as much, of the people) each camera sees, at three frames."""
     camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, 80, 60)
-    total = 0.0
+    totals = np.zeros(len(Ts_world_camera))
     for frame in np.unique(np.linspace(0, clip.frame_count - 1, 3).astype(int)):
         meshes = clip_meshes(clip, int(frame))
-        seen = cast(meshes, camera, T_world_camera).instance_ids
-        for mesh in meshes:
-            weight = 0.5 if mesh.instance_id <= len(clip.people) else 1.0
-            alone = (cast([mesh], camera, T_world_camera).instance_ids > 0).sum()
-            total += weight * (seen == mesh.instance_id).sum() / max(alone, 1)
-    return total
+        whole, *alone = RayScene(meshes), *(RayScene([mesh]) for mesh in meshes)
+        for c, T_world_camera in enumerate(Ts_world_camera):
+            seen = cast(whole, camera, T_world_camera).instance_ids
+            for mesh, scene in zip(meshes, alone, strict=True):
+                weight = 0.5 if mesh.instance_id <= len(clip.people) else 1.0
+                most = (cast(scene, camera, T_world_camera).instance_ids > 0).sum()
+                totals[c] += weight * (seen == mesh.instance_id).sum() / max(most, 1)
+    return totals

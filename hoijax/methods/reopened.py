@@ -1,41 +1,33 @@
-"""A result as what a solve starts from: poses of the assets back to unknowns, contact to states."""
+"""A result as what a solve starts from: its bodies in the bundle, its contact as states."""
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bundle.write import Bundle
-from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.initialization.evidence import complete
 from hoijax.results.result import Result
-from hoijax.scene.scene import Unknowns
 
 
 def completed_with(bundle: Bundle, result: Result) -> Bundle:
     """The bundle as the solve read it: bodies that it lacks are the result's, and are not fitted again."""
-    o = bundle.observations
-    if not o.body_mask.all():
-        o = dataclasses.replace(
-            o,
-            body_rotations=result.body_rotations,
-            body_translations=result.body_translations,
-            body_betas=result.body_betas,
-            body_rest_joints=result.body_rest_joints,
-            body_mask=np.ones_like(o.body_mask),
-        )
-    return complete(dataclasses.replace(bundle, observations=o))
+    whole = bundle.observations.body_mask.all()
+    return complete(bundle if whole else with_bodies_of(bundle, result))
 
 
-def centered_poses(result: Result) -> Unknowns:
-    """Poses of all candidates' objects, (K, O, T, ...), in the centerd frames that a solver moves."""
-    centers = np.stack([asset.center for asset in result.assets])
-    rotations = np.asarray(result.object_rotations, np.float32)
-    offsets = (rotations @ centers[None, :, None, :, None])[..., 0]
-    translations = (result.object_translations + offsets).astype(np.float32)
-    return Unknowns(matrix_to_rotation_6d(jnp.asarray(rotations)), jnp.asarray(translations))
+def with_bodies_of(bundle: Bundle, result: Result) -> Bundle:
+    """The bundle with the bodies of a result."""
+    observations = dataclasses.replace(
+        bundle.observations,
+        body_rotations=result.body_rotations,
+        body_translations=result.body_translations,
+        body_betas=result.body_betas,
+        body_rest_joints=result.body_rest_joints,
+        body_mask=np.ones_like(bundle.observations.body_mask),
+    )
+    return dataclasses.replace(bundle, observations=observations)
 
 
 def contact_states_of(result: Result, rows: int) -> Float[ndarray, "K {rows} T"]:

@@ -1,13 +1,15 @@
-"""A solution as a Result: what every method writes alike."""
+"""A solution as a Result, what every method writes alike, and its poses back."""
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.methods.base import Prepared
 from hoijax.results.result import Result
-from hoijax.scene.scene import Scene
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.problem import Solution
 
 
@@ -19,6 +21,16 @@ def asset_translations(
     """Where the assets' own origins are: a solver moves objects about their centers. Metres, world."""
     centers = np.asarray(scene.objects.centers)[:, None, :, None]
     return translations - (rotations @ centers)[..., 0]
+
+
+def centered_poses(result: Result) -> Unknowns:
+    """Poses of all candidates' objects, (K, O, T, ...), in the frames about centers that a solver moves: the inverse of
+    `asset_translations`."""
+    centers = np.stack([asset.center for asset in result.assets])
+    rotations = np.asarray(result.object_rotations, np.float32)
+    offsets = (rotations @ centers[None, :, None, :, None])[..., 0]
+    translations = (result.object_translations + offsets).astype(np.float32)
+    return Unknowns(matrix_to_rotation_6d(jnp.asarray(rotations)), jnp.asarray(translations))
 
 
 def to_result(prepared: Prepared, solution: Solution, **arrays: Any) -> Result:

@@ -145,13 +145,16 @@ def corner_normals(
 
 
 def cast(
-    meshes: Sequence[RenderMesh], camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]
+    meshes: Sequence[RenderMesh] | RayScene,
+    camera: PinholeCamera,
+    T_world_camera: Float[ndarray, "4 4"],
 ) -> CastImage:
     """Cast one ray through every pixel center. An empty list of meshes gives an empty picture.
 
+    meshes: or the scene they make, where several cameras see it.
     Raises UserError for vertices that are not finite and parts or instances beyond 8 bits.
     """
-    scene = RayScene(meshes)
+    scene = meshes if isinstance(meshes, RayScene) else RayScene(meshes)
     shape, count = (camera.height, camera.width), camera.height * camera.width
     rotation = np.asarray(T_world_camera[:3, :3], np.float32)
     eye = np.asarray(T_world_camera[:3, 3], np.float32)

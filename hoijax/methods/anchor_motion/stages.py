@@ -51,7 +51,8 @@ from hoijax.methods.anchor_motion.terms import (
     anchor_table,
 )
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
-from hoijax.methods.reopened import centered_poses, completed_with, contact_states_of
+from hoijax.methods.reopened import completed_with, contact_states_of
+from hoijax.methods.results import centered_poses
 from hoijax.programs import program
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result

@@ -24,7 +24,8 @@ from hoijax.methods.hoi_page.stages import (
 from hoijax.methods.hoi_page.terms import TERMS, object_table
 from hoijax.methods.hoi_page.windows import windows_of
 from hoijax.methods.memory import chosen_window
-from hoijax.methods.reopened import centered_poses, completed_with, contact_states_of
+from hoijax.methods.reopened import completed_with, contact_states_of
+from hoijax.methods.results import centered_poses
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.settings import STARTS

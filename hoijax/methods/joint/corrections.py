@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ from hoijax.methods.joint.body_problem import (
 from hoijax.methods.joint.held import ContactRows, contact_rows, nothing_held
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.programs import program
+from hoijax.runtime import on_device
 from hoijax.scene.build_contacts import stage_contacts
 
 JOINT_DEGREES = (
@@ -48,6 +50,9 @@ JOINT_DEGREES = (
     (("",), 2.0, 1.0, 2.0),
 )
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
+OBJECT_SHIFTS = "object_shifts"
+FOCAL_FACTOR = "focal length factor"
+"""Name of the number that a result needs to be solved again."""
 PELVIS_STEP = 0.01
 MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
 FRAME_BUCKET = 16
@@ -68,6 +73,15 @@ class Corrections:
     numbers: dict[str, float]
     """What was off, by name: for people to read, and for `run.json`."""
     body_pass: "BodyPass | None" = None
+    object_shifts: Float[ndarray, "O T 3"] | None = None
+    """By which what was seen of objects was moved in the point map, metres."""
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What `run.json` says, and a result is opened again with."""
+        moved = self.object_shifts is not None and np.any(self.object_shifts)
+        shifts = {OBJECT_SHIFTS: np.round(self.object_shifts, 5).tolist()} if moved else {}
+        return {"corrections": self.numbers, **shifts}
 
 
 @dataclass(frozen=True)
@@ -99,17 +113,19 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
 
 def corrected_by(done: BodyPass) -> Corrections:
     """A bundle with the changes of a body pass applied."""
-    corrected, Ts = _corrected(done.bundle.observations, done.problem, done.solution)
+    corrected, Ts, shifts = _corrected(done.bundle.observations, done.problem, done.solution)
     numbers = _numbers(done.solution.clip, done.repaired)
     whole = dataclasses.replace(done.bundle, observations=corrected, absent=())
-    return Corrections(whole, Ts, numbers, done)
+    return Corrections(whole, Ts, numbers, done, shifts)
 
 
 def no_change(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
     """No change at all."""
     frames = len(problem.frames.real)
-    changes = jax.tree.map(lambda x: jnp.zeros((frames, *x.shape)), problem.varying)
-    return changes, jax.tree.map(jnp.zeros_like, problem.clip)
+    changes = jax.tree.map(
+        lambda x: on_device(np.zeros((frames, *x.shape), np.float32)), problem.varying
+    )
+    return changes, jax.tree.map(lambda x: on_device(np.zeros(x.shape, np.float32)), problem.clip)
 
 
 def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
@@ -120,10 +136,10 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
     rotations = np.array(o.body_rotations, np.float32)
     if o.frame_count < 3:
         return o, 0
-    matrices = np.asarray(axis_angle_to_matrix(jnp.asarray(rotations[:, :, 1:MOVING_JOINTS])))
+    matrices = np.asarray(axis_angle_to_matrix(on_device(rotations[:, :, 1:MOVING_JOINTS])))
 
     def turned(a: ndarray, b: ndarray) -> ndarray:
-        return np.asarray(geodesic_angle(jnp.asarray(a), jnp.asarray(b))).mean(axis=-1)
+        return np.asarray(geodesic_angle(on_device(a), on_device(b))).mean(axis=-1)
 
     before, here, after = matrices[:, :-2], matrices[:, 1:-1], matrices[:, 2:]
     away = np.minimum(turned(before, here), turned(here, after))
@@ -147,23 +163,23 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     points = o.person_points[:, :, ::stride][:, :, : settings.points]
     mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
     pelvis = o.body_translations + o.body_rest_joints[:, None, 0]
-    evidence = FrameEvidence(
-        rotations=_frames_first(axis_angle_to_matrix(jnp.asarray(o.body_rotations))),
-        pelvis=_frames_first(pelvis),
-        keypoints=_frames_first(o.keypoints),
-        intrinsics=jnp.asarray(o.intrinsics, jnp.float32),
-        Ts_world_camera=jnp.asarray(average_static_camera(o.Ts_world_camera), jnp.float32),
-        points=_frames_first(np.where(mask[..., None], points, 0.0)),
-        point_weights=_frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
-        real=jnp.ones(o.frame_count),
-        held=nothing_held(o.frame_count, len(bundle.assets), len(candidates)),
-    )
+    seen = {
+        "rotations": _frames_first(axis_angle_to_matrix(on_device(o.body_rotations))),
+        "pelvis": _frames_first(pelvis),
+        "keypoints": _frames_first(o.keypoints),
+        "intrinsics": o.intrinsics,
+        "Ts_world_camera": average_static_camera(o.Ts_world_camera),
+        "points": _frames_first(np.where(mask[..., None], points, 0.0)),
+        "point_weights": _frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
+        "real": np.ones(o.frame_count),
+    }
     padding = -o.frame_count % FRAME_BUCKET
-    evidence = jax.tree.map(lambda leaf: padded(leaf, padding), evidence)
-    evidence = evidence.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        keypoints=evidence.keypoints.at[o.frame_count :].set(0.0),
-        point_weights=evidence.point_weights.at[o.frame_count :].set(0.0),
-        real=evidence.real.at[o.frame_count :].set(0.0),
+    whole = {name: padded(array, padding) for name, array in seen.items()}
+    for name in ("keypoints", "point_weights", "real"):
+        whole[name][o.frame_count :] = 0.0
+    held = nothing_held(o.frame_count + padding, len(bundle.assets), len(candidates))
+    evidence = FrameEvidence(
+        **{name: on_device(x, np.float32) for name, x in whole.items()}, held=held
     )
     varying, steps, clip = _deviations(o.person_count, len(bundle.assets), settings)
     names = (field.name for field in dataclasses.fields(Deviations))
@@ -173,17 +189,17 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     )
 
 
-def padded(leaf: jnp.ndarray, count: int) -> jnp.ndarray:
+def padded(leaf: ndarray, count: int) -> ndarray:
     """The last frame again, `count` times."""
-    return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], count, axis=0)])
+    return np.concatenate([leaf, np.repeat(leaf[-1:], count, axis=0)])
 
 
 def _number(value: float) -> jnp.ndarray:
-    return jnp.asarray(value, jnp.float32)
+    return on_device(value, np.float32)
 
 
-def _frames_first(array) -> jnp.ndarray:
-    return jnp.swapaxes(jnp.asarray(array, jnp.float32), 0, 1)
+def _frames_first(array) -> ndarray:
+    return np.swapaxes(np.asarray(array, np.float32), 0, 1)
 
 
 def rows_of(bundle: Bundle, body: SkinnedBody) -> ContactRows:
@@ -196,8 +212,8 @@ def _person(
     o: Observations, p: int, body: SkinnedBody, count: int, touching: Int[ndarray, "C n"]
 ) -> ShapedBody:
     """The person about the rest pelvis: keypoints of the face, `count` vertices, and those that may touch."""
-    shaped = body.shape(jnp.asarray(o.body_betas[p]))
-    shaped = shaped.with_rest_joints(jnp.asarray(o.body_rest_joints[p]))
+    shaped = body.shape(o.body_betas[p])
+    shaped = shaped.with_rest_joints(o.body_rest_joints[p])
     spread = np.linspace(0, len(shaped.vertices_rest) - 1, count).astype(np.int32)
     chosen = [np.asarray(body.face_vertices), spread, touching.ravel()]
     part = shaped.subset(np.concatenate(chosen).astype(np.int32))
@@ -218,17 +234,12 @@ def _deviations(
             for name in JOINT_NAMES[:MOVING_JOINTS]
         ]
         radians = settings.pose * np.radians([row[column] for row in rows])
-        return jnp.asarray(
-            np.broadcast_to(radians[None, :, None], (people, MOVING_JOINTS, 3)), jnp.float32
-        )
+        shape = people, MOVING_JOINTS, 3
+        return on_device(np.broadcast_to(radians[None, :, None], shape), np.float32)
 
     def frame(column: int, pelvis: float, scale: float, shift: tuple, moved: tuple) -> FrameChange:
-        return FrameChange(
-            joints(column),
-            jnp.full((people, 3), pelvis, jnp.float32),
-            jnp.asarray([scale, *shift], jnp.float32),
-            jnp.broadcast_to(jnp.asarray(moved, jnp.float32), (objects, 6)),
-        )
+        rows = np.full((people, 3), pelvis), [scale, *shift], np.broadcast_to(moved, (objects, 6))
+        return FrameChange(joints(column), *(on_device(x, np.float32) for x in rows))
 
     def moved(turn: float, across: float, along: float) -> tuple[float, ...]:
         return (turn,) * 3 + (across, across, along)
@@ -245,9 +256,9 @@ def _deviations(
     )
     clip = ClipChange(
         bias,
-        jnp.full(people, settings.body_size, jnp.float32),
+        on_device(np.full(people, settings.body_size), np.float32),
         _number(settings.focal),
-        jnp.asarray(camera, jnp.float32),
+        on_device(camera, np.float32),
     )
     still = moved(0.5 * turn, drift, 2.0 * drift)
     slow = moved(0.3 * turn, 0.5 * drift, drift)
@@ -270,39 +281,53 @@ def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
 
 def _corrected(
     o: Observations, problem: BodyProblem, solution: BodySolution
-) -> tuple[Observations, Float[ndarray, "T 4 4"]]:
+) -> tuple[Observations, Float[ndarray, "T 4 4"], Float[ndarray, "O T 3"]]:
+    """(bodies, camera and points corrected, T_world_pointmap, shifts of objects in the point map)."""
     clip = solution.clip
     both = _posed(problem, solution.changes, clip), solution.changes
-    (posed, (R, t, intrinsics)), changes = jax.tree.map(
-        lambda leaf: np.asarray(leaf)[: o.frame_count], both
-    )
+    (posed, (R, t, _)), changes = jax.tree.map(lambda leaf: np.asarray(leaf)[: o.frame_count], both)
     rotations = np.array(o.body_rotations, np.float32)
     rotations[:, :, :MOVING_JOINTS] = np.swapaxes(
-        matrix_to_axis_angle(jnp.asarray(posed.rotations)), 0, 1
+        matrix_to_axis_angle(on_device(posed.rotations)), 0, 1
     )
     rest = o.body_rest_joints * np.exp(clip.body_size)[:, None, None]
     translations = np.swapaxes(posed.joints[:, :, 0], 0, 1) - rest[:, None, 0]
-    zoom = float(np.exp(clip.focal))
-    nearer = np.array([1.0 / zoom, 1.0 / zoom, 1.0])
     camera = compose_rigid(R, t)
     point_map = changes.point_map + np.asarray(clip.bias.point_map)
     Ts_camera_map = np.tile(np.eye(4), (o.frame_count, 1, 1))
     Ts_camera_map[:, :3, :3] *= np.exp(point_map[:, 0])[:, None, None]
     Ts_camera_map[:, :3, 3] = point_map[:, 1:]
-    objects = changes.objects + np.asarray(clip.bias.objects)
-    nudged = objects[..., 3:] * np.exp(-point_map[:, 0])[:, None, None]  # before the map is scaled
     changed = {
         "body_rotations": rotations,
         "body_translations": translations,
         "body_rest_joints": rest,
-        "intrinsics": intrinsics,
-        "person_points": o.person_points * nearer,
-        "object_points": o.object_points * nearer + np.moveaxis(nudged, 1, 0)[:, :, None],
         "Ts_world_camera": camera,
     }
     changed = {name: np.asarray(value, np.float32) for name, value in changed.items()}
     Ts = (camera @ Ts_camera_map).astype(np.float32)
-    return dataclasses.replace(o, **changed), Ts
+    objects = changes.objects + np.asarray(clip.bias.objects)
+    shifts = objects[..., 3:] * np.exp(-point_map[:, 0])[:, None, None]  # before the map is scaled
+    shifts = np.swapaxes(shifts, 0, 1).astype(np.float32)
+    o = shifted(zoomed(o, float(np.exp(clip.focal))), shifts)
+    return dataclasses.replace(o, **changed), Ts, shifts
+
+
+def shifted(o: Observations, shifts: Float[ndarray, "O T 3"]) -> Observations:
+    """With what was seen of objects moved in the point map's axes."""
+    return dataclasses.replace(o, object_points=o.object_points + shifts[:, :, None])
+
+
+def zoomed(o: Observations, factor: float) -> Observations:
+    """With another focal length: pixels stay, points of the point map come nearer to the axis."""
+    nearer = np.array([1.0 / factor, 1.0 / factor, 1.0], np.float32)
+    intrinsics = np.array(o.intrinsics, np.float32)
+    intrinsics[:, [0, 1], [0, 1]] *= factor
+    return dataclasses.replace(
+        o,
+        intrinsics=intrinsics,
+        person_points=o.person_points * nearer,
+        object_points=o.object_points * nearer,
+    )
 
 
 def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
@@ -310,7 +335,7 @@ def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
         return float(np.linalg.norm(np.asarray(vectors), axis=-1).max(initial=0.0))
 
     numbers = {
-        "focal length factor": float(np.exp(clip.focal)),
+        FOCAL_FACTOR: float(np.exp(clip.focal)),
         "body lean deg": np.degrees(longest(clip.bias.joints[:, 0])),
         "body shift cm": 100.0 * longest(clip.bias.pelvis),
         "body size factor": float(np.exp(max(np.asarray(clip.body_size), key=abs, default=0.0))),
@@ -318,4 +343,4 @@ def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
         "camera shift cm": 100.0 * longest(clip.camera[3:]),
         "frames of the body mended": repaired,
     }
-    return {name: round(float(value), 4) for name, value in numbers.items()}
+    return {name: round(float(value), 6) for name, value in numbers.items()}

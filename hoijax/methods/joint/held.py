@@ -19,6 +19,7 @@ from numpy import ndarray
 from hoijax.affordance.contact_table import ContactTable
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.programs import program
+from hoijax.runtime import on_device
 from hoijax.scene.build_bodies import edge_ends
 from hoijax.scene.build_constants import pad_to
 from hoijax.scene.scene import Scene
@@ -76,18 +77,22 @@ def contact_rows(
     target = np.zeros(groups, np.int32)
     target[table.group] = table.object
     columns = person[edge], target[edge], edge, slot, vertices[edge, slot], real
-    return ContactRows(*(jnp.asarray(column) for column in columns))
+    return ContactRows(*(on_device(column) for column in columns))
 
 
 def nothing_held(frames: int, objects: int, rows: int) -> HeldFrame:
     """Before objects are known: the same shapes, and no contact."""
+    members = {
+        "rotations": np.broadcast_to(np.eye(3), (frames, objects, 3, 3)),
+        "centers": np.broadcast_to([0.0, 0.0, 3.0], (frames, objects, 3)),
+        "vertices": np.zeros((frames, rows, TOUCHING), np.int32),
+        "planes": np.zeros((frames, rows, TOUCHING, 4)),
+        "touch": np.zeros((frames, rows)),
+        "sticks": np.zeros((frames, rows)),
+    }
+    whole = {"vertices": np.int32}
     return HeldFrame(
-        rotations=jnp.broadcast_to(jnp.eye(3), (frames, objects, 3, 3)),
-        centers=jnp.broadcast_to(jnp.asarray([0.0, 0.0, 3.0]), (frames, objects, 3)),
-        vertices=jnp.zeros((frames, rows, TOUCHING), jnp.int32),
-        planes=jnp.zeros((frames, rows, TOUCHING, 4)),
-        touch=jnp.zeros((frames, rows)),
-        sticks=jnp.zeros((frames, rows)),
+        **{name: on_device(x, whole.get(name, np.float32)) for name, x in members.items()}
     )
 
 

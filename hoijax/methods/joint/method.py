@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle
 from hoijax.initialization.evidence import complete
@@ -12,9 +14,17 @@ from hoijax.methods.base import Lap, Overrides, Pass, Prepared, stopwatch
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
-from hoijax.methods.joint.corrections import Corrections, correct_bundle
+from hoijax.methods.joint.corrections import (
+    FOCAL_FACTOR,
+    OBJECT_SHIFTS,
+    Corrections,
+    correct_bundle,
+    shifted,
+    zoomed,
+)
 from hoijax.methods.joint.settings import PRESETS, JointSettings
 from hoijax.methods.joint.settle import JointEvidence, settle_pass
+from hoijax.methods.reopened import with_bodies_of
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers
@@ -43,8 +53,8 @@ class Joint(HoiPage):
             terms,
             lap,
         )
-        e, numbers = prepared.extra, {"corrections": corrected.numbers}
-        evidence = JointEvidence(e.states, e.Ts_world_pointmap, numbers, corrected)
+        e = prepared.extra
+        evidence = JointEvidence(e.states, e.Ts_world_pointmap, corrected.run, corrected)
         return dataclasses.replace(prepared, extra=evidence)
 
     def passes(self, settings: JointSettings) -> tuple[Pass, ...]:
@@ -78,8 +88,17 @@ class Joint(HoiPage):
         return dataclasses.replace(result, run=run | {"corrections": corrected.numbers})
 
     def reopen(self, bundle: Bundle, result: Result, settings: JointSettings) -> Prepared:
-        if not settings.keep_body:
+        if settings.keep_body:
+            return super().reopen(bundle, result, settings)
+        zoom = result.run.get("corrections", {}).get(FOCAL_FACTOR)
+        if zoom is None:  # of an earlier version
             bundle = corrections_of(bundle, settings).bundle
+        else:
+            whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
+            o = zoomed(whole.observations, float(zoom))
+            if OBJECT_SHIFTS in result.run:
+                o = shifted(o, np.asarray(result.run[OBJECT_SHIFTS], np.float32))
+            bundle = dataclasses.replace(whole, observations=o, absent=())
         return super().reopen(bundle, result, settings)
 
 

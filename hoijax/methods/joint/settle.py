@@ -74,7 +74,7 @@ def settle_contacts(
     bundle = corrections.bundle
     scene = scene_of(bundle, corrections.Ts_world_pointmap, posed_bodies_of(bundle), settings)
     states = contact_states(scene, moved, always_touching(bundle, scene), settings)
-    run = dict(evidence.run) | {"corrections": corrections.numbers}
+    run = dict(evidence.run) | corrections.run
     extra = JointEvidence(states, corrections.Ts_world_pointmap, run, corrections)
     return prepared_of(bundle, prepared.terms, scene, Starts(moved, prepared.labels), extra)
 
@@ -94,7 +94,7 @@ def _settled(
 ) -> BodyPass:
     """The body pass gone on with, objects held."""
     padding = len(done.problem.frames.real) - len(touch[0])
-    world = (padded(jnp.asarray(np.swapaxes(x, 0, 1)), padding) for x in objects)
+    world = (padded(np.swapaxes(x, 0, 1), padding) for x in objects)
     touches, sticks = (np.pad(x, ((0, padding), (0, 0))) for x in touch)
     problem, solution = done.problem, done.solution
     rotations, centers = _in_map(problem, solution, *world)
