@@ -10,10 +10,10 @@ import pytest
 import hoijax
 from hoijax.bodies import load_body
 from hoijax.geometry.rotations import matrix_to_rotation_6d
-from hoijax.methods.joint import corrections
+from hoijax.methods.joint import build_problem, corrections
 from hoijax.methods.joint.body_descent import solve_bodies
+from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.corrections import (
-    body_problem,
     correct_bundle,
     without_swapped_frames,
 )
@@ -88,8 +88,8 @@ def test_body_camera_and_focal_length_come_nearer_to_the_truth(clip, body):
 def test_padding_changes_nothing(clip, body, monkeypatch):
     bundle = clip[0]
     solved = []
-    for bucket in (corrections.FRAME_BUCKET, FRAMES):
-        monkeypatch.setattr(corrections, "FRAME_BUCKET", bucket)
+    for bucket in (build_problem.FRAME_BUCKET, FRAMES):
+        monkeypatch.setattr(build_problem, "FRAME_BUCKET", bucket)
         problem = body_problem(bundle, body, SMALL)
         assert len(problem.frames.real) == bucket
         solution = solve_bodies(problem, corrections.no_change(problem), np.int32(SMALL.rounds))

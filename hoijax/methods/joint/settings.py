@@ -34,7 +34,7 @@ class BodyPassSettings:
     acceleration: float = 12.0
     """m/s^2 of a joint."""
     pose: float = 0.4
-    """Factor on the deviations of joint rotations (`corrections.JOINT_DEGREES`)."""
+    """Factor on the deviations of joint rotations (`build_problem.JOINT_DEGREES`)."""
     pelvis_bias: float = 0.015
     """Of the whole clip's position; ..."""
     pelvis_drift: float = 0.02

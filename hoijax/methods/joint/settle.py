@@ -24,7 +24,8 @@ from hoijax.methods.joint.body_problem import (
     in_camera,
     pose_people,
 )
-from hoijax.methods.joint.corrections import BodyPass, Corrections, corrected_by, padded
+from hoijax.methods.joint.build_problem import padded
+from hoijax.methods.joint.corrections import BodyPass, Corrections, corrected_by
 from hoijax.methods.joint.held import (
     HeldFrame,
     in_object,
