@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from hoijax.geometry.rotations import slerp_midpoint
+from hoijax.geometry.safe_math import safe_min
 from hoijax.losses import contacts, fit, penetrations, smoothness
 from hoijax.losses.contacts import edge_distances, side_shares
 from hoijax.losses.curvature import LeastSquares, Residuals, robust_weight
@@ -109,7 +110,7 @@ def object_in_object(posed):
 
 
 def ground(posed):
-    height = jnp.min(posed.samples_world(penetrations.GROUND_SAMPLES)[..., 1:2], axis=2)
+    height = safe_min(posed.samples_world(penetrations.GROUND_SAMPLES)[..., 1])[..., None]
     rests = ~posed.scene.objects.is_translational[:, None, None]
     return Residuals(height, (rests | (height < 0.0)).astype(jnp.float32))
 

@@ -17,6 +17,8 @@ from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import load_asset
 from hoijax.rendering.raycast import RenderMesh, cast
 
+pytestmark = pytest.mark.optimized
+
 PHOTO = Path(__file__).parents[1].parent / "shared/data/video/photo"
 CAMERA = PinholeCamera.from_field_of_view(45.0, 320, 240)
 SCALE = 3.7  # metres a unit of the object's file
