@@ -14,8 +14,8 @@ def scene_of_bundle(bundle: Bundle, motion: GroundTruth) -> RenderedGroundTruth:
     """The bundle's objects and people moving as `motion` says, before its camera (the mean, if it moves)."""
     height, width = bundle.observations.instance_ids.shape[1:]
     K = np.median(bundle.observations.intrinsics, axis=0)
-    numbers = (float(K[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    camera = PinholeCamera(*numbers, width, height)
+    fx, fy, cx, cy = (float(K[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    camera = PinholeCamera(fx, fy, cx, cy, width, height)
     people = KnownMotion(
         motion.body_rotations, motion.body_translations, motion.body_betas, motion.body_rest_joints
     )

@@ -57,9 +57,10 @@ class Corrections:
     @property
     def run(self) -> dict[str, Any]:
         """What `run.json` says, and a result is opened again with."""
-        moved = self.object_shifts is not None and np.any(self.object_shifts)
-        shifts = {OBJECT_SHIFTS: np.round(self.object_shifts, 5).tolist()} if moved else {}
-        return {"corrections": self.numbers, **shifts}
+        if self.object_shifts is None or not np.any(self.object_shifts):
+            return {"corrections": self.numbers}
+        shifts = np.round(self.object_shifts, 5).tolist()
+        return {"corrections": self.numbers, OBJECT_SHIFTS: shifts}
 
 
 @dataclass(frozen=True)
