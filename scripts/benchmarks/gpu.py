@@ -59,8 +59,10 @@ def steps(rehearse: bool) -> list[Step]:
         return (sys.executable, "-m", f"scripts.benchmarks.{name}", *options)
 
     def published(inits: int, *options: str) -> Step:
-        size = "--quick" if rehearse or inits > 64 else "--rounds=3"
-        given = (size, "--inits", str(inits), "--json", "OUT/rows.json", *options)
+        size = ("--quick",) if inits > 64 else ("--rounds", "3")
+        if rehearse:
+            size = ("--rounds", "1", "--steps", "5")
+        given = (*size, "--inits", str(inits), "--json", "OUT/rows.json", *options)
         return Step(f"published problem, K = {inits}", module("speed", *given), "rows.json")
 
     hoijax = (sys.executable, "-m", "hoijax.cli.entry")
