@@ -1,5 +1,6 @@
 """Options that every command has."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,20 @@ class TrackFlags:
 
     track: str | None = None
     """Also record the run with "wandb" or "tensorboard"; nothing is sent anywhere by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictFlags:
+    """Whether a result that is not to be trusted is a failure."""
+
+    strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """End with an error where the result is of low confidence; it is written all the same."""
+
+    def check(self, run: Mapping[str, Any]) -> None:
+        """Raises UserError where that was asked for and `run.json` has doubts."""
+        doubts = run.get("confidence", {}).get("doubts", [])
+        if self.strict and doubts:
+            raise UserError(f"low confidence (--strict): {'; '.join(doubts)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

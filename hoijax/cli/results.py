@@ -9,6 +9,10 @@ import tyro
 from hoijax.cli.console import Reporter
 from hoijax.cli.flags import Folder, OutputFlags, format_names
 from hoijax.errors import UserError
+from hoijax.settings import DEFAULT_METHOD
+
+PAPER = "hoi-page"
+"""The method whose ablation table is published."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,8 @@ class Ablate(OutputFlags):
 
     bundles: Folder
     """A bundle, or a folder of bundles or result folders."""
-    method: str = "hoi-page"
-    """What is solved with, as in `hoijax solve`."""
+    method: str | None = None
+    """What is solved with, as in `hoijax solve`: hoi-page, or with --noise joint, unless named."""
     preset: str | None = None
     """Settings the rows start from: the published ones by default; with hoi-page "hoi-page" or "default"."""
     weights: str | None = None
@@ -125,6 +129,11 @@ class Ablate(OutputFlags):
     """With --design random or sobol: how many combinations."""
     seeds: int = 1
     """With --weights: how many seeds, from --seed on."""
+    noise: str | None = None
+    """Error budget instead: which error of the priors costs how much on these clips. Families such as
+    "body_lean,depth_drift,masks_lost", "each" one, or "all" together."""
+    levels: int = 5
+    """With --noise: strengths from 0 to twice those of real priors."""
     out: Path | None = None
     """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -137,9 +146,12 @@ class Ablate(OutputFlags):
         if self.weights is not None:
             self._sweep(reporter, self.weights)
             return
+        if self.noise is not None:
+            self._noise(reporter, self.noise)
+            return
         rows = ablate(
             self.bundles,
-            method=self.method,
+            method=self.method or PAPER,
             preset=self.preset,
             **options_of_flags(self),
             out=self.out,
@@ -153,12 +165,35 @@ class Ablate(OutputFlags):
         if self.out:
             reporter.say(f"wrote {self.out}")
 
+    def _noise(self, reporter: Reporter, families: str) -> None:
+        from hoijax.cli.method_flags import options_of_flags
+        from hoijax.experiments.noise_budget import costs, noise_budget
+
+        rows = noise_budget(
+            self.bundles,
+            [name.strip() for name in families.split(",")],
+            levels=self.levels,
+            out=self.out,
+            method=self.method or DEFAULT_METHOD,
+            preset=self.preset,
+            restart=self.restart,
+            log=reporter.log,
+            **options_of_flags(self),
+        )
+        cells = [[v if isinstance(v, str) else f"{v:.3g}" for v in row.values()] for row in rows]
+        reporter.table(list(rows[0]), cells)
+        for family, added in costs(rows):
+            reporter.say(f"{family}: {added:+.1f} cm of ADD-S as strong as in real priors")
+        reporter.add(rows=rows)
+        if self.out:
+            reporter.say(f"wrote {self.out}")
+
     def _sweep(self, reporter: Reporter, weights: str) -> None:
         from hoijax.cli.method_flags import options_of_flags
         from hoijax.experiments.sweep import METRICS, SweepPlan, cells, sweep
         from hoijax.methods.base import method_named
 
-        method = method_named(self.method)
+        method = method_named(self.method or PAPER)
         options = {"method": method, "preset": self.preset or method.published}
         options |= options_of_flags(self)
         plan = SweepPlan(weights, self.design, self.samples, self.seeds)
@@ -309,8 +344,16 @@ def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Pa
         {"start": label, "loss": float(loss), "ended": ResultCode(int(code)).name.lower()}
         for label, loss, code in zip(result.labels, result.losses, result.codes, strict=True)
     ]
+    confidence = result.run.get("confidence", {})
+    for k in confidence.get("twins", ()):
+        reporter.say(
+            f"cannot be told apart by this evidence: {result.labels[result.winner]} and {result.labels[k]}"
+        )
+    if confidence.get("doubts"):
+        reporter.say(f"low confidence: {'; '.join(confidence['doubts'])}")
     reporter.add(
         out=out,
+        confidence=confidence,
         winner=result.winner,
         candidates=candidates,
         metrics=rows[result.winner] if rows else {},

@@ -8,7 +8,14 @@ import tyro
 
 from hoijax.cli.bounds import check_weight
 from hoijax.cli.console import Reporter
-from hoijax.cli.flags import ObjectFlags, OutputFlags, Text, TrackFlags, format_names
+from hoijax.cli.flags import (
+    ObjectFlags,
+    OutputFlags,
+    StrictFlags,
+    Text,
+    TrackFlags,
+    format_names,
+)
 from hoijax.cli.physics import say_verdict
 from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
@@ -21,7 +28,7 @@ FRAMES = 49
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
+class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     """Sentence and object meshes to a 4D interaction, without model weights or with."""
 
     text: Text
@@ -67,6 +74,7 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
                 self.text, self.out, options, **numbers, log=reporter.log
             )
             say_result(reporter, result, rows, self.out)
+            self.check(result.run)
             return
         graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
         result, rows = generate(
@@ -86,6 +94,7 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, OutputFlags):
         say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
+        self.check(result.run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +158,7 @@ class Observe(PriorFlags, ObjectFlags, OutputFlags):
 
 
 @dataclass(frozen=True)
-class Solve(TrackFlags, OutputFlags):
+class Solve(TrackFlags, StrictFlags, OutputFlags):
     """Observation bundles to object trajectories; of many, those not done yet."""
 
     bundle: tyro.conf.Positional[tuple[Path, ...]]
@@ -208,6 +217,8 @@ class Solve(TrackFlags, OutputFlags):
         if is_many(self.bundle):
             if self.window is not None or tracker is not None:
                 raise UserError("--window and --track are for one bundle at a time.")
+            if self.strict:
+                raise UserError("--strict is for one bundle at a time; summary.csv has all doubts.")
             if self.fast:
                 raise UserError(
                     "--fast is for one bundle at a time: many have a summary of metrics."
@@ -243,6 +254,7 @@ class Solve(TrackFlags, OutputFlags):
         say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
+        self.check(result.run)
 
 
 def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:

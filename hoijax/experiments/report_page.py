@@ -109,6 +109,20 @@ def bars_png(rows: Sequence[Row], label: str, columns: Sequence[str]) -> bytes:
     return _png(figure)
 
 
+def curves_png(rows: Sequence[Row], label: str, x: str, y: str) -> bytes:
+    """A curve for every label. UserError without matplotlib."""
+    figure = _figure((6.0, 4.2))
+    axes = figure.add_subplot()
+    for name in dict.fromkeys(row[label] for row in rows):
+        mine = [row for row in rows if row[label] == name]
+        axes.plot([row[x] for row in mine], [row[y] for row in mine], "-o", ms=3, label=str(name))
+    axes.set(xlabel=x, ylabel=y)
+    axes.set_ylim(bottom=0.0)
+    axes.grid(color="#eceff3", lw=0.6)
+    axes.legend(fontsize=7, ncols=2)
+    return _png(figure)
+
+
 def _figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

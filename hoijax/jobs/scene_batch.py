@@ -22,7 +22,7 @@ from hoijax.bundle.object_store import fetch, is_remote
 from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Numbers, Overrides, Prepared
-from hoijax.methods.running import MethodBatch, design_of, job_of, stacked
+from hoijax.methods.running import MethodBatch, design_of, job_of, stacked, with_confidence
 from hoijax.methods.running import Solved as SolvedPasses
 from hoijax.progress import Log
 from hoijax.results.result import Result
@@ -207,7 +207,8 @@ class SceneBatch:
         if isinstance(solved.found, Result):
             return solved.found
         times = {**ready.seconds, "optimize": round(solved.seconds, 3)}
-        result = self.method.result(solved.found.prepared, solved.found.solution)
+        prepared, solution = solved.found.prepared, solved.found.solution
+        result = with_confidence(self.method.result(prepared, solution), prepared, solution)
         source = {"bundle": ready.source, "bundle_hash": ready.bundle_hash}
         run = {
             **source,
@@ -245,5 +246,6 @@ def summary_of(result: Result, rows: Sequence[Mapping[str, float]]) -> dict[str,
         "code": ResultCode(int(result.codes[winner])).name.lower(),
         "frames": result.frame_count,
         "seconds": sum(result.run.get("seconds", {}).values()),
+        "doubts": "; ".join(result.run.get("confidence", {}).get("doubts", [])),
         **rows[winner],
     }

@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from hoijax.geometry.bilinear import bilinear
 from hoijax.geometry.camera import project
+from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.point_transforms import to_world
 from hoijax.geometry.safe_math import Scale, geman_mcclure
 from hoijax.losses.curvature import (
@@ -207,19 +208,36 @@ def model_mask(posed: PosedScene, scale: Scale = MASK_RHO) -> tuple[Values, Mask
 
     The published one-sided chamfer lets an object grow past what was seen; this is the other side.
     """
-    cost = geman_mcclure(_outside_mask(posed) ** 2, scale)
+    cost = geman_mcclure(outside_mask(posed) ** 2, scale)
     return jnp.mean(cost, axis=-1), posed.scene.observed.detected
 
 
-def _outside_mask(posed: PosedScene) -> Float[Array, "O T n"]:
+def outside_mask(posed: PosedScene) -> Float[Array, "O T n"]:
     """Pixels of projected samples to the object's mask or an occluder."""
     cells = project_samples(posed, MASK_SAMPLES) / posed.scene.cameras.cell_size - 0.5
     return jax.vmap(jax.vmap(bilinear))(posed.scene.observed.mask_distance, cells)
 
 
+def uncovered_pixels(posed: PosedScene, count: int) -> Float[Array, "O T N"]:
+    """Pixels from what was seen of each object to the nearest of `count` projected samples."""
+    seen, samples = posed.scene.observed.pixels, project_samples(posed, count)
+    frames = (-1, *seen.shape[2:]), (-1, *samples.shape[2:])
+    nearest = nearest_indices(seen.reshape(frames[0]), samples.reshape(frames[1]))
+    nearest = nearest.reshape(*seen.shape[:3], 1)
+    return jnp.linalg.norm(jnp.take_along_axis(samples, nearest, axis=2) - seen, axis=-1)
+
+
+def metres_per_pixel(posed: PosedScene) -> Float[Array, "O T"]:
+    """At each object's center."""
+    cameras, places = posed.scene.cameras, posed.object_translations
+    rows = cameras.Ts_pointmap_world[:, 2]
+    depth = jnp.sum(rows[:, :3] * places, axis=-1) + rows[:, 3]
+    return jnp.maximum(depth, 0.0) / cameras.intrinsics[:, 0, 0]
+
+
 def model_mask_residuals(posed: PosedScene, scale: Scale = MASK_RHO) -> Residuals:
     """Of `model_mask`: one for every sample."""
-    outside = _outside_mask(posed)
+    outside = outside_mask(posed)
     weights = robust_weight(outside**2, scale) / MASK_SAMPLES
     return Residuals(outside, _where_detected(posed, weights))
 

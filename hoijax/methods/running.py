@@ -13,6 +13,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.initialization.evidence import completion_lines
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Numbers, Overrides, Pass, Prepared, stopwatch
+from hoijax.methods.confidence import assess
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job
@@ -41,8 +42,22 @@ def solve_bundle(
         prepared, solution = run_pass(step, prepared, solution, given, log, watch(step.name))
         lap(step.name)
     assert solution is not None
-    result = method.result(prepared, solution)
+    result = with_confidence(method.result(prepared, solution), prepared, solution)
+    lap("confidence")
     return dataclasses.replace(result, run=result.run | {"seconds": times})
+
+
+def with_confidence(result: Result, prepared: Prepared, solution: Solution) -> Result:
+    """The result with spreads, twins and what speaks against it."""
+    found = assess(prepared.scene, solution.unknowns, result)
+    said = {"doubts": list(found.doubts), "twins": list(found.twins)}
+    return dataclasses.replace(
+        result,
+        position_spread=found.position_spread,
+        rotation_spread=found.rotation_spread,
+        unseen=found.unseen,
+        run=result.run | {"confidence": said},
+    )
 
 
 def run_pass(

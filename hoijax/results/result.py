@@ -57,6 +57,12 @@ class Result:
     candidate_body_translations: Float[ndarray, "C P T 3"] | None = None
     joint_values: Float[ndarray, "K D T"] | None = None
     """Radians or metres of the joints between objects, where the method solved for them."""
+    position_spread: Float[ndarray, "O T"] | None = None
+    """Standard deviation of each object's center in metres, by `methods.confidence`. None: not known."""
+    rotation_spread: Float[ndarray, "O T"] | None = None
+    """Of its orientation, radians."""
+    unseen: Bool[ndarray, "O T"] | None = None
+    """The object was not seen in this frame: its pose is a guess from those beside it."""
     joints: tuple[Joint, ...] = ()
     """Between objects, by index: the links of articulated objects."""
     run: dict = field(default_factory=dict)
@@ -89,7 +95,14 @@ class Result:
 
 APPEARANCES = "appearances"
 """Folder of what objects look like, where their files have colors."""
-_OPTIONAL = ("candidate_body_rotations", "candidate_body_translations", "joint_values")
+_OPTIONAL = (
+    "candidate_body_rotations",
+    "candidate_body_translations",
+    "joint_values",
+    "position_spread",
+    "rotation_spread",
+    "unseen",
+)
 
 
 def _array_names() -> list[str]:

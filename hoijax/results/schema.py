@@ -86,6 +86,9 @@ RESULT_FIELDS = {
     "candidate_body_rotations": Field("K P T 55 3", is_finite=False, needed=False),
     "candidate_body_translations": Field("K P T 3", is_finite=False, needed=False),
     "joint_values": Field("K D T", is_finite=False, needed=False),
+    "position_spread": Field("O T", needed=False, lowest=0.0),
+    "rotation_spread": Field("O T", needed=False, lowest=0.0),
+    "unseen": Field("O T", kinds="b", needed=False),
 }
 _MOVING = {
     "object_rotations": Field("K O T 3 3", is_rotation=True),

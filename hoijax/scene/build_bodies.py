@@ -1,6 +1,7 @@
 """Bundle to the scene of moving bodies: which skin is posed, what was seen of people, static scenes."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -147,9 +148,9 @@ def _sound_frames(*arrays: ndarray) -> list[ndarray]:
 
 
 def edge_ends(
-    table: ContactTable, subset: SkinSubset, rows: int, count: int
+    table: ContactTable, of_part: Callable[[str], Int[ndarray, " c"]], rows: int, count: int
 ) -> tuple[Int[ndarray, "E 2 C"], Int[ndarray, " E"], ndarray]:
-    """Subset vertices, person and kind of the body end of every row of ContactEdges."""
+    """Vertices (of those that `of_part` gives), person and kind of the body end of every row of ContactEdges."""
     vertices = np.zeros((rows, 2, count), np.int32)
     person, of_body = np.zeros(rows, np.int32), np.zeros(rows, bool)
     for group in range(table.group_count):
@@ -161,7 +162,7 @@ def edge_ends(
         if len(edges) == 1 and table.either_side[first]:
             names.append(BODY_PARTS[table.mirrored_body_part[first]])
         for name in names:
-            places = subset.of_part(name)
+            places = of_part(name)
             chosen = places[np.linspace(0, len(places) - 1, count).astype(int)]
             vertices[group, 1 if name.startswith("right_") else 0] = chosen
         person[group], of_body[group] = int(table.person[first]), True
@@ -186,7 +187,7 @@ def with_moving_bodies(
     fields = tuple(thinned(build_body_field(body, person)) for person in shaped)
     subset = skin_subset(body, fields[0], settings.pairs.candidates)
     rows = int(scene.edges.source.shape[0])
-    vertices, person, of_body = edge_ends(table, subset, rows, settings.contact_points)
+    vertices, person, of_body = edge_ends(table, subset.of_part, rows, settings.contact_points)
     posed, images = subset.indices, None
     if settings.render_width:
         # Of the mean body: everybody's rendered skin is then the same vertices, and shares programs.

@@ -11,7 +11,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from hoijax.bodies.fitting.residuals import planted_weights
 from hoijax.methods.joint.body_problem import (
@@ -34,7 +34,7 @@ STEP, BEND = (-1.0, 1.0), (1.0, -2.0, 1.0)
 
 @flax.struct.dataclass
 class BodySolution:
-    """The changes, their energy (half the sum of squares), and that of no change at all."""
+    """The changes, their energy (half the sum of squares), and that of the start."""
 
     changes: FrameChange
     clip: ClipChange
@@ -64,9 +64,11 @@ class _Priors:
     clip: Float[Array, " c"]
 
 
-@program(static=("rounds",))
-def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
-    """Minimize the energy from no change at all in `rounds` damped Gauss-Newton steps.
+@program
+def solve_bodies(
+    problem: BodyProblem, start: tuple[FrameChange, ClipChange], rounds: Int[Array, ""]
+) -> BodySolution:
+    """Minimize the energy from a start in `rounds` damped Gauss-Newton steps.
 
     Unknowns in flight are flat: x (T, n) of the frames, g (c,) of the clip, whose first n are the bias.
     """
@@ -111,7 +113,7 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
         slopes, values = jax.jacfwd(twice, has_aux=True)(row[0])
         return values, slopes
 
-    def one_round(carry, _):
+    def one_round(_, carry):
         x, g, damping, _, _ = carry
         z = inputs(x, g)
         nearest = jax.lax.map(
@@ -127,10 +129,10 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
         taken = jnp.isfinite(there) & (there < here)
         x, g = jnp.where(taken, x + dx, x), jnp.where(taken, g + dg, g)
         damping = jnp.clip(damping * jnp.where(taken, EASE, HARDEN), MIN_DAMPING, MAX_DAMPING)
-        return (x, g, damping, weights, nearest), None
+        return x, g, damping, weights, nearest
 
     frames = problem.frames.pelvis.shape[0]
-    start = jnp.zeros((frames, size)), jnp.zeros_like(clip_sigma)
+    first = jax.vmap(lambda change: ravel_pytree(change)[0])(start[0]), ravel_pytree(start[1])[0]
     example = jax.tree.map(lambda leaf: leaf[0], problem.frames)
     none = jnp.zeros(problem.frames.point_weights.shape, jnp.int32)
     shapes = jax.eval_shape(
@@ -145,9 +147,9 @@ def solve_bodies(problem: BodyProblem, rounds: int) -> BodySolution:
     )
     width = len(flat_paths)
     empty = jnp.zeros((frames - 1, width)), jnp.zeros((max(frames - 2, 0), width))
-    carry = (*start, jnp.asarray(FIRST_DAMPING), empty, none)
-    (x, g, _, last, nearest), _ = jax.lax.scan(one_round, carry, None, rounds)
-    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), start)
+    carry = (*first, jnp.asarray(FIRST_DAMPING), empty, none)
+    x, g, _, last, nearest = jax.lax.fori_loop(0, rounds, one_round, carry)
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), first)
     last_energy, first_energy = jax.lax.map(
         lambda pair: energy(pair[0], pair[1], last, nearest), both
     )
@@ -178,11 +180,16 @@ def _path_weights(paths: dict[str, Array], problem: BodyProblem) -> tuple[Array,
     planted = (jnp.minimum(stands[1:], stands[:-1]) * slow**2)[..., None]
     real = problem.frames.real
     joints = paths["joints"]
+    sticks = problem.frames.held.sticks
+    sticks = jnp.minimum(sticks[1:], sticks[:-1])[..., None] / deviations.slip**2
+    grips = paths["grips"]
     steps = {
+        "grips": jnp.broadcast_to(sticks, grips[1:].shape),
         "feet": planted * jnp.asarray([1.0, 0.0, 1.0]) / deviations.skate**2,
         "joints": jnp.zeros_like(joints[1:]),
     }
     bends = {
+        "grips": jnp.zeros_like(grips[2:]),
         "feet": jnp.zeros_like(feet[2:]),
         "joints": jnp.full_like(joints[2:], 1.0) * problem.fps**4 / deviations.acceleration**2,
     }

@@ -17,6 +17,13 @@ from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.geometry.camera import project
 from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.methods.joint.held import (
+    ContactRows,
+    HeldFrame,
+    in_object,
+    plane_distances,
+    pose_held,
+)
 
 FACES = 5
 """The skin of a person starts with the keypoints of the face."""
@@ -35,6 +42,8 @@ class FrameChange:
     pelvis: Float[Array, "*T P 3"]
     point_map: Float[Array, "*T 4"]
     """Logarithm of its scale, and shift in camera axes."""
+    objects: Float[Array, "*T O 6"]
+    """Turn and shift of each object against the point map, in camera axes."""
 
 
 @flax.struct.dataclass
@@ -66,6 +75,7 @@ class FrameEvidence:
     """1 / number of points, or 0."""
     real: Float[Array, "*T"]
     """0: padding after the end of the clip."""
+    held: HeldFrame
 
 
 @flax.struct.dataclass
@@ -79,6 +89,8 @@ class Deviations:
     foot_height: Float[Array, ""]
     skate: Float[Array, ""]
     acceleration: Float[Array, ""]
+    contact: Float[Array, ""]
+    slip: Float[Array, ""]
 
 
 @flax.struct.dataclass
@@ -87,7 +99,9 @@ class BodyProblem:
 
     frames: FrameEvidence
     people: tuple[ShapedBody, ...]
-    """Skin subsets about the rest pelvis."""
+    """Skin about the rest pelvis: faces, what points are compared with, candidates of contact rows."""
+    rows: ContactRows
+    """Their vertices are indices into that skin."""
     fps: Float[Array, ""]
     evidence: Deviations
     varying: FrameChange
@@ -162,9 +176,11 @@ def frame_residuals(
 
     nearest: the vertex of the skin that each point is compared with (`nearest_skin`).
     """
-    deviations = problem.evidence
-    faces = jnp.broadcast_to(jnp.arange(FACES), (len(nearest), FACES))
-    chosen = jnp.concatenate([faces, nearest], axis=1)
+    deviations, rows, held = problem.evidence, problem.rows, frame.held
+    touching = jnp.concatenate([held.vertices, rows.vertices[:, :1]], axis=1)
+    both = jnp.concatenate([jnp.arange(FACES), touching.ravel()])
+    both = jnp.broadcast_to(both, (len(nearest), len(both)))
+    chosen = jnp.concatenate([both[:, :FACES], nearest, both[:, FACES:]], axis=1)
     posed = pose_people(change, clip.body_size, frame, problem.people, chosen)
     R, t, K = camera_of(clip, frame)
     keypoints = jax.vmap(openpose18_from)(posed.joints, posed.skin[:, :FACES])
@@ -174,18 +190,25 @@ def frame_residuals(
     away = jnp.where(confidence > 0.0, pixels - frame.keypoints[..., :2], 0.0)
     away = jnp.sqrt(confidence) * shrink(away / (focal * deviations.keypoint))
     points = _points_world(frame, change.point_map, clip, R, t)
-    target = posed.skin[:, FACES:]
+    target = posed.skin[:, FACES : FACES + nearest.shape[1]]
     share = jnp.sqrt(frame.point_weights * deviations.surface_count)[..., None]
     feet = posed.joints[:, jnp.array(FEET)]
     height = feet[..., 1] - jnp.asarray(FOOT_HEIGHTS) * jnp.exp(clip.body_size)[:, None]
     stands = jnp.sqrt(planted_weights(feet))
     above, below = stands * height / deviations.foot_height, height / deviations.ground
+    ends = posed.skin[:, FACES + nearest.shape[1] :].reshape(len(nearest), *touching.shape, 3)
+    ends = ends[rows.person, jnp.arange(len(rows.person))]
+    objects = pose_held(held, change.objects, lambda x: in_camera(x, change.point_map, clip), R, t)
+    ends = in_object(ends, rows, *objects)
+    apart = plane_distances(ends[:, :-1], held.planes) / deviations.contact
     residuals = {
+        "contact": jnp.sqrt(held.touch / apart.shape[1])[:, None] * apart,
         "keypoints": away,
         "surface": share * shrink((points - target) / deviations.surface),
         "feet": frame.real * jnp.where(height < 0.0, below, above),
     }
-    return residuals, {"feet": feet, "joints": posed.joints[:, :MOVING_JOINTS]}
+    paths = {"feet": feet, "joints": posed.joints[:, :MOVING_JOINTS], "grips": ends[:, -1]}
+    return residuals, paths
 
 
 def nearest_skin(
@@ -198,7 +221,7 @@ def nearest_skin(
     """
     R, t, _ = camera_of(clip, frame)
     points = _points_world(frame, change.point_map, clip, R, t)
-    count = problem.people[0].vertices_rest.shape[0]
+    count = problem.people[0].vertices_rest.shape[0] - problem.rows.vertices.size
     everything = jnp.broadcast_to(jnp.arange(count), (len(points), count))
     posed = pose_people(change, clip.body_size, frame, problem.people, everything)
     return nearest_indices(points, posed.skin)
@@ -211,7 +234,14 @@ def _points_world(
     R: Float[Array, "3 3"],
     t: Float[Array, " 3"],
 ) -> Float[Array, "P M 3"]:
-    """Points unprojected with the solved focal length, scaled, shifted, in the world."""
+    """What was seen of people in the world."""
+    return in_camera(frame.points, point_map, clip) @ R.T + t
+
+
+def in_camera(
+    points: Float[Array, "*n 3"], point_map: Float[Array, " 4"], clip: ClipChange
+) -> Float[Array, "*n 3"]:
+    """Points of the map, unprojected with the solved focal length, scaled and shifted."""
     zoom = jnp.exp(-clip.focal)
-    camera = frame.points * jnp.stack([zoom, zoom, jnp.ones_like(zoom)])
-    return (camera * jnp.exp(point_map[0]) + point_map[1:]) @ R.T + t
+    camera = points * jnp.stack([zoom, zoom, jnp.ones_like(zoom)])
+    return camera * jnp.exp(point_map[0]) + point_map[1:]

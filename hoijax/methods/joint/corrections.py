@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.bodies.kinematics import JOINT_NAMES
-from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
-from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.rotations import (
     axis_angle_to_matrix,
     geodesic_angle,
@@ -26,31 +25,18 @@ from hoijax.methods.joint.body_problem import (
     MOVING_JOINTS,
     BodyProblem,
     ClipChange,
-    Deviations,
     FrameChange,
-    FrameEvidence,
     camera_of,
     pose_people,
 )
+from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.programs import program
 from hoijax.runtime import on_device
 
-JOINT_DEGREES = (
-    # words in the joint's name, frame's change, step from frame to frame, whole clip
-    (("wrist",), 6.0, 3.0, 5.0),
-    (("shoulder", "elbow", "collar"), 5.0, 2.5, 5.0),
-    (("hip", "knee", "ankle", "foot"), 3.0, 2.0, 2.5),
-    (("pelvis",), 2.0, 1.0, 4.0),
-    (("",), 2.0, 1.0, 2.0),
-)
-"""Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
+OBJECT_SHIFTS = "object_shifts"
 FOCAL_FACTOR = "focal length factor"
 """Name of the number that a result needs to be solved again."""
-PELVIS_STEP = 0.01
-MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
-FRAME_BUCKET = 16
-"""Clips are padded to a multiple of so many frames."""
 SWAP_RADIANS = 0.35
 """A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 
@@ -64,6 +50,29 @@ class Corrections:
     Ts_world_pointmap: Float[ndarray, "T 4 4"]
     numbers: dict[str, float]
     """What was off, by name: for people to read, and for `run.json`."""
+    body_pass: "BodyPass | None" = None
+    object_shifts: Float[ndarray, "O T 3"] | None = None
+    """By which what was seen of objects was moved in the point map, metres."""
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What `run.json` says, and a result is opened again with."""
+        if self.object_shifts is None or not np.any(self.object_shifts):
+            return {"corrections": self.numbers}
+        shifts = np.round(self.object_shifts, 5).tolist()
+        return {"corrections": self.numbers, OBJECT_SHIFTS: shifts}
+
+
+@dataclass(frozen=True)
+class BodyPass:
+    """What the body pass read and found, to go on from."""
+
+    bundle: Bundle
+    """As estimated, but for single frames that were mended, ..."""
+    repaired: int
+    """and how many."""
+    problem: BodyProblem
+    solution: BodySolution
 
 
 def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) -> Corrections:
@@ -72,14 +81,30 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
     Where the descent does not lower the energy, the estimates stay as they are given.
     """
     observations, repaired = without_swapped_frames(bundle.observations)
-    problem = body_problem(observations, float(bundle.fps), body, settings)
-    solution = solve_bodies(problem, settings.rounds)
+    bundle = dataclasses.replace(bundle, observations=observations)
+    problem = body_problem(bundle, body, settings)
+    nothing = no_change(problem)
+    solution = solve_bodies(problem, nothing, np.int32(settings.rounds))
     if not bool(solution.energy <= solution.first_energy):
-        solution = jax.tree.map(jnp.zeros_like, solution)
-    corrected, Ts = _corrected(observations, problem, solution)
-    numbers = _numbers(solution.clip, repaired)
-    whole = dataclasses.replace(bundle, observations=corrected, absent=())
-    return Corrections(whole, Ts, numbers)
+        solution = solution.replace(changes=nothing[0], clip=nothing[1])  # pyright: ignore
+    return corrected_by(BodyPass(bundle, repaired, problem, solution))
+
+
+def corrected_by(done: BodyPass) -> Corrections:
+    """A bundle with the changes of a body pass applied."""
+    corrected, Ts, shifts = _corrected(done.bundle.observations, done.problem, done.solution)
+    numbers = _numbers(done.solution.clip, done.repaired)
+    whole = dataclasses.replace(done.bundle, observations=corrected, absent=())
+    return Corrections(whole, Ts, numbers, done, shifts)
+
+
+def no_change(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
+    """No change at all."""
+    frames = len(problem.frames.real)
+    changes = jax.tree.map(
+        lambda x: on_device(np.zeros((frames, *x.shape), np.float32)), problem.varying
+    )
+    return changes, jax.tree.map(lambda x: on_device(np.zeros(x.shape, np.float32)), problem.clip)
 
 
 def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
@@ -104,97 +129,6 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
     return dataclasses.replace(o, body_rotations=rotations), int(wrong.sum())
 
 
-def body_problem(
-    o: Observations, fps: float, body: SkinnedBody, settings: BodyPassSettings
-) -> BodyProblem:
-    """The problem about the estimates of a bundle."""
-    people = tuple(_person(o, p, body, settings.vertices) for p in range(o.person_count))
-    stride = max(o.person_points.shape[2] // settings.points, 1)
-    points = o.person_points[:, :, ::stride][:, :, : settings.points]
-    mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
-    pelvis = o.body_translations + o.body_rest_joints[:, None, 0]
-    seen = {
-        "rotations": _frames_first(axis_angle_to_matrix(on_device(o.body_rotations))),
-        "pelvis": _frames_first(pelvis),
-        "keypoints": _frames_first(o.keypoints),
-        "intrinsics": o.intrinsics,
-        "Ts_world_camera": average_static_camera(o.Ts_world_camera),
-        "points": _frames_first(np.where(mask[..., None], points, 0.0)),
-        "point_weights": _frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
-        "real": np.ones(o.frame_count),
-    }
-    padding = -o.frame_count % FRAME_BUCKET
-    padded = {name: _padded(array, padding) for name, array in seen.items()}
-    for name in ("keypoints", "point_weights", "real"):
-        padded[name][o.frame_count :] = 0.0
-    evidence = FrameEvidence(**{name: on_device(x, np.float32) for name, x in padded.items()})
-    varying, steps, clip = _deviations(o.person_count, settings)
-    names = (field.name for field in dataclasses.fields(Deviations))
-    deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
-    return BodyProblem(evidence, people, _number(fps), deviations, varying, steps, clip)
-
-
-def _padded(leaf: ndarray, count: int) -> ndarray:
-    """The last frame again, `count` times."""
-    return np.concatenate([leaf, np.repeat(leaf[-1:], count, axis=0)])
-
-
-def _number(value: float) -> jnp.ndarray:
-    return on_device(value, np.float32)
-
-
-def _frames_first(array) -> ndarray:
-    return np.swapaxes(np.asarray(array, np.float32), 0, 1)
-
-
-def _person(o: Observations, p: int, body: SkinnedBody, count: int) -> ShapedBody:
-    """The person with the keypoints of the face and `count` other vertices, about the rest pelvis."""
-    shaped = body.shape(o.body_betas[p])
-    shaped = shaped.with_rest_joints(o.body_rest_joints[p])
-    spread = np.linspace(0, len(shaped.vertices_rest) - 1, count).astype(np.int32)
-    part = shaped.subset(np.concatenate([np.asarray(body.face_vertices), spread]).astype(np.int32))
-    root = part.joints_rest[0]
-    return part.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        vertices_rest=part.vertices_rest - root, joints_rest=part.joints_rest - root
-    )
-
-
-def _deviations(
-    people: int, settings: BodyPassSettings
-) -> tuple[FrameChange, FrameChange, ClipChange]:
-    """Of a frame's change, of its steps, and of the clip's numbers."""
-
-    def joints(column: int) -> jnp.ndarray:
-        rows = [
-            next(row for row in JOINT_DEGREES if any(word in name for word in row[0]))
-            for name in JOINT_NAMES[:MOVING_JOINTS]
-        ]
-        radians = settings.pose * np.radians([row[column] for row in rows])
-        shape = people, MOVING_JOINTS, 3
-        return on_device(np.broadcast_to(radians[None, :, None], shape), np.float32)
-
-    def frame(column: int, pelvis: float, scale: float, shift: tuple) -> FrameChange:
-        place = np.full((people, 3), pelvis)
-        rest = (on_device(x, np.float32) for x in (place, [scale, *shift]))
-        return FrameChange(joints(column), *rest)
-
-    camera = [settings.camera_turn] * 3 + [settings.camera_shift] * 3
-    bias = frame(
-        3,
-        settings.pelvis_bias,
-        settings.map_scale,
-        (0.4 * settings.map_shift,) * 2 + (settings.map_shift,),
-    )
-    clip = ClipChange(
-        bias,
-        on_device(np.full(people, settings.body_size), np.float32),
-        _number(settings.focal),
-        on_device(camera, np.float32),
-    )
-    varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT)
-    return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP), clip
-
-
 @program
 def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
     """People and camera (`camera_of`) of every frame."""
@@ -210,7 +144,8 @@ def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
 
 def _corrected(
     o: Observations, problem: BodyProblem, solution: BodySolution
-) -> tuple[Observations, Float[ndarray, "T 4 4"]]:
+) -> tuple[Observations, Float[ndarray, "T 4 4"], Float[ndarray, "O T 3"]]:
+    """(bodies, camera and points corrected, T_world_pointmap, shifts of objects in the point map)."""
     clip = solution.clip
     both = _posed(problem, solution.changes, clip), solution.changes
     (posed, (R, t, _)), changes = jax.tree.map(lambda leaf: np.asarray(leaf)[: o.frame_count], both)
@@ -233,7 +168,16 @@ def _corrected(
     }
     changed = {name: np.asarray(value, np.float32) for name, value in changed.items()}
     Ts = (camera @ Ts_camera_map).astype(np.float32)
-    return dataclasses.replace(zoomed(o, float(np.exp(clip.focal))), **changed), Ts
+    objects = changes.objects + np.asarray(clip.bias.objects)
+    shifts = objects[..., 3:] * np.exp(-point_map[:, 0])[:, None, None]  # before the map is scaled
+    shifts = np.swapaxes(shifts, 0, 1).astype(np.float32)
+    o = shifted(zoomed(o, float(np.exp(clip.focal))), shifts)
+    return dataclasses.replace(o, **changed), Ts, shifts
+
+
+def shifted(o: Observations, shifts: Float[ndarray, "O T 3"]) -> Observations:
+    """With what was seen of objects moved in the point map's axes."""
+    return dataclasses.replace(o, object_points=o.object_points + shifts[:, :, None])
 
 
 def zoomed(o: Observations, factor: float) -> Observations:

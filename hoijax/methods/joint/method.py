@@ -4,16 +4,26 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle
 from hoijax.initialization.evidence import complete
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Lap, Overrides, Prepared, stopwatch
+from hoijax.methods.base import Lap, Overrides, Pass, Prepared, stopwatch
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
-from hoijax.methods.joint.corrections import FOCAL_FACTOR, Corrections, correct_bundle, zoomed
+from hoijax.methods.joint.corrections import (
+    FOCAL_FACTOR,
+    OBJECT_SHIFTS,
+    Corrections,
+    correct_bundle,
+    shifted,
+    zoomed,
+)
 from hoijax.methods.joint.settings import PRESETS, JointSettings
+from hoijax.methods.joint.settle import JointEvidence, settle_pass
 from hoijax.methods.reopened import with_bodies_of
 from hoijax.progress import Log
 from hoijax.results.result import Result
@@ -43,8 +53,15 @@ class Joint(HoiPage):
             terms,
             lap,
         )
-        evidence = dataclasses.replace(prepared.extra, run={"corrections": corrected.numbers})
+        e = prepared.extra
+        evidence = JointEvidence(e.states, e.Ts_world_pointmap, corrected.run, corrected)
         return dataclasses.replace(prepared, extra=evidence)
+
+    def passes(self, settings: JointSettings) -> tuple[Pass, ...]:
+        (descent,) = super().passes(settings)
+        if settings.keep_body or not settings.body_pass.contact_rounds:
+            return (descent,)
+        return descent, settle_pass(settings, descent)
 
     def solve_windows(
         self,
@@ -79,6 +96,8 @@ class Joint(HoiPage):
         else:
             whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
             o = zoomed(whole.observations, float(zoom))
+            if OBJECT_SHIFTS in result.run:
+                o = shifted(o, np.asarray(result.run[OBJECT_SHIFTS], np.float32))
             bundle = dataclasses.replace(whole, observations=o, absent=())
         return super().reopen(bundle, result, settings)
 

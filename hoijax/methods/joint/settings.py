@@ -34,7 +34,7 @@ class BodyPassSettings:
     acceleration: float = 12.0
     """m/s^2 of a joint."""
     pose: float = 0.4
-    """Factor on the deviations of joint rotations (`corrections.JOINT_DEGREES`)."""
+    """Factor on the deviations of joint rotations (`build_problem.JOINT_DEGREES`)."""
     pelvis_bias: float = 0.015
     """Of the whole clip's position; ..."""
     pelvis_drift: float = 0.02
@@ -48,6 +48,20 @@ class BodyPassSettings:
     """Scale of the point map: of a clip, and of a frame about it."""
     map_shift: float = 0.05
     """Its shift along the view; across it 0.4 of that."""
+    contact: float = 0.01
+    """Of touching skin from its object, once objects are known; ..."""
+    slip: float = 0.02
+    """metres a frame of what holds without slipping."""
+    object_bias: float = 0.01
+    """Of an object against the point map in a whole clip; ..."""
+    object_bias_depth: float = 0.03
+    """along the view, where its size and the depth map err; ..."""
+    object_drift: float = 0.005
+    """and of a frame about that, along the view twice as much."""
+    object_turn: float = 0.01
+    contact_rounds: int = 5
+    """Damped Gauss-Newton steps each time that contacts are looked up, which is twice. 0: objects do not
+    move bodies."""
 
 
 @dataclass(frozen=True)

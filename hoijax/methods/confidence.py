@@ -1,0 +1,235 @@
+"""How far a result can be believed: spread of every pose, twins, and reasons to doubt it (host).
+
+Spread: the inverse of what the evidence says about a pose (points against the surface, the outline across
+the view, the frames beside it), together with where other candidates that fit as well have the object.
+Two numbers scale it; scripts/benchmarks/spread.py finds them on synthetic scenes and counts how many true
+errors stay within the intervals.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy import ndarray
+
+from hoijax.losses.contacts import edge_distances
+from hoijax.losses.fit import metres_per_pixel, outside_mask, uncovered_pixels
+from hoijax.objects.symmetry import find_symmetries
+from hoijax.programs import program
+from hoijax.results.metrics import rotation_errors_deg
+from hoijax.results.result import Result
+from hoijax.scene.objects import WHOLE_UNSIGNED
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Scene, Unknowns
+from hoijax.solver.neighbor_lists import empty_neighbors
+
+POINT_METRES, POINT_COUNT = 0.02, 4.0
+"""Of a depth map; errors are smooth, so that a frame's points are worth so many."""
+OUTLINE_METRES = 0.02
+BEND_METRES, BEND_RADIANS = 0.01, 0.05
+"""From one frame to the next two."""
+ALONE_METRES, ALONE_RADIANS = 0.5, 1.5
+"""Without any evidence."""
+SCALE_POSITION, SCALE_ROTATION = 1.0, 1.0
+"""Of spreads: so that 90 % of true errors are within 1.645 spreads."""
+FITS_ALIKE = 0.1
+"""Share of the winner's loss by which one candidate is worse than another and yet as likely."""
+TWIN_DEGREES = 45.0
+MISSED, MISSED_METRES = 0.5, 0.05
+"""Share of an outline, and how far off counts as missed."""
+OUTLINE_SAMPLES = 512
+APART = 0.5
+"""Metres between two things that the graph says touch."""
+FAR_POINTS = 0.15
+"""Metres from observed points to the object."""
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What `run.json` and `result.npz` say about a result beside its poses."""
+
+    position_spread: Float[ndarray, "O T"]
+    """Standard deviation of an object's center, metres; root of the sum over the three axes."""
+    rotation_spread: Float[ndarray, "O T"]
+    """Of its orientation, radians."""
+    unseen: Bool[ndarray, "O T"]
+    """Neither points nor an outline: the pose is a guess from the frames beside it."""
+    twins: tuple[int, ...]
+    """Candidates that turn an object otherwise and that this evidence cannot tell from the winner."""
+    doubts: tuple[str, ...]
+    """Why the result is not to be trusted; none: nothing speaks against it."""
+
+
+def assess(scene: Scene, unknowns: Unknowns, result: Result) -> Confidence:
+    """The confidence in a result. unknowns: of all candidates, as the last pass left them."""
+    best = jax.tree.map(lambda x: x[result.winner], unknowns)
+    looks = jax.device_get(_look(scene, best))
+    unseen = ~np.asarray(scene.observed.detected)
+    position, rotation = _evidence_spread(scene, best, looks)
+    between = _candidate_spread(result)
+    twins = twins_of(result)
+    return Confidence(
+        SCALE_POSITION * np.sqrt(position**2 + between[0] ** 2).astype(np.float32),
+        SCALE_ROTATION * np.sqrt(rotation**2 + between[1] ** 2).astype(np.float32),
+        unseen,
+        twins,
+        (*_doubts(scene, looks, result, unseen), *_disagreements(result, twins)),
+    )
+
+
+@program
+def _look(scene: Scene, unknowns: Unknowns) -> dict[str, Array]:
+    """What there is to say of the winner, by name."""
+    posed = pose_scene(scene, unknowns, empty_neighbors(scene))
+    observed, owner = scene.observed, jnp.arange(scene.object_count)
+    points = posed.to_asset(observed.points_world)
+    distance, slope = scene.distance_with_gradient(
+        points, scene.objects.first_grid + WHOLE_UNSIGNED, owner
+    )
+    normals = jnp.einsum("otij,otnj->otni", posed.object_rotations, slope)
+    apart = jnp.where(scene.edges.slot_mask[..., None], edge_distances(posed), jnp.inf)
+    scale, seen = metres_per_pixel(posed)[..., None], observed.point_mask
+    uncovered = uncovered_pixels(posed, OUTLINE_SAMPLES) * scale
+    count = jnp.maximum(jnp.sum(seen, axis=-1), 1)
+    return {
+        "normals": normals,
+        "distance": distance,
+        "outside": jnp.mean(outside_mask(posed) * scale > MISSED_METRES, axis=-1),
+        "uncovered": jnp.sum((uncovered > MISSED_METRES) & seen, axis=-1) / count,
+        "apart": jnp.min(apart, axis=(1, 2)),
+    }
+
+
+def _evidence_spread(
+    scene: Scene, best: Unknowns, looks: dict[str, ndarray]
+) -> tuple[Float[ndarray, "O T"], Float[ndarray, "O T"]]:
+    """(metres, radians) by the inverse of the information about the twists of each object's path."""
+    o, points, mask = (
+        jax.device_get(x)
+        for x in (scene.observed.detected, scene.observed.points_world, scene.observed.point_mask)
+    )
+    centers = np.asarray(best.object_translation)
+    view = np.asarray(scene.cameras.Ts_pointmap_world)[:, :2, :3]
+    view = view / np.linalg.norm(view, axis=-1, keepdims=True)
+    spreads = []
+    for i in range(len(centers)):
+        share = mask[i] / np.maximum(mask[i].sum(-1, keepdims=True), 1)
+        normal = looks["normals"][i]
+        rows = np.concatenate([np.cross(points[i] - centers[i][:, None], normal), normal], axis=-1)
+        weight = share * POINT_COUNT / POINT_METRES**2
+        blocks = np.einsum("tn,tni,tnj->tij", weight, rows, rows)
+        seen = o[i][:, None, None] / OUTLINE_METRES**2
+        blocks[:, 3:, 3:] += seen * np.einsum("tai,taj->tij", view, view)
+        spreads.append(_path_spread(blocks))
+    rotation, position = np.swapaxes(np.array(spreads), 0, 1)
+    return position, rotation
+
+
+def _path_spread(
+    blocks: Float[ndarray, "T 6 6"],
+) -> tuple[Float[ndarray, " T"], Float[ndarray, " T"]]:
+    """(radians, metres): roots of the marginal variances, where frames also hold each other."""
+    frames = len(blocks)
+    bend = np.zeros((max(frames - 2, 0), frames))
+    rows = np.arange(frames - 2) if frames > 2 else np.zeros(0, int)
+    for offset, value in enumerate((1.0, -2.0, 1.0)):
+        bend[rows, rows + offset] = value
+    couple = bend.T @ bend
+    deviations = (
+        np.repeat([BEND_RADIANS, BEND_METRES], 3),
+        np.repeat([ALONE_RADIANS, ALONE_METRES], 3),
+    )
+    information = np.einsum("st,ij->sitj", couple, np.diag(deviations[0] ** -2.0))
+    for t in range(frames):
+        information[t, :, t] += blocks[t] + np.diag(deviations[1] ** -2.0)
+    inverse = np.linalg.inv(information.reshape(6 * frames, 6 * frames))
+    variance = np.diagonal(inverse).reshape(frames, 2, 3).sum(axis=-1)
+    rotation, position = np.sqrt(variance).T
+    return rotation, position
+
+
+def _candidate_spread(result: Result) -> tuple[Float[ndarray, "O T"], Float[ndarray, "O T"]]:
+    """(metres, radians) between candidates, each by how well it fits beside the winner."""
+    worse = result.losses / max(float(result.losses[result.winner]), 1e-12) - 1.0
+    share = np.where(np.isfinite(worse), np.exp(-np.maximum(worse, 0.0) / FITS_ALIKE), 0.0)
+    share = (share / share.sum())[:, None, None]
+    centers = np.stack([asset.center for asset in result.assets])
+    places = result.object_translations + np.einsum(
+        "kotij,oj->koti", result.object_rotations, centers
+    )
+    away = np.linalg.norm(places - places[result.winner], axis=-1)
+    turned = np.radians(_turns(result))[..., None] * np.ones_like(away)
+    return np.sqrt((share * away**2).sum(0)), np.sqrt((share * turned**2).sum(0))
+
+
+def _turns(result: Result) -> Float[ndarray, "K O"]:
+    """Median degrees over frames between each candidate and the winner, modulo symmetries."""
+    R, winner = result.object_rotations, result.winner
+    symmetries = [find_symmetries(asset) for asset in result.assets]
+    return np.array(
+        [
+            [
+                np.median(rotation_errors_deg(R[k, o], R[winner, o], symmetries[o]))
+                for o in range(len(symmetries))
+            ]
+            for k in range(len(R))
+        ]
+    )
+
+
+def twins_of(result: Result) -> tuple[int, ...]:
+    """Candidates that fit as well as the winner and turn an object by a quarter circle or so against it."""
+    limit = (1.0 + FITS_ALIKE) * float(result.losses[result.winner])
+    alike = np.isfinite(result.losses) & (result.losses <= limit)
+    alike[result.winner] = False
+    if not alike.any():
+        return ()
+    return tuple(
+        int(k) for k in np.flatnonzero(alike & (_turns(result) > TWIN_DEGREES).any(axis=1))
+    )
+
+
+def _doubts(
+    scene: Scene, looks: dict[str, ndarray], result: Result, unseen: Bool[ndarray, "O T"]
+) -> list[str]:
+    """Evidence that the winner leaves unexplained."""
+    doubts = []
+    for o, asset in enumerate(result.assets):
+        frames = ~unseen[o]
+        if not frames.any():
+            doubts.append(f"{asset.name} is not seen in any frame")
+            continue
+        for name, words in (
+            ("outside", "of it lies outside its outline"),
+            ("uncovered", "of its outline is not covered"),
+        ):
+            share = float(np.median(looks[name][o][frames]))
+            if share > MISSED:
+                doubts.append(f"{asset.name}: {100 * share:.0f} % {words} in half of the frames")
+        mask = np.asarray(scene.observed.point_mask[o])[frames]
+        if mask.any():
+            away = float(np.median(np.abs(looks["distance"][o][frames])[mask]))
+            if away > FAR_POINTS:
+                doubts.append(
+                    f"{asset.name}: what was seen of it is {100 * away:.0f} cm away from it"
+                )
+    real = np.asarray(scene.edges.mask)
+    for e in np.flatnonzero(real & (looks["apart"] > APART)):
+        target = result.assets[int(scene.edges.target[e])].name
+        doubts.append(
+            f"{target} is never nearer than {looks['apart'][e]:.1f} m to what the graph says touches it"
+        )
+    return doubts
+
+
+def _disagreements(result: Result, twins: tuple[int, ...]) -> list[str]:
+    if not twins:
+        return []
+    turns = _turns(result)
+    return [
+        f"'{result.labels[k]}' turns an object by {turns[k].max():.0f} degrees against the winner, and "
+        "this evidence cannot tell them apart"
+        for k in twins
+    ]

@@ -1,0 +1,163 @@
+"""The body pass's problem about the estimates of a bundle (host)."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from hoijax.bodies.contact import contact_candidates
+from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bundle.observations import Observations
+from hoijax.bundle.write import Bundle
+from hoijax.geometry.camera_motion import average_static_camera
+from hoijax.geometry.rotations import (
+    axis_angle_to_matrix,
+)
+from hoijax.methods.joint.body_problem import (
+    FACES,
+    MOVING_JOINTS,
+    BodyProblem,
+    ClipChange,
+    Deviations,
+    FrameChange,
+    FrameEvidence,
+)
+from hoijax.methods.joint.held import ContactRows, contact_rows, nothing_held
+from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.runtime import on_device
+from hoijax.scene.build_contacts import stage_contacts
+
+JOINT_DEGREES = (
+    # words in the joint's name, frame's change, step from frame to frame, whole clip
+    (("wrist",), 6.0, 3.0, 5.0),
+    (("shoulder", "elbow", "collar"), 5.0, 2.5, 5.0),
+    (("hip", "knee", "ankle", "foot"), 3.0, 2.0, 2.5),
+    (("pelvis",), 2.0, 1.0, 4.0),
+    (("",), 2.0, 1.0, 2.0),
+)
+"""Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
+PELVIS_STEP = 0.01
+MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
+FRAME_BUCKET = 16
+"""Clips are padded to a multiple of so many frames."""
+CANDIDATES = 32
+"""Vertices of a body part that may touch."""
+
+
+def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) -> BodyProblem:
+    """The problem about the estimates of a bundle."""
+    o, rows = bundle.observations, rows_of(bundle, body)
+    candidates = np.asarray(rows.vertices)
+    people = tuple(
+        _person(o, p, body, settings.vertices, candidates) for p in range(o.person_count)
+    )
+    places = FACES + settings.vertices + np.arange(candidates.size).reshape(candidates.shape)
+    rows = rows.replace(vertices=places.astype(np.int32))  # pyright: ignore[reportAttributeAccessIssue]
+    stride = max(o.person_points.shape[2] // settings.points, 1)
+    points = o.person_points[:, :, ::stride][:, :, : settings.points]
+    mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
+    pelvis = o.body_translations + o.body_rest_joints[:, None, 0]
+    seen = {
+        "rotations": _frames_first(axis_angle_to_matrix(on_device(o.body_rotations))),
+        "pelvis": _frames_first(pelvis),
+        "keypoints": _frames_first(o.keypoints),
+        "intrinsics": o.intrinsics,
+        "Ts_world_camera": average_static_camera(o.Ts_world_camera),
+        "points": _frames_first(np.where(mask[..., None], points, 0.0)),
+        "point_weights": _frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
+        "real": np.ones(o.frame_count),
+    }
+    padding = -o.frame_count % FRAME_BUCKET
+    whole = {name: padded(array, padding) for name, array in seen.items()}
+    for name in ("keypoints", "point_weights", "real"):
+        whole[name][o.frame_count :] = 0.0
+    held = nothing_held(o.frame_count + padding, len(bundle.assets), len(candidates))
+    evidence = FrameEvidence(
+        **{name: on_device(x, np.float32) for name, x in whole.items()}, held=held
+    )
+    varying, steps, clip = _deviations(o.person_count, len(bundle.assets), settings)
+    names = (field.name for field in dataclasses.fields(Deviations))
+    deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
+    return BodyProblem(
+        evidence, people, rows, _number(bundle.fps), deviations, varying, steps, clip
+    )
+
+
+def padded(leaf: ndarray, count: int) -> ndarray:
+    """The last frame again, `count` times."""
+    return np.concatenate([leaf, np.repeat(leaf[-1:], count, axis=0)])
+
+
+def _number(value: float) -> jnp.ndarray:
+    return on_device(value, np.float32)
+
+
+def _frames_first(array) -> ndarray:
+    return np.swapaxes(np.asarray(array, np.float32), 0, 1)
+
+
+def rows_of(bundle: Bundle, body: SkinnedBody) -> ContactRows:
+    """The contacts of a bundle's graph; vertices are those of the whole skin."""
+    table = stage_contacts(bundle.affordance, bundle.assets)
+    return contact_rows(table, lambda part: contact_candidates(body, part, CANDIDATES), CANDIDATES)
+
+
+def _person(
+    o: Observations, p: int, body: SkinnedBody, count: int, touching: Int[ndarray, "C n"]
+) -> ShapedBody:
+    """The person about the rest pelvis: keypoints of the face, `count` vertices, and those that may touch."""
+    shaped = body.shape(o.body_betas[p])
+    shaped = shaped.with_rest_joints(o.body_rest_joints[p])
+    spread = np.linspace(0, len(shaped.vertices_rest) - 1, count).astype(np.int32)
+    chosen = [np.asarray(body.face_vertices), spread, touching.ravel()]
+    part = shaped.subset(np.concatenate(chosen).astype(np.int32))
+    root = part.joints_rest[0]
+    return part.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        vertices_rest=part.vertices_rest - root, joints_rest=part.joints_rest - root
+    )
+
+
+def _deviations(
+    people: int, objects: int, settings: BodyPassSettings
+) -> tuple[FrameChange, FrameChange, ClipChange]:
+    """Of a frame's change, of its steps, and of the clip's numbers."""
+
+    def joints(column: int) -> jnp.ndarray:
+        rows = [
+            next(row for row in JOINT_DEGREES if any(word in name for word in row[0]))
+            for name in JOINT_NAMES[:MOVING_JOINTS]
+        ]
+        radians = settings.pose * np.radians([row[column] for row in rows])
+        shape = people, MOVING_JOINTS, 3
+        return on_device(np.broadcast_to(radians[None, :, None], shape), np.float32)
+
+    def frame(column: int, pelvis: float, scale: float, shift: tuple, moved: tuple) -> FrameChange:
+        rows = np.full((people, 3), pelvis), [scale, *shift], np.broadcast_to(moved, (objects, 6))
+        return FrameChange(joints(column), *(on_device(x, np.float32) for x in rows))
+
+    def moved(turn: float, across: float, along: float) -> tuple[float, ...]:
+        return (turn,) * 3 + (across, across, along)
+
+    drift, turn = settings.object_drift, settings.object_turn
+
+    camera = [settings.camera_turn] * 3 + [settings.camera_shift] * 3
+    bias = frame(
+        3,
+        settings.pelvis_bias,
+        settings.map_scale,
+        (0.4 * settings.map_shift,) * 2 + (settings.map_shift,),
+        moved(turn, settings.object_bias, settings.object_bias_depth),
+    )
+    clip = ClipChange(
+        bias,
+        on_device(np.full(people, settings.body_size), np.float32),
+        _number(settings.focal),
+        on_device(camera, np.float32),
+    )
+    still = moved(0.5 * turn, drift, 2.0 * drift)
+    slow = moved(0.3 * turn, 0.5 * drift, drift)
+    varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT, still)
+    return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP, slow), clip

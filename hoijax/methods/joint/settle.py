@@ -1,0 +1,188 @@
+"""Between the two descents of objects: hands and objects that touch are moved together (host)."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy import ndarray
+
+from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
+from hoijax.initialization.contact_states import always_touching, contact_states
+from hoijax.initialization.starts import Starts
+from hoijax.losses.contacts import edge_distances, side_shares
+from hoijax.methods.base import Pass, Prepared
+from hoijax.methods.hoi_page.stages import Evidence, posed_bodies_of, prepared_of, scene_of
+from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
+from hoijax.methods.joint.body_problem import (
+    BodyProblem,
+    FrameEvidence,
+    camera_of,
+    in_camera,
+    pose_people,
+)
+from hoijax.methods.joint.build_problem import padded
+from hoijax.methods.joint.corrections import BodyPass, Corrections, corrected_by
+from hoijax.methods.joint.held import (
+    HeldFrame,
+    in_object,
+    pose_held,
+    touching_planes,
+    where_it_touches,
+)
+from hoijax.methods.joint.settings import JointSettings
+from hoijax.programs import program
+from hoijax.progress import Log, silent
+from hoijax.scene.posed import pose_scene
+from hoijax.scene.scene import Scene, Unknowns
+from hoijax.solver.neighbor_lists import empty_neighbors
+from hoijax.solver.problem import Solution
+
+LOOKS = 2
+"""Times that contacts are looked up."""
+
+
+@dataclass(frozen=True)
+class JointEvidence(Evidence):
+    """What the second descent goes on from."""
+
+    corrections: Corrections | None = None
+
+
+def settle_contacts(
+    settings: JointSettings, prepared: Prepared, solution: Solution, log: Log = silent
+) -> Prepared:
+    """What the second descent reads: bodies, point maps and the winner's objects after one more body pass,
+    in which what touches moves together. Other candidates move as the winner does.
+    """
+    evidence = prepared.extra
+    done = evidence.corrections.body_pass
+    best = solution.best
+    winner = int(np.argmin(np.where(np.isfinite(solution.losses), solution.losses, np.inf)))
+    rotations = np.asarray(rotation_6d_to_matrix(best.object_rotation_6d))
+    objects = rotations, np.asarray(best.object_translation)
+    shares = np.asarray(_side_shares(prepared.scene, best))
+    touch = where_it_touches(prepared.scene, done.problem.rows, shares, evidence.states[winner])
+    if not touch[0].any():
+        return prepared
+    settled = _settled(done, prepared.scene, objects, touch, settings.body_pass.contact_rounds)
+    corrections = corrected_by(settled)
+    after = _object_poses(settled)
+    moved = _moved(solution.unknowns, objects, after)
+    bundle = corrections.bundle
+    scene = scene_of(bundle, corrections.Ts_world_pointmap, posed_bodies_of(bundle), settings)
+    states = contact_states(scene, moved, always_touching(bundle, scene), settings)
+    run = dict(evidence.run) | corrections.run
+    extra = JointEvidence(states, corrections.Ts_world_pointmap, run, corrections)
+    return prepared_of(bundle, prepared.terms, scene, Starts(moved, prepared.labels), extra)
+
+
+@program
+def _side_shares(scene: Scene, unknowns: Unknowns) -> Float[Array, "E 2"]:
+    posed = pose_scene(scene, unknowns, empty_neighbors(scene))
+    return side_shares(posed, edge_distances(posed))
+
+
+def _settled(
+    done: BodyPass,
+    scene: Scene,
+    objects: tuple[Float[ndarray, "O T 3 3"], Float[ndarray, "O T 3"]],
+    touch: tuple[ndarray, ndarray],
+    rounds: int,
+) -> BodyPass:
+    """The body pass gone on with, objects held."""
+    padding = len(done.problem.frames.real) - len(touch[0])
+    world = (padded(np.swapaxes(x, 0, 1), padding) for x in objects)
+    touches, sticks = (np.pad(x, ((0, padding), (0, 0))) for x in touch)
+    problem, solution = done.problem, done.solution
+    rotations, centers = _in_map(problem, solution, *world)
+    held = dataclasses.replace(
+        problem.frames.held, rotations=rotations, centers=centers, touch=touches, sticks=sticks
+    )
+    for _ in range(LOOKS):
+        vertices, planes = _contacts(problem, solution, held, scene)
+        held = dataclasses.replace(held, vertices=vertices, planes=planes)
+        frames = dataclasses.replace(problem.frames, held=held)
+        problem = dataclasses.replace(problem, frames=frames)
+        solution = solve_bodies(problem, (solution.changes, solution.clip), np.int32(rounds))
+    return dataclasses.replace(done, problem=problem, solution=solution)
+
+
+@program
+def _in_map(
+    problem: BodyProblem,
+    solution: BodySolution,
+    rotations: Float[Array, "T O 3 3"],
+    centers: Float[Array, "T O 3"],
+) -> tuple[Float[Array, "T O 3 3"], Float[Array, "T O 3"]]:
+    """Objects of the world in the raw point map: the inverse of `pose_held` without a change."""
+    clip = solution.clip
+
+    def one(change, frame, rotation, center):
+        R, t, _ = camera_of(clip, frame)
+        point_map = change.point_map + clip.bias.point_map
+        camera = ((center - t) @ R - point_map[1:]) * jnp.exp(-point_map[0])
+        zoom = jnp.exp(clip.focal)
+        return R.T @ rotation, camera * jnp.stack([zoom, zoom, jnp.ones_like(zoom)])
+
+    return jax.vmap(one)(solution.changes, problem.frames, rotations, centers)
+
+
+def _posed_frame(problem: BodyProblem, solution: BodySolution, held: HeldFrame):
+    """A function of (change, frame, held frame): objects of the frame, and candidates of the rows on them."""
+    rows, clip = problem.rows, solution.clip
+    flat = rows.vertices.ravel()
+    chosen = jnp.broadcast_to(flat, (len(problem.people), len(flat)))
+
+    def one(change, frame: FrameEvidence, held: HeldFrame):
+        change = jax.tree.map(jnp.add, change, clip.bias)
+        R, t, _ = camera_of(clip, frame)
+        to_camera = partial(in_camera, point_map=change.point_map, clip=clip)
+        objects = pose_held(held, change.objects, to_camera, R, t)
+        skin = pose_people(change, clip.body_size, frame, problem.people, chosen).skin
+        skin = skin.reshape(len(problem.people), *rows.vertices.shape, 3)
+        points = skin[rows.person, jnp.arange(len(rows.person))]
+        return objects, in_object(points, rows, *objects)
+
+    return jax.vmap(one)(solution.changes, problem.frames, held)
+
+
+@program
+def _contacts(problem: BodyProblem, solution: BodySolution, held: HeldFrame, scene: Scene):
+    """(vertices that touch, indices into the skin of the body pass; their planes)."""
+    _, points = _posed_frame(problem, solution, held)
+    nearest, planes = touching_planes(scene, problem.rows, points)
+    return jnp.take_along_axis(problem.rows.vertices[None], nearest, axis=2), planes
+
+
+@program
+def _posed_objects(problem: BodyProblem, solution: BodySolution):
+    return _posed_frame(problem, solution, problem.frames.held)[0]
+
+
+def _object_poses(settled: BodyPass) -> tuple[Float[ndarray, "O T 3 3"], Float[ndarray, "O T 3"]]:
+    frames = settled.bundle.frame_count
+    poses = _posed_objects(settled.problem, settled.solution)
+    rotations, centers = (np.swapaxes(np.asarray(x)[:frames], 0, 1) for x in poses)
+    return rotations, centers
+
+
+def _moved(unknowns: Unknowns, before: tuple, after: tuple) -> Unknowns:
+    """All candidates, moved as the winner was."""
+    turn = after[0] @ np.swapaxes(before[0], -1, -2)
+    rotations = turn @ np.asarray(rotation_6d_to_matrix(unknowns.object_rotation_6d))
+    return dataclasses.replace(
+        unknowns,
+        object_rotation_6d=matrix_to_rotation_6d(jnp.asarray(rotations, jnp.float32)),
+        object_translation=jnp.asarray(
+            np.asarray(unknowns.object_translation) + (after[1] - before[1]), jnp.float32
+        ),
+    )
+
+
+def settle_pass(settings: JointSettings, descent: Pass) -> Pass:
+    """The second descent, after contacts are settled."""
+    return dataclasses.replace(descent, name="settle", before=partial(settle_contacts, settings))
