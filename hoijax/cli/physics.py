@@ -13,8 +13,7 @@ from hoijax.errors import UserError
 
 @dataclass(frozen=True)
 class Physics(OutputFlags):
-    """Whether body and ground can carry the object as it moves, in closed form and in a simulator; feet
-    and balance."""
+    """Can this motion happen? Support by body and ground, a simulator, feet, balance."""
 
     result: Folder
     """Result folder, or a motion file that `evaluate` measures by protocols."""

@@ -36,7 +36,15 @@ from scripts.bundles.omomo_to_bundle import Options as CaptureOptions
 from scripts.bundles.omomo_to_bundle import captured_scene
 
 ALL, NONE = "all", "none"
-MEASURED = ("translation_cm", "rotation_deg", "adds_cm", "contact_f1@5cm", "mpjpe_mm")
+MEASURED = (
+    "translation_cm",
+    "rotation_deg",
+    "adds_cm",
+    "contact_f1@5cm",
+    "mpjpe_mm",
+    "foot_skate_cm_s@5cm",
+    "body_ground_penetration_cm",
+)
 
 
 @dataclass(frozen=True)
