@@ -34,7 +34,7 @@ def test_a_method_in_one_file_is_solved_swept_and_commanded(toy, bundle, tmp_pat
     assert alone.labels == ("0 cm up", "10 cm up", "20 cm up")
     assert (alone.losses < alone.initial_losses).all()
     assert alone.run["settings"]["gap"] == 0.1
-    assert rows[0]["loss"] == pytest.approx(float(alone.losses.min()), rel=1e-5)
+    assert rows[0]["loss"] == pytest.approx(float(alone.losses.min()), rel=1e-4)
     assert rows[1]["object_points"] > rows[0]["object_points"]
 
     ran = run("solve", bundle, "--method", "shift", "--gap", "0.3", "--inits", "3",

@@ -82,6 +82,8 @@ class Pass:
     """Terms whose weight is 0 here."""
     before: Callable[[Prepared, Solution, Log], Prepared] | None = None
     """On the host, from the solution of the pass before this one; None: the first pass."""
+    like: str | None = None
+    """Name of a pass of the same problem and optimizer, whose compiled program it shares in a batch."""
 
     def weights(self, weights: Weights) -> Weights:
         """The weights of this pass; leading axes (designs) stay."""

@@ -111,7 +111,7 @@ class MethodBatch:
 
     def solver(self, step: Pass, terms: tuple[LossTerm, ...]) -> BatchSolver:
         """The solver of a pass under some terms: (scene, initial, neighbors, numbers) -> Solution."""
-        key = step.name, terms
+        key = step.like or step.name, terms
         if key not in self.solvers:
 
             def solve(scene: Any, initial: Any, neighbors: Any, numbers: Numbers) -> Solution:

@@ -74,7 +74,7 @@ def describe_static(value: Any) -> Any:
 
 def name_of(named: Any) -> str:
     """ "module:name" of a class or function that can be imported by it."""
-    module, name = named.__module__, named.__qualname__
+    module, name = named.__module__ or "", named.__qualname__  # none: written by `exec`
     known = (OWN,) if inspect.isfunction(named) else (*BUILT, "builtins")
     if module.partition(".")[0] not in known or "<" in name:
         raise Unkept

@@ -86,6 +86,10 @@ class Program:
             raise AttributeError(name)
         return getattr(self.jitted, name)
 
+    def _cache_size(self) -> int:
+        """Programs of this function that were traced or loaded, as `jax.jit` counts."""
+        return self.jitted._cache_size() + sum(key[0] is self for key in _loaded)
+
     def _load(self, fixed: Mapping, traced: Mapping, leaves: Sequence) -> "_Executable":
         name = self.function.__name__.strip("_")
         described = (
