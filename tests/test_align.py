@@ -75,7 +75,7 @@ def test_the_object_gets_its_size_and_its_place_on_the_floor(photo, tmp_path):
     np.testing.assert_allclose(np.ptp(placed[:, 1]), np.ptp(wanted[:, 1]), rtol=0.08)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"person.glb", "object.glb", "scene.glb", "overlay.png", "alignment.json"}
-    assert json.loads((tmp_path / "out" / "alignment.json").read_text())["object_iou"] > 0.9
+    assert json.loads((tmp_path / "out" / "alignment.json").read_text())["object_iou"] > 0.85
 
 
 def test_files_that_do_not_fit_are_refused(photo, tmp_path):

@@ -32,7 +32,7 @@ BEND_METRES, BEND_RADIANS = 0.01, 0.05
 """From one frame to the next two."""
 ALONE_METRES, ALONE_RADIANS = 0.5, 1.5
 """Without any evidence."""
-SCALE_POSITION, SCALE_ROTATION = 1.0, 1.0
+SCALE_POSITION, SCALE_ROTATION = 2.5, 0.8
 """Of spreads: so that 90 % of true errors are within 1.645 spreads."""
 FITS_ALIKE = 0.1
 """Share of the winner's loss by which one candidate is worse than another and yet as likely."""

@@ -2,8 +2,7 @@
 
     python -m scripts.benchmarks.spread --json docs/results/spread.json
 
-Solves known scenes with all families of errors, half of them with a mesh that is right. An interval is
-1.645 spreads. The first half of the scenes may set `SCALE_POSITION` and `SCALE_ROTATION` of
+Solves known scenes with all families of errors. An interval is 1.645 spreads. The first half of the scenes may set `SCALE_POSITION` and `SCALE_ROTATION` of
 hoijax/methods/confidence.py (the factor that would make it 90 % is printed); the rest only reports. Also:
 by how much the mean error falls when the fifth of the frames with the largest spread is left out, beside
 what leaving out the fifth with the largest *errors* would do.
