@@ -88,7 +88,8 @@ class Program:
 
     def _cache_size(self) -> int:
         """Programs of this function that were traced or loaded, as `jax.jit` counts."""
-        return self.jitted._cache_size() + sum(key[0] is self for key in _loaded)
+        traced = self.jitted._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
+        return traced + sum(key[0] is self for key in _loaded)
 
     def _load(self, fixed: Mapping, traced: Mapping, leaves: Sequence) -> "_Executable":
         name = self.function.__name__.strip("_")
