@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from hoijax.losses.contacts import edge_distances
 from hoijax.losses.fit import metres_per_pixel, outside_mask, uncovered_pixels
+from hoijax.methods.results import centered_poses
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.programs import program
 from hoijax.results.metrics import rotation_errors_deg
@@ -68,14 +69,15 @@ def assess(scene: Scene, unknowns: Unknowns, result: Result) -> Confidence:
     looks = jax.device_get(_look(scene, best))
     unseen = ~np.asarray(scene.observed.detected)
     position, rotation = _evidence_spread(scene, best, looks)
-    between = _candidate_spread(result)
-    twins = twins_of(result)
+    turns = turns_of(result)
+    between = _candidate_spread(result, turns)
+    twins = twins_of(result, turns)
     return Confidence(
         SCALE_POSITION * np.sqrt(position**2 + between[0] ** 2).astype(np.float32),
         SCALE_ROTATION * np.sqrt(rotation**2 + between[1] ** 2).astype(np.float32),
         unseen,
         twins,
-        (*_doubts(scene, looks, result, unseen), *_disagreements(result, twins)),
+        (*_doubts(scene, looks, result, unseen), *_disagreements(result, twins, turns)),
     )
 
 
@@ -106,7 +108,7 @@ def _evidence_spread(
     scene: Scene, best: Unknowns, looks: dict[str, ndarray]
 ) -> tuple[Float[ndarray, "O T"], Float[ndarray, "O T"]]:
     """(metres, radians) by the inverse of the information about the twists of each object's path."""
-    o, points, mask = (
+    detected, points, mask = (
         jax.device_get(x)
         for x in (scene.observed.detected, scene.observed.points_world, scene.observed.point_mask)
     )
@@ -120,7 +122,7 @@ def _evidence_spread(
         rows = np.concatenate([np.cross(points[i] - centers[i][:, None], normal), normal], axis=-1)
         weight = share * POINT_COUNT / POINT_METRES**2
         blocks = np.einsum("tn,tni,tnj->tij", weight, rows, rows)
-        seen = o[i][:, None, None] / OUTLINE_METRES**2
+        seen = detected[i][:, None, None] / OUTLINE_METRES**2
         blocks[:, 3:, 3:] += seen * np.einsum("tai,taj->tij", view, view)
         spreads.append(_path_spread(blocks))
     rotation, position = np.swapaxes(np.array(spreads), 0, 1)
@@ -150,21 +152,20 @@ def _path_spread(
     return rotation, position
 
 
-def _candidate_spread(result: Result) -> tuple[Float[ndarray, "O T"], Float[ndarray, "O T"]]:
+def _candidate_spread(
+    result: Result, turns: Float[ndarray, "K O"]
+) -> tuple[Float[ndarray, "O T"], Float[ndarray, "O T"]]:
     """(metres, radians) between candidates, each by how well it fits beside the winner."""
     worse = result.losses / max(float(result.losses[result.winner]), 1e-12) - 1.0
     share = np.where(np.isfinite(worse), np.exp(-np.maximum(worse, 0.0) / FITS_ALIKE), 0.0)
     share = (share / share.sum())[:, None, None]
-    centers = np.stack([asset.center for asset in result.assets])
-    places = result.object_translations + np.einsum(
-        "kotij,oj->koti", result.object_rotations, centers
-    )
+    places = np.asarray(centered_poses(result).object_translation)
     away = np.linalg.norm(places - places[result.winner], axis=-1)
-    turned = np.radians(_turns(result))[..., None] * np.ones_like(away)
+    turned = np.radians(turns)[..., None] * np.ones_like(away)
     return np.sqrt((share * away**2).sum(0)), np.sqrt((share * turned**2).sum(0))
 
 
-def _turns(result: Result) -> Float[ndarray, "K O"]:
+def turns_of(result: Result) -> Float[ndarray, "K O"]:
     """Median degrees over frames between each candidate and the winner, modulo symmetries."""
     R, winner = result.object_rotations, result.winner
     symmetries = [find_symmetries(asset) for asset in result.assets]
@@ -179,16 +180,12 @@ def _turns(result: Result) -> Float[ndarray, "K O"]:
     )
 
 
-def twins_of(result: Result) -> tuple[int, ...]:
+def twins_of(result: Result, turns: Float[ndarray, "K O"]) -> tuple[int, ...]:
     """Candidates that fit as well as the winner and turn an object by a quarter circle or so against it."""
     limit = (1.0 + FITS_ALIKE) * float(result.losses[result.winner])
     alike = np.isfinite(result.losses) & (result.losses <= limit)
     alike[result.winner] = False
-    if not alike.any():
-        return ()
-    return tuple(
-        int(k) for k in np.flatnonzero(alike & (_turns(result) > TWIN_DEGREES).any(axis=1))
-    )
+    return tuple(int(k) for k in np.flatnonzero(alike & (turns > TWIN_DEGREES).any(axis=1)))
 
 
 def _doubts(
@@ -224,10 +221,9 @@ def _doubts(
     return doubts
 
 
-def _disagreements(result: Result, twins: tuple[int, ...]) -> list[str]:
-    if not twins:
-        return []
-    turns = _turns(result)
+def _disagreements(
+    result: Result, twins: tuple[int, ...], turns: Float[ndarray, "K O"]
+) -> list[str]:
     return [
         f"'{result.labels[k]}' turns an object by {turns[k].max():.0f} degrees against the winner, and "
         "this evidence cannot tell them apart"

@@ -197,7 +197,6 @@ def frame_residuals(
     stands = jnp.sqrt(planted_weights(feet))
     above, below = stands * height / deviations.foot_height, height / deviations.ground
     ends = posed.skin[:, FACES + nearest.shape[1] :].reshape(len(nearest), *touching.shape, 3)
-    ends = ends[rows.person, jnp.arange(len(rows.person))]
     objects = pose_held(held, change.objects, lambda x: in_camera(x, change.point_map, clip), R, t)
     ends = in_object(ends, rows, *objects)
     apart = plane_distances(ends[:, :-1], held.planes) / deviations.contact

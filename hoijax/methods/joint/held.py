@@ -109,12 +109,13 @@ def pose_held(
 
 
 def in_object(
-    points: Float[Array, "C m 3"],
+    skins: Float[Array, "P C m 3"],
     rows: ContactRows,
     rotations: Float[Array, "O 3 3"],
     centers: Float[Array, "O 3"],
 ) -> Float[Array, "C m 3"]:
-    """World points in the centerd frame of each row's object."""
+    """World points of each row's person in the centerd frame of its object; skins: the rows' of everybody."""
+    points = skins[rows.person, jnp.arange(len(rows.person))]
     turned, center = rotations[rows.object], centers[rows.object]
     return jnp.einsum("cij,cmi->cmj", turned, points - center[:, None])
 

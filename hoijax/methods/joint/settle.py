@@ -132,7 +132,7 @@ def _in_map(
 
 
 def _posed_frame(problem: BodyProblem, solution: BodySolution, held: HeldFrame):
-    """A function of (change, frame, held frame): objects of the frame, and candidates of the rows on them."""
+    """Of all frames: (objects in the world, candidates of the rows in the centerd frame of their object)."""
     rows, clip = problem.rows, solution.clip
     flat = rows.vertices.ravel()
     chosen = jnp.broadcast_to(flat, (len(problem.people), len(flat)))
@@ -144,8 +144,7 @@ def _posed_frame(problem: BodyProblem, solution: BodySolution, held: HeldFrame):
         objects = pose_held(held, change.objects, to_camera, R, t)
         skin = pose_people(change, clip.body_size, frame, problem.people, chosen).skin
         skin = skin.reshape(len(problem.people), *rows.vertices.shape, 3)
-        points = skin[rows.person, jnp.arange(len(rows.person))]
-        return objects, in_object(points, rows, *objects)
+        return objects, in_object(skin, rows, *objects)
 
     return jax.vmap(one)(solution.changes, problem.frames, held)
 
@@ -185,4 +184,5 @@ def _moved(unknowns: Unknowns, before: tuple, after: tuple) -> Unknowns:
 
 def settle_pass(settings: JointSettings, descent: Pass) -> Pass:
     """The second descent, after contacts are settled."""
-    return dataclasses.replace(descent, name="settle", before=partial(settle_contacts, settings))
+    before = partial(settle_contacts, settings)
+    return dataclasses.replace(descent, name="settle", like=descent.name, before=before)
