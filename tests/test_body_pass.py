@@ -122,6 +122,8 @@ def test_published_settings_keep_the_body():
     published = joint.settings("hoi-page")
     assert published.keep_body
     assert not joint.settings().keep_body
+    first, second = joint.passes(joint.settings())
+    assert second.like == first.name  # one compiled program in a batch
     assert joint.terms(published) == page.terms(page.settings("hoi-page"))
 
 
