@@ -115,37 +115,33 @@ def test_published_bodies_keep_the_size_of_meshes():
         METHOD.settings("hoi-page", object_scale="solve")
 
 
-@pytest.mark.slow
-def test_a_mesh_that_is_too_small_is_found_to_be(monkeypatch):
-    """Seen without errors; the solver is given the box at 0.85 of its size, and no body pass."""
+@pytest.fixture(scope="module")
+def lift():
+    """A made lift, seen without errors."""
     text = "a person lifts a box"
     scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=12, seed=0)
-    bundle, _ = erring_bundle(
-        scene, script.graph, prompt=text, fps=fps, body=BODY, strengths={}, seed=4
-    )
-    given = resized_bundle(bundle, np.full((1, 3), 0.85))
-    exact = Corrections(given, np.asarray(given.observations.Ts_world_camera), {FOCAL_FACTOR: 1.0})
+    given = {"prompt": text, "fps": fps, "body": BODY, "strengths": {}, "seed": 4}
+    return erring_bundle(scene, script.graph, **given)[0]
+
+
+@pytest.mark.slow
+def test_a_mesh_that_is_too_small_is_found_to_be(lift, monkeypatch):
+    """The solver is given the box at 0.85 of its size, and no body pass."""
+    small = resized_bundle(lift, np.full((1, 3), 0.85))
+    exact = Corrections(small, np.asarray(small.observations.Ts_world_camera), {FOCAL_FACTOR: 1.0})
     monkeypatch.setattr("hoijax.methods.joint.method.corrections_of", lambda *_: exact)
-    no_contact = BodyPassSettings(contact_rounds=0)
-    small = {"inits": 1, "start": "yaw", "points": 64, "grid_resolution": 16, "steps": 9}
-    settings = METHOD.settings(**small, body_pass=no_contact)
-    result = hoijax.solve(given, settings=settings)
+    options = {"inits": 1, "start": "yaw", "points": 64, "grid_resolution": 16, "steps": 9}
+    settings = METHOD.settings(**options, body_pass=BodyPassSettings(contact_rounds=0))
+    result = hoijax.solve(small, settings=settings)
     factor = result.run["object_scale"]["box"]
     assert abs(np.log(factor * 0.85)) < 0.05
-    np.testing.assert_allclose(result.assets[0].extents, bundle.assets[0].extents, rtol=0.05)
-    np.testing.assert_allclose(recorded_scales(given, result.run), factor)
-    again = METHOD.reopen(given, result, settings)
+    np.testing.assert_allclose(result.assets[0].extents, lift.assets[0].extents, rtol=0.05)
+    np.testing.assert_allclose(recorded_scales(small, result.run), factor)
+    again = METHOD.reopen(small, result, settings)
     np.testing.assert_allclose(again.bundle.assets[0].extents, result.assets[0].extents, rtol=1e-4)
 
 
-def test_a_factor_that_is_given_is_the_size():
-    box = hoijax.load_object("box")
-    scene, script, fps = scene_of_text("a person lifts a box", (box,), frames=2, seed=0)
-    bundle, _ = erring_bundle(
-        scene, script.graph, prompt="", fps=fps, body=BODY, strengths={}, seed=4
-    )
-    factors = known_scales(bundle, "0.9")
-    np.testing.assert_allclose(
-        resized_bundle(bundle, factors).assets[0].extents, 0.9 * box.extents, rtol=1e-5
-    )
-    assert (known_scales(bundle, "solve") == 1.0).all()
+def test_a_factor_that_is_given_is_the_size(lift):
+    larger = resized_bundle(lift, known_scales(lift, "1.2"))
+    np.testing.assert_allclose(larger.assets[0].extents, 1.2 * lift.assets[0].extents, rtol=1e-5)
+    assert (known_scales(lift, "solve") == 1.0).all()

@@ -76,6 +76,9 @@ def settle(
     move as the winner does.
     """
     prepared, solution = _with_sizes(settings, descent, prepared, solution, numbers, log)
+    rounds = settings.body_pass.contact_rounds
+    if not rounds:
+        return prepared
     evidence = prepared.extra
     done = evidence.corrections.body_pass
     best = solution.best
@@ -84,9 +87,6 @@ def settle(
     objects = rotations, np.asarray(best.object_translation)
     shares = np.asarray(_side_shares(prepared.scene, best))
     touch = where_it_touches(prepared.scene, done.problem.rows, shares, evidence.states[winner])
-    rounds = settings.body_pass.contact_rounds
-    if not rounds:
-        return prepared
     settled = _settled(done, prepared.scene, objects, touch, rounds)
     corrections = corrected_by(settled)
     moved = _moved(solution.unknowns, objects, _object_poses(settled))
