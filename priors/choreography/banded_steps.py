@@ -4,25 +4,48 @@ The matrix is banded: a dense block for each frame, and diagonals between a fram
 factors it in time linear in the frames.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from priors.choreography.kinematic_chain import UNKNOWN_COUNT
+from priors.choreography.joint_limits import JOINT_COUNT
+from priors.choreography.pose_targets import FPS
 
 DIFFERENCES = ((-1.0, 1.0), (1.0, -2.0, 1.0))
 """Of consecutive frames: velocity, acceleration (per frame, per frame squared)."""
 VELOCITY, ACCELERATION = 0.3, 2.5
 PELVIS_VELOCITY, PELVIS_ACCELERATION = 1.0, 25.0
-WEIGHTS = tuple(
-    np.concatenate([np.full(3, pelvis**2), np.full(UNKNOWN_COUNT - 3, joint**2)])
-    for pelvis, joint in ((PELVIS_VELOCITY, VELOCITY), (PELVIS_ACCELERATION, ACCELERATION))
+BEYOND = 60.0
+"""Weight of what exceeds a limit: of a radian a frame, or a frame squared."""
+FASTEST_PELVIS, HARDEST_PELVIS = 2.0, 6.0  # m/s, m/s^2
+_FASTEST = {
+    "trunk": (0.9, 5.0), "neck": (1.6, 9.0), "collar": (1.0, 7.0), "leg": (8.0, 60.0),
+    "arm": (5.5, 40.0), "wrist": (6.0, 45.0),
+}  # fmt: skip
+"""rad/s and rad/s^2 of an unknown, as people move who are at work: reaching, turning, swinging."""
+_KINDS = (
+    "trunk", "leg", "leg", "trunk", "leg", "leg", "trunk", "leg", "leg", "trunk", "leg", "leg", "neck",
+    "collar", "collar", "neck", "arm", "arm", "arm", "arm", "wrist", "wrist",
+)  # fmt: skip
+
+
+def _of_unknowns(pelvis: float, joints: Sequence[float]) -> Float[ndarray, " 69"]:
+    return np.concatenate([np.full(3, pelvis), np.repeat(joints, 3)])
+
+
+WEIGHTS = (
+    _of_unknowns(PELVIS_VELOCITY**2, np.full(JOINT_COUNT, VELOCITY**2)),
+    _of_unknowns(PELVIS_ACCELERATION**2, np.full(JOINT_COUNT, ACCELERATION**2)),
 )
 """Squared weights of the differences of each unknown."""
-LIMITS = (np.full(UNKNOWN_COUNT, np.inf), np.full(UNKNOWN_COUNT, np.inf))
-BEYOND = 30.0
+LIMITS = (
+    _of_unknowns(FASTEST_PELVIS, [_FASTEST[kind][0] for kind in _KINDS]) / FPS,
+    _of_unknowns(HARDEST_PELVIS, [_FASTEST[kind][1] for kind in _KINDS]) / FPS**2,
+)
+"""Of the differences of each unknown, per frame and per frame squared."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,7 @@ class Smoothness:
 
 
 def smoothness(x: Float[ndarray, "T 69"]) -> Smoothness:
-    """Small everywhere by the weights; beyond a limit, what exceeds it costs by LIMIT."""
+    """Small everywhere by the weights; beyond a limit, what exceeds it costs by BEYOND."""
     frames, cost, gradient = len(x), 0.0, np.zeros_like(x)
     bands = [np.zeros_like(x) for _ in range(3)]
     for coefficients, weight, limit in zip(DIFFERENCES, WEIGHTS, LIMITS, strict=True):

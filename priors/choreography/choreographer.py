@@ -24,11 +24,10 @@ from priors.choreography.inverse_kinematics import solve_poses
 from priors.choreography.keyframes import forward_of
 from priors.choreography.person import Person, make_person
 from priors.choreography.plan import Performance
-from priors.choreography.pose_targets import WRISTS, PoseTargets
+from priors.choreography.pose_targets import FPS, WRISTS, PoseTargets
 from priors.choreography.tracks import pose_targets
 from priors.language.script import Script
 
-FPS = 12.0
 IMAGE_WIDTH, IMAGE_HEIGHT, FIELD_OF_VIEW = 320, 240, 42.0
 SHAPE_SPREAD = 0.4  # standard deviation of the seeded body shape, in betas
 GRID_RESOLUTION = 40

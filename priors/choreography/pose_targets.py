@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+FPS = 12.0
+"""Frames a second of made motions."""
 ANKLES, HEAD, WRISTS = (7, 8), 15, (20, 21)
 POINT_SLOTS = 4  # spare body points (shoulder, forearm, hips, ...) that a plan may pin
 
