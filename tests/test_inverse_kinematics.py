@@ -84,6 +84,7 @@ def test_a_step_solves_the_whole_system():
 def test_a_pose_is_found_again(problem):
     """Targets taken from a pose: the cost falls to what that pose costs, or below."""
     x, (targets, skeleton, grids) = problem
+    x = np.repeat(x[:1], FRAMES, axis=0)
     chain = inverse_kinematics.body_transforms(x, targets.heading, skeleton.rest_joints)
     joints = np.array([20, 21])
     turned = np.einsum("thij,thj->thi", chain.rotations[:, joints], targets.hand_local)

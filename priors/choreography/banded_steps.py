@@ -4,7 +4,6 @@ The matrix is banded: a dense block for each frame, and diagonals between a fram
 factors it in time linear in the frames.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +31,7 @@ _KINDS = (
 )  # fmt: skip
 
 
-def _of_unknowns(pelvis: float, joints: Sequence[float]) -> Float[ndarray, " 69"]:
+def _of_unknowns(pelvis: float, joints: Float[ndarray, " 22"]) -> Float[ndarray, " 69"]:
     return np.concatenate([np.full(3, pelvis), np.repeat(joints, 3)])
 
 
@@ -41,9 +40,10 @@ WEIGHTS = (
     _of_unknowns(PELVIS_ACCELERATION**2, np.full(JOINT_COUNT, ACCELERATION**2)),
 )
 """Squared weights of the differences of each unknown."""
+_LIMITS = np.array([_FASTEST[kind] for kind in _KINDS])
 LIMITS = (
-    _of_unknowns(FASTEST_PELVIS, [_FASTEST[kind][0] for kind in _KINDS]) / FPS,
-    _of_unknowns(HARDEST_PELVIS, [_FASTEST[kind][1] for kind in _KINDS]) / FPS**2,
+    _of_unknowns(FASTEST_PELVIS, _LIMITS[:, 0]) / FPS,
+    _of_unknowns(HARDEST_PELVIS, _LIMITS[:, 1]) / FPS**2,
 )
 """Of the differences of each unknown, per frame and per frame squared."""
 
