@@ -18,17 +18,16 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
-from hoijax.runtime import on_device
 from priors.choreography.dispatch import MOTIONS, perform
 from priors.choreography.fingers import close_fingers
-from priors.choreography.inverse_kinematics import WRISTS, PoseTargets, solve_poses
+from priors.choreography.inverse_kinematics import solve_poses
 from priors.choreography.keyframes import forward_of
 from priors.choreography.person import Person, make_person
 from priors.choreography.plan import Performance
+from priors.choreography.pose_targets import FPS, WRISTS, PoseTargets
 from priors.choreography.tracks import pose_targets
 from priors.language.script import Script
 
-FPS = 12.0
 IMAGE_WIDTH, IMAGE_HEIGHT, FIELD_OF_VIEW = 320, 240, 42.0
 SHAPE_SPREAD = 0.4  # standard deviation of the seeded body shape, in betas
 GRID_RESOLUTION = 40
@@ -109,9 +108,9 @@ def _stacked_grids(assets: Sequence[Asset]) -> DistanceGrids:
     """Signed distance grids of all objects on one leading axis."""
     grids = [build_distance_grids(asset, resolution=GRID_RESOLUTION) for asset in assets]
     return DistanceGrids(
-        corners=on_device(np.stack([grid.corners[:1] for grid in grids])),
-        lower=on_device(np.stack([grid.lower for grid in grids])),
-        spacing=on_device(np.stack([grid.spacing for grid in grids])),
+        corners=np.stack([grid.corners[:1] for grid in grids]),
+        lower=np.stack([grid.lower for grid in grids]),
+        spacing=np.stack([grid.spacing for grid in grids]),
     )
 
 
@@ -121,12 +120,10 @@ def _solve_person(
     """Joint rotations and translation of one person."""
     track = performance.tracks[index]
     targets = pose_targets(track, performance.objects, performance.fps)
-    start = np.concatenate(
-        [np.asarray(targets.pelvis), np.asarray(targets.reference).reshape(track.frames, -1)],
-        axis=1,
-    )
+    reference = targets.reference.reshape(track.frames, -1)
+    start = np.concatenate([targets.pelvis, reference], axis=1)
     solution, _, _ = solve_poses(start, targets, track.person.skeleton, grids)
-    rotations, translation = to_smplx(np.asarray(solution), targets, track.person)
+    rotations, translation = to_smplx(solution, targets, track.person)
     wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
     rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)
     return rotations, translation
@@ -141,7 +138,7 @@ def to_smplx(
     frames = len(solution)
     rotations = np.zeros((frames, 55, 3), np.float32)
     rotations[:, :22] = solution[:, 3:].reshape(frames, 22, 3)
-    heading = Rotation.from_matrix(np.asarray(targets.heading))
+    heading = Rotation.from_matrix(targets.heading)
     rotations[:, 0] = (heading * Rotation.from_rotvec(solution[:, 3:6])).as_rotvec()
     return rotations, (solution[:, :3] - person.rest_joints[0]).astype(np.float32)
 

@@ -6,20 +6,18 @@ the inverse kinematics. numpy; world frame, metres, frames first.
 
 from dataclasses import dataclass, field
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import Asset
-from hoijax.runtime import on_device
 from priors.choreography.footsteps import FootPlan, plan_footsteps
 from priors.choreography.grasps import Grasp
-from priors.choreography.inverse_kinematics import POINT_SLOTS, PoseTargets
 from priors.choreography.joint_limits import standing_reference
 from priors.choreography.keyframes import euler_matrix, forward_of, minimum_jerk, yaw_matrix
 from priors.choreography.person import Person
+from priors.choreography.pose_targets import POINT_SLOTS, PoseTargets
 
 APPROACH_FRAMES, RELEASE_FRAMES = 9, 6
 PALM_GAP = 0.001  # metres between palm skin and surface, so that resting hands do not sink in
@@ -153,7 +151,7 @@ def stand(person: Person, root: Float[ndarray, "T 2"], heading: Float[ndarray, "
 
 
 def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> PoseTargets:
-    """The person's track as inverse-kinematics targets (float32, T frames)."""
+    """The person's track as inverse-kinematics targets (T frames)."""
     person, frames = track.person, track.frames
     feet = track.foot_plan(fps)
     ankle, foot_rotation = _ankles(track, feet)
@@ -166,29 +164,25 @@ def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> 
     transforms = np.stack([o.transforms() for o in objects], axis=1)
     support = feet.position.mean(axis=1) if track.support is None else track.support
     firmness = [0.3 if o in track.soft_objects else 1.0 for o in range(len(objects))]
-    arrays = {
-        "heading": yaw_matrix(track.heading),
-        "pelvis": pelvis,
-        "pelvis_weight": track.pelvis_weight,
-        "reference": track.reference,
-        "support": support + _sole_middle(track),
-        "balance_weight": track.balance_weight,
+    return PoseTargets(
+        heading=yaw_matrix(track.heading),
+        pelvis=pelvis,
+        pelvis_weight=track.pelvis_weight,
+        reference=track.reference,
+        support=support + _sole_middle(track),
+        balance_weight=track.balance_weight,
         **hands,
-        "ankle": ankle,
-        "foot_rotation": foot_rotation,
-        "foot_weight": np.stack(
+        ankle=ankle,
+        foot_rotation=foot_rotation,
+        foot_weight=np.stack(
             [np.where(feet.planted, 1.0, 0.25), np.where(feet.planted, 1.0, 0.12)], axis=-1
         ),
-        "look_at": track.look_at,
-        "look_weight": track.look_weight,
+        look_at=track.look_at,
+        look_weight=track.look_weight,
         **slots,
-        "Ts_world_object": transforms,
-        "collision_weight": np.tile(firmness, (frames, 1)),
-    }
-    casts = {
-        k: on_device(v, jnp.int32 if k == "slot_joint" else jnp.float32) for k, v in arrays.items()
-    }
-    return PoseTargets(**casts)
+        Ts_world_object=transforms,
+        collision_weight=np.tile(firmness, (frames, 1)),
+    )
 
 
 def _sole_middle(track: PersonTrack) -> Float[ndarray, "T 2"]:
