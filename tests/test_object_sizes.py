@@ -1,15 +1,18 @@
 """Objects of another size than their meshes: meshes, scenes, and the size that a clip shows."""
 
+import io
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import trimesh
+from trimesh.visual import ColorVisuals
 
 import hoijax
 from hoijax.errors import UserError
 from hoijax.methods.joint.corrections import FOCAL_FACTOR, Corrections
 from hoijax.methods.joint.method import METHOD
-from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.methods.joint.settings import BodyPassSettings, JointSettings
 from hoijax.methods.joint.sizes import (
     FIXED,
     ScaleRange,
@@ -50,13 +53,14 @@ def test_a_stretched_sphere_is_an_ellipsoid_about_its_own_center():
 
 def test_colors_are_resized_with_the_mesh(tmp_path):
     mesh = trimesh.creation.box((0.2, 0.4, 0.6))
-    mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=[200, 10, 10, 255])
+    mesh.visual = ColorVisuals(mesh, vertex_colors=[200, 10, 10, 255])
     mesh.export(tmp_path / "box.glb")
     box = hoijax.objects.asset.load_asset(tmp_path / "box.glb", has_appearance=True)
     large = resized(box, [2.0, 1.0, 0.5])
-    looks = trimesh.load_scene(trimesh.util.wrap_as_stream(large.appearance), file_type="glb")
+    assert large.appearance is not None
+    looks = trimesh.load_scene(io.BytesIO(large.appearance), file_type="glb")
     np.testing.assert_allclose(looks.extents, [0.4, 0.4, 0.3], atol=1e-6)
-    assert set(map(tuple, looks.to_geometry().visual.vertex_colors[:, :3])) == {(200, 10, 10)}
+    assert set(map(tuple, looks.to_mesh().visual.vertex_colors[:, :3])) == {(200, 10, 10)}
 
 
 def test_a_resized_scene_is_the_scene_of_the_resized_meshes():
@@ -132,6 +136,7 @@ def test_a_mesh_that_is_too_small_is_found_to_be(lift, monkeypatch):
     monkeypatch.setattr("hoijax.methods.joint.method.corrections_of", lambda *_: exact)
     options = {"inits": 1, "start": "yaw", "points": 64, "grid_resolution": 16, "steps": 9}
     settings = METHOD.settings(**options, body_pass=BodyPassSettings(contact_rounds=0))
+    assert isinstance(settings, JointSettings)
     result = hoijax.solve(small, settings=settings)
     factor = result.run["object_scale"]["box"]
     assert abs(np.log(factor * 0.85)) < 0.05
