@@ -32,11 +32,10 @@ from hoijax.methods.joint.body_problem import (
 from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.programs import program
+from hoijax.results.observed import FOCAL_FACTOR
 from hoijax.runtime import on_device
 
 OBJECT_SHIFTS = "object_shifts"
-FOCAL_FACTOR = "focal length factor"
-"""Name of the number that a result needs to be solved again."""
 SWAP_RADIANS = 0.35
 """A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 

@@ -15,7 +15,6 @@ from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
 from hoijax.methods.joint.corrections import (
-    FOCAL_FACTOR,
     OBJECT_SHIFTS,
     Corrections,
     correct_bundle,
@@ -26,6 +25,7 @@ from hoijax.methods.joint.settings import PRESETS, JointSettings
 from hoijax.methods.joint.settle import JointEvidence, settle_pass
 from hoijax.methods.reopened import with_bodies_of
 from hoijax.progress import Log
+from hoijax.results.observed import focal_factor
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers
 from hoijax.solver.resumable import Watch
@@ -90,12 +90,12 @@ class Joint(HoiPage):
     def reopen(self, bundle: Bundle, result: Result, settings: JointSettings) -> Prepared:
         if settings.keep_body:
             return super().reopen(bundle, result, settings)
-        zoom = result.run.get("corrections", {}).get(FOCAL_FACTOR)
+        zoom = focal_factor(result)
         if zoom is None:  # of an earlier version
             bundle = corrections_of(bundle, settings).bundle
         else:
             whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
-            o = zoomed(whole.observations, float(zoom))
+            o = zoomed(whole.observations, zoom)
             if OBJECT_SHIFTS in result.run:
                 o = shifted(o, np.asarray(result.run[OBJECT_SHIFTS], np.float32))
             bundle = dataclasses.replace(whole, observations=o, absent=())
