@@ -28,9 +28,8 @@ def drink(performance: Performance, action: Action) -> None:
     path = wander_path(performance, 0, frames - 1, 0.0, rng.uniform(-0.3, 0.3))
     track = performance.set_path(person, *path)
     build, asset = track.person, performance.asset(action.object)
-    floor = 0.0 if track.foot_floor is None else float(track.foot_floor.mean())
     lips = build.rest_joints[HEAD] - build.rest_joints[0] + build.lips + [0.0, 0.0, 0.02]
-    lips[1] += build.pelvis_height + floor - float(track.crouch.mean())
+    lips[1] += float(performance.pelvis_height(person).mean())
     tilt = rng.uniform(*TILTS)
     hands = sorted(performance.hands_on(person, action.object)) or [1]
     aside = np.array([1.0 if hands[0] == 0 else -1.0, 1.0, 1.0]) * AT_CHEST

@@ -23,6 +23,7 @@ from priors.choreography.motions.common import (
     wobble,
 )
 from priors.choreography.motions.held import LARGE, hold, take_of
+from priors.choreography.motions.instruments import is_instrument, play_instrument
 from priors.choreography.plan import (
     BELLY,
     HoldPlan,
@@ -161,6 +162,9 @@ def play(performance: Performance, action: Action) -> None:
     """Small things are tossed up and caught again; larger ones are rocked in the hands."""
     person = action.people[0]
     rng, frames, fps = performance.rng, performance.frames, performance.fps
+    if is_instrument(performance.asset(action.object)):
+        play_instrument(performance, action)
+        return
     small = performance.asset(action.object).radius < LARGE
     if not small or performance.is_continuous(action):
         hold(performance, action)
