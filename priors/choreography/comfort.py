@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from hoijax.objects.asset import Asset
 from priors.choreography.grasps import Grasp
-from priors.choreography.inverse_kinematics import solve_poses, start_of
+from priors.choreography.inverse_kinematics import Solution, solve_poses, start_of
 from priors.choreography.person import Person
 from priors.choreography.pose_targets import FPS, HEAD
 from priors.choreography.skin_collisions import stacked_grids
@@ -30,11 +30,21 @@ class Trial:
     """Where the mouth should be, in the world."""
 
 
-def hardships(person: Person, asset: Asset, trials: Sequence[Trial]) -> Float[ndarray, "K"]:
-    """The cost of the best pose of each trial: what joints, balance and contacts have to give up."""
+def easiest_poses(
+    person: Person,
+    asset: Asset,
+    trials: Sequence[Trial],
+    reference: Float[ndarray, "22 3"] | None = None,
+) -> Solution:
+    """The best pose of each trial; its cost is what joints, balance and contacts have to give up.
+
+    reference: pose to begin from and to stay near; standing by default.
+    """
     count = len(trials)
     track = stand(person, np.zeros((count, 2)), np.zeros(count))
     track.look_weight[:] = 0.0
+    if reference is not None:
+        track.reference[:] = reference
     track.holds = [
         Hold(hand, 0, grasp, row, row)
         for row, trial in enumerate(trials)
@@ -46,7 +56,6 @@ def hardships(person: Person, asset: Asset, trials: Sequence[Trial]) -> Float[nd
     centers = np.stack([trial.center for trial in trials])
     held = ObjectTrack(asset, centers, np.stack([trial.rotation for trial in trials]))
     targets, grids = pose_targets(track, [held], FPS), stacked_grids([asset])
-    solution = solve_poses(
+    return solve_poses(
         start_of(targets), targets, person.skeleton, grids, max_steps=STEPS, are_joined=False
     )
-    return solution.costs

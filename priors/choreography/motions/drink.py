@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from priors.choreography.comfort import Trial, hardships
+from priors.choreography.comfort import Trial, easiest_poses
 from priors.choreography.grasps import Candidates, Grasp, grasp_candidates
 from priors.choreography.keyframes import euler_matrix, interpolate_keyframes, yaw_matrix
 from priors.choreography.motions.common import place_held, rise, wander_path, wobble
@@ -99,7 +99,7 @@ def _take(
             at_mouth = _center_at(performance, action, rotation, tilt, lips)
             trials.append(Trial({hand: grasp}, upright, rotation))
             trials.append(Trial({hand: grasp}, at_mouth, lean @ rotation, lips))
-    costs = hardships(performance.tracks[action.people[0]].person, asset, trials)
+    costs = easiest_poses(performance.tracks[action.people[0]].person, asset, trials).costs
     return takes[int(np.argmin(costs.reshape(-1, 2).sum(axis=1)))]
 
 
