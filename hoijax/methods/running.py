@@ -71,7 +71,7 @@ def run_pass(
     """One pass from the solution of the one before it: what it read, and its own solution."""
     if step.before is not None:
         assert solution is not None
-        prepared = step.before(prepared, solution, log)
+        prepared = step.before(prepared, solution, numbers, log)
     return prepared, optimize_in_segments(*step.inputs_of(prepared, numbers), watch).trimmed()
 
 
@@ -144,15 +144,24 @@ class MethodBatch:
                     Solved(scenes[i], design_of(solution, w)) for w in range(design_count(numbers))
                 ]
         for step in others:
-            solved = [
-                [Solved(self._settled(step, one), one.solution) for one in row] for row in solved
-            ]
+            solved = [self._settled(step, row, numbers_of) for row in solved]
             self._run_apart(step, solved, numbers_of, block)
         return solved
 
-    def _settled(self, step: Pass, one: Solved) -> Prepared:
+    def _settled(
+        self,
+        step: Pass,
+        row: Sequence[Solved],
+        numbers_of: Callable[[tuple[LossTerm, ...]], Numbers],
+    ) -> list[Solved]:
+        """What a later pass reads, of one scene under every design."""
         assert step.before is not None
-        return step.before(one.prepared, one.solution, self.log)
+        numbers = numbers_of(row[0].prepared.terms)
+        designs = [jax.tree.map(lambda x, w=w: x[w], numbers) for w in range(len(row))]
+        return [
+            Solved(step.before(one.prepared, one.solution, own, self.log), one.solution)
+            for one, own in zip(row, designs, strict=True)
+        ]
 
     def _run_apart(
         self,

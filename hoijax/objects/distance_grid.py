@@ -9,7 +9,7 @@ look-up returns the absolute value. An unsigned distance is then as sharp at the
 also for open meshes (see `grid_signs`). The lowest bit of a cell's first corner says which cells are folded.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.struct
 import jax
@@ -23,6 +23,7 @@ from hoijax.objects.grid_signs import SurfaceDistances, corner_windows, fold_sig
 
 SIGNED, UNSIGNED, FIRST_PART = 0, 1, 2
 """Grid indices: signed distance, unsigned distance to the whole surface, distance to part 0."""
+Values = TypeVar("Values", Array, np.ndarray)
 
 
 @flax.struct.dataclass
@@ -105,6 +106,19 @@ def pack_corners(
     if sides is not None and folded is not None:
         cells = np.where(folded[..., None], cells * sides.astype(np.float32), cells)
         flag = folded.astype(np.int32)
+    return _flagged(cells, flag)
+
+
+def scaled_corners(
+    corners: Float32[np.ndarray, "*grids 8"], factor: float
+) -> Float32[np.ndarray, "*grids 8"]:
+    """Packed corners of an object `factor` times as large; folded cells stay folded."""
+    flag = np.ascontiguousarray(corners[..., 0]).view(np.int32) & np.int32(1)
+    return _flagged(corners * np.float32(factor), flag)
+
+
+def _flagged(cells: np.ndarray, flag: Int[np.ndarray, "*grids"]) -> np.ndarray:
+    """Corners with the fold flag in the lowest bit of each cell's first."""
     cells = np.ascontiguousarray(cells, np.float32)
     bits = cells.view(np.int32)
     bits[..., 0] = (bits[..., 0] & ~np.int32(1)) | flag
@@ -181,7 +195,7 @@ def _distance_and_gradient(
     return sign * value + jnp.where(outside, gap, 0.0), jnp.stack(gradient, axis=-1)
 
 
-def trilinear(c: list[Array], fractions: list[Array]) -> tuple[Array, list[Array]]:
+def trilinear(c: list[Values], fractions: list[Values]) -> tuple[Values, list[Values]]:
     """Value and slopes per cell of the trilinear interpolant of eight corners."""
     u, v, w = fractions
     rise = [c[i + 1] - c[i] for i in (0, 2, 4, 6)]

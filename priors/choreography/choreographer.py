@@ -17,21 +17,20 @@ from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
-from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
-from hoijax.runtime import on_device
+from hoijax.objects.distance_grid import DistanceGrids
 from priors.choreography.dispatch import MOTIONS, perform
 from priors.choreography.fingers import close_fingers
-from priors.choreography.inverse_kinematics import WRISTS, PoseTargets, solve_poses
+from priors.choreography.inverse_kinematics import solve_poses, start_of
 from priors.choreography.keyframes import forward_of
 from priors.choreography.person import Person, make_person
 from priors.choreography.plan import Performance
+from priors.choreography.pose_targets import FPS, WRISTS, PoseTargets
+from priors.choreography.skin_collisions import stacked_grids
 from priors.choreography.tracks import pose_targets
 from priors.language.script import Script
 
-FPS = 12.0
 IMAGE_WIDTH, IMAGE_HEIGHT, FIELD_OF_VIEW = 320, 240, 42.0
 SHAPE_SPREAD = 0.4  # standard deviation of the seeded body shape, in betas
-GRID_RESOLUTION = 40
 MINIMUM_FRAMES = 12
 
 
@@ -69,7 +68,7 @@ def choreograph(
     ]
     performance = Performance(script, tuple(assets), people, frames, FPS, rng)
     perform(performance)
-    grids = _stacked_grids(assets)
+    grids = stacked_grids(assets)
     poses = [_solve_person(performance, index, grids) for index in range(len(people))]
     rotations = np.stack([pose[0] for pose in poses])
     translation = np.stack([pose[1] for pose in poses])
@@ -105,28 +104,14 @@ def _check(script: Script, assets: Sequence[Asset], frames: int) -> None:
             )
 
 
-def _stacked_grids(assets: Sequence[Asset]) -> DistanceGrids:
-    """Signed distance grids of all objects on one leading axis."""
-    grids = [build_distance_grids(asset, resolution=GRID_RESOLUTION) for asset in assets]
-    return DistanceGrids(
-        corners=on_device(np.stack([grid.corners[:1] for grid in grids])),
-        lower=on_device(np.stack([grid.lower for grid in grids])),
-        spacing=on_device(np.stack([grid.spacing for grid in grids])),
-    )
-
-
 def _solve_person(
     performance: Performance, index: int, grids: DistanceGrids
 ) -> tuple[Float[ndarray, "T 55 3"], Float[ndarray, "T 3"]]:
     """Joint rotations and translation of one person."""
     track = performance.tracks[index]
     targets = pose_targets(track, performance.objects, performance.fps)
-    start = np.concatenate(
-        [np.asarray(targets.pelvis), np.asarray(targets.reference).reshape(track.frames, -1)],
-        axis=1,
-    )
-    solution, _, _ = solve_poses(start, targets, track.person.skeleton, grids)
-    rotations, translation = to_smplx(np.asarray(solution), targets, track.person)
+    solution = solve_poses(start_of(targets), targets, track.person.skeleton, grids)
+    rotations, translation = to_smplx(solution.unknowns, targets, track.person)
     wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
     rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)
     return rotations, translation
@@ -141,7 +126,7 @@ def to_smplx(
     frames = len(solution)
     rotations = np.zeros((frames, 55, 3), np.float32)
     rotations[:, :22] = solution[:, 3:].reshape(frames, 22, 3)
-    heading = Rotation.from_matrix(np.asarray(targets.heading))
+    heading = Rotation.from_matrix(targets.heading)
     rotations[:, 0] = (heading * Rotation.from_rotvec(solution[:, 3:6])).as_rotvec()
     return rotations, (solution[:, :3] - person.rest_joints[0]).astype(np.float32)
 

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from priors.choreography.exact_distance import signed_distance
-from priors.choreography.inverse_kinematics import WRISTS
 from priors.choreography.keyframes import minimum_jerk
 from priors.choreography.person import FINGERS, Person, dense_weights, finger_joints
+from priors.choreography.pose_targets import WRISTS
 from priors.choreography.tracks import RELEASE_FRAMES, Hold, ObjectTrack
 
 CURLS = np.linspace(-0.15, 1.0, 24)

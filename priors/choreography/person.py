@@ -11,11 +11,12 @@ from numpy import ndarray
 from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_NAMES, ShapedBody, SkinnedBody
 from hoijax.runtime import on_device
-from priors.choreography.inverse_kinematics import ANKLES, WRISTS, Skeleton
 from priors.choreography.joint_limits import JOINT_COUNT
+from priors.choreography.pose_targets import ANKLES, HEAD, WRISTS, Skeleton
 
 SKIN_POINTS, HAND_POINTS = 300, 100
 SKIN_MARGIN = 0.004  # metres that skin other than the hands' keeps from objects
+LIPS_BELOW_NOSE = 0.03
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 _CAPSULES = ((0, 6), (6, 12), (1, 4), (2, 5))
 _CAPSULE_RADII = (0.135, 0.125, 0.075, 0.075)
@@ -34,6 +35,8 @@ class Person:
     """Skin at the middle of each palm, in the wrist's frame."""
     grip_points: Float[ndarray, "2 3"]
     """Skin below the finger roots, where a bar lies, in the wrist's frame."""
+    lips: Float[ndarray, "3"]
+    """The middle of the mouth, in the head's frame."""
     sole: Float[ndarray, "2 3"]
     """Heel (row 0) and toe (row 1) of the sole relative to the ankle; of both feet the mean, x outward."""
 
@@ -71,15 +74,16 @@ def make_person(betas: Float[ndarray, "10"], body: SkinnedBody | None = None) ->
         grips.append(grip)
         palm_normals.append(normal)
         knuckles.append(knuckle)
-    skin_blend, skin_margin = _body_skin(joints, vertices, weights)
+    skin_offsets, skin_weights, skin_margin = _body_skin(joints, vertices, weights)
     skeleton = Skeleton(
-        rest_joints=on_device(joints[:JOINT_COUNT]),
-        palm_normals=on_device(np.stack(palm_normals), jnp.float32),
-        knuckle_axes=on_device(np.stack(knuckles), jnp.float32),
-        skin_blend=on_device(skin_blend),
-        skin_margin=on_device(skin_margin),
-        capsule_joints=on_device(_CAPSULES, jnp.int32),
-        capsule_radii=on_device(_CAPSULE_RADII, jnp.float32),
+        rest_joints=joints[:JOINT_COUNT].astype(float),
+        palm_normals=np.stack(palm_normals),
+        knuckle_axes=np.stack(knuckles),
+        skin_offsets=skin_offsets,
+        skin_weights=skin_weights,
+        skin_margin=skin_margin,
+        capsule_joints=np.array(_CAPSULES),
+        capsule_radii=np.array(_CAPSULE_RADII),
     )
     return Person(
         body=body,
@@ -89,6 +93,7 @@ def make_person(betas: Float[ndarray, "10"], body: SkinnedBody | None = None) ->
         skeleton=skeleton,
         palm_points=np.stack(palms),
         grip_points=np.stack(grips),
+        lips=_measure_lips(joints[HEAD], vertices),
         sole=_measure_sole(joints, vertices, weights),
     )
 
@@ -153,6 +158,14 @@ def _measure_hand(
     )
 
 
+def _measure_lips(head: ndarray, vertices: ndarray) -> Float[ndarray, "3"]:
+    """The foremost skin on the middle of the face, LIPS_BELOW_NOSE lower than the tip of the nose."""
+    face = vertices[(np.abs(vertices[:, 0]) < 0.01) & (vertices[:, 1] > head[1] - 0.1)] - head
+    tip = face[np.argmax(face[:, 2])]
+    level = np.abs(face[:, 1] - tip[1] + LIPS_BELOW_NOSE) < 0.006
+    return np.array([0.0, tip[1] - LIPS_BELOW_NOSE, face[level, 2].max()])
+
+
 def _measure_sole(joints: ndarray, vertices: ndarray, weights: ndarray) -> Float[ndarray, "2 3"]:
     """Heel and toe ends of the sole relative to the ankle."""
     ends = []
@@ -167,8 +180,8 @@ def _measure_sole(joints: ndarray, vertices: ndarray, weights: ndarray) -> Float
 
 def _body_skin(
     joints: ndarray, vertices: ndarray, weights: ndarray
-) -> tuple[Float[ndarray, "V 88"], Float[ndarray, "V"]]:
-    """Blend matrix (see `Skeleton`) and margins of evenly spread skin points.
+) -> tuple[Float[ndarray, "V 22 3"], Float[ndarray, "V 22"], Float[ndarray, "V"]]:
+    """Offsets, weights and margins (see `Skeleton`) of evenly spread skin points.
 
     Fingers ride stretched on the wrist: they close later, against the object.
     """
@@ -177,16 +190,14 @@ def _body_skin(
     for members, count, margin in ((~hand, SKIN_POINTS, SKIN_MARGIN), (hand, HAND_POINTS, 0.0)):
         own = np.flatnonzero(members)
         chosen.append(own[farthest_points(vertices[own], count)])
-        margins.append(np.full(count, margin, np.float32))
+        margins.append(np.full(count, margin))
     rows = np.concatenate(chosen)
-    body = weights[rows, :JOINT_COUNT].copy()
+    body = weights[rows, :JOINT_COUNT].astype(float)
     body[:, 15] += weights[rows, 22:25].sum(1)  # jaw and eyes move with the head
     body[:, 20] += weights[rows, 25:40].sum(1)
     body[:, 21] += weights[rows, 40:].sum(1)
     offsets = vertices[rows, None] - joints[None, :JOINT_COUNT]
-    columns = np.concatenate([offsets, np.ones((*offsets.shape[:2], 1))], axis=-1)
-    blend = (body[..., None] * columns).reshape(len(rows), -1)
-    return blend.astype(np.float32), np.concatenate(margins)
+    return body[..., None] * offsets, body, np.concatenate(margins)
 
 
 def farthest_points(points: Float[ndarray, "N 3"], count: int) -> ndarray:

@@ -6,22 +6,21 @@ the inverse kinematics. numpy; world frame, metres, frames first.
 
 from dataclasses import dataclass, field
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import Asset
-from hoijax.runtime import on_device
 from priors.choreography.footsteps import FootPlan, plan_footsteps
 from priors.choreography.grasps import Grasp
-from priors.choreography.inverse_kinematics import POINT_SLOTS, PoseTargets
 from priors.choreography.joint_limits import standing_reference
 from priors.choreography.keyframes import euler_matrix, forward_of, minimum_jerk, yaw_matrix
 from priors.choreography.person import Person
+from priors.choreography.pose_targets import POINT_SLOTS, PoseTargets
 
 APPROACH_FRAMES, RELEASE_FRAMES = 9, 6
+BAR_SIDE = 0.5  # weight of the side that a bar is gripped from, where a grasp has one
 PALM_GAP = 0.001  # metres between palm skin and surface, so that resting hands do not sink in
 
 
@@ -75,6 +74,8 @@ class Hold:
     start: int = 0
     end: int = 10_000
     weight: float = 1.0
+    slide: Float[ndarray, "T 3"] | None = None
+    """How far the hand has moved along the surface, in the mesh frame."""
 
 
 @dataclass
@@ -153,7 +154,7 @@ def stand(person: Person, root: Float[ndarray, "T 2"], heading: Float[ndarray, "
 
 
 def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> PoseTargets:
-    """The person's track as inverse-kinematics targets (float32, T frames)."""
+    """The person's track as inverse-kinematics targets (T frames)."""
     person, frames = track.person, track.frames
     feet = track.foot_plan(fps)
     ankle, foot_rotation = _ankles(track, feet)
@@ -166,29 +167,25 @@ def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> 
     transforms = np.stack([o.transforms() for o in objects], axis=1)
     support = feet.position.mean(axis=1) if track.support is None else track.support
     firmness = [0.3 if o in track.soft_objects else 1.0 for o in range(len(objects))]
-    arrays = {
-        "heading": yaw_matrix(track.heading),
-        "pelvis": pelvis,
-        "pelvis_weight": track.pelvis_weight,
-        "reference": track.reference,
-        "support": support + _sole_middle(track),
-        "balance_weight": track.balance_weight,
+    return PoseTargets(
+        heading=yaw_matrix(track.heading),
+        pelvis=pelvis,
+        pelvis_weight=track.pelvis_weight,
+        reference=track.reference,
+        support=support + _sole_middle(track),
+        balance_weight=track.balance_weight,
         **hands,
-        "ankle": ankle,
-        "foot_rotation": foot_rotation,
-        "foot_weight": np.stack(
+        ankle=ankle,
+        foot_rotation=foot_rotation,
+        foot_weight=np.stack(
             [np.where(feet.planted, 1.0, 0.25), np.where(feet.planted, 1.0, 0.12)], axis=-1
         ),
-        "look_at": track.look_at,
-        "look_weight": track.look_weight,
+        look_at=track.look_at,
+        look_weight=track.look_weight,
         **slots,
-        "Ts_world_object": transforms,
-        "collision_weight": np.tile(firmness, (frames, 1)),
-    }
-    casts = {
-        k: on_device(v, jnp.int32 if k == "slot_joint" else jnp.float32) for k, v in arrays.items()
-    }
-    return PoseTargets(**casts)
+        Ts_world_object=transforms,
+        collision_weight=np.tile(firmness, (frames, 1)),
+    )
 
 
 def _sole_middle(track: PersonTrack) -> Float[ndarray, "T 2"]:
@@ -225,7 +222,10 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         )
         rows = fade**2 > weight[:, hand, 0]
         R = track_of.rotation[rows]
-        world = track_of.center[rows] + R @ (grasp.point - track_of.asset.center)
+        place = grasp.point - track_of.asset.center
+        place = place if hold.slide is None else place + hold.slide[rows]
+        place = np.broadcast_to(place, (int(rows.sum()), 3))
+        world = track_of.center[rows] + np.einsum("tij,tj->ti", R, place)
         outward = R @ grasp.normal
         gap = PALM_GAP + 0.10 * (1.0 - fade[rows])
         if grasp.is_bar:
@@ -238,7 +238,7 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         normal[rows, hand] = -outward
         faded = hold.weight * fade[rows] ** 2
         weight[rows, hand, 0] = faded
-        weight[rows, hand, 1] = 0.0 if grasp.is_bar else faded
+        weight[rows, hand, 1] = faded * (BAR_SIDE * grasp.has_side if grasp.is_bar else 1.0)
         weight[rows, hand, 2] = faded * (0.8 if grasp.is_bar else 0.15)
     return {
         "hand_local": local,

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from hoijax.bodies.contact import contact_candidates
+from hoijax.bodies.fitting.residuals import FEET
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bundle.observations import Observations
@@ -71,6 +72,7 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
         "points": _frames_first(np.where(mask[..., None], points, 0.0)),
         "point_weights": _frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
         "real": np.ones(o.frame_count),
+        "plants": np.zeros((o.frame_count, o.person_count, len(FEET))),
     }
     padding = -o.frame_count % FRAME_BUCKET
     whole = {name: padded(array, padding) for name, array in seen.items()}

@@ -6,12 +6,12 @@ from numpy import ndarray
 
 from hoijax.bodies.parts import BODY_PARTS
 from priors.choreography.footsteps import FootPlan, plan_footsteps
-from priors.choreography.inverse_kinematics import WRISTS
 from priors.choreography.joint_limits import seated_reference
 from priors.choreography.keyframes import forward_of, left_of, smooth_noise, yaw_matrix
 from priors.choreography.motions.common import rise, wander_path
 from priors.choreography.person import Person, pose_clip
 from priors.choreography.plan import Performance, in_world
+from priors.choreography.pose_targets import WRISTS
 from priors.choreography.support_surfaces import (
     front_yaw,
     support_surface,

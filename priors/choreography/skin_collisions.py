@@ -1,0 +1,103 @@
+"""Skin that is inside objects: how deep, and how that changes with the pose. numpy, all frames at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from hoijax.objects.asset import Asset
+from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids, trilinear
+from priors.choreography.kinematic_chain import ANCESTORS, UNKNOWN_COUNT, Chain
+from priors.choreography.pose_targets import PoseTargets, Skeleton
+
+COLLISION = 90.0
+"""Square-root weight of a metre of depth."""
+
+
+GRID_RESOLUTION = 40
+
+
+def stacked_grids(assets: Sequence[Asset]) -> DistanceGrids:
+    """Signed distance grids of all objects on one leading axis."""
+    grids = [build_distance_grids(asset, resolution=GRID_RESOLUTION) for asset in assets]
+    return DistanceGrids(
+        corners=np.stack([grid.corners[:1] for grid in grids]),
+        lower=np.stack([grid.lower for grid in grids]),
+        spacing=np.stack([grid.spacing for grid in grids]),
+    )
+
+
+@dataclass(frozen=True)
+class Deep:
+    """Skin points inside an object (with their margin), each in the object it is deepest in."""
+
+    frames: Int[ndarray, " N"]
+    """Ascending."""
+    points: Int[ndarray, " N"]
+    depth: Float[ndarray, " N"]
+    """Weighted."""
+    slope: Float[ndarray, "N 3"]
+    """Of the weighted depth, by the point's world position."""
+
+
+def deep_skin(chain: Chain, targets: PoseTargets, skeleton: Skeleton, grids: DistanceGrids) -> Deep:
+    """Points whose distance to an object is less than their margin.
+
+    grids: one per object, stacked on a leading axis; grid 0 is the signed distance.
+    """
+    skin = np.tensordot(chain.positions, skeleton.skin_weights, axes=(1, 1)).transpose(0, 2, 1)
+    affine = chain.rotations.transpose(0, 2, 1, 3)  # T 3 22 3
+    flat = skeleton.skin_offsets.reshape(len(skeleton.skin_weights), -1)
+    skin = skin + (affine.reshape(len(skin), 3, -1) @ flat.T).transpose(0, 2, 1)
+    worst, slope = np.zeros(skin.shape[:2]), np.zeros_like(skin)
+    for o in range(targets.Ts_world_object.shape[1]):
+        R, p = targets.Ts_world_object[:, o, :3, :3], targets.Ts_world_object[:, o, :3, 3]
+        weight = COLLISION * targets.collision_weight[:, o]
+        distance, gradient = _look_up(grids, o, (skin - p[:, None]) @ R)
+        depth = weight[:, None] * (skeleton.skin_margin - distance)
+        deeper = depth > worst
+        worst = np.where(deeper, depth, worst)
+        world = -weight[:, None, None] * (gradient @ np.swapaxes(R, 1, 2))
+        slope = np.where(deeper[..., None], world, slope)
+    frames, points = np.nonzero(worst)
+    return Deep(frames, points, worst[frames, points], slope[frames, points])
+
+
+def deep_rows(deep: Deep, chain: Chain, skeleton: Skeleton) -> Float[ndarray, "N 69"]:
+    """Jacobian of the weighted depths.
+
+    A spin of joint a moves what hangs on it: the sum over joints j at or below a of the point's
+    share in j, relative to a; its part along the slope is spin . (arm x slope).
+    """
+    t, weights = deep.frames, skeleton.skin_weights[deep.points]
+    turned = np.einsum("njab,njb->nja", chain.rotations[t], skeleton.skin_offsets[deep.points])
+    shares = turned + weights[..., None] * chain.positions[t]
+    below = ANCESTORS.astype(float).T
+    arms = np.einsum("aj,njc->nac", below, shares)
+    arms = arms - (weights @ below.T)[..., None] * chain.positions[t]
+    torque = np.cross(arms, deep.slope[:, None])
+    rows = np.empty((len(t), UNKNOWN_COUNT))
+    rows[:, :3] = deep.slope
+    rows[:, 3:] = np.einsum("naci,nac->nai", chain.spins[t], torque).reshape(
+        len(t), UNKNOWN_COUNT - 3
+    )
+    return rows
+
+
+def _look_up(
+    grids: DistanceGrids, index: int, points: Float[ndarray, "T V 3"]
+) -> tuple[Float[ndarray, "T V"], Float[ndarray, "T V 3"]]:
+    """Signed distance and gradient in the object's frame; far outside the box at least so far away."""
+    corners = np.asarray(grids.corners)[index, 0]
+    lower, spacing = np.asarray(grids.lower)[index], np.asarray(grids.spacing)[index]
+    local = (points - lower) / spacing
+    n = corners.shape[0]
+    clamped = np.clip(local, 0.0, n)
+    cell = np.clip(np.floor(clamped), 0, n - 1).astype(int)
+    gathered = corners[cell[..., 0], cell[..., 1], cell[..., 2]]
+    fractions = np.moveaxis(clamped - cell, -1, 0)
+    value, slopes = trilinear(list(np.moveaxis(gathered, -1, 0)), list(fractions))
+    beyond = np.linalg.norm((local - clamped) * spacing, axis=-1)
+    return value + beyond, np.stack(slopes, axis=-1) / spacing
