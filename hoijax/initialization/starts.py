@@ -147,6 +147,9 @@ def evidence_of(scene: Scene, o: int | Int[Array, ""], points: int) -> FrameEvid
         if scene.silhouettes is None
         else jax.tree.map(lambda x: x[o], scene.silhouettes.outline),
         None if scene.silhouettes is None else contact_points(scene),
+        None
+        if scene.silhouettes is None
+        else jnp.moveaxis(scene.silhouettes.contact_possible, 2, 0),
     )
 
 

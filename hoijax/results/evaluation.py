@@ -30,6 +30,7 @@ from hoijax.results.result import Result
 from hoijax.runtime import on_device
 
 CONTACT_THRESHOLD = 0.05  # metres; the @5cm in names
+CLOSE_CONTACT = 0.02  # the @2cm
 PART_VERTICES = (
     768  # of a body part, or samples of an object part, that a contact distance looks at
 )
@@ -290,6 +291,8 @@ class Evaluator:
                 "contact_recall@5cm": found.recall,
                 "contact_f1@5cm": found.f1,
             }
+            close = metrics.contact_detection(edges <= CLOSE_CONTACT, ground_truth.edge_contact)
+            values["contact_f1@2cm"] = close.f1
         return values
 
 

@@ -43,6 +43,8 @@ JOINT_DEGREES = (
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
 PELVIS_STEP = 0.01
 MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
+ACROSS_RAYS = 0.1
+"""Of the shifts of a point map, where there is none."""
 FRAME_BUCKET = 16
 """Clips are padded to a multiple of so many frames."""
 BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
@@ -83,7 +85,12 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     evidence = FrameEvidence(
         **{name: on_device(x, np.float32) for name, x in whole.items()}, held=held
     )
+    if not mask.any():
+        settings = dataclasses.replace(settings, keypoint=settings.keypoint_alone)
     varying, steps, clip = _deviations(o.person_count, len(bundle.assets), settings)
+    if not mask.any():
+        varying, steps = _without_points(varying), _without_points(steps)
+        clip = dataclasses.replace(clip, bias=_without_points(clip.bias))
     names = (field.name for field in dataclasses.fields(Deviations))
     deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
     return BodyProblem(
@@ -108,6 +115,12 @@ def believed_keypoints(o: Observations) -> Float[ndarray, "P T 18 3"]:
         beside = inside & (away > BESIDE_MASK * height)
         keypoints[p, t, beside, 2] *= BESIDE_SHARE
     return keypoints
+
+
+def _without_points(change: FrameChange) -> FrameChange:
+    """Without a point map what was seen of objects may move along its rays, hardly across them."""
+    held = jnp.asarray([1.0, ACROSS_RAYS, ACROSS_RAYS, ACROSS_RAYS])
+    return dataclasses.replace(change, point_map=change.point_map * held)
 
 
 def padded(leaf: ndarray, count: int) -> ndarray:
