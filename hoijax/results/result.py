@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -188,6 +189,7 @@ def load_result(folder: str | Path) -> Result:
         )
     header = ResultHeader.model_validate(run)
     names = [*_array_names(), *(name for name in _OPTIONAL if name in arrays)]
+    arrays_of: dict[str, Any] = {name: arrays[name] for name in names}
     result = Result(
         prompt=header.prompt,
         fps=header.fps,
@@ -198,7 +200,7 @@ def load_result(folder: str | Path) -> Result:
         term_names=header.term_names,
         joints=joints,
         run=run,
-        **{name: arrays[name] for name in names},
+        **arrays_of,
     )
     is_other = result.winner != header.winner < len(header.labels)
     return dataclasses.replace(result, chosen=header.winner) if is_other else result

@@ -76,11 +76,12 @@ class WhyPanel:
 
     def _draw_spread(self) -> None:
         result = self.viewer.result
-        spreads = result.position_spread, result.rotation_spread, result.unseen
-        if self.spread_html is None or any(x is None for x in spreads):
+        position, rotation, unseen = result.position_spread, result.rotation_spread, result.unseen
+        if self.spread_html is None or position is None or rotation is None or unseen is None:
             return
         names = [asset.name for asset in result.assets]
-        self.spread_html.content = inset(charts.spread_strip(names, *spreads, self.viewer.frame))
+        strip = charts.spread_strip(names, position, rotation, unseen, self.viewer.frame)
+        self.spread_html.content = inset(strip)
 
     def _draw_physics(self) -> None:
         viewer = self.viewer
