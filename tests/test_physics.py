@@ -105,6 +105,32 @@ def test_the_ground_carries_what_rests_on_it(held):
     assert not support.body_force.any()
 
 
+@pytest.mark.parametrize(
+    ("axis", "speed", "holds"), [(1, -0.01, 1), (1, -0.1, 0), (2, 0.1, 0), (1, 0.1, 1)]
+)
+def test_palms_that_slide_drag_the_box_along(held, axis, speed, holds):
+    """Friction of a sliding palm has the palm's way: only upward does it bear the weight."""
+    sliding = held.body_vertices.copy()
+    sliding[:, 8:, axis] += speed * (np.arange(T)[:, None] - T // 2) / FPS
+    assert share(dataclasses.replace(held, body_vertices=sliding)) == holds
+
+
+def test_the_ground_slows_what_slides_and_does_not_drive_it(held):
+    times = np.arange(T) / FPS
+    on_ground = moved_object(held, [0, HALF - 1.0, 3.0])
+    slowing = 0.75 * 0.6 * 9.81 * (2 * times - 0.5 * times**2)
+    assert share(moved_object(on_ground, along(slowing, 0))) == 1
+    assert share(moved_object(on_ground, along(1.0 * times, 0))) == 0
+
+
+def test_nothing_is_held_in_the_ground(held):
+    sunk = moved_object(held, [0, HALF - 1.0 - 0.03, 3.0])
+    verdict = judge(sunk, Weight(MASS))
+    assert verdict.values["explained_share@1cm"] == 0
+    assert "(3.0 cm in the ground)" in verdict.sentence
+    assert share(moved_object(held, [0, HALF - 1.0 - 0.01, 3.0])) == 1
+
+
 def test_the_ground_does_not_pull(held):
     """Rising from the ground faster than the contact could push is fine; being pulled down is not."""
     drop = along(-0.5 * 20.0 * (np.arange(T) / FPS) ** 2, 1)

@@ -231,6 +231,7 @@ def generate_composed(
     *,
     frames: int = 49,
     inits: int | None = None,
+    physics: bool = True,
     log: Log = lambda m: None,
 ) -> tuple[Result, list[dict[str, float]]]:
     """Compose a sentence, then set it in motion (`hoijax generate TEXT --method anchorhoi`).
@@ -256,4 +257,4 @@ def generate_composed(
     chosen = {"static": str(still), "inits": inits, "seed": options.seed}
     result = solve(bundle, method="anchor-motion", log=log, **chosen)
     with output_folder(out) as folder:
-        return write_results(result, folder, bundle, ground_truth, log=log)
+        return write_results(result, folder, bundle, ground_truth, physics=physics, log=log)

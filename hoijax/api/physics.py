@@ -1,12 +1,11 @@
 """The physics verdict on a result, its truth, or other people's motion (`hoijax physics`)."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from hoijax.api.protocols import read_pairs
 from hoijax.errors import UserError
-from hoijax.io.json_files import write_json
+from hoijax.physics.files import VERDICTS, write_verdicts
 from hoijax.physics.support import SupportSettings
 from hoijax.physics.verdict import Verdict, Weight, by_object, judge
 
@@ -36,7 +35,7 @@ def physics(
     path = Path(path)
     if not path.exists():
         raise UserError(f"'{path}' does not exist.")
-    pairs, truth = read_pairs(path, objects, body, fps)
+    pairs, truth = read_pairs(path, objects, body, fps, with_truth=ground_truth)
     if ground_truth:
         if truth is None:
             raise UserError(
@@ -48,7 +47,7 @@ def physics(
         judge(carried, weight, settings, simulate=simulate) for carried in by_object(pairs)
     )
     is_result = (path / "run.json").is_file() and not ground_truth
-    target = Path(out) if out is not None else path / "physics.json" if is_result else None
+    target = Path(out) if out is not None else path / VERDICTS if is_result else None
     if target is not None:
-        write_json(target, {"objects": [dataclasses.asdict(v) for v in verdicts]})
+        write_verdicts(target, verdicts)
     return verdicts

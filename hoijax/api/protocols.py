@@ -109,9 +109,14 @@ def _read(
 
 
 def read_pairs(
-    path: Path, objects: Sequence[str | Path], body: str, fps: float | None = None
+    path: Path,
+    objects: Sequence[str | Path],
+    body: str,
+    fps: float | None = None,
+    *,
+    with_truth: bool = True,
 ) -> tuple[Pairs, Pairs | None]:
-    """A clip's pairs, and their truth where the clip itself knows it."""
+    """A clip's pairs, and their truth where the clip itself knows it and it is asked for."""
     if not (path / "run.json").is_file():
         return read_mesh_motions(path, objects, body, fps), None
     result = load_result(path)
@@ -119,7 +124,7 @@ def read_pairs(
         raise UserError(
             f"the result in '{path}' has no bodies; protocols measure people with objects."
         )
-    ground_truth = find_ground_truth(result, path)
+    ground_truth = find_ground_truth(result, path) if with_truth else None
     true = None if ground_truth is None else motions_of_ground_truth(result, ground_truth)
     return motions_of_result(result), true
 

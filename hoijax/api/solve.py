@@ -17,6 +17,7 @@ from hoijax.api.observe import (
 )
 from hoijax.api.observed import find_observed
 from hoijax.bodies import load_body
+from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.write import (
     Bundle,
     GroundTruth,
@@ -27,15 +28,18 @@ from hoijax.bundle.write import (
 )
 from hoijax.errors import UserError
 from hoijax.exporters import clip_from_result
-from hoijax.exporters.clip import clip_view
+from hoijax.exporters.clip import Clip, clip_view
 from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
+from hoijax.importers.mesh_motions import motions_of_clip
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Overrides, method_for
 from hoijax.methods.memory import SHORTEST, check_memory
 from hoijax.methods.running import solve_bundle
+from hoijax.physics.files import VERDICTS, write_verdicts
+from hoijax.physics.verdict import by_object, judge
 from hoijax.progress import Log, Stopwatch, silent
-from hoijax.results.evaluation import Evaluator
+from hoijax.results.evaluation import Evaluator, spread_summary
 from hoijax.results.observed import observed_video
 from hoijax.results.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
@@ -153,12 +157,13 @@ def generate(
     preset: str | None = None,
     inits: int | None = None,
     stage_options: Mapping[str, Any] | None = None,
+    physics: bool = True,
     log: Log = silent,
 ) -> tuple[Result, list[dict[str, float]]]:
     """Sentence and meshes to a result folder (`hoijax generate`); returns it with its metrics.
 
     objects, scale, up, front: as in `load_objects`. method: of the solve: "joint", "hoi-page", or "anchorhoi" (anchor-motion).
-    stage_options: None observes without models; else see `observe_by_models`.
+    stage_options: None observes without models; else see `observe_by_models`. physics: judge the motion.
 
     The folder also holds the observation bundle (`bundle/`), so that it can be solved again.
     """
@@ -188,7 +193,7 @@ def generate(
     clock.lap("observe")
     result = solve(bundle, **chosen, log=log)
     with output_folder(out) as folder:
-        return write_results(result, folder, bundle, ground_truth, video, log=log)
+        return write_results(result, folder, bundle, ground_truth, video, physics=physics, log=log)
 
 
 def write_results(
@@ -198,13 +203,14 @@ def write_results(
     ground_truth: GroundTruth | None,
     video: bytes | None = None,
     *,
+    physics: bool = True,
     log: Log = silent,
 ) -> tuple[Result, list[dict[str, float]]]:
     """A result folder with the bundle it was solved from; the result that names it, and its metrics."""
     path = write_bundle(folder / BUNDLE_FOLDER, bundle, ground_truth, video)
     run = result.run | {"bundle": BUNDLE_FOLDER, "bundle_hash": bundle_hash(path)}
     result = dataclasses.replace(result, run=run)
-    return result, _write_all(result, folder, ground_truth, log)
+    return result, _write_all(result, folder, ground_truth, log, physics=physics)
 
 
 def solve_to_folder(
@@ -215,12 +221,13 @@ def solve_to_folder(
     formats: Sequence[str] | None = None,
     restart: bool | None = False,
     fast: bool = False,
+    physics: bool = True,
     **options,
 ) -> tuple[Result, list[dict[str, float]]]:
     """`solve`, then the whole result folder: metrics, exports and preview.
 
     formats: what is exported; `DEFAULT_FORMATS` where not given. fast: the result and what `formats`
-    names (scene.glb), no metrics (`evaluate` adds them).
+    names (scene.glb), no metrics (`evaluate` adds them) and no physics. physics: judge the motion.
     restart: what an interrupted solve left beside `out` (`solver.solve_checkpoints`) is continued where
     bundle and settings agree, else UserError; True: it is dropped; None: dropped where they do not.
     """
@@ -237,7 +244,8 @@ def solve_to_folder(
     result = solve(bundle, log=log, checkpoints=kept, **options)
     if fast:
         formats = formats or FAST_FORMATS
-    rows = save_to_folder(result, out, log, formats=formats, measured=not fast)
+    given = {"measured": not fast, "physics": physics and not fast}
+    rows = save_to_folder(result, out, log, formats=formats, **given)
     kept.drop()
     return result, rows
 
@@ -274,15 +282,19 @@ def save_to_folder(
     *,
     formats: Sequence[str] | None = None,
     measured: bool = True,
+    physics: bool = True,
 ) -> list[dict[str, float]]:
     """A result to a whole result folder: arrays, metrics, exports and preview; all metrics.
 
-    formats: as in `solve_to_folder`. measured: False leaves the metrics out. Raises UserError where `out` holds something else.
+    formats: as in `solve_to_folder`. measured: False leaves the metrics out, physics the verdict.
+    Raises UserError where `out` holds something else.
     """
     check_output(out)
     ground_truth = find_ground_truth(result, Path(out))
     with output_folder(out) as folder:
-        return _write_all(result, folder, ground_truth, log, formats, measured)
+        return _write_all(
+            result, folder, ground_truth, log, formats, measured=measured, physics=physics
+        )
 
 
 def _write_all(
@@ -291,25 +303,44 @@ def _write_all(
     ground_truth: GroundTruth | None,
     log: Log,
     formats: Sequence[str] | None = None,
+    *,
     measured: bool = True,
+    physics: bool = True,
 ) -> list[dict[str, float]]:
-    """Metrics in this thread and exports in another, which draws the preview in several."""
+    """Metrics in this thread; exports (the preview in several) and the verdict in others."""
     clock = Stopwatch({}, log)
     save_result(result, folder)
     if formats is None:
         has_video = observed_video(result, folder) is not None
         formats = (*DEFAULT_FORMATS, "overlay") if has_video else DEFAULT_FORMATS
-    with ThreadPoolExecutor(1) as thread:
-        exported = thread.submit(export, result, folder, formats)
+    body = load_body(result.body_name)
+    clip = clip_from_result(result, body)
+    with ThreadPoolExecutor(2) as threads:
+        exported = threads.submit(_export, result, clip, folder, folder, formats)
+        judged = threads.submit(_judge, clip, body, folder, log) if physics else None
         rows: list[dict[str, float]] = []
         if measured:
-            evaluator = Evaluator(result, load_body(result.body_name), ground_truth)
+            evaluator = Evaluator(result, body, ground_truth)
             rows = [evaluator.measure(k) for k in range(len(result.losses))]
             _write_metrics(result, rows, folder)
             clock.lap("metrics")
         exported.result()
+        if judged is not None:
+            judged.result()
     clock.lap("exports")
     return rows
+
+
+def _judge(clip: Clip, body: SkinnedBody, folder: Path, log: Log) -> None:
+    """`physics.json` of a clip, by what its objects' names say of their weight; or why there is none."""
+    if not clip.people:
+        return
+    try:
+        verdicts = [judge(carried) for carried in by_object(motions_of_clip(clip, body))]
+    except UserError as error:
+        log(f"physics: not judged: {error}")
+        return
+    write_verdicts(folder / VERDICTS, verdicts)
 
 
 def _write_metrics(result: Result, rows: list[dict[str, float]], folder: Path) -> None:
@@ -319,7 +350,12 @@ def _write_metrics(result: Result, rows: list[dict[str, float]], folder: Path) -
             result.labels, result.losses, result.codes, rows, strict=True
         )
     ]
-    content = {"winner": result.winner, **rows[result.winner], "candidates": candidates}
+    content = {
+        "winner": result.winner,
+        **rows[result.winner],
+        **spread_summary(result),
+        "candidates": candidates,
+    }
     (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -365,8 +401,20 @@ def export(
     if not isinstance(result, Result):
         result = load_result(result)
     clip = clip_from_result(result, load_body(result.body_name))
+    return _export(result, clip, home, Path(folder), formats, options)
+
+
+def _export(
+    result: Result,
+    clip: Clip,
+    home: Path,
+    folder: Path,
+    formats: Sequence[str],
+    options: ExportOptions | None = None,
+) -> list[Path]:
+    """A result's clip for other programs; home: where the bundle of its video is found from."""
     if "overlay" in formats:
         clip = dataclasses.replace(clip, view=clip_view(result, find_observed(result, home)))
     with added_files(folder) as partial:
         names = [path.name for path in write_formats(clip, partial, formats, options)]
-    return [Path(folder) / name for name in names]
+    return [folder / name for name in names]

@@ -8,7 +8,6 @@ import tyro
 
 from hoijax.cli.console import Reporter
 from hoijax.cli.flags import Folder, OutputFlags
-from hoijax.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,11 @@ class Physics(OutputFlags):
 
 
 def say_verdict(reporter: Reporter, folder: Path) -> None:
-    """A line an object for the summary of a solve, without the simulator; physics.json is written."""
-    from hoijax.api.physics import physics
+    """A line an object, of the physics.json that a solve wrote; nothing where there is none."""
+    from hoijax.physics.files import read_sentences
 
-    try:
-        verdicts = physics(folder, simulate=False)
-    except UserError as error:
-        reporter.say(f"physics: not judged: {error}")
-        return
-    for verdict in verdicts:
-        reporter.say(f"physics: {verdict.object_name}: {verdict.sentence}")
-    reporter.add(physics=[verdict.sentence for verdict in verdicts])
+    sentences = read_sentences(folder)
+    for sentence in sentences:
+        reporter.say(f"physics: {sentence}")
+    if sentences:
+        reporter.add(physics=sentences)

@@ -54,6 +54,8 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     """"default" (ours) or "hoi-page" (published settings)."""
     inits: int | None = None
     """Candidate trajectories optimized at once; as many as the preset says by default."""
+    physics: bool = True
+    """Say whether what touches the objects can carry them, and write physics.json."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.affordance.graph import PartAffordanceGraph
@@ -69,10 +71,12 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
             numbers = {
                 "frames": FRAMES if self.frames is None else self.frames,
                 "inits": self.inits,
+                "physics": self.physics,
             }
             result, rows = generate_composed(
                 self.text, self.out, options, **numbers, log=reporter.log
             )
+            say_verdict(reporter, self.out)
             say_result(reporter, result, rows, self.out)
             self.check(result.run)
             return
@@ -89,8 +93,10 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
             preset=self.preset,
             inits=self.inits,
             stage_options=None if rules else self.stage_options(self.prior, self.frames),
+            physics=self.physics,
             log=reporter.log,
         )
+        say_verdict(reporter, self.out)
         say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
@@ -186,7 +192,7 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
     """Frames of the overlapping windows that a long clip is solved in; by default as many as the
     memory allows, the whole clip if it can be."""
     physics: bool = True
-    """One bundle: say whether what touches the objects can carry them, and write physics.json."""
+    """Say whether what touches the objects can carry them, and write physics.json."""
     weights: str = ""
     """Loss weights by name, "contact=100 penetration=0:10" (a:b ramps from a to b)."""
     fast: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -233,6 +239,7 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
                 "cluster": self.cluster,
                 "distributed": self.distributed,
                 "shard": parse_shard(self.shard),
+                "physics": self.physics,
             }
             progress = solve_many(self.bundle, self.out, log=reporter.log, **many, **options)
             counts = f"{progress.done} of {progress.total} scenes done"
@@ -246,11 +253,11 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
             window=self.window,
             restart=self.restart,
             fast=self.fast,
+            physics=self.physics,
             log=reporter.log,
             **options,
         )
-        if self.physics and not self.fast:
-            say_verdict(reporter, self.out)
+        say_verdict(reporter, self.out)
         say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)

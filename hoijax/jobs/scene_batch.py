@@ -24,6 +24,7 @@ from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Numbers, Overrides, Prepared
 from hoijax.methods.running import MethodBatch, design_of, job_of, stacked, with_confidence
 from hoijax.methods.running import Solved as SolvedPasses
+from hoijax.physics.files import read_sentences
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, versions
@@ -100,6 +101,8 @@ class SceneBatch:
     formats: tuple[str, ...]
     log: Log = lambda message: None
     devices: Sequence[Any] | None = None
+    physics: bool = True
+    """Judge every motion."""
     run: dict[str, Any] = field(default_factory=dict)
     """What `run.json` says of every scene."""
     _bytes: int = 0
@@ -223,8 +226,9 @@ class SceneBatch:
         """Write the result folder of one scene; its row in the summary."""
         with self._device:
             result = self.result(ready, solution)
-            rows = save_to_folder(result, self.out / item.id, formats=self.formats)
-        return summary_of(result, rows)
+            folder, given = self.out / item.id, {"formats": self.formats, "physics": self.physics}
+            rows = save_to_folder(result, folder, **given)
+        return {**summary_of(result, rows), "physics": "; ".join(read_sentences(folder))}
 
 
 def _read(source: str) -> tuple[str, Bundle, str]:

@@ -129,6 +129,7 @@ def solve_many(
     cluster: str | None = None,
     distributed: bool = False,
     shard: Shard = (0, 1),
+    physics: bool = True,
     log: Log = silent,
     **options: Any,
 ) -> Progress:
@@ -140,7 +141,7 @@ def solve_many(
     given. workers: processes on this machine; where not given, one, or on CPU as many as cores and
     scenes are worth. cluster: "ray" solves by Ray tasks. distributed: this is one of the processes
     of a slice, which solve over one global mesh (`multihost`). shard: (I, N) solves every N-th scene
-    from the I-th on, as a task of an array does. Raises UserError, before work starts, for bad
+    from the I-th on, as a task of an array does. physics: judge every motion. Raises UserError, before work starts, for bad
     options, for no bundles, for a cluster that does not answer, and for a folder of other settings.
     """
     if distributed:
@@ -157,14 +158,14 @@ def solve_many(
     items = scene_items(bundles, out)
     if not cluster:  # tasks have devices, the caller need not
         check_device()
-    depends = depends_on(settings, formats, options)
+    depends = depends_on(settings, formats, physics, options)
     with work_folder(out, items, depends, force=force, shard=shard) as folder:
         left = [item for item in folder.items if not folder.settled(item)]
         total = len(folder.items)
         log(f"{total} scenes, {total - len(left)} of them done before")
         if distributed:
             enable_compilation_cache()
-            batch = _batch(folder, settings, formats, options, log)
+            batch = _batch(folder, settings, formats, physics, options, log)
             progress = solve_together(folder, batch, log)
         else:
             if left:
@@ -173,10 +174,11 @@ def solve_many(
                     items=items,
                     out=str(folder.out),
                     formats=formats,
+                    physics=physics,
                     retry=folder.retry,
                 )
                 _start_others(folder, partial(part, **options), left, cluster, workers, log)
-            progress = _work(folder, settings, formats, options, log)
+            progress = _work(folder, settings, formats, physics, options, log)
         write_summary(folder)
     return progress
 
@@ -210,6 +212,7 @@ def solve_part(
     items: Sequence[Item],
     out: str,
     formats: Sequence[str],
+    physics: bool = True,
     retry: Mapping[str, str],
     **options: Any,
 ) -> tuple[int, int]:
@@ -220,8 +223,9 @@ def solve_part(
     chosen = set(names)
     own = [item for item in items if item.id in chosen]
     settings = checked_settings(**options)
-    with work_folder(out, own, depends_on(settings, formats, options), retry=retry) as folder:
-        progress = _work(folder, settings, tuple(formats), options, log)
+    depends = depends_on(settings, formats, physics, options)
+    with work_folder(out, own, depends, retry=retry) as folder:
+        progress = _work(folder, settings, tuple(formats), physics, options, log)
     return progress.done, len(progress.failed)
 
 
@@ -229,6 +233,7 @@ def _work(
     folder: WorkFolder,
     settings: Any,
     formats: tuple[str, ...],
+    physics: bool,
     options: Mapping[str, Any],
     log: Log,
 ) -> Progress:
@@ -236,7 +241,7 @@ def _work(
     if folder.count_settled() == len(folder.items):
         return progress_of(folder)  # without starting a device
     enable_compilation_cache()
-    batch = _batch(folder, settings, formats, options, log)
+    batch = _batch(folder, settings, formats, physics, options, log)
     return work_in_groups(folder, batch.work(), thread_count(), log)
 
 
@@ -244,12 +249,14 @@ def _batch(
     folder: WorkFolder,
     settings: Any,
     formats: tuple[str, ...],
+    physics: bool,
     options: Mapping[str, Any],
     log: Log,
 ) -> SceneBatch:
     terms = tuple(options.get("terms", ()))
     method = method_named(options.get("method", DEFAULT_METHOD))
-    return SceneBatch(method, settings, options.get("weights"), terms, folder.out, formats, log)
+    given = {"log": log, "physics": physics}
+    return SceneBatch(method, settings, options.get("weights"), terms, folder.out, formats, **given)
 
 
 def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:
@@ -266,10 +273,14 @@ def scene_items(bundles: Sequence[str | Path], out: str | Path) -> list[Item]:
     return [Item(name, str(bundle), _key(bundle)) for name, bundle in scenes.items()]
 
 
-def depends_on(settings: Any, formats: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+def depends_on(
+    settings: Any, formats: Sequence[str], physics: bool, options: Mapping[str, Any]
+) -> dict[str, Any]:
     """Everything that results depend on, for the manifest."""
     told = {name: value for name, value in options.items() if value is not None and name != "terms"}
     told.pop("settings", None)  # as they were checked, below
+    if not physics:
+        told["physics"] = False
     told["terms"] = [term.name for term in options.get("terms", ())]
     return {
         "hoijax": versions()["hoijax"],

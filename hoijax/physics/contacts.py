@@ -14,7 +14,8 @@ from numpy import ndarray
 
 from hoijax.bodies.kinematics import JOINT_PARENTS
 from hoijax.errors import UserError
-from hoijax.physics.rigid_motion import RigidMotion
+from hoijax.physics.rigid_motion import SMOOTHED_SECONDS, RigidMotion, smoothed_derivative
+from hoijax.physics.slips import skin_slips
 from hoijax.results.protocols.mesh_motion import MeshMotion, signed_distance, surface_samples
 
 GROUND, OTHER_OBJECT = -2, -3
@@ -40,9 +41,11 @@ class ContactSettings:
     """Above the ground, or from another object, within which the object rests on it."""
     bone_depth: float = 0.012
     """Inside of the object beyond which no bone can be; fingers, which are rarely estimated, may."""
+    sticking: float = 0.05
+    """Metres a second up to which contacts hold by static friction; beyond it they slide."""
 
     def __post_init__(self) -> None:
-        numbers = (self.margin, self.grip, self.ground_margin, self.bone_depth)
+        numbers = (self.margin, self.grip, self.ground_margin, self.bone_depth, self.sticking)
         if not all(np.isfinite(n) and n > 0 for n in numbers):
             raise UserError("margins (m) must be positive numbers.")
 
@@ -54,6 +57,8 @@ class Contacts:
     points: Float[ndarray, "C 3"]
     normals: Float[ndarray, "C 3"]
     parts: Int[ndarray, "C"]
+    slips: Float[ndarray, "C 3"]
+    """Velocity of what touches along the surface, metres a second."""
     skin: Int[ndarray, "n"]
     """Vertices of the body that touch."""
 
@@ -93,20 +98,28 @@ def find_contacts(
     surface = surface_of(motion)
     skin = rigid.in_object(motion.body_vertices.astype(np.float64))
     touch = _touching(surface, skin, motion, settings.margin)
-    parts = motion.body_parts
+    parts = np.full(skin.shape[1], -1) if motion.body_parts is None else motion.body_parts
+    slips = skin_slips(skin, parts, touch.frame, touch.vertex, motion.fps)
     beside = [
         rigid.in_object(surface_samples(o.object_vertices, o.object_faces, MAX_SAMPLES))
         for o in others
     ]
+    drifts = [smoothed_derivative(p, motion.fps, 1) for p in beside]
+    ground = _ground_contacts(surface, rigid, settings.ground_margin, motion.fps)
     contacts = []
     for t in range(motion.frame_count):
-        now = touch.where(touch.frame == t)
-        ids = np.full(len(now.vertex), -1) if parts is None else parts[now.vertex]
-        pieces = [_pressed(surface, skin[t, now.vertex], now, ids, settings.grip)]
-        pieces.append(_on_ground(surface, rigid, t, settings.ground_margin))
-        pieces += [_on_other(surface, points[t], settings.ground_margin) for points in beside]
-        points, normals, ids = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        contacts.append(Contacts(points, normals, ids, now.vertex))
+        rows = np.flatnonzero(touch.frame == t)
+        now = touch.where(rows)
+        points, normals, pressing = _pressed(surface, skin[t, now.vertex], now, settings.grip)
+        pieces = [(points, normals, parts[now.vertex[pressing]], slips[rows[pressing]])]
+        pieces.append(ground[t])
+        pieces += [
+            _on_other(surface, points[t], drift[t], settings.ground_margin)
+            for points, drift in zip(beside, drifts, strict=True)
+        ]
+        points, normals, ids, ways = (np.concatenate(c) for c in zip(*pieces, strict=True))
+        along = ways - (ways * normals).sum(axis=-1, keepdims=True) * normals
+        contacts.append(Contacts(points, normals, ids, along, now.vertex))
     return tuple(contacts)
 
 
@@ -226,13 +239,9 @@ def _skin_normals(vertices: Float[ndarray, "V 3"], faces: ndarray) -> Float[ndar
 
 
 def _pressed(
-    surface: Surface,
-    skin: Float[ndarray, "n 3"],
-    touch: _Touch,
-    parts: Int[ndarray, "n"],
-    grip: float,
+    surface: Surface, skin: Float[ndarray, "n 3"], touch: _Touch, grip: float
 ) -> tuple[ndarray, ndarray, ndarray]:
-    """Where touching skin is nearest, and surface samples within `grip` of it, thinned out."""
+    """(point, normal, index of touch) where touching skin is nearest, and of samples within `grip` of it, thinned."""
     from scipy.spatial import KDTree
 
     if not len(skin):
@@ -244,26 +253,40 @@ def _pressed(
     points = np.concatenate([touch.points, surface.points[near]])
     chosen = farthest(points)
     normals = np.concatenate([touch.normals, surface.normals[near]])
-    return points[chosen], normals[chosen], np.concatenate([parts, parts[nearest[near]]])[chosen]
+    pressing = np.concatenate([np.arange(len(skin)), nearest[near]])
+    return points[chosen], normals[chosen], pressing[chosen]
 
 
-def _on_ground(surface: Surface, rigid: RigidMotion, t: int, margin: float):
-    """Lowest vertices, but for those that leave the ground: it is passive, and throws nothing up."""
-    heights = surface.vertices @ rigid.rotations[t][1] + rigid.translations[t][1]
-    low = np.flatnonzero(heights <= margin)
-    levers = (surface.vertices[low] - rigid.center) @ rigid.rotations[t].T
-    rising = (rigid.velocities[t, :3] + np.cross(rigid.velocities[t, 3:], levers))[:, 1]
-    low = low[rising <= LEAVING]
-    low = low[farthest(surface.vertices[low])]
-    up = np.tile(rigid.rotations[t][1], (len(low), 1))
-    return surface.vertices[low], up, np.full(len(low), GROUND)
+def _ground_contacts(
+    surface: Surface, rigid: RigidMotion, margin: float, fps: float
+) -> list[tuple[ndarray, ndarray, ndarray, ndarray]]:
+    """Lowest vertices of every frame, but for those that leave the ground: it throws nothing up.
+
+    What lands within the window that accelerations are smoothed over is on the ground before it does.
+    """
+    up = rigid.rotations[:, 1]
+    heights = up @ surface.vertices.T + rigid.translations[:, 1:2]
+    levers = (surface.vertices - rigid.center) @ rigid.rotations.swapaxes(-1, -2)
+    moving = rigid.velocities[:, None, :3] + np.cross(rigid.velocities[:, None, 3:], levers)
+    low = (heights <= margin) & (moving[..., 1] <= LEAVING)
+    contacts = []
+    for t in range(len(low)):
+        ids = np.flatnonzero(low[t : t + 1 + round(SMOOTHED_SECONDS * fps / 2)].any(axis=0))
+        ids = ids[farthest(surface.vertices[ids])]
+        normals = np.tile(up[t], (len(ids), 1))
+        slips = -moving[t, ids] @ rigid.rotations[t]
+        contacts.append((surface.vertices[ids], normals, np.full(len(ids), GROUND), slips))
+    return contacts
 
 
-def _on_other(surface: Surface, other: Float[ndarray, "N 3"], margin: float):
-    """Samples of the surface that are beside samples of another object."""
+def _on_other(surface: Surface, other: Float[ndarray, "N 3"], drift: ndarray, margin: float):
+    """Samples of the surface that are beside samples of another object, which move by `drift`."""
     from scipy.spatial import KDTree
 
-    distance, _ = KDTree(other).query(surface.points, distance_upper_bound=margin)
+    distance, nearest = map(
+        np.asarray, KDTree(other).query(surface.points, distance_upper_bound=margin)
+    )
     near = np.flatnonzero(np.isfinite(distance))
     near = near[farthest(surface.points[near])]
-    return surface.points[near], surface.normals[near], np.full(len(near), OTHER_OBJECT)
+    ids = np.full(len(near), OTHER_OBJECT)
+    return surface.points[near], surface.normals[near], ids, drift[nearest[near]]

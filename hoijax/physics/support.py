@@ -1,6 +1,7 @@
 """Can the contacts that are there carry the object? A small non-negative least squares for every frame.
 
-Contacts push with forces inside friction cones, linearized to pyramids of eight edges; what of the
+Contacts push with forces inside friction cones, linearized to pyramids of eight edges, where they
+stick; where they slide, friction drags the object along with what touches it (Coulomb). What of the
 wrench m (a - g), I alpha + omega x I omega they cannot supply is missing. Without contact only free
 flight is explained. The test is necessary, not sufficient: hands may squeeze as they like.
 """
@@ -27,6 +28,8 @@ from hoijax.results.protocols.mesh_motion import MeshMotion
 PYRAMID_EDGES = 8
 SQUEEZE = 1e-3
 """Price of the sum of normal forces beside the missing wrench: else hands squeeze at no cost."""
+LEAST_DRAG = 0.5
+"""Part of the friction that a sliding contact drags with at least."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,15 @@ class Support:
     """How each frame's wrench is supplied; forces in object weights."""
 
     explained: Bool[ndarray, "T"]
-    """The wrench is supplied, and no bone is inside of the object."""
+    """The wrench is supplied, no bone is inside of the object, and the object is not in the ground."""
     missing: Float[ndarray, "T"]
     """Norm of the missing force and moment."""
     missing_force: Float[ndarray, "T 3"]
     """World axes."""
     bone_depth: Float[ndarray, "T"]
     """Of the deepest bone inside of the object, metres."""
+    ground_depth: Float[ndarray, "T"]
+    """Of the lowest vertex below the ground, metres."""
     free_flight: Bool[ndarray, "T"]
     """Explained without any contact."""
     body_force: Float[ndarray, "T"]
@@ -94,8 +99,13 @@ def find_support(
     for t, frame in enumerate(contacts):
         rotation = rigid.rotations[t]
         levers = (frame.points - rigid.center) @ rotation.T / rigid.radius
+        slips = np.where(
+            np.linalg.norm(frame.slips, axis=-1, keepdims=True) > settings.contact.sticking,
+            frame.slips @ rotation.T,
+            0.0,
+        )
         force, missing[t] = solve_frame(
-            frame.normals @ rotation.T, levers, wrenches[t], settings.friction
+            frame.normals @ rotation.T, levers, wrenches[t], settings.friction, slips=slips
         )
         forces.append(force)
         normal = (force * (frame.normals @ rotation.T)).sum(axis=-1)
@@ -109,11 +119,14 @@ def find_support(
     bones = np.max([bone_depths(person, rigid) for person in people or (motion,)], axis=0)
     explained = (size <= settings.tolerance) & (body * rigid.weight <= settings.max_body_force)
     explained &= bones <= settings.contact.bone_depth
+    sunk = np.maximum(-motion.object_vertices[..., 1].min(axis=1).astype(np.float64), 0)
+    explained &= sunk <= settings.contact.ground_margin
     return Support(
         explained=explained,
         missing=size,
         missing_force=missing[:, :3],
         bone_depth=bones,
+        ground_depth=sunk,
         free_flight=explained & np.array([not len(c.points) for c in contacts], bool),
         body_force=body,
         ground_force=ground,
@@ -134,17 +147,26 @@ def solve_frame(
     wrench: Float[ndarray, "6"],
     friction: float,
     spread: float = 0.0,
+    slips: Float[ndarray, "C 3"] | None = None,
 ) -> tuple[Float[ndarray, "C 3"], Float[ndarray, "6"]]:
     """(force of every contact, missing wrench) of one frame, in the wrench's unit.
 
     levers: from the center of mass, in the unit of length that moments are divided by. spread: price
     of the squares of forces, which shares them out among contacts; without it few contacts bear all.
+    slips: velocities of contacts that slide, along the surface; 0 where they stick, as all do by default.
     """
     from scipy.optimize import nnls
 
     if not len(normals):
         return np.zeros((0, 3)), wrench
     edges = _pyramids(normals, friction)
+    if slips is not None:
+        speed = np.linalg.norm(slips, axis=-1)
+        drag = friction * slips / np.maximum(speed, 1e-12)[:, None]
+        parts = np.linspace(LEAST_DRAG, 1, PYRAMID_EDGES)[:, None]
+        edges = np.where(
+            (speed > 0)[:, None, None], normals[:, None] + parts * drag[:, None], edges
+        )
     moments = np.cross(levers[:, None], edges)
     columns = np.concatenate([edges, moments], axis=-1).reshape(-1, 6).T
     count = columns.shape[1]

@@ -135,6 +135,7 @@ def judge(
             "margin_m": contact.margin,
             "grip_m": contact.grip,
             "bone_depth_m": contact.bone_depth,
+            "sticking_m_s": contact.sticking,
         },
         replay=None if again is None else _replay_rows(again, motion.fps),
     )
@@ -162,6 +163,7 @@ def _support_values(
         "missing_mean_weights": float(support.missing.mean()),
         "missing_largest_weights": float(support.missing.max()),
         "bone_inside_share": float((support.bone_depth > settings.contact.bone_depth).mean()),
+        "in_ground_share": float((support.ground_depth > settings.contact.ground_margin).mean()),
         "body_force_largest_weights": float(support.body_force.max()),
         "ground_force_mean_weights": float(support.ground_force.mean()),
         **{
@@ -218,6 +220,7 @@ def _frame_values(support: Support, slides: ndarray, rigid: RigidMotion) -> dict
         "missing_weights": support.missing.round(4).tolist(),
         "missing_force_weights": support.missing_force.round(4).tolist(),
         "bone_depth_m": support.bone_depth.round(4).tolist(),
+        "ground_depth_m": support.ground_depth.round(4).tolist(),
         "body_force_weights": support.body_force.round(4).tolist(),
         "ground_force_weights": support.ground_force.round(4).tolist(),
         "slide_m_half_second": slides.round(4).tolist(),
@@ -266,6 +269,9 @@ def _worst(support: Support, settings: SupportSettings, mass: float) -> tuple[in
     if deep.any():
         worst = int(np.where(deep, support.bone_depth, -1).argmax())
         return worst, f"a bone {support.bone_depth[worst] * 100:.1f} cm inside"
+    if (failed & (support.ground_depth > settings.contact.ground_margin)).any():
+        worst = int(np.where(failed, support.ground_depth, -1).argmax())
+        return worst, f"{support.ground_depth[worst] * 100:.1f} cm in the ground"
     worst = int(np.where(failed, support.body_force, -1).argmax())
     return worst, f"takes {support.body_force[worst] * mass * 9.81:.0f} N of the body"
 
