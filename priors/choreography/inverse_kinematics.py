@@ -16,7 +16,7 @@ from numpy import ndarray
 from threadpoolctl import threadpool_limits
 
 from hoijax.objects.distance_grid import DistanceGrids
-from priors.choreography.banded_steps import Smoothness, damped_step, smoothness
+from priors.choreography.banded_steps import Smoothness, damped_step, independence, smoothness
 from priors.choreography.kinematic_chain import body_transforms
 from priors.choreography.pose_residuals import point_residuals, pose_prior
 from priors.choreography.pose_targets import PoseTargets, Skeleton
@@ -68,7 +68,8 @@ def solve_poses(
     """
 
     def system_of(x: ndarray) -> _System:
-        return _system(x, targets, skeleton, grids, smoothness(x if are_joined else x[:1]))
+        joined = smoothness(x) if are_joined else independence(x)
+        return _system(x, targets, skeleton, grids, joined)
 
     # Threads cost such small matrices far more than they save.
     with threadpool_limits(1, user_api="blas"):
