@@ -13,7 +13,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.initialization.evidence import completion_lines
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Numbers, Overrides, Pass, Prepared, stopwatch
-from hoijax.methods.confidence import assess
+from hoijax.methods.confidence import assess, moves_least
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job
@@ -48,8 +48,12 @@ def solve_bundle(
 
 
 def with_confidence(result: Result, prepared: Prepared, solution: Solution) -> Result:
-    """The result with spreads, twins and what speaks against it."""
+    """The result with spreads, twins and what speaks against it; of twins, the one that moves least wins."""
     found = assess(prepared.scene, solution.unknowns, result)
+    calmest = moves_least(result, (result.winner, *found.twins))
+    if calmest != result.winner:
+        result = dataclasses.replace(result, chosen=calmest)
+        found = assess(prepared.scene, solution.unknowns, result)
     said = {"doubts": list(found.doubts), "twins": list(found.twins)}
     return dataclasses.replace(
         result,

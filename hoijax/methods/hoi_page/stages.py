@@ -80,16 +80,20 @@ def prepare_aligned(
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     warn_of_unseen_contacts(bundle, states)
     return prepared_of(
-        bundle, table_of(scene, settings, terms), scene, starts, Evidence(states, Ts_world_pointmap)
+        bundle,
+        table_of(scene, settings, bundle.fps, terms),
+        scene,
+        starts,
+        Evidence(states, Ts_world_pointmap),
     )
 
 
 def table_of(
-    scene: Scene, settings: HoiPageSettings, terms: Sequence[LossTerm] = ()
+    scene: Scene, settings: HoiPageSettings, fps: float, terms: Sequence[LossTerm] = ()
 ) -> tuple[LossTerm, ...]:
     """The terms of a scene, the user's own last."""
     outlined = scene.silhouettes is not None
-    return object_table(settings.preset, outlined=outlined, terms=terms)
+    return object_table(settings.preset, outlined=outlined, fps=fps, terms=terms)
 
 
 def scene_of(

@@ -96,8 +96,12 @@ def scene_between(scene: Scene, span: Span) -> Scene:
         body_vertices_world=scene.body_vertices_world[:, a:b],
         edges=dataclasses.replace(scene.edges, points=scene.edges.points[:, :, a:b]),
         silhouettes=None
-        if (outlines := scene.silhouettes) is None
-        else outlines.replace(outline=jax.tree.map(lambda x: x[:, a:b], outlines.outline)),  # pyright: ignore[reportAttributeAccessIssue]
+        if (seen_in := scene.silhouettes) is None
+        else dataclasses.replace(
+            seen_in,
+            outline=jax.tree.map(lambda x: x[:, a:b], seen_in.outline),
+            contact_possible=seen_in.contact_possible[:, :, a:b],
+        ),
     )
 
 

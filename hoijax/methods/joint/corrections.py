@@ -35,14 +35,13 @@ from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.methods.reopened import with_bodies_of
 from hoijax.programs import program
+from hoijax.results.observed import FOCAL_FACTOR, focal_factor
 from hoijax.results.result import Result
 from hoijax.runtime import on_device
 from hoijax.scene.build_bodies import without_broken_numbers
 
 OBJECT_SHIFTS, CAMERA_CHANGE = "object_shifts", "camera_change"
 """Keys in `run.json`; the latter is `ClipChange.camera`."""
-FOCAL_FACTOR = "focal length factor"
-"""Name of the number that a result needs to be solved again."""
 SWAP_RADIANS = 0.35
 """A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 
@@ -114,11 +113,11 @@ def corrected_again(bundle: Bundle, result: Result) -> Bundle | None:
     None: the result is of a version that did not record enough.
     """
     run = result.run
-    zoom = run.get("corrections", {}).get(FOCAL_FACTOR)
+    zoom = focal_factor(result)
     if zoom is None:
         return None
     whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
-    o = zoomed(whole.observations, float(zoom))
+    o = zoomed(whole.observations, zoom)
     if OBJECT_SHIFTS in run:
         o = shifted(o, np.asarray(run[OBJECT_SHIFTS], np.float32))
     if CAMERA_CHANGE in run:

@@ -22,6 +22,8 @@ class BodyPassSettings:
     """Skin vertices that they are compared with."""
     keypoint: float = 0.03
     """Of the focal length. Far above the pixels of a detector: its mistakes last for many frames."""
+    keypoint_alone: float = 0.012
+    """The same without a point map of people: keypoints alone say where a body is in the image."""
     surface: float = 0.06
     surface_count: float = 5.0
     """Independent points in a frame: errors of a depth map are smooth over the image and stay."""
