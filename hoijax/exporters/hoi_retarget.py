@@ -1,4 +1,4 @@
-"""What HOI-Retarget (ETH Zurich) reads: InterMimic's tensor as a .pt, and a mesh about its centroid.
+"""What HOI-Retarget (ETH Zurich) reads: InterMimic's tensor, and a mesh about its centroid.
 
 From its published reader and data guide: a (T, 591) tensor in InterMimic's columns whose first frame is
 dropped, with contact labels of every link; object poses turn about the centroid of the mesh's vertices.
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hoijax.errors import UserError
 from hoijax.exporters.clip import Clip
 from hoijax.exporters.intermimic import intermimic_motion
 from hoijax.exporters.mujoco import write_obj
@@ -34,25 +33,18 @@ def about_centroids(clip: Clip) -> Clip:
 
 
 def write(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    """hoi_retarget.pt of every person and object, and hoi_retarget_object_1.obj of every object.
+    """hoi_retarget.npz of every person and object, and hoi_retarget_object_1.obj of every object.
 
-    Raises UserError where PyTorch, which alone writes such tensors, is not installed.
+    `motion` (T + 1, 591): `torch.save(torch.from_numpy(np.load(path)["motion"]), "clip.pt")`.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(
-            "hoi-retarget files are PyTorch tensors: pip install 'hoijax[priors]', or export intermimic, "
-            "whose `motion` is the same tensor for a mesh in its own frame."
-        ) from error
     clip, paths = about_centroids(clip), []
     for p in range(len(clip.people)):
         for o in range(max(len(clip.assets), 1)):
             motion = intermimic_motion(clip, p, o)
             name = "hoi_retarget" if o == 0 else f"hoi_retarget_object_{o + 1}"
-            path = folder / (f"{name}.pt" if p == 0 else f"{name}_person_{p + 1}.pt")
+            path = folder / (f"{name}.npz" if p == 0 else f"{name}_person_{p + 1}.npz")
             # Its first frame is not read.
-            torch.save(torch.from_numpy(np.concatenate([motion[:1], motion])), path)
+            np.savez_compressed(path, motion=np.concatenate([motion[:1], motion]))
             paths.append(path)
     meshes = [
         write_obj(folder / f"hoi_retarget_object_{o + 1}.obj", asset)
