@@ -72,10 +72,10 @@ DEFAULT_METHOD = "joint"
 STARTS = ("search", "yaw")
 
 
-BODY_STARTS = ("fit", "keypoints", "estimate", "static")
+BODY_STARTS = ("corrected", "fit", "keypoints", "estimate", "static")
 
 
-ESTIMATE_STARTS = ("fit", "estimate")
+ESTIMATE_STARTS = ("corrected", "fit", "estimate")
 """Those that believe the bundle's body motion."""
 
 
@@ -103,8 +103,9 @@ class AnchorSettings(SceneSettings):
     """Candidates K: different object trajectories."""
     points: int = 256
     """Observed points of an object and of a person, a frame."""
-    body_start: str = "fit"
-    """"fit": to the keypoints and the point map; the bundle's body motion is one more start, and a center
+    body_start: str = "corrected"
+    """"corrected": the bundle's body motion after the joint method's body pass, which also corrects camera,
+    focal length and point map. "fit": fitted to the keypoints and the point map; the bundle's body motion is one more start, and a center
     of the pose prior. "keypoints": the same without the bundle's body motion. "estimate": the bundle's
     body motion as it is. "static": the static scene's pose in every frame (published)."""
     static: str | None = None

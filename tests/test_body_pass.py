@@ -115,6 +115,23 @@ def test_frames_with_left_and_right_exchanged_are_mended(clip):
     np.testing.assert_allclose(same.body_rotations, smooth, atol=1e-6)
 
 
+def test_keypoints_beside_the_persons_mask_are_believed_less(clip):
+    o = clip[0].observations
+    ids = np.zeros_like(o.instance_ids)
+    height, width = o.image_size
+    ids[:, : height // 2] = 1
+    keypoints = np.full_like(o.keypoints, 0.9)
+    keypoints[..., 0] = width / 2
+    keypoints[..., :9, 1], keypoints[..., 9:, 1] = height / 4, 3 * height / 4
+    keypoints[0, 0, 0, 1] = -5.0  # outside the image: nothing is known of a mask there
+    o = dataclasses.replace(o, instance_ids=ids, keypoints=keypoints)
+    confidence = build_problem.believed_keypoints(o)[..., 2]
+    np.testing.assert_allclose(confidence[..., :9], 0.9)
+    np.testing.assert_allclose(confidence[..., 9:], 0.9 * build_problem.BESIDE_SHARE)
+    unmasked = dataclasses.replace(o, instance_ids=np.zeros_like(ids))
+    np.testing.assert_array_equal(build_problem.believed_keypoints(unmasked), keypoints)
+
+
 def test_published_settings_keep_the_body():
     from hoijax.methods.base import method_named
 
@@ -187,14 +204,21 @@ def test_a_result_is_reopened_without_the_body_pass(clip, monkeypatch):
 def test_hands_and_objects_that_touch_are_moved_together(clip, body):
     """A clip seen without errors whose box is solved 4 cm too far along the view: contact brings it back."""
     from hoijax.methods.joint.method import METHOD
-    from hoijax.methods.joint.settle import settle_contacts
+    from hoijax.methods.joint.settle import settle
 
     text = "a person lifts a box"
     scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=FRAMES, seed=0)
     bundle, truth = erring_bundle(
         scene, script.graph, prompt=text, fps=fps, body=BODY, strengths={}, seed=4
     )
-    settings = METHOD.settings(inits=1, start="yaw", points=32, grid_resolution=24, body_pass=SMALL)
+    settings = METHOD.settings(
+        inits=1,
+        start="yaw",
+        points=32,
+        grid_resolution=24,
+        object_scale="fixed",
+        body_pass=dataclasses.replace(SMALL, contact_rounds=5),
+    )
     prepared = METHOD.prepare(bundle, settings, (), lambda stage: None)
     center = np.append(bundle.assets[0].center, 1.0)
     true = (truth.Ts_world_object @ center)[..., :3]
@@ -211,13 +235,12 @@ def test_hands_and_objects_that_touch_are_moved_together(clip, body):
     prepared = dataclasses.replace(
         prepared, extra=dataclasses.replace(prepared.extra, states=states)
     )
-    settled = settle_contacts(settings, prepared, solution)
+    (descent, _), numbers = METHOD.passes(settings), METHOD.numbers(settings, prepared.terms)
+    settled = settle(settings, descent, prepared, solution, numbers)
     held = truth.edge_contact.any(axis=0)
     error = np.linalg.norm(np.asarray(settled.initial.object_translation[0]) - true, axis=-1)
     assert error[:, held].mean() < 0.03
     before, after = bundle.observations, settled.bundle.observations
     assert joint_error(body, after, truth) < joint_error(body, before, truth) + 0.015
-    untouched = dataclasses.replace(
-        prepared, extra=dataclasses.replace(prepared.extra, states=np.zeros_like(states))
-    )
-    assert settle_contacts(settings, untouched, solution) is untouched
+    left_out = dataclasses.replace(settings, body_pass=dataclasses.replace(SMALL, contact_rounds=0))
+    assert settle(left_out, descent, prepared, solution, numbers) is prepared

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hoijax.methods.anchor_motion.foot_plants import (
+from hoijax.bodies.fitting.foot_plants import (
     SHORTEST_PLANT,
     SWING_COST,
     _plant_costs,

@@ -8,8 +8,10 @@ import pytest
 from hoijax.objects.asset import load_asset
 from priors.choreography import banded_steps, choreographer, inverse_kinematics
 from priors.choreography.banded_steps import damped_step, smoothness
+from priors.choreography.inverse_kinematics import start_of
 from priors.choreography.plan import Performance
 from priors.choreography.pose_targets import PoseTargets
+from priors.choreography.skin_collisions import stacked_grids
 from priors.choreography.tracks import pose_targets
 from priors.language.script import script_from_text
 
@@ -36,17 +38,21 @@ def problem():
     transforms[:, 0, 1, 3] = 0.9
     changed = noise | {"slot_joint": joints, "Ts_world_object": transforms}
     targets = dataclasses.replace(targets, **changed)
-    start = np.concatenate([targets.pelvis, targets.reference.reshape(FRAMES, -1)], axis=1)
+    start = start_of(targets)
     start = start + rng.normal(0.0, 0.1, start.shape)
-    return start, (targets, person.skeleton, choreographer._stacked_grids([box]))
+    return start, (targets, person.skeleton, stacked_grids([box]))
+
+
+def _system(x, *rest):
+    return inverse_kinematics._system(x, *rest, smoothness(x))
 
 
 def test_gradient_is_that_of_the_cost(problem):
     x, rest = problem
     direction = np.random.default_rng(1).normal(size=x.shape)
     step = 1e-6 * direction
-    up, down = (inverse_kinematics._system(x + s, *rest).cost for s in (step, -step))
-    by_hand = 2.0 * np.sum(inverse_kinematics._system(x, *rest).gradient * direction)
+    up, down = (_system(x + s, *rest).cost for s in (step, -step))
+    by_hand = 2.0 * np.sum(_system(x, *rest).gradient * direction)
     np.testing.assert_allclose(by_hand, (up - down) / 2e-6, rtol=1e-5)
 
 
@@ -98,9 +104,10 @@ def test_a_pose_is_found_again(problem):
         slot_weight=np.zeros((FRAMES, 4)),
         collision_weight=np.zeros((FRAMES, 1)),
     )
-    start = np.concatenate([targets.pelvis, targets.reference.reshape(FRAMES, -1)], axis=1)
-    solution, cost, _ = inverse_kinematics.solve_poses(start, wanted, skeleton, grids)
-    assert cost < inverse_kinematics._system(x, wanted, skeleton, grids).cost
-    posed = inverse_kinematics.body_transforms(solution, targets.heading, skeleton.rest_joints)
+    found = inverse_kinematics.solve_poses(start_of(wanted), wanted, skeleton, grids)
+    assert found.cost < _system(x, wanted, skeleton, grids).cost
+    posed = inverse_kinematics.body_transforms(
+        found.unknowns, targets.heading, skeleton.rest_joints
+    )
     off = np.linalg.norm(posed.positions[:, [7, 8]] - ankles, axis=-1)
     assert off.max() < 0.02

@@ -19,12 +19,14 @@ from hoijax.scene.posed import pose_scene
 from hoijax.scene.silhouettes import (
     COMMON,
     DIRECTION_COUNT,
+    HIDDEN,
     Outline,
     Silhouettes,
     directions,
     hull_points,
     mask_extents,
     off_outline,
+    with_own_borders,
 )
 
 RIGHT, DOWN, LEFT = 0, DIRECTION_COUNT // 4, DIRECTION_COUNT // 2
@@ -40,11 +42,11 @@ def rectangle() -> np.ndarray:
 def test_extents_of_a_rectangle():
     found = mask_extents(rectangle(), 2)
     assert found is not None
-    extents, is_open = found
+    extents, beyond = found
     np.testing.assert_allclose(extents[[RIGHT, DOWN, LEFT]], [45, 30, -5])
     diagonal = DIRECTION_COUNT // 8
     assert extents[diagonal] == pytest.approx((44.5 + 29.5 + 0.5) / np.sqrt(2), abs=1e-4)
-    assert not is_open.any()
+    np.testing.assert_array_equal(beyond, 1.0)
 
 
 def test_an_occluder_and_the_edge_of_the_image_may_hide_more():
@@ -53,9 +55,18 @@ def test_an_occluder_and_the_edge_of_the_image_may_hide_more():
     ids[10:30, 0:5] = 2
     found = mask_extents(ids, 2)
     assert found is not None
-    _, is_open = found
-    assert is_open[[RIGHT, LEFT]].all()
-    assert not is_open[[DOWN, 3 * DIRECTION_COUNT // 4]].any()
+    _, beyond = found
+    np.testing.assert_allclose(beyond[[RIGHT, LEFT]], [HIDDEN, 0.0])
+    np.testing.assert_array_equal(beyond[[DOWN, 3 * DIRECTION_COUNT // 4]], 1.0)
+
+
+def test_what_is_in_front_of_people_ends_where_its_mask_ends():
+    ones = np.ones((1, 2, DIRECTION_COUNT), np.float32)
+    beyond = ones * np.array([HIDDEN, 0.0] * (DIRECTION_COUNT // 2), np.float32)
+    outline = Outline(ones, ones, beyond, np.ones((1, 2), np.float32))
+    own = with_own_borders(outline, np.array([[True, False]]))
+    np.testing.assert_array_equal(own.goes_beyond[0, 0], [1.0, 0.0] * (DIRECTION_COUNT // 2))
+    np.testing.assert_array_equal(own.goes_beyond[0, 1], beyond[0, 1])
 
 
 def test_leaks_far_off_do_not_count_and_small_masks_say_nothing():
@@ -68,10 +79,11 @@ def test_leaks_far_off_do_not_count_and_small_masks_say_nothing():
 
 def test_fat_masks_count_a_third_and_what_may_be_hidden_not_at_all():
     ones = jnp.ones(DIRECTION_COUNT)
-    off, weight = off_outline(ones * 7.0, Outline(ones * 10.0, ones, ones))
-    np.testing.assert_allclose(off, -3.0 * COMMON, rtol=1e-5)
+    unit = jnp.asarray(1.5)
+    off, weight = off_outline(ones * 7.0, Outline(ones * 10.0, ones, ones, unit))
+    np.testing.assert_allclose(off, -2.0 * COMMON, rtol=1e-5)
     np.testing.assert_array_equal(weight, 1.0)
-    _, weight = off_outline(ones * 12.0, Outline(ones * 10.0, ones, 0.0 * ones))
+    _, weight = off_outline(ones * 12.0, Outline(ones * 10.0, ones, 0.0 * ones, unit))
     np.testing.assert_array_equal(weight, 0.0)
 
 
@@ -97,7 +109,11 @@ def outlined():
         extents.append((pixels_of(scene.cameras, posed) @ directions().T).max(axis=1))
     reach = jnp.asarray(np.stack(extents), jnp.float32)
     ones = jnp.ones_like(reach)
-    silhouettes = Silhouettes(jnp.asarray(hull, jnp.float32), Outline(reach, ones, ones))
+    unit = jnp.full(reach.shape[:2], 1.5)
+    possible = jnp.ones(scene.edges.points.shape[:3])
+    silhouettes = Silhouettes(
+        jnp.asarray(hull, jnp.float32), Outline(reach, ones, ones, unit), possible
+    )
     scene = dataclasses.replace(scene, silhouettes=silhouettes)
     return dataclasses.replace(made, scene=scene), rotation, position
 
@@ -126,6 +142,7 @@ def test_model_extent_against_numpy(outlined):
         off = (pixels @ directions().T).max(1) - np.asarray(
             made.scene.silhouettes.outline.extents[o]
         )
+        off /= np.asarray(made.scene.silhouettes.outline.unit[o])[:, None]
         off -= (1 - COMMON) * off.mean(axis=1, keepdims=True)
         expected = (EXTENT_RHO**2 * off**2 / (off**2 + EXTENT_RHO**2)).mean(axis=1)
         np.testing.assert_allclose(values[o], expected, rtol=2e-3, atol=1e-3)

@@ -3,8 +3,10 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from hoijax.initialization.evidence import with_known_camera
-from hoijax.results.observed import FoundBundle, find_bundle
+from hoijax.results.observed import FoundBundle, find_bundle, focal_factor
 from hoijax.results.result import Result
 
 __all__ = ["find_observed"]
@@ -15,4 +17,8 @@ def find_observed(result: Result, folder: Path) -> FoundBundle | None:
     found = find_bundle(result, folder)
     if found is None:
         return None
-    return dataclasses.replace(found, bundle=with_known_camera(found.bundle))
+    bundle = with_known_camera(found.bundle)
+    intrinsics = np.array(bundle.observations.intrinsics)
+    intrinsics[:, [0, 1], [0, 1]] *= focal_factor(result) or 1.0
+    seen = dataclasses.replace(bundle.observations, intrinsics=intrinsics)
+    return dataclasses.replace(found, bundle=dataclasses.replace(bundle, observations=seen))

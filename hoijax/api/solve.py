@@ -39,7 +39,7 @@ from hoijax.methods.running import solve_bundle
 from hoijax.physics.files import VERDICTS, write_verdicts
 from hoijax.physics.verdict import by_object, judge
 from hoijax.progress import Log, Stopwatch, silent
-from hoijax.results.evaluation import Evaluator
+from hoijax.results.evaluation import Evaluator, spread_summary
 from hoijax.results.observed import observed_video
 from hoijax.results.result import Result, load_result, save_result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
@@ -352,7 +352,12 @@ def _write_metrics(result: Result, rows: list[dict[str, float]], folder: Path) -
             result.labels, result.losses, result.codes, rows, strict=True
         )
     ]
-    content = {"winner": result.winner, **rows[result.winner], "candidates": candidates}
+    content = {
+        "winner": result.winner,
+        **rows[result.winner],
+        **spread_summary(result),
+        "candidates": candidates,
+    }
     (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

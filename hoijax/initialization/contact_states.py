@@ -66,17 +66,30 @@ def contact_states(
     """In which frames each edge touches: where its distance at the start is within reach.
 
     always: edges whose graph says "in contact throughout" (a_c): they keep every frame. An edge
-    that never comes within reach counts in its closest frame, or, beyond `NEVER`, in none.
+    that never comes within reach counts in its closest frame, or, beyond `NEVER`, in none. Frames in which
+    the image shows the two apart never count.
     """
     distances = np.asarray(_start_distances(scene, starts))
+    possible = _possible(scene)
     if not settings.infer_contact:
-        return np.ones_like(distances)
+        return np.ones_like(distances) * possible
     near = distances < settings.contact_reach
     # Majority over five frames: single frames flicker with the noise of the start.
     padded = np.pad(near, ((0, 0), (0, 0), (2, 2)), mode="edge").astype(np.int32)
     frames = near.shape[-1]
     votes = np.sum([padded[..., i : i + frames] for i in range(5)], axis=0)
     state = votes >= 3
-    closest = (distances == distances.min(axis=-1, keepdims=True)) & (distances < NEVER)
+    allowed = np.where(possible, distances, np.inf)
+    closest = (allowed == allowed.min(axis=-1, keepdims=True)) & (allowed < NEVER)
     state = np.where(state.any(axis=-1, keepdims=True), state, closest)
-    return (state | always[None, :, None]).astype(np.float32)
+    return ((state | always[None, :, None]) & possible).astype(np.float32)
+
+
+def _possible(scene: Scene) -> Bool[np.ndarray, "#E #T"]:
+    """Frames in which the image does not rule an edge out: of a set of sides all, of a choice one."""
+    if scene.silhouettes is None:
+        return np.ones((1, 1), bool)
+    possible = np.asarray(scene.silhouettes.contact_possible) > 0.0
+    there = np.asarray(scene.edges.slot_mask)[..., None]
+    one, both = (possible & there).any(axis=1), (possible | ~there).all(axis=1)
+    return np.where(np.asarray(scene.edges.select_side)[:, None], one, both)

@@ -66,7 +66,7 @@ def outline_positions(
         "tij,thjk,nk->thni", T_camera_world[:, :3, :3], rotations, scene.silhouettes.hull[o]
     )
     d = directions()
-    weight = np.where(beyond > 0.0, 1.0, SELDOM)
+    weight = np.where(beyond >= 1.0, 1.0, SELDOM)
     along = extents - K[:, :2, 2] @ d.T
     focal = K[:, [0, 1], [0, 1]].mean(axis=1)[:, None]
     nearer = np.ones(turned.shape[:3])

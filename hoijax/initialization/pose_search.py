@@ -22,7 +22,7 @@ from hoijax.scene.silhouettes import COMMON, Outline, directions, off_outline
 
 POINT_SIGMA = 0.015  # metres: residuals of this size count as one
 PIXEL_SIGMA = 3.0
-EXTENT_SIGMA = 1.0  # pixels
+EXTENT_SIGMA = 1.0  # units of `Outline.unit`
 ROBUST = 3.0  # Geman-McClure scale in sigmas
 Pose = tuple[Float[Array, "3 3"], Float[Array, " 3"]]
 MAX_STEP = 0.35  # radians and metres a step may move: keeps a bad linearisation from jumping away
@@ -43,6 +43,7 @@ class FrameEvidence:
     """None: the object has depth everywhere. From here on for objects without."""
     contact_points: Float[Array, "E 2 C 3"] | None = None
     """Of the body parts that may touch, in the world."""
+    contact_possible: Float[Array, "E 2"] | None = None
 
 
 @flax.struct.dataclass
@@ -107,7 +108,7 @@ def _extent_terms(
     jacobian = _pixel_jacobian(frame, jnp.asarray(directions()), arm, points, depth, focal)
     total = jnp.maximum(jnp.sum(weight), 1.0)
     jacobian = jacobian - (1.0 - COMMON) * jnp.sum(weight[:, None] * jacobian, 0) / total
-    return off / EXTENT_SIGMA, jacobian / EXTENT_SIGMA, weight / off.shape[0]
+    return off / EXTENT_SIGMA, jacobian / (EXTENT_SIGMA * outline.unit), weight / off.shape[0]
 
 
 def _in_image(
@@ -167,9 +168,11 @@ def _without_depth(
     counts = jnp.any(outline.falls_short > 0.0).astype(jnp.float32)
     blocks = [ground_terms(hull, rotation, translation)]
     if thing.contacts is not None and frame.contact_points is not None:
-        parts, points = thing.contacts, frame.contact_points
-        grids, center = thing.grids, thing.center
-        blocks.append(contact_terms(parts, points, grids, center, rotation, translation))
+        residual, jacobian, weight = contact_terms(
+            thing.contacts, frame.contact_points, thing.grids, thing.center, rotation, translation
+        )
+        possible = 1.0 if frame.contact_possible is None else frame.contact_possible.reshape(-1)
+        blocks.append((residual, jacobian, possible * weight))
     return [(residual, jacobian, counts * weight) for residual, jacobian, weight in blocks]
 
 

@@ -92,7 +92,7 @@ def foot_slip(posed: PosedScene) -> tuple[Values, Mask]:
 def foot_lock(posed: PosedScene) -> tuple[Values, Mask]:
     """Squared distance of standing feet from the mean position of their plant; mean over ankles and toes.
 
-    Which frames are a plant is known here (see `methods.anchor_motion.foot_plants`), where it is stays open: a plant
+    Which frames are a plant is known here (see `bodies.fitting.foot_plants`), where it is stays open: a plant
     can still move as a whole. (P, T)
     """
     feet, plants = _joints(posed)[:, :, _FEET], _plants(posed)

@@ -26,7 +26,7 @@ from hoijax.scene.silhouettes import DIRECTION_COUNT, directions, off_outline
 ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
 POINT_RHO = 0.05  # metres; a point further off than this says little
 MASK_RHO = 8.0  # pixels; a sample further outside the mask than this says little
-EXTENT_RHO = 8.0  # pixels; an outline further off than this says little
+EXTENT_RHO = 8.0  # units of `Outline.unit`; an outline further off than this says little
 MASK_SAMPLES = 256
 PIXEL_SAMPLES = 1024
 PIXEL_COUNT = 256
@@ -243,7 +243,7 @@ def model_mask_residuals(posed: PosedScene, scale: Scale = MASK_RHO) -> Residual
 
 
 def model_extent(posed: PosedScene, scale: Scale = EXTENT_RHO) -> tuple[Values, Mask]:
-    """The mesh reaches as far as its mask along every direction: robust px^2, mean of directions. (O, T)
+    """The mesh reaches as far as its mask along every direction: robust squared units, mean of directions. (O, T)
 
     Where an occluder may hide the rest of the object it may reach farther.
     """
@@ -261,7 +261,7 @@ def model_extent_residuals(posed: PosedScene, scale: Scale = EXTENT_RHO) -> Resi
 
 
 def _off_extent(posed: PosedScene) -> tuple[Float[Array, "O T K"], Float[Array, "O T K"]]:
-    """Pixels that the mesh reaches too far (negative: too little), and weights."""
+    """Units that the mesh reaches too far (negative: too little), and weights."""
     silhouettes = present(posed.scene.silhouettes, "outlines of objects without depth")
     shape = (*posed.object_translations.shape[:2], *silhouettes.hull.shape[1:])
     hull = jnp.broadcast_to(silhouettes.hull[:, None], shape)

@@ -80,7 +80,7 @@ class Pass:
     """(learning rates, number of candidates) -> the optimizer."""
     without: tuple[str, ...] = ()
     """Terms whose weight is 0 here."""
-    before: Callable[[Prepared, Solution, Log], Prepared] | None = None
+    before: "Callable[[Prepared, Solution, Numbers, Log], Prepared] | None" = None
     """On the host, from the solution of the pass before this one; None: the first pass."""
     like: str | None = None
     """Name of a pass of the same problem and optimizer, whose compiled program it shares in a batch."""

@@ -4,6 +4,7 @@ Solving needs a plain triangle surface; what that drops is kept as one glb of th
 asset's frame. Exporters embed it as it is; renderers take its triangles with a color each.
 """
 
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,22 @@ def checked_appearance(content: bytes | None) -> bytes | None:
     except (ValueError, TypeError, AttributeError, LookupError, UserError):
         return None
     return content if is_ours and not outside else None
+
+
+def transformed(content: bytes | None, T: Float[ndarray, "4 4"]) -> bytes | None:
+    """An appearance under an affine map of the asset's frame; None where there is none."""
+    import trimesh
+
+    if content is None:
+        return None
+    scene = trimesh.load_scene(io.BytesIO(content), file_type="glb", process=False)
+    moved = trimesh.Scene(metadata={VISUAL_KEY: True})
+    for node in scene.graph.nodes_geometry:
+        T_scene_node, name = scene.graph[node]
+        mesh = scene.geometry[name].copy()
+        mesh.apply_transform(T @ T_scene_node)
+        moved.add_geometry(mesh, geom_name=name)
+    return _as_glb(moved)
 
 
 def read_saved(path: Path) -> bytes | None:

@@ -106,6 +106,19 @@ def pack_corners(
     if sides is not None and folded is not None:
         cells = np.where(folded[..., None], cells * sides.astype(np.float32), cells)
         flag = folded.astype(np.int32)
+    return _flagged(cells, flag)
+
+
+def scaled_corners(
+    corners: Float32[np.ndarray, "*grids 8"], factor: float
+) -> Float32[np.ndarray, "*grids 8"]:
+    """Packed corners of an object `factor` times as large; folded cells stay folded."""
+    flag = np.ascontiguousarray(corners[..., 0]).view(np.int32) & np.int32(1)
+    return _flagged(corners * np.float32(factor), flag)
+
+
+def _flagged(cells: np.ndarray, flag: Int[np.ndarray, "*grids"]) -> np.ndarray:
+    """Corners with the fold flag in the lowest bit of each cell's first."""
     cells = np.ascontiguousarray(cells, np.float32)
     bits = cells.view(np.int32)
     bits[..., 0] = (bits[..., 0] & ~np.int32(1)) | flag

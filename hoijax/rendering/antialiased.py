@@ -30,8 +30,8 @@ class StillView:
     @classmethod
     def of(cls, camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) -> "StillView":
         """The ground's tiles are averaged over the finer pixels."""
-        double = (2 * x for x in (camera.fx, camera.fy, camera.cx, camera.cy))
-        fine = PinholeCamera(*double, 2 * camera.width, 2 * camera.height)
+        fx, fy, cx, cy = (2 * x for x in (camera.fx, camera.fy, camera.cx, camera.cy))
+        fine = PinholeCamera(fx, fy, cx, cy, 2 * camera.width, 2 * camera.height)
         backdrop = make_backdrop(camera, T_world_camera)
         fine_backdrop = make_backdrop(fine, T_world_camera)
         averaged = {

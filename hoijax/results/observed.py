@@ -12,6 +12,8 @@ from hoijax.errors import UserError
 from hoijax.results.result import Result
 
 VIDEO = "video.mp4"
+FOCAL_FACTOR = "focal length factor"
+"""Of the numbers in `run.json`, under `corrections`: solved focal length over the given one."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class FoundBundle:
         """The clip that was observed, where the bundle has one."""
         path = self.path / VIDEO
         return path if path.is_file() else None
+
+
+def focal_factor(result: Result) -> float | None:
+    """Solved focal length over the given one; None where a solve did not say (1, or an earlier version)."""
+    factor = result.run.get("corrections", {}).get(FOCAL_FACTOR)
+    return None if factor is None else float(factor)
 
 
 def observed_video(result: Result, folder: Path) -> Path | None:

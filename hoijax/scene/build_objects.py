@@ -26,6 +26,7 @@ from hoijax.scene.build_constants import (
 from hoijax.scene.build_constants import mask_distances as mask_distances
 from hoijax.scene.build_constants import pad_to as pad_to
 from hoijax.scene.build_contacts import contact_edges, stage_contacts
+from hoijax.scene.image_contact import contacts_possible, in_front_of_people
 from hoijax.scene.objects import (
     WHOLE_UNSIGNED,
     Cameras,
@@ -33,7 +34,7 @@ from hoijax.scene.objects import (
     ObservedObjects,
 )
 from hoijax.scene.scene import Scene
-from hoijax.scene.silhouettes import build_silhouettes
+from hoijax.scene.silhouettes import Silhouettes, build_outlines, hull_points, with_own_borders
 from hoijax.settings import SceneSettings
 
 
@@ -129,5 +130,13 @@ def build_scene(
         intrinsics=on_device(observations.intrinsics),
         cell_size=on_device((MASK_CELL, MASK_CELL), jnp.float32),
     )
-    outlines = build_silhouettes(observations, assets)
-    return Scene(grids, constants, observed, cameras, vertices_world, edges, silhouettes=outlines)
+    outline, silhouettes = build_outlines(observations, assets), None
+    if outline is not None:
+        front = in_front_of_people(observations, vertices_world, cameras)
+        outline = with_own_borders(outline, front)
+        possible = contacts_possible(observations, assets, edges, cameras, outline)
+        hull = np.stack([hull_points(asset) for asset in assets])
+        silhouettes = Silhouettes(on_device(hull), outline, on_device(possible, jnp.float32))
+    return Scene(
+        grids, constants, observed, cameras, vertices_world, edges, silhouettes=silhouettes
+    )

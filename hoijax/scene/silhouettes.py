@@ -24,6 +24,11 @@ SPECK = 0.1
 """Connected pieces below this fraction of a mask's largest one are leaks."""
 COMMON = 1.0 / 3.0
 """Of an error that is the same along all directions, what counts: masks are fat or thin."""
+FINE = 50.0
+"""Pixels across a mask below which one pixel is the unit of errors: of larger masks a mesh's own errors are
+larger than a pixel, in proportion."""
+HIDDEN = 0.25
+"""Weight of reaching farther behind an occluder: it may, but seldom by much."""
 REACH = (1.5, 3.0, 4.5)
 """Pixels beyond the farthest pixel at which an occluder or the image's edge may hide more."""
 
@@ -37,7 +42,9 @@ class Outline:
     falls_short: Float[Array, "*frames K"]
     """1: a projected object that reaches less far is wrong."""
     goes_beyond: Float[Array, "*frames K"]
-    """1: one that reaches farther is wrong; 0 where an occluder or the image's edge may hide the rest."""
+    """1: one that reaches farther is wrong; `HIDDEN` where an occluder may hide the rest, 0 at the image's edge."""
+    unit: Float[Array, "*frames"]
+    """Pixels that an error is counted in."""
 
 
 @flax.struct.dataclass
@@ -47,17 +54,19 @@ class Silhouettes:
     hull: Float[Array, "O H 3"]
     """Farthest vertices, centerd frame."""
     outline: Outline
+    contact_possible: Float[Array, "E 2 T"]
+    """0 where the image shows the two sides of a contact apart (`scene.image_contact`)."""
 
 
 def off_outline(
     reach: Float[Array, "*frames K"], outline: Outline
 ) -> tuple[Float[Array, "*frames K"], Float[Array, "*frames K"]]:
-    """(pixels that a mesh reaches too far along every direction, negative: too little; weights).
+    """(units that a mesh reaches too far along every direction, negative: too little; weights).
 
     Of what all directions have in common a third is left: masks are a pixel or three too fat or too thin
     all around.
     """
-    off = reach - outline.extents
+    off = (reach - outline.extents) / outline.unit[..., None]
     weight = jnp.where(off < 0.0, outline.falls_short, outline.goes_beyond)
     total = jnp.maximum(jnp.sum(weight, axis=-1, keepdims=True), 1.0)
     mean = jnp.sum(weight * off, axis=-1, keepdims=True) / total
@@ -82,8 +91,8 @@ def hull_points(asset: Asset) -> Float[ndarray, "H 3"]:
     return vertices[np.resize(farthest, HULL_POINTS)].astype(np.float32)
 
 
-def build_silhouettes(o: Observations, assets: tuple[Asset, ...]) -> Silhouettes | None:
-    """Outlines of all objects in the frames where they have a mask and no points; None: there are none.
+def build_outlines(o: Observations, assets: tuple[Asset, ...]) -> Outline | None:
+    """Of all objects in the frames where they have a mask and no points; None: there are none.
 
     Raises UserError for an object that no frame shows.
     """
@@ -91,11 +100,14 @@ def build_silhouettes(o: Observations, assets: tuple[Asset, ...]) -> Silhouettes
     needed = np.asarray(o.object_detected) & ~has_points
     shape = (*needed.shape, DIRECTION_COUNT)
     extents, short, beyond = (np.zeros(shape, np.float32) for _ in range(3))
+    unit = np.ones(needed.shape, np.float32)
     for i, t in np.argwhere(needed):
         found = mask_extents(np.asarray(o.instance_ids[t]), o.person_count + 1 + int(i))
         if found is not None:
-            extents[i, t], is_open = found
-            short[i, t], beyond[i, t] = 1.0, ~is_open
+            extents[i, t], beyond[i, t] = found
+            short[i, t] = 1.0
+            across = extents[i, t] + np.roll(extents[i, t], DIRECTION_COUNT // 2)
+            unit[i, t] = max(1.0, across.max() / FINE)
     seen = (short > 0.0).any(axis=(1, 2)) | (has_points & o.object_detected).any(axis=1)
     if unseen := [asset.name for asset, is_seen in zip(assets, seen, strict=True) if not is_seen]:
         raise UserError(
@@ -104,15 +116,21 @@ def build_silhouettes(o: Observations, assets: tuple[Asset, ...]) -> Silhouettes
         )
     if not short.any():
         return None
-    hull = on_device(np.stack([hull_points(asset) for asset in assets]))
-    return Silhouettes(hull, Outline(*(on_device(x) for x in (extents, short, beyond))))
+    return Outline(*(on_device(x) for x in (extents, short, beyond, unit)))
+
+
+def with_own_borders(outline: Outline, in_front: Bool[ndarray, "O T"]) -> Outline:
+    """Outlines of which those of objects in front hide nothing: what looks like an occluder is behind."""
+    beyond = np.asarray(outline.goes_beyond)
+    own = np.where(in_front[..., None] & (beyond > 0.0), 1.0, beyond).astype(np.float32)
+    return outline.replace(goes_beyond=on_device(own))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def mask_extents(
     ids: ndarray, number: int
-) -> tuple[Float[ndarray, " K"], Bool[ndarray, " K"]] | None:
-    """(extent along every direction, whether more may be hidden there) of one instance; None: too small."""
-    mask = _without_specks(ids == number)
+) -> tuple[Float[ndarray, " K"], Float[ndarray, " K"]] | None:
+    """(extent along every direction, `Outline.goes_beyond`) of one instance; None: too small."""
+    mask = without_specks(ids == number)
     if mask.sum() < LEAST_PIXELS:
         return None
     rows = np.flatnonzero(mask.any(axis=1))
@@ -122,7 +140,7 @@ def mask_extents(
     d = directions()
     along = np.stack([u, v], axis=-1) @ d.T
     extents = along.max(axis=0) + 0.5 * np.abs(d).max(axis=1)
-    is_open = np.zeros(len(d), bool)
+    beyond = np.ones(len(d), np.float32)
     height, width = ids.shape
     for k, direction in enumerate(d):
         edge = along[:, k] > along[:, k].max() - 1.0
@@ -130,11 +148,15 @@ def mask_extents(
             x, y = u[edge] + reach * direction[0], v[edge] + reach * direction[1]
             inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
             labels = ids[y[inside].astype(int), x[inside].astype(int)]
-            is_open[k] |= not inside.all() or bool(((labels != 0) & (labels != number)).any())
-    return extents.astype(np.float32), is_open
+            if ((labels != 0) & (labels != number)).any():
+                beyond[k] = min(beyond[k], HIDDEN)
+            if not inside.all():
+                beyond[k] = 0.0
+    return extents.astype(np.float32), beyond
 
 
-def _without_specks(mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
+def without_specks(mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
+    """A mask less the connected pieces that are leaks."""
     labels, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
     if count <= 1:
         return mask

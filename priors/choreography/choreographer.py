@@ -17,20 +17,20 @@ from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
-from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids
+from hoijax.objects.distance_grid import DistanceGrids
 from priors.choreography.dispatch import MOTIONS, perform
 from priors.choreography.fingers import close_fingers
-from priors.choreography.inverse_kinematics import solve_poses
+from priors.choreography.inverse_kinematics import solve_poses, start_of
 from priors.choreography.keyframes import forward_of
 from priors.choreography.person import Person, make_person
 from priors.choreography.plan import Performance
 from priors.choreography.pose_targets import FPS, WRISTS, PoseTargets
+from priors.choreography.skin_collisions import stacked_grids
 from priors.choreography.tracks import pose_targets
 from priors.language.script import Script
 
 IMAGE_WIDTH, IMAGE_HEIGHT, FIELD_OF_VIEW = 320, 240, 42.0
 SHAPE_SPREAD = 0.4  # standard deviation of the seeded body shape, in betas
-GRID_RESOLUTION = 40
 MINIMUM_FRAMES = 12
 
 
@@ -68,7 +68,7 @@ def choreograph(
     ]
     performance = Performance(script, tuple(assets), people, frames, FPS, rng)
     perform(performance)
-    grids = _stacked_grids(assets)
+    grids = stacked_grids(assets)
     poses = [_solve_person(performance, index, grids) for index in range(len(people))]
     rotations = np.stack([pose[0] for pose in poses])
     translation = np.stack([pose[1] for pose in poses])
@@ -104,26 +104,14 @@ def _check(script: Script, assets: Sequence[Asset], frames: int) -> None:
             )
 
 
-def _stacked_grids(assets: Sequence[Asset]) -> DistanceGrids:
-    """Signed distance grids of all objects on one leading axis."""
-    grids = [build_distance_grids(asset, resolution=GRID_RESOLUTION) for asset in assets]
-    return DistanceGrids(
-        corners=np.stack([grid.corners[:1] for grid in grids]),
-        lower=np.stack([grid.lower for grid in grids]),
-        spacing=np.stack([grid.spacing for grid in grids]),
-    )
-
-
 def _solve_person(
     performance: Performance, index: int, grids: DistanceGrids
 ) -> tuple[Float[ndarray, "T 55 3"], Float[ndarray, "T 3"]]:
     """Joint rotations and translation of one person."""
     track = performance.tracks[index]
     targets = pose_targets(track, performance.objects, performance.fps)
-    reference = targets.reference.reshape(track.frames, -1)
-    start = np.concatenate([targets.pelvis, reference], axis=1)
-    solution, _, _ = solve_poses(start, targets, track.person.skeleton, grids)
-    rotations, translation = to_smplx(solution, targets, track.person)
+    solution = solve_poses(start_of(targets), targets, track.person.skeleton, grids)
+    rotations, translation = to_smplx(solution.unknowns, targets, track.person)
     wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
     rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)
     return rotations, translation

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from priors.choreography.keyframes import forward_of, yaw_matrix
-from priors.choreography.motions import ground, held, release, step, support, together, tools
+from priors.choreography.motions import drink, ground, held, release, step, support, together, tools
 from priors.choreography.motions.common import lowest_point
 from priors.choreography.placement import top_height
 from priors.choreography.plan import Performance
@@ -17,6 +17,7 @@ MOTIONS = {
     **support.MOTIONS,
     **step.MOTIONS,
     **release.MOTIONS,
+    **drink.MOTIONS,
 }
 """Motion of one person for every verb of the library."""
 

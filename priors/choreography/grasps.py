@@ -16,6 +16,8 @@ from priors.choreography.keyframes import forward_of, left_of
 NEIGHBORHOOD = 0.06  # metres: about half a hand
 BAR_WIDTH = 0.065  # metres: what fingers can close around
 CANDIDATES = 420
+HAND_WIDTH = 0.11  # metres between two hands on one stem
+STEM = 0.8  # cosine with the vertical from which a bar is a stem
 HAND_CLEARANCE = 0.06  # metres between a flat hold and the floor: the hand's half width
 
 
@@ -26,7 +28,7 @@ class Grasp:
     point: Float[ndarray, "3"]
     """On the surface; for a bar, on its axis."""
     normal: Float[ndarray, "3"]
-    """Outward surface normal; zero for a bar (any direction round it will do)."""
+    """Outward surface normal; of a bar the side that the palm is on, zero where any will do."""
     axis: Float[ndarray, "3"]
     """Direction that the knuckles (little to index finger) take; along a bar."""
     radius: float
@@ -35,6 +37,10 @@ class Grasp:
     @property
     def is_bar(self) -> bool:
         return self.radius > 0.0
+
+    @property
+    def has_side(self) -> bool:
+        return bool(np.any(self.normal))
 
 
 @dataclass(frozen=True)
@@ -163,12 +169,30 @@ def choose_two_hands(
         placement = 0.8 * squeeze + 0.8 * outward
     pair += np.where(is_bar[:, None] | is_bar[None, :], 0.0, placement)
     pair += 1.5 * (is_bar[:, None] != is_bar[None, :])
+    if not facing:
+        pair = np.minimum(pair, _stacked(candidates, view, cost))
     left, right = np.unravel_index(int(np.argmin(pair)), pair.shape)
     return (
         _as_grasp(candidates, int(left), 0, context, asset.center),
         _as_grasp(candidates, int(right), 1, context, asset.center),
         float(pair[left, right]),
     )
+
+
+def _stacked(
+    candidates: Candidates, view: "_View", cost: Float[ndarray, "N"]
+) -> Float[ndarray, "N N"]:
+    """Cost of one hand above the other on the same upright stem, closed round it; inf elsewhere."""
+    point, axis = candidates.point, candidates.axis
+    between = point[:, None] - point[None, :]
+    along = np.einsum("ijk,jk->ij", between, axis)
+    aside = np.linalg.norm(between - along[..., None] * axis[None], axis=-1)
+    stem = (view.steepness > STEM) & (candidates.radius > 0.0)
+    on_one = stem[:, None] & stem[None, :] & (aside < 0.02)
+    gap = np.abs(along)
+    stacked = cost[:, None] + cost[None, :] + 8.0 * np.maximum(HAND_WIDTH - gap, 0.0) + gap
+    stacked -= 0.1 * (view.local[None, :, 2] > view.local[:, None, 2])  # the right hand above
+    return np.where(on_one, stacked, np.inf)
 
 
 def choose_one_hand(

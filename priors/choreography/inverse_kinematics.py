@@ -16,7 +16,7 @@ from numpy import ndarray
 from threadpoolctl import threadpool_limits
 
 from hoijax.objects.distance_grid import DistanceGrids
-from priors.choreography.banded_steps import damped_step, smoothness
+from priors.choreography.banded_steps import Smoothness, damped_step, smoothness
 from priors.choreography.kinematic_chain import body_transforms
 from priors.choreography.pose_residuals import point_residuals, pose_prior
 from priors.choreography.pose_targets import PoseTargets, Skeleton
@@ -29,10 +29,24 @@ STALLED, PATIENCE = 1e-3, 3  # share of the cost that a step should gain; steps 
 
 
 @dataclass(frozen=True)
-class _System:
-    """Normal equations without damping, and the cost (sum of squares)."""
+class Solution:
+    """The best poses that were seen."""
 
+    unknowns: Float[ndarray, "T 69"]
+    costs: Float[ndarray, "T"]
+    """Of each frame, without smoothness: how hard its pose is."""
     cost: float
+    """Of the clip."""
+
+
+@dataclass(frozen=True)
+class _System:
+    """Normal equations without damping, and costs (sums of squares)."""
+
+    costs: Float[ndarray, "T"]
+    """Of each frame, without smoothness."""
+    cost: float
+    """Of the clip."""
     blocks: Float[ndarray, "T 69 69"]
     gradient: Float[ndarray, "T 69"]
     bands: list[Float[ndarray, "T 69"]]
@@ -43,24 +57,37 @@ def solve_poses(
     targets: PoseTargets,
     skeleton: Skeleton,
     grids: DistanceGrids,
+    *,
     max_steps: int = MAX_STEPS,
-) -> tuple[Float[ndarray, "T 69"], float, int]:
-    """Best unknowns that were seen, their cost, and the number of steps.
+    are_joined: bool = True,
+) -> Solution:
+    """Minimize the cost of a clip, or of poses that have nothing to do with each other.
 
-    grids: one per object, stacked on a leading axis; grid 0 is the signed distance.
+    grids: one per object, stacked on a leading axis; grid 0 is the signed distance. are_joined: frames
+    follow each other.
     """
+
+    def system_of(x: ndarray) -> _System:
+        return _system(x, targets, skeleton, grids, smoothness(x if are_joined else x[:1]))
+
     # Threads cost such small matrices far more than they save.
     with threadpool_limits(1, user_api="blas"):
-        return _descend(start, lambda x: _system(x, targets, skeleton, grids), max_steps)
+        return _descend(start, system_of, max_steps)
+
+
+def start_of(targets: PoseTargets) -> Float[ndarray, "T 69"]:
+    """The planned pelvis and the reference pose."""
+    reference = targets.reference.reshape(len(targets.pelvis), -1)
+    return np.concatenate([targets.pelvis, reference], axis=1)
 
 
 def _descend(
     start: Float[ndarray, "T 69"], system_of: Callable[[ndarray], _System], max_steps: int
-) -> tuple[Float[ndarray, "T 69"], float, int]:
+) -> Solution:
     """Levenberg-Marquardt; steps that do not lower the cost are taken back."""
     best = system_of(start)
     x, damping, stalled = start, FIRST_DAMPING, 0
-    for count in range(1, max_steps + 1):
+    for _ in range(max_steps):
         curvature = np.diagonal(best.blocks, axis1=1, axis2=2)
         bands = [best.bands[0] + damping * (1.0 + 0.1 * curvature), *best.bands[1:]]
         step = damped_step(best.blocks, best.gradient, bands)
@@ -72,19 +99,23 @@ def _descend(
         damping = float(np.clip(damping * (0.3 if gain > 0.0 else 5.0), MIN_DAMPING, MAX_DAMPING))
         stalled = 0 if gain >= STALLED else stalled + 1
         if stalled == PATIENCE:
-            return x, best.cost, count
-    return x, best.cost, max_steps
+            break
+    return Solution(x, best.costs, best.cost)
 
 
 def _system(
-    x: Float[ndarray, "T 69"], targets: PoseTargets, skeleton: Skeleton, grids: DistanceGrids
+    x: Float[ndarray, "T 69"],
+    targets: PoseTargets,
+    skeleton: Skeleton,
+    grids: DistanceGrids,
+    smooth: Smoothness,
 ) -> _System:
     chain = body_transforms(x, targets.heading, skeleton.rest_joints)
     values, rows = point_residuals(chain, x, targets, skeleton)
     prior, slopes = pose_prior(x, targets)
-    smooth = smoothness(x)
     deep = deep_skin(chain, targets, skeleton, grids)
-    cost = np.sum(values**2) + np.sum(prior**2) + np.sum(deep.depth**2) + smooth.cost
+    costs = np.sum(values**2, axis=1) + np.sum(prior**2, axis=(0, 2))
+    costs += np.bincount(deep.frames, deep.depth**2, minlength=len(x))
     blocks = np.swapaxes(rows, 1, 2) @ rows
     gradient = np.einsum("tr,trn->tn", values, rows) + np.sum(slopes * prior, axis=0)
     ends = np.searchsorted(deep.frames, np.arange(len(x) + 1))
@@ -94,4 +125,5 @@ def _system(
         blocks[t] += inside[own].T @ inside[own]
         gradient[t] += deep.depth[own] @ inside[own]
     bands = [smooth.bands[0] + np.sum(slopes**2, axis=0), *smooth.bands[1:]]
-    return _System(float(cost), blocks, gradient + smooth.gradient, bands)
+    cost = float(np.sum(costs) + smooth.cost)
+    return _System(costs, cost, blocks, gradient + smooth.gradient, bands)

@@ -12,10 +12,11 @@ from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_NAMES, ShapedBody, SkinnedBody
 from hoijax.runtime import on_device
 from priors.choreography.joint_limits import JOINT_COUNT
-from priors.choreography.pose_targets import ANKLES, WRISTS, Skeleton
+from priors.choreography.pose_targets import ANKLES, HEAD, WRISTS, Skeleton
 
 SKIN_POINTS, HAND_POINTS = 300, 100
 SKIN_MARGIN = 0.004  # metres that skin other than the hands' keeps from objects
+LIPS_BELOW_NOSE = 0.03
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 _CAPSULES = ((0, 6), (6, 12), (1, 4), (2, 5))
 _CAPSULE_RADII = (0.135, 0.125, 0.075, 0.075)
@@ -34,6 +35,8 @@ class Person:
     """Skin at the middle of each palm, in the wrist's frame."""
     grip_points: Float[ndarray, "2 3"]
     """Skin below the finger roots, where a bar lies, in the wrist's frame."""
+    lips: Float[ndarray, "3"]
+    """The middle of the mouth, in the head's frame."""
     sole: Float[ndarray, "2 3"]
     """Heel (row 0) and toe (row 1) of the sole relative to the ankle; of both feet the mean, x outward."""
 
@@ -90,6 +93,7 @@ def make_person(betas: Float[ndarray, "10"], body: SkinnedBody | None = None) ->
         skeleton=skeleton,
         palm_points=np.stack(palms),
         grip_points=np.stack(grips),
+        lips=_measure_lips(joints[HEAD], vertices),
         sole=_measure_sole(joints, vertices, weights),
     )
 
@@ -152,6 +156,14 @@ def _measure_hand(
         normal.astype(np.float32),
         knuckle.astype(np.float32),
     )
+
+
+def _measure_lips(head: ndarray, vertices: ndarray) -> Float[ndarray, "3"]:
+    """The foremost skin on the middle of the face, LIPS_BELOW_NOSE lower than the tip of the nose."""
+    face = vertices[(np.abs(vertices[:, 0]) < 0.01) & (vertices[:, 1] > head[1] - 0.1)] - head
+    tip = face[np.argmax(face[:, 2])]
+    level = np.abs(face[:, 1] - tip[1] + LIPS_BELOW_NOSE) < 0.006
+    return np.array([0.0, tip[1] - LIPS_BELOW_NOSE, face[level, 2].max()])
 
 
 def _measure_sole(joints: ndarray, vertices: ndarray, weights: ndarray) -> Float[ndarray, "2 3"]:

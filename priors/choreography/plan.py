@@ -132,11 +132,21 @@ class Performance:
         """Contact of an edge from frame `start` to frame `end`, both included."""
         self.contact[touch.edge, max(0, start) : end + 1] = True
 
-    def hold(self, person: int, object_index: int, take: HoldPlan, start: int, end: int) -> None:
-        """Both the hands' task and the edges' contact."""
+    def hold(
+        self,
+        person: int,
+        object_index: int,
+        take: HoldPlan,
+        start: int,
+        end: int,
+        slides: dict[int, Float[ndarray, "T 3"]] | None = None,
+    ) -> None:
+        """Both the hands' task and the edges' contact. slides: of hands that move on the object."""
         touches = self.hands_on(person, object_index)
         for hand, grasp in take.grasps.items():
-            self.tracks[person].holds.append(Hold(hand, object_index, grasp, start, end))
+            slide = (slides or {}).get(hand)
+            task = Hold(hand, object_index, grasp, start, end, slide=slide)
+            self.tracks[person].holds.append(task)
             if hand in touches:
                 self.mark(touches[hand], start, end)
 
@@ -147,6 +157,12 @@ class Performance:
         track.center, track.rotation = np.array(center, float), np.array(rotation, float)
         self.placed.add(index)
         return track
+
+    def pelvis_height(self, person: int) -> Float[ndarray, "T"]:
+        """Planned height of the pelvis, standing or seated."""
+        track = self.tracks[person]
+        floor = 0.0 if track.foot_floor is None else track.foot_floor.mean(axis=1)
+        return track.person.pelvis_height - track.crouch + floor
 
     def set_path(
         self, person: int, root: Float[ndarray, "T 2"], heading: Float[ndarray, "T"]

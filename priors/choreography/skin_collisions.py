@@ -1,17 +1,32 @@
 """Skin that is inside objects: how deep, and how that changes with the pose. numpy, all frames at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from hoijax.objects.distance_grid import DistanceGrids, trilinear
+from hoijax.objects.asset import Asset
+from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids, trilinear
 from priors.choreography.kinematic_chain import ANCESTORS, UNKNOWN_COUNT, Chain
 from priors.choreography.pose_targets import PoseTargets, Skeleton
 
 COLLISION = 90.0
 """Square-root weight of a metre of depth."""
+
+
+GRID_RESOLUTION = 40
+
+
+def stacked_grids(assets: Sequence[Asset]) -> DistanceGrids:
+    """Signed distance grids of all objects on one leading axis."""
+    grids = [build_distance_grids(asset, resolution=GRID_RESOLUTION) for asset in assets]
+    return DistanceGrids(
+        corners=np.stack([grid.corners[:1] for grid in grids]),
+        lower=np.stack([grid.lower for grid in grids]),
+        spacing=np.stack([grid.spacing for grid in grids]),
+    )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from priors.choreography.person import Person
 from priors.choreography.pose_targets import POINT_SLOTS, PoseTargets
 
 APPROACH_FRAMES, RELEASE_FRAMES = 9, 6
+BAR_SIDE = 0.5  # weight of the side that a bar is gripped from, where a grasp has one
 PALM_GAP = 0.001  # metres between palm skin and surface, so that resting hands do not sink in
 
 
@@ -73,6 +74,8 @@ class Hold:
     start: int = 0
     end: int = 10_000
     weight: float = 1.0
+    slide: Float[ndarray, "T 3"] | None = None
+    """How far the hand has moved along the surface, in the mesh frame."""
 
 
 @dataclass
@@ -219,7 +222,10 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         )
         rows = fade**2 > weight[:, hand, 0]
         R = track_of.rotation[rows]
-        world = track_of.center[rows] + R @ (grasp.point - track_of.asset.center)
+        place = grasp.point - track_of.asset.center
+        place = place if hold.slide is None else place + hold.slide[rows]
+        place = np.broadcast_to(place, (int(rows.sum()), 3))
+        world = track_of.center[rows] + np.einsum("tij,tj->ti", R, place)
         outward = R @ grasp.normal
         gap = PALM_GAP + 0.10 * (1.0 - fade[rows])
         if grasp.is_bar:
@@ -232,7 +238,7 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         normal[rows, hand] = -outward
         faded = hold.weight * fade[rows] ** 2
         weight[rows, hand, 0] = faded
-        weight[rows, hand, 1] = 0.0 if grasp.is_bar else faded
+        weight[rows, hand, 1] = faded * (BAR_SIDE * grasp.has_side if grasp.is_bar else 1.0)
         weight[rows, hand, 2] = faded * (0.8 if grasp.is_bar else 0.15)
     return {
         "hand_local": local,

@@ -7,7 +7,7 @@ import numpy as np
 
 from hoijax.affordance.graph import WHOLE_PART, AffordanceEdge, PartReference, mirrored_body_part
 from hoijax.errors import UserError
-from priors.language.nouns import PartedObject, is_one_handed
+from priors.language.nouns import PartedObject, compact_name, is_one_handed, kind_of
 from priors.language.parser import HOW_TO_GIVE_A_GRAPH, Action, Reading, Relation
 from priors.language.sentence import library
 
@@ -123,7 +123,10 @@ class EdgeCollector:
         )
 
     def _applies(self, row: dict[str, Any], asset: PartedObject) -> bool:
-        return not row.get("is_optional") or _part_named(asset, row["parts"]) is not None
+        """Optional rows want the part; on a mesh without parts it is there if such things have one."""
+        if not row.get("is_optional") or _part_named(asset, row["parts"]) is not None:
+            return True
+        return not asset.part_names and kind_of(compact_name(asset.name)) in row.get("kinds", ())
 
     def _object_part(self, thing: int, preferred: Sequence[str]) -> str:
         named = [part for o, part in self.reading.named_parts if o == thing]
@@ -140,7 +143,8 @@ class EdgeCollector:
                 for a in self.reading.actions
                 if person in a.people and a.verb == action.verb
             ]
-            by_handle = is_one_handed(self.assets[action.object].name) and "handle" in part
+            asset = self.assets[action.object]
+            by_handle = is_one_handed(asset.name) and ("handle" in part or not asset.part_names)
             if by_handle or len(things) > 1:
                 group = "hand"
         return _GROUPS.get(group, (group,))

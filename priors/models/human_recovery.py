@@ -28,6 +28,7 @@ from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from priors.masks import sample_pixels
 from priors.models.frame_rate import keypoints_at, rotations_at, times_at_rate, values_at
+from priors.models.girth import with_girth
 from priors.models.ground import estimate_ground
 from priors.models.torch_runtime import TorchSettings, device_and_dtype, readable_errors, require
 from priors.protocols import BodyMotion, ModelId, PointMaps, Video
@@ -78,8 +79,8 @@ class FittedBody:
     ) -> BodyMotion:
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
-        Where the maps say nothing, of a grown person of average size before a level camera, the lowest sole of the
-        clip on the ground. Raises UserError where no frame shows enough of a person.
+        Where the maps say nothing, of a grown person of average height before a level camera, as stout as the
+        masks, the lowest sole of the clip on the ground. Raises UserError where no frame shows enough of a person.
         """
         from priors.models.body_fit import fit_body
 
@@ -93,7 +94,8 @@ class FittedBody:
                 fps=float(video.fps),
                 betas=np.zeros(1, np.float32),
             )
-            return on_the_ground(motion, self._body)
+            seen = person_masks, other_masks, keypoints, np.asarray(maps.intrinsics)
+            return on_the_ground(with_girth(motion, self._body, *seen), self._body)
         ground = estimate_ground(maps, person_masks, other_masks=other_masks)
         usable = maps.valid & person_masks & np.isfinite(maps.points).all(-1)
         chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))

@@ -7,6 +7,7 @@ Every second clip may be looked at while motions are tuned (`--half tuned`); the
 for the choreographer to find, and known here.
 """
 
+import itertools
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -43,6 +44,7 @@ from scripts.benchmarks.motion_meshes import CASES, Case
 
 CHEST = 9
 TOUCHING = 0.006  # metres between a finger's skin and the object
+OPPOSING = -0.3  # cosine between the skin normals of two fingers on opposing sides
 STANDING = 0.004  # metres of foot skin above the floor
 FLAGS = {
     "head_cm": 15.0,
@@ -197,12 +199,9 @@ def _goal(case: Case, scene: Choreography, person: Person, local: ndarray) -> fl
 
 
 def _lips(person: Person) -> int:
-    """Skin vertex that lies foremost between nose and chin: on the middle of the face, low."""
+    """The skin vertex at the middle of the mouth."""
     vertices = np.asarray(person.shaped.vertices_rest)
-    head = person.rest_joints[HEAD]
-    low = np.abs(vertices[:, 1] - head[1] - 0.02) < 0.02
-    middle = low & (np.abs(vertices[:, 0] - head[0]) < 0.01)
-    return int(np.flatnonzero(middle)[np.argmax(vertices[middle, 2])])
+    return int(np.argmin(np.linalg.norm(vertices - person.rest_joints[HEAD] - person.lips, axis=1)))
 
 
 def _hand(person: Person, local: ndarray, hand: int) -> ndarray:
@@ -228,14 +227,14 @@ def _fingers(
         ]
         for t in np.flatnonzero(active)[::4]:
             normals = vertex_normals(local[t], faces)
-            touching = []
-            for finger in members:
-                distance = np.abs(signed_distance(asset, local[t, finger]))
-                if distance.min() < TOUCHING:
-                    touching.append(normals[finger[np.argmin(distance)]])
+            touching = [
+                finger[np.abs(signed_distance(asset, local[t, finger])) < TOUCHING]
+                for finger in members
+            ]
+            touching = [normals[finger] for finger in touching if len(finger)]
             counts.append(len(touching))
-            sides = np.array(touching) @ np.array(touching).T if touching else np.ones((1, 1))
-            opposed.append(bool(sides.min() < -0.3))
+            pairs = itertools.combinations(touching, 2)
+            opposed.append(any((a @ b.T).min() < OPPOSING for a, b in pairs))
     return float(np.mean(counts)), float(np.mean(opposed))
 
 

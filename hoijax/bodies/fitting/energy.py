@@ -20,6 +20,7 @@ from hoijax.bodies.fitting.residuals import (
     normalized_residuals,
     slip_energy,
     standing_energy,
+    step,
     surface_energy,
 )
 from hoijax.bodies.fitting.starts import skin_depths
@@ -70,6 +71,8 @@ ACCELERATIONS = np.array(
     np.float32,
 )
 """Metres per second squared of the 22 joints: a walking foot is quick, a trunk is not."""
+UNSEEN_SPEED = 1.0
+"""Metres per second of joints in frames without keypoints: smoothness alone lets them go on for ever."""
 PRIOR_SHARE = 0.5
 FACE_COUNT = 5
 POINTS = 192  # seen points of a frame that the fit reads
@@ -156,6 +159,8 @@ def energy(
     surface = surface_energy(points, data.point_weights, vertices, nearest, SURFACE_RHO)
     pose = jnp.concatenate([jnp.zeros_like(unknowns.joints[:, :1]), unknowns.joints], axis=1)
     wobble = jnp.sum((bend(joints[:, :22]) / ACCELERATIONS[:, None]) ** 2, axis=(-1, -2))
+    unseen = 1.0 / (1.0 + jnp.sum(data.keypoints[..., 2], axis=-1))
+    drift = unseen * jnp.sum((step(joints[:, :22]) / UNSEEN_SPEED) ** 2, axis=(-1, -2))
     feet = joints[:, np.array(FEET)]
     per_frame = (
         0.5 * seen
@@ -165,6 +170,7 @@ def energy(
         + 0.5 * limit_excess(pose) / LIMIT_SIGMA**2
         + PRIOR_SHARE * pose_energy(pose, data.references)
         + 0.5 * wobble * (2.0 * data.fps**2) ** 2
+        + 0.5 * drift * data.fps**2
         + 2.0 * grip * slip_energy(feet) / SLIP_SIGMA**2
         + 0.5 * ground_energy(vertices[..., 1]) / GROUND_SIGMA**2
         + 0.5 * standing_energy(vertices[..., 1]) / STANDING_SIGMA**2

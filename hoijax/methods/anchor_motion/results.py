@@ -76,4 +76,5 @@ def to_result(prepared: Prepared, solution: Solution) -> Result:
         candidate_body_rotations=np.stack([b.rotations for b in bodies]),
         candidate_body_translations=np.stack([b.translations for b in bodies]),
         joint_values=None if values is None else np.asarray(values),
+        run=dict(prepared.extra.run),
     )

@@ -7,9 +7,10 @@ with the better bodies, and the second pass pulls contacts together and pushes s
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from hoijax.bodies import load_body
+from hoijax.bodies.fitting.foot_plants import foot_plants
 from hoijax.bodies.fitting.residuals import FEET
 from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
 from hoijax.bodies.skinned_body import SkinnedBody
@@ -35,7 +37,6 @@ from hoijax.io.video import read_video
 from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion.body_start import start_bodies
 from hoijax.methods.anchor_motion.contact_pairs import stage_pairs
-from hoijax.methods.anchor_motion.foot_plants import foot_plants
 from hoijax.methods.anchor_motion.results import (
     candidate,
     motions_of,
@@ -50,7 +51,9 @@ from hoijax.methods.anchor_motion.terms import (
     anchor_problem,
     anchor_table,
 )
-from hoijax.methods.base import Lap, Pass, Prepared, Rates
+from hoijax.methods.base import Lap, Numbers, Pass, Prepared, Rates
+from hoijax.methods.joint.corrections import correct_bundle, corrected_again
+from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.methods.reopened import completed_with, contact_states_of
 from hoijax.methods.results import centered_poses
 from hoijax.programs import program
@@ -76,6 +79,9 @@ from hoijax.solver.neighbor_lists import empty_neighbors, first_neighbors
 from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Solver
 
+CORRECTED = "corrected"
+"""The body start after which bodies, camera and point maps agree already."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -93,6 +99,8 @@ class Evidence:
     """Whose contacts hold; None: those of the first pass."""
     video: UInt8[np.ndarray, "T H W 3"] | None
     """The clip, whose colors count where images are rendered."""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """What else `run.json` says."""
 
 
 def prepare(
@@ -101,12 +109,20 @@ def prepare(
     """Bodies and objects where they start, and everything that the first pass reads."""
     static, video = given_files(bundle, settings)
     bundle = complete(without_broken_numbers(bundle))
-    body = load_body(bundle.body)
-    motions = start_bodies(bundle, body, settings.body_start, static)
-    lap("body start")
-    full = pose_full(body, bundle.observations, motions)
-    Ts_world_pointmap = align(bundle.observations, full, settings.alignment)
-    lap("align")
+    body, run = load_body(bundle.body), {}
+    if settings.body_start == CORRECTED:
+        corrected = correct_bundle(bundle, body, BodyPassSettings())
+        bundle, run = corrected.bundle, corrected.run
+        motions = start_bodies(bundle, body, "estimate", static)
+        lap("body start")
+        full = pose_full(body, bundle.observations, motions)
+        Ts_world_pointmap = corrected.Ts_world_pointmap
+    else:
+        motions = start_bodies(bundle, body, settings.body_start, static)
+        lap("body start")
+        full = pose_full(body, bundle.observations, motions)
+        Ts_world_pointmap = align(bundle.observations, full, settings.alignment)
+        lap("align")
     objects = build_scene(
         bundle.affordance,
         bundle.assets,
@@ -133,14 +149,15 @@ def prepare(
         first_unknowns(motions, starts.unknowns, settings),
         first_neighbors(scene, states),
         starts.labels,
-        Evidence(settings, body, subset, always, states, Ts_world_pointmap, static, video),
+        Evidence(settings, body, subset, always, states, Ts_world_pointmap, static, video, run),
     )
 
 
 def reopen(bundle: Bundle, result: Result, settings: AnchorSettings) -> Prepared:
     """What the second pass reads, with the first one's place taken by a result of both."""
     static, video = given_files(bundle, settings)
-    bundle = completed_with(without_broken_numbers(bundle), result)
+    again = corrected_again(bundle, result) if settings.body_start == CORRECTED else None
+    bundle = again or completed_with(without_broken_numbers(bundle), result)
     body, Ts_world_pointmap = load_body(bundle.body), result.Ts_world_pointmap
     motions = BodyMotions(result.body_rotations, result.body_translations)
     full = pose_full(body, bundle.observations, motions)
@@ -243,7 +260,9 @@ def passes(settings: AnchorSettings) -> tuple[Pass, ...]:
     )
 
 
-def after_tracking(prepared: Prepared, tracked: Solution, log: Log = silent) -> Prepared:
+def after_tracking(
+    prepared: Prepared, tracked: Solution, numbers: Numbers, log: Log = silent
+) -> Prepared:
     """What the second pass reads, from where the tracked bodies and objects are."""
     tracked = jax.tree.map(jnp.asarray, tracked)
     scene, evidence = _settle(prepared, tracked)
@@ -293,8 +312,11 @@ def _all_joints(scene: Scene, unknowns: Unknowns) -> Float[Array, "K P T 55 3"]:
 
 
 def _settle(prepared: Prepared, tracked: Solution) -> tuple[Scene, Evidence]:
-    """Align the point maps again, to the tracked bodies; bodies that broke leave them as they were."""
+    """Align the point maps again, to the tracked bodies; bodies that broke leave them as they were, and so
+    do those that the body pass settled together with them."""
     scene, evidence = prepared.scene, prepared.extra
+    if evidence.settings.body_start == CORRECTED:
+        return scene, evidence
     motions = motions_of(scene, candidate(tracked, winner_of(tracked)))
     if not np.isfinite(motions.translations).all():
         return scene, evidence

@@ -137,7 +137,9 @@ def prepare_windows(
     clock.lap("starts")
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     evidence = Evidence(states, Ts_world_pointmap)
-    return prepared_of(bundle, table_of(scene, settings, terms), scene, starts, evidence)
+    return prepared_of(
+        bundle, table_of(scene, settings, bundle.fps, terms), scene, starts, evidence
+    )
 
 
 def _starts(scene: Scene, bundle: Bundle, settings: HoiPageSettings, windows: Windows) -> Starts:

@@ -103,7 +103,7 @@ class HoiPage(Method[HoiPageSettings]):
         states = contact_states_of(result, scene.edges.mask.shape[0])
         evidence = Evidence(states, result.Ts_world_pointmap)
         starts = Starts(centered_poses(result), tuple(result.labels))
-        return prepared_of(bundle, table_of(scene, settings), scene, starts, evidence)
+        return prepared_of(bundle, table_of(scene, settings, bundle.fps), scene, starts, evidence)
 
     def moved(self, prepared: Prepared, result: Result) -> Prepared:
         states = contact_states_of(result, prepared.scene.edges.mask.shape[0])

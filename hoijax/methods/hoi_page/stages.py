@@ -80,7 +80,7 @@ def prepare_aligned(
     lap("starts")
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     warn_of_unseen_contacts(bundle, states)
-    table = table_of(scene, settings, terms)
+    table = table_of(scene, settings, bundle.fps, terms)
     if settings.halving and settings.optimizer != "adam" and len(starts.labels) > MAX_STARTS:
         chosen = promising(scene, starts, states, table, settings.round_steps)
         starts, states = chosen_starts(starts, chosen), states[chosen]
@@ -89,11 +89,11 @@ def prepare_aligned(
 
 
 def table_of(
-    scene: Scene, settings: HoiPageSettings, terms: Sequence[LossTerm] = ()
+    scene: Scene, settings: HoiPageSettings, fps: float, terms: Sequence[LossTerm] = ()
 ) -> tuple[LossTerm, ...]:
     """The terms of a scene, the user's own last."""
     outlined = scene.silhouettes is not None
-    return object_table(settings.preset, outlined=outlined, terms=terms)
+    return object_table(settings.preset, outlined=outlined, fps=fps, terms=terms)
 
 
 def scene_of(

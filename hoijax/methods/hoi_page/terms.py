@@ -4,6 +4,7 @@ Published table: spec/hoi-page.md section 4. Our table adds the model-to-mask te
 object-object penetration, and drops the 2D chamfer that the mask term makes redundant.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 from hoijax.losses.contacts import contact, contact_drift
@@ -56,7 +57,7 @@ DEFAULT_TERMS = (
 TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
 OUTLINE_TERMS = (
     LossTerm.constant("model_mask", model_mask, 2e-2, scale=MASK_RHO),
-    LossTerm.constant("model_extent", model_extent, 2e-2, scale=EXTENT_RHO),
+    LossTerm.constant("model_extent", model_extent, 3e-1, scale=EXTENT_RHO),
     LossTerm.constant("translation_smoothness", translation_smoothness, 5e2),
     LossTerm("penetration", penetration, 0.0, 0.5),
     LossTerm.constant("contact", contact, 3e1),
@@ -65,13 +66,29 @@ OUTLINE_TERMS = (
 smoothness does not drown outlines that say less than points do."""
 
 
+OUTLINE_FPS = 30.0
+"""Frame rate of these weights."""
+SLOWEST = 1.0 / 3.0
+"""Of that rate: what is said of smoothness at lower ones says too little to choose by."""
+
+
 def object_table(
-    preset: str, *, outlined: bool, terms: Sequence[LossTerm] = ()
+    preset: str, *, outlined: bool, fps: float = OUTLINE_FPS, terms: Sequence[LossTerm] = ()
 ) -> tuple[LossTerm, ...]:
-    """The terms of a scene, the user's own last. outlined: some object has no depth somewhere."""
+    """The terms of a scene, the user's own last. outlined: some object has no depth somewhere.
+
+    Without depth translations are held to accelerations, not to differences of frames: a thing that flies
+    or is kicked moves far between the frames of a slow clip, and what holds it back takes it nearer to the
+    camera, where the same path is shorter.
+    """
     table = {term.name: term for term in TERMS[preset]}
     if outlined:
         others = {term.name: term for term in OUTLINE_TERMS}
+        smooth = others["translation_smoothness"]
+        share = min(max(fps / OUTLINE_FPS, SLOWEST), 1.0) ** 4
+        others[smooth.name] = dataclasses.replace(
+            smooth, start=share * smooth.start, end=share * smooth.end
+        )
         table = table | others if preset == "default" else others | table
     return (*table.values(), *terms)
 

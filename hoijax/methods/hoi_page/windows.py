@@ -100,8 +100,12 @@ def scene_at(scene: Scene, frames: slice) -> Scene:
         body_vertices_world=scene.body_vertices_world[:, frames],
         edges=dataclasses.replace(scene.edges, points=scene.edges.points[:, :, frames]),
         silhouettes=None
-        if (outlines := scene.silhouettes) is None
-        else outlines.replace(outline=jax.tree.map(lambda x: x[:, frames], outlines.outline)),  # pyright: ignore[reportAttributeAccessIssue]
+        if (seen_in := scene.silhouettes) is None
+        else dataclasses.replace(
+            seen_in,
+            outline=jax.tree.map(lambda x: x[:, frames], seen_in.outline),
+            contact_possible=seen_in.contact_possible[:, :, frames],
+        ),
     )
 
 

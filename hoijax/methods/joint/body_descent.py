@@ -183,9 +183,11 @@ def _path_weights(paths: dict[str, Array], problem: BodyProblem) -> tuple[Array,
     sticks = problem.frames.held.sticks
     sticks = jnp.minimum(sticks[1:], sticks[:-1])[..., None] / deviations.slip**2
     grips = paths["grips"]
+    known = problem.frames.plants[1:, ..., None] / deviations.plant**2
+    across = jnp.asarray([1.0, 0.0, 1.0])
     steps = {
         "grips": jnp.broadcast_to(sticks, grips[1:].shape),
-        "feet": planted * jnp.asarray([1.0, 0.0, 1.0]) / deviations.skate**2,
+        "feet": across * jnp.maximum(planted / deviations.skate**2, known),
         "joints": jnp.zeros_like(joints[1:]),
     }
     bends = {

@@ -75,6 +75,8 @@ class FrameEvidence:
     """1 / number of points, or 0."""
     real: Float[Array, "*T"]
     """0: padding after the end of the clip."""
+    plants: Float[Array, "*T P 4"]
+    """1: this point of a foot (`FEET`) is known to stand where it stood in the frame before."""
     held: HeldFrame
 
 
@@ -88,6 +90,7 @@ class Deviations:
     ground: Float[Array, ""]
     foot_height: Float[Array, ""]
     skate: Float[Array, ""]
+    plant: Float[Array, ""]
     acceleration: Float[Array, ""]
     contact: Float[Array, ""]
     slip: Float[Array, ""]

@@ -4,10 +4,12 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
+from scipy.ndimage import distance_transform_edt
 
 from hoijax.bodies.contact import contact_candidates
+from hoijax.bodies.fitting.residuals import FEET
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bundle.observations import Observations
@@ -41,8 +43,12 @@ JOINT_DEGREES = (
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
 PELVIS_STEP = 0.01
 MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
+ACROSS_RAYS = 0.1
+"""Of the shifts of a point map, where there is none."""
 FRAME_BUCKET = 16
 """Clips are padded to a multiple of so many frames."""
+BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
+"""Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
 CANDIDATES = 32
 """Vertices of a body part that may touch."""
 
@@ -63,12 +69,13 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     seen = {
         "rotations": _frames_first(axis_angle_to_matrix(on_device(o.body_rotations))),
         "pelvis": _frames_first(pelvis),
-        "keypoints": _frames_first(o.keypoints),
+        "keypoints": _frames_first(believed_keypoints(o)),
         "intrinsics": o.intrinsics,
         "Ts_world_camera": average_static_camera(o.Ts_world_camera),
         "points": _frames_first(np.where(mask[..., None], points, 0.0)),
         "point_weights": _frames_first(mask / np.maximum(mask.sum(-1, keepdims=True), 1)),
         "real": np.ones(o.frame_count),
+        "plants": np.zeros((o.frame_count, o.person_count, len(FEET))),
     }
     padding = -o.frame_count % FRAME_BUCKET
     whole = {name: padded(array, padding) for name, array in seen.items()}
@@ -78,12 +85,42 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     evidence = FrameEvidence(
         **{name: on_device(x, np.float32) for name, x in whole.items()}, held=held
     )
+    if not mask.any():
+        settings = dataclasses.replace(settings, keypoint=settings.keypoint_alone)
     varying, steps, clip = _deviations(o.person_count, len(bundle.assets), settings)
+    if not mask.any():
+        varying, steps = _without_points(varying), _without_points(steps)
+        clip = dataclasses.replace(clip, bias=_without_points(clip.bias))
     names = (field.name for field in dataclasses.fields(Deviations))
     deviations = Deviations(**{name: _number(getattr(settings, name)) for name in names})
     return BodyProblem(
         evidence, people, rows, _number(bundle.fps), deviations, varying, steps, clip
     )
+
+
+def believed_keypoints(o: Observations) -> Float[ndarray, "P T 18 3"]:
+    """Keypoints, with less confidence where they are not on the person's own mask: a joint that something
+    hides is invented, as confidently as any other.
+    """
+    keypoints = np.array(o.keypoints, np.float32)
+    height, width = o.image_size
+    for p, t in np.ndindex(keypoints.shape[:2]):
+        mask = o.instance_ids[t] == p + 1
+        if not mask.any():
+            continue
+        column, row = np.nan_to_num(keypoints[p, t, :, :2]).astype(int).T
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        away = np.asarray(distance_transform_edt(~mask))
+        away = away[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+        beside = inside & (away > BESIDE_MASK * height)
+        keypoints[p, t, beside, 2] *= BESIDE_SHARE
+    return keypoints
+
+
+def _without_points(change: FrameChange) -> FrameChange:
+    """Without a point map what was seen of objects may move along its rays, hardly across them."""
+    held = jnp.asarray([1.0, ACROSS_RAYS, ACROSS_RAYS, ACROSS_RAYS])
+    return dataclasses.replace(change, point_map=change.point_map * held)
 
 
 def padded(leaf: ndarray, count: int) -> ndarray:

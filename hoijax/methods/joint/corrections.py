@@ -13,6 +13,7 @@ from numpy import ndarray
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
+from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.rotations import (
     axis_angle_to_matrix,
     geodesic_angle,
@@ -20,6 +21,7 @@ from hoijax.geometry.rotations import (
     slerp_midpoint,
 )
 from hoijax.geometry.transforms import compose_rigid
+from hoijax.initialization.evidence import complete
 from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
 from hoijax.methods.joint.body_problem import (
     MOVING_JOINTS,
@@ -31,12 +33,15 @@ from hoijax.methods.joint.body_problem import (
 )
 from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.methods.reopened import with_bodies_of
 from hoijax.programs import program
+from hoijax.results.observed import FOCAL_FACTOR, focal_factor
+from hoijax.results.result import Result
 from hoijax.runtime import on_device
+from hoijax.scene.build_bodies import without_broken_numbers
 
-OBJECT_SHIFTS = "object_shifts"
-FOCAL_FACTOR = "focal length factor"
-"""Name of the number that a result needs to be solved again."""
+OBJECT_SHIFTS, CAMERA_CHANGE = "object_shifts", "camera_change"
+"""Keys in `run.json`; the latter is `ClipChange.camera`."""
 SWAP_RADIANS = 0.35
 """A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 
@@ -53,14 +58,18 @@ class Corrections:
     body_pass: "BodyPass | None" = None
     object_shifts: Float[ndarray, "O T 3"] | None = None
     """By which what was seen of objects was moved in the point map, metres."""
+    camera: Float[ndarray, " 6"] | None = None
+    """As `ClipChange.camera`."""
 
     @property
     def run(self) -> dict[str, Any]:
         """What `run.json` says, and a result is opened again with."""
-        if self.object_shifts is None or not np.any(self.object_shifts):
-            return {"corrections": self.numbers}
-        shifts = np.round(self.object_shifts, 5).tolist()
-        return {"corrections": self.numbers, OBJECT_SHIFTS: shifts}
+        run: dict[str, Any] = {"corrections": self.numbers}
+        if self.camera is not None:
+            run[CAMERA_CHANGE] = np.round(self.camera, 6).tolist()
+        if self.object_shifts is not None and np.any(self.object_shifts):
+            run[OBJECT_SHIFTS] = np.round(self.object_shifts, 5).tolist()
+        return run
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,29 @@ def corrected_by(done: BodyPass) -> Corrections:
     corrected, Ts, shifts = _corrected(done.bundle.observations, done.problem, done.solution)
     numbers = _numbers(done.solution.clip, done.repaired)
     whole = dataclasses.replace(done.bundle, observations=corrected, absent=())
-    return Corrections(whole, Ts, numbers, done, shifts)
+    return Corrections(whole, Ts, numbers, done, shifts, np.asarray(done.solution.clip.camera))
+
+
+def corrected_again(bundle: Bundle, result: Result) -> Bundle | None:
+    """The bundle as the last descent of a result read it, without another body pass.
+
+    None: the result is of a version that did not record enough.
+    """
+    run = result.run
+    zoom = focal_factor(result)
+    if zoom is None:
+        return None
+    whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
+    o = zoomed(whole.observations, zoom)
+    if OBJECT_SHIFTS in run:
+        o = shifted(o, np.asarray(run[OBJECT_SHIFTS], np.float32))
+    if CAMERA_CHANGE in run:
+        change = np.asarray(run[CAMERA_CHANGE], np.float32)
+        turn = np.asarray(axis_angle_to_matrix(on_device(change[:3])))
+        Ts = average_static_camera(o.Ts_world_camera)
+        moved = (Ts @ compose_rigid(turn, change[3:])).astype(np.float32)
+        o = dataclasses.replace(o, Ts_world_camera=moved)
+    return dataclasses.replace(whole, observations=o, absent=())
 
 
 def no_change(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
@@ -130,7 +161,7 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
 
 
 @program
-def _posed(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
+def posed_frames(problem: BodyProblem, changes: FrameChange, clip: ClipChange):
     """People and camera (`camera_of`) of every frame."""
 
     def one(change, frame):
@@ -147,7 +178,7 @@ def _corrected(
 ) -> tuple[Observations, Float[ndarray, "T 4 4"], Float[ndarray, "O T 3"]]:
     """(bodies, camera and points corrected, T_world_pointmap, shifts of objects in the point map)."""
     clip = solution.clip
-    both = _posed(problem, solution.changes, clip), solution.changes
+    both = posed_frames(problem, solution.changes, clip), solution.changes
     (posed, (R, t, _)), changes = jax.tree.map(lambda leaf: np.asarray(leaf)[: o.frame_count], both)
     rotations = np.array(o.body_rotations, np.float32)
     rotations[:, :, :MOVING_JOINTS] = np.swapaxes(

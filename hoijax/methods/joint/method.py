@@ -8,23 +8,24 @@ import numpy as np
 
 from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle
+from hoijax.errors import UserError
 from hoijax.initialization.evidence import complete
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Lap, Overrides, Pass, Prepared, stopwatch
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
-from hoijax.methods.joint.corrections import (
-    FOCAL_FACTOR,
-    OBJECT_SHIFTS,
-    Corrections,
-    correct_bundle,
-    shifted,
-    zoomed,
-)
+from hoijax.methods.joint.corrections import Corrections, correct_bundle, corrected_again
 from hoijax.methods.joint.settings import PRESETS, JointSettings
 from hoijax.methods.joint.settle import JointEvidence, settle_pass
-from hoijax.methods.reopened import with_bodies_of
+from hoijax.methods.joint.sizes import (
+    FIXED,
+    known_scales,
+    recorded_scales,
+    resized_bundle,
+    scale_range,
+    with_scales,
+)
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers
@@ -37,6 +38,15 @@ class Joint(HoiPage):
     name = "joint"
     presets = PRESETS
     published = "default"
+
+    def check(self, settings: JointSettings) -> None:
+        super().check(settings)
+        allowed = scale_range(settings.object_scale)
+        if settings.keep_body and allowed != FIXED:
+            raise UserError(
+                f"--object-scale {settings.object_scale}: with --keep-body (and --preset hoi-page) meshes "
+                "keep their size. Give --object-scale fixed with it, or NAME=FILE,scale=... in --objects."
+            )
 
     def prepare(
         self, bundle: Bundle, settings: JointSettings, terms: Sequence[LossTerm], lap: Lap
@@ -54,12 +64,14 @@ class Joint(HoiPage):
             lap,
         )
         e = prepared.extra
-        evidence = JointEvidence(e.states, e.Ts_world_pointmap, corrected.run, corrected)
+        run = run_of(corrected, settings)
+        evidence = JointEvidence(e.states, e.Ts_world_pointmap, run, corrected)
         return dataclasses.replace(prepared, extra=evidence)
 
     def passes(self, settings: JointSettings) -> tuple[Pass, ...]:
         (descent,) = super().passes(settings)
-        if settings.keep_body or not settings.body_pass.contact_rounds:
+        sizes_known = scale_range(settings.object_scale).is_known
+        if settings.keep_body or (sizes_known and not settings.body_pass.contact_rounds):
             return (descent,)
         return descent, settle_pass(settings, descent)
 
@@ -85,27 +97,34 @@ class Joint(HoiPage):
             corrected.bundle, settings, window, Ts_world_pointmap=Ts, **given
         )
         run = result.run | {"seconds": times | result.run["seconds"]}
-        return dataclasses.replace(result, run=run | {"corrections": corrected.numbers})
+        if not scale_range(settings.object_scale).is_known:
+            log("clips that are solved in windows keep the size of their meshes")
+        return dataclasses.replace(result, run=run | run_of(corrected, settings))
 
     def reopen(self, bundle: Bundle, result: Result, settings: JointSettings) -> Prepared:
         if settings.keep_body:
             return super().reopen(bundle, result, settings)
-        zoom = result.run.get("corrections", {}).get(FOCAL_FACTOR)
-        if zoom is None:  # of an earlier version
+        again = corrected_again(bundle, result)
+        if again is None:
             bundle = corrections_of(bundle, settings).bundle
         else:
-            whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
-            o = zoomed(whole.observations, float(zoom))
-            if OBJECT_SHIFTS in result.run:
-                o = shifted(o, np.asarray(result.run[OBJECT_SHIFTS], np.float32))
-            bundle = dataclasses.replace(whole, observations=o, absent=())
+            bundle = resized_bundle(again, recorded_scales(again, result.run))
         return super().reopen(bundle, result, settings)
 
 
 def corrections_of(bundle: Bundle, settings: JointSettings) -> Corrections:
-    """What the body pass makes of a bundle, which then lacks nothing."""
+    """What the body pass makes of a bundle, which then lacks nothing; meshes have a size that is given."""
     whole = complete(without_broken_numbers(bundle))
+    whole = resized_bundle(whole, known_scales(whole, settings.object_scale))
     return correct_bundle(whole, load_body(bundle.body), settings.body_pass)
+
+
+def run_of(corrected: Corrections, settings: JointSettings) -> dict[str, Any]:
+    """What `run.json` says after the body pass."""
+    factors = known_scales(corrected.bundle, settings.object_scale)
+    if np.all(factors == 1.0):
+        return corrected.run
+    return with_scales(corrected.run, corrected.bundle, factors)
 
 
 METHOD = Joint()

@@ -22,15 +22,19 @@ class BodyPassSettings:
     """Skin vertices that they are compared with."""
     keypoint: float = 0.03
     """Of the focal length. Far above the pixels of a detector: its mistakes last for many frames."""
+    keypoint_alone: float = 0.012
+    """The same without a point map of people: keypoints alone say where a body is in the image."""
     surface: float = 0.06
     surface_count: float = 5.0
     """Independent points in a frame: errors of a depth map are smooth over the image and stay."""
-    ground: float = 0.05
+    ground: float = 0.015
     """Of feet below the ground."""
     foot_height: float = 0.3
     """Of planted feet above it; weak, as floors are estimates themselves."""
     skate: float = 0.006
-    """Metres a frame of planted feet."""
+    """Metres a frame of feet that are low; ..."""
+    plant: float = 0.001
+    """and of those that are known to stand, once paths of feet are (`bodies.fitting.foot_plants`)."""
     acceleration: float = 12.0
     """m/s^2 of a joint."""
     pose: float = 0.4
@@ -70,15 +74,18 @@ class JointSettings(HoiPageSettings):
 
     keep_body: bool = False
     """Bodies and cameras stay as they are given, and point maps are aligned to them, as published."""
+    object_scale: str = "solve"
+    """Size of objects against their meshes: "solve" (one factor each, near 1), "xyz" (also one along each
+    axis), "fixed", a factor such as 0.9, or a range such as 0.8-1.2."""
     body_pass: BodyPassSettings = field(default_factory=BodyPassSettings)
 
 
-def _with_body_pass(base: HoiPageSettings, keep_body: bool) -> JointSettings:
+def _joint(base: HoiPageSettings, keep_body: bool, object_scale: str) -> JointSettings:
     shared = {f.name: getattr(base, f.name) for f in dataclasses.fields(HoiPageSettings)}
-    return JointSettings(**shared, keep_body=keep_body)
+    return JointSettings(**shared, keep_body=keep_body, object_scale=object_scale)
 
 
 PRESETS = {
-    "default": _with_body_pass(HOI_PAGE["default"], keep_body=False),
-    "hoi-page": _with_body_pass(HOI_PAGE["hoi-page"], keep_body=True),
+    "default": _joint(HOI_PAGE["default"], keep_body=False, object_scale="solve"),
+    "hoi-page": _joint(HOI_PAGE["hoi-page"], keep_body=True, object_scale="fixed"),
 }

@@ -1,8 +1,10 @@
-"""Between the two descents of objects: hands and objects that touch are moved together (host)."""
+"""Between the two descents: objects get the size that fits, hands and objects that touch move together (host)."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy import ndarray
 
+from hoijax.bodies.fitting.foot_plants import foot_plants
+from hoijax.bodies.fitting.residuals import FEET
 from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.initialization.contact_states import always_touching, contact_states
 from hoijax.initialization.starts import Starts
 from hoijax.losses.contacts import edge_distances, side_shares
-from hoijax.methods.base import Pass, Prepared
+from hoijax.methods.base import Numbers, Pass, Prepared
 from hoijax.methods.hoi_page.stages import Evidence, posed_bodies_of, prepared_of, scene_of
 from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
 from hoijax.methods.joint.body_problem import (
@@ -25,7 +29,7 @@ from hoijax.methods.joint.body_problem import (
     pose_people,
 )
 from hoijax.methods.joint.build_problem import padded
-from hoijax.methods.joint.corrections import BodyPass, Corrections, corrected_by
+from hoijax.methods.joint.corrections import BodyPass, Corrections, corrected_by, posed_frames
 from hoijax.methods.joint.held import (
     HeldFrame,
     in_object,
@@ -34,6 +38,13 @@ from hoijax.methods.joint.held import (
     where_it_touches,
 )
 from hoijax.methods.joint.settings import JointSettings
+from hoijax.methods.joint.sizes import (
+    SizeSearch,
+    find_scales,
+    resized_bundle,
+    scale_range,
+    with_scales,
+)
 from hoijax.programs import program
 from hoijax.progress import Log, silent
 from hoijax.scene.posed import pose_scene
@@ -52,12 +63,22 @@ class JointEvidence(Evidence):
     corrections: Corrections | None = None
 
 
-def settle_contacts(
-    settings: JointSettings, prepared: Prepared, solution: Solution, log: Log = silent
+def settle(
+    settings: JointSettings,
+    descent: Pass,
+    prepared: Prepared,
+    solution: Solution,
+    numbers: Numbers,
+    log: Log = silent,
 ) -> Prepared:
-    """What the second descent reads: bodies, point maps and the winner's objects after one more body pass,
-    in which what touches moves together. Other candidates move as the winner does.
+    """What the second descent reads: objects of the size that fits, then bodies, point maps and the
+    winner's objects after one more body pass, in which what touches moves together. Other candidates
+    move as the winner does.
     """
+    prepared, solution = _with_sizes(settings, descent, prepared, solution, numbers, log)
+    rounds = settings.body_pass.contact_rounds
+    if not rounds:
+        return prepared
     evidence = prepared.extra
     done = evidence.corrections.body_pass
     best = solution.best
@@ -66,18 +87,63 @@ def settle_contacts(
     objects = rotations, np.asarray(best.object_translation)
     shares = np.asarray(_side_shares(prepared.scene, best))
     touch = where_it_touches(prepared.scene, done.problem.rows, shares, evidence.states[winner])
-    if not touch[0].any():
-        return prepared
-    settled = _settled(done, prepared.scene, objects, touch, settings.body_pass.contact_rounds)
+    settled = _settled(done, prepared.scene, objects, touch, rounds)
     corrections = corrected_by(settled)
-    after = _object_poses(settled)
-    moved = _moved(solution.unknowns, objects, after)
-    bundle = corrections.bundle
-    scene = scene_of(bundle, corrections.Ts_world_pointmap, posed_bodies_of(bundle), settings)
-    states = contact_states(scene, moved, always_touching(bundle, scene), settings)
-    run = dict(evidence.run) | corrections.run
-    extra = JointEvidence(states, corrections.Ts_world_pointmap, run, corrections)
-    return prepared_of(bundle, prepared.terms, scene, Starts(moved, prepared.labels), extra)
+    moved = _moved(solution.unknowns, objects, _object_poses(settled))
+    run = dict(evidence.run) | {
+        name: {**dict(evidence.run).get(name, {}), **value} if isinstance(value, dict) else value
+        for name, value in corrections.run.items()
+    }
+    bundle = dataclasses.replace(corrections.bundle, assets=prepared.bundle.assets)
+    corrections = dataclasses.replace(corrections, bundle=bundle)
+    return _prepared_again(settings, prepared, corrections, Starts(moved, prepared.labels), run)
+
+
+def _prepared_again(
+    settings: JointSettings,
+    prepared: Prepared,
+    corrections: Corrections,
+    starts: Starts,
+    run: Mapping[str, Any],
+) -> Prepared:
+    """The scene built anew, with candidates where they start."""
+    bundle, Ts = corrections.bundle, corrections.Ts_world_pointmap
+    scene = scene_of(bundle, Ts, posed_bodies_of(bundle), settings)
+    states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
+    evidence = JointEvidence(states, Ts, run, corrections)
+    return prepared_of(bundle, prepared.terms, scene, starts, evidence)
+
+
+def _with_sizes(
+    settings: JointSettings,
+    descent: Pass,
+    prepared: Prepared,
+    solution: Solution,
+    numbers: Numbers,
+    log: Log,
+) -> tuple[Prepared, Solution]:
+    """With meshes of the size that fits best, and candidates fitted to them."""
+    allowed = scale_range(settings.object_scale)
+    bundle, evidence = prepared.bundle, prepared.extra
+    if allowed.is_known:
+        return prepared, solution
+    if bundle.joints:
+        log("objects on joints keep the size of their meshes")
+        return prepared, solution
+    Ts, skins = evidence.Ts_world_pointmap, prepared.scene.body_vertices_world
+    rebuilt = partial(scene_of, Ts_world_pointmap=Ts, vertices_world=skins, settings=settings)
+    search = SizeSearch(descent, prepared, solution, numbers, rebuilt)
+    factors = find_scales(search, allowed, len(bundle.assets))
+    if np.all(factors == 1.0):
+        return prepared, solution
+    search.loss(factors)
+    solution = search.latest()
+    corrections = evidence.corrections
+    resized = resized_bundle(corrections.bundle, factors)
+    corrections = dataclasses.replace(corrections, bundle=resized)
+    run = with_scales(evidence.run, resized, factors)
+    starts = Starts(solution.unknowns, prepared.labels)
+    return _prepared_again(settings, prepared, corrections, starts, run), solution
 
 
 @program
@@ -102,13 +168,24 @@ def _settled(
     held = dataclasses.replace(
         problem.frames.held, rotations=rotations, centers=centers, touch=touches, sticks=sticks
     )
+    plants = _known_plants(problem, solution)
     for _ in range(LOOKS):
         vertices, planes = _contacts(problem, solution, held, scene)
         held = dataclasses.replace(held, vertices=vertices, planes=planes)
-        frames = dataclasses.replace(problem.frames, held=held)
+        frames = dataclasses.replace(problem.frames, held=held, plants=plants)
         problem = dataclasses.replace(problem, frames=frames)
         solution = solve_bodies(problem, (solution.changes, solution.clip), np.int32(rounds))
     return dataclasses.replace(done, problem=problem, solution=solution)
+
+
+def _known_plants(problem: BodyProblem, solution: BodySolution) -> Float[ndarray, "T P 4"]:
+    """Where a point of a foot stands as in the frame before, by the paths of the first body pass."""
+    posed, _ = posed_frames(problem, solution.changes, solution.clip)
+    feet = np.asarray(posed.joints)[:, :, list(FEET)]
+    numbers = np.stack([foot_plants(feet[:, p]) for p in range(feet.shape[1])], axis=1)
+    stands = np.zeros(numbers.shape, np.float32)
+    stands[1:] = (numbers[1:] == numbers[:-1]) & (numbers[1:] >= 0)
+    return stands
 
 
 @program
@@ -183,6 +260,6 @@ def _moved(unknowns: Unknowns, before: tuple, after: tuple) -> Unknowns:
 
 
 def settle_pass(settings: JointSettings, descent: Pass) -> Pass:
-    """The second descent, after contacts are settled."""
-    before = partial(settle_contacts, settings)
+    """The second descent, after sizes and contacts are settled."""
+    before = partial(settle, settings, descent)
     return dataclasses.replace(descent, name="settle", like=descent.name, before=before)

@@ -12,6 +12,7 @@ from priors.choreography.motions.common import (
     wander_path,
     wobble,
 )
+from priors.choreography.motions.shelter import shelter
 from priors.choreography.placement import stand_at, support_under
 from priors.choreography.plan import (
     BELLY,
@@ -22,6 +23,7 @@ from priors.choreography.plan import (
     near_extent,
     plan_take,
 )
+from priors.choreography.shapes import canopy_of
 from priors.language.parser import BACKWARDS, FROM_GROUND
 from priors.language.script import Action
 
@@ -123,6 +125,10 @@ def carry(performance: Performance, action: Action) -> None:
     if lower is not None:
         put_on(performance, action, lower)
         return
+    canopy = canopy_of(performance.asset(action.object))
+    if canopy is not None:
+        shelter(performance, action, canopy, rng.uniform(1.0, 2.0))
+        return
     distance, turn = rng.uniform(1.0, 2.0), rng.choice([-1, 1]) * rng.uniform(0.5, 1.7)
     sets_down, picks_up = action.word in PUT_WORDS, FROM_GROUND in action.manners
     start = performance.frame(0.3) if picks_up else 0
@@ -217,6 +223,10 @@ def hold(performance: Performance, action: Action) -> None:
     """Stand and turn the thing about before the chest, stepping round a little."""
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
+    canopy = canopy_of(performance.asset(action.object))
+    if canopy is not None:
+        shelter(performance, action, canopy, 0.0)
+        return
     turn = rng.choice([-1, 1]) * rng.uniform(0.3, 1.0)
     root, heading = wander_path(performance, 4, frames - 4, 0.0, turn)
     track = performance.set_path(person, root, heading)

@@ -1,4 +1,4 @@
-"""Motions that let go of things or bring them to the face: throw, play (toss and catch), drink."""
+"""Motions that let go of things: throw, play (toss and catch)."""
 
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from priors.choreography.motions.common import (
     wobble,
 )
 from priors.choreography.motions.held import LARGE, hold, take_of
+from priors.choreography.motions.instruments import is_instrument, play_instrument
 from priors.choreography.plan import (
     BELLY,
     HoldPlan,
@@ -157,44 +158,13 @@ def _receive(performance: Performance, action: Action, catch: Catch, release: in
     performance.hold(catch.person, action.object, catch.take, catch.frame, frames)
 
 
-def drink(performance: Performance, action: Action) -> None:
-    """From the belly to the mouth, tilt, and back down."""
-    person = action.people[0]
-    rng, frames = performance.rng, performance.frames
-    root, heading = wander_path(performance, 0, frames - 1, 0.0, rng.uniform(-0.3, 0.3))
-    track = performance.set_path(person, root, heading)
-    take = take_of(performance, person, action, HoldPreferences(spread=0.12))
-    build = track.person
-    seat = 0.0 if track.foot_floor is None else float(track.foot_floor.mean())
-    mouth = np.array([0.0, build.rest_joints[15, 1] - build.rest_joints[0, 1], 0.17])
-    mouth[1] += build.pelvis_height + 0.015 + seat - float(track.crouch.mean())
-    asset = performance.asset(action.object)
-    tilt = rng.uniform(-0.75, -0.5)
-    # The rim is the part of the top nearest to the face once tilted.
-    local_points = (asset.vertices - asset.center) @ take.rotation.T
-    tilted = local_points @ euler_matrix(np.array(0.0), np.array(tilt), np.array(0.0)).T
-    high = tilted[tilted[:, 1] > np.quantile(tilted[:, 1], 0.8)]
-    rim = np.array([0.0, high[:, 1].mean(), high[:, 2].min()])
-    hand = 1 if 1 in take.grasps else 0
-    low = np.array([0.1 - 0.2 * hand, mouth[1] - 0.42, take.near + 0.26])
-    first, last = performance.frame(0.4), performance.frame(0.72)
-    times = [2, first, last, frames - 2]
-    at_mouth = mouth - rim
-    local = interpolate_keyframes(frames, times, [low, at_mouth, at_mouth, low], stops=True)
-    angles = wobble(performance, np.ones(frames), 2.0)
-    angles[:, 1] += interpolate_keyframes(frames, times, [0.0, tilt, tilt, 0.0], stops=True)
-    place_held(performance, person, action.object, take, local, angles)
-    track.look_at = track.look_at + 2.0 * np.stack([forward_of(h) for h in track.heading])
-    performance.hold(person, action.object, take, 0, frames)
-    for touch in performance.touches_of(person, action.object):
-        if touch.body_part == "head":
-            performance.mark(touch, first, last)
-
-
 def play(performance: Performance, action: Action) -> None:
     """Small things are tossed up and caught again; larger ones are rocked in the hands."""
     person = action.people[0]
     rng, frames, fps = performance.rng, performance.frames, performance.fps
+    if is_instrument(performance.asset(action.object)):
+        play_instrument(performance, action)
+        return
     small = performance.asset(action.object).radius < LARGE
     if not small or performance.is_continuous(action):
         hold(performance, action)
@@ -223,4 +193,4 @@ def play(performance: Performance, action: Action) -> None:
     performance.hold(person, action.object, take, catch, frames)
 
 
-MOTIONS = {"throw": throw, "drink": drink, "play": play}
+MOTIONS = {"throw": throw, "play": play}

@@ -13,6 +13,7 @@ from priors.choreography.motions.held import take_of
 from priors.choreography.plan import BELLY, HoldPlan, Performance, in_world
 from priors.language.script import Action
 
+SHORT_TOOL = 0.12  # metres of radius from which one hand swings a thing like a stick
 SLENDER = 2.2  # length over width from which a thing is swung like a stick
 
 
@@ -153,7 +154,10 @@ def swing(performance: Performance, action: Action) -> None:
     start = rng.uniform(-0.3, 0.3)
     wave = np.sin(2 * np.pi * (cycles * np.arange(frames) / (frames - 1)) + start)
     stick = _stick(performance, action)
-    if stick.length > SLENDER * np.sort(asset.extents)[1] and asset.radius > 0.3:
+    alone = len(performance.hands_on(person, action.object)) == 1
+    if stick.length > SLENDER * np.sort(asset.extents)[1] and asset.radius > (
+        SHORT_TOOL if alone else 0.3
+    ):
         _swing_stick(performance, action, stick, wave)
     else:
         _swing_bulk(performance, action, wave)
