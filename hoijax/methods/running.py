@@ -107,6 +107,13 @@ class MethodBatch:
     log: Log = silent
     most_scenes: int = MAX_SCENES
     solvers: dict[tuple, BatchSolver] = field(default_factory=dict)
+    together: bool | None = None
+    """Whether scenes and designs share one run of a program; None: where a device gains by it. A CPU
+    does not: it runs the program of `solve` for each, and compiles no other."""
+
+    def __post_init__(self) -> None:
+        if self.together is None:
+            self.together = len(self.devices) > 1 or self.devices[0].platform != "cpu"
 
     @property
     def programs(self) -> int:
@@ -121,8 +128,16 @@ class MethodBatch:
             def solve(scene: Any, initial: Any, neighbors: Any, numbers: Numbers) -> Solution:
                 return optimize(*step.inputs(terms, scene, initial, neighbors, numbers))
 
+            def alone(scene: Any, initial: Any, neighbors: Any, numbers: Numbers) -> Solution:
+                inputs = step.inputs(terms, scene, initial, neighbors, numbers)
+                return optimize_in_segments(*inputs).trimmed()
+
             self.solvers[key] = BatchSolver(
-                solve, devices=self.devices, log=self.log, most_scenes=self.most_scenes
+                solve,
+                devices=self.devices,
+                log=self.log,
+                most_scenes=self.most_scenes,
+                alone=None if self.together else alone,
             )
         return self.solvers[key]
 
