@@ -33,9 +33,18 @@ class Ran:
     err: str
 
 
+@contextlib.contextmanager
 def as_users_run():
-    """Whole solves outside the session's strict promotion: optax's Adam multiplies ints and floats."""
-    return jax.numpy_dtype_promotion("standard")
+    """Whole solves outside the session's strict promotion: optax's Adam multiplies ints and floats.
+
+    In every thread, as JAX's own context manager would not: each promotion has programs of its own.
+    """
+    before = jax.config.jax_numpy_dtype_promotion  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_numpy_dtype_promotion", before)
 
 
 def run(*arguments: str | Path) -> Ran:

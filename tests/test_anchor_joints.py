@@ -35,12 +35,12 @@ FRAMES = 12
 SMALL = AnchorSettings(
     inits=1,
     body_start="estimate",
-    track_steps=100,
-    steps=100,
+    track_steps=60,
+    steps=60,
     refresh_every=20,
     points=96,
     grid_resolution=24,
-    render_width=32,
+    render_width=0,  # links that are rendered: test_anchor_losses
 )
 
 

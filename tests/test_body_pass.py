@@ -115,6 +115,23 @@ def test_frames_with_left_and_right_exchanged_are_mended(clip):
     np.testing.assert_allclose(same.body_rotations, smooth, atol=1e-6)
 
 
+def test_keypoints_beside_the_persons_mask_are_believed_less(clip):
+    o = clip[0].observations
+    ids = np.zeros_like(o.instance_ids)
+    height, width = o.image_size
+    ids[:, : height // 2] = 1
+    keypoints = np.full_like(o.keypoints, 0.9)
+    keypoints[..., 0] = width / 2
+    keypoints[..., :9, 1], keypoints[..., 9:, 1] = height / 4, 3 * height / 4
+    keypoints[0, 0, 0, 1] = -5.0  # outside the image: nothing is known of a mask there
+    o = dataclasses.replace(o, instance_ids=ids, keypoints=keypoints)
+    confidence = build_problem.believed_keypoints(o)[..., 2]
+    np.testing.assert_allclose(confidence[..., :9], 0.9)
+    np.testing.assert_allclose(confidence[..., 9:], 0.9 * build_problem.BESIDE_SHARE)
+    unmasked = dataclasses.replace(o, instance_ids=np.zeros_like(ids))
+    np.testing.assert_array_equal(build_problem.believed_keypoints(unmasked), keypoints)
+
+
 def test_published_settings_keep_the_body():
     from hoijax.methods.base import method_named
 

@@ -11,9 +11,11 @@ import hoijax
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.methods import confidence
 from hoijax.methods.base import method_named
-from hoijax.methods.confidence import _path_spread, assess
+from hoijax.methods.confidence import _path_spread, assess, moves_least
+from hoijax.results.evaluation import spread_summary
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
+from hoijax.viewer.charts import UNSEEN, spread_strip
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.from_text import BODY, scene_of_text
 
@@ -112,3 +114,33 @@ def test_frames_in_which_nothing_was_seen_are_flagged_and_wider(prepared):
     found = assess(dataclasses.replace(blind, observed=observed), unknowns, result)
     assert found.unseen[0].tolist() == (~hidden[0]).tolist()
     assert found.position_spread[0, 4] > found.position_spread[0, 0]
+
+
+def test_of_candidates_that_cannot_be_told_apart_the_calm_one_wins(prepared):
+    method, scene, truth = prepared
+    _, result = result_of(method, scene, truth)
+    assert moves_least(result, (0, 1)) == 0  # the turned box moves as much
+    restless = np.array(result.object_rotations)
+    restless[0, :, ::2] = restless[1, :, ::2]
+    wild = dataclasses.replace(result, object_rotations=restless)
+    assert moves_least(wild, (0, 1)) == 1
+    assert dataclasses.replace(wild, chosen=1).winner == 1
+
+
+def test_spreads_are_summed_up_and_drawn(prepared):
+    method, scene, truth = prepared
+    unknowns, result = result_of(method, scene, truth)
+    assert spread_summary(result) == {}
+    found = assess(scene.scene, unknowns, result)
+    position = np.full((1, 12), 0.02)
+    unseen = np.zeros((1, 12), bool)
+    unseen[0, :3] = True
+    sure = dataclasses.replace(
+        result, position_spread=position, rotation_spread=found.rotation_spread, unseen=unseen
+    )
+    summary = spread_summary(sure)
+    assert summary["position_90_cm"] == pytest.approx(100 * 1.645 * 0.02)
+    assert summary["unseen_share"] == pytest.approx(0.25)
+    strip = spread_strip(["<box>"], position, found.rotation_spread, unseen, frame=1)
+    assert strip.count(f'fill="{UNSEEN}"') == 3
+    assert "<box>" not in strip

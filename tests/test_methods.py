@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import hoijax
 from hoijax.errors import UserError
 from hoijax.experiments.sweep import sweep
 from hoijax.methods.base import METHODS, method_named
+from hoijax.methods.running import MethodBatch
 from hoijax.results.result import load_result
 
 
@@ -27,7 +29,13 @@ def toy(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_method_in_one_file_is_solved_swept_and_commanded(toy, bundle, tmp_path):
+@pytest.mark.parametrize("together", [True, False], ids=["together", "in turn"])
+def test_a_method_in_one_file_is_solved_swept_and_commanded(
+    toy, bundle, tmp_path, monkeypatch, together
+):
+    """Scenes and designs in one run of a program, as on a GPU, and in turn, as on a CPU."""
+    for user in ("experiments.sweep", "jobs.scene_batch"):
+        monkeypatch.setattr(f"hoijax.{user}.MethodBatch", partial(MethodBatch, together=together))
     with as_users_run():
         alone = hoijax.solve(bundle, method="shift", inits=3)
         rows = sweep(bundle, "object_points=1e3,0", method="shift", inits=3, out=tmp_path / "sweep")

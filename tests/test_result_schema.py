@@ -1,5 +1,6 @@
 """A result folder is checked on load: every problem at once, and nothing absurd goes through."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -150,6 +151,14 @@ def test_headers_that_no_solve_writes_are_refused(folder, key, value):
     spoil(folder, {key: value})
     with pytest.raises(UserError, match=r"is damaged, it has \d problems?:\n  - "):
         load_result(folder)
+
+
+def test_a_winner_that_was_chosen_stays_the_winner(tmp_path):
+    result = tiny_result()
+    other = int(np.argsort(result.losses)[1])
+    chosen = dataclasses.replace(result, chosen=other)
+    assert load_result(save_result(chosen, tmp_path)).winner == other
+    assert load_result(save_result(result, tmp_path)).chosen is None
 
 
 def test_all_problems_come_at_once(folder):

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from functools import partial
 
 import chex
 import headless_browser
@@ -12,6 +13,7 @@ import pytest
 from small_scene import INITS, as_users_run, generated, run
 from test_batch import TERMS, make_jobs
 
+import hoijax
 from hoijax.experiments.designs import factor_names, make_designs, parse_factors
 from hoijax.experiments.report_page import Thumbnail, bars_png, page_html, pareto_png, shown_rows
 from hoijax.experiments.sweep import stacked_designs, sweep
@@ -21,19 +23,21 @@ from hoijax.results.result import load_result
 
 
 @pytest.mark.slow
-def test_a_sweep_gives_what_solving_gives_and_shares_programs(tmp_path_factory, tmp_path):
-    folder = generated(tmp_path_factory)[0]
+def test_a_sweep_gives_what_solving_gives_and_shares_a_program(
+    tmp_path_factory, tmp_path, monkeypatch
+):
+    """All designs of a scene in one run of a program, as on a GPU."""
+    monkeypatch.setattr("hoijax.experiments.sweep.MethodBatch", partial(MethodBatch, together=True))
+    bundle = generated(tmp_path_factory)[0] / "bundle"
     for name in ("one", "two"):
-        shutil.copytree(folder / "bundle", tmp_path / "bundles" / name)
+        shutil.copytree(bundle, tmp_path / "bundles" / name)
     said: list[str] = []
-    out = tmp_path / "sweep"
+    out, options = tmp_path / "sweep", {"method": "hoi-page", "inits": INITS}
+    weights = "contact=10,0 ground=100"
     with as_users_run():
-        rows = sweep(
-            tmp_path / "bundles", "contact=10,0 ground=100", inits=INITS, out=out, log=said.append
-        )
-    # One for all designs at once, one for the second pass, which starts elsewhere for each of them.
-    assert any("2 compiled programs" in line for line in said), said[-3:]
-    solved = load_result(folder)
+        rows = sweep(tmp_path / "bundles", weights, out=out, log=said.append, **options)
+        solved = hoijax.solve(bundle, **options)
+    assert any("1 compiled programs" in line for line in said), said[-3:]
     winner = solved.winner
     first, without = rows
     assert first["loss"] == pytest.approx(float(solved.losses[winner]), rel=1e-3)
@@ -42,7 +46,7 @@ def test_a_sweep_gives_what_solving_gives_and_shares_programs(tmp_path_factory, 
     assert first["loss +-"] == pytest.approx(0.0, abs=1e-9)  # the same scene twice
     assert without["contact"] >= first["contact"]
     assert len(list(csv.DictReader((out / "scenes.csv").read_text().splitlines()))) == 4
-    assert json.loads((out / "run.json").read_text())["programs"] == 2
+    assert json.loads((out / "run.json").read_text())["programs"] == 1
     assert {p.name for p in out.iterdir()} == {
         "table.csv", "table.md", "table.tex", "scenes.csv", "run.json",
         "index.html", "pareto.png", "results",
@@ -56,7 +60,7 @@ def test_a_sweep_gives_what_solving_gives_and_shares_programs(tmp_path_factory, 
 def test_rates_scales_and_schedule_ends_are_traced():
     settings = METHOD.settings(optimizer="adam", steps=2)
     known = factor_names(TERMS, METHOD.rates(settings))
-    batch = MethodBatch(METHOD, settings)
+    batch = MethodBatch(METHOD, settings, together=True)
     solver = batch.solver(METHOD.passes(settings)[0], TERMS)
     solver.solve = chex.assert_max_traces(solver.solve, n=1)
     jobs = make_jobs(1)

@@ -248,7 +248,7 @@ def search_starts(
             fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths
         ]
-        tracks = _with_continuous(found, symmetries[o])
+        tracks = _with_twins(_with_continuous(found, symmetries[o]), symmetries[o], count)
         # An object with fewer distinct paths than candidates starts the rest from its best again.
         tracks = [tracks[k % len(tracks)] for k in range(count)]
         rotation = np.stack([r for r, _ in tracks])
@@ -276,6 +276,24 @@ def _with_continuous(tracks: list[Track], symmetries: Float[ndarray, "S 3 3"]) -
             if is_new(track, [r for r, _ in continuous], symmetries):
                 continuous.append((track, translations))
     return continuous + flipping
+
+
+def _with_twins(
+    tracks: list[Track], symmetries: Float[ndarray, "S 3 3"], count: int
+) -> list[Track]:
+    """Where there are fewer than `count`: half turns of the tracks about the mesh's axes, best first.
+
+    Seen from one side, many objects fit nearly as well turned about: what else is known decides.
+    """
+    tracks = list(tracks)
+    for rotations, translations in tuple(tracks):
+        for axis in range(3):
+            if len(tracks) >= count:
+                return tracks
+            half_turn = np.where(np.arange(3) == axis, 1.0, -1.0) * np.eye(3)
+            if is_new(rotations @ half_turn, [r for r, _ in tracks], symmetries):
+                tracks.append((rotations @ half_turn, translations))
+    return tracks
 
 
 def fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetries: ndarray):

@@ -1,6 +1,6 @@
 """Many scenes through the batch program: staged in threads, solved together, written in threads.
 
-What a scene gets is what `solve` gives it alone; only who shares a compiled program differs. The
+What a scene gets is what `solve` gives it alone; on a CPU by the same compiled program. The
 parts that run on the host (reading, grids, metrics, exports) are done beside the solving.
 """
 

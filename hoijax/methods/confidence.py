@@ -41,6 +41,7 @@ TWIN_DEGREES = 45.0
 MISSED, MISSED_METRES = 0.5, 0.05
 """Share of an outline, and how far off counts as missed."""
 OUTLINE_SAMPLES = 512
+MOVING_SAMPLES, CLEARLY_LESS = 64, 0.8
 APART = 0.5
 """Metres between two things that the graph says touch."""
 FAR_POINTS = 0.15
@@ -186,6 +187,26 @@ def twins_of(result: Result, turns: Float[ndarray, "K O"]) -> tuple[int, ...]:
     alike = np.isfinite(result.losses) & (result.losses <= limit)
     alike[result.winner] = False
     return tuple(int(k) for k in np.flatnonzero(alike & (turns > TWIN_DEGREES).any(axis=1)))
+
+
+def moves_least(result: Result, candidates: tuple[int, ...]) -> int:
+    """The first of some candidates whose objects move clearly less than those of all before it.
+
+    By the path of points on the surface: metres that they travel in the clip.
+    """
+    best, shortest = candidates[0], np.inf
+    for k in candidates:
+        R, t = result.object_rotations[k], result.object_translations[k]
+        paths = [
+            np.einsum("tij,nj->tni", R[o], asset.samples[:MOVING_SAMPLES]) + t[o, :, None]
+            for o, asset in enumerate(result.assets)
+        ]
+        length = sum(
+            float(np.linalg.norm(np.diff(x, axis=0), axis=-1).mean(1).sum()) for x in paths
+        )
+        if length < CLEARLY_LESS * shortest:
+            best, shortest = k, length
+    return best
 
 
 def _doubts(

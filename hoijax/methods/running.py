@@ -13,7 +13,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.initialization.evidence import completion_lines
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, Numbers, Overrides, Pass, Prepared, stopwatch
-from hoijax.methods.confidence import assess
+from hoijax.methods.confidence import assess, moves_least
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job
@@ -48,8 +48,12 @@ def solve_bundle(
 
 
 def with_confidence(result: Result, prepared: Prepared, solution: Solution) -> Result:
-    """The result with spreads, twins and what speaks against it."""
+    """The result with spreads, twins and what speaks against it; of twins, the one that moves least wins."""
     found = assess(prepared.scene, solution.unknowns, result)
+    calmest = moves_least(result, (result.winner, *found.twins))
+    if calmest != result.winner:
+        result = dataclasses.replace(result, chosen=calmest)
+        found = assess(prepared.scene, solution.unknowns, result)
     said = {"doubts": list(found.doubts), "twins": list(found.twins)}
     return dataclasses.replace(
         result,
@@ -103,6 +107,13 @@ class MethodBatch:
     log: Log = silent
     most_scenes: int = MAX_SCENES
     solvers: dict[tuple, BatchSolver] = field(default_factory=dict)
+    together: bool | None = None
+    """Whether scenes and designs share one run of a program; None: where a device gains by it. A CPU
+    does not: it runs the program of `solve` for each, and compiles no other."""
+
+    def __post_init__(self) -> None:
+        if self.together is None:
+            self.together = len(self.devices) > 1 or self.devices[0].platform != "cpu"
 
     @property
     def programs(self) -> int:
@@ -117,8 +128,16 @@ class MethodBatch:
             def solve(scene: Any, initial: Any, neighbors: Any, numbers: Numbers) -> Solution:
                 return optimize(*step.inputs(terms, scene, initial, neighbors, numbers))
 
+            def alone(scene: Any, initial: Any, neighbors: Any, numbers: Numbers) -> Solution:
+                inputs = step.inputs(terms, scene, initial, neighbors, numbers)
+                return optimize_in_segments(*inputs).trimmed()
+
             self.solvers[key] = BatchSolver(
-                solve, devices=self.devices, log=self.log, most_scenes=self.most_scenes
+                solve,
+                devices=self.devices,
+                log=self.log,
+                most_scenes=self.most_scenes,
+                alone=None if self.together else alone,
             )
         return self.solvers[key]
 

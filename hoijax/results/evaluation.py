@@ -30,6 +30,7 @@ from hoijax.results.result import Result
 from hoijax.runtime import on_device
 
 CONTACT_THRESHOLD = 0.05  # metres; the @5cm in names
+CLOSE_CONTACT = 0.02  # the @2cm
 PART_VERTICES = (
     768  # of a body part, or samples of an object part, that a contact distance looks at
 )
@@ -290,6 +291,8 @@ class Evaluator:
                 "contact_recall@5cm": found.recall,
                 "contact_f1@5cm": found.f1,
             }
+            close = metrics.contact_detection(edges <= CLOSE_CONTACT, ground_truth.edge_contact)
+            values["contact_f1@2cm"] = close.f1
         return values
 
 
@@ -319,6 +322,27 @@ def _joints(
 ) -> Float[Array, "T 55 3"]:
     shaped = body.shape(betas).with_rest_joints(rest_joints)
     return jax.vmap(shaped.pose_joints)(rotations, translations)[..., :3, 3]
+
+
+def spread_summary(result: Result) -> dict[str, float]:
+    """How sure the winner's poses are, by object where there are several: medians over frames.
+
+    Half-widths of 90 % intervals in centimetres and degrees, and the share of frames without evidence.
+    """
+    position, rotation, unseen = result.position_spread, result.rotation_spread, result.unseen
+    if position is None or rotation is None or unseen is None:
+        return {}
+    rows = {
+        "position_90_cm": 164.5 * np.median(position, axis=1),
+        "rotation_90_deg": np.degrees(1.645 * np.median(rotation, axis=1)),
+        "unseen_share": unseen.mean(axis=1),
+    }
+    summary = {name: float(values.mean()) for name, values in rows.items()}
+    if len(result.assets) > 1:
+        for name, values in rows.items():
+            names = [f"{name}/{asset.name}" for asset in result.assets]
+            summary |= dict(zip(names, values.tolist(), strict=True))
+    return summary
 
 
 def joints_of(body: SkinnedBody, motion: GroundTruth | Result) -> Float[ndarray, "P T 55 3"]:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -65,12 +66,16 @@ class Result:
     """The object was not seen in this frame: its pose is a guess from those beside it."""
     joints: tuple[Joint, ...] = ()
     """Between objects, by index: the links of articulated objects."""
+    chosen: int | None = None
+    """The winner, where losses cannot tell candidates apart; None: the lowest loss wins."""
     run: dict = field(default_factory=dict)
     """Settings, versions, device, times, bundle hash: what run.json holds."""
 
     @property
     def winner(self) -> int:
-        """The candidate with the lowest finite loss."""
+        """The candidate with the lowest finite loss, or of those that fit as well the one chosen."""
+        if self.chosen is not None:
+            return self.chosen
         return int(np.argmin(np.where(np.isfinite(self.losses), self.losses, np.inf)))
 
     @property
@@ -116,6 +121,7 @@ def _array_names() -> list[str]:
         "term_names",
         "run",
         "joints",
+        "chosen",
     }
     plain |= set(_OPTIONAL)
     return [f.name for f in dataclasses.fields(Result) if f.name not in plain]
@@ -183,7 +189,8 @@ def load_result(folder: str | Path) -> Result:
         )
     header = ResultHeader.model_validate(run)
     names = [*_array_names(), *(name for name in _OPTIONAL if name in arrays)]
-    return Result(
+    arrays_of: dict[str, Any] = {name: arrays[name] for name in names}
+    result = Result(
         prompt=header.prompt,
         fps=header.fps,
         affordance=graph,
@@ -193,8 +200,10 @@ def load_result(folder: str | Path) -> Result:
         term_names=header.term_names,
         joints=joints,
         run=run,
-        **{name: arrays[name] for name in names},
+        **arrays_of,
     )
+    is_other = result.winner != header.winner < len(header.labels)
+    return dataclasses.replace(result, chosen=header.winner) if is_other else result
 
 
 def _read_run(path: Path) -> tuple[dict | None, list[str]]:

@@ -61,6 +61,7 @@ class ResultHeader(BaseModel):
     labels: Annotated[tuple[_Text, ...], _Tuple, JsonField(min_length=1)]
     term_names: Annotated[tuple[_Text, ...], _Tuple]
     joints: Annotated[tuple[ResultJoint, ...], _Tuple] = ()
+    winner: Annotated[int, JsonField(strict=True, ge=0)] = 0
     bundle: _Text | None = None
     bundle_hash: _Text | None = None
     method: _Text | None = None

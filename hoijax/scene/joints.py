@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from hoijax.objects.articulated.joints import PRISMATIC, Joint
 from hoijax.objects.articulated.model import rotation_about
 from hoijax.objects.asset import Asset
+from hoijax.programs import program
 from hoijax.runtime import on_device
 
 
@@ -89,6 +90,7 @@ def _product(a: Float[Array, "*a n n"], b: Float[Array, "*b n n"]) -> Array:
     return jnp.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
+@program(static=("d",))
 def joint_transforms(
     joints: ObjectJoints, d: int, values: Float[Array, " n"]
 ) -> Float[Array, "n 4 4"]:

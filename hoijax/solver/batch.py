@@ -3,7 +3,8 @@
 Scenes of equal shapes form a bucket and share a program (`staging` pads them so that few shapes
 exist); each device solves its own scenes and never talks to another. How many scenes go at once is
 read off the compiled program's own account of its memory, and halves where the device says that it
-is not enough after all.
+is not enough after all. A single CPU gains nothing from several at once: there, scenes and weights may
+be solved one by one, by the program that a scene alone has (`BatchSolver.alone`).
 """
 
 import math
@@ -86,9 +87,11 @@ def needed_memory(compiled: Any) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of JAX says that a device's memory is not enough."""
+    """Whether an error says that a device's memory is not enough."""
     text = str(error)
-    return any(said in text for said in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory"))
+    return isinstance(error, MemoryError) or any(
+        said in text for said in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
+    )
 
 
 def _each(function: Callable[[Any], Any], stacked: Any) -> Any:
@@ -110,6 +113,8 @@ class BatchSolver:
     most_scenes: int = MAX_SCENES
     compiled: dict[tuple, Any] = field(default_factory=dict)
     """Programs by bucket and chunk: `len` counts compilations."""
+    alone: Solve | None = None
+    """Solves one scene under one row of settings; where it is given, all are solved by it, in turn."""
     _chunks: dict[tuple, int] = field(default_factory=dict)
 
     def run(self, jobs: Sequence[Job], settings: Any) -> list[Solution]:
@@ -119,6 +124,8 @@ class BatchSolver:
         the same starts. Changing them compiles nothing.
         Raises UserError where one scene alone does not fit a device.
         """
+        if self.alone is not None:
+            return self._one_by_one(jobs, settings)
         out: list[Solution | None] = [None] * len(jobs)
         for indices in buckets_of(jobs):
             left = list(indices)
@@ -128,7 +135,7 @@ class BatchSolver:
                 try:
                     found = self._run_chunk([jobs[i] for i in now], settings, chunk)
                 except (jax.errors.JaxRuntimeError, MemoryError) as error:
-                    if not isinstance(error, MemoryError) and not is_out_of_memory(error):
+                    if not is_out_of_memory(error):
                         raise
                     self._halve(jobs[left[0]], settings, chunk)
                     continue
@@ -137,6 +144,24 @@ class BatchSolver:
                 left = left[chunk:]
                 self.log(f"{len(jobs) - sum(x is None for x in out)}/{len(jobs)} scenes solved")
         return [solution for solution in out if solution is not None]
+
+    def _one_by_one(self, jobs: Sequence[Job], settings: Any) -> list[Solution]:
+        assert self.alone is not None
+        count, out = len(jax.tree.leaves(settings)[0]), []
+        for job in jobs:
+            rows = []
+            for w in range(count):
+                own = jax.tree.map(lambda x, w=w: x[w], settings)
+                self.compiled.setdefault((bucket_of((job.tree, own)), 1))
+                try:
+                    rows.append(jax.device_get(self.alone(*job.tree, own)))
+                except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise self._too_large() from error
+            out.append(jax.tree.map(lambda *xs: np.stack(xs), *rows))
+            self.log(f"{len(out)}/{len(jobs)} scenes solved")
+        return out
 
     def _chunk(self, job: Job, settings: Any, count: int) -> int:
         """Scenes to solve at once: a multiple of the devices whose program fits their memory."""
@@ -158,13 +183,16 @@ class BatchSolver:
     def _halve(self, job: Job, settings: Any, chunk: int) -> None:
         devices = len(self.devices)
         if chunk <= devices:
-            raise UserError(
-                "one scene with all its candidates and weights does not fit the memory of "
-                f"{self.devices[0].device_kind}. Give fewer --inits or fewer weights at a time."
-            )
+            raise self._too_large()
         smaller = max(chunk // devices // 2, 1) * devices
         self._chunks[bucket_of((job.tree, settings))] = smaller
         self.log(f"out of memory with {chunk} scenes at once: {smaller} from now on")
+
+    def _too_large(self) -> UserError:
+        return UserError(
+            "one scene with all its candidates and weights does not fit the memory of "
+            f"{self.devices[0].device_kind}. Give fewer --inits or fewer weights at a time."
+        )
 
     def program(self, job: Job, settings: Any, chunk: int) -> Any:
         """The compiled program of a bucket for `chunk` scenes at once."""

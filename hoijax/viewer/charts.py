@@ -129,6 +129,37 @@ def force_strip(
     return _strip(rows, frame) + _legend(legend, "arrows: 30 cm an object weight; red is missing")
 
 
+UNSEEN = "#9e9e9e"
+MOST_SPREAD = 0.15
+"""Metres that are drawn darkest."""
+
+
+def spread_strip(
+    labels: Sequence[str],
+    position: Float[ndarray, "O T"],
+    rotation: Float[ndarray, "O T"],
+    unseen: Bool[ndarray, "O T"],
+    frame: int | None = None,
+) -> str:
+    """How uncertain every object is in every frame; gray: it was not seen there. Metres, radians."""
+    rows = []
+    for o, label in enumerate(labels):
+        tips = [
+            f"{label}, frame {t}: within {164.5 * p:.1f} cm and {np.degrees(1.645 * r):.0f} deg (90 %)"
+            + (", not seen here" if hidden else "")
+            for t, (p, r, hidden) in enumerate(
+                zip(position[o], rotation[o], unseen[o], strict=True)
+            )
+        ]
+        colors = [
+            UNSEEN if hidden else heat(float(p) / MOST_SPREAD)
+            for p, hidden in zip(position[o], unseen[o], strict=True)
+        ]
+        rows.append((label, colors, tips, f"{164.5 * np.median(position[o]):.1f} cm"))
+    legend = [(heat(0.0), "sure"), (heat(1.0), "15 cm"), (UNSEEN, "not seen")]
+    return _strip(rows, frame) + _legend(legend, "at the right: half of a 90 % interval, median")
+
+
 def _legend(entries: Sequence[tuple[str, str]], note: str) -> str:
     items = "".join(
         f'<span style="white-space:nowrap;margin-right:8px"><span style="display:inline-block;'

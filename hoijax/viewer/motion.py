@@ -55,6 +55,7 @@ def only_candidate(result: Result, candidate: int) -> Result:
     return dataclasses.replace(
         result,
         **chosen,
+        chosen=None,
         labels=(result.labels[candidate],),
         body_rotations=rotations,
         body_translations=translations,

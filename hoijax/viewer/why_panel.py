@@ -23,6 +23,10 @@ class WhyPanel:
         self.frame_terms: np.ndarray | None = None
         gui.add_markdown("**Contacts of the graph**")
         self.edge_html = gui.add_html("")
+        self.spread_html = None
+        if viewer.result.position_spread is not None:
+            gui.add_markdown("**How sure**: where each object may be, of the winner")
+            self.spread_html = gui.add_html("")
         self.verdicts: dict[int, tuple[Verdict, ...]] = {}
         gui.add_markdown("**Physics**: can what touches the objects carry them?")
         self.physics_html = gui.add_html("")
@@ -51,6 +55,7 @@ class WhyPanel:
             )
         )
         self._draw_physics()
+        self._draw_spread()
         if self.frame_terms is not None:
             self.terms_html.content = inset(
                 charts.term_strip(
@@ -68,6 +73,15 @@ class WhyPanel:
                 self.physics_html.content = inset(escape(str(error)))
                 return
             self.draw()
+
+    def _draw_spread(self) -> None:
+        result = self.viewer.result
+        position, rotation, unseen = result.position_spread, result.rotation_spread, result.unseen
+        if self.spread_html is None or position is None or rotation is None or unseen is None:
+            return
+        names = [asset.name for asset in result.assets]
+        strip = charts.spread_strip(names, position, rotation, unseen, self.viewer.frame)
+        self.spread_html.content = inset(strip)
 
     def _draw_physics(self) -> None:
         viewer = self.viewer

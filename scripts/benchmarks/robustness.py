@@ -41,6 +41,7 @@ MEASURED = (
     "rotation_deg",
     "adds_cm",
     "contact_f1@5cm",
+    "contact_f1@2cm",
     "mpjpe_mm",
     "foot_skate_cm_s@5cm",
     "body_ground_penetration_cm",
