@@ -2,6 +2,7 @@
 
     python -m scripts.benchmarks.robustness --json out/robustness.json
     python -m scripts.benchmarks.robustness --families all --strengths 1 --only woodchair
+    python -m scripts.benchmarks.robustness --families all --strengths 1 --only sub --without-depth
 
 Every family of `priors.synthetic.error_families` alone, and all together ("all"), on known scenes whose
 truth the solver never sees: eight synthetic ones and, where ../shared/data/omomo is there, six captured.
@@ -23,6 +24,7 @@ from rich.console import Console
 import hoijax
 from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bundle.evidence import GROUPS
 from hoijax.bundle.schema import GroundTruth
 from hoijax.bundle.write import Bundle
 from hoijax.results.evaluation import BODY_JOINTS, Evaluator, joints_of
@@ -36,6 +38,7 @@ from scripts.bundles.omomo_to_bundle import Options as CaptureOptions
 from scripts.bundles.omomo_to_bundle import captured_scene
 
 ALL, NONE = "all", "none"
+DEPTH = ("object points", "part labels", "person points")
 MEASURED = (
     "translation_cm",
     "rotation_deg",
@@ -61,6 +64,8 @@ class Options:
     frames: int = 49
     only: tuple[str, ...] = ("",)
     """Only scenes whose name contains one of these."""
+    without_depth: bool = False
+    """Take all point maps away: masks, keypoints, the body's motion and meshes are left."""
     json: Path | None = None
     """Rows and summary; rows that are there already are kept and not measured again."""
 
@@ -163,14 +168,18 @@ def main() -> None:
         for family in options.families:
             for strength in (0.0,) if family == NONE else options.strengths:
                 wanted = strengths_of(family, strength)
-                row = (name, family, strength)
+                named = f"{family}, no depth" if options.without_depth else family
+                row = (name, named, strength)
                 methods = [m for m in options.methods if (m, *row) not in done]
                 if not methods:
                     continue  # nothing is rendered for rows that are there
                 bundle, ground_truth = erring_bundle(**scene, strengths=wanted, seed=0)
+                if options.without_depth:
+                    absent = tuple(key for group in DEPTH for key in GROUPS[group])
+                    bundle = dataclasses.replace(bundle, absent=absent)
                 for method in methods:
                     tuned = tuned_scene and family in tuned_families()
-                    head = {"method": method, "scene": name, "family": family}
+                    head = {"method": method, "scene": name, "family": named}
                     head |= {"strength": strength, "tuned": tuned}
                     rows.append(head | measure(bundle, ground_truth, method))
                     console.print(rows[-1], soft_wrap=True)
