@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hoijax.physics.verdict import Weight, judge
-from scripts.benchmarks.physics import adds_cm, captured, controls, disturbed, score
+from scripts.benchmarks.physics import adds_cm, captured, controls, disturbed
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "omomo"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the recordings in {DATA}")
@@ -31,6 +31,6 @@ def test_the_truth_is_held_and_controls_are_not(box):
 
 def test_what_is_further_off_scores_worse(box):
     rows = [disturbed(box, "jitter", size, seed=0) for size in (0.01, 0.04, 0.16)]
-    scores = [score(judge(motion, Weight(mass=2.0))) for motion in (box, *rows)]
+    scores = [judge(motion, Weight(mass=2.0)).values["score"] for motion in (box, *rows)]
     assert np.all(np.diff(scores) < 0)
     assert adds_cm(rows[0], box) < adds_cm(rows[2], box)
