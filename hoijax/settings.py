@@ -61,6 +61,11 @@ class SceneSettings:
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
 
+    @property
+    def candidates_at_once(self) -> int:
+        """Candidates whose descents are in memory together."""
+        return self.inits
+
 
 DEFAULT_METHOD = "joint"
 """What solves where no method is named."""

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import trimesh
 from scene_factory import FRAMES, make_scene
 from scipy.spatial.transform import Rotation
+from trimesh.visual import ColorVisuals
 
 from hoijax.errors import UserError
 from hoijax.losses.articulation import object_joint_limits, object_joint_smoothness
@@ -23,6 +25,7 @@ from hoijax.objects.articulated.model import (
 )
 from hoijax.objects.articulated.shapes import ARTICULATED_OBJECTS
 from hoijax.objects.asset import Asset
+from hoijax.objects.colored_triangles import colored_triangles
 from hoijax.scene.joints import ObjectJoints
 from hoijax.scene.posed import pose_scene
 from hoijax.solver.adam import Adam
@@ -404,3 +407,37 @@ def test_bad_joints_of_a_glb(tmp_path):
         lid_glb(tmp_path / "chest.glb", joint, scale)
         with pytest.raises(UserError, match=expected):
             load_articulated(tmp_path / "chest.glb")
+
+
+def test_links_of_a_urdf_keep_their_materials(tmp_path):
+    """By name, in place, from a mesh file; a robot that names no color has none."""
+    painted = trimesh.creation.box((0.1, 0.1, 0.1))
+    painted.visual = ColorVisuals(painted, vertex_colors=np.tile([0, 255, 0, 255], (8, 1)))
+    painted.export(tmp_path / "green.ply")
+    text = ARM.replace(
+        '<link name="mount"/>',
+        '<material name="sky"><color rgba="0 0 1 1"/></material><link name="mount"/>',
+    )
+    text = text.replace(
+        '<sphere radius="0.02"/></geometry>',
+        '<mesh filename="green.ply" scale="2 2 2"/></geometry>',
+    )
+    text = text.replace(
+        'radius="0.02" length="0.2"/></geometry>',
+        'radius="0.02" length="0.2"/></geometry><material name="sky"/>',
+    )
+    text = text.replace(
+        '<box size="0.2 0.2 0.1"/></geometry>',
+        '<box size="0.2 0.2 0.1"/></geometry><material name=""><color rgba="1 0.5 0 1"/></material>',
+    )
+    links = {link.name: link for link in load_articulated(write(tmp_path, text)).links if link}
+    for name, color in (("tip", (0, 1, 0)), ("rod", (0, 0, 1)), ("stand", (1, 0.214, 0))):
+        vertices, faces, colors = colored_triangles(links[name].appearance)
+        np.testing.assert_allclose(colors, np.tile(color, (len(faces), 1)), atol=0.01)
+        for edge in (np.min, np.max):
+            expected = edge(links[name].vertices, axis=0)
+            np.testing.assert_allclose(edge(vertices, axis=0), expected, atol=1e-6)
+    bare = load_articulated(write(tmp_path, ARM, "bare.urdf"))
+    assert all(link.appearance is None for link in bare.links if link)
+    with pytest.raises(UserError, match="not a color"):
+        load_articulated(write(tmp_path, text.replace("0 0 1 1", "blue"), "bad.urdf"))

@@ -11,7 +11,10 @@ from scipy.spatial.transform import Rotation
 from hoijax.bodies.anny import load_anny
 from hoijax.bodies.skinned_body import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
+from hoijax.exporters import hoi_retarget
+from hoijax.exporters.clip import turned_clip
 from hoijax.exporters.intermimic import save_intermimic, skin_distances
+from hoijax.exporters.options import ExportOptions
 from hoijax.exporters.resample import resample_clip
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 from hoijax.importers.intermimic import import_intermimic
@@ -148,3 +151,24 @@ def _up(metres: float) -> np.ndarray:
     shift = np.zeros((4, 4), np.float32)
     shift[1, 3] = metres
     return shift
+
+
+def test_hoi_retarget_gets_the_tensor_and_meshes_about_their_centroids(tmp_path):
+    """Read by its own rules: frame 0 dropped, the obj turned about the centroid of its vertices."""
+    clip = export_clip()
+    paths = hoi_retarget.write(clip, tmp_path, ExportOptions())
+    assert {path.name for path in paths} >= {"hoi_retarget.npz", "hoi_retarget_object_1.obj"}
+    with np.load(tmp_path / "hoi_retarget.npz", allow_pickle=False) as stored:
+        motion = stored["motion"][1:]
+    truth = turned_clip(resample_clip(clip, 30.0), Z_UP_FROM_Y_UP)
+    assert motion.shape == (truth.frame_count, 591)
+    mesh = trimesh.load_mesh(tmp_path / "hoi_retarget_object_1.obj", process=False)
+    np.testing.assert_allclose(mesh.vertices.mean(axis=0), 0.0, atol=1e-6)
+    R = Rotation.from_quat(motion[:, 321:325]).as_matrix()
+    world = np.einsum("tij,vj->tvi", R, mesh.vertices) + motion[:, None, 318:321]
+    T = truth.Ts_world_object[0].astype(np.float64)
+    vertices = np.unique(truth.assets[0].vertices, axis=0)
+    expected = np.einsum("tij,vj->tvi", T[:, :3, :3], vertices) + T[:, None, :3, 3]
+    np.testing.assert_allclose(world, expected, atol=2e-5)
+    with np.load(save_intermimic(tmp_path / "x.npz", clip)) as plain:
+        np.testing.assert_allclose(motion[:, 331:383], plain["motion"][:, 331:383])

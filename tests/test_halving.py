@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scene_factory import make_scene, starts_around
 
+from hoijax.initialization.starts import Starts
 from hoijax.losses.fit import object_points
 from hoijax.losses.penetrations import ground
 from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
+from hoijax.methods.hoi_page import screening
 from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.solver import resumable
 from hoijax.solver.halving import halving_rungs, work_list
@@ -133,3 +135,16 @@ def test_another_number_of_rounds_compiles_nothing(made, starts, halved):
     assert np.isfinite(totals[~stopped]).all()
     assert np.isnan(totals[stopped, -1]).all()
     np.testing.assert_allclose(found.losses, np.nanmin(totals, axis=1), rtol=1e-5)
+
+
+def test_of_many_starts_those_that_look_best_on_a_few_frames_go_on(made, starts, monkeypatch):
+    monkeypatch.setattr(screening, "MAX_STARTS", 2)
+    _, edges, frames = made.scene.edges.points.shape[:3]
+    labels = tuple(f"path {k + 1}" for k in range(COUNT))
+    given = Starts(starts, labels)
+    states = np.ones((COUNT, edges, frames), np.float32)
+    chosen = screening.promising(made.scene, given, states, TERMS, STEPS)
+    assert list(chosen) == [2, 3]  # the nearest, and the one that is 0.1 m off
+    few = screening.chosen_starts(given, chosen)
+    assert few.labels == ("path 3", "path 4")
+    np.testing.assert_array_equal(few.unknowns.object_translation, starts.object_translation[2:4])

@@ -43,8 +43,8 @@ def problem():
     return start, (targets, person.skeleton, stacked_grids([box]))
 
 
-def _system(x, *rest):
-    return inverse_kinematics._system(x, *rest, smoothness(x))
+def _system(x, targets, skeleton, grids):
+    return inverse_kinematics._system(x, targets, skeleton, grids, smoothness(x))
 
 
 def test_gradient_is_that_of_the_cost(problem):

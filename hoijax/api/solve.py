@@ -93,7 +93,8 @@ def solve(
     watch = (lambda name: None) if checkpoints is None else checkpoints.stage
     work = {"weights": weights, "terms": terms, "log": log, "watch": watch}
     frames = chosen.window(bundle, solved_with, window, log)
-    check_memory(solved_with.inits, frames, len(bundle.assets), solved_with.points)
+    at_once = solved_with.candidates_at_once
+    check_memory(at_once, frames, len(bundle.assets), solved_with.points)
     if frames < bundle.frame_count:
         result = chosen.solve_windows(bundle, solved_with, frames, **work)
     else:
@@ -171,7 +172,8 @@ def generate(
     chosen = {"method": method, "preset": preset, "inits": inits, "seed": seed}
     solved_with = checked_settings(**chosen)
     if inits is not None:
-        check_memory(inits, min(frames, SHORTEST), max(len(objects), 1), solved_with.points)
+        at_once = solved_with.candidates_at_once
+        check_memory(at_once, min(frames, SHORTEST), max(len(objects), 1), solved_with.points)
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()

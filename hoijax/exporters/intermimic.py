@@ -55,6 +55,20 @@ def save_intermimic(path: str | Path, clip: Clip, *, person: int = 0, object_: i
     As a .pt: `torch.save(torch.from_numpy(np.load(path)["motion"]), "sub1_box_000.pt")`.
     Raises UserError when the clip has no such object: InterMimic has no scene without one.
     """
+    arrays = {
+        "motion": intermimic_motion(clip, person, object_),
+        "fps": np.float64(FPS),
+        "object_name": np.array(clip.assets[object_].name),
+        "joint_names": np.array([JOINT_NAMES[j] for j in MUJOCO_ORDER]),
+        "rest_joints": np.asarray(clip.people[person].shaped.joints_rest, np.float32),
+    }
+    path = Path(path)
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+    return path
+
+
+def intermimic_motion(clip: Clip, person: int, object_: int) -> Float[ndarray, "T 591"]:
+    """All columns, float32, 30 frames a second. Raises UserError when the clip has no such object."""
     if object_ >= len(clip.assets):
         raise UserError(
             "intermimic needs an object, and this result has none. Leave it out of --to."
@@ -66,16 +80,7 @@ def save_intermimic(path: str | Path, clip: Clip, *, person: int = 0, object_: i
     motion = _motion(turned.people[person], turned.Ts_world_object[object_])
     motion[:, COLUMNS["contact_obj"]] = contact_obj[:, None]
     motion[:, COLUMNS["contact_human"]] = contact_human
-    arrays = {
-        "motion": motion.astype(np.float32),
-        "fps": np.float64(FPS),
-        "object_name": np.array(clip.assets[object_].name),
-        "joint_names": np.array([JOINT_NAMES[j] for j in MUJOCO_ORDER]),
-        "rest_joints": np.asarray(clip.people[person].shaped.joints_rest, np.float32),
-    }
-    path = Path(path)
-    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
-    return path
+    return motion.astype(np.float32)
 
 
 def _motion(

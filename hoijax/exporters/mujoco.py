@@ -53,7 +53,7 @@ def save_mujoco(folder: str | Path, clip: Clip, *, density: float = DENSITY) -> 
     written, masses, convex = [], [], []
     for index, asset in enumerate(clip.assets):
         name = f"scene_object_{index + 1}.obj"
-        written.append(_write_obj(folder / name, asset))
+        written.append(write_obj(folder / name, asset))
         volume, closed, is_convex = _volume(asset)
         masses.append(density * volume)
         convex.append(is_convex)
@@ -163,7 +163,7 @@ def _volume(asset: Asset) -> tuple[float, bool, bool]:
     return volume, closed, closed and volume >= CONVEX_SHARE * hull
 
 
-def _write_obj(path: Path, asset: Asset) -> Path:
+def write_obj(path: Path, asset: Asset) -> Path:
     """Wavefront OBJ in the mesh's own frame; vertices of equal place are one, so that MuJoCo sees it closed."""
     vertices, inverse = np.unique(asset.vertices, axis=0, return_inverse=True)
     faces = inverse.reshape(-1)[asset.faces] + 1

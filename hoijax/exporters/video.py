@@ -14,14 +14,13 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import invert_rigid, look_at
 from hoijax.io.video import write_video
 from hoijax.objects.colored_triangles import colored_triangles
+from hoijax.rendering.antialiased import StillView
 from hoijax.rendering.raycast import RayScene, RenderMesh, cast
-from hoijax.rendering.shading import make_backdrop, shade
 
 FIELD_OF_VIEW = 32.0  # degrees, vertical
 ELEVATION = 12.0  # degrees above the horizon
 AZIMUTHS = (-40.0, 40.0, -65.0, 65.0, -20.0, 20.0)  # degrees off the first person's mean heading
 FRAME_FILL = 0.86  # share of the picture the motion may take
-SUPERSAMPLING = 2  # rays per pixel and axis
 TOUCH_COLOR = np.array([0.90, 0.30, 0.22], np.float32)
 TOUCH_RANGE = 0.03  # metres from the nearest surface sample
 MAX_THREADS = 16  # frames drawn at once
@@ -60,17 +59,10 @@ def render_clip(
 ) -> Iterator[UInt8[ndarray, "H W 3"]]:
     """Shaded pictures of all frames from one fixed camera, antialiased."""
     width, height = (2 * ((side + 1) // 2) for side in size)
-    camera, T_world_camera = choose_camera(clip, width * SUPERSAMPLING, height * SUPERSAMPLING)
-    backdrop = make_backdrop(camera, T_world_camera)
+    view = StillView.of(*choose_camera(clip, width, height))
 
     def draw(frame: int) -> UInt8[ndarray, "H W 3"]:
-        picture = shade(cast(clip_meshes(clip, frame), camera, T_world_camera), backdrop)
-        total = np.zeros((height, width, 3), np.uint16)
-        for i, j in np.ndindex(
-            SUPERSAMPLING, SUPERSAMPLING
-        ):  # slices: far faster than a sum of axes
-            total += picture[i::SUPERSAMPLING, j::SUPERSAMPLING]
-        return (total // SUPERSAMPLING**2).astype(np.uint8)
+        return view.draw(clip_meshes(clip, frame))
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as threads:
         yield from threads.map(draw, range(clip.frame_count))

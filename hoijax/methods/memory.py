@@ -58,7 +58,7 @@ def chosen_window(bundle: Bundle, settings: SceneSettings, asked: int | None, lo
     if not settings.infer_contact:
         return frames
     budget = MEMORY_SHARE * free_bytes()
-    needed = descent_bytes(settings.inits, frames, len(bundle.assets), settings.points)
+    needed = descent_bytes(settings.candidates_at_once, frames, len(bundle.assets), settings.points)
     if needed <= budget:
         return frames
     fit = int(frames * budget / needed) // WHOLE_STEPS * WHOLE_STEPS

@@ -37,11 +37,11 @@ def read_appearance(path: Path, T_asset_file: Float[ndarray, "4 4"]) -> bytes | 
     Warns where there are colors that cannot be read; the object is then shown without them.
     """
     try:
-        scene = _colored_scene(path)
+        scene = colored_scene(path)
         if scene is None:
             return None
         scene.apply_transform(T_asset_file)
-        glb = _as_glb(scene)
+        glb = as_glb(scene)
     except Exception as error:  # trimesh's and Pillow's readers raise whatever their parsers raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         warnings.warn(
@@ -90,7 +90,7 @@ def transformed(content: bytes | None, T: Float[ndarray, "4 4"]) -> bytes | None
         mesh = scene.geometry[name].copy()
         mesh.apply_transform(T @ T_scene_node)
         moved.add_geometry(mesh, geom_name=name)
-    return _as_glb(moved)
+    return as_glb(moved)
 
 
 def read_saved(path: Path) -> bytes | None:
@@ -117,7 +117,7 @@ class _FolderResolver:
         return Resolver(str(path.absolute()))
 
 
-def _colored_scene(path: Path) -> "trimesh.Scene | None":
+def colored_scene(path: Path) -> "trimesh.Scene | None":
     """The file's scene with one mesh per node, where any of them has colors."""
     import trimesh
 
@@ -194,7 +194,7 @@ def _is_default(rgb: ndarray) -> bool:
     return bool(np.ptp(rgb.astype(float)) < 1.0 and rgb.max() > 100)
 
 
-def _as_glb(scene: "trimesh.Scene") -> bytes:
+def as_glb(scene: "trimesh.Scene") -> bytes:
     from trimesh.exchange.gltf import export_glb
 
     return export_glb(scene)

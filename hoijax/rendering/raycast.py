@@ -148,23 +148,26 @@ def cast(
     meshes: Sequence[RenderMesh] | RayScene,
     camera: PinholeCamera,
     T_world_camera: Float[ndarray, "4 4"],
+    pixels: Int[ndarray, "n"] | None = None,
 ) -> CastImage:
     """Cast one ray through every pixel center. An empty list of meshes gives an empty picture.
 
-    meshes: or the scene they make, where several cameras see it.
+    meshes: or the scene they make, where several cameras see it. pixels: flat indices of those that are
+    wanted, by default all.
     Raises UserError for vertices that are not finite and parts or instances beyond 8 bits.
     """
     scene = meshes if isinstance(meshes, RayScene) else RayScene(meshes)
     shape, count = (camera.height, camera.width), camera.height * camera.width
     rotation = np.asarray(T_world_camera[:3, :3], np.float32)
     eye = np.asarray(T_world_camera[:3, 3], np.float32)
-    chosen = _pixels_that_may_hit((scene.vertices - eye) @ rotation, camera)
-    rays_camera = _ray_directions(camera)[chosen]
+    if pixels is None:
+        pixels = _pixels_that_may_hit((scene.vertices - eye) @ rotation, camera)
+    rays_camera = _ray_directions(camera)[pixels]
     rays_world = np.einsum("ni,ji->nj", rays_camera, rotation)  # BLAS threads are slower at 3 x 3
     found = scene.intersect(np.broadcast_to(eye, rays_camera.shape), rays_world)
     hit = np.flatnonzero(found.face_ids >= 0)
     seen, found, rays_camera, rays_world = (
-        chosen[hit],
+        pixels[hit],
         found.subset(hit),
         rays_camera[hit],
         rays_world[hit],

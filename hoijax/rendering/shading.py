@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from hoijax.geometry.camera import PinholeCamera
@@ -61,37 +61,65 @@ def make_backdrop(camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) 
     return Backdrop(rays, to_ground, color, _shown(color), ground, KEY * light[1] / received, light)
 
 
-def shade(cast: CastImage, backdrop: Backdrop | None = None) -> UInt8[ndarray, "H W 3"]:
-    """sRGB picture of a cast image over the ground plane; `backdrop` must be of the same camera."""
+def shade(
+    cast: CastImage,
+    backdrop: Backdrop | None = None,
+    pixels: Int[ndarray, "n"] | None = None,
+    lit: Float[ndarray, "H W"] | None = None,
+) -> UInt8[ndarray, "H W 3"]:
+    """sRGB picture of a cast image over the ground plane; `backdrop` must be of the same camera.
+
+    pixels: the flat indices that were cast, where not all were; others show the backdrop.
+    lit: `lit_shares`, where they are known.
+    """
     if backdrop is None:
         backdrop = make_backdrop(cast.camera, cast.T_world_camera)
-    eye, rays, light = cast.T_world_camera[:3, 3], backdrop.rays_world, backdrop.light
+    if lit is None:
+        lit = lit_shares(cast, backdrop, pixels)
+    rays, light = backdrop.rays_world, backdrop.light
+    mesh, normals, _, ground, ground_points = _seen_surfaces(cast, backdrop, pixels)
+    lit_mesh, lit_ground = lit.reshape(-1)[mesh], lit.reshape(-1)[ground]
+    view = -rays[mesh] / np.linalg.norm(rays[mesh], axis=-1, keepdims=True)
+    received = KEY * np.maximum(normals @ light, 0) * (1 - SHADOW_DEPTH * (1 - lit_mesh))
+    received += AMBIENT * (0.5 + 0.5 * normals[:, 1])
+    received += FILL * np.maximum((normals * view).sum(-1), 0)
+    mesh_color = cast.scene.colors[cast.hits.face_ids[mesh]] * received[:, None]
+    shadow = backdrop.key_share[ground] * SHADOW_DEPTH * (1 - lit_ground)
+    taken = 1 - (1 - shadow) * _contact(cast.scene, ground_points)
+    ground_color = backdrop.color[ground] - backdrop.ground_color[ground] * taken[:, None]
+    image = backdrop.image.copy()
+    image[mesh], image[ground] = _shown(mesh_color), _shown(ground_color)
+    return image.reshape(*cast.depth.shape, 3)
+
+
+def lit_shares(
+    cast: CastImage, backdrop: Backdrop, pixels: Int[ndarray, "n"] | None = None
+) -> Float[ndarray, "H W"]:
+    """Share of the key light that each pixel's surface sees; 1 where nothing can shade it."""
+    mesh, normals, mesh_points, ground, ground_points = _seen_surfaces(cast, backdrop, pixels)
+    up = np.broadcast_to(np.array([0, 1, 0], np.float32), ground_points.shape)
+    points, facing = (np.concatenate(x) for x in ((mesh_points, ground_points), (normals, up)))
+    lit, at = np.ones(cast.depth.shape, np.float32), np.concatenate([mesh, ground])
+    lit.reshape(-1)[at] = _lit_share(
+        cast.scene, points, facing, at, cast.depth.shape, backdrop.light
+    )
+    return lit
+
+
+def _seen_surfaces(
+    cast: CastImage, backdrop: Backdrop, pixels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(pixels of meshes, normals, points, pixels of the ground near shadows, points), world frame."""
+    eye, rays = cast.T_world_camera[:3, 3], backdrop.rays_world
     is_mesh = (cast.hits.face_ids >= 0) & (cast.hits.distance < backdrop.to_ground)
     mesh = np.flatnonzero(is_mesh)
     normals = cast.scene.smooth_normals(cast.hits.subset(mesh))
     seen_side = cast.normals_world.reshape(-1, 3)[mesh]  # open meshes are lit on both sides
     normals *= np.where((normals * seen_side).sum(-1, keepdims=True) < 0, -1, 1)
     mesh_points = eye + rays[mesh] * cast.hits.distance[mesh, None]
-    ground = _ground_near_shadows(cast.scene, backdrop, is_mesh, eye)
+    ground = _ground_near_shadows(cast.scene, backdrop, is_mesh, eye, pixels)
     ground_points = eye + rays[ground] * backdrop.to_ground[ground, None]
-
-    points = np.concatenate([mesh_points, ground_points])
-    up = np.broadcast_to(np.array([0, 1, 0], np.float32), ground_points.shape)
-    pixels = np.concatenate([mesh, ground])
-    lit = _lit_share(
-        cast.scene, points, np.concatenate([normals, up]), pixels, cast.depth.shape, light
-    )
-    view = -rays[mesh] / np.linalg.norm(rays[mesh], axis=-1, keepdims=True)
-    received = KEY * np.maximum(normals @ light, 0) * (1 - SHADOW_DEPTH * (1 - lit[: len(mesh)]))
-    received += AMBIENT * (0.5 + 0.5 * normals[:, 1])
-    received += FILL * np.maximum((normals * view).sum(-1), 0)
-    mesh_color = cast.scene.colors[cast.hits.face_ids[mesh]] * received[:, None]
-    shadow = backdrop.key_share[ground] * SHADOW_DEPTH * (1 - lit[len(mesh) :])
-    taken = 1 - (1 - shadow) * _contact(cast.scene, ground_points)
-    ground_color = backdrop.color[ground] - backdrop.ground_color[ground] * taken[:, None]
-    image = backdrop.image.copy()
-    image[mesh], image[ground] = _shown(mesh_color), _shown(ground_color)
-    return image.reshape(*cast.depth.shape, 3)
+    return mesh, normals, mesh_points, ground, ground_points
 
 
 def _shown(linear: np.ndarray) -> np.ndarray:
@@ -109,7 +137,11 @@ def _key_light(T_world_camera: np.ndarray) -> np.ndarray:
 
 
 def _ground_near_shadows(
-    scene: RayScene, backdrop: Backdrop, is_mesh: np.ndarray, eye: np.ndarray
+    scene: RayScene,
+    backdrop: Backdrop,
+    is_mesh: np.ndarray,
+    eye: np.ndarray,
+    pixels: np.ndarray | None,
 ) -> np.ndarray:
     """Indices of ground pixels that a shadow may reach: all others stay as the backdrop has them."""
     above = scene.vertices[scene.vertices[:, 1] > -0.5]
@@ -120,7 +152,10 @@ def _ground_near_shadows(
     flat = np.concatenate([cast_down, above])[:, [0, 2]]
     margin = 4 * CONTACT_RADIUS + LIGHT_WIDTH * max(float(above[:, 1].max()), 0) * 2
     lower, upper = flat.min(0) - margin, flat.max(0) + margin
-    ground = np.flatnonzero(np.isfinite(backdrop.to_ground) & ~is_mesh)
+    if pixels is None:
+        ground = np.flatnonzero(np.isfinite(backdrop.to_ground) & ~is_mesh)
+    else:
+        ground = pixels[np.isfinite(backdrop.to_ground[pixels]) & ~is_mesh[pixels]]
     points = eye[[0, 2]] + backdrop.rays_world[ground][:, [0, 2]] * backdrop.to_ground[ground, None]
     return ground[((points > lower) & (points < upper)).all(-1)]
 

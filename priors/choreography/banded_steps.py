@@ -76,6 +76,11 @@ def smoothness(x: Float[ndarray, "T 69"]) -> Smoothness:
     return Smoothness(cost, gradient, bands)
 
 
+def independence(x: Float[ndarray, "T 69"]) -> Smoothness:
+    """Of frames that have nothing to do with each other."""
+    return Smoothness(0.0, np.zeros_like(x), [np.zeros_like(x) for _ in range(3)])
+
+
 def damped_step(
     blocks: Float[ndarray, "T n n"],
     gradient: Float[ndarray, "T n"],

@@ -16,15 +16,17 @@ from numpy import ndarray
 from threadpoolctl import threadpool_limits
 
 from hoijax.objects.distance_grid import DistanceGrids
-from priors.choreography.banded_steps import Smoothness, damped_step, smoothness
+from priors.choreography.banded_steps import Smoothness, damped_step, independence, smoothness
 from priors.choreography.kinematic_chain import body_transforms
 from priors.choreography.pose_residuals import point_residuals, pose_prior
 from priors.choreography.pose_targets import PoseTargets, Skeleton
 from priors.choreography.skin_collisions import deep_rows, deep_skin
 
-MAX_STEPS = 36
+MAX_STEPS = 48
 LARGEST_CHANGE = 0.6  # of an unknown in a step
 FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1.0, 1e-4, 1e6
+EASE, HARDEN = 0.3, 4.0  # of the damping, after a step that is taken and one that is refused
+SETTLED_DAMPING = 1e2  # from which a refused step says that nothing is to be gained
 STALLED, PATIENCE = 1e-3, 3  # share of the cost that a step should gain; steps that may gain less
 
 
@@ -68,7 +70,8 @@ def solve_poses(
     """
 
     def system_of(x: ndarray) -> _System:
-        return _system(x, targets, skeleton, grids, smoothness(x if are_joined else x[:1]))
+        joined = smoothness(x) if are_joined else independence(x)
+        return _system(x, targets, skeleton, grids, joined)
 
     # Threads cost such small matrices far more than they save.
     with threadpool_limits(1, user_api="blas"):
@@ -86,7 +89,7 @@ def _descend(
 ) -> Solution:
     """Levenberg-Marquardt; steps that do not lower the cost are taken back."""
     best = system_of(start)
-    x, damping, stalled = start, FIRST_DAMPING, 0
+    x, damping, stalled, refused = start, FIRST_DAMPING, 0, 0
     for _ in range(max_steps):
         curvature = np.diagonal(best.blocks, axis1=1, axis2=2)
         bands = [best.bands[0] + damping * (1.0 + 0.1 * curvature), *best.bands[1:]]
@@ -96,8 +99,13 @@ def _descend(
         gain = 1.0 - proposed.cost / best.cost
         if gain > 0.0:
             x, best = proposal, proposed
-        damping = float(np.clip(damping * (0.3 if gain > 0.0 else 5.0), MIN_DAMPING, MAX_DAMPING))
-        stalled = 0 if gain >= STALLED else stalled + 1
+            damping, refused = max(damping * EASE, MIN_DAMPING), 0
+        else:  # faster and faster: limits that begin to count may ask for far more
+            damping, refused = min(damping * HARDEN * 2.0**refused, MAX_DAMPING), refused + 1
+        if gain >= STALLED:
+            stalled = 0
+        elif gain > 0.0 or damping > SETTLED_DAMPING:
+            stalled += 1
         if stalled == PATIENCE:
             break
     return Solution(x, best.costs, best.cost)

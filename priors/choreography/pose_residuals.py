@@ -20,7 +20,11 @@ from priors.choreography.pose_targets import ANKLES, HEAD, WRISTS, PoseTargets, 
 
 POSITION, DIRECTION, FOOT_POSITION, FOOT_ROTATION = 150.0, 20.0, 300.0, 40.0
 LIMIT, BALANCE, LOOK, REFERENCE, SELF_COLLISION = 30.0, 8.0, 1.5, 1.0, 40.0
-ELBOWS = (18, 19)
+ELBOWS, TRUNK = (18, 19), (0, 3, 6, 9)
+UPRIGHT = 2.5
+"""How much stiffer the trunk is than its joints: people reach with their arms before they lean."""
+_REFERENCE = REFERENCE * JOINT_STIFFNESS.astype(float)
+_REFERENCE[list(TRUNK)] *= UPRIGHT
 
 Rows = tuple[Float[ndarray, "T R"], Float[ndarray, "T R 69"]]
 
@@ -158,7 +162,7 @@ def pose_prior(
     They concern one unknown each, so the Jacobian is diagonal; the pelvis position has none.
     """
     pose = unknowns[:, 3:]
-    reference = REFERENCE * JOINT_STIFFNESS.reshape(-1)
+    reference = _REFERENCE.reshape(-1)
     beyond = pose - np.clip(pose, JOINT_LOWER.reshape(-1), JOINT_UPPER.reshape(-1))
     off = pose - targets.reference.reshape(len(pose), -1)
     values = np.stack([reference * off, LIMIT * beyond])

@@ -72,7 +72,9 @@ def cup(radius: float, height: float, wall: float = 0.004) -> trimesh.Trimesh:
 
 
 def joined(*pieces: trimesh.Trimesh) -> trimesh.Trimesh:
-    return trimesh.util.concatenate(list(pieces))
+    mesh = trimesh.util.concatenate(list(pieces))
+    assert isinstance(mesh, trimesh.Trimesh)
+    return mesh
 
 
 def drill() -> trimesh.Trimesh:

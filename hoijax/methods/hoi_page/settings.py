@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hoijax.settings import AlignmentSettings, SceneSettings
+from hoijax.solver.halving import MAX_LANES
 
 STEPS = {"lm": 36, "adam": 300}
 """Optimizers, and the steps that each needs on our terms."""
@@ -28,6 +29,10 @@ class HoiPageSettings(SceneSettings):
     """adam: steps in which neighbors stay."""
     palm_contact: bool = True
     """Contact candidates (palm, sole, seat) instead of every vertex of the body part."""
+
+    @property
+    def candidates_at_once(self) -> int:
+        return self.inits if self.optimizer == "adam" else min(self.inits, MAX_LANES)
 
 
 PRESETS = {

@@ -26,6 +26,7 @@ from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
 from hoijax.methods import results
 from hoijax.methods.base import Lap, Pass, Prepared, Rates
+from hoijax.methods.hoi_page.screening import MAX_STARTS, chosen_starts, promising
 from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.methods.hoi_page.terms import object_problem, object_table
 from hoijax.methods.results import asset_translations
@@ -79,13 +80,12 @@ def prepare_aligned(
     lap("starts")
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     warn_of_unseen_contacts(bundle, states)
-    return prepared_of(
-        bundle,
-        table_of(scene, settings, bundle.fps, terms),
-        scene,
-        starts,
-        Evidence(states, Ts_world_pointmap),
-    )
+    table = table_of(scene, settings, bundle.fps, terms)
+    if settings.halving and settings.optimizer != "adam" and len(starts.labels) > MAX_STARTS:
+        chosen = promising(scene, starts, states, table, settings.round_steps)
+        starts, states = chosen_starts(starts, chosen), states[chosen]
+        lap("screening")
+    return prepared_of(bundle, table, scene, starts, Evidence(states, Ts_world_pointmap))
 
 
 def table_of(

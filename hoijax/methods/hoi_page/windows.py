@@ -79,9 +79,13 @@ def observations_between(o: Observations, span: Span) -> Observations:
 
 def scene_between(scene: Scene, span: Span) -> Scene:
     """The frames of a span; constants stay."""
-    a, b = span
+    return scene_at(scene, slice(*span))
+
+
+def scene_at(scene: Scene, frames: slice) -> Scene:
+    """Some of the frames; constants stay."""
     seen = {
-        field.name: getattr(scene.observed, field.name)[:, a:b]
+        field.name: getattr(scene.observed, field.name)[:, frames]
         for field in dataclasses.fields(scene.observed)
         if field.name != "part_of_sample"
     }
@@ -90,17 +94,17 @@ def scene_between(scene: Scene, span: Span) -> Scene:
         observed=dataclasses.replace(scene.observed, **seen),
         cameras=dataclasses.replace(
             scene.cameras,
-            Ts_pointmap_world=scene.cameras.Ts_pointmap_world[a:b],
-            intrinsics=scene.cameras.intrinsics[a:b],
+            Ts_pointmap_world=scene.cameras.Ts_pointmap_world[frames],
+            intrinsics=scene.cameras.intrinsics[frames],
         ),
-        body_vertices_world=scene.body_vertices_world[:, a:b],
-        edges=dataclasses.replace(scene.edges, points=scene.edges.points[:, :, a:b]),
+        body_vertices_world=scene.body_vertices_world[:, frames],
+        edges=dataclasses.replace(scene.edges, points=scene.edges.points[:, :, frames]),
         silhouettes=None
         if (seen_in := scene.silhouettes) is None
         else dataclasses.replace(
             seen_in,
-            outline=jax.tree.map(lambda x: x[:, a:b], seen_in.outline),
-            contact_possible=seen_in.contact_possible[:, :, a:b],
+            outline=jax.tree.map(lambda x: x[:, frames], seen_in.outline),
+            contact_possible=seen_in.contact_possible[:, :, frames],
         ),
     )
 

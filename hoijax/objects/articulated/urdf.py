@@ -4,6 +4,7 @@ No document type, no entities (so no expansion, no external files), and meshes o
 is in, below it, after links are resolved.
 """
 
+import dataclasses
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,13 @@ import numpy as np
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 from hoijax.objects.articulated.joints import FIXED, KINDS, REVOLUTE
+from hoijax.objects.articulated.looks import (
+    Colors,
+    Shape,
+    link_appearance,
+    material_color,
+    named_colors,
+)
 from hoijax.objects.articulated.model import ArticulatedAsset, assemble
 from hoijax.objects.asset import Asset, asset_from_arrays, check_mesh
 from hoijax.objects.mesh_files import orient_outward, read_mesh
@@ -24,17 +32,19 @@ LARGEST_TREE = 256
 def read_urdf(path: Path, *, samples: int = 2048) -> ArticulatedAsset:
     """Links, joints and meshes of a URDF file, turned from its z-up axes to y up.
 
-    Visual geometry is read where there is any, else collision geometry: mesh, box, cylinder, sphere.
+    Visual geometry is read where there is any, else collision geometry: mesh, box, cylinder, sphere; with
+    the colors of its materials, or those of the mesh files where it names none.
     "continuous" joints become revolute ones without limits. Raises UserError for anything unsafe, missing
     or unsupported (planar, floating and mimic joints), with the element's name.
     """
     robot = _parse(path)
     links: dict[str, Asset | None] = {}
+    colors = named_colors(robot, str(path))
     for element in robot.findall("link"):
         name = _name(element, path, "link")
         if name in links:
             raise UserError(f"{path}: two links are called '{name}'")
-        links[name] = _read_link(element, name, path, samples)
+        links[name] = _read_link(element, name, path, samples, colors)
     if len(links) > LARGEST_TREE:
         raise UserError(f"{path}: {len(links)} links; at most {LARGEST_TREE} are read")
     joints = [_read_joint(element, path) for element in robot.findall("joint")]
@@ -134,27 +144,36 @@ def _read_joint(element: ElementTree.Element, path: Path) -> tuple:
     return name, kind, *ends, _origin(element, where), axis, limits
 
 
-def _read_link(element: ElementTree.Element, name: str, path: Path, samples: int) -> Asset | None:
+def _read_link(
+    element: ElementTree.Element, name: str, path: Path, samples: int, colors: Colors
+) -> Asset | None:
     where = f"{path}: link '{name}'"
-    shapes = element.findall("visual") or element.findall("collision")
-    vertices, faces, start = [], [], 0
-    for shape in shapes:
-        v, f = _read_geometry(shape.find("geometry"), path, where)
-        T = _origin(shape, where)
-        vertices.append(v @ T[:3, :3].T + T[:3, 3])
-        faces.append(f + start)
-        start += len(v)
-    if not vertices:
+    elements = element.findall("visual") or element.findall("collision")
+    shapes = [_read_shape(shape, path, where, colors) for shape in elements]
+    if not shapes:
         return None
-    merged, merged_faces = np.concatenate(vertices), np.concatenate(faces)
+    starts = np.cumsum([0] + [len(shape.vertices) for shape in shapes[:-1]])
+    merged = np.concatenate([shape.vertices for shape in shapes])
+    faces = [shape.faces + start for shape, start in zip(shapes, starts, strict=True)]
+    merged_faces = np.concatenate(faces)
     check_mesh(merged, merged_faces, where)
     merged_faces = orient_outward(merged, merged_faces)
-    return asset_from_arrays(name, merged, merged_faces, samples=samples, where=where)
+    asset = asset_from_arrays(name, merged, merged_faces, samples=samples, where=where)
+    return dataclasses.replace(asset, appearance=link_appearance(shapes))
+
+
+def _read_shape(element: ElementTree.Element, path: Path, where: str, colors: Colors) -> Shape:
+    vertices, faces, file, scale = _read_geometry(element.find("geometry"), path, where)
+    T = _origin(element, where)
+    color = material_color(element.find("material"), colors, where)
+    T_link_file = T @ np.diag([*scale, 1.0])
+    return Shape(vertices @ T[:3, :3].T + T[:3, 3], faces, color, file, T_link_file)
 
 
 def _read_geometry(
     geometry: ElementTree.Element | None, path: Path, where: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, Path | None, np.ndarray]:
+    """Vertices and faces, and of a mesh its file and scale."""
     import trimesh
 
     shape = None if geometry is None or len(geometry) == 0 else geometry[0]
@@ -164,7 +183,7 @@ def _read_geometry(
         file = mesh_path(shape.get("filename", ""), path, where)
         vertices, faces, _, _ = read_mesh(file)
         scale = _numbers(shape.get("scale"), 3, (1.0, 1.0, 1.0), f"{where}, mesh scale")
-        return vertices * scale, faces if np.prod(scale) > 0 else faces[:, ::-1]
+        return vertices * scale, faces if np.prod(scale) > 0 else faces[:, ::-1], file, scale
     keys = {"box": ("size",), "cylinder": ("radius", "length"), "sphere": ("radius",)}
     if shape.tag not in keys:
         raise UserError(f"{where}: geometry <{shape.tag}>; supported are mesh, {', '.join(keys)}")
@@ -180,7 +199,7 @@ def _read_geometry(
         mesh = trimesh.creation.cylinder(radius=float(sizes[0][0]), height=float(sizes[1][0]))
     else:
         mesh = trimesh.creation.icosphere(subdivisions=3, radius=float(sizes[0][0]))
-    return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+    return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64), None, np.ones(3)
 
 
 def mesh_path(filename: str, urdf: Path, where: str) -> Path:

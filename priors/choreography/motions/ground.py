@@ -1,9 +1,12 @@
 """Motions of things on the ground: push, pull, drag, kick."""
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from priors.choreography.comfort import Trial, easiest_poses
 from priors.choreography.footsteps import FootPlan, stance
 from priors.choreography.keyframes import (
     euler_matrix,
@@ -37,10 +40,17 @@ def push(performance: Performance, action: Action) -> None:
 def pull(performance: Performance, action: Action) -> None:
     """Trail a thing with a high handle behind; walk backwards facing anything else."""
     hands = performance.hands_on(action.people[0], action.object)
+    asset = performance.asset(action.object)
     if len(hands) == 1:
-        take = take_of(
-            performance, action.people[0], action, HoldPreferences(height=None), (0.0, 1.0)
-        )
+        wish = HoldPreferences(height=None)
+        takes = [take_of(performance, action.people[0], action, wish, (yaw,)) for yaw in (0.0, 1.0)]
+
+        def ahead(take: HoldPlan) -> float:
+            """Of the handle: what would be in the way of the legs."""
+            local = (asset.vertices - asset.center) @ take.rotation.T
+            return float(local[:, 2].max() - take.middle[2])
+
+        take = min(takes, key=ahead)
         low = lowest_point(performance, action.object, take.rotation)
         grasp = next(iter(take.grasps.values()))
         if grasp.is_bar and take.middle[1] - low > 0.6:
@@ -103,8 +113,19 @@ def _trail(performance: Performance, action: Action, take: HoldPlan) -> None:
     tilted = euler_matrix(*angles.T) @ take.middle
     look = track.look_at.copy()
     place_held(performance, person, action.object, take, grip - tilted, angles, keep_clear=False)
-    performance.objects[action.object].rest_on(0.0, slice(None))
+    trailed = performance.objects[action.object]
+    trailed.rest_on(0.0, slice(None))
     track.look_at, track.look_weight[:] = look, 1.0
+    turn = euler_matrix(*angles[:1].T)[0] @ take.rotation
+    center = (grip - tilted)[0] * [1.0, 0.0, 1.0] - [
+        0.0,
+        lowest_point(performance, action.object, turn),
+        0.0,
+    ]
+    grasp = take.grasps[hand]
+    ways = [grasp, dataclasses.replace(grasp, axis=-grasp.axis)]
+    poses = easiest_poses(build, trailed.asset, [Trial({hand: way}, center, turn) for way in ways])
+    take = dataclasses.replace(take, grasps={hand: ways[int(np.argmin(poses.costs))]})
     performance.hold(person, action.object, take, 0, frames)
 
 

@@ -35,7 +35,7 @@ def shelter(performance: Performance, action: Action, canopy: Canopy, distance: 
     rim = shoulder + HEAD_TOP + ABOVE_HEAD
     hand_height = max(rim - float(canopy.rim - canopy.handle[1]), shoulder - 0.35)
     hand_height = min(hand_height, shoulder + 0.1)  # a short one is held as high as is comfortable
-    side = {(0,): ASIDE, (1,): -ASIDE}.get(tuple(hands), 0.0)
+    side = 0.0 if len(hands) > 1 else ASIDE * (1.0 - 2.0 * hands[0])
     grip = np.array([side, hand_height, AHEAD])
     local = grip - middle + 0.012 * smooth_noise(rng, frames, 3)
     angles = wobble(performance, np.ones(frames), 3.0)

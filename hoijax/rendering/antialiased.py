@@ -1,0 +1,82 @@
+"""Pictures by one camera that stands still, with four rays a pixel only where surfaces meet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped, UInt8
+from numpy import ndarray
+
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.rendering.raycast import CastImage, RayScene, RenderMesh, cast
+from hoijax.rendering.shading import Backdrop, lit_shares, make_backdrop, shade
+
+SAME_FACE = 0.9
+"""Cosine between normals of neighboring pixels under which an edge is between them."""
+SAME_DEPTH = 0.03
+"""Part of the depth that neighboring pixels of one surface may differ by."""
+
+
+@dataclass(frozen=True)
+class StillView:
+    """A camera, the same with twice the pixels along each side, and what both see without meshes."""
+
+    camera: PinholeCamera
+    fine: PinholeCamera
+    T_world_camera: Float[ndarray, "4 4"]
+    backdrop: Backdrop
+    fine_backdrop: Backdrop
+
+    @classmethod
+    def of(cls, camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) -> "StillView":
+        """The ground's tiles are averaged over the finer pixels."""
+        fx, fy, cx, cy = (2 * x for x in (camera.fx, camera.fy, camera.cx, camera.cy))
+        fine = PinholeCamera(fx, fy, cx, cy, 2 * camera.width, 2 * camera.height)
+        backdrop = make_backdrop(camera, T_world_camera)
+        fine_backdrop = make_backdrop(fine, T_world_camera)
+        averaged = {
+            name: _halved(getattr(fine_backdrop, name), fine).astype(getattr(backdrop, name).dtype)
+            for name in ("color", "image", "ground_color")
+        }
+        backdrop = replace(backdrop, **averaged)
+        return cls(camera, fine, T_world_camera, backdrop, fine_backdrop)
+
+    def draw(self, meshes: Sequence[RenderMesh]) -> UInt8[ndarray, "H W 3"]:
+        """A shaded picture."""
+        scene = RayScene(meshes)
+        seen = cast(scene, self.camera, self.T_world_camera)
+        lit = lit_shares(seen, self.backdrop)
+        picture = shade(seen, self.backdrop, lit=lit)
+        edges = surface_edges(seen)
+        chosen = np.flatnonzero(_doubled(edges))
+        finer = cast(scene, self.fine, self.T_world_camera, chosen)
+        smooth = shade(finer, self.fine_backdrop, chosen, _doubled(lit)).reshape(-1, 3)[chosen]
+        total = np.zeros((edges.size, 3))
+        row, column = chosen // self.fine.width // 2, chosen % self.fine.width // 2
+        np.add.at(total, row * self.camera.width + column, smooth)
+        picture[edges] = (total.reshape(*edges.shape, 3)[edges] / 4).astype(np.uint8)
+        return picture
+
+
+def surface_edges(seen: CastImage) -> Bool[ndarray, "H W"]:
+    """Pixels on either side of a change of mesh, of a step in depth or of a bend."""
+    edges = np.zeros(seen.depth.shape, bool)
+    for axis in (0, 1):
+        here, there = ((slice(None),) * axis + (part,) for part in (slice(-1), slice(1, None)))
+        depth, other = seen.depth[here], seen.depth[there]
+        differ = seen.instance_ids[here] != seen.instance_ids[there]
+        differ |= np.abs(depth - other) > SAME_DEPTH * np.maximum(depth, other)
+        cosine = np.einsum("hwi,hwi->hw", seen.normals_world[here], seen.normals_world[there])
+        differ |= (cosine < SAME_FACE) & (depth > 0)
+        edges[here] |= differ
+        edges[there] |= differ
+    return edges
+
+
+def _doubled(values: ndarray) -> ndarray:
+    return values.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def _halved(values: Shaped[ndarray, "N 3"], fine: PinholeCamera) -> Float[ndarray, "n 3"]:
+    blocks = np.asarray(values, np.float32).reshape(fine.height // 2, 2, fine.width // 2, 2, 3)
+    return blocks.mean(axis=(1, 3)).reshape(-1, 3)

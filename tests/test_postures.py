@@ -1,0 +1,106 @@
+"""What meshes are for, found from their shape, and the goals of motions that follow from it."""
+
+import numpy as np
+import pytest
+
+from hoijax.objects.asset import Asset, asset_from_arrays
+from priors.choreography.choreographer import choreograph
+from priors.choreography.exact_distance import signed_distance
+from priors.choreography.grasps import HoldContext, choose_two_hands, grasp_candidates
+from priors.choreography.person import make_person, pose_clip
+from priors.choreography.pose_targets import FPS, HEAD
+from priors.choreography.shapes import canopy_of, instrument_of, opening_of
+from priors.language.script import script_from_text
+from scripts.benchmarks.motion_meshes import CASES, Case
+
+FRAMES = 25
+BY_NAME = {case.name: case for case in CASES}
+
+
+def asset_of(case: Case, rotation: np.ndarray | None = None) -> Asset:
+    mesh = case.build()
+    vertices = np.asarray(mesh.vertices) @ (np.eye(3) if rotation is None else rotation).T
+    return asset_from_arrays(case.name, vertices, np.asarray(mesh.faces))
+
+
+@pytest.mark.parametrize("name", ["mug", "bottle", "glass"])
+def test_openings_are_found(name):
+    case = BY_NAME[name]
+    opening = opening_of(asset_of(case))
+    np.testing.assert_allclose(opening.center, np.array(case.opening), atol=0.003)
+    assert opening.radius == pytest.approx(case.ring, abs=0.004)
+
+
+def test_an_opening_that_has_a_name_is_taken():
+    parts = np.arange(12) < 2
+    box = BY_NAME["brick"].build()
+    spout = asset_from_arrays(
+        "jug", np.asarray(box.vertices), np.asarray(box.faces), np.where(parts, 0, -1), ("spout",)
+    )
+    own = spout.vertices[np.unique(spout.faces[spout.face_parts == 0])]
+    assert opening_of(spout).center[1] == pytest.approx(own[:, 1].max(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["guitar", "banjo", "ukulele"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_strings_and_neck_are_found_however_the_instrument_lies(name, turned):
+    case = BY_NAME[name]
+    assert case.neck is not None
+    rotation = (
+        np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]]) if turned else np.eye(3)
+    )
+    made = instrument_of(asset_of(case, rotation))
+    np.testing.assert_allclose(made.along, rotation @ [0.0, 1.0, 0.0], atol=1e-9)
+    np.testing.assert_allclose(made.front, rotation @ [0.0, 0.0, 1.0], atol=1e-9)
+    assert np.linalg.norm(made.strings - rotation @ np.array(case.strings)) < 0.04
+    start, end = rotation @ np.array(case.neck[0]), rotation @ np.array(case.neck[1])
+    share = (made.neck - start) @ (end - start) / np.sum((end - start) ** 2)
+    assert 0.2 < share < 0.8
+    assert np.linalg.norm(made.neck - start - share * (end - start)) < 0.02
+
+
+def test_umbrellas_have_a_canopy_and_other_things_have_none():
+    canopy = canopy_of(asset_of(BY_NAME["umbrella"]))
+    assert canopy is not None
+    assert canopy.rim == pytest.approx(0.65, abs=0.01)
+    assert canopy.radius == pytest.approx(0.013, abs=0.003)
+    for name in ("lamp", "broom", "crate", "guitar", "ball"):
+        assert canopy_of(asset_of(BY_NAME[name])) is None
+
+
+def test_two_hands_close_round_a_stem(rng):
+    lamp = asset_of(BY_NAME["lamp"])
+    context = HoldContext(np.eye(3), np.array([0.0, 1.1, 0.35]), 0.0, np.array([0.0, 1.35, 0.05]))
+    left, right, _ = choose_two_hands(lamp, grasp_candidates(lamp, None, rng), context)
+    for grasp in (left, right):
+        assert grasp.is_bar
+        assert np.hypot(grasp.point[0], grasp.point[2]) < 0.01
+    assert abs(left.point[1] - right.point[1]) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "hand"), [("glass", None), pytest.param("banjo", 1, marks=pytest.mark.slow)]
+)
+def test_goals_are_reached_and_nothing_whips(name, hand):
+    """Lips on the rim, a palm at the strings: within 2 cm."""
+    case, asset = BY_NAME[name], asset_of(BY_NAME[name])
+    script = script_from_text(case.text, [asset])
+    scene = choreograph(script, [asset], frames=FRAMES)
+    person = make_person(scene.betas[0])
+    skin = pose_clip(person, scene.joint_rotations[0], scene.translation[0]).astype(float)
+    T = scene.Ts_world_object[0].astype(float)
+    local = (skin - T[:, None, :3, 3]) @ T[:, :3, :3]
+    rest = np.asarray(person.shaped.vertices_rest)
+    if hand is None:
+        lips = int(np.argmin(np.linalg.norm(rest - person.rest_joints[HEAD] - person.lips, axis=1)))
+        off = local[:, lips] - np.array(case.opening)
+        goal = np.hypot(np.hypot(off[:, 0], off[:, 2]) - case.ring, off[:, 1]).min()
+    else:
+        ids = np.asarray(person.body.part_ids)
+        goal = np.median(
+            np.linalg.norm(local[:, ids == hand] - np.array(case.strings), axis=-1).min(axis=1)
+        )
+    assert goal < 0.02
+    face = int(np.argmax(rest[:, 1]))
+    assert np.linalg.norm(np.diff(skin[:, face], axis=0), axis=-1).max() < 1.5 / FPS
+    assert signed_distance(asset, local[:: FRAMES // 4].reshape(-1, 3)).min() > -0.02
