@@ -142,8 +142,7 @@ def test_frames_without_keypoints_and_a_person_half_out_of_the_picture(made):
 def test_generate_and_solve_by_command(made, tmp_path):
     """`generate --method anchorhoi`, then its first frame as the still of `solve --static`."""
     with pytest.MonkeyPatch.context() as patch:
-        quick = dataclasses.replace(SMALL, track_steps=60, steps=50)
-        patch.setattr(METHOD, "presets", {"default": quick})
+        patch.setattr(METHOD, "presets", {"default": SMALL})
         words = ("a person carries a box with both hands", "--objects", "box")
         count = ("--frames", str(FRAMES), "--seed", "3")
         first = tmp_path / "first"
