@@ -140,6 +140,9 @@ def make_anchor(seed: int = 0, pose_scale: float = 0.3):
         edge_vertices=jnp.asarray(rng.integers(FACE_COUNT, len(indices), (EDGES, 2, CONTACTS))),
         edge_person=jnp.asarray([0, 1, 0, 0, 0], jnp.int32),
         edge_of_body=jnp.asarray([True, True, False, True, False]),
+        estimated_joints=jnp.asarray(
+            0.5 * np.random.default_rng([seed, 2]).normal(size=(PEOPLE, FRAMES, 22, 3)), jnp.float32
+        ),
     )
     pairs = ContactPairs(
         person=jnp.asarray(rng.integers(0, PEOPLE, PAIRS), jnp.int32),

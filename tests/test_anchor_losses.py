@@ -21,9 +21,11 @@ from hoijax.bodies.fitting.residuals import (
 from hoijax.bodies.pose_prior import FIT_LOWER, FIT_UPPER, PRIOR_STIFFNESS
 from hoijax.losses.body import (
     CLEARANCE,
+    ESTIMATE_RHO,
     MASK_RHO,
     POINT_RHO,
     SILHOUETTE_STRIDE,
+    body_estimate,
     body_ground,
     body_mask,
     body_points,
@@ -53,6 +55,7 @@ FUNCTIONS = (
     pose_prior,
     body_points,
     body_mask,
+    body_estimate,
     body_smoothness,
     foot_clearance,
     foot_lock,
@@ -202,6 +205,13 @@ def twin_smoothness(scene, posed, _):
     for t in range(1, FRAMES - 1):
         second = (joints[:, t + 1] - 2 * joints[:, t] + joints[:, t - 1]) * rate**2
         values[:, t] = (second**2).sum((-1, -2))
+    return values, np.ones((PEOPLE, FRAMES), bool)
+
+
+def twin_estimate(scene, posed, _):
+    joints = np.asarray(posed.Ts_world_joint, np.float64)[:, :, :22, :3, 3]
+    squared = ((joints - np.asarray(scene.bodies.estimated_joints, np.float64)) ** 2).sum(-1)
+    values = (ESTIMATE_RHO**2 * squared / (squared + ESTIMATE_RHO**2)).mean(-1)
     return values, np.ones((PEOPLE, FRAMES), bool)
 
 
@@ -355,6 +365,7 @@ TWINS = {
     "pose_prior": twin_prior,
     "body_points": twin_points,
     "body_mask": twin_mask,
+    "body_estimate": twin_estimate,
     "body_smoothness": twin_smoothness,
     "foot_slip": twin_slip,
     "foot_lock": twin_lock,
@@ -370,7 +381,8 @@ def test_every_term_of_the_method_has_a_twin():
 
     own = {term.function.__name__ for table in OBJECT_TERMS.values() for term in table}
     names = {
-        term.function.__name__ for term in anchor_table(rendered=True, jointed=True, hands=True)
+        term.function.__name__
+        for term in anchor_table(rendered=True, jointed=True, hands=True, estimated=True)
     }
     assert names - own == set(TWINS) - {"object_penetration"}
 

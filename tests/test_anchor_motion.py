@@ -310,7 +310,7 @@ def test_unknown_weights_starts_and_counts_are_refused():
     with pytest.raises(UserError, match="unknown loss terms"):
         METHOD.check_weights(SMALL, {"elbow_grease": 1.0})
     for options, says in (
-        ({"body_start": "guess"}, "Known: fit, keypoints, estimate, static"),
+        ({"body_start": "guess"}, "Known: corrected, fit, keypoints, estimate, static"),
         ({"body_start": "static"}, "needs a static scene"),
         ({"static_frame": 3}, "--static-frame is a frame of --static"),
         ({"steps": 0}, "--steps must be at least 1"),

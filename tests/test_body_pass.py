@@ -125,11 +125,13 @@ def test_keypoints_beside_the_persons_mask_are_believed_less(clip):
     keypoints[..., :9, 1], keypoints[..., 9:, 1] = height / 4, 3 * height / 4
     keypoints[0, 0, 0, 1] = -5.0  # outside the image: nothing is known of a mask there
     o = dataclasses.replace(o, instance_ids=ids, keypoints=keypoints)
-    confidence = build_problem.believed_keypoints(o)[..., 2]
+    confidence = corrections.with_believed_keypoints(o).keypoints[..., 2]
     np.testing.assert_allclose(confidence[..., :9], 0.9)
-    np.testing.assert_allclose(confidence[..., 9:], 0.9 * build_problem.BESIDE_SHARE)
+    np.testing.assert_allclose(confidence[..., 9:], 0.9 * corrections.BESIDE_SHARE)
     unmasked = dataclasses.replace(o, instance_ids=np.zeros_like(ids))
-    np.testing.assert_array_equal(build_problem.believed_keypoints(unmasked), keypoints)
+    np.testing.assert_array_equal(
+        corrections.with_believed_keypoints(unmasked).keypoints, keypoints
+    )
 
 
 def test_published_settings_keep_the_body():

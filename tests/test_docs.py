@@ -106,7 +106,7 @@ def test_the_page_of_losses_has_every_term_with_its_function():
         for term in table
     }
     tables = [anchor_terms.TERMS, anchor_terms.RENDERED_TERMS]
-    tables += [anchor_terms.JOINT_TERMS, anchor_terms.HAND_TERMS]
+    tables += [anchor_terms.JOINT_TERMS, anchor_terms.HAND_TERMS, anchor_terms.ESTIMATE_TERMS]
     every = {name for name, _, _ in objects} | {term.name for t in tables for term in t}
     assert {name for name, _, _, _ in rows} == every
     assert objects <= {(name, function, Path(link).stem) for name, _, function, link in rows}

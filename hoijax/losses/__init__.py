@@ -1,6 +1,7 @@
 """Loss terms: factories for users (`hoijax.losses.contact(10.0)`); each function lies in a module here."""
 
 from hoijax.losses.factories import (
+    body_estimate,
     body_ground,
     body_keypoints,
     body_mask,
@@ -34,6 +35,7 @@ from hoijax.losses.factories import (
 )
 
 __all__ = [
+    "body_estimate",
     "body_ground",
     "body_keypoints",
     "body_mask",

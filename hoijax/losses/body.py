@@ -24,6 +24,7 @@ POINT_RHO = 0.10  # metres; a seen point further from the skin says little
 CLEARANCE = 0.03  # metres that the ball of a foot is lifted above its floor in a step, or more
 SILHOUETTE_STRIDE = 4
 MASK_RHO = 8.0  # pixels; skin further outside the mask than this says little
+ESTIMATE_RHO = 0.10  # metres; a joint that moves further is wrong in the estimate
 _FEET = np.array(FEET)
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
@@ -73,6 +74,15 @@ def body_mask(posed: PosedScene, scale: Scale = MASK_RHO) -> tuple[Values, Mask]
     lookup = jax.vmap(jax.vmap(bilinear))
     distance = lookup(observed.mask_distance, pixels / cameras.cell_size - 0.5)
     return jnp.mean(geman_mcclure(distance**2, scale), axis=-1), observed.detected
+
+
+def body_estimate(posed: PosedScene, scale: Scale = ESTIMATE_RHO) -> tuple[Values, Mask]:
+    """Squared distance of the body joints from where the motion that they start from has them, robust;
+    mean over joints. (P, T)"""
+    estimate = present(_bodies(posed).estimated_joints, "joints of the estimated body motion")
+    away = _joints(posed)[:, :, :BODY_JOINT_COUNT] - estimate
+    values = jnp.mean(geman_mcclure(jnp.sum(away**2, axis=-1), scale), axis=-1)
+    return values, jnp.ones_like(values, dtype=bool)
 
 
 def body_smoothness(posed: PosedScene) -> tuple[Values, Mask]:

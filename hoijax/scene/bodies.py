@@ -30,6 +30,8 @@ class MovingBodies:
     edge_person: Int[Array, " E"]
     edge_of_body: Bool[Array, " E"]
     """False: an edge between objects, or padding."""
+    estimated_joints: Float[Array, "P T 22 3"] | None = None
+    """Where the motion that bodies start from has the body joints, in the world."""
     pose_model: VPoser | None = None
     """Takes the place of the mixture of Gaussians in the pose prior."""
 

@@ -15,14 +15,15 @@ from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
-from hoijax.bodies.pose_prior import prior_centers
-from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.bodies.pose_prior import BODY_JOINT_COUNT, prior_centers
+from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bodies.vposer import load_vposer
 from hoijax.bundle.evidence import visible
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.programs import program
 from hoijax.rendering.soft_raster import pad_samples
 from hoijax.runtime import on_device
 from hoijax.scene.bodies import FACE_COUNT, ContactPairs, MovingBodies
@@ -203,6 +204,7 @@ def with_moving_bodies(
         edge_vertices=on_device(vertices),
         edge_person=on_device(person),
         edge_of_body=on_device(of_body),
+        estimated_joints=_joints_of(tuple(shaped), start.rotations, start.translations),
         pose_model=None if settings.vposer is None else load_vposer(settings.vposer),
     )
     scene = dataclasses.replace(
@@ -216,6 +218,17 @@ def with_moving_bodies(
         fps=on_device(float(bundle.fps), jnp.float32),
     )
     return scene, subset
+
+
+@program
+def _joints_of(
+    people: tuple[ShapedBody, ...], rotations: Array, translations: Array
+) -> Float[Array, "P T 22 3"]:
+    one = [
+        jax.vmap(person.pose_joints)(rotations[p], translations[p])
+        for p, person in enumerate(people)
+    ]
+    return jnp.stack(one)[:, :, :BODY_JOINT_COUNT, :3, 3]
 
 
 def pose_centers(o: Observations, body_start: str) -> Float[ndarray, "P T R 22 3"]:

@@ -57,7 +57,7 @@ class AnchorMotion(Method[AnchorSettings]):
             load_vposer(settings.vposer)
 
     def terms(self, settings: AnchorSettings) -> tuple[LossTerm, ...]:
-        return anchor_table(rendered=True, jointed=True, hands=True, outlined=True)
+        return anchor_table(rendered=True, jointed=True, hands=True, outlined=True, estimated=True)
 
     def prepare(
         self, bundle: Bundle, settings: AnchorSettings, terms: Sequence[LossTerm], lap: Lap

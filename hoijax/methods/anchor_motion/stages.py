@@ -73,7 +73,7 @@ from hoijax.scene.build_objects import build_scene, observed_objects, stage_cont
 from hoijax.scene.build_people import observed_people
 from hoijax.scene.posed import pose_scene, present
 from hoijax.scene.scene import Scene, Unknowns
-from hoijax.settings import AnchorSettings
+from hoijax.settings import ESTIMATE_STARTS, AnchorSettings
 from hoijax.solver.adam import Adam
 from hoijax.solver.neighbor_lists import empty_neighbors, first_neighbors
 from hoijax.solver.problem import Solution
@@ -239,6 +239,7 @@ def table_of(
         jointed=jointed,
         hands=settings.hands,
         outlined=scene.silhouettes is not None,
+        estimated=settings.body_start in ESTIMATE_STARTS,
         terms=terms,
     )
 

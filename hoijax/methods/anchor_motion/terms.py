@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hoijax.losses import articulation, body, contacts, fit, penetrations, smoothness
 from hoijax.losses.body import (
+    body_estimate,
     body_ground,
     body_mask,
     body_points,
@@ -62,6 +63,8 @@ HAND_TERMS = (LossTerm.constant("finger_prior", finger_prior, 0.3),)
 """Added to TERMS where fingers are unknowns."""
 OUTLINE_TERMS = (LossTerm.constant("model_extent", fit.model_extent, 2e-2, scale=fit.EXTENT_RHO),)
 """Added to TERMS where an object has no depth."""
+ESTIMATE_TERMS = (LossTerm.constant("body_estimate", body_estimate, 4e2, scale=body.ESTIMATE_RHO),)
+"""Added to TERMS where bodies start from the bundle's motion: keypoints alone do not overrule it."""
 CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
 TRACKING_TERMS = ("foot_slip",)
 """Only while tracking: afterwards it is known which frames feet stand in."""
@@ -77,6 +80,7 @@ def anchor_table(
     jointed: bool,
     hands: bool,
     outlined: bool = False,
+    estimated: bool = False,
     terms: Sequence[LossTerm] = (),
 ) -> tuple[LossTerm, ...]:
     """The terms of a scene, the user's own last."""
@@ -86,6 +90,7 @@ def anchor_table(
         *(JOINT_TERMS * jointed),
         *(HAND_TERMS * hands),
         *(OUTLINE_TERMS * outlined),
+        *(ESTIMATE_TERMS * estimated),
         *terms,
     )
 

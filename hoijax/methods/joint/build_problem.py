@@ -4,9 +4,8 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy import ndarray
-from scipy.ndimage import distance_transform_edt
 
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.fitting.residuals import FEET
@@ -47,8 +46,6 @@ ACROSS_RAYS = 0.1
 """Of the shifts of a point map, where there is none."""
 FRAME_BUCKET = 16
 """Clips are padded to a multiple of so many frames."""
-BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
-"""Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
 CANDIDATES = 32
 """Vertices of a body part that may touch."""
 
@@ -69,7 +66,7 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     seen = {
         "rotations": _frames_first(axis_angle_to_matrix(on_device(o.body_rotations))),
         "pelvis": _frames_first(pelvis),
-        "keypoints": _frames_first(believed_keypoints(o)),
+        "keypoints": _frames_first(o.keypoints),
         "intrinsics": o.intrinsics,
         "Ts_world_camera": average_static_camera(o.Ts_world_camera),
         "points": _frames_first(np.where(mask[..., None], points, 0.0)),
@@ -96,25 +93,6 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     return BodyProblem(
         evidence, people, rows, _number(bundle.fps), deviations, varying, steps, clip
     )
-
-
-def believed_keypoints(o: Observations) -> Float[ndarray, "P T 18 3"]:
-    """Keypoints, with less confidence where they are not on the person's own mask: a joint that something
-    hides is invented, as confidently as any other.
-    """
-    keypoints = np.array(o.keypoints, np.float32)
-    height, width = o.image_size
-    for p, t in np.ndindex(keypoints.shape[:2]):
-        mask = o.instance_ids[t] == p + 1
-        if not mask.any():
-            continue
-        column, row = np.nan_to_num(keypoints[p, t, :, :2]).astype(int).T
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        away = np.asarray(distance_transform_edt(~mask))
-        away = away[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-        beside = inside & (away > BESIDE_MASK * height)
-        keypoints[p, t, beside, 2] *= BESIDE_SHARE
-    return keypoints
 
 
 def _without_points(change: FrameChange) -> FrameChange:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from scipy.ndimage import distance_transform_edt
 
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.observations import Observations
@@ -42,6 +43,8 @@ from hoijax.scene.build_bodies import without_broken_numbers
 
 OBJECT_SHIFTS, CAMERA_CHANGE = "object_shifts", "camera_change"
 """Keys in `run.json`; the latter is `ClipChange.camera`."""
+BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
+"""Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
 SWAP_RADIANS = 0.35
 """A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 
@@ -89,7 +92,7 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
 
     Where the descent does not lower the energy, the estimates stay as they are given.
     """
-    observations, repaired = without_swapped_frames(bundle.observations)
+    observations, repaired = without_swapped_frames(with_believed_keypoints(bundle.observations))
     bundle = dataclasses.replace(bundle, observations=observations)
     problem = body_problem(bundle, body, settings)
     nothing = no_change(problem)
@@ -117,7 +120,7 @@ def corrected_again(bundle: Bundle, result: Result) -> Bundle | None:
     if zoom is None:
         return None
     whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
-    o = zoomed(whole.observations, zoom)
+    o = zoomed(with_believed_keypoints(whole.observations), zoom)
     if OBJECT_SHIFTS in run:
         o = shifted(o, np.asarray(run[OBJECT_SHIFTS], np.float32))
     if CAMERA_CHANGE in run:
@@ -136,6 +139,25 @@ def no_change(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
         lambda x: on_device(np.zeros((frames, *x.shape), np.float32)), problem.varying
     )
     return changes, jax.tree.map(lambda x: on_device(np.zeros(x.shape, np.float32)), problem.clip)
+
+
+def with_believed_keypoints(o: Observations) -> Observations:
+    """Keypoints with less confidence where they are not on the person's own mask: a joint that something
+    hides is invented, as confidently as any other.
+    """
+    keypoints = np.array(o.keypoints, np.float32)
+    height, width = o.image_size
+    for p, t in np.ndindex(keypoints.shape[:2]):
+        mask = o.instance_ids[t] == p + 1
+        if not mask.any():
+            continue
+        column, row = np.nan_to_num(keypoints[p, t, :, :2]).astype(int).T
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        away = np.asarray(distance_transform_edt(~mask))
+        away = away[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+        beside = inside & (away > BESIDE_MASK * height)
+        keypoints[p, t, beside, 2] *= BESIDE_SHARE
+    return dataclasses.replace(o, keypoints=keypoints)
 
 
 def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
