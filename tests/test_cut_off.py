@@ -7,7 +7,7 @@ import pytest
 
 from priors.models.blazepose import Pose
 from priors.models.cut_off import read_cut_off
-from priors.models.packaged import Region
+from priors.models.packaged import Region, mask_box
 
 WIDTH, HEIGHT = 100, 200
 BODY = np.zeros((39, 2))
@@ -61,9 +61,16 @@ def clip(top: float):
     return np.zeros((5, HEIGHT, WIDTH, 3), np.uint8), poses
 
 
+def read_again(model, frames, poses, box=None):
+    """With the boxes of the masks, the last one's in place of a given one."""
+    boxes = [np.zeros(4) if p is None else mask_box(p.mask > 0) for p in poses]
+    boxes[-1] = boxes[-1] if box is None else box
+    return read_cut_off(model, frames, poses, np.array(boxes))
+
+
 def test_a_head_above_the_picture_is_put_there():
     frames, poses = clip(-90.0)
-    out = read_cut_off(Squeezer(pose(-90.0), -90.0), frames, poses)
+    out = read_again(Squeezer(pose(-90.0), -90.0), frames, poses)
     assert out[:4] == poses[:4]
     found = out[4]
     assert found is not None
@@ -75,10 +82,29 @@ def test_a_head_above_the_picture_is_put_there():
 
 def test_feet_below_the_picture_are_put_there():
     frames, poses = clip(90.0)
-    out = read_cut_off(Squeezer(pose(90.0), 90.0), frames, poses)
+    out = read_again(Squeezer(pose(90.0), 90.0), frames, poses)
     assert out[4] is not None
     np.testing.assert_allclose(out[4].landmarks[:25], pose(90.0).landmarks[:25])
     assert (out[4].landmarks[27:33, 2] == 0).all()
+
+
+def test_a_body_read_upside_down_below_the_cut_is_read_again_in_the_box_of_what_is_seen():
+    frames, poses = clip(-90.0)
+    upturned = squeezed_pose(40.0, 90.0)
+    upturned.landmarks[:, 1] = 130.0 - upturned.landmarks[:, 1]
+    seen = np.array([40.0, 0.0, 60.0, 90.0])
+    poses = [*poses[:4], upturned]
+    found = read_again(Squeezer(pose(-90.0), -90.0), frames, poses, seen)[4]
+    assert found is not None
+    np.testing.assert_allclose(found.landmarks[23:33], pose(-90.0).landmarks[23:33])
+
+    class Stubborn(Squeezer):
+        def read(self, image, region, least_presence=None):
+            return upturned
+
+    lost = read_again(Stubborn(pose(-90.0), -90.0), frames, poses, seen)[4]
+    assert lost is not None
+    assert not lost.landmarks[:, 2].any()
 
 
 def test_what_stays_squeezed_has_no_confidence():
@@ -87,7 +113,7 @@ def test_what_stays_squeezed_has_no_confidence():
             return squeezed_pose(0.0, 90.0)
 
     frames, poses = clip(-90.0)
-    out = read_cut_off(Stubborn(pose(-90.0), -90.0), frames, poses)
+    out = read_again(Stubborn(pose(-90.0), -90.0), frames, poses)
     assert out[4] is not None
     assert (out[4].landmarks[:27, 2] == 0).all()
     assert (out[4].landmarks[27:33, 2] == 1).all()
@@ -97,7 +123,7 @@ def test_a_face_on_shoulders_that_leave_the_picture_is_invented():
     frames, poses = clip(0.0)
     wide = poses[3].mask.copy()
     wide[0, 20:80] = 1
-    out = read_cut_off(Squeezer(pose(0.0), 0.0), frames, [*poses[:4], replace(poses[3], mask=wide)])
+    out = read_again(Squeezer(pose(0.0), 0.0), frames, [*poses[:4], replace(poses[3], mask=wide)])
     assert out[4] is not None
     np.testing.assert_array_equal(out[4].landmarks[:, 2] == 0, np.arange(39) < 11)
 
@@ -108,7 +134,7 @@ def test_a_person_that_is_whole_again_is_found_anew():
             return [Region(np.array([50.0, 100.0]), 200.0)]
 
     frames, poses = clip(-90.0)
-    again = read_cut_off(Finder(pose(10.0), 10.0), frames, poses)[4]
+    again = read_again(Finder(pose(10.0), 10.0), frames, poses)[4]
     assert again is not None
     np.testing.assert_allclose(again.landmarks, pose(10.0).landmarks)
 
@@ -116,10 +142,10 @@ def test_a_person_that_is_whole_again_is_found_anew():
 @pytest.mark.parametrize("poses", [[None, None], [None, pose(10.0)], [pose(10.0), pose(12.0)]])
 def test_whole_and_missing_people_stay_as_they_are(poses):
     frames = np.zeros((2, HEIGHT, WIDTH, 3), np.uint8)
-    assert read_cut_off(Squeezer(pose(10.0), 10.0), frames, poses) == poses
+    assert read_again(Squeezer(pose(10.0), 10.0), frames, poses) == poses
 
 
 def test_a_small_person_amid_the_picture_is_not_cut_off():
     small = replace(pose(60.0, 60.0), presence=0.9)
     frames, poses = clip(0.0)
-    assert read_cut_off(Squeezer(pose(0.0), 0.0), frames, [*poses[:4], small])[4] is small
+    assert read_again(Squeezer(pose(0.0), 0.0), frames, [*poses[:4], small])[4] is small

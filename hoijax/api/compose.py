@@ -4,9 +4,10 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -229,6 +230,7 @@ def generate_composed(
     out: str | Path,
     options: ComposeOptions | None = None,
     *,
+    stage_options: Mapping[str, Any] | None = None,
     frames: int = 49,
     inits: int | None = None,
     physics: bool = True,
@@ -236,10 +238,13 @@ def generate_composed(
 ) -> tuple[Result, list[dict[str, float]]]:
     """Compose a sentence, then set it in motion (`hoijax generate TEXT --method anchorhoi`).
 
-    The still goes to OUT_still; its object is what the clip is observed with, by the no-weights prior, and
-    its contacts are what anchor motion keeps. With a still already there, only the motion is made.
+    The still goes to OUT_still; its object is what the clip is observed with, and its contacts are what
+    anchor motion keeps. With a still already there, only the motion is made.
+
+    stage_options: None moves by rules; else see `observe_by_models`: a video model goes on from the still's
+    image, OUT_still/image.png, unless an image or a clip of the user's is named there.
     """
-    from hoijax.api.observe import observe
+    from hoijax.api.observe import observe, observe_by_models
     from hoijax.api.solve import solve, write_results
     from hoijax.results.result import load_result
 
@@ -253,8 +258,29 @@ def generate_composed(
     made = load_result(still)
     if made.prompt != text:
         raise UserError(f"'{still}' is a still of {made.prompt!r}. Give another --out.")
-    bundle, ground_truth = observe(text, made.assets, frames=frames, seed=options.seed)
+    clip, ground_truth = None, None
+    if stage_options is None:
+        bundle, ground_truth = observe(text, made.assets, frames=frames, seed=options.seed)
+    else:
+        stages = _from_still(still, stage_options, log)
+        given = {"frames": frames, "seed": options.seed, "log": log}
+        bundle, clip = observe_by_models(text, made.assets, stages, **given)
     chosen = {"static": str(still), "inits": inits, "seed": options.seed}
     result = solve(bundle, method="anchor-motion", log=log, **chosen)
     with output_folder(out) as folder:
-        return write_results(result, folder, bundle, ground_truth, physics=physics, log=log)
+        return write_results(result, folder, bundle, ground_truth, clip, physics=physics, log=log)
+
+
+def _from_still(still: Path, stages: Mapping[str, Any], log: Log) -> dict[str, Any]:
+    """The options of the stages, with the still's image where neither image nor clip is given."""
+    from PIL import Image
+
+    from hoijax.composition.still_image import still_image
+
+    if stages.get("video") is not None or stages.get("image") is not None:
+        return dict(stages)
+    height, width = stages.get("size", (480, 720))
+    path = still / "image.png"
+    Image.fromarray(still_image(still, height, width)).save(path)
+    log(f"image: the composed still, {path}")
+    return dict(stages) | {"image": path}

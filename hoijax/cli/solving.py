@@ -64,14 +64,17 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
 
         tracker = open_tracker(self.track)
         rules = self.prior == "rules"
-        if ALIASES.get(self.method, self.method) == "anchor-motion" and rules and not self.objects:
+        if ALIASES.get(self.method, self.method) == "anchor-motion" and not self.objects:
             from hoijax.api.compose import ComposeOptions, generate_composed
 
-            options = ComposeOptions(guidance="closed-form", seed=self.seed, pag=self.pag)
+            guidance = "deepfloyd" if self.prior == "diffusion" else "closed-form"
+            options = ComposeOptions(guidance=guidance, seed=self.seed, pag=self.pag)
+            stages = None if rules else self.stage_options(self.prior, self.frames)
             numbers = {
                 "frames": FRAMES if self.frames is None else self.frames,
                 "inits": self.inits,
                 "physics": self.physics,
+                "stage_options": stages,
             }
             result, rows = generate_composed(
                 self.text, self.out, options, **numbers, log=reporter.log

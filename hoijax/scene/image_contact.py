@@ -84,7 +84,7 @@ def contacts_possible(
 def _rim(ids: ndarray, number: int) -> tuple[ndarray, Float[ndarray, "n 2"]]:
     """(labels without specks of the instance, (u, v) of the pixels at its border)."""
     mask = without_specks(ids == number)
-    inner = ndimage.binary_erosion(mask)
+    inner = np.asarray(ndimage.binary_erosion(mask), bool)
     v, u = np.nonzero(mask & ~inner)
     cleaned = np.where((ids == number) & ~mask, 0, ids)
     return cleaned, np.stack([u, v], axis=-1) + 0.5

@@ -135,7 +135,7 @@ class BlazePose:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(MODEL_NAME)
+        return ModelId(MODEL_NAME, "2")
 
     def keypoints(
         self,
@@ -144,7 +144,7 @@ class BlazePose:
         present: Bool[ndarray, " T"],
     ) -> Float[ndarray, "T 18 3"]:
         """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where not found."""
-        poses = read_cut_off(self, frames, self.poses(frames, boxes, present))
+        poses = read_cut_off(self, frames, self.poses(frames, boxes, present), boxes)
         found = [np.zeros((18, 3)) if pose is None else pose.openpose for pose in poses]
         return np.stack(found).astype(np.float32) if found else np.zeros((0, 18, 3), np.float32)
 

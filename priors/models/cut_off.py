@@ -6,6 +6,7 @@ most of them right, the missing part outside. Which square is right, the bones t
 as in the frames that show all of the person.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from priors.models.packaged import MASK_LEVEL, Region
+from priors.models.packaged import MASK_LEVEL, Region, mask_box
 
 if TYPE_CHECKING:
     from priors.models.blazepose import BlazePose, Pose
@@ -29,6 +30,12 @@ USUAL_LENGTH = 85
 """Percentile over the clip: squeezed bones are shorter than they are, never longer."""
 STRANGE = 0.25
 """Sum over bones above which a pose is read again."""
+BESIDE = 0.02
+"""Of the picture's width: a person who is seen so near to its end goes on beyond it."""
+OUTWARD = (0.0, 0.15, 0.3)
+"""Of the square around what is seen: how far out it is tried then."""
+UPTURNED = 0.5
+"""Of a shin: soles so far from the lowest that is seen are those of a body read upside down."""
 LEAST_PRESENCE = 0.05
 """Of a network that sees a part of a person."""
 USUAL = 0.15
@@ -50,15 +57,19 @@ def read_cut_off(
     model: "BlazePose",
     frames: UInt8[ndarray, "T H W 3"],
     poses: Sequence["Pose | None"],
+    boxes: Float[ndarray, "T 4"],
 ) -> list["Pose | None"]:
-    """The poses, those of cut-off people read again, without confidence in what cannot be seen."""
+    """The poses, those of cut-off people read again, without confidence in what cannot be seen.
+
+    boxes: what is seen of the person; a squeezed pose's own mask may end before the picture does.
+    """
     measured = [_lengths(pose) for pose in poses if pose is not None]
     if not measured:
         return list(poses)
     lengths = np.percentile(measured, USUAL_LENGTH, axis=0)
     return [
-        None if pose is None else _read_again(model, image, pose, lengths)
-        for image, pose in zip(frames, poses, strict=True)
+        None if pose is None else _read_again(model, image, pose, box, lengths)
+        for image, pose, box in zip(frames, poses, np.asarray(boxes, np.float64), strict=True)
     ]
 
 
@@ -66,26 +77,38 @@ def _read_again(
     model: "BlazePose",
     image: UInt8[ndarray, "H W 3"],
     pose: "Pose",
+    box: Float[ndarray, " 4"],
     lengths: Float[ndarray, " 3"],
 ) -> "Pose":
     mask = pose.mask > MASK_LEVEL
-    rows = np.flatnonzero(mask.any(1))
     if mask[0].sum() > SHOULDER_WIDTH * lengths[0]:
         pose = _without(pose, FACE)
-    if _bone_cost(pose, lengths) < STRANGE or not len(rows):
+    if _bone_cost(pose, lengths) < STRANGE:
         return pose
     found = [model.read(image, region) for region in model.search(image)[:MAX_FOUND]]
     sound = [p for p in found if p is not None and _is_same(p, pose)]
     sound = [p for p in sound if _bone_cost(p, lengths) < STRANGE]
     if sound:  # the square that the frame before left was the wrong one
         return min(sound, key=lambda p: _bone_cost(p, lengths) - p.presence)
-    height = len(image)
-    at_top, at_bottom = rows[0] < NEAR * height, rows[-1] > (1 - NEAR) * height
+    height, seen = len(image), _seen(mask, box)
+    at_top, at_bottom = seen[1] < NEAR * height, seen[3] > (1 - NEAR) * height
     for is_near, top in ((at_top, True), (at_bottom and not at_top, False)):
         if is_near:
-            pose = _best(model, image, pose, lengths, top)
+            pose = _best(model, image, pose, seen, lengths, top)
             pose = _without_invented(pose, lengths, top)
+            soles = float(pose.landmarks[FEET, 1].max())
+            if top and abs(soles - seen[3]) > UPTURNED * lengths[2]:
+                pose = _without(pose, slice(None))
     return pose
+
+
+def _seen(mask: ndarray, box: Float[ndarray, " 4"]) -> Float[ndarray, " 4"]:
+    """The box around a mask and another one; an empty box does not count."""
+    boxes = [box] if box[2] > box[0] and box[3] > box[1] else []
+    if mask.any():
+        boxes.append(mask_box(mask))
+    around = np.array(boxes or [[0, 0, mask.shape[1], mask.shape[0]]], np.float64)
+    return np.concatenate([around[:, :2].min(axis=0), around[:, 2:].max(axis=0)])
 
 
 def _is_same(pose: "Pose", other: "Pose") -> bool:
@@ -98,19 +121,24 @@ def _best(
     model: "BlazePose",
     image: UInt8[ndarray, "H W 3"],
     pose: "Pose",
+    seen: Float[ndarray, " 4"],
     lengths: Float[ndarray, " 3"],
     top: bool,
 ) -> "Pose":
-    """The pose in the square whose bones are as usual; the squares share the border that is in sight."""
-    rows, columns = np.nonzero(pose.mask > MASK_LEVEL)
-    seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float64)
+    """The pose in the square whose bones are as usual; the squares share the border that is in sight.
+
+    At the left or right end of the picture they are also tried farther out.
+    """
+    width = image.shape[1]
+    outward = float(seen[2] > (1 - BESIDE) * width) - float(seen[0] < BESIDE * width)
     around = Region.around(seen, 1.25)
     middle = 0.5 * (seen[0] + seen[2])
     anchor = seen[3] + 0.1 * around.side if top else seen[1] - 0.1 * around.side
     best, least = pose, np.inf
-    for factor in LARGER:
+    shifts = outward * around.side * np.array(OUTWARD if outward else (0.0,))
+    for factor, shift in itertools.product(LARGER, shifts):
         side = factor * around.side
-        center = np.array([middle, anchor - 0.5 * side if top else anchor + 0.5 * side])
+        center = np.array([middle + shift, anchor - 0.5 * side if top else anchor + 0.5 * side])
         read = model.read(image, Region(center, side), LEAST_PRESENCE)
         if read is None:
             continue
