@@ -33,7 +33,7 @@ class BodyPassSettings:
     """Of planted feet above it; weak, as floors are estimates themselves."""
     skate: float = 0.006
     """Metres a frame of feet that are low; ..."""
-    plant: float = 0.001
+    plant: float = 0.003
     """and of those that are known to stand, once paths of feet are (`bodies.fitting.foot_plants`)."""
     acceleration: float = 12.0
     """m/s^2 of a joint."""
