@@ -89,6 +89,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: slow.get(item.path, 1))  # stable
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _kept_programs():
+    """As every command does. Otherwise what a file compiled before its first command is compiled again."""
+    from hoijax.runtime import enable_compilation_cache
+
+    enable_compilation_cache()
+
+
 _most_resident = 3e9
 
 

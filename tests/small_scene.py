@@ -88,10 +88,18 @@ def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 
 
 def generated(factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
-    """The result folder of the small scene and what its `hoijax generate` printed; made once."""
+    """The result folder of the small scene and what its `hoijax generate` printed; made once.
+
+    A dozen tests solve this scene again by the programs that are kept here: these are optimized.
+    """
 
     def make(folder: Path) -> None:
-        ran = run(*GENERATE, "--out", folder / "box")
+        plain = jax.config.values["jax_disable_most_optimizations"]
+        jax.config.update("jax_disable_most_optimizations", False)
+        try:
+            ran = run(*GENERATE, "--out", folder / "box")
+        finally:
+            jax.config.update("jax_disable_most_optimizations", plain)
         assert ran.code == 0, ran.err
         (folder / "ran.json").write_text(json.dumps(dataclasses.asdict(ran)))
 

@@ -63,6 +63,7 @@ def files(folder: Path) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_the_object_gets_its_size_and_its_place_on_the_floor(photo, tmp_path):
     found = align(**files(photo), out=tmp_path / "out")
     assert found.object_scale == pytest.approx(SCALE, rel=0.06)
@@ -92,6 +93,7 @@ def test_files_that_do_not_fit_are_refused(photo, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PHOTO.is_dir(), reason="the photograph is not here")
 def test_the_real_photograph(tmp_path):
     """Clothes and a skateboard before the bench keep the IoUs down; what is covered says how well it fits."""

@@ -31,6 +31,7 @@ def stranger() -> tuple[np.ndarray, np.ndarray, MeshFit]:
     return vertices[chosen], faces, MeshFit(betas, rest, rotations, np.array([0, 0, 3], np.float32))
 
 
+@pytest.mark.slow
 def test_another_body_is_met_within_a_centimetre():
     body, rng = load_anny(), np.random.default_rng(1)
     vertices, faces, truth = stranger()
@@ -82,6 +83,7 @@ def test_meshes_that_no_camera_sees_are_refused(tmp_path):
             read_body_meshes(tmp_path / "a.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PHOTO.is_dir(), reason="the photograph is not here")
 def test_the_real_mesh_of_sam_3d_body_is_met_within_a_centimetre():
     """By the packaged keypoints of the photograph, from the file to the motion."""

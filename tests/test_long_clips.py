@@ -146,6 +146,7 @@ def test_windows_share_one_program(solved):
 # --- memory ---
 
 
+@pytest.mark.slow
 def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     """XLA's own account of a small descent, against the line that was fitted to larger ones."""
     from hoijax.initialization.starts import yaw_starts

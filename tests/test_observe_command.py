@@ -179,6 +179,7 @@ def test_a_text_and_prompts_exclude_each_other(tmp_path):
 )
 def test_every_choice_can_be_made_without_its_weights(role, name, monkeypatch):
     monkeypatch.setenv("HOIJAX_LANGUAGE_MODEL", "some-model")
+    monkeypatch.setattr("priors.models.registry.gc.collect", lambda: 0)  # half a second each time
     choice = CHOICES[role][name]
     models = RegisteredModels(ModelChoices({role: name}, body_file="SMPLX.npz"))
     model = models.get(role)

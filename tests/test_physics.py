@@ -191,6 +191,7 @@ def test_the_verdict_says_what_it_assumed(held):
     assert verdict.sentence.startswith("held 9 of 9 frames; hand force up to 1.7 object weights")
     assert verdict.sentence.endswith("(assumed 5.0 kg)")
     assert verdict.values["explained_share@1cm"] == 1
+    assert verdict.values["score"] == pytest.approx(1, abs=0.01)
     assert judge(held, Weight(density=100.0)).assumed["mass_kg"] == pytest.approx(6.4)
     apart = judge(moved_object(held, [0, 0, 3.0]), Weight(MASS))
     assert "held 0 of 9 frames; not at" in apart.sentence

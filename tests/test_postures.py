@@ -5,9 +5,12 @@ import pytest
 
 from hoijax.objects.asset import Asset, asset_from_arrays
 from priors.choreography.choreographer import choreograph
+from priors.choreography.dispatch import perform
 from priors.choreography.exact_distance import signed_distance
 from priors.choreography.grasps import HoldContext, choose_two_hands, grasp_candidates
+from priors.choreography.keyframes import forward_of
 from priors.choreography.person import make_person, pose_clip
+from priors.choreography.plan import Performance
 from priors.choreography.pose_targets import FPS, HEAD
 from priors.choreography.shapes import canopy_of, instrument_of, opening_of
 from priors.language.script import script_from_text
@@ -76,6 +79,18 @@ def test_two_hands_close_round_a_stem(rng):
         assert grasp.is_bar
         assert np.hypot(grasp.point[0], grasp.point[2]) < 0.01
     assert abs(left.point[1] - right.point[1]) > 0.1
+
+
+def test_one_sits_with_the_back_to_the_back_of_a_chair_without_parts():
+    chair = asset_of(BY_NAME["chair"])
+    script = script_from_text("a person sits on a chair", [chair])
+    for seed in range(2):
+        people = [make_person(np.zeros(10, np.float32))]
+        rng = np.random.default_rng(seed)
+        performance = Performance(script, (chair,), people, FRAMES, FPS, rng)
+        perform(performance)
+        forward = performance.objects[0].rotation[0] @ [0.0, 0.0, 1.0]
+        np.testing.assert_allclose(forward, forward_of(performance.tracks[0].heading[0]), atol=1e-6)
 
 
 @pytest.mark.parametrize(

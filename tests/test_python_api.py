@@ -78,6 +78,7 @@ def test_the_page_finds_the_box(page):
     )
 
 
+@pytest.mark.slow
 def test_the_total_is_differentiated(page):
     """Along a random direction, against central differences."""
     x = jax.tree.map(lambda leaf: leaf[0], page["x0"])
@@ -110,6 +111,7 @@ def test_a_sweep_is_each_weight_alone(page):
     )
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_what_was_solved(page):
     clouds = point_clouds(page["scene"], page["best"])
     assert set(clouds) == {"objects", "bodies", "observed"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy import ndarray
 
-from hoijax.bodies.kinematics import rotations_from_smplh
+from hoijax.bodies.kinematics import SMPLH_JOINTS, rotations_from_smplh
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP, compose_rigid
 from hoijax.importers.containers import read_arrays
@@ -156,6 +156,42 @@ def import_omomo(path: str | Path) -> ImportedMotion:
         rest_pelvis=pelvis,
         object_names=(name,),
         Ts_file_object=_poses(path, arrays, "obj_rot", "obj_trans"),
+    )
+
+
+def import_recording(path: str | Path) -> ImportedMotion:
+    """A recording whose npz has SMPL-H's rotations part by part and the person's own bones; y up.
+
+    Keys: root_orient (T, 3), pose_body (T, 63), pose_hand (T, 90), trans (T, 3) of the pelvis itself,
+    rest_joints (52, 3) from the pelvis, object_rotation (T, 3, 3), object_translation (T, 3), fps,
+    object_name. Jaw and eyes are not recorded: they stay at the head.
+    """
+    widths = {"root_orient": 3, "pose_body": 63, "pose_hand": 90}
+    fields = {key: Field(f"T {width}", largest=LARGEST_TURN) for key, width in widths.items()}
+    fields |= {
+        "trans": _TRANSLATIONS,
+        "rest_joints": Field("52 3", largest=LARGEST_PLACE),
+        "object_rotation": Field("T 3 3", is_rotation=True),
+        "object_translation": Field("T 3", largest=LARGEST_PLACE),
+        "object_name": _TEXT,
+    }
+    arrays = _read(path, fields)
+    turns = np.concatenate([arrays[key] for key in widths], axis=1)
+    poses, trans = _motion(path, turns, arrays["trans"], (156,))
+    rest = np.repeat(arrays["rest_joints"][15:16], 55, axis=0).astype(np.float32)
+    rest[list(SMPLH_JOINTS)] = arrays["rest_joints"]
+    return ImportedMotion(
+        source=str(path),
+        fps=_rate(path, arrays.get("fps", 30.0)),
+        joint_rotations=poses,
+        translations=trans - rest[0],
+        betas=_betas(arrays),
+        gender=_text(arrays, "gender", "neutral"),
+        turn=Y_UP,
+        rest_pelvis=rest[0],
+        rest_joints=rest,
+        object_names=(_text(arrays, "object_name", "object"),),
+        Ts_file_object=compose_rigid(arrays["object_rotation"], arrays["object_translation"])[None],
     )
 
 

@@ -13,7 +13,13 @@ from hoijax.bundle.schema import GroundTruth
 from hoijax.errors import UserError
 from hoijax.exporters.clip import Clip, clip_from_result, make_person
 from hoijax.importers.containers import read_arrays
-from hoijax.importers.files import import_amass, import_gvhmr, import_interact, import_omomo
+from hoijax.importers.files import (
+    import_amass,
+    import_gvhmr,
+    import_interact,
+    import_omomo,
+    import_recording,
+)
 from hoijax.importers.intermimic import import_intermimic
 from hoijax.importers.mesh_folders import mesh_folders, read_mesh_folders
 from hoijax.importers.motion import ImportedMotion
@@ -112,6 +118,8 @@ def read_mesh_motions(
         return (_mesh_pair(path, keys),)
     if {"pose_body", "obj_rot"} <= keys.keys():
         return _moved_bodies(import_omomo(path), objects, body)
+    if {"root_orient", "pose_body", "object_rotation"} <= keys.keys():
+        return _moved_bodies(import_recording(path), objects, body)
     if keys.get("motion", np.zeros(0)).ndim == 2:
         return _moved_bodies(import_intermimic(path), objects, body)
     if "poses" in keys:

@@ -21,6 +21,8 @@ SKATES = 10.0
 """cm/s of feet on the ground above which the sentence says so."""
 SLIDES = 0.02
 """Metres that skin slides over the object within half a second above which the sentence says so."""
+SCORED_SLIDE = 0.1
+"""Metres of mean sliding that cost as much of the score as no frame being held."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,12 @@ def _support_values(
             if 0 <= part < len(BODY_PARTS) and force.any()
         },
         "slide_largest_cm_half_second": float(slides.max() * 100),
+        "slide_mean_cm_half_second": float(slides.mean() * 100),
+        "score": float(
+            support.explained.mean()
+            - np.minimum(support.missing, 1).mean()
+            - slides.mean() / SCORED_SLIDE
+        ),
     }
 
 

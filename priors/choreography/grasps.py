@@ -137,6 +137,8 @@ class HoldContext:
     """How much comfort a metre higher up brings."""
     longest: float = 10.0
     """How far below the hand the object may reach, metres."""
+    is_carried: bool = True
+    """Else it stays on the ground: nobody pulls a cart by one of its posts."""
 
 
 def choose_two_hands(
@@ -169,7 +171,7 @@ def choose_two_hands(
         placement = 0.8 * squeeze + 0.8 * outward
     pair += np.where(is_bar[:, None] | is_bar[None, :], 0.0, placement)
     pair += 1.5 * (is_bar[:, None] != is_bar[None, :])
-    if not facing:
+    if context.is_carried:
         pair = np.minimum(pair, _stacked(candidates, view, cost))
     left, right = np.unravel_index(int(np.argmin(pair)), pair.shape)
     return (

@@ -258,6 +258,7 @@ def plan_take(
             floor=center[1] + bottom,
             high=wish.high,
             longest=wish.longest,
+            is_carried=wish.height is not None,
         )
         grasps, cost = _grasps_of(asset, candidates, context, wish.facing)
         middle = np.mean([rotation @ (g.point - asset.center) for g in grasps.values()], axis=0)

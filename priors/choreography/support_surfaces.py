@@ -1,11 +1,16 @@
 """What carries people: which part, which way it faces, where its surface lies."""
 
 import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
 
+from hoijax.objects.asset import Asset
 from priors.choreography.grasps import part_samples
 from priors.choreography.keyframes import yaw_matrix
 from priors.choreography.plan import Performance, Touch
 from priors.language.script import Action
+
+LEVEL = 0.05  # metres within which a surface is one seat
 
 
 def touches_with(performance: Performance, action: Action, *parts: str) -> list[Touch]:
@@ -13,10 +18,23 @@ def touches_with(performance: Performance, action: Action, *parts: str) -> list[
     return [t for t in touches if t.body_part in parts]
 
 
+def seat_samples(asset: Asset, part: str) -> Int[ndarray, "n"]:
+    """Samples of a part that face up; where it is the whole mesh, those of its largest level surface."""
+    rows = part_samples(asset, part)
+    up = rows[asset.sample_normals[rows, 1] > 0.8]
+    if len(up) < 8:
+        return rows
+    if part in asset.part_names:
+        return up
+    height = asset.samples[up, 1]
+    level = height[np.argmax(np.sum(np.abs(height[:, None] - height) < LEVEL, axis=1))]
+    return up[np.abs(height - level) < LEVEL]
+
+
 def front_yaw(performance: Performance, object_index: int, part: str) -> float:
     """Yaw of the object's own front in its mesh frame: away from what stands behind the seat."""
     asset = performance.asset(object_index)
-    seat = asset.samples[part_samples(asset, part)]
+    seat = asset.samples[seat_samples(asset, part)]
     level = np.quantile(seat[:, 1], 0.9)
     above = asset.samples[asset.samples[:, 1] > level + 0.12]
     if len(above) > 20:
@@ -37,9 +55,7 @@ def support_surface(
     Relative to the asset's center.
     """
     asset = performance.asset(object_index)
-    rows = part_samples(asset, part)
-    up = rows[asset.sample_normals[rows, 1] > 0.8]
-    rows = up if len(up) >= 8 else rows
+    rows = seat_samples(asset, part)
     local = (asset.samples[rows] - asset.center) @ yaw_matrix(np.array([yaw]))[0]
     top = local[local[:, 1] > np.quantile(local[:, 1], 0.75) - 0.04]
     height = float(np.median(top[:, 1]))

@@ -33,7 +33,7 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.mesh_motions import motions_of_clip
 from hoijax.physics.rigid_motion import rigid_motion
 from hoijax.physics.support import Support, find_support
-from hoijax.physics.verdict import Verdict, Weight, by_object, judge
+from hoijax.physics.verdict import Weight, by_object, judge
 from hoijax.results.protocols.mesh_motion import MeshMotion
 from hoijax.runtime import describe_device, enable_compilation_cache
 from scripts.bundles.omomo_to_bundle import (
@@ -161,13 +161,6 @@ def adds_cm(motion: MeshMotion, true: MeshMotion) -> float:
     return float(100 * np.median([KDTree(a).query(b)[0].mean() for a, b in frames]))
 
 
-def score(verdict: Verdict) -> float:
-    """What is ranked: share of frames held, less what is missing where they are not."""
-    explained = next(v for k, v in verdict.values.items() if k.startswith("explained_share"))
-    missing = np.minimum(verdict.frames["missing_weights"], 1.0).mean()
-    return float(explained - missing)
-
-
 def measure_controls(name: str, motion: MeshMotion, log: Console, replays: bool) -> list[dict]:
     rows = []
     support = find_support(motion, rigid_motion(motion, WEIGHTS[motion.object_name]))
@@ -217,7 +210,7 @@ def measure_ranking(name: str, motion: MeshMotion) -> list[dict]:
                     "kind": kind,
                     "level": level,
                     "adds_cm": adds_cm(changed, motion),
-                    "score": score(verdict),
+                    "score": verdict.values["score"],
                     "held": verdict.values["explained_share@1cm"],
                 }
             )
@@ -242,7 +235,7 @@ def measure_results(folder: Path) -> list[dict]:
                     "clip": str(run.parent.relative_to(folder)),
                     "kind": "solved",
                     "adds_cm": adds_cm(carried.motion, truth.motion),
-                    "score": score(verdict),
+                    "score": verdict.values["score"],
                     "held": verdict.values["explained_share@1cm"],
                 }
             )

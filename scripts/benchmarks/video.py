@@ -141,11 +141,11 @@ def measured(name: str, folder: Path) -> dict[str, float]:
             peer = peer[: result.frame_count : STEP]
             row |= {f"peer_iou_{k}": v for k, v in ious(drawn, peer).items()}
             row |= {f"mask_peer_iou_{k}": v for k, v in ious(o.instance_ids[::STEP], peer).items()}
-    centers = clip.Ts_world_object[0, :, :3, 3]
-    row["object_diameter_cm"] = 100.0 * float(np.mean(np.ptp(result.assets[0].vertices, axis=0)))
-    falls = fall_accelerations(centers[:, 1], result.fps)
-    if len(falls):
-        row |= {"falls": float(len(falls)), "fall_m_s2": float(np.median(falls))}
+    if len(CLIPS[name].size) == 1:
+        diameter = float(np.mean(np.ptp(result.assets[0].vertices, axis=0)))
+        falls = fall_accelerations(clip.Ts_world_object[0, :, 1, 3], result.fps)
+        row |= {"ball_diameter_cm": 100.0 * diameter, "flights": float(len(falls))}
+        row |= {"fall_m_s2": float(np.median(falls)) if len(falls) else float("nan")}
     row["keypoint_percent"] = keypoint_error(clip, o.keypoints, o.instance_ids.shape[1])
     metrics = json.loads((folder / "metrics.json").read_text())
     row |= {k: v for k, v in metrics.items() if "jerk" in k or "skate" in k}
