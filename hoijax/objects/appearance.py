@@ -89,7 +89,7 @@ def transformed(content: bytes | None, T: Float[ndarray, "4 4"]) -> bytes | None
         T_scene_node, name = scene.graph[node]
         mesh = scene.geometry[name].copy()
         mesh.apply_transform(T @ T_scene_node)
-        moved.add_geometry(mesh, geom_name=name)
+        moved.add_geometry(mesh, geom_name=str(name))
     return as_glb(moved)
 
 

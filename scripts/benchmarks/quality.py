@@ -74,8 +74,8 @@ class Options:
     ablate: tuple[str, ...] = ()
     """anchor-motion: scenes that are also solved without body keypoints, without contact, without
     penetration; all whose name contains one of these."""
-    body_start: str = "fit"
-    """anchor-motion: "fit", or "keypoints", which does without the bundle's body motion."""
+    body_start: str = "corrected"
+    """anchor-motion: where bodies start, as `hoijax solve --body-start`."""
     resume: bool = False
     """Keep the rows that are in --json already (with --ablate, give --keep as well)."""
     keep: Path | None = None
