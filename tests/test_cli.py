@@ -69,7 +69,8 @@ def test_generate_writes_everything_it_promises(made):
     table, _, listing = ran.out.rpartition("winner: ")
     for column in ("start", "loss", "contact@5cm", "non-collision", "result"):
         assert column in table
-    winner, *paths = listing.splitlines()
+    winner, *lines = listing.splitlines()
+    paths = [line for line in lines if line.startswith("  ")]
     assert winner == header["labels"][header["winner"]]
     assert {Path(path.strip()).name for path in paths} == {p.name for p in folder.iterdir()}
     assert not list(folder.parent.glob(".*")), "temporary folders left"

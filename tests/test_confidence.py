@@ -89,12 +89,15 @@ def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
         assert words in doubts
 
 
-def test_candidates_that_fit_alike_and_are_turned_are_twins(prepared):
+def test_candidates_that_fit_alike_and_are_turned_are_twins(prepared, monkeypatch):
     method, scene, truth = prepared
     unknowns, result = result_of(method, scene, truth)
     found = assess(scene.scene, unknowns, result)
     assert found.twins == (1,)
-    assert "cannot tell them apart" in " ".join(found.doubts)
+    assert not found.doubts  # the turned box is nearly the box
+    monkeypatch.setattr(confidence, "SAME_SHAPE", 0.0)
+    doubts = assess(scene.scene, unknowns, result).doubts
+    assert "cannot tell them apart" in " ".join(doubts)
     clear = dataclasses.replace(result, losses=np.asarray([1.0, 9.0], np.float32))
     assert assess(scene.scene, unknowns, clear).twins == ()
     assert np.all(found.rotation_spread > assess(scene.scene, unknowns, clear).rotation_spread)

@@ -209,9 +209,9 @@ def test_windows_are_refused_before_work(scene):
 def test_more_candidates_than_fit_are_refused_before_work(monkeypatch, tmp_path):
     from small_scene import run
 
-    monkeypatch.setattr("hoijax.methods.memory.free_bytes", lambda device=None: 2 * 10**9)
+    monkeypatch.setattr("hoijax.methods.memory.free_bytes", lambda device=None: 10**9)
     arguments = ("generate", "a person lifts a box", "--objects", "box", "--inits", "1000")
     ran = run(*arguments, "--out", tmp_path / "out")
     assert ran.code == 2
-    assert "GB are free: give --inits 64 or fewer" in ran.err
+    assert "GB are free: give --inits 16 or fewer" in ran.err
     assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -159,3 +160,8 @@ def test_a_warm_solve_traces_nothing(tmp_path_factory, tmp_path, traced):
     written = {path.name for path in (tmp_path / "warm").iterdir()}
     assert {"result.npz", "run.json", "scene.glb"} <= written
     assert not written & {"metrics.json", "preview.mp4", "amass.npz", "physics.json"}
+
+
+def test_outputs_by_number_come_back_by_number():
+    described = json.loads(json.dumps(describe_outputs({2: jnp.zeros(1), 10: (jnp.zeros(2),)})))
+    assert outputs_from(described) == {2: 0, 10: (0,)}

@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
+from hoijax.geometry.transforms import compose_rigid
 from hoijax.losses.contacts import edge_distances
 from hoijax.losses.fit import metres_per_pixel, outside_mask, uncovered_pixels
 from hoijax.methods.results import centered_poses
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.programs import program
-from hoijax.results.metrics import rotation_errors_deg
+from hoijax.results.metrics import adds_cm, rotation_errors_deg
 from hoijax.results.result import Result
 from hoijax.scene.objects import WHOLE_UNSIGNED
 from hoijax.scene.posed import pose_scene
@@ -42,6 +43,8 @@ MISSED, MISSED_METRES = 0.5, 0.05
 """Share of an outline, and how far off counts as missed."""
 OUTLINE_SAMPLES = 512
 MOVING_SAMPLES, CLEARLY_LESS = 64, 0.8
+SHAPE_SAMPLES, SAME_SHAPE = 512, 0.12
+"""Mean distance between surfaces, in radii of the object, below which two poses look the same."""
 APART = 0.5
 """Metres between two things that the graph says touch."""
 FAR_POINTS = 0.15
@@ -249,4 +252,18 @@ def _disagreements(
         f"'{result.labels[k]}' turns an object by {turns[k].max():.0f} degrees against the winner, and "
         "this evidence cannot tell them apart"
         for k in twins
+        if not _looks_the_same(result, k)
     ]
+
+
+def _looks_the_same(result: Result, k: int) -> bool:
+    """Whether surfaces of candidate k nearly coincide with the winner's, as those of a turned box do."""
+    for o, asset in enumerate(result.assets):
+        poses = (
+            compose_rigid(result.object_rotations[i, o], result.object_translations[i, o])
+            for i in (k, result.winner)
+        )
+        apart = float(np.median(adds_cm(*poses, asset.samples[:SHAPE_SAMPLES]))) / 100.0
+        if apart > SAME_SHAPE * asset.radius:
+            return False
+    return True

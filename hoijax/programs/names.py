@@ -93,7 +93,10 @@ def describe_outputs(tree: Any) -> Any:
     if tree is None:
         return None
     if isinstance(tree, dict):
-        return {"dict": {key: describe_outputs(tree[key]) for key in tree}}
+        if not all(isinstance(key, str | int) for key in tree):
+            raise Unkept
+        # Rows, not an object: JSON makes strings of an object's keys.
+        return {"dict": [[key, describe_outputs(tree[key])] for key in tree]}
     if type(tree) in (tuple, list):
         return {type(tree).__name__: [describe_outputs(x) for x in tree]}
     if isinstance(tree, tuple):
@@ -122,7 +125,7 @@ def outputs_from(described: Any) -> Any:
     if "static" in described:
         return described["static"]
     if "dict" in described:
-        return {key: outputs_from(x) for key, x in described["dict"].items()}
+        return {key: outputs_from(x) for key, x in described["dict"]}
     if "class" in described:
         owner = _class_named(described["class"])
         items = map(outputs_from, described.get("items", ()))
