@@ -19,6 +19,7 @@ import pytest
 
 from hoijax.cli.main import main
 from hoijax.objects.asset import MeshScaleWarning
+from hoijax.programs import forget_programs
 
 TEXT, FRAMES, INITS = "a person carries a box with both hands", 12, 2
 GENERATE = ("generate", TEXT, "--objects", "box", "--frames", str(FRAMES), "--inits", str(INITS))
@@ -90,10 +91,13 @@ def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 def generated(factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """The result folder of the small scene and what its `hoijax generate` printed; made once.
 
-    A dozen tests solve this scene again by the programs that are kept here: these are optimized.
+    A dozen tests solve this scene again by the programs that are kept here: these are optimized. Tests
+    that compare to the bit forget what their process has in memory first (`forget_programs`): that may
+    be compiled otherwise.
     """
 
     def make(folder: Path) -> None:
+        forget_programs()
         plain = jax.config.values["jax_disable_most_optimizations"]
         jax.config.update("jax_disable_most_optimizations", False)
         try:

@@ -20,6 +20,7 @@ import hoijax.exporters.formats
 from hoijax.bundle.read import digest
 from hoijax.bundle.write import bundle_hash, read_bundle
 from hoijax.io.npz import read_npz
+from hoijax.programs import forget_programs
 from hoijax.results.result import load_result
 
 EXPORTS = {"amass.npz", "scene.glb", "preview.mp4", "contact_sheet.png"}
@@ -88,6 +89,7 @@ def test_the_exports_can_be_opened(folder):
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_arrays_and_an_earlier_result_is_replaced(folder, tmp_path):
+    forget_programs()
     out = copy_of(folder, tmp_path / "out")
     (out / "note.txt").write_text("of the earlier result")
     ran = run(*GENERATE, "--out", out)
@@ -100,6 +102,7 @@ def test_the_same_seed_gives_the_same_arrays_and_an_earlier_result_is_replaced(f
 
 @pytest.mark.slow
 def test_solve_takes_the_bundle_and_gives_the_same_result(folder, tmp_path):
+    forget_programs()
     ran = run("solve", folder / "bundle", "--inits", INITS, "--out", tmp_path / "out")
     assert ran.code == 0, ran.err
     assert {path.name for path in (tmp_path / "out").iterdir()} == RESULT

@@ -12,6 +12,7 @@ from small_scene import INITS, generated, run, tree
 import hoijax.jobs.scenes
 from hoijax.errors import UserError
 from hoijax.jobs.scenes import find_scenes, is_many, solve_many
+from hoijax.programs import forget_programs
 from hoijax.results.result import load_result
 
 OPTIONS = ("--inits", str(INITS))
@@ -35,6 +36,7 @@ def bundles(bundle, tmp_path) -> Path:
 
 @pytest.mark.slow
 def test_a_truncated_bundle_among_good_ones(bundles, bundle, tmp_path):
+    forget_programs()
     out = tmp_path / "results"
     ran = run("solve", bundles, *OPTIONS, "--out", out)
     assert ran.code == 2
