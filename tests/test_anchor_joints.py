@@ -255,7 +255,7 @@ def test_a_lid_and_its_box_are_refined_together(made, chest_scene):
         scene, joints, tree, jnp.asarray(start[None]), jnp.asarray(first[None])
     )
     clip = np.degrees(np.abs(np.asarray(found)[0, :, 0] - values[0]))
-    assert clip.max() < 10.0, clip  # also where the lid is not seen
+    assert clip.max() < 12.0, clip  # also where the lid is not seen
     assert np.isfinite(prices).all()
     links = joint_tree.placed_links(joints, tree, poses, found)
     np.testing.assert_allclose(lid_angles([links[0][0], links[1][0]]), found[0, :, 0], atol=1e-2)

@@ -213,5 +213,5 @@ def test_more_candidates_than_fit_are_refused_before_work(monkeypatch, tmp_path)
     arguments = ("generate", "a person lifts a box", "--objects", "box", "--inits", "1000")
     ran = run(*arguments, "--out", tmp_path / "out")
     assert ran.code == 2
-    assert "GB are free: give --inits 16 or fewer" in ran.err
+    assert "GB are free: give --inits 32 or fewer" in ran.err
     assert not (tmp_path / "out").exists()
