@@ -91,15 +91,14 @@ def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 def generated(factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """The result folder of the small scene and what its `hoijax generate` printed; made once.
 
-    A dozen tests solve this scene again by the programs that are kept here: these are optimized. Tests
-    that compare to the bit forget what their process has in memory first (`forget_programs`): that may
-    be compiled otherwise.
+    Compiled like everything in tests that are not marked optimized. Tests that compare with it to the bit
+    forget what their process has in memory first (`forget_programs`): that may be compiled otherwise.
     """
 
     def make(folder: Path) -> None:
         forget_programs()
         plain = jax.config.values["jax_disable_most_optimizations"]
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", True)
         try:
             ran = run(*GENERATE, "--out", folder / "box")
         finally:
