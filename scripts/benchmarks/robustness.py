@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import tyro
@@ -26,7 +27,7 @@ from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.evidence import GROUPS
 from hoijax.bundle.schema import GroundTruth
-from hoijax.bundle.write import Bundle
+from hoijax.bundle.write import Bundle, read_bundle, write_bundle
 from hoijax.results.evaluation import BODY_JOINTS, Evaluator, joints_of
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, enable_compilation_cache
@@ -92,6 +93,15 @@ def strengths_of(family: str, strength: float) -> dict[str, float]:
     if family == NONE:
         return {}
     return dict.fromkeys(FAMILIES if family == ALL else (family,), strength)
+
+
+def without_depth(bundle: Bundle) -> Bundle:
+    """The bundle as it is read where nobody measured depth."""
+    absent = tuple(key for group in DEPTH for key in GROUPS[group])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "bundle"
+        write_bundle(path, dataclasses.replace(bundle, absent=absent))
+        return read_bundle(path)
 
 
 def against_body(
@@ -182,8 +192,7 @@ def main() -> None:
                     continue  # nothing is rendered for rows that are there
                 bundle, ground_truth = erring_bundle(**scene, strengths=wanted, seed=0)
                 if options.without_depth:
-                    absent = tuple(key for group in DEPTH for key in GROUPS[group])
-                    bundle = dataclasses.replace(bundle, absent=absent)
+                    bundle = without_depth(bundle)
                 for method in methods:
                     tuned = tuned_scene and family in tuned_families()
                     head = {"method": method, "scene": name, "family": named}
