@@ -259,11 +259,11 @@ def _disagreements(
 def _looks_the_same(result: Result, k: int) -> bool:
     """Whether surfaces of candidate k nearly coincide with the winner's, as those of a turned box do."""
     for o, asset in enumerate(result.assets):
-        poses = (
+        mine, best = (
             compose_rigid(result.object_rotations[i, o], result.object_translations[i, o])
             for i in (k, result.winner)
         )
-        apart = float(np.median(adds_cm(*poses, asset.samples[:SHAPE_SAMPLES]))) / 100.0
+        apart = float(np.median(adds_cm(mine, best, asset.samples[:SHAPE_SAMPLES]))) / 100.0
         if apart > SAME_SHAPE * asset.radius:
             return False
     return True
