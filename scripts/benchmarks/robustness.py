@@ -34,7 +34,7 @@ from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.error_families import FAMILIES, check_families, tuned_families
 from priors.synthetic.from_text import BODY, scene_of_text
-from scripts.benchmarks.quality import MADE
+from scripts.benchmarks.quality import FLOOR_CM, MADE, NEAR_BEST
 from scripts.bundles.omomo_to_bundle import Options as CaptureOptions
 from scripts.bundles.omomo_to_bundle import captured_scene
 
@@ -137,14 +137,13 @@ def measure(bundle: Bundle, ground_truth: GroundTruth, method: str) -> dict[str,
     values: dict[str, float | bool] = {
         name: round(float(winner[name]), 3) for name in MEASURED if name in winner
     }
-    is_right = bool(winner["adds_cm"] <= max(1.2 * best, best + 0.5))
+    right = [bool(row["adds_cm"] <= max(NEAR_BEST * best, best + FLOOR_CM)) for row in rows]
     twins = result.run.get("confidence", {}).get("twins", ())
-    is_named = any(rows[k]["adds_cm"] <= max(1.2 * best, best + 0.5) for k in twins)
     return values | {
         "object_against_body_cm": round(relative, 3),
         "translation_p95_cm": round(world95, 3),
-        "winner_right": is_right,
-        "winner_right_or_twin_named": is_right or is_named,
+        "winner_right": right[result.winner],
+        "winner_right_or_twin_named": any(right[k] for k in (result.winner, *twins)),
         "seconds": round(seconds, 1),
     }
 

@@ -90,27 +90,28 @@ def settle(
     settled = _settled(done, prepared.scene, objects, touch, rounds)
     corrections = corrected_by(settled)
     moved = _moved(solution.unknowns, objects, _object_poses(settled))
-    run = dict(evidence.run) | {
-        name: {**dict(evidence.run).get(name, {}), **value} if isinstance(value, dict) else value
-        for name, value in corrections.run.items()
-    }
+    numbers_before = evidence.run.get("corrections", {})  # sizes among them
+    run = {**evidence.run, **corrections.run}
+    run["corrections"] = {**numbers_before, **corrections.numbers}
     bundle = dataclasses.replace(corrections.bundle, assets=prepared.bundle.assets)
     corrections = dataclasses.replace(corrections, bundle=bundle)
-    return _prepared_again(settings, prepared, corrections, Starts(moved, prepared.labels), run)
+    scene = scene_of(bundle, corrections.Ts_world_pointmap, posed_bodies_of(bundle), settings)
+    starts = Starts(moved, prepared.labels)
+    return _prepared_again(settings, prepared, corrections, scene, starts, run)
 
 
 def _prepared_again(
     settings: JointSettings,
     prepared: Prepared,
     corrections: Corrections,
+    scene: Scene,
     starts: Starts,
     run: Mapping[str, Any],
 ) -> Prepared:
-    """The scene built anew, with candidates where they start."""
-    bundle, Ts = corrections.bundle, corrections.Ts_world_pointmap
-    scene = scene_of(bundle, Ts, posed_bodies_of(bundle), settings)
+    """Another scene of the same clip, with candidates where they start."""
+    bundle = corrections.bundle
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
-    evidence = JointEvidence(states, Ts, run, corrections)
+    evidence = JointEvidence(states, corrections.Ts_world_pointmap, run, corrections)
     return prepared_of(bundle, prepared.terms, scene, starts, evidence)
 
 
@@ -142,8 +143,8 @@ def _with_sizes(
     resized = resized_bundle(corrections.bundle, factors)
     corrections = dataclasses.replace(corrections, bundle=resized)
     run = with_scales(evidence.run, resized, factors)
-    starts = Starts(solution.unknowns, prepared.labels)
-    return _prepared_again(settings, prepared, corrections, starts, run), solution
+    starts, scene = Starts(solution.unknowns, prepared.labels), rebuilt(resized)
+    return _prepared_again(settings, prepared, corrections, scene, starts, run), solution
 
 
 @program
