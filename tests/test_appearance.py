@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from trimesh.visual.material import PBRMaterial
 from hoijax.bundle.write import read_bundle, write_bundle
 from hoijax.exporters.clip import Clip
 from hoijax.exporters.gltf import save_glb
+from hoijax.exporters.mujoco import save_mujoco
 from hoijax.exporters.usd import save_usd
 from hoijax.exporters.video import clip_meshes
 from hoijax.geometry.camera import PinholeCamera
@@ -210,6 +212,29 @@ def test_a_file_without_colors_has_no_appearance(tmp_path):
         trimesh.Trimesh(*trimesh_arrays(), process=False).export(tmp_path / name)
         (asset,) = load_objects([tmp_path / name])
         assert asset.appearance is None, name
+
+
+def test_what_has_no_colors_is_grey_clay(tmp_path):
+    pytest.importorskip("pxr")
+    from pxr import Usd, UsdGeom  # pyright: ignore[reportAttributeAccessIssue]
+
+    trimesh.Trimesh(*trimesh_arrays(), process=False).export(tmp_path / "plain.stl")
+    (asset,) = load_objects([tmp_path / "plain.stl"], up="z")
+    clip = still_clip(asset)
+    shown = trimesh.load_scene(save_glb(tmp_path / "scene.glb", clip))
+    (mesh,) = shown.geometry.values()
+    colors = [np.array(mesh.visual.material.baseColorFactor[:3]) / 255]
+    stage = Usd.Stage.Open(str(save_usd(tmp_path / "scene.usdc", clip)[0]))
+    node = UsdGeom.Mesh(stage.GetPrimAtPath("/interaction/object_1"))
+    colors += [*np.array(node.GetDisplayColorAttr().Get())]
+    colors += [*clip_meshes(clip, 0)[0].color]
+    save_mujoco(tmp_path, clip)
+    (geom,) = (
+        g for g in ElementTree.parse(tmp_path / "scene.xml").iter("geom") if "mesh" in g.attrib
+    )
+    colors += [np.array(geom.attrib["rgba"].split()[:3], float) ** 2.2]
+    assert np.ptp(np.array(colors), axis=1).max() < 0.12
+    assert np.ptp(np.array(colors), axis=0).max() < 0.01
 
 
 def trimesh_arrays():

@@ -18,7 +18,7 @@ from numpy import ndarray
 from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.exporters.clip import PERSON_COLORS, Clip, PersonClip, part_colors, turned_clip
-from hoijax.exporters.usd_looks import add_looks
+from hoijax.exporters.usd_looks import add_looks, paint
 from hoijax.exporters.usd_mesh import add_mesh
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
@@ -114,6 +114,7 @@ def _add_skin(stage, place: str, person: PersonClip, color: tuple[float, ...]) -
         stage, f"{place}/skin", np.asarray(shaped.vertices_rest), np.asarray(shaped.faces)
     )
     mesh.CreateDisplayColorAttr([Gf.Vec3f(*color)])
+    paint(mesh, f"{place}/skin_material")
     indices, weights = np.asarray(shaped.skin_indices), np.asarray(shaped.skin_weights, np.float64)
     weights = weights / weights.sum(-1, keepdims=True)
     count = indices.shape[1]
@@ -140,6 +141,7 @@ def _add_object(stage, clip: Clip, index: int) -> list[Path]:
         primvar = node.CreateDisplayColorPrimvar(UsdGeom.Tokens.uniform)
         colors = part_colors(asset, index)[asset.face_parts]
         primvar.Set(Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(colors)))
+        paint(node, f"{ROOT}/object_{index + 1}_material")
     else:
         node = UsdGeom.Xform.Define(stage, place)
         files = add_looks(stage, place, asset.appearance)

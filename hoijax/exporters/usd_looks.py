@@ -42,6 +42,20 @@ def add_looks(stage: Any, place: str, appearance: bytes) -> list[Path]:
     return textures.written
 
 
+def paint(mesh: Any, place: str) -> None:
+    """Give a mesh that has displayColor a material that shows it."""
+    from pxr import Sdf, UsdShade
+
+    material = UsdShade.Material.Define(mesh.GetPrim().GetStage(), place)
+    base = _surface(material).CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
+    colors = mesh.GetDisplayColorAttr().Get()
+    if len(colors) == 1:
+        base.Set(colors[0])
+    else:
+        base.ConnectToSource(_reader(material, "float3", "displayColor"), "result")
+    UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(material)
+
+
 class _TextureFiles:
     """Textures as PNG files beside a stage, each written once."""
 
@@ -65,17 +79,13 @@ class _TextureFiles:
 
 def _dress(mesh: Any, material: Any, visual: Any, textures: _TextureFiles, name: str) -> None:
     """Give a mesh displayColor and, where needed, st; give its material a surface that shows them."""
-    from pxr import Gf, Sdf, UsdGeom, UsdShade, Vt
+    from pxr import Gf, Sdf, UsdGeom, Vt
     from trimesh.visual import ColorVisuals
 
-    place = str(material.GetPath())
-    surface = UsdShade.Shader.Define(material.GetPrim().GetStage(), f"{place}/surface")
-    surface.CreateIdAttr("UsdPreviewSurface")
-    material.CreateSurfaceOutput().ConnectToSource(surface.ConnectableAPI(), "surface")
-    base = surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
     pbr = None if isinstance(visual, ColorVisuals) else visual.material
-    _set_finish(surface, pbr)
     tint = _tint(pbr)
+    surface = _surface(material, pbr)
+    base = surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
     image = getattr(pbr, "baseColorTexture", None)
     if image is not None and visual.uv is not None:
         st = UsdGeom.PrimvarsAPI(mesh).CreatePrimvar(
@@ -90,11 +100,35 @@ def _dress(mesh: Any, material: Any, visual: Any, textures: _TextureFiles, name:
         colors = np.asarray(visual.vertex_colors, np.float32)[:, :3] / 255.0
         primvar = mesh.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
         primvar.Set(Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(colors)))
-        reader = _reader(material, "float3", "displayColor")
-        base.ConnectToSource(reader, "result")
+        base.ConnectToSource(_reader(material, "float3", "displayColor"), "result")
     else:
         mesh.CreateDisplayColorAttr([Gf.Vec3f(*tint.tolist())])
         base.Set(Gf.Vec3f(*tint.tolist()))
+
+
+def _surface(material: Any, pbr: Any = None) -> Any:
+    """The surface shader of a material, as rough, metallic and clear as glTF's numbers say."""
+    from pxr import Sdf, UsdShade
+
+    place = f"{material.GetPath()}/surface"
+    surface = UsdShade.Shader.Define(material.GetPrim().GetStage(), place)
+    surface.CreateIdAttr("UsdPreviewSurface")
+    material.CreateSurfaceOutput().ConnectToSource(surface.ConnectableAPI(), "surface")
+    has_map = getattr(pbr, "metallicRoughnessTexture", None) is not None
+    rough, metallic = (
+        None if has_map else getattr(pbr, key, None)
+        for key in ("roughnessFactor", "metallicFactor")
+    )
+    values = {
+        "roughness": ROUGHNESS if rough is None else float(rough),
+        "metallic": 0.0 if metallic is None else float(metallic),
+    }
+    factor = getattr(pbr, "baseColorFactor", None)
+    if getattr(pbr, "alphaMode", None) == "BLEND" and factor is not None:
+        values["opacity"] = float(factor[3]) / 255.0
+    for key, value in values.items():
+        surface.CreateInput(key, Sdf.ValueTypeNames.Float).Set(value)
+    return surface
 
 
 def _tint(pbr: Any) -> Float[ndarray, "3"]:
@@ -103,26 +137,6 @@ def _tint(pbr: Any) -> Float[ndarray, "3"]:
         return np.full(3, PLAIN)
     factor = getattr(pbr, "baseColorFactor", None)
     return np.ones(3) if factor is None else np.asarray(factor, np.float64)[:3] / 255.0
-
-
-def _set_finish(surface: Any, pbr: Any) -> None:
-    """How rough, metallic and clear a surface is; glTF's numbers where the material has them."""
-    from pxr import Sdf
-
-    def number(key: str, default: float) -> float:
-        value = getattr(pbr, key, None)
-        return default if value is None else float(value)
-
-    has_map = getattr(pbr, "metallicRoughnessTexture", None) is not None
-    values = {
-        "roughness": ROUGHNESS if has_map else number("roughnessFactor", ROUGHNESS),
-        "metallic": 0.0 if has_map else number("metallicFactor", 0.0),
-    }
-    factor = getattr(pbr, "baseColorFactor", None)
-    if getattr(pbr, "alphaMode", None) == "BLEND" and factor is not None:
-        values["opacity"] = float(factor[3]) / 255.0
-    for key, value in values.items():
-        surface.CreateInput(key, Sdf.ValueTypeNames.Float).Set(value)
 
 
 def _texture(material: Any, file: str, tint: Float[ndarray, "3"]) -> Any:
