@@ -195,7 +195,7 @@ def orient_outward(
         turned = np.array(faces)
         turned[is_face] = orient_outward(vertices, faces[is_face])
         return turned
-    oriented, patch = (np.asarray(array) for array in igl.bfs_orient(welded))
+    oriented, patch = (np.array(array, np.int64) for array in igl.bfs_orient(welded))
     is_border = (_edge_uses(oriented, patch) != 2).reshape(-1, 3).any(axis=1)
     is_closed = np.bincount(patch, weights=is_border) == 0
     flipped = np.any(oriented != welded, axis=1)
