@@ -195,7 +195,7 @@ def orient_outward(
         turned = np.array(faces)
         turned[is_face] = orient_outward(vertices, faces[is_face])
         return turned
-    oriented, patch = (np.array(array, np.int64) for array in igl.bfs_orient(welded))
+    oriented, patch = (np.asarray(array).astype(np.int64) for array in igl.bfs_orient(welded))
     is_border = (_edge_uses(oriented, patch) != 2).reshape(-1, 3).any(axis=1)
     is_closed = np.bincount(patch, weights=is_border) == 0
     flipped = np.any(oriented != welded, axis=1)
@@ -214,7 +214,9 @@ def _welded(
     places = np.asarray(vertices, np.float64)[used]
     places = places - places.min(axis=0)
     cells = np.round(places * (MAX_CELL / max(float(places.max()), 1e-12))).astype(np.int64)
-    keys = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]  # one number sorts faster than rows
+    keys = (
+        (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
+    )  # one number sorts faster than rows
     _, weld = np.unique(keys, return_inverse=True)
     return weld.reshape(-1)[corners.reshape(-1)].reshape(-1, 3).astype(np.int64)
 
