@@ -22,6 +22,7 @@ LEVELS = {
         "runtime": 2,
         "io": 2,
         "work": 3,
+        "candidates": 3,
         "objects": 3,
         "rendering": 3,
         "affordance": 3,

@@ -18,6 +18,7 @@ from numpy import ndarray
 from scipy.spatial.transform import Rotation, Slerp
 
 from hoijax.bundle.write import Bundle
+from hoijax.candidates import ranking
 from hoijax.geometry.rotations import super_fibonacci_rotations
 from hoijax.initialization.outline_seeds import outline_centers, with_outlines
 from hoijax.initialization.pose_search import FrameEvidence, SearchObject, search_frames
@@ -194,7 +195,7 @@ def _keep_best(found: tuple[ndarray, ndarray, ndarray], keep: int):
     """The `keep` best hypotheses of each frame that differ by 6 degrees or 3 cm from better ones."""
     rotations, translations, costs = found
     frames = len(costs)
-    order = np.argsort(np.where(np.isfinite(costs), costs, np.inf), axis=1, kind="stable")
+    order = ranking(costs)
     chosen = np.zeros((frames, keep), np.int64)
     for t in range(frames):
         r, x = rotations[t, order[t]], translations[t, order[t]]

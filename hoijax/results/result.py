@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.candidates import lowest_loss
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.io.npz import npz_bytes, read_npz, read_regular_file
@@ -76,7 +77,7 @@ class Result:
         """The candidate with the lowest finite loss, or of those that fit as well the one chosen."""
         if self.chosen is not None:
             return self.chosen
-        return int(np.argmin(np.where(np.isfinite(self.losses), self.losses, np.inf)))
+        return lowest_loss(self.losses)
 
     @property
     def Ts_world_object(self) -> Float[ndarray, "O T 4 4"]:

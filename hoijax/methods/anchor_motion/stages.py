@@ -37,12 +37,7 @@ from hoijax.io.video import read_video
 from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion.body_start import start_bodies
 from hoijax.methods.anchor_motion.contact_pairs import stage_pairs
-from hoijax.methods.anchor_motion.results import (
-    candidate,
-    motions_of,
-    tracked_stills,
-    winner_of,
-)
+from hoijax.methods.anchor_motion.results import motions_of, tracked_stills
 from hoijax.methods.anchor_motion.static_scene import load_static
 from hoijax.methods.anchor_motion.terms import (
     PENETRATION_TERMS,
@@ -318,7 +313,7 @@ def _settle(prepared: Prepared, tracked: Solution) -> tuple[Scene, Evidence]:
     scene, evidence = prepared.scene, prepared.extra
     if evidence.settings.body_start == CORRECTED:
         return scene, evidence
-    motions = motions_of(scene, candidate(tracked, winner_of(tracked)))
+    motions = motions_of(scene, tracked.best)
     if not np.isfinite(motions.translations).all():
         return scene, evidence
     bundle, settings = prepared.bundle, evidence.settings
@@ -344,7 +339,7 @@ def _with_video(evidence: Evidence, scene: Scene, tracked: Solution) -> Scene:
     """Meshes painted from the clip, as they were tracked."""
     if scene.observed_images is None or evidence.video is None:
         return scene
-    unknowns = candidate(tracked, winner_of(tracked))
+    unknowns = tracked.best
     posed = jax.jit(pose_scene)(scene, unknowns, empty_neighbors(scene))
     images = with_colors(scene.observed_images, posed, evidence.video)
     return dataclasses.replace(scene, observed_images=images)
