@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import tempfile
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from hoijax.affordance.contact_table import ContactTable, compile_contacts
 from hoijax.affordance.graph import PartAffordanceGraph, graph_problems
 from hoijax.bundle.evidence import (
     absence_lines,
@@ -87,6 +89,11 @@ class Bundle:
     def image_size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.observations.image_size
+
+    @cached_property
+    def contact_table(self) -> ContactTable:
+        """The graph as integers, in the order of the assets."""
+        return compile_contacts(self.affordance, self.part_names)
 
     @property
     def part_names(self) -> dict[str, tuple[str, ...]]:

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.affordance.contact_table import ContactKind, ContactTable, compile_contacts
-from hoijax.affordance.graph import BODY_PARTS, PartAffordanceGraph
+from hoijax.affordance.contact_table import ContactKind, ContactTable
+from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
 from hoijax.bodies.skinned_body import SkinnedBody
@@ -108,8 +108,3 @@ def _smaller_to_larger(table: ContactTable, e: int, assets: tuple[Asset, ...]):
     small = int(np.argmin(extents))
     source, (target, part) = ends[small][0], ends[1 - small]
     return source, target, np.int32(part), clouds[small].astype(np.float32)
-
-
-def stage_contacts(graph: PartAffordanceGraph, assets: tuple[Asset, ...]) -> ContactTable:
-    """The graph as integers, in the order of the assets."""
-    return compile_contacts(graph, {asset.name: asset.part_names for asset in assets})

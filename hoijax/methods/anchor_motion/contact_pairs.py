@@ -85,7 +85,6 @@ def stage_pairs(
     still: StaticScene,
     bundle: Bundle,
     body: SkinnedBody,
-    table: ContactTable,
     subset: SkinSubset,
     settings: PairSettings,
 ) -> tuple[ContactPairs, int]:
@@ -108,7 +107,7 @@ def stage_pairs(
                 *(on_device(x, jnp.float32) for x in (world, facing, points, normals)), thresholds
             )
             index = np.asarray(near)
-            edge = _edge_of(table, p, parts[index], o, asset.sample_parts[chosen])
+            edge = _edge_of(bundle.contact_table, p, parts[index], o, asset.sample_parts[chosen])
             kept = np.flatnonzero(np.asarray(valid) & (edge >= 0))
             away = np.linalg.norm(world[kept] - points[index[kept]], axis=-1)
             columns = [np.full(len(kept), p), places[index[kept]], np.full(len(kept), o)]

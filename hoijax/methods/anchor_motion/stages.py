@@ -64,7 +64,7 @@ from hoijax.scene.build_bodies import (
     without_broken_numbers,
 )
 from hoijax.scene.build_images import with_colors, with_depth
-from hoijax.scene.build_objects import build_scene, observed_objects, stage_contacts
+from hoijax.scene.build_objects import build_scene, observed_objects
 from hoijax.scene.build_people import observed_people
 from hoijax.scene.posed import pose_scene, present
 from hoijax.scene.scene import Scene, Unknowns
@@ -118,21 +118,10 @@ def prepare(
         full = pose_full(body, bundle.observations, motions)
         Ts_world_pointmap = align(bundle.observations, full, settings.alignment)
         lap("align")
-    objects = build_scene(
-        bundle.affordance,
-        bundle.assets,
-        bundle.observations,
-        bundle.body,
-        Ts_world_pointmap,
-        full,
-        settings,
-    )
+    objects = build_scene(bundle, Ts_world_pointmap, full, settings)
     starts = start_joints(objects, bundle, settings)
     lap("object starts")
-    table = stage_contacts(bundle.affordance, bundle.assets)
-    scene, subset = with_moving_bodies(
-        objects, bundle, body, table, motions, Ts_world_pointmap, settings
-    )
+    scene, subset = with_moving_bodies(objects, bundle, body, motions, Ts_world_pointmap, settings)
     always = always_touching(bundle, objects)
     states = contact_states(objects, starts.unknowns, always, settings)
     warn_of_unseen_contacts(bundle, states)
@@ -156,12 +145,8 @@ def reopen(bundle: Bundle, result: Result, settings: AnchorSettings) -> Prepared
     body, Ts_world_pointmap = load_body(bundle.body), result.Ts_world_pointmap
     motions = BodyMotions(result.body_rotations, result.body_translations)
     full = pose_full(body, bundle.observations, motions)
-    parts = bundle.affordance, bundle.assets, bundle.observations, bundle.body
-    objects = build_scene(*parts, Ts_world_pointmap, full, settings)
-    table = stage_contacts(bundle.affordance, bundle.assets)
-    scene, subset = with_moving_bodies(
-        objects, bundle, body, table, motions, Ts_world_pointmap, settings
-    )
+    objects = build_scene(bundle, Ts_world_pointmap, full, settings)
+    scene, subset = with_moving_bodies(objects, bundle, body, motions, Ts_world_pointmap, settings)
     always = always_touching(bundle, objects)
     states = contact_states_of(result, scene.edges.mask.shape[0])
     evidence = Evidence(settings, body, subset, always, states, Ts_world_pointmap, static, video)
@@ -348,12 +333,12 @@ def _with_video(evidence: Evidence, scene: Scene, tracked: Solution) -> Scene:
 def _with_pairs(prepared: Prepared, tracked: Solution, log: Log) -> Scene:
     """Contact keypoints of the static scene, or of a tracked frame: the more contact, the earlier tried."""
     scene, bundle, evidence = prepared.scene, prepared.bundle, prepared.extra
-    table, static = stage_contacts(bundle.affordance, bundle.assets), evidence.static
+    static = evidence.static
     stills = tracked_stills(scene, tracked, evidence.states) if static is None else (static,)
     pairs, count = scene.pairs, 0
     for still in stills:
         pairs, count = stage_pairs(
-            still, bundle, evidence.body, table, evidence.subset, evidence.settings.pairs
+            still, bundle, evidence.body, evidence.subset, evidence.settings.pairs
         )
         if count:
             break
