@@ -15,8 +15,8 @@ def ranking(losses: Any) -> Int[ndarray, "*b K"]:
 
     Losses that are not finite come last; equal ones stay in order.
     """
-    losses: Float[ndarray, "*b K"] = np.asarray(losses)
-    return np.argsort(np.where(np.isfinite(losses), losses, np.inf), axis=-1, kind="stable")
+    values: Float[ndarray, "*b K"] = np.asarray(losses)
+    return np.argsort(np.where(np.isfinite(values), values, np.inf), axis=-1, kind="stable")
 
 
 def lowest_loss(losses: Any) -> int:

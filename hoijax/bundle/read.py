@@ -186,9 +186,9 @@ def _read_files(
                 continue
             if name in used:
                 contents[name] = content
-            if (found := digest(content)) != manifest.sha256[name]:
+            if (actual := digest(content)) != manifest.sha256[name]:
                 problems.append(
-                    f"{name}: expected SHA-256 {manifest.sha256[name]}, found {found}; the file "
+                    f"{name}: expected SHA-256 {manifest.sha256[name]}, found {actual}; the file "
                     "was changed or damaged after the bundle was made"
                 )
     if reports_all:
@@ -372,8 +372,8 @@ def inspect_ground_truth(files: BundleFiles) -> tuple[GroundTruth | None, list[s
         content, graph_content = files.read(TRUTH), files.read(AFFORDANCE)
     except (ValueError, KeyError) as error:
         return None, [f"{TRUTH}: {error}"]
-    if (found := digest(content)) != manifest.sha256[TRUTH]:
-        problems = [f"{TRUTH}: expected SHA-256 {manifest.sha256[TRUTH]}, found {found}"]
+    if (actual := digest(content)) != manifest.sha256[TRUTH]:
+        problems = [f"{TRUTH}: expected SHA-256 {manifest.sha256[TRUTH]}, found {actual}"]
     graph, graph_errors = _read_graph({AFFORDANCE: graph_content}, manifest)
     arrays, damage = read_npz(content, TRUTH)
     problems += graph_errors

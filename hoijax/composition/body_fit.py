@@ -103,10 +103,10 @@ def fit_body(
     headings, all at once. UserError where too few joints are seen from two sides.
     """
     points = triangulate(seen)
-    found = np.isfinite(points).all(axis=1)
-    if found.sum() < FEWEST_JOINTS:
+    located = np.isfinite(points).all(axis=1)
+    if located.sum() < FEWEST_JOINTS:
         raise UserError(
-            f"the body cannot be fitted: {int(found.sum())} of 18 keypoints are seen in two views of the "
+            f"the body cannot be fitted: {int(located.sum())} of 18 keypoints are seen in two views of the "
             f"anchor field, {FEWEST_JOINTS} are needed. Distil the coarse field for longer, or render "
             "larger pictures."
         )

@@ -282,11 +282,11 @@ class Evaluator:
         values |= self._joint_values(ground_truth)
         touches: Bool[ndarray, "E T"] = edges <= CONTACT_THRESHOLD
         if ground_truth.edge_contact.shape == touches.shape:
-            found = metrics.contact_detection(touches, ground_truth.edge_contact)
+            detection = metrics.contact_detection(touches, ground_truth.edge_contact)
             values |= {
-                "contact_precision@5cm": found.precision,
-                "contact_recall@5cm": found.recall,
-                "contact_f1@5cm": found.f1,
+                "contact_precision@5cm": detection.precision,
+                "contact_recall@5cm": detection.recall,
+                "contact_f1@5cm": detection.f1,
             }
             close = metrics.contact_detection(edges <= CLOSE_CONTACT, ground_truth.edge_contact)
             values["contact_f1@2cm"] = close.f1

@@ -119,7 +119,7 @@ def without_broken_numbers(bundle: Bundle) -> Bundle:
     numbers = range(o.person_count + 1, o.person_count + o.object_count + 1)
     seen = changes["object_point_mask"].any(axis=-1) | visible(o.instance_ids, numbers)
     seen &= np.asarray(o.object_detected)
-    unseen = [a.name for a, own in zip(bundle.assets, seen, strict=True) if not own.any()]
+    unseen = [a.name for a, detected in zip(bundle.assets, seen, strict=True) if not detected.any()]
     if unseen:
         raise UserError(
             f"no frame shows {', '.join(unseen)}: nothing to solve for. Film from nearer, or leave "

@@ -63,8 +63,8 @@ def _edge_row(table, g, assets, body, vertices_world, settings, palm_contact) ->
         "mask": True,
     }
     if table.kind[e] == ContactKind.OBJECT_OBJECT:
-        source, target, part, own = _smaller_to_larger(table, e, assets)
-        points[0] = own[np.linspace(0, len(own) - 1, count).astype(int)]
+        source, target, part, source_points = _smaller_to_larger(table, e, assets)
+        points[0] = source_points[np.linspace(0, len(source_points) - 1, count).astype(int)]
         slot_mask[0] = True
         place = {"source": np.int32(source), "target": np.int32(target), "part": part}
         return dict(
@@ -102,8 +102,8 @@ def _smaller_to_larger(table: ContactTable, e: int, assets: tuple[Asset, ...]):
     clouds = []
     for o, part in ends:
         asset = assets[o]
-        own = asset.samples[asset.sample_parts == part]
-        clouds.append((own if len(own) else asset.samples) - asset.center)
+        of_part = asset.samples[asset.sample_parts == part]
+        clouds.append((of_part if len(of_part) else asset.samples) - asset.center)
     extents = [float(np.prod(np.ptp(cloud, axis=0) + 0.01)) for cloud in clouds]
     small = int(np.argmin(extents))
     source, (target, part) = ends[small][0], ends[1 - small]

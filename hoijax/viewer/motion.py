@@ -122,13 +122,13 @@ def contact_patch(
     vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"], distances: Float[ndarray, " V"]
 ) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], UInt8[ndarray, "n 3"]]:
     """The part of the skin within 5 cm of an object, raised by 1.5 mm; vertices, faces, colors."""
-    kept = faces[(distances[faces] < CONTACT_THRESHOLD).any(axis=1)]
-    used, corners = np.unique(kept, return_inverse=True)
-    sides = vertices[kept]
+    near = faces[(distances[faces] < CONTACT_THRESHOLD).any(axis=1)]
+    used, corners = np.unique(near, return_inverse=True)
+    sides = vertices[near]
     across = np.cross(sides[:, 1] - sides[:, 0], sides[:, 2] - sides[:, 0])
     normals = np.zeros_like(vertices)
     for corner in range(3):
-        np.add.at(normals, kept[:, corner], across)
+        np.add.at(normals, near[:, corner], across)
     normals = normals[used]
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     raised = (vertices[used] + 0.0015 * normals).astype(np.float32)

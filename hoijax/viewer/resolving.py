@@ -124,8 +124,8 @@ class Resolver:
         first = np.asarray(scene.objects.first_grid)
         count = points.shape[2]
         for (i, t), T in edits.key_poses.items():
-            own = np.resize(samples[i], (count, 3)) + self.centers[i]
-            points[i, t] = own @ T[:3, :3].T + T[:3, 3]
+            surface = np.resize(samples[i], (count, 3)) + self.centers[i]
+            points[i, t] = surface @ T[:3, :3].T + T[:3, 3]
             labels = np.resize(parts[i], count)
             one_hot = labels[:, None] == np.arange(shares.shape[-1])
             shares[i, t] = one_hot / np.maximum(one_hot.sum(axis=0, keepdims=True), 1)

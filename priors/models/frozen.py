@@ -30,7 +30,7 @@ class FrozenModel(Generic[Settings]):
     ):
         """model_id: hub id or directory, in transformers format; `default_id` by default."""
         self._model_id = model_id or self.default_id
-        self.settings: Settings = settings or self.default_settings
+        self.settings: Any = settings or self.default_settings
         self.runtime = runtime or TorchSettings()
 
     @property

@@ -153,8 +153,8 @@ def reopen(bundle: Bundle, result: Result, settings: AnchorSettings) -> Prepared
     initial, neighbors = unknowns_of(result, settings), first_neighbors(scene, states)
     terms = table_of(scene, settings, ())
     prepared = Prepared(bundle, terms, scene, initial, neighbors, tuple(result.labels), evidence)
-    found = (result.losses, result.initial_losses, result.reports, result.codes, result.history)
-    tracked = Solution(initial, *map(jnp.asarray, found))
+    outcome = (result.losses, result.initial_losses, result.reports, result.codes, result.history)
+    tracked = Solution(initial, *map(jnp.asarray, outcome))
     scene = _with_video(evidence, _with_pairs(prepared, tracked, silent), tracked)
     return ready_to_anchor(dataclasses.replace(prepared, scene=scene))
 
@@ -279,8 +279,8 @@ def first_unknowns(motions: BodyMotions, objects: Unknowns, settings: AnchorSett
 def _plants(scene: Scene, tracked: Unknowns) -> Int[Array, "K P T 4"]:
     """In which frames the tracked feet of every candidate stand."""
     feet = np.asarray(_all_joints(scene, tracked))[:, :, :, list(FEET)]
-    found = np.array([[foot_plants(person) for person in one] for one in feet])
-    return on_device(found, jnp.int32)
+    plants = np.array([[foot_plants(person) for person in one] for one in feet])
+    return on_device(plants, jnp.int32)
 
 
 @program
