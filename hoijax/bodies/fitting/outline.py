@@ -39,13 +39,13 @@ SIGMA = 0.012
 """Of the focal length: a mask's edge, as sure as a keypoint (`energy.KEYPOINT_SIGMA`)."""
 RHO = 0.06
 """Of the focal length: Geman-McClure's scale; an edge without skin so near is not the person's."""
-COUNT = 100.0
+COUNT = 60.0
 """Independent edges and vertices in a frame: neighbors err alike."""
 FLESH_SIGMA = 3.0
 """Of betas about bones that stay; clothes count as flesh."""
 FLESH_RATE = 5.0
 """Betas by which one of the descent's unit changes flesh."""
-STEPS, REFRESH_EVERY = 200, 20
+STEPS, REFRESH_EVERY = 300, 20
 FIRST_RATE, LAST_RATE = 0.02, 0.001
 RHO_KEYPOINTS = 0.03
 """Of the focal length: a keypoint that masks contradict by more says little."""
