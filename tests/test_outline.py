@@ -13,9 +13,9 @@ from hoijax.rendering.raycast import RenderMesh, cast
 T, H, W, FOCAL = 3, 120, 90, 130.0
 K = np.tile(np.array([[FOCAL, 0, W / 2], [0, FOCAL, H / 2], [0, 0, 1]], np.float32), (T, 1, 1))
 CAMERA = np.diag([1.0, -1.0, -1.0, 1.0]).astype(np.float32)
-PLACE = np.float32([0.0, 0.9, -2.8])
+PLACE = np.array([0.0, 0.9, -2.8], np.float32)
 """Of the pelvis; the camera is at the origin, moved up with the person's middle."""
-STOUT = np.float32([1.5, 0, 1, -1.5, 0, 1])
+STOUT = np.array([1.5, 0, 1, -1.5, 0, 1], np.float32)
 LEFT_HIP, LEFT_LEG = 1, [12, 13]
 
 

@@ -93,8 +93,9 @@ def outlines_of(
         fields.append(
             np.minimum(np.asarray(away) / focal[t], 4.0 * RHO) if mask.any() else 0 * away
         )
-        inner = binary_erosion(mask, border_value=1)
-        rim = np.argwhere(mask & ~inner & ~binary_dilation(cover, iterations=2))
+        inner = np.asarray(binary_erosion(mask, border_value=1))
+        covered = np.asarray(binary_dilation(cover, iterations=2))
+        rim = np.argwhere(mask & ~inner & ~covered)
         chosen = rim[rng.permutation(len(rim))[:EDGES]] if len(rim) else np.zeros((0, 2), int)
         padding = EDGES - len(chosen)
         edges.append(np.pad(chosen[:, ::-1] + 0.5, ((0, padding), (0, 0))))
