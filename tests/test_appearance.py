@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from trimesh.visual.material import PBRMaterial
 from hoijax.bundle.write import read_bundle, write_bundle
 from hoijax.exporters.clip import Clip
 from hoijax.exporters.gltf import save_glb
+from hoijax.exporters.mujoco import save_mujoco
 from hoijax.exporters.usd import save_usd
 from hoijax.exporters.video import clip_meshes
 from hoijax.geometry.camera import PinholeCamera
@@ -124,19 +126,56 @@ def test_scene_glb_shows_the_file_under_the_moving_node(case, tmp_path):
         np.testing.assert_allclose(color_at(shown, np.add(point, [1, 2, 3])), color, atol=12)
 
 
+def usd_color_at(stage, point) -> np.ndarray:
+    """8-bit sRGB that the material bound at a point shows there, by Pixar's own resolution."""
+    from pxr import UsdGeom, UsdShade  # pyright: ignore[reportAttributeAccessIssue]
+
+    meshes = [UsdGeom.Mesh(prim) for prim in stage.Traverse() if prim.IsA(UsdGeom.Mesh)]
+
+    def nearest(mesh):
+        vertices = np.array(mesh.GetPointsAttr().Get())
+        faces = np.array(mesh.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3)
+        shares = trimesh.triangles.points_to_barycentric(
+            vertices[faces], np.tile(point, (len(faces), 1)), method="cross"
+        ).clip(0, 1)
+        shares /= shares.sum(1, keepdims=True)
+        away = np.linalg.norm((shares[..., None] * vertices[faces]).sum(1) - point, axis=1)
+        return away.min(), faces[away.argmin()], shares[away.argmin()]
+
+    mesh = min(meshes, key=lambda mesh: nearest(mesh)[0])
+    _, face, shares = nearest(mesh)
+    material = UsdShade.MaterialBindingAPI(mesh.GetPrim()).ComputeBoundMaterial()[0]
+    surface = material.ComputeSurfaceSource()[0]
+    base = surface.GetInput("diffuseColor")
+    if not base.HasConnectedSource():
+        return 255 * np.array(base.Get()) ** (1 / 2.2)
+    shader = UsdShade.Shader(base.GetConnectedSources()[0][0].source.GetPrim())
+    if shader.GetIdAttr().Get() == "UsdPrimvarReader_float3":
+        name = shader.GetInput("varname").Get()
+        table = np.array(UsdGeom.PrimvarsAPI(mesh).GetPrimvar(name).Get())
+        return 255 * (shares @ table[face]) ** (1 / 2.2)
+    assert shader.GetIdAttr().Get() == "UsdUVTexture"
+    u, v = shares @ np.array(UsdGeom.PrimvarsAPI(mesh).GetPrimvar("st").Get())[face]
+    image = Image.open(shader.GetInput("file").Get().resolvedPath)
+    pixel = image.getpixel((int(u * image.width), int((1 - v) * image.height)))
+    return np.array(pixel, float) * np.array(shader.GetInput("scale").Get())[:3]
+
+
 def test_usd_has_the_colors_of_the_file(case, tmp_path):
     pytest.importorskip("pxr")
-    from pxr import Usd, UsdGeom  # pyright: ignore[reportAttributeAccessIssue]
+    from pxr import Usd, UsdValidation  # pyright: ignore[reportAttributeAccessIssue]
 
     asset, points = case
-    stage = Usd.Stage.Open(str(save_usd(tmp_path / "scene.usdc", still_clip(asset))))
-    mesh = UsdGeom.Mesh(stage.GetPrimAtPath("/interaction/object_1"))
-    vertices = np.array(mesh.GetPointsAttr().Get())
-    faces = np.array(mesh.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3)
-    colors = np.array(mesh.GetDisplayColorAttr().Get())
+    path, *textures = save_usd(tmp_path / "scene.usdc", still_clip(asset))
+    assert [file.name for file in textures] == (
+        ["scene_object_1_1.png"] if b"image/png" in asset.appearance else []
+    )
+    stage = Usd.Stage.Open(str(path))
     for point, color in points:
-        nearest = np.linalg.norm(vertices[faces].mean(axis=1) - point, axis=1).argmin()
-        np.testing.assert_allclose(255 * colors[nearest] ** (1 / 2.2), color, atol=12)
+        np.testing.assert_allclose(usd_color_at(stage, np.array(point)), color, atol=12)
+    checks = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    faults = UsdValidation.ValidationContext(checks).Validate(stage)
+    assert [fault.GetErrorAsString() for fault in faults] == []
 
 
 def test_the_preview_shows_the_texture(tmp_path):
@@ -173,6 +212,29 @@ def test_a_file_without_colors_has_no_appearance(tmp_path):
         trimesh.Trimesh(*trimesh_arrays(), process=False).export(tmp_path / name)
         (asset,) = load_objects([tmp_path / name])
         assert asset.appearance is None, name
+
+
+def test_what_has_no_colors_is_grey_clay(tmp_path):
+    pytest.importorskip("pxr")
+    from pxr import Usd, UsdGeom  # pyright: ignore[reportAttributeAccessIssue]
+
+    trimesh.Trimesh(*trimesh_arrays(), process=False).export(tmp_path / "plain.stl")
+    (asset,) = load_objects([tmp_path / "plain.stl"], up="z")
+    clip = still_clip(asset)
+    shown = trimesh.load_scene(save_glb(tmp_path / "scene.glb", clip))
+    (mesh,) = shown.geometry.values()
+    colors = [np.array(mesh.visual.material.baseColorFactor[:3]) / 255]
+    stage = Usd.Stage.Open(str(save_usd(tmp_path / "scene.usdc", clip)[0]))
+    node = UsdGeom.Mesh(stage.GetPrimAtPath("/interaction/object_1"))
+    colors += [*np.array(node.GetDisplayColorAttr().Get())]
+    colors += [*clip_meshes(clip, 0)[0].color]
+    save_mujoco(tmp_path, clip)
+    (geom,) = (
+        g for g in ElementTree.parse(tmp_path / "scene.xml").iter("geom") if "mesh" in g.attrib
+    )
+    colors += [np.array(geom.attrib["rgba"].split()[:3], float) ** 2.2]
+    assert np.ptp(np.array(colors), axis=1).max() < 0.12
+    assert np.ptp(np.array(colors), axis=0).max() < 0.01
 
 
 def trimesh_arrays():

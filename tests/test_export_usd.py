@@ -65,7 +65,7 @@ def test_objects_stand_where_they_are(read):
 
 
 def test_pixars_checker_finds_no_fault(tmp_path):
-    path = save_usd(tmp_path / "scene.usda", export_clip())
+    (path,) = save_usd(tmp_path / "scene.usda", export_clip())
     validation = pytest.importorskip("pxr.UsdValidation")
     checks = validation.ValidationRegistry().GetOrLoadAllValidators()
     assert len(checks) > 5

@@ -1,57 +1,38 @@
-"""Ctrl-C: one line and exit code 130, in imports, in callbacks and in commands."""
+"""Ctrl-C: one line and exit code 130, in imports, in callbacks, in native code and in commands.
 
+Each in a process of its own: the program takes over signals, and ends without unwinding.
+"""
+
+import os
 import subprocess
 import sys
-import types
+from pathlib import Path
 
 import pytest
 
-from hoijax.cli import entry
 from hoijax.cli.interrupts import MESSAGE
 
-
-def run_with(monkeypatch, command):
-    """The program with a command in place of the command line's own; its exit code."""
-    module = types.ModuleType("hoijax.cli.main")
-    module.main = command  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "hoijax.cli.main", module)
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    with pytest.raises(SystemExit) as stop:
-        entry.main()
-    return stop.value.code
-
-
-def interrupt():
-    raise KeyboardInterrupt
-
-
-def test_an_interrupted_command_is_one_line(monkeypatch, capsys):
-    assert run_with(monkeypatch, interrupt) == 130
-    assert capsys.readouterr().err == MESSAGE + "\n"
-
-
-def test_an_interrupt_while_modules_load_is_one_line(monkeypatch, capsys):
-    class Finder:
-        @staticmethod
-        def find_spec(name, path=None, target=None):
-            if name == "hoijax.cli.main":
-                raise KeyboardInterrupt
-
-    monkeypatch.delitem(sys.modules, "hoijax.cli.main", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    with pytest.raises(SystemExit) as stop:
-        entry.main()
-    assert stop.value.code == 130
-    assert capsys.readouterr().err == MESSAGE + "\n"
-
-
-SWALLOWED = """
-import gc, signal, sys, time, types
+START = """
+import gc, os, signal, sys, threading, time, types
+from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from hoijax.cli import entry
+from hoijax.cli import entry, interrupts
+def press():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+def soon():
+    threading.Timer(0.2, press).start()
+sys.modules["hoijax.cli.main"] = types.ModuleType("hoijax.cli.main")
+"""
+END = """
+sys.modules["hoijax.cli.main"].main = work
+entry.main()
+"""
+SLEEPS = """
+def work():
+    soon()
+    time.sleep(30)
+"""
+CALLBACK = """
 told = []
 def collected(phase, info):
     if phase == "start" and not told:
@@ -61,15 +42,50 @@ def work():
     gc.callbacks.append(collected)
     gc.collect()
     time.sleep(30)
-sys.modules["hoijax.cli.main"] = types.ModuleType("hoijax.cli.main")
-sys.modules["hoijax.cli.main"].main = work
-entry.main()
+"""
+IMPORTS = """
+Path("slow_module.py").write_text(
+    "import time\\n"
+    "try:\\n"
+    "    time.sleep(30)\\n"
+    "except KeyboardInterrupt:\\n"  # as C++ that starts a module does: it aborts
+    "    import os\\n"
+    "    os.abort()\\n"
+)
+sys.path.insert(0, "")
+def work():
+    soon()
+    import slow_module
+"""
+NATIVE = """
+import hashlib
+from hoijax.io.atomic import output_folder
+interrupts.PATIENCE = 0.2
+def work():
+    with output_folder("result") as partial:
+        (partial / "half").touch()
+        soon()
+        hashlib.pbkdf2_hmac("sha256", b"native", b"code", 10**9)  # minutes
+"""
+THREADS = """
+def work():
+    threading.Thread(target=time.sleep, args=(30,)).start()  # a compilation that nobody waits for
+    soon()
+    time.sleep(30)
 """
 
 
-def test_an_interrupt_that_a_callback_swallows_arrives():
-    """In a process of its own: pytest and hypothesis have callbacks and hooks of theirs."""
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("work", [SLEEPS, CALLBACK, IMPORTS, NATIVE, THREADS])
+def test_an_interrupt_is_one_line_and_leaves_nothing_behind(work, tmp_path):
     ran = subprocess.run(
-        [sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=25
+        [sys.executable, "-c", START + work + END],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert (ran.returncode, ran.stderr) == (130, MESSAGE + "\n")
+    assert {path.name for path in tmp_path.iterdir()} <= {"slow_module.py"}

@@ -9,8 +9,9 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from hoijax.errors import UserError
+from hoijax.geometry.mesh_queries import signed_distance
 from hoijax.results.protocols import omomo, plausibility, reconstruction
-from hoijax.results.protocols.mesh_motion import MeshMotion, NotGiven, signed_distance
+from hoijax.results.protocols.mesh_motion import MeshMotion, NotGiven
 from hoijax.results.protocols.registry import PROTOCOLS, mean_rows, measure, protocol_names
 
 T, FPS = 6, 10.0

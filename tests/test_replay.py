@@ -8,6 +8,7 @@ import pytest
 from test_physics import FPS, HALF, MASS, T, along, held, moved_object  # noqa: F401 (a fixture)
 
 from hoijax.errors import UserError
+from hoijax.physics import decomposition
 from hoijax.physics.decomposition import convex_pieces
 from hoijax.physics.pads import carried
 from hoijax.physics.replay import Replay, replay
@@ -93,13 +94,15 @@ def test_points_leave_the_pieces_they_are_in():
     np.testing.assert_allclose(moved, [[1, 0.5, 0.5], apart], atol=0.05)
 
 
-def test_what_cannot_be_decomposed_is_its_hull_and_says_so(held, monkeypatch):  # noqa: F811
-    coacd = pytest.importorskip("coacd")
-
-    def refuses(*_, **__):
-        raise RuntimeError("no manifold")
-
-    monkeypatch.setattr(coacd, "run_coacd", refuses)
+@pytest.mark.parametrize(
+    "worker",
+    ["raise RuntimeError('no manifold')", "import os; os.abort()", "import time; time.sleep(60)"],
+)
+def test_what_cannot_be_decomposed_is_its_hull_and_says_so(held, monkeypatch, tmp_path, worker):  # noqa: F811
+    """CoACD refuses, crashes, or takes too long."""
+    (tmp_path / "worker.py").write_text(worker)
+    monkeypatch.setattr(decomposition, "WORKER", tmp_path / "worker.py")
+    monkeypatch.setattr(decomposition, "MAX_SECONDS", 0.5)
     verdict = judge(held, Weight(MASS), simulate=True)
     assert "collides as its hull: it could not be decomposed" in verdict.sentence
     assert verdict.values["replay_held_share_carried@1s"] == 1

@@ -370,12 +370,12 @@ def picture(png: bytes) -> np.ndarray:
 
 
 def body_and_object(png: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (row, column) that are bluish like the skin, and orange like the box."""
+    """Pixels (row, column) that are bluish like the skin, and warm like the clay of the box."""
     image = picture(png)
     image[:160, :330] = 255  # viser's notice that WebGL runs in software, with an orange bar
     r, g, b = np.moveaxis(image, -1, 0)
     return np.argwhere((b - r > 14) & (abs(r - g) < 40) & (r > 60)), np.argwhere(
-        (r - b > 50) & (r > g) & (g > b)
+        (r - b > 4) & (r >= g)
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
+from hoijax.bodies.posed_person import pose_clip
 from hoijax.bodies.skinned_body import JOINT_PARENTS, ShapedBody, SkinnedBody, as_numpy
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.articulated.joints import Joint
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 PERSON_COLORS = ((0.50, 0.60, 0.76), (0.74, 0.56, 0.66), (0.52, 0.70, 0.58), (0.72, 0.68, 0.50))
 OBJECT_COLORS = ((0.86, 0.46, 0.20), (0.20, 0.58, 0.52), (0.80, 0.66, 0.22), (0.62, 0.36, 0.62))
-"""Linear RGB, one per person and object, from the first again when there are more."""
+"""Linear RGB of masks and points, one per person and object, from the first again when there are more."""
+CLAYS = ((0.46, 0.42, 0.36), (0.30, 0.27, 0.24), (0.60, 0.56, 0.50), (0.37, 0.34, 0.29))
+"""Linear greys of objects whose files have no colors, one per object."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,8 @@ class PersonClip:
         """Skin in every frame, metres."""
         shaped = jax.tree.map(jnp.asarray, self.shaped)
         rotations = jnp.asarray(self.joint_rotations, jnp.float32)
-        return np.asarray(_skin(shaped, rotations, jnp.asarray(self.translations, jnp.float32)))
-
-
-@program
-def _skin(
-    shaped: ShapedBody, rotations: Float[Array, "T 55 3"], translations: Float[Array, "T 3"]
-) -> Float[Array, "T V 3"]:
-    return jax.vmap(lambda r, t: jnp.asarray(shaped.pose(r, t).vertices_world))(
-        rotations, translations
-    )
+        translations = jnp.asarray(self.translations, jnp.float32)
+        return np.asarray(pose_clip(shaped, rotations, translations).vertices_world)
 
 
 @dataclass(frozen=True)
@@ -219,9 +214,9 @@ def turned_clip(clip: Clip, rotation: Float[ndarray, "3 3"]) -> Clip:
 def part_colors(asset: Asset, index: int) -> Float[ndarray, "Q 3"]:
     """Linear RGB for every part of object `index`, and in the last row for faces without part.
 
-    Shades of one color, so that parts can be told apart and still look like one object.
+    Shades of one grey clay, so that parts can be told apart and still look like one object.
     """
-    base = np.array(OBJECT_COLORS[index % len(OBJECT_COLORS)], np.float32)
+    base = np.array(CLAYS[index % len(CLAYS)], np.float32)
     shades = 1.0 - 0.45 * np.arange(len(asset.part_names)) / max(len(asset.part_names), 1)
     return np.concatenate([shades[:, None] * base, base[None]]).astype(np.float32)
 

@@ -90,7 +90,7 @@ def _bvh(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
 
 
 def _usd(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    return [save_usd(folder / "scene.usdc", options.resampled(clip), z_up=options.up == "z")]
+    return save_usd(folder / "scene.usdc", options.resampled(clip), z_up=options.up == "z")
 
 
 def _pairs(name: str, save: Callable[..., Path], clip: Clip, folder: Path) -> list[Path]:

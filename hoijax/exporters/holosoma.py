@@ -15,6 +15,7 @@ from hoijax.exporters.clip import Clip, turned_clip
 from hoijax.exporters.intermimic import MUJOCO_ORDER, owning_joint
 from hoijax.exporters.options import ExportOptions
 from hoijax.exporters.resample import resample_clip
+from hoijax.exporters.skin_contact import skin_near_object
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 FORMAT = "holosoma"
@@ -75,29 +76,18 @@ def link_contacts(
 
     Infinite and NaN where no skin of the link is near; points only within the largest threshold.
     """
-    import igl
-
-    asset, who = clip.assets[object_], clip.people[person]
-    vertices, faces = asset.vertices.astype(np.float64), asset.faces.astype(np.int64)
-    low, high = vertices.min(axis=0) - REACH, vertices.max(axis=0) + REACH
+    near = skin_near_object(clip, person, object_, REACH)
     columns = np.full(len(JOINT_NAMES), -1)
     columns[list(MUJOCO_ORDER)] = np.arange(len(MUJOCO_ORDER))
-    column = columns[owning_joint(who)]
+    links = columns[owning_joint(clip.people[person])][near.vertices]
     distance = np.full((clip.frame_count, len(MUJOCO_ORDER)), np.inf)
     points = np.full((*distance.shape, 3), np.nan)
-    for frame, T in enumerate(clip.Ts_world_object[object_].astype(np.float64)):
-        local = (who.vertices_world[frame] - T[:3, 3]) @ T[:3, :3]
-        near = np.flatnonzero(((local > low) & (local < high)).all(axis=-1))
-        if not len(near):
-            continue
-        squared, _, closest = map(
-            np.asarray, igl.point_mesh_squared_distance(local[near], vertices, faces)[:3]
-        )
-        for i in np.argsort(-squared):  # the nearest is written last
-            link, gap = column[near[i]], float(np.sqrt(squared[i]))
-            if gap < REACH:
-                distance[frame, link] = gap
-                points[frame, link] = closest[i] if gap < max(THRESHOLDS) else np.nan
+    gaps = near.on_object.distances
+    touching = np.argsort(-gaps)[gaps[np.argsort(-gaps)] < REACH]  # the nearest is written last
+    for i in touching:
+        frame, link = near.frames[i], links[i]
+        distance[frame, link] = gaps[i]
+        points[frame, link] = near.on_object.closest[i] if gaps[i] < max(THRESHOLDS) else np.nan
     return distance, points
 
 

@@ -18,6 +18,7 @@ from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS, SMPLH_JOINTS
 from hoijax.errors import UserError
 from hoijax.exporters.clip import Clip, PersonClip, turned_clip
 from hoijax.exporters.resample import resample_clip
+from hoijax.exporters.skin_contact import skin_near_object
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 FPS = 30.0
@@ -111,19 +112,9 @@ def _motion(
 
 def skin_distances(clip: Clip, person: int, object_: int) -> Float[ndarray, "T V"]:
     """Distance of every vertex of a person to an object's surface, exact below APART, else infinite."""
-    import igl
-
-    asset = clip.assets[object_]
-    vertices, faces = asset.vertices.astype(np.float64), asset.faces.astype(np.int64)
-    skin = clip.people[person].vertices_world
-    distances = np.full(skin.shape[:2], np.inf)
-    low, high = vertices.min(0) - APART, vertices.max(0) + APART
-    for frame, T in enumerate(clip.Ts_world_object[object_].astype(np.float64)):
-        local = (skin[frame] - T[:3, 3]) @ T[:3, :3]
-        near = np.flatnonzero(((local > low) & (local < high)).all(-1))
-        if len(near):
-            squared = igl.point_mesh_squared_distance(local[near], vertices, faces)[0]
-            distances[frame, near] = np.sqrt(squared)
+    near = skin_near_object(clip, person, object_, APART)
+    distances = np.full(clip.people[person].vertices_world.shape[:2], np.inf)
+    distances[near.frames, near.vertices] = near.on_object.distances
     return distances
 
 

@@ -20,10 +20,11 @@ from numpy import ndarray
 from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.exporters.bvh import depth_first
-from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS, Clip, PersonClip, turned_clip
+from hoijax.exporters.clip import CLAYS, PERSON_COLORS, Clip, PersonClip, turned_clip
 from hoijax.exporters.options import ExportOptions
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 from hoijax.objects.asset import Asset
+from hoijax.objects.colored_triangles import colored_triangles
 
 DENSITY = 200.0
 """kg/m^3 of objects: furniture and boxes, mostly air."""
@@ -145,11 +146,21 @@ def _add_object(
     ElementTree.SubElement(assets, "mesh", name=name, file=file, inertia=inertia)
     body = ElementTree.SubElement(world, "body", name=name)
     ElementTree.SubElement(body, "freejoint", name=name)
-    color = _text([*OBJECT_COLORS[index % len(OBJECT_COLORS)], 1.0])
+    color = _text([*_mean_color(asset, index) ** (1 / 2.2), 1.0])
     ElementTree.SubElement(
         body, "geom", name=name, type="mesh", mesh=name, mass=f"{mass:.9g}", rgba=color
     )
     ElementTree.SubElement(body, "site", name=f"{name}: {asset.name}", size="0.005")
+
+
+def _mean_color(asset: Asset, index: int) -> Float[ndarray, "3"]:
+    """Mean linear RGB over what the object's file shows; clay where it has no colors."""
+    if asset.appearance is None:
+        return np.array(CLAYS[index % len(CLAYS)])
+    vertices, faces, colors = colored_triangles(asset.appearance)
+    a, b, c = np.moveaxis(vertices[faces], 1, 0)
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    return areas @ colors / max(float(areas.sum()), 1e-12)
 
 
 def _volume(asset: Asset) -> tuple[float, bool, bool]:

@@ -18,8 +18,9 @@ from numpy import ndarray
 from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.exporters.clip import PERSON_COLORS, Clip, PersonClip, part_colors, turned_clip
+from hoijax.exporters.usd_looks import add_looks, paint
+from hoijax.exporters.usd_mesh import add_mesh
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
-from hoijax.objects.colored_triangles import colored_triangles
 
 ROOT = "/interaction"
 
@@ -34,8 +35,11 @@ def require_usd() -> None:
         ) from error
 
 
-def save_usd(path: str | Path, clip: Clip, *, z_up: bool = False) -> Path:
-    """Write a clip as .usdc, .usda or .usd. Raises UserError where usd-core is missing."""
+def save_usd(path: str | Path, clip: Clip, *, z_up: bool = False) -> list[Path]:
+    """Write a clip as .usdc, .usda or .usd; that file, and beside it the textures it names.
+
+    Raises UserError where usd-core is missing.
+    """
     require_usd()
     from pxr import Usd, UsdGeom, UsdSkel
 
@@ -56,10 +60,11 @@ def save_usd(path: str | Path, clip: Clip, *, z_up: bool = False) -> Path:
         UsdSkel.Root.Define(stage, place)
         _add_skeleton(stage, place, person)
         _add_skin(stage, place, person, PERSON_COLORS[index % len(PERSON_COLORS)])
+    files = [path]
     for index in range(len(clip.assets)):
-        _add_object(stage, clip, index)
+        files += _add_object(stage, clip, index)
     stage.GetRootLayer().Save()
-    return path
+    return files
 
 
 def joint_paths() -> list[str]:
@@ -105,8 +110,11 @@ def _add_skin(stage, place: str, person: PersonClip, color: tuple[float, ...]) -
     from pxr import Gf, UsdSkel
 
     shaped = person.shaped
-    mesh = _mesh(stage, f"{place}/skin", np.asarray(shaped.vertices_rest), np.asarray(shaped.faces))
+    mesh = add_mesh(
+        stage, f"{place}/skin", np.asarray(shaped.vertices_rest), np.asarray(shaped.faces)
+    )
     mesh.CreateDisplayColorAttr([Gf.Vec3f(*color)])
+    paint(mesh, f"{place}/skin_material")
     indices, weights = np.asarray(shaped.skin_indices), np.asarray(shaped.skin_weights, np.float64)
     weights = weights / weights.sum(-1, keepdims=True)
     count = indices.shape[1]
@@ -117,36 +125,31 @@ def _add_skin(stage, place: str, person: PersonClip, color: tuple[float, ...]) -
     binding.CreateGeomBindTransformAttr(Gf.Matrix4d(1.0))
 
 
-def _add_object(stage, clip: Clip, index: int) -> None:
-    """A mesh in its own frame; the name in the graph is its display name, faces have its file's colors, else its parts'."""
+def _add_object(stage, clip: Clip, index: int) -> list[Path]:
+    """An object in its own frame, moving; texture files that it brings.
+
+    Its name in the graph is the display name. What its file shows is below an Xform; without that it
+    is one mesh with a shade for every part.
+    """
     from pxr import Gf, UsdGeom, Vt
 
     asset = clip.assets[index]
+    place = f"{ROOT}/object_{index + 1}"
+    files: list[Path] = []
     if asset.appearance is None:
-        vertices, faces = asset.vertices, asset.faces
+        node = add_mesh(stage, place, asset.vertices, asset.faces)
+        primvar = node.CreateDisplayColorPrimvar(UsdGeom.Tokens.uniform)
         colors = part_colors(asset, index)[asset.face_parts]
+        primvar.Set(Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(colors)))
+        paint(node, f"{ROOT}/object_{index + 1}_material")
     else:
-        vertices, faces, colors = colored_triangles(asset.appearance)
-    mesh = _mesh(stage, f"{ROOT}/object_{index + 1}", vertices, faces)
-    mesh.GetPrim().SetDisplayName(asset.name)
-    primvar = mesh.CreateDisplayColorPrimvar(UsdGeom.Tokens.uniform)
-    primvar.Set(Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(colors)))
-    op = mesh.AddTransformOp()
+        node = UsdGeom.Xform.Define(stage, place)
+        files = add_looks(stage, place, asset.appearance)
+    node.GetPrim().SetDisplayName(asset.name)
+    op = node.AddTransformOp()
     for frame, T in enumerate(clip.Ts_world_object[index].astype(np.float64)):
         op.Set(Gf.Matrix4d(T.T.tolist()), frame)  # USD multiplies rows
-
-
-def _mesh(stage, place: str, vertices: Float[ndarray, "V 3"], faces: ndarray):
-    from pxr import UsdGeom, Vt
-
-    mesh = UsdGeom.Mesh.Define(stage, place)
-    points = np.ascontiguousarray(vertices, dtype=np.float32)
-    mesh.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(points))
-    mesh.CreateFaceVertexCountsAttr(np.full(len(faces), 3, np.int32))
-    mesh.CreateFaceVertexIndicesAttr(np.ascontiguousarray(faces, dtype=np.int32).ravel())
-    mesh.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
-    mesh.CreateExtentAttr(UsdGeom.PointBased.ComputeExtent(mesh.GetPointsAttr().Get()))
-    return mesh
+    return files
 
 
 def _moved(place: Float[ndarray, "3"]):

@@ -10,6 +10,25 @@ from pathlib import Path
 from hoijax.errors import UserError
 
 RESULT_MARKER = "run.json"
+_partial_folders: set[Path] = set()
+"""Being written by this process."""
+
+
+def discard_partial_folders() -> None:
+    """Remove what is being written: for a process that ends without unwinding."""
+    for folder in tuple(_partial_folders):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _partial_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    _partial_folders.add(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _partial_folders.discard(folder)
 
 
 def check_output(path: str | Path, marker: str = RESULT_MARKER) -> Path:
@@ -62,15 +81,13 @@ def output_folder(path: str | Path, marker: str = RESULT_MARKER) -> Iterator[Pat
     """
     path = check_output(path, marker).absolute()
     with _made(path.parent):
-        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-partial-"))
         try:
-            yield partial
-            partial.chmod(0o755)
-            _take_place(partial, path)
+            with _partial_folder(path.parent, f".{path.name}-partial-") as partial:
+                yield partial
+                partial.chmod(0o755)
+                _take_place(partial, path)
         except OSError as error:
             raise _cannot_write(path, error) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -83,17 +100,12 @@ def added_files(folder: str | Path) -> Iterator[Path]:
     folder = Path(folder).absolute()
     with _made(folder):
         try:
-            partial = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
+            with _partial_folder(folder, ".partial-") as partial:
+                yield partial
+                for path in sorted(partial.iterdir()):
+                    path.replace(folder / path.name)
         except OSError as error:
             raise _cannot_write(folder, error) from error
-        try:
-            yield partial
-            for path in sorted(partial.iterdir()):
-                path.replace(folder / path.name)
-        except OSError as error:
-            raise _cannot_write(folder, error) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _take_place(new: Path, path: Path) -> None:

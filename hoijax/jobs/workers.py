@@ -5,6 +5,7 @@ A worker is an ordinary runner: it locks scenes, and may die at any time.
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -84,5 +85,8 @@ def _stay_on(cores: Sequence[int]) -> None:
 
 
 def _work(number: int, work: Callable[[Log], Any]) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all of a terminal: the parent ends us
     sigterm.listen()
     work(lambda message: print(f"[{number + 1}] {message}", flush=True))

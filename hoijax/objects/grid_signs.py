@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
+from hoijax.geometry.mesh_queries import nearest_on_mesh
+
 OPEN_SHARE = 0.25
 """An enclosed region is no solid when more than this share of its border is no surface.
 
@@ -33,12 +35,9 @@ class SurfaceDistances:
         faces: Int[np.ndarray, "F 3"],
     ) -> "SurfaceDistances":
         """Exact distances from libigl's bounding volume hierarchy."""
-        import igl
-
-        found = igl.point_mesh_squared_distance(nodes.reshape(-1, 3), vertices, faces)
-        squared, closest = np.asarray(found[0]), np.asarray(found[2])
+        nearest = nearest_on_mesh(nodes.reshape(-1, 3), vertices, faces)
         return SurfaceDistances(
-            np.sqrt(squared).reshape(nodes.shape[:-1]), closest.reshape(nodes.shape)
+            nearest.distances.reshape(nodes.shape[:-1]), nearest.closest.reshape(nodes.shape)
         )
 
     @staticmethod
@@ -159,7 +158,6 @@ def fold_signs(
     with none, by their worst error against exact distances at a few points of the cell. So a wrong guess
     costs nothing, and open or torn surfaces are as sharp as closed ones.
     """
-    import igl
 
     distances = corner_windows(surface.distance)
     shape = distances.shape[:-1]
@@ -179,9 +177,7 @@ def fold_signs(
     origin = nodes[:-1, :-1, :-1][near]
     errors = np.zeros(guesses.shape[:2])
     for fraction in PROBES:
-        ground_truth = np.sqrt(
-            igl.point_mesh_squared_distance(origin + fraction * spacing, vertices, faces)[0]
-        )
+        ground_truth = nearest_on_mesh(origin + fraction * spacing, vertices, faces).distances
         weights = np.prod(
             [np.where(CORNERS[:, a], fraction[a], 1 - fraction[a]) for a in range(3)], axis=0
         )

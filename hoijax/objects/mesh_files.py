@@ -23,6 +23,9 @@ MAX_FACES = 5_000_000
 MAX_FACES_OF_EDGE = 64
 """More faces than this on one edge are no surface."""
 
+MAX_CELL = 1_000_000
+"""Cells along the longest side of a mesh; vertices in one cell are one place."""
+
 PARTS_KEY = "hoijax_parts"
 """Scene metadata of our files: all part names in order, also of parts without faces."""
 
@@ -173,12 +176,6 @@ def read_parts_file(path: Path, face_count: int) -> tuple[np.ndarray, tuple[str,
     return face_parts, part_names
 
 
-def _largest_crowd(faces: Int[np.ndarray, "F 3"]) -> int:
-    """The most faces that share an edge; two in a closed surface."""
-    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    return int(np.unique(edges, axis=0, return_counts=True)[1].max())
-
-
 def orient_outward(
     vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
 ) -> Int[np.ndarray, "F 3"]:
@@ -189,26 +186,50 @@ def orient_outward(
     """
     import igl
 
-    size = max(float(np.ptp(vertices[np.unique(faces)], axis=0).max()), 1e-12)
-    _, weld = np.unique(np.round(vertices / size, 6), axis=0, return_inverse=True)
-    welded = weld.reshape(-1)[faces].astype(np.int64)
+    welded = _welded(vertices, faces)
     # Faces without area, and crowds on one edge, have no side, and igl's search grows without bound.
     is_face = (welded != np.roll(welded, 1, axis=1)).all(axis=1)
-    if not is_face.any() or _largest_crowd(welded[is_face]) > MAX_FACES_OF_EDGE:
+    if not is_face.any() or _edge_uses(welded[is_face]).max() > MAX_FACES_OF_EDGE:
         return faces
     if not is_face.all():
         turned = np.array(faces)
         turned[is_face] = orient_outward(vertices, faces[is_face])
         return turned
-    oriented, patch = (np.asarray(array) for array in igl.bfs_orient(welded))
-    count = int(patch.max()) + 1
-    edges = np.sort(oriented[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    edges = np.column_stack([np.repeat(patch, 3), edges])
-    border, uses = np.unique(edges, axis=0, return_counts=True)
-    is_closed = np.bincount(border[uses != 2, 0], minlength=count) == 0
+    oriented, patch = (np.asarray(array).astype(np.int64) for array in igl.bfs_orient(welded))
+    is_border = (_edge_uses(oriented, patch) != 2).reshape(-1, 3).any(axis=1)
+    is_closed = np.bincount(patch, weights=is_border) == 0
     flipped = np.any(oriented != welded, axis=1)
     turned = np.where(flipped[:, None], faces[:, ::-1], faces)
     a, b, c = np.moveaxis(np.asarray(vertices, np.float64)[turned], 1, 0)
-    volume = np.bincount(patch, weights=np.sum(a * np.cross(b, c), axis=1), minlength=count)
+    volume = np.bincount(patch, weights=np.sum(a * np.cross(b, c), axis=1))
     wrong = is_closed[patch] & (flipped != (volume < 0.0)[patch])
     return np.where(wrong[:, None], faces[:, ::-1], faces)
+
+
+def _welded(
+    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
+) -> Int[np.ndarray, "F 3"]:
+    """Faces by places instead of vertices: those nearer than a millionth of the mesh are one place."""
+    used, corners = np.unique(faces, return_inverse=True)
+    places = np.asarray(vertices, np.float64)[used]
+    places = places - places.min(axis=0)
+    cells = np.round(places * (MAX_CELL / max(float(places.max()), 1e-12))).astype(np.int64)
+    keys = (
+        (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
+    )  # one number sorts faster than rows
+    _, weld = np.unique(keys, return_inverse=True)
+    return weld.reshape(-1)[corners.reshape(-1)].reshape(-1, 3).astype(np.int64)
+
+
+def _edge_uses(
+    faces: Int[np.ndarray, "F 3"], patches: Int[np.ndarray, " F"] | None = None
+) -> Int[np.ndarray, " E"]:
+    """For every edge of every face, how many faces of its patch have it; two in a closed surface."""
+    edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1).astype(np.int64)
+    count = int(faces.max()) + 1
+    keys = edges[:, 0] * count + edges[:, 1]
+    if patches is not None:  # numbered again: the product must fit
+        _, keys = np.unique(keys, return_inverse=True)
+        keys = keys.reshape(-1) * (int(patches.max()) + 1) + np.repeat(patches, 3)
+    _, inverse, uses = np.unique(keys, return_inverse=True, return_counts=True)
+    return uses[inverse.reshape(-1)]

@@ -14,9 +14,10 @@ from numpy import ndarray
 
 from hoijax.bodies.kinematics import JOINT_PARENTS
 from hoijax.errors import UserError
+from hoijax.geometry.mesh_queries import nearest_on_mesh, signed_distance
 from hoijax.physics.rigid_motion import SMOOTHED_SECONDS, RigidMotion, smoothed_derivative
 from hoijax.physics.slips import skin_slips
-from hoijax.results.protocols.mesh_motion import MeshMotion, signed_distance, surface_samples
+from hoijax.results.protocols.mesh_motion import MeshMotion, surface_samples
 
 GROUND, OTHER_OBJECT = -2, -3
 """Part ids of contacts with the ground and with other objects; -1 is skin of no part."""
@@ -184,19 +185,13 @@ class _Touch:
 def _touching(
     surface: Surface, skin: Float[ndarray, "T V 3"], motion: MeshMotion, margin: float
 ) -> _Touch:
-    import igl
-
     frame, vertex = _near(surface, skin, margin)
     if not len(frame):
         return _Touch(frame, vertex, np.zeros((0, 3)), np.zeros((0, 3)))
-    points = np.ascontiguousarray(skin[frame, vertex])
-    squared, face, nearest = (
-        np.asarray(column)
-        for column in igl.point_mesh_squared_distance(points, surface.vertices, surface.faces)[:3]
-    )
+    distance, face, nearest = nearest_on_mesh(skin[frame, vertex], surface.vertices, surface.faces)
     inward = -_areas(surface)[face] * orientation(surface.vertices, surface.faces)
     inward /= np.maximum(np.linalg.norm(inward, axis=-1, keepdims=True), 1e-12)
-    touch = _Touch(frame, vertex, nearest, inward).where(squared <= margin**2)
+    touch = _Touch(frame, vertex, nearest, inward).where(distance <= margin)
     facing = np.zeros(len(touch.frame), bool)
     for t in np.unique(touch.frame):
         now = touch.frame == t

@@ -1,7 +1,13 @@
 """Objects as convex pieces, which is all that rigid-body simulators collide."""
 
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -9,9 +15,8 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 
-MAX_PIECES = 24
-CONCAVITY = 0.1
-"""Of a piece, as CoACD measures it (0 convex .. 1)."""
+MAX_SECONDS = 60.0
+WORKER = Path(__file__).with_name("coacd_worker.py")
 EXTRA = "the replay needs a simulator: pip install 'hoijax[physics]' (mujoco and coacd)."
 
 
@@ -45,33 +50,36 @@ class ConvexPieces:
 
 
 def convex_pieces(vertices: Float[ndarray, "M 3"], faces: ndarray) -> ConvexPieces:
-    """Approximate convex decomposition (CoACD, Wei et al. 2022), coarse enough for seconds.
+    """Approximate convex decomposition (CoACD, Wei et al. 2022), in a process of its own.
 
-    A mesh that cannot be decomposed is its hull, and says so. Raises UserError where coacd is not
-    installed.
+    A mesh that cannot be decomposed in a minute is its hull, and says so. Raises UserError where coacd is
+    not installed.
     """
-    try:
-        import coacd
-    except ImportError as error:
-        raise UserError(EXTRA) from error
-    coacd.set_log_level("off")
-    mesh = coacd.Mesh(np.asarray(vertices, np.float64), np.asarray(faces, np.int32))
-    try:
-        parts = coacd.run_coacd(
-            mesh,
-            threshold=CONCAVITY,
-            max_convex_hull=MAX_PIECES,
-            preprocess_resolution=20,
-            resolution=500,
-            mcts_nodes=5,
-            mcts_iterations=20,
-            mcts_max_depth=1,
-            seed=0,
-        )
-    except (RuntimeError, ValueError):
-        parts = []
-    pieces = tuple(np.asarray(points) for points, _ in parts if _has_volume(np.asarray(points)))
+    if importlib.util.find_spec("coacd") is None:
+        raise UserError(EXTRA)
+    pieces = tuple(points for points in _decomposed(vertices, faces) if _has_volume(points))
     return ConvexPieces(pieces or (np.asarray(vertices, np.float64),), not pieces)
+
+
+def _decomposed(vertices: Float[ndarray, "M 3"], faces: ndarray) -> list[Float[ndarray, "N 3"]]:
+    """Vertices of every piece; none where the worker fails, crashes or takes too long."""
+    with tempfile.TemporaryDirectory(prefix="hoijax-pieces-") as folder:
+        source, target = Path(folder, "mesh.npz"), Path(folder, "pieces.npz")
+        np.savez(source, vertices=np.asarray(vertices, np.float64), faces=faces.astype(np.int32))
+        try:
+            subprocess.run(
+                [sys.executable, "-P", WORKER, source, target],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=MAX_SECONDS,
+                start_new_session=True,  # Ctrl-C is for us; the worker is ended on the way out
+            )
+            with np.load(target, allow_pickle=False) as found:
+                return np.split(found["vertices"], np.cumsum(found["counts"])[:-1])
+        except (subprocess.SubprocessError, OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return []
 
 
 def _has_volume(points: Float[ndarray, "N 3"]) -> bool:

@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.mesh_queries import nearest_on_mesh
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
 from hoijax.rendering.raycast import CastImage, RenderMesh, cast
@@ -189,14 +190,7 @@ def face_parts_from_votes(
 
 def with_parts(asset: Asset, labels: Int[ndarray, "F"], part_names: tuple[str, ...]) -> Asset:
     """The asset with other parts; its samples take the part of the nearest face."""
-    import igl
-
-    found = igl.point_mesh_squared_distance(
-        asset.samples.astype(np.float64),
-        asset.vertices.astype(np.float64),
-        asset.faces.astype(np.int64),
-    )
-    face_ids = np.asarray(found[1]).reshape(-1)
+    face_ids = nearest_on_mesh(asset.samples, asset.vertices, asset.faces).faces
     labels = labels.astype(np.int32)
     return dataclasses.replace(
         asset, face_parts=labels, part_names=part_names, sample_parts=labels[face_ids]

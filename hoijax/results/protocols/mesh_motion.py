@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from hoijax.geometry.mesh_queries import signed_distance
 
 Value = TypeVar("Value")
 SURFACE_SAMPLES = 8196
@@ -144,19 +145,6 @@ class MeshMotion:
             object_vertices=between(self.object_vertices),
             body_joints=None if self.body_joints is None else between(self.body_joints),
         )
-
-
-def signed_distance(
-    points: Float[ndarray, "N 3"], vertices: Float[ndarray, "M 3"], faces: Int[ndarray, "G 3"]
-) -> Float[ndarray, "N"]:
-    """Exact distance to a mesh in metres; inside (winding number above 0.5) it is negative."""
-    import igl
-
-    queries = np.ascontiguousarray(points, np.float64)
-    mesh = np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(faces, np.int64)
-    distance = np.sqrt(igl.point_mesh_squared_distance(queries, *mesh)[0])
-    inside = np.abs(igl.fast_winding_number(*mesh, queries)) > 0.5
-    return np.where(inside, -distance, distance)
 
 
 def surface_samples(

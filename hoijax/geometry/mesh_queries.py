@@ -1,0 +1,64 @@
+"""Exact distances from points to triangle meshes, by libigl's trees.
+
+libigl keeps Python's lock while it works: many points go through in pieces, so that Ctrl-C and other
+threads come in between.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+PIECE = 12_288
+"""Points of one call: libigl takes all cores from 10,000 on."""
+
+
+class NearestOnMesh(NamedTuple):
+    """Where a surface is nearest to each of P points."""
+
+    distances: Float[ndarray, " P"]
+    faces: Int[ndarray, " P"]
+    closest: Float[ndarray, "P 3"]
+
+
+def nearest_on_mesh(
+    points: Float[ndarray, "P 3"], vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]
+) -> NearestOnMesh:
+    """The nearest point of a mesh to each of `points`, in float64."""
+    import igl
+
+    points, vertices, faces = _for_igl(points, vertices, faces)
+    tree = igl.AABB()
+    tree.init(vertices, faces)
+    pieces = [
+        tree.squared_distance(vertices, faces, points[i : i + PIECE])
+        for i in range(0, max(len(points), 1), PIECE)
+    ]
+    squared, nearest, closest = (
+        np.concatenate([np.asarray(column) for column in columns])
+        for columns in zip(*pieces, strict=True)
+    )
+    return NearestOnMesh(np.sqrt(squared.reshape(-1)), nearest.reshape(-1), closest.reshape(-1, 3))
+
+
+def signed_distance(
+    points: Float[ndarray, "P 3"], vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]
+) -> Float[ndarray, " P"]:
+    """Distance to a mesh; inside, where its winding number is above 0.5, it is negative."""
+    import igl
+
+    points, vertices, faces = _for_igl(points, vertices, faces)
+    distances = nearest_on_mesh(points, vertices, faces).distances
+    inside = np.abs(igl.fast_winding_number(vertices, faces, points)) > 0.5
+    return np.where(inside, -distances, distances)
+
+
+def _for_igl(
+    points: ndarray, vertices: ndarray, faces: ndarray
+) -> tuple[Float[ndarray, "P 3"], Float[ndarray, "V 3"], Int[ndarray, "F 3"]]:
+    return (
+        np.ascontiguousarray(points, np.float64).reshape(-1, 3),
+        np.ascontiguousarray(vertices, np.float64),
+        np.ascontiguousarray(faces, np.int64),
+    )
