@@ -36,7 +36,7 @@ SMALL: dict = {
     "search": SearchSettings(rotations=24, coarse_steps=4, fine_points=64, fine_steps=4, keep=8),
 }
 SMALL_BODY_PASS = joint.BodyPassSettings(rounds=4, points=32, vertices=512, contact_rounds=2)
-"""What the default presets are in commands of tests: a third of the work, every stage of it."""
+"""What presets are in commands of tests: a third of the work, every stage of it."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,22 @@ def as_users_run():
 
 @contextlib.contextmanager
 def small_presets():
-    """The default presets with `SMALL` settings; only in this process."""
-    published = hoi_page.PRESETS["default"], joint.PRESETS["default"]
-    hoi, both = (dataclasses.replace(preset, **SMALL) for preset in published)
-    both = dataclasses.replace(both, body_pass=SMALL_BODY_PASS)
-    with (
-        mock.patch.dict(hoi_page.PRESETS, default=hoi),
-        mock.patch.dict(joint.PRESETS, default=both),
-    ):
+    """Presets of HOI-PAGE and joint with `SMALL` settings; only in this process."""
+    hoi = {name: small(preset) for name, preset in hoi_page.PRESETS.items()}
+    both = {name: small(preset) for name, preset in joint.PRESETS.items()}
+    both["default"] = dataclasses.replace(both["default"], body_pass=SMALL_BODY_PASS)
+    with mock.patch.dict(hoi_page.PRESETS, hoi), mock.patch.dict(joint.PRESETS, both):
         yield
+
+
+def small(preset):
+    """What is published keeps its steps and the weights of its alignment."""
+    changed = dict(SMALL)
+    if preset.preset != "default":
+        few = {"steps": 40, "points": 64, "vertices": 256}
+        changed["alignment"] = dataclasses.replace(preset.alignment, **few)
+        changed["steps"] = preset.steps
+    return dataclasses.replace(preset, **changed)
 
 
 def run(*arguments: str | Path, small: bool = True) -> Ran:

@@ -57,7 +57,7 @@ def staged(monkeypatch) -> list:
 @pytest.mark.slow
 def test_different_scenes_share_few_programs(base, monkeypatch):
     seen = staged(monkeypatch)
-    with programs_made(MAX_PROGRAMS, align_point_maps, least=1):
+    with programs_made(MAX_PROGRAMS, align_point_maps):
         for number in SCENES:
             with as_users_run(), pytest.raises(Staged):
                 solve_bundle(METHOD, variant(base, number), SETTINGS)
