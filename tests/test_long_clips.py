@@ -26,6 +26,7 @@ from hoijax.methods.hoi_page.windows import (
 )
 from hoijax.methods.memory import chosen_window, descent_bytes, most_candidates
 from hoijax.objects.asset import load_asset
+from hoijax.settings import AlignmentSettings
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.problem import SolverInputs
 from hoijax.solver.resumable import optimize
@@ -100,7 +101,7 @@ def scene():
 @pytest.fixture(scope="module")
 def solved(scene):
     bundle, _ = scene
-    settings = METHOD.settings(inits=2, **SMALL)
+    settings = METHOD.settings(inits=2, **SMALL | {"alignment": AlignmentSettings()})
     with as_users_run(), programs_made(1):
         return solve_long_bundle(bundle, settings, WINDOW)
 
