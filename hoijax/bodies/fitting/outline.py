@@ -86,7 +86,6 @@ def outlines_of(
     step = max(height // ROWS, 1)
     focal = 0.5 * (intrinsics[:, 0, 0] + intrinsics[:, 1, 1])
     hidden = np.zeros_like(person) if others is None else others & ~person
-    rng = np.random.default_rng(0)
     fields, edges, weights = [], [], []
     for t, (mask, cover) in enumerate(zip(person, hidden, strict=True)):
         away = distance_transform_edt(~(mask | cover)[::step, ::step]) * step
@@ -96,7 +95,7 @@ def outlines_of(
         inner = np.asarray(binary_erosion(mask, border_value=1))
         covered = np.asarray(binary_dilation(cover, iterations=2))
         rim = np.argwhere(mask & ~inner & ~covered)
-        chosen = rim[rng.permutation(len(rim))[:EDGES]] if len(rim) else np.zeros((0, 2), int)
+        chosen = rim[np.linspace(0, len(rim) - 1, min(EDGES, len(rim))).astype(int)]
         padding = EDGES - len(chosen)
         edges.append(np.pad(chosen[:, ::-1] + 0.5, ((0, padding), (0, 0))))
         weights.append(np.pad(np.full(len(chosen), 1.0 / max(len(chosen), 1)), (0, padding)))
