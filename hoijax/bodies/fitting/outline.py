@@ -1,8 +1,8 @@
 """A body motion that fills its person's masks: poses and flesh together, from a motion that keypoints gave.
 
 Keypoints say where bones are, but of far legs and of people who leave the image they are often wrong, and
-of flesh and clothes they say nothing. Masks say both: no skin is seen beside a mask, and every edge of a
-mask has skin near it. What hides a person, and the borders of the image, say nothing.
+of flesh and clothes they say nothing. Masks say both: no skin is seen beside a mask, and all of a mask
+has skin near it. What hides a person, and the borders of the image, say nothing.
 """
 
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ ROWS = 120
 """Of the images in which distances from masks are read."""
 EDGES = 160
 """Pixels of a mask's edge that are compared in a frame."""
+INSIDE = 96
+"""Pixels inside it: two legs at the edges of one wide mask leave a gap."""
 SKIN_VERTICES = 1440
 SIGMA = 0.012
 """Of the focal length: a mask's edge, as sure as a keypoint (`energy.KEYPOINT_SIGMA`)."""
@@ -60,7 +62,7 @@ class Outlines:
     to_grid: Float[Array, ""]
     """Grid cells in a pixel."""
     edges: Float[Array, "T N 2"]
-    """Pixels of the mask's edge, ..."""
+    """Pixels of the mask's edge and inside it, ..."""
     weights: Float[Array, "T N"]
     """and 1 / their number, or 0."""
     seen: Float[Array, " T"]
@@ -95,8 +97,9 @@ def outlines_of(
         inner = np.asarray(binary_erosion(mask, border_value=1))
         covered = np.asarray(binary_dilation(cover, iterations=2))
         rim = np.argwhere(mask & ~inner & ~covered)
-        chosen = rim[np.linspace(0, len(rim) - 1, min(EDGES, len(rim))).astype(int)]
-        padding = EDGES - len(chosen)
+        inside = np.argwhere(inner & ~covered)
+        chosen = np.concatenate([_spread(rim, EDGES), _spread(inside, INSIDE)])
+        padding = EDGES + INSIDE - len(chosen)
         edges.append(np.pad(chosen[:, ::-1] + 0.5, ((0, padding), (0, 0))))
         weights.append(np.pad(np.full(len(chosen), 1.0 / max(len(chosen), 1)), (0, padding)))
     return Outlines(
@@ -108,13 +111,18 @@ def outlines_of(
     )
 
 
+def _spread(places: Int[ndarray, "n 2"], count: int) -> Int[ndarray, "m 2"]:
+    """At most `count` of them, evenly in their order."""
+    return places[np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)]
+
+
 def outline_energy(
     pixels: Float[Array, "T v 2"],
     focal: Float[Array, " T"],
     outlines: Outlines,
     nearest: Int[Array, "T N"],
 ) -> Float[Array, " T"]:
-    """Skin beside masks and edges without skin, robust and squared, in each frame.
+    """Skin beside masks and masks without skin, robust and squared, in each frame.
 
     nearest: the projected vertex next to each edge pixel.
     """
