@@ -188,8 +188,7 @@ def chest_scene(made):
     settings = SceneSettings(points=128)
     full = posed_bodies(load_body(bundle.bodies[0]), bundle.observations)
     aligned = align(bundle.observations, full, settings.alignment)
-    parts = bundle.affordance, bundle.assets, bundle.observations, bundle.bodies[0]
-    return build_scene(*parts, aligned, full, settings), ground_truth
+    return build_scene(bundle, aligned, full, settings), ground_truth
 
 
 @pytest.mark.slow

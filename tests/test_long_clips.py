@@ -160,12 +160,11 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     bundle, _ = scene
     settings = METHOD.settings()
     o = observations_between(bundle.observations, (0, WINDOW))
+    seen = dataclasses.replace(bundle, observations=o)
     with as_users_run():
-        bodies = posed_bodies_of(dataclasses.replace(bundle, observations=o))
+        bodies = posed_bodies_of(seen)
         still = np.tile(np.eye(4, dtype=np.float32), (WINDOW, 1, 1))
-        built = build_scene(
-            bundle.affordance, bundle.assets, o, bundle.body, still, bodies, settings
-        )
+        built = build_scene(seen, still, bodies, settings)
         built = scene_between(built, (0, WINDOW))
         starts = yaw_starts(built, 2, 0).unknowns
         states = np.ones((2, built.edges.mask.shape[0], WINDOW), np.float32)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -172,6 +173,19 @@ def test_scenes_that_do_not_fit_are_refused(crate, message):
         hj.Scene.from_arrays(**({"objects": [crate]} | REFUSED[message]))
 
 
+def test_a_plain_function_is_a_term_of_weight_one(crate):
+    def high(posed):
+        y = posed.object_translations[..., 1]
+        return y**2, jnp.ones_like(y, dtype=bool)
+
+    scene = hj.Scene.from_arrays([crate], frames=2)
+    one = jax.tree.map(lambda leaf: leaf[0], hj.search_starts(scene, 2))
+    term = hj.LossTerm.constant("high", high, 1.0)
+    plain, weighted = hj.total_loss(scene, [high]), hj.total_loss(scene, [high], {"high": 3.0})
+    assert plain(one) == hj.total_loss(scene, [term])(one) > 0.0
+    np.testing.assert_allclose(weighted(one), 3.0 * plain(one), rtol=1e-6)
+
+
 def test_solves_that_do_not_fit_are_refused(crate):
     scene = hj.Scene.from_arrays([crate], frames=2)
     x0, terms = hj.search_starts(scene, 2), [hj.losses.ground(1.0)]
@@ -181,5 +195,7 @@ def test_solves_that_do_not_fit_are_refused(crate):
         hj.minimize(scene, terms, x0, weights={"grond": 1.0})
     with pytest.raises(hj.UserError, match="names of their own"):
         hj.minimize(scene, terms * 2, x0)
+    with pytest.raises(hj.UserError, match="LossTerms or functions of the posed scene"):
+        hj.total_loss(scene, [partial(max)])
     with pytest.raises(hj.UserError, match="joints of moving bodies"):
         hj.total_loss(scene, [hj.losses.body_smoothness()])(jax.tree.map(lambda leaf: leaf[0], x0))

@@ -80,10 +80,10 @@ def observe_articulated(
     spec = parse_object(objects[0])
     if spec.up or spec.front or spec.scale:
         raise UserError(f"--objects {spec}: an object with joints is taken as its file says.")
-    thing = load_articulated(spec.source, samples=4096)
+    model = load_articulated(spec.source, samples=4096)
     if spec.name:
-        thing = dataclasses.replace(thing, name=spec.name)
-    return articulated_scenes.observe_articulated(text, thing, frames=frames, seed=seed, log=log)[
+        model = dataclasses.replace(model, name=spec.name)
+    return articulated_scenes.observe_articulated(text, model, frames=frames, seed=seed, log=log)[
         :2
     ]
 

@@ -157,11 +157,6 @@ def rotations_of(unknowns: MotionUnknowns) -> Float[Array, "T 55 3"]:
     return jnp.concatenate([root, unknowns.joints, jnp.broadcast_to(rest, (frames, 33, 3))], axis=1)
 
 
-def choose(unknowns: MotionUnknowns, index: int) -> MotionUnknowns:
-    """One of the fitted motions."""
-    return jax.tree.map(lambda x: x[index], unknowns)
-
-
 def known_person(
     body: SkinnedBody, betas: Float[np.ndarray, " B"], rest_joints: Float[np.ndarray, "55 3"]
 ) -> ShapedBody:
