@@ -19,7 +19,9 @@ from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_ed
 from hoijax.bodies.fitting.energy import FitData, MotionUnknowns, energy, evidence, pose_motion
 from hoijax.bodies.fitting.fit import moved, posed_starts, rotations_of, skin_subset, time_basis
 from hoijax.bodies.fitting.person import FEWEST_FRAMES
-from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bodies.fitting.residuals import bend
+from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.skinned_body import PosedBody, ShapedBody, SkinnedBody
 from hoijax.geometry.bilinear import bilinear, pack_corners
 from hoijax.geometry.camera import project
 from hoijax.geometry.descent import cosine_rate, descend
@@ -45,6 +47,12 @@ COUNT = 60.0
 """Independent edges and vertices in a frame: neighbors err alike."""
 FLESH_SIGMA = 3.0
 """Of betas about bones that stay; clothes count as flesh."""
+ENDS = tuple(
+    JOINT_NAMES.index(name)
+    for name in ("left_middle1", "right_middle1", "left_thumb1", "right_thumb1", "left_eye_smplhf")
+)
+ENDS_ACCELERATION = 18.0
+"""Metres per second squared of what shows how hands and head turn, which few pixels see."""
 FLESH_RATE = 5.0
 """Betas by which one of the descent's unit changes flesh."""
 STEPS, REFRESH_EVERY = 300, 20
@@ -156,20 +164,24 @@ def _descend(
         rest = person.vertices_rest + directions @ flesh
         return motion, flesh, person.replace(vertices_rest=rest)  # pyright: ignore
 
-    def pixels_of(motion: MotionUnknowns, shaped: ShapedBody) -> Float[Array, "T v 2"]:
-        skin = jnp.asarray(pose_motion(shaped, motion).vertices_world)
+    def pixels_of(posed: PosedBody) -> Float[Array, "T v 2"]:
+        skin = jnp.asarray(posed.vertices_world)
         return project(transform_points(data.Ts_camera_world, skin), data.intrinsics)
 
     def nearest_of(change: tuple[MotionUnknowns, Array]) -> Array:
         motion, _, shaped = after(change)
-        return nearest_indices(outlines.edges, pixels_of(motion, shaped))
+        return nearest_indices(outlines.edges, pixels_of(pose_motion(shaped, motion)))
 
     def cost(change: tuple[MotionUnknowns, Array], nearest: Array, _: Array) -> Array:
         motion, flesh, shaped = after(change)
         rest = energy(motion, shaped, data, no_points, jnp.asarray(RHO_KEYPOINTS))
-        seen = outline_energy(pixels_of(motion, shaped), focal, outlines, nearest)
+        posed = pose_motion(shaped, motion)
+        seen = outline_energy(pixels_of(posed), focal, outlines, nearest)
+        ends = jnp.asarray(posed.joints_world)[:, jnp.array(ENDS)]
+        wobble = jnp.sum((2.0 * data.fps**2 * bend(ends) / ENDS_ACCELERATION) ** 2, axis=(-1, -2))
         swollen = jnp.sum((flesh / FLESH_SIGMA) ** 2)
-        return rest + 0.5 * COUNT * jnp.mean(seen) / SIGMA**2 + 0.5 * swollen
+        seen = 0.5 * COUNT * seen / SIGMA**2 + 0.5 * wobble
+        return rest + jnp.mean(seen) + 0.5 * swollen
 
     still = jax.tree.map(
         lambda x: jnp.zeros((basis.shape[1], *x.shape[1:])) if x.ndim else x * 0.0, start
