@@ -74,9 +74,9 @@ def check_device() -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
         asked = os.environ.get("JAX_PLATFORMS") or "any"
-        said = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0]
         raise UserError(
-            f"no device of the kind asked for, JAX_PLATFORMS={asked}{': ' + said if said else ''}. "
+            f"no device of the kind asked for, JAX_PLATFORMS={asked}{': ' + reason if reason else ''}. "
             "Install JAX for it (pip install 'jax[cuda12]' or 'jax[tpu]'), or set JAX_PLATFORMS=cpu."
         ) from error
 
@@ -103,8 +103,8 @@ def peak_memory_gb() -> float | None:
 
 def versions() -> dict[str, str]:
     """Versions of hoijax and what its results depend on."""
-    found = {"python": platform.python_version(), "hoijax": _version("hoijax") or "source tree"}
-    return found | {name: _version(name) or "missing" for name in PACKAGES}
+    known = {"python": platform.python_version(), "hoijax": _version("hoijax") or "source tree"}
+    return known | {name: _version(name) or "missing" for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

@@ -21,7 +21,7 @@ from priors.choreography.keyframes import (
     interpolate_keyframes,
     minimum_jerk,
 )
-from priors.choreography.person import make_person, pose_clip
+from priors.choreography.person import make_person, skin_of
 from priors.language.script import Script, script_from_text
 
 pytestmark = pytest.mark.optimized
@@ -47,7 +47,7 @@ def made(text: str, names: tuple[str, ...], seed: int = 0) -> Scene:
     scene = choreograph(script, assets, frames=FRAMES, seed=seed)
     people = [make_person(betas) for betas in scene.betas]
     skins = [
-        pose_clip(person, scene.joint_rotations[p], scene.translation[p])
+        skin_of(person, scene.joint_rotations[p], scene.translation[p])
         for p, person in enumerate(people)
     ]
     return Scene(script, assets, scene, skins, np.asarray(people[0].body.part_ids))
@@ -220,7 +220,7 @@ def test_any_mesh_without_parts_can_be_carried():
     script = script_from_text("a man carries a lump", [lump])
     scene = choreograph(script, [lump], frames=FRAMES, seed=2)
     person = make_person(scene.betas[0])
-    skin = pose_clip(person, scene.joint_rotations[0], scene.translation[0])
+    skin = skin_of(person, scene.joint_rotations[0], scene.translation[0])
     hands = np.isin(np.asarray(person.body.part_ids), [0, 1])
     T = scene.Ts_world_object[0, 30].astype(float)
     points = (skin[30, hands] - T[:3, 3]) @ T[:3, :3]

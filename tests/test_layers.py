@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ LEVELS = {
         "runtime": 2,
         "io": 2,
         "work": 3,
+        "candidates": 3,
         "objects": 3,
         "rendering": 3,
         "affordance": 3,
@@ -203,6 +205,55 @@ def test_no_torch_in_hoijax():
         and not (lazily and name == "hoijax.importers.containers")
     ]
     assert not broken, "\n".join(broken)
+
+
+@cache
+def names_in(path: Path) -> set[str]:
+    """What a module defines or imports, wherever in it."""
+    tree = ast.walk(ast.parse(path.read_text()))
+    named = [
+        node
+        for node in tree
+        if isinstance(node, ast.Name | ast.alias | ast.FunctionDef | ast.ClassDef)
+    ]
+    return {
+        node.id if isinstance(node, ast.Name) else getattr(node, "asname", None) or node.name
+        for node in named
+    }
+
+
+def unresolved(path: Path, modules: dict[str, Path]) -> list[str]:
+    """Imports of modules and names that are not there."""
+    missing = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            wanted = [(alias.name, None) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            wanted = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        for module, name in wanted:
+            if module.partition(".")[0] not in ("hoijax", "priors", "scripts"):
+                if find_spec(module.partition(".")[0]) is None:
+                    missing.append(module)
+            elif f"{module}.{name}" in modules or module == "hoijax":
+                continue
+            elif module not in modules:
+                missing.append(module)
+            elif name:
+                missing += [f"{module}.{name}"] * (name not in names_in(modules[module]))
+    return missing
+
+
+def test_scripts_import_what_is_there(tmp_path):
+    """They are run by hand: nothing else notices that a module has moved."""
+    modules = MODULES | modules_under("scripts")
+    scripts = [path for name, path in modules.items() if name.startswith("scripts")]
+    problems = {path.name: missing for path in scripts if (missing := unresolved(path, modules))}
+    assert not problems
+    broken = tmp_path / "broken.py"
+    broken.write_text("import gone\nfrom scripts.benchmarks.quality import COLUMNS, Gone\n")
+    assert unresolved(broken, modules) == ["gone", "scripts.benchmarks.quality.Gone"]
 
 
 def test_the_rule_can_fail():

@@ -40,7 +40,7 @@ from priors.models.human_recovery import (
     square_boxes,
     to_body_motion,
 )
-from priors.models.keypoints import ViTPose, ViTPoseSettings
+from priors.models.keypoints import PoseSettings, ViTPose
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.segmentation import Sam2Segmenter, resized
 from priors.observe.run import ObserveOptions
@@ -420,13 +420,14 @@ def test_vitpose(checkpoints, frames, name):
     boxes = np.tile(np.array([5.0, 6, 45, 40]), (7, 1))
     present = np.arange(7) != 3
     identifier = ModelId(str(checkpoints / name))
-    one = ViTPose(identifier, ViTPoseSettings(batch=7)).keypoints(frames[:7], boxes, present)
-    model = ViTPose(identifier, ViTPoseSettings(batch=2))
+    one = ViTPose(identifier, PoseSettings(batch=7)).keypoints(frames[:7], boxes, present)
+    model = ViTPose(identifier, PoseSettings(batch=2))
     np.testing.assert_allclose(one, model.keypoints(frames[:7], boxes, present), atol=1e-3)
     assert one.shape == (7, 18, 3)
     assert not one[3].any()
     assert (one[present][..., 2] <= 1).all()
-    coco = model._coco(frames[:1], boxes[:1].astype(np.float32))[0]
+    with torch.inference_mode():
+        coco = model._coco(frames[:1], boxes[:1])[0]
     for ours, theirs in ((0, 0), (2, 6), (4, 10), (5, 5), (13, 15), (14, 2), (17, 3)):
         np.testing.assert_allclose(one[0, ours, :2], coco[theirs, :2], atol=1e-3)
     np.testing.assert_allclose(one[0, 1, :2], coco[[5, 6], :2].mean(0), atol=1e-3)

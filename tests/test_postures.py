@@ -9,7 +9,7 @@ from priors.choreography.dispatch import perform
 from priors.choreography.exact_distance import signed_distance
 from priors.choreography.grasps import HoldContext, choose_two_hands, grasp_candidates
 from priors.choreography.keyframes import forward_of
-from priors.choreography.person import make_person, pose_clip
+from priors.choreography.person import make_person, skin_of
 from priors.choreography.plan import Performance
 from priors.choreography.pose_targets import FPS, HEAD, WRISTS
 from priors.choreography.shapes import canopy_of, instrument_of, opening_of
@@ -102,7 +102,7 @@ def test_goals_are_reached_and_nothing_whips(name, hand):
     script = script_from_text(case.text, [asset])
     scene = choreograph(script, [asset], frames=FRAMES)
     person = make_person(scene.betas[0])
-    skin = pose_clip(person, scene.joint_rotations[0], scene.translation[0]).astype(float)
+    skin = skin_of(person, scene.joint_rotations[0], scene.translation[0]).astype(float)
     T = scene.Ts_world_object[0].astype(float)
     local = (skin - T[:, None, :3, 3]) @ T[:, :3, :3]
     rest = np.asarray(person.shaped.vertices_rest)

@@ -1,7 +1,10 @@
 """The functional core: docs/python.md runs as it stands there, and its parts do what they say."""
 
+import ast
+import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,6 +17,7 @@ import hoijax as hj
 from hoijax.viewer.points import point_clouds
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+NOTEBOOK = PAGE.parents[1] / "notebooks" / "python_api.ipynb"
 PUBLIC = [
     "Adam",
     "Bundle",
@@ -56,11 +60,35 @@ def test_the_public_names_are_these():
 @pytest.fixture(scope="module")
 def page():
     """Names that the page's program leaves."""
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     names: dict = {}
     with as_users_run():
-        exec(compile(program, str(PAGE), "exec"), names)
+        exec(compile(program_of_page(), str(PAGE), "exec"), names)
     return names
+
+
+def program_of_page() -> str:
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return program
+
+
+@pytest.mark.slow
+def test_the_notebook_is_the_page_and_its_picture(page):
+    """The same program; the last cell draws what it left."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    content = json.loads(NOTEBOOK.read_text())
+    cells = ["".join(c["source"]) for c in content["cells"] if c["cell_type"] == "code"]
+    *program, picture = cells
+    assert ast.dump(ast.parse("\n".join(program))) == ast.dump(ast.parse(program_of_page()))
+    plt.close("all")
+    exec(compile(picture, NOTEBOOK.name, "exec"), dict(page))
+    (number,) = plt.get_fignums()
+    paths = [line.get_xydata() for line in plt.figure(number).axes[0].lines]
+    np.testing.assert_allclose(paths[0][:, 1], page["path"][:, 0], rtol=1e-6)
+    assert len(paths) == 2
+    plt.close("all")
 
 
 @pytest.mark.slow
@@ -172,6 +200,19 @@ def test_scenes_that_do_not_fit_are_refused(crate, message):
         hj.Scene.from_arrays(**({"objects": [crate]} | REFUSED[message]))
 
 
+def test_a_plain_function_is_a_term_of_weight_one(crate):
+    def high(posed):
+        y = posed.object_translations[..., 1]
+        return y**2, jnp.ones_like(y, dtype=bool)
+
+    scene = hj.Scene.from_arrays([crate], frames=2)
+    one = jax.tree.map(lambda leaf: leaf[0], hj.search_starts(scene, 2))
+    term = hj.LossTerm.constant("high", high, 1.0)
+    plain, weighted = hj.total_loss(scene, [high]), hj.total_loss(scene, [high], {"high": 3.0})
+    assert plain(one) == hj.total_loss(scene, [term])(one) > 0.0
+    np.testing.assert_allclose(weighted(one), 3.0 * plain(one), rtol=1e-6)
+
+
 def test_solves_that_do_not_fit_are_refused(crate):
     scene = hj.Scene.from_arrays([crate], frames=2)
     x0, terms = hj.search_starts(scene, 2), [hj.losses.ground(1.0)]
@@ -181,5 +222,7 @@ def test_solves_that_do_not_fit_are_refused(crate):
         hj.minimize(scene, terms, x0, weights={"grond": 1.0})
     with pytest.raises(hj.UserError, match="names of their own"):
         hj.minimize(scene, terms * 2, x0)
+    with pytest.raises(hj.UserError, match="LossTerms or functions of the posed scene"):
+        hj.total_loss(scene, [partial(max)])
     with pytest.raises(hj.UserError, match="joints of moving bodies"):
         hj.total_loss(scene, [hj.losses.body_smoothness()])(jax.tree.map(lambda leaf: leaf[0], x0))

@@ -66,8 +66,7 @@ class Shift(Method[ShiftSettings]):
     def prepare(self, bundle, settings, terms, lap):
         o = bundle.observations
         bodies = posed_bodies(load_body(bundle.body), o)
-        parts = bundle.affordance, bundle.assets, o, bundle.body
-        scene = build_scene(*parts, np.asarray(o.Ts_world_camera), bodies, settings)
+        scene = build_scene(bundle, np.asarray(o.Ts_world_camera), bodies, settings)
         lap("scene")
         shape = (settings.inits, len(bundle.assets), bundle.frame_count)
         heights = settings.gap * np.arange(settings.inits)

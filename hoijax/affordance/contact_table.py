@@ -82,7 +82,7 @@ def compile_contacts(
     rows = []
     for edge in graph.edges:
         ends = sorted((edge.first, edge.second), key=lambda end: end.entity not in person_index)
-        body, thing = (ends[0], ends[1]) if ends[0].entity in person_index else (None, ends[0])
+        body, target = (ends[0], ends[1]) if ends[0].entity in person_index else (None, ends[0])
         other = None if body else ends[1]
         part = BODY_PARTS.index(body.part) if body else -1
         mirror = mirrored_body_part(BODY_PARTS[part]) if body else None
@@ -92,8 +92,8 @@ def compile_contacts(
                 "person": person_index[body.entity] if body else -1,
                 "body_part": part,
                 "mirrored_body_part": BODY_PARTS.index(mirror) if mirror else -1,
-                "object": object_index[thing.entity],
-                "part": _part_index(thing, part_names),
+                "object": object_index[target.entity],
+                "part": _part_index(target, part_names),
                 "other_object": object_index[other.entity] if other else -1,
                 "other_part": _part_index(other, part_names) if other else -1,
                 "is_continuous": edge.is_continuous,

@@ -333,11 +333,11 @@ def _edge_problems(
             problems.append(f"edges[{i}]: repeats edges[{seen[pair]}]; remove one")
         seen.setdefault(pair, i)
         if people and edge.get("is_continuous") is True:
-            thing = next(end[0] for end in ends if end not in people)
-            other, j = held.setdefault(people[0], (thing, i))
-            if other != thing:
+            object_name = next(end[0] for end in ends if end not in people)
+            other, j = held.setdefault(people[0], (object_name, i))
+            if other != object_name:
                 problems.append(
-                    f"edges[{i}]: {people[0][1]} of {people[0][0]!r} touches {thing!r} throughout, "
+                    f"edges[{i}]: {people[0][1]} of {people[0][0]!r} touches {object_name!r} throughout, "
                     f"and in edges[{j}] {other!r}; set is_continuous to false in one, or use "
                     "another body part"
                 )

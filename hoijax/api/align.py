@@ -111,7 +111,7 @@ def _camera(picture: ndarray, meshes: BodyMeshes, focal: str | None, log: Log) -
 
 def _write(
     folder: Path,
-    found: ImageAlignment,
+    alignment: ImageAlignment,
     scene: Any,
     in_camera: bool,
     stands: ndarray,
@@ -121,7 +121,7 @@ def _write(
     import trimesh
 
     flip = np.diag([1.0, -1.0, -1.0, 1.0]) if in_camera else np.eye(4)
-    scene.apply_transform(found.T_world_object @ flip)
+    scene.apply_transform(alignment.T_world_object @ flip)
     person = trimesh.Trimesh(stands, faces, process=False)
     scene.export(folder / "object.glb")
     person.export(folder / "person.glb")
@@ -129,17 +129,19 @@ def _write(
     scene.export(folder / "scene.glb")
 
 
-def _overlay(picture, camera: PinholeCamera, found: ImageAlignment, stands, faces, mesh: PhotoMesh):
+def _overlay(
+    picture, camera: PinholeCamera, alignment: ImageAlignment, stands, faces, mesh: PhotoMesh
+):
     """The photograph with both meshes over it."""
     from PIL import Image
 
-    placed = _moved(mesh.vertices, found.T_world_object)
+    placed = _moved(mesh.vertices, alignment.T_world_object)
     meshes = [
         RenderMesh(stands.astype(np.float32), faces, 1, color=PERSON_COLOR),
         RenderMesh(placed.astype(np.float32), mesh.faces, 2, color=OBJECT_COLOR),
     ]
-    seen = cast(meshes, camera, found.T_world_camera.astype(np.float32))
-    toward = np.abs(seen.normals_world @ found.T_world_camera[:3, 2])[..., None]
+    seen = cast(meshes, camera, alignment.T_world_camera.astype(np.float32))
+    toward = np.abs(seen.normals_world @ alignment.T_world_camera[:3, 2])[..., None]
     colors = np.array([(0, 0, 0), PERSON_COLOR, OBJECT_COLOR])[seen.instance_ids]
     shown = 255 * (colors * (0.3 + 0.7 * toward)) ** (1 / 2.2)
     drawn = np.where(seen.instance_ids[..., None] > 0, 0.65 * shown + 0.35 * picture, picture)

@@ -152,12 +152,12 @@ def compose_to_folder(
     cache = enable_compilation_cache()
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
     begun = time.perf_counter()
-    kept = Checkpoints(work / "checkpoints")
-    hooks = Hooks(log, _previews(work), kept)
+    checkpoints = Checkpoints(work / "checkpoints")
+    hooks = Hooks(log, _previews(work), checkpoints)
     try:
         scene, composition = compose(text, options, hooks=hooks, settings=settings)
     except UserError:
-        kept.close()
+        checkpoints.close()
         if not any((work / "checkpoints").iterdir()):  # refused at the door: nothing to continue
             shutil.rmtree(work, ignore_errors=True)
         raise
@@ -169,7 +169,7 @@ def compose_to_folder(
                 "renders smaller pictures; checkpoints of the larger one are not used."
             ) from error
         raise
-    kept.close()
+    checkpoints.close()
     with output_folder(out) as folder:
         write_composition(scene, composition, folder, work, options.turntable)
     shutil.rmtree(work, ignore_errors=True)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from hoijax.errors import UserError
 from hoijax.initialization import starts
-from hoijax.losses.term import LossTerm, Weights, default_weights, evaluate
+from hoijax.losses.term import LossFunction, LossTerm, Weights, default_weights, evaluate
 from hoijax.objects.asset import Asset, load_asset
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Neighbors, Scene, Unknowns
@@ -31,7 +31,7 @@ from hoijax.solver.resumable import Solver, optimize
 
 __all__ = ["load_object", "minimize", "search_starts", "total_loss"]
 
-Given = Mapping[str, Any] | Float[Array, " n"] | None
+TermWeights = Mapping[str, Any] | Float[Array, " n"] | None
 
 
 def load_object(spec: str | Path, *, name: str | None = None, scale: float = 1.0) -> Asset:
@@ -77,15 +77,17 @@ def _turns(scene: Scene, count: int) -> Unknowns:
 
 def total_loss(
     scene: Scene,
-    terms: Sequence[LossTerm],
-    weights: Given = None,
+    terms: Sequence[LossTerm | LossFunction],
+    weights: TermWeights = None,
     neighbors: Neighbors | None = None,
 ) -> Callable[[Unknowns], Float[Array, ""]]:
     """x -> weighted sum of the terms for one candidate, at the end of their schedules.
 
+    terms: a plain function is a term of its own name and weight 1.
     neighbors: look-ups to hold; by default they are derived from x, without gradient.
     """
-    problem, numbers = _problem(terms), _weights(terms, weights)
+    problem = _problem(terms)
+    numbers = _weights(problem.terms, weights)
 
     def loss(unknowns: Unknowns) -> Float[Array, ""]:
         near = neighbors
@@ -99,14 +101,14 @@ def total_loss(
 
 def minimize(
     scene: Scene,
-    terms: Sequence[LossTerm],
+    terms: Sequence[LossTerm | LossFunction],
     x0: Unknowns,
     solver: Solver | None = None,
-    weights: Given = None,
+    weights: TermWeights = None,
 ) -> Solution:
     """Minimize the terms from K starts, `x0` with a leading axis K; works under `jit` and `vmap`.
 
-    solver: `LevenbergMarquardt(rounds=12)` by default; `Adam(...)` for bodies that move. weights: numbers
+    terms: a plain function is a term of its own name and weight 1. solver: `LevenbergMarquardt(rounds=12)` by default; `Adam(...)` for bodies that move. weights: numbers
     by name of a term, traced or not, or one array in the order of the terms. Raises UserError for an x0
     of another shape and weights of no term.
     """
@@ -118,12 +120,19 @@ def minimize(
         )
     count = x0.object_translation.shape[0]
     states = np.ones((count, scene.edges.mask.shape[0], scene.frame_count), np.float32)
-    neighbors, numbers = first_neighbors(scene, states), _weights(terms, weights)
-    inputs = SolverInputs(_problem(terms), scene, x0, neighbors, numbers)
+    problem, neighbors = _problem(terms), first_neighbors(scene, states)
+    inputs = SolverInputs(problem, scene, x0, neighbors, _weights(problem.terms, weights))
     return optimize(solver or LevenbergMarquardt(rounds=12), inputs)
 
 
-def _problem(terms: Sequence[LossTerm]) -> Problem:
+def _problem(given: Sequence[LossTerm | LossFunction]) -> Problem:
+    for term in given:
+        if not isinstance(term, LossTerm) and not hasattr(term, "__name__"):
+            raise UserError(f"terms are LossTerms or functions of the posed scene, got {term!r}.")
+    terms = [
+        term if isinstance(term, LossTerm) else LossTerm.constant(term.__name__, term, 1.0)
+        for term in given
+    ]
     names = [term.name for term in terms]
     if not names or len(set(names)) < len(names):
         raise UserError(f"terms need names of their own, at least one: {names}.")
@@ -131,7 +140,7 @@ def _problem(terms: Sequence[LossTerm]) -> Problem:
     return Problem(tuple(terms), pose_scene, refresh_all if reads_pixels else refresh_bodies)
 
 
-def _weights(terms: Sequence[LossTerm], given: Given) -> Weights:
+def _weights(terms: Sequence[LossTerm], given: TermWeights) -> Weights:
     """The terms' own weights with the given ones in their place; those may be traced."""
     weights = default_weights(terms)
     if given is None:

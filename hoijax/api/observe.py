@@ -82,23 +82,23 @@ def observe_articulated(
     spec = parse_object(objects[0])
     if spec.up or spec.front or spec.scale:
         raise UserError(f"--objects {spec}: an object with joints is taken as its file says.")
-    thing = load_articulated(spec.source, samples=4096)
+    model = load_articulated(spec.source, samples=4096)
     if spec.name:
-        thing = dataclasses.replace(thing, name=spec.name)
-    _say_size(thing, log)
-    return articulated_scenes.observe_articulated(text, thing, frames=frames, seed=seed, log=log)[
+        model = dataclasses.replace(model, name=spec.name)
+    _say_size(model, log)
+    return articulated_scenes.observe_articulated(text, model, frames=frames, seed=seed, log=log)[
         :2
     ]
 
 
-def _say_size(thing: ArticulatedAsset, log: Log) -> None:
+def _say_size(model: ArticulatedAsset, log: Log) -> None:
     """How large an object is with its joints at rest, and what is unusual about that."""
-    extents = resting_extents(thing)
-    log(f"{thing.name}: {sides_text(extents)}, joints: {len(thing.joints)}")
-    usual, longest = usual_size_of(thing.name), float(extents.max())
+    extents = resting_extents(model)
+    log(f"{model.name}: {sides_text(extents)}, joints: {len(model.joints)}")
+    usual, longest = usual_size_of(model.name), float(extents.max())
     remark = handling_remark(longest) if usual is None else size_remark(longest, usual)
     if remark:
-        warnings.warn(f"{thing.name}: {remark}.", UnusualSizeWarning, stacklevel=3)
+        warnings.warn(f"{model.name}: {remark}.", UnusualSizeWarning, stacklevel=3)
 
 
 def observe_by_models(

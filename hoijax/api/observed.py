@@ -14,11 +14,11 @@ __all__ = ["find_observed"]
 
 def find_observed(result: Result, folder: Path) -> FoundBundle | None:
     """The bundle of a result, where it still is and unchanged, with the camera it was solved with."""
-    found = find_bundle(result, folder)
-    if found is None:
+    observed = find_bundle(result, folder)
+    if observed is None:
         return None
-    bundle = with_known_camera(found.bundle)
+    bundle = with_known_camera(observed.bundle)
     intrinsics = np.array(bundle.observations.intrinsics)
     intrinsics[:, [0, 1], [0, 1]] *= focal_factor(result) or 1.0
     seen = dataclasses.replace(bundle.observations, intrinsics=intrinsics)
-    return dataclasses.replace(found, bundle=dataclasses.replace(bundle, observations=seen))
+    return dataclasses.replace(observed, bundle=dataclasses.replace(bundle, observations=seen))

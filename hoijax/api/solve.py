@@ -236,19 +236,19 @@ def solve_to_folder(
     check_output(out)
     check_apart(bundle, out)
     check_formats(formats or DEFAULT_FORMATS)
-    kept = SolveCheckpoints(
+    checkpoints = SolveCheckpoints(
         checkpoint_folder(out),
         about_solve(bundle, checked_settings(**options), **options),
         restart=restart is True,
         replace=restart is None,
         log=log,
     )
-    result = solve(bundle, log=log, checkpoints=kept, **options)
+    result = solve(bundle, log=log, checkpoints=checkpoints, **options)
     if fast:
         formats = formats or FAST_FORMATS
     given = {"measured": not fast, "physics": physics and not fast}
     rows = save_to_folder(result, out, log, formats=formats, **given)
-    kept.drop()
+    checkpoints.drop()
     return result, rows
 
 

@@ -169,8 +169,8 @@ def build_pieces(
     sizes = [float(np.float32(resolution * share)) for share in (1.0, FINE_SHARE)]
     margins = [MARGIN, FINE_MARGIN]
     boxes = []
-    for own, fine in zip(owned, is_fine, strict=True):
-        skin = vertices[own.ravel()]
+    for members, fine in zip(owned, is_fine, strict=True):
+        skin = vertices[members.ravel()]
         low = np.floor((skin.min(0) - margins[fine]) / sizes[fine]).astype(int)
         boxes.append((low, np.ceil((skin.max(0) + margins[fine]) / sizes[fine]).astype(int)))
     lattices = [
@@ -181,11 +181,11 @@ def build_pieces(
         if (is_fine == fine).any()
     ]
     cells, layout, centers, radii, row = [], [], [], [], 0
-    for own, fine, (low, high) in zip(owned, is_fine, boxes, strict=True):
+    for members, fine, (low, high) in zip(owned, is_fine, boxes, strict=True):
         lattice = lattices[fine]
-        skin = vertices[np.unique(own)]
+        skin = vertices[np.unique(members)]
         center = (0.5 * (skin.min(0) + skin.max(0))).astype(np.float32).astype(float)
-        values = _piece_values(lattice, low, high, vertices, own)
+        values = _piece_values(lattice, low, high, vertices, members)
         packed = pack_corners(values).reshape(-1, 8)
         cells.append(packed)
         layout.append([*(low * lattice.size - center), *(high - low), lattice.size, row])
@@ -203,7 +203,7 @@ def build_pieces(
 
 
 def _piece_values(
-    lattice: _Lattice, low: np.ndarray, high: np.ndarray, vertices: np.ndarray, own: np.ndarray
+    lattice: _Lattice, low: np.ndarray, high: np.ndarray, vertices: np.ndarray, members: np.ndarray
 ) -> Float[np.ndarray, "a b c"]:
     """What the grid of a piece holds on a box of the lattice; see the module's docstring."""
     import igl
@@ -212,7 +212,7 @@ def _piece_values(
         np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high, strict=True)), indexing="ij"),
         axis=-1,
     )
-    used, local = np.unique(own, return_inverse=True)
+    used, local = np.unique(members, return_inverse=True)
     nodes = (index * lattice.size).reshape(-1, 3)
     squared = igl.point_mesh_squared_distance(nodes, vertices[used], local.reshape(-1, 3))[0]
     distance = np.sqrt(squared).reshape(index.shape[:-1])

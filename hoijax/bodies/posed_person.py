@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hoijax.bodies.skinned_body import JOINT_COUNT, SkinnedBody
+from hoijax.bodies.skinned_body import JOINT_COUNT, PosedBody, ShapedBody, SkinnedBody
 from hoijax.errors import UserError
+from hoijax.programs import program
 
-__all__ = ["PosedPerson", "pose_body"]
+__all__ = ["PosedPerson", "pose_body", "pose_clip", "pose_joints", "pose_measured"]
 
 
 @dataclass(frozen=True)
@@ -46,5 +47,34 @@ def pose_body(body: SkinnedBody, betas: Any, rotations: Any, translations: Any) 
         )
     rest = JOINT_COUNT - rotations.shape[1]
     rotations = jnp.pad(rotations, ((0, 0), (0, rest), (0, 0)))
-    posed = jax.vmap(body.shape(betas).pose)(rotations, translations)
+    posed = pose_clip(body.shape(betas), rotations, translations)
     return PosedPerson(body, jnp.asarray(posed.vertices_world), jnp.asarray(posed.joints_world))
+
+
+@program
+def pose_clip(
+    shaped: ShapedBody, rotations: Float[Array, "T 55 3"], translations: Float[Array, "T 3"]
+) -> PosedBody:
+    """`ShapedBody.pose` in every frame: all arrays have a leading axis T."""
+    return jax.vmap(shaped.pose)(rotations, translations)
+
+
+@program
+def pose_joints(
+    shaped: ShapedBody, rotations: Float[Array, "T 55 3"], translations: Float[Array, "T 3"]
+) -> Float[Array, "T 55 4 4"]:
+    """Ts_world_joint of `pose_clip`, without the skin."""
+    return jax.vmap(shaped.pose_joints)(rotations, translations)
+
+
+@program
+def pose_measured(
+    body: SkinnedBody,
+    betas: Float[Array, " B"],
+    rest_joints: Float[Array, "55 3"],
+    rotations: Float[Array, "T 55 3"],
+    translations: Float[Array, "T 3"],
+) -> PosedBody:
+    """`pose_clip` of a person of these betas on measured rest joints, as bundles and results have them."""
+    shaped = body.shape(betas).with_rest_joints(rest_joints)
+    return pose_clip(shaped, rotations, translations)

@@ -91,8 +91,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _not_a_body(path: Path, problems: list[str]) -> str:
-    found = "; ".join(problems)
-    return f"{path.resolve()} is not an SMPL-X or SMPL-H body: {found}. {HOW_TO_GET}"
+    listed = "; ".join(problems)
+    return f"{path.resolve()} is not an SMPL-X or SMPL-H body: {listed}. {HOW_TO_GET}"
 
 
 def _check(path: Path, arrays: dict[str, np.ndarray]) -> tuple[int, ...]:

@@ -17,13 +17,13 @@ def find_bundles(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f"'{path}' does not exist. Give a bundle, or a folder of bundles.")
-    found = [found for child in sorted(path.iterdir()) for found in _bundle_in(child)]
-    if not found:
+    bundles = [bundles for child in sorted(path.iterdir()) for bundles in _bundle_in(child)]
+    if not bundles:
         raise UserError(
             f"no bundle in '{path}': looked for */{MANIFEST}, */bundle/{MANIFEST} and *.zip. "
             "`hoijax generate` leaves one in the folder it writes."
         )
-    return found
+    return bundles
 
 
 def _bundle_in(path: Path) -> Iterator[Path]:

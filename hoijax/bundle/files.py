@@ -46,8 +46,8 @@ class _FolderFiles:
         self.root = root.resolve()
 
     def names(self) -> list[str]:
-        found = [path for path in self.root.rglob("*") if path.is_file() or path.is_symlink()]
-        names = [path.relative_to(self.root).as_posix() for path in found]
+        paths = [path for path in self.root.rglob("*") if path.is_file() or path.is_symlink()]
+        names = [path.relative_to(self.root).as_posix() for path in paths]
         return sorted(name for name in names if not _is_noise(name))
 
     def read(self, name: str) -> bytes:

@@ -55,18 +55,18 @@ def remote_bundles(path: str | Path) -> dict[str, str]:
             candidates = [root]
         else:
             candidates = sorted(store.ls(root, detail=False))
-        found = {}
+        bundles = {}
         for candidate in candidates:
             if (place := _bundle_at(store, candidate)) is not None:
                 name = candidate.rstrip("/").rpartition("/")[2].removesuffix(".zip")
-                found[name] = store.unstrip_protocol(place)
+                bundles[name] = store.unstrip_protocol(place)
     except UserError:
         raise
     except Exception as error:  # every store has errors of its own
         raise UserError(f"'{url}' cannot be read: {type(error).__name__}: {error}") from error
-    if not found:
+    if not bundles:
         raise UserError(f"no bundle at '{url}': looked for */{MANIFEST}, */bundle/ and *.zip.")
-    return found
+    return bundles
 
 
 def _bundle_at(store: Any, place: str) -> str | None:

@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import tempfile
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from hoijax.affordance.contact_table import ContactTable, compile_contacts
 from hoijax.affordance.graph import PartAffordanceGraph, graph_problems
 from hoijax.bundle.evidence import (
     absence_lines,
@@ -87,6 +89,11 @@ class Bundle:
     def image_size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.observations.image_size
+
+    @cached_property
+    def contact_table(self) -> ContactTable:
+        """The graph as integers, in the order of the assets."""
+        return compile_contacts(self.affordance, self.part_names)
 
     @property
     def part_names(self) -> dict[str, tuple[str, ...]]:
@@ -179,9 +186,9 @@ def _read_files(
                 continue
             if name in used:
                 contents[name] = content
-            if (found := digest(content)) != manifest.sha256[name]:
+            if (actual := digest(content)) != manifest.sha256[name]:
                 problems.append(
-                    f"{name}: expected SHA-256 {manifest.sha256[name]}, found {found}; the file "
+                    f"{name}: expected SHA-256 {manifest.sha256[name]}, found {actual}; the file "
                     "was changed or damaged after the bundle was made"
                 )
     if reports_all:
@@ -365,8 +372,8 @@ def inspect_ground_truth(files: BundleFiles) -> tuple[GroundTruth | None, list[s
         content, graph_content = files.read(TRUTH), files.read(AFFORDANCE)
     except (ValueError, KeyError) as error:
         return None, [f"{TRUTH}: {error}"]
-    if (found := digest(content)) != manifest.sha256[TRUTH]:
-        problems = [f"{TRUTH}: expected SHA-256 {manifest.sha256[TRUTH]}, found {found}"]
+    if (actual := digest(content)) != manifest.sha256[TRUTH]:
+        problems = [f"{TRUTH}: expected SHA-256 {manifest.sha256[TRUTH]}, found {actual}"]
     graph, graph_errors = _read_graph({AFFORDANCE: graph_content}, manifest)
     arrays, damage = read_npz(content, TRUTH)
     problems += graph_errors

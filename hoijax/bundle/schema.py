@@ -149,8 +149,8 @@ def manifest_problems(data: Any) -> list[str]:
     A foreign format or version is the only problem reported: the rest would follow from it.
     """
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        return [f"bundle.json: key 'format': expected {FORMAT!r}, found {found!r}"]
+        actual = data.get("format") if isinstance(data, dict) else type(data).__name__
+        return [f"bundle.json: key 'format': expected {FORMAT!r}, found {actual!r}"]
     version = data.get("version")
     if version not in VERSIONS or isinstance(version, bool):
         return [

@@ -30,7 +30,7 @@ class Align(OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.align import align
 
-        found = align(
+        alignment = align(
             self.image,
             self.person,
             self.object,
@@ -41,18 +41,18 @@ class Align(OutputFlags):
             log=reporter.log,
         )
         rows = [
-            ["IoU with its mask", f"{found.person_iou:.3f}", f"{found.object_iou:.3f}"],
-            ["mask covered", f"{found.person_covered:.3f}", f"{found.object_covered:.3f}"],
+            ["IoU with its mask", f"{alignment.person_iou:.3f}", f"{alignment.object_iou:.3f}"],
+            ["mask covered", f"{alignment.person_covered:.3f}", f"{alignment.object_covered:.3f}"],
         ]
         reporter.table(["measure", "person", "object"], rows)
         reporter.say(
-            f"the object's file times {found.object_scale:.3g} is in metres; floors {100 * found.floor_gap:.1f} cm apart; "
+            f"the object's file times {alignment.object_scale:.3g} is in metres; floors {100 * alignment.floor_gap:.1f} cm apart; "
             f"look at {self.out / 'overlay.png'}"
         )
         reporter.add(
             out=self.out,
-            person_iou=found.person_iou,
-            object_iou=found.object_iou,
-            object_scale=found.object_scale,
-            floor_gap=found.floor_gap,
+            person_iou=alignment.person_iou,
+            object_iou=alignment.object_iou,
+            object_scale=alignment.object_scale,
+            floor_gap=alignment.floor_gap,
         )

@@ -66,8 +66,8 @@ class Reporter:
         """The end of the command: its error on stderr, its JSON object on stdout."""
         self.log.stop(remember=code == 0)
         if error is not None:
-            said = error if code > 128 else f"error: {error}"
-            self.errors.print(said, style="red")
+            message = error if code > 128 else f"error: {error}"
+            self.errors.print(message, style="red")
         if self.as_json:
             head = {"command": self.command, "exit_code": code}
             content = head | ({"error": error} if error is not None else self.facts)
@@ -120,8 +120,10 @@ class Progress:
         coming = [s for name, s in self.expected.items() if name not in self.ended]
         if self.part is not None and self.part[1]:
             name, done, total = self.part
-            own = now * (total - done) / done
-            return own + sum(s for n, s in self.expected.items() if n not in {*self.ended, name})
+            estimate = now * (total - done) / done
+            return estimate + sum(
+                s for n, s in self.expected.items() if n not in {*self.ended, name}
+            )
         if not coming:
             return None
         return max(sum(coming) - min(now, coming[0]), 0.0)
@@ -171,10 +173,10 @@ def _record_path() -> Path:
 def _recorded() -> dict[str, dict[str, float]]:
     """Seconds by command and stage of earlier runs; empty where there is no readable record."""
     try:
-        found = json.loads(_record_path().read_text())
+        record = json.loads(_record_path().read_text())
         return {
             str(command): {str(name): float(s) for name, s in stages.items()}
-            for command, stages in found.items()
+            for command, stages in record.items()
         }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

@@ -23,37 +23,37 @@ def report() -> dict[str, str]:
     """Name to finding, in the order printed."""
     import jax
 
-    found = {"device": describe_device(), BACKEND: jax.default_backend(), GPU: graphics_card()}
-    found["memory"] = _memory()
+    facts = {"device": describe_device(), BACKEND: jax.default_backend(), GPU: graphics_card()}
+    facts["memory"] = _memory()
     folder = enable_compilation_cache()
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder else 0
-    found["compiled programs"] = (
+    facts["compiled programs"] = (
         f"{folder} ({size / 1e6:.0f} MB)" if folder else f"{cache_folder()} (cannot be written)"
     )
     anny = Path(str(files("hoijax") / "data" / "anny.npz"))
-    found["body: anny"] = f"{anny} ({anny.stat().st_size / 1e6:.1f} MB)"
-    found[BODIES] = "; ".join(body_files()) or (
+    facts["body: anny"] = f"{anny} ({anny.stat().st_size / 1e6:.1f} MB)"
+    facts[BODIES] = "; ".join(body_files()) or (
         "none found: not included, get SMPLX_NEUTRAL.npz from smpl-x.is.tue.mpg.de and name its "
         "path as a bundle's body"
     )
-    found |= prior_report()
+    facts |= prior_report()
     for extra, name in EXTRAS.items():
-        found[f"extra: {extra}"] = _installed(name, extra)
-    found["viewer port"] = viewer_port()
-    found["run records (--track)"] = ", ".join(
+        facts[f"extra: {extra}"] = _installed(name, extra)
+    facts["viewer port"] = viewer_port()
+    facts["run records (--track)"] = ", ".join(
         f"{name} {'installed' if _find(name) else 'not installed'}" for name in TRACKERS
     )
-    found["no-weights prior"] = (
+    facts["no-weights prior"] = (
         "ready" if _find("priors") else "missing: install hoijax from source"
     )
-    found["video encoder"] = _ffmpeg()
-    return found | {f"version: {name}": value for name, value in versions().items()}
+    facts["video encoder"] = _ffmpeg()
+    return facts | {f"version: {name}": value for name, value in versions().items()}
 
 
-def warnings_of(found: Mapping[str, str]) -> list[str]:
+def warnings_of(facts: Mapping[str, str]) -> list[str]:
     """What a user should know at once: a GPU that is not used, body files that cannot be."""
     told = []
-    if found[BACKEND] == "cpu" and not found[GPU].startswith("none"):
+    if facts[BACKEND] == "cpu" and not facts[GPU].startswith("none"):
         forced = os.environ.get("JAX_PLATFORMS")
         if forced:
             remedy = f"JAX_PLATFORMS={forced} keeps JAX off it: unset the variable."
@@ -61,9 +61,9 @@ def warnings_of(found: Mapping[str, str]) -> list[str]:
             remedy = "JAX's GPU plugin is installed but did not start: check the driver's version."
         else:
             remedy = 'JAX is installed without GPU support: pip install -U "jax[cuda13]".'
-        told.append(f"THE GPU IS NOT USED: {found[GPU]} is here, but JAX runs on the CPU. {remedy}")
-    if "not usable" in found[BODIES]:
-        told.append(f"body files were found that cannot be used: {found[BODIES]}")
+        told.append(f"THE GPU IS NOT USED: {facts[GPU]} is here, but JAX runs on the CPU. {remedy}")
+    if "not usable" in facts[BODIES]:
+        told.append(f"body files were found that cannot be used: {facts[BODIES]}")
     return told
 
 

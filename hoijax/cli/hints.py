@@ -20,8 +20,8 @@ def slip_of(words: Sequence[str], kinds: Mapping[str, type]) -> str | None:
         return f"there is no command {name!r}.{nearest_hint(name, kinds)} Commands: {known}."
     bare = next((i for i, word in enumerate(rest) if word.startswith("-")), len(rest))
     if name in SENTENCES and bare > 1:
-        said = " ".join(rest[:bare])
-        return f'the sentence must stand in quotes: hoijax {name} "{said}" {" ".join(rest[bare:])}'.rstrip()
+        typed = " ".join(rest[:bare])
+        return f'the sentence must stand in quotes: hoijax {name} "{typed}" {" ".join(rest[bare:])}'.rstrip()
     options = options_of(kinds[name])
     for word in rest:
         given = word.partition("=")[0].replace("_", "-")
@@ -40,8 +40,10 @@ def options_of(kind: type) -> list[str]:
 def own_options_first(kind: type) -> type:
     """Order a command's options for --help: its own, then those that it shares with others."""
     fields = vars(kind)["__dataclass_fields__"]
-    own = [name for name in vars(kind).get("__annotations__", {}) if name in fields]
-    ordered = {name: fields[name] for name in [*own, *(n for n in fields if n not in own)]}
+    declared = [name for name in vars(kind).get("__annotations__", {}) if name in fields]
+    ordered = {
+        name: fields[name] for name in [*declared, *(n for n in fields if n not in declared)]
+    }
     fields.clear()
     fields.update(ordered)
     return kind

@@ -257,10 +257,10 @@ class Doctor(OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.cli.doctor import report, warnings_of
 
-        found = report()
-        reporter.table(["what", "found"], list(found.items()), width=80)
-        reporter.add(found=found)
-        for warning in warnings_of(found):
+        facts = report()
+        reporter.table(["what", "found"], list(facts.items()), width=80)
+        reporter.add(found=facts)
+        for warning in warnings_of(facts):
             reporter.warn(warning)
 
 

@@ -16,6 +16,7 @@ from hoijax.bodies.fitting.residuals import keypoint_energy, normalized_residual
 from hoijax.bodies.keypoints import OPENPOSE_18, openpose18_from
 from hoijax.bodies.pose_prior import REFERENCE_POSES, limit_excess, pose_energy
 from hoijax.bodies.skinned_body import ShapedBody
+from hoijax.candidates import lowest_loss, taken
 from hoijax.composition.fields.guidance import ViewCameras
 from hoijax.errors import UserError
 from hoijax.geometry.descent import cosine_rate, descend
@@ -102,10 +103,10 @@ def fit_body(
     headings, all at once. UserError where too few joints are seen from two sides.
     """
     points = triangulate(seen)
-    found = np.isfinite(points).all(axis=1)
-    if found.sum() < FEWEST_JOINTS:
+    located = np.isfinite(points).all(axis=1)
+    if located.sum() < FEWEST_JOINTS:
         raise UserError(
-            f"the body cannot be fitted: {int(found.sum())} of 18 keypoints are seen in two views of the "
+            f"the body cannot be fitted: {int(located.sum())} of 18 keypoints are seen in two views of the "
             f"anchor field, {FEWEST_JOINTS} are needed. Distil the coarse field for longer, or render "
             "larger pictures."
         )
@@ -114,8 +115,8 @@ def fit_body(
     energies = np.asarray(energies)
     if not np.isfinite(energies).any():
         raise UserError("the body fit is not finite from any start; detect the skeletons again.")
-    best = int(np.argmin(np.where(np.isfinite(energies), energies, np.inf)))
-    winner = jax.tree.map(lambda x: x[best], unknowns)
+    best = lowest_loss(energies)
+    winner = taken(unknowns, best)
     scale = float(jnp.exp(winner.log_scale))
     joints = np.asarray(pose_motion(person, winner).joints_world)[0]
     pose, turn = divmod(best, len(TURNS))

@@ -192,14 +192,14 @@ def _features(
     color = np.asarray(seen.color).reshape(-1, 3) - (1.0 - opacity)[:, None] * behind
     depth = np.asarray(seen.depth).reshape(-1)
     other = (mask != 0) & (mask != part)
-    own = mask == part
+    in_part = mask == part
     # Behind another part nothing is known: there the rays end, instead of asking for emptiness.
     stop = np.where(other & (opacity > 0.3), depth + SURFACE_MARGIN, np.inf)
     rows = (
         origins,
         directions,
-        np.where(own[:, None], np.maximum(color, 0.0), 0.0),
-        np.where(own, opacity, 0.0),
+        np.where(in_part[:, None], np.maximum(color, 0.0), 0.0),
+        np.where(in_part, opacity, 0.0),
         stop,
     )
     return _Features(*(jnp.asarray(row, jnp.float32) for row in rows))

@@ -309,10 +309,10 @@ class Composer:
         return state
 
     def _saved(self, stage: str, like: Any) -> Any:
-        kept = self.hooks.checkpoints
-        if kept is None or kept.latest(stage) is None:
+        checkpoints = self.hooks.checkpoints
+        if checkpoints is None or checkpoints.latest(stage) is None:
             return None
-        return kept.load(stage, like)
+        return checkpoints.load(stage, like)
 
     def _save(self, stage: str, step: int | str, tree: Any) -> None:
         if self.hooks.checkpoints is not None:

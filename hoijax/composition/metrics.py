@@ -42,14 +42,14 @@ def compare(
     true = known.joints_world
     rest = np.asarray(known.ground_truth["rest_joints"])
     shaped = composition.surface.person(composition.look)
-    own = composition.fit.scale * np.asarray(shaped.joints_rest)
+    scaled_joints = composition.fit.scale * np.asarray(shaped.joints_rest)
     to_mesh, to_ground_truth = chamfer(mesh, (known.object.vertices_world, known.object.faces))
     return {
         "psnr_db": field_psnr(composition.coarse, known, settings, cameras),
         "anchor_iou": silhouette_iou(composition.anchor, known.human, settings, cameras),
         "object_iou": silhouette_iou(composition.object, known.object, settings, cameras),
         "joint_error_cm": 100.0 * float(np.linalg.norm(joints - true, axis=1)[:22].mean()),
-        "scale_error_percent": 100.0 * abs(_size(own) / _size(rest) - 1.0),
+        "scale_error_percent": 100.0 * abs(_size(scaled_joints) / _size(rest) - 1.0),
         "object_chamfer_cm": 50.0 * (to_mesh + to_ground_truth),
         "object_accuracy_cm": 100.0 * to_mesh,
         "object_completeness_cm": 100.0 * to_ground_truth,

@@ -48,14 +48,14 @@ def place_mesh(
     for rotation in _start_rotations():
         start = (rotation, middle - size * rotation @ own_middle, size)
         starts.append(_closest_points(few, few_target, start, COARSE_STEPS))
-    starts.sort(key=lambda found: found.residual)
+    starts.sort(key=lambda candidate: candidate.residual)
     many = samples[rng.choice(len(samples), min(FINE_POINTS, len(samples)), replace=False)]
     many_target = target[rng.choice(len(target), min(FINE_POINTS, len(target)), replace=False)]
     fine = [
         _closest_points(many, many_target, (s.rotation, s.translation, s.scale), FINE_STEPS)
         for s in starts[:KEPT]
     ]
-    return min(fine, key=lambda found: found.residual)
+    return min(fine, key=lambda candidate: candidate.residual)
 
 
 def _spread(points: ndarray) -> float:

@@ -89,7 +89,7 @@ def assemble(
         priors, asset, np.asarray(look.betas), rest, fit.rotations, translation, (rotation, place)
     )
     skin = unit * np.asarray(posed_avatar(surface, look, fit))
-    things = (asset.vertices @ rotation.T + place).astype(np.float32)
+    object_vertices = (asset.vertices @ rotation.T + place).astype(np.float32)
     shown = np.asarray(look.colors)[np.asarray(surface.body.faces)].mean(axis=1)
     avatar = {
         "betas": np.asarray(look.betas),
@@ -100,10 +100,10 @@ def assemble(
         "translation": translation,
     }
     human = RenderMesh(skin.astype(np.float32), np.asarray(surface.body.faces), HUMAN, color=shown)
-    thing = RenderMesh(
-        things, asset.faces, OBJECT, color=np.broadcast_to(paint, (len(asset.faces), 3))
+    object_mesh = RenderMesh(
+        object_vertices, asset.faces, OBJECT, color=np.broadcast_to(paint, (len(asset.faces), 3))
     )
-    return ComposedScene(result, human, thing, avatar, metrics)
+    return ComposedScene(result, human, object_mesh, avatar, metrics)
 
 
 def surface_level(entity: Entity, settings: ComposeSettings) -> float:

@@ -106,12 +106,12 @@ def ablate(
         raise UserError(f"--preset {TABLE} writes a folder: give --out.")
     if out is not None:
         check_output(out) if as_folder else _check_json_path(Path(out))
-    kept, before = None, []
+    store, before = None, []
     if out is not None:
         about: dict[str, Any] = {"method": method.name, "settings": dataclasses.asdict(settings)}
         about |= {"bundles": {str(path): bundle_hash(path) for path in paths}, **versions()}
-        kept = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
-        before = kept.rows()
+        store = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
+        before = store.rows()
         if before:
             log(f"{len(before)} rows were measured before the interruption")
     singles: list[dict[str, str | float]] = []
@@ -129,8 +129,8 @@ def ablate(
             evaluator.take(result)
             values = evaluator.measure(result.winner)
             singles.append({"bundle": str(path), "configuration": configuration.name, **values})
-            if kept is not None:
-                kept.keep_rows(singles)
+            if store is not None:
+                store.keep_rows(singles)
             numbers = ", ".join(f"{name} {values[key]:.4g}" for name, key in COLUMNS.items())
             log(f"{path}: {configuration.name}: {numbers} ({time.perf_counter() - begun:.0f} s)")
             counted(log, "ablation", len(singles), len(paths) * len(CONFIGURATIONS))
@@ -139,8 +139,8 @@ def ablate(
         _write_table(Path(out), preset, paths, singles)
     elif out is not None:
         _write_json(Path(out), preset, paths, rows, singles)
-    if kept is not None:
-        kept.drop()
+    if store is not None:
+        store.drop()
     return rows
 
 
@@ -153,9 +153,9 @@ def _solve(bundle: Bundle, configuration: Configuration, method: Method, setting
 
 
 def _mean_row(name: str, singles: list[dict[str, str | float]]) -> dict[str, str | float]:
-    own = [single for single in singles if single["configuration"] == name]
+    rows = [single for single in singles if single["configuration"] == name]
     means = {
-        column: float(np.mean([float(single[metric]) for single in own]))
+        column: float(np.mean([float(single[metric]) for single in rows]))
         for column, metric in COLUMNS.items()
     }
     return {"configuration": name, **means}
@@ -197,10 +197,10 @@ def _write_table(
     """The table as a folder; `run.json` marks it as ours."""
     rows = []
     for configuration in CONFIGURATIONS:
-        own = [s for s in singles if s["configuration"] == configuration.name]
+        of_row = [s for s in singles if s["configuration"] == configuration.name]
         chosen = [
             {"bundle": s["bundle"], **{column: s[metric] for column, metric in COLUMNS.items()}}
-            for s in own
+            for s in of_row
         ]
         rows.append(mean_row(chosen, {"configuration": configuration.name}))
     with output_folder(out) as folder:

@@ -30,7 +30,7 @@ def solve_designs(
     solver: BatchSolver,
     jobs: Sequence[Job],
     settings: Any,
-    kept: SolveCheckpoints | None = None,
+    checkpoints: SolveCheckpoints | None = None,
     log: Log = silent,
     stage: str = "",
 ) -> list[Solution]:
@@ -47,14 +47,14 @@ def solve_designs(
         for begin in begins:
             # The last block is filled up with the last design: another size is another program.
             rows = np.minimum(np.arange(begin, begin + size), total - 1)
-            own = jax.tree.map(lambda x, rows=rows: x[rows], settings)
+            designs = jax.tree.map(lambda x, rows=rows: x[rows], settings)
             name = f"{stage}designs {begin + 1} to {min(begin + size, total)}"
-            found = _kept_before(solver, jobs, own, kept, name)
-            if found is None:
-                found = solver.run(jobs, own)
-                if kept is not None:
-                    kept.part(name, found)
-            blocks.append(found)
+            solutions = _kept_before(solver, jobs, designs, checkpoints, name)
+            if solutions is None:
+                solutions = solver.run(jobs, designs)
+                if checkpoints is not None:
+                    checkpoints.part(name, solutions)
+            blocks.append(solutions)
             if len(begins) > 1:
                 counted(log, "sweep", len(blocks), len(begins))
             sigterm.leave_if_asked()
@@ -68,23 +68,23 @@ def _kept_before(
     solver: BatchSolver,
     jobs: Sequence[Job],
     settings: Any,
-    kept: SolveCheckpoints | None,
+    checkpoints: SolveCheckpoints | None,
     name: str,
 ) -> list[Solution] | None:
-    if kept is None or not kept.holds(name):
+    if checkpoints is None or not checkpoints.holds(name):
         return None
 
     def solve(tree: Any, given: Any) -> Solution:
         scene, initial, neighbors = tree
-        return jax.vmap(lambda own: solver.solve(scene, initial, neighbors, own))(given)
+        return jax.vmap(lambda design: solver.solve(scene, initial, neighbors, design))(given)
 
     shapes: dict[tuple, Solution] = {}
     for job in jobs:
         key = bucket_of(job.tree)
         if key not in shapes:
             shapes[key] = jax.eval_shape(solve, job.tree, settings)  # traced, not compiled
-    found = kept.load(name, [shapes[bucket_of(job.tree)] for job in jobs])
-    if found is None:
+    solutions = checkpoints.load(name, [shapes[bucket_of(job.tree)] for job in jobs])
+    if solutions is None:
         return None
-    kept.log(f"{name}: solved before the interruption")
-    return jax.tree.map(np.asarray, found[1])
+    checkpoints.log(f"{name}: solved before the interruption")
+    return jax.tree.map(np.asarray, solutions[1])

@@ -57,8 +57,8 @@ def parse_factors(text: str, known: Sequence[str]) -> Factors:
     factors: Factors = {}
     for item in text.split():
         name, equals, values = item.partition("=")
-        found = _range(values) if ".." in values else _values(values)
-        if not equals or found is None or name in factors:
+        factor = _range(values) if ".." in values else _values(values)
+        if not equals or factor is None or name in factors:
             raise UserError(
                 f"--weights: cannot read '{item}'. Write every name once, with its values: "
                 '"contact=0,1e2,1e3 penetration=0,0:10" (a:b ramps from a to b; a..b is a range).'
@@ -70,13 +70,13 @@ def parse_factors(text: str, known: Sequence[str]) -> Factors:
                 f"{', '.join(k for k in known if '.' not in k or k.endswith(SCALE))}; and "
                 "NAME.start, NAME.end."
             )
-        ramps = isinstance(found, list) and any(a != b for a, b in found)
+        ramps = isinstance(factor, list) and any(a != b for a, b in factor)
         if ramps and ("." in name or name in RATES):
             raise UserError(f"--weights: '{item}' is one number and cannot ramp from a to b.")
-        least = found.low if isinstance(found, Range) else min(a for a, _ in found)
+        least = factor.low if isinstance(factor, Range) else min(a for a, _ in factor)
         if name.endswith(SCALE) and least <= 0.0:
             raise UserError(f"--weights: '{item}': a scale is above 0.")
-        factors[name] = found
+        factors[name] = factor
     if not factors:
         raise UserError('--weights names no weight. Write such as "contact=0,1e2,1e3".')
     for name in factors:
@@ -105,11 +105,11 @@ def _values(text: str) -> list[Ramp] | None:
 def _range(text: str) -> Range | None:
     low, _, high = text.partition("..")
     try:
-        found = Range(float(low), float(high))
+        limits = Range(float(low), float(high))
     except ValueError:
         return None
-    sound = math.isfinite(found.low) and math.isfinite(found.high) and found.low < found.high
-    return found if sound else None
+    sound = math.isfinite(limits.low) and math.isfinite(limits.high) and limits.low < limits.high
+    return limits if sound else None
 
 
 def make_designs(
@@ -166,16 +166,16 @@ def full_factorial(factors: Mapping[str, Sequence[Ramp]]) -> list[Design]:
 
 def overrides_of(design: Design, table: Sequence[LossTerm]) -> dict[str, Ramp]:
     """Start and end weight of every term that a design sets, and the robust scales it sets."""
-    found: dict[str, Ramp] = {}
+    ramps: dict[str, Ramp] = {}
     for term in table:
         start, end = design.get(term.name, (term.start, term.end))
         start = design.get(f"{term.name}.start", (start, 0.0))[0]
         end = design.get(f"{term.name}.end", (end, 0.0))[0]
         if (start, end) != (term.start, term.end):
-            found[term.name] = (start, end)
+            ramps[term.name] = (start, end)
         if term.name + SCALE in design:
-            found[term.name + SCALE] = design[term.name + SCALE]
-    return found
+            ramps[term.name + SCALE] = design[term.name + SCALE]
+    return ramps
 
 
 def rates_of(design: Design) -> dict[str, float]:

@@ -63,14 +63,14 @@ def noise_budget(
     if levels < 2:
         raise UserError(f"--levels must be at least 2, got {levels}.")
     settings = checked_settings(method, preset=preset, **options)
-    paths, kept, done = find_bundles(Path(bundles)), None, []
+    paths, store, done = find_bundles(Path(bundles)), None, []
     if out is not None:
         check_output(out)
         about = {"method": method, "settings": dataclasses.asdict(settings), "seed": seed}
         about |= {"bundles": {str(p): bundle_hash(p) for p in paths}, "levels": levels}
         about |= {"families": names, **versions()}
-        kept = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
-        done = kept.rows()
+        store = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
+        done = store.rows()
     strengths = [round(x, 3) for x in np.linspace(0.0, STRONGEST, levels)]
     plan = [(str(p), "none", 0.0) for p in paths]
     plan += [(str(p), name, x) for p in paths for name in names for x in strengths[1:]]
@@ -81,14 +81,14 @@ def noise_budget(
         if clip is None or clip.path != path:
             clip = _Clip.read(path, method, settings, log)
         singles.append(clip.measured(family, strength, every, seed, method, settings))
-        if kept is not None:
-            kept.keep_rows(singles)
+        if store is not None:
+            store.keep_rows(singles)
         counted(log, "error budget", len(singles), len(plan))
     rows = _mean_rows(singles, names, strengths)
     if out is not None:
         _write(Path(out), rows, singles, method)
-    if kept is not None:
-        kept.drop()
+    if store is not None:
+        store.drop()
     return rows
 
 

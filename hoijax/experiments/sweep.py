@@ -108,9 +108,9 @@ def sweep(
         "bundles": {str(path): bundle_hash(path) for path in paths},
         "versions": versions(),
     }
-    kept = None
+    checkpoints = None
     if out is not None:
-        kept = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
+        checkpoints = SolveCheckpoints(checkpoint_folder(out), about, restart=restart, log=log)
     enable_compilation_cache()
     begun = time.perf_counter()
     cases = _prepare_all(paths, method, settings, plan.seeds)
@@ -120,8 +120,8 @@ def sweep(
     def numbers(terms: Sequence[LossTerm]) -> Numbers:
         return stacked_designs(designs, terms, method, settings)
 
-    def block(name: str, solver: BatchSolver, jobs: Sequence[Job], own: Numbers) -> Any:
-        return solve_designs(solver, jobs, own, kept, log, stage=f"{name}, ")
+    def block(name: str, solver: BatchSolver, jobs: Sequence[Job], designs: Numbers) -> Any:
+        return solve_designs(solver, jobs, designs, checkpoints, log, stage=f"{name}, ")
 
     solved = batch.run([case.prepared for case in cases], numbers, block)
     seconds = time.perf_counter() - begun
@@ -139,8 +139,8 @@ def sweep(
             return method.result(solved[0][w].prepared, solved[0][w].solution)
 
         _write(Path(out), rows, singles, run, result_of, log)
-        assert kept is not None
-        kept.drop()
+        assert checkpoints is not None
+        checkpoints.drop()
     return rows
 
 

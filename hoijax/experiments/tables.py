@@ -12,7 +12,7 @@ KEYS = ("bundle", "seed", "design")
 """What says which solve a row is of; not averaged."""
 
 
-def mean_row(own: Sequence[Row], labels: Row) -> Row:
+def mean_row(group: Sequence[Row], labels: Row) -> Row:
     """Means of one design's rows, with the half width of their 95 % interval ("NAME +-").
 
     Scenes are what was sampled: seeds of one scene are averaged first, and the interval is over
@@ -20,9 +20,9 @@ def mean_row(own: Sequence[Row], labels: Row) -> Row:
     """
     row: Row = dict(labels)
     scenes: dict[str, list[Row]] = {}
-    for single in own:
+    for single in group:
         scenes.setdefault(str(single["bundle"]), []).append(single)
-    for column in own[0]:
+    for column in group[0]:
         if column in KEYS or column in labels:
             continue
         groups = [[float(single[column]) for single in rows] for rows in scenes.values()]

@@ -30,8 +30,8 @@ def scalars(result: Result) -> Iterator[tuple[int, dict[str, float]]]:
 
 def summary(result: Result, rows: list[dict[str, float]]) -> dict[str, float]:
     """The winner's loss and metrics."""
-    found = {f"metric/{name}": float(value) for name, value in rows[result.winner].items()}
-    return {"loss": float(result.losses[result.winner]), **found}
+    numbers = {f"metric/{name}": float(value) for name, value in rows[result.winner].items()}
+    return {"loss": float(result.losses[result.winner]), **numbers}
 
 
 def _missing(name: str, error: ImportError) -> UserError:

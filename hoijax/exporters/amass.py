@@ -123,8 +123,8 @@ def smplx_rest_pelvis(person: PersonClip) -> Float[ndarray, "3"]:
 
 def smplx_translations(person: PersonClip) -> Float[ndarray, "T 3"]:
     """`trans` that brings the pelvis of that SMPL-X body to where this person's is."""
-    own = np.asarray(person.shaped.joints_rest, np.float64)[0]
-    pelvis = own + person.translations.astype(np.float64)
+    rest_pelvis = np.asarray(person.shaped.joints_rest, np.float64)[0]
+    pelvis = rest_pelvis + person.translations.astype(np.float64)
     return (pelvis - smplx_rest_pelvis(person)).astype(np.float32)
 
 
@@ -132,6 +132,6 @@ def smplx_betas(person: PersonClip) -> Float[ndarray, "16"]:
     """SMPL-X shape parameters; zero for a body whose betas mean something else."""
     betas = np.zeros(BETA_COUNT, np.float32)
     if person.body_name.startswith("smplx"):
-        kept = min(BETA_COUNT, len(person.betas))
-        betas[:kept] = person.betas[:kept]
+        count = min(BETA_COUNT, len(person.betas))
+        betas[:count] = person.betas[:count]
     return betas

@@ -79,8 +79,8 @@ def euler_angles(
     for joint in np.flatnonzero(sines[0] > NEAR_POLE):
         order = ORDERS[int(sines[:, joint].argmin())]
         if order != ORDERS[0]:
-            own = Rotation.from_matrix(matrices[:, joint]).as_euler(order, degrees=True)
-            angles[:, joint], orders[joint] = _continuous(own), order
+            of_joint = Rotation.from_matrix(matrices[:, joint]).as_euler(order, degrees=True)
+            angles[:, joint], orders[joint] = _continuous(of_joint), order
     return tuple(orders), angles
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
+from hoijax.bodies.posed_person import pose_clip
 from hoijax.bodies.skinned_body import JOINT_PARENTS, ShapedBody, SkinnedBody, as_numpy
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.articulated.joints import Joint
@@ -67,16 +68,8 @@ class PersonClip:
         """Skin in every frame, metres."""
         shaped = jax.tree.map(jnp.asarray, self.shaped)
         rotations = jnp.asarray(self.joint_rotations, jnp.float32)
-        return np.asarray(_skin(shaped, rotations, jnp.asarray(self.translations, jnp.float32)))
-
-
-@program
-def _skin(
-    shaped: ShapedBody, rotations: Float[Array, "T 55 3"], translations: Float[Array, "T 3"]
-) -> Float[Array, "T V 3"]:
-    return jax.vmap(lambda r, t: jnp.asarray(shaped.pose(r, t).vertices_world))(
-        rotations, translations
-    )
+        translations = jnp.asarray(self.translations, jnp.float32)
+        return np.asarray(pose_clip(shaped, rotations, translations).vertices_world)
 
 
 @dataclass(frozen=True)

@@ -71,13 +71,13 @@ def fitted_influences(
     target = np.einsum("nk,nkx->nx", weights[poor].astype(np.float64), alone)
     lowest = np.full(len(poor), np.inf)
     for slots in itertools.combinations(range(indices.shape[1]), INFLUENCES):
-        own = list(slots)
-        fitted = _weights(alone[:, own], target, weights[poor][:, own].astype(np.float64))
-        off = np.einsum("nk,nkx->nx", fitted, alone[:, own]) - target
+        columns = list(slots)
+        fitted = _weights(alone[:, columns], target, weights[poor][:, columns].astype(np.float64))
+        off = np.einsum("nk,nkx->nx", fitted, alone[:, columns]) - target
         worst = (off**2).reshape(len(poor), -1, 3).sum(-1).max(1)
         better = worst < lowest
         lowest[better] = worst[better]
-        best_indices[poor[better]] = indices[poor[better]][:, own]
+        best_indices[poor[better]] = indices[poor[better]][:, columns]
         best_weights[poor[better]] = fitted[better]
     return np.where(best_weights > 0, best_indices, 0).astype(np.int32), best_weights
 
@@ -103,6 +103,6 @@ def _weights(
     normal = np.swapaxes(columns, 1, 2) @ columns + _PULL * np.eye(columns.shape[2])
     right = np.einsum("nxk,nx->nk", columns, target - start)
     step = np.linalg.solve(normal, right[..., None])[..., 0]
-    found = prior + np.concatenate([-step.sum(axis=1, keepdims=True), step], axis=1)
-    found = np.maximum(found, 0.0)
-    return found / found.sum(axis=1, keepdims=True)
+    weights = prior + np.concatenate([-step.sum(axis=1, keepdims=True), step], axis=1)
+    weights = np.maximum(weights, 0.0)
+    return weights / weights.sum(axis=1, keepdims=True)

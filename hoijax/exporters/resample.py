@@ -52,12 +52,12 @@ def loop_clip(clip: Clip, seconds: float = 0.5) -> Clip:
             f"a loop over {seconds:g} s mixes {blend} frames of {clip.frame_count}: give at least "
             f"{1 / clip.fps:.2g} s and at most {clip.frame_count // 2 / clip.fps:.2g} s."
         )
-    kept = clip.frame_count - blend
+    count = clip.frame_count - blend
     # frame 0 of the loop is what followed frame kept - 1: the tail's first, all tail, no head
-    share = np.zeros(kept)
+    share = np.zeros(count)
     share[:blend] = 1.0 - np.arange(blend) / blend
-    head = np.arange(kept)
-    tail = np.where(head < blend, kept + head, head)
+    head = np.arange(count)
+    tail = np.where(head < blend, count + head, head)
 
     def mixed_places(values: ndarray) -> ndarray:
         weight = share.reshape(-1, *(1,) * (values.ndim - 1))

@@ -120,18 +120,18 @@ def _check(tracks: tuple[BodyTrack, ...], path: str | Path) -> None:
 
 def _gvhmr(arrays: Arrays, source: str) -> list[BodyTrack]:
     """`smpl_params_global` (y up) and `smpl_params_incam`; an npz made of it may have AMASS's keys too."""
-    found = {
+    by_space = {
         name: _parameters(arrays, f"smpl_params_{name}_")
         for name in ("incam", "global")
         if f"smpl_params_{name}_body_pose" in arrays
     }
-    if not found:
+    if not by_space:
         return []
-    body, betas, _ = found.get("incam") or found["global"]
-    world = RootMotion(*found["global"][2], Y_UP) if "global" in found else None
+    body, betas, _ = by_space.get("incam") or by_space["global"]
+    world = RootMotion(*by_space["global"][2], Y_UP) if "global" in by_space else None
     if world is None and (amass := _amass(arrays, source)):
         world = amass[0].world
-    camera = RootMotion(*found["incam"][2], Y_UP) if "incam" in found else None
+    camera = RootMotion(*by_space["incam"][2], Y_UP) if "incam" in by_space else None
     return [_track(source, body, betas, camera=camera, world=world, model="smplx")]
 
 
@@ -294,9 +294,9 @@ def _translation(array: ndarray) -> Float[ndarray, "T 3"]:
 
 def _prefixes(arrays: Arrays, ending: str) -> list[str]:
     """What comes before a key of every person: "people_1_" of "people_1_smplx_cam_trans"."""
-    found = [key.removesuffix(ending) for key in arrays if key.endswith(ending)]
+    prefixes = [key.removesuffix(ending) for key in arrays if key.endswith(ending)]
     return sorted(
-        (p for p in found if p == "" or p.endswith("_")),
+        (p for p in prefixes if p == "" or p.endswith("_")),
         key=lambda p: [int(word) if word.isdigit() else -1 for word in re.findall(r"\d+|\D+", p)],
     )
 

@@ -54,9 +54,9 @@ def import_amass(path: str | Path, *, up: str | None = None) -> ImportedMotion:
     rate = arrays.get("mocap_frame_rate", arrays.get("mocap_framerate"))
     if rate is None:
         raise UserError(f"{path}: not an AMASS npz: it has no mocap_frame_rate")
-    said = _text(arrays, "up_axis", "z") if up is None else up
-    if said not in ("y", "z"):
-        raise UserError(f"{path}: the up axis must be y or z, not '{said}'")
+    axis = _text(arrays, "up_axis", "z") if up is None else up
+    if axis not in ("y", "z"):
+        raise UserError(f"{path}: the up axis must be y or z, not '{axis}'")
     names = tuple(str(name) for name in arrays.get("object_names", np.zeros(0, np.str_)))
     poses_of_objects = np.zeros((0, len(poses), 4, 4), np.float32)
     if names:
@@ -68,7 +68,7 @@ def import_amass(path: str | Path, *, up: str | None = None) -> ImportedMotion:
         translations=trans,
         betas=_betas(arrays),
         gender=_text(arrays, "gender", "neutral"),
-        turn=Y_UP if said == "y" else Z_UP,
+        turn=Y_UP if axis == "y" else Z_UP,
         object_names=names,
         Ts_file_object=poses_of_objects,
         **_rest(arrays),

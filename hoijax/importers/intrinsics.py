@@ -105,16 +105,16 @@ def read_intrinsics(given: str | Path) -> GivenIntrinsics:
     if not path.is_file():
         raise UserError(f"--intrinsics {text}: there is no such file. {FORMS}")
     if path.suffix == ".json":
-        found = intrinsics_in(read_json(path), str(path))
+        intrinsics = intrinsics_in(read_json(path), str(path))
     elif path.suffix == ".txt":
-        found = _of_text(path)
+        intrinsics = _of_text(path)
     elif path.suffix in (*TORCH, ".npz", ".npy"):
-        found = intrinsics_in(read_arrays(path), str(path))
+        intrinsics = intrinsics_in(read_arrays(path), str(path))
     else:
-        found = None
-    if found is None:
+        intrinsics = None
+    if intrinsics is None:
         raise UserError(f"--intrinsics {path}: no intrinsics are found in it. {FORMS}")
-    return found
+    return intrinsics
 
 
 def intrinsics_in(content: Any, source: str) -> GivenIntrinsics | None:

@@ -209,10 +209,10 @@ def _of_rle(content: Any, source: Path) -> dict[str, ndarray]:
 def _codes_of_frame(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """RLE by name of one frame."""
     if "annotations" in row:  # Grounded SAM 2
-        found = row["annotations"]
+        annotations = row["annotations"]
         return {
             str(a.get("object_id", a.get("class_name", n))): a["segmentation"]
-            for n, a in enumerate(found)
+            for n, a in enumerate(annotations)
         }
     results = row.get("results", row.get("masks", []))
     return {

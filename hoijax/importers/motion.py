@@ -65,8 +65,8 @@ class ImportedMotion:
         count = body.shape_directions.shape[-1]
         betas = np.zeros(count, np.float32)
         if is_smpl:
-            kept = min(count, len(self.betas))
-            betas[:kept] = self.betas[:kept]
+            beta_count = min(count, len(self.betas))
+            betas[:beta_count] = self.betas[:beta_count]
         rotations = self.joint_rotations.astype(np.float64)
         root = Rotation.from_matrix(self.turn) * Rotation.from_rotvec(rotations[:, 0])
         rotations[:, 0] = root.as_rotvec()
@@ -74,10 +74,10 @@ class ImportedMotion:
         person = make_person(
             body, turned, np.zeros_like(self.translations), betas, self.rest_joints
         )
-        own = np.asarray(person.shaped.joints_rest, np.float64)[0]
+        pelvis = np.asarray(person.shaped.joints_rest, np.float64)[0]
         pelvis_at_rest = self.rest_pelvis
         if pelvis_at_rest is None and is_smpl:
-            pelvis_at_rest = own
+            pelvis_at_rest = pelvis
         if pelvis_at_rest is None and not on_ground:
             raise UserError(
                 f"{self.source}: does not say where its body's pelvis rests, and the body "
@@ -85,7 +85,7 @@ class ImportedMotion:
                 "on_ground=True to stand the body on the ground instead."
             )
         start = np.zeros(3) if pelvis_at_rest is None else pelvis_at_rest
-        places = (start + self.translations.astype(np.float64)) @ self.turn.T - own
+        places = (start + self.translations.astype(np.float64)) @ self.turn.T - pelvis
         person = dataclasses.replace(person, translations=places.astype(np.float32))
         if pelvis_at_rest is None:
             places[:, 1] -= person.vertices_world[..., 1].min()

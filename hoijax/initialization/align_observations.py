@@ -25,8 +25,8 @@ def alignment_data(
         chosen = np.moveaxis(array[:, :, :count], 0, 1)
         return chosen.reshape(frames, -1, *array.shape[3:])
 
-    def both(person: np.ndarray, thing: np.ndarray) -> np.ndarray:
-        return np.concatenate([gather(person, per_person), gather(thing, per_person)], axis=1)
+    def both(person: np.ndarray, of_object: np.ndarray) -> np.ndarray:
+        return np.concatenate([gather(person, per_person), gather(of_object, per_person)], axis=1)
 
     rng = np.random.default_rng(0)
     cameras = observations.Ts_world_camera

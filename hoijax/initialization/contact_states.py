@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float
 from hoijax.bundle.write import Bundle
 from hoijax.losses.contacts import edge_distances
 from hoijax.programs import program
-from hoijax.scene.build_objects import stage_contacts
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import SceneSettings
@@ -22,7 +21,7 @@ NEVER = 0.5
 
 def warn_of_unseen_contacts(bundle: Bundle, states: Float[np.ndarray, "K E T"]) -> None:
     """Name the contacts of the graph that no frame of any candidate has."""
-    group = stage_contacts(bundle.affordance, bundle.assets).group
+    group = bundle.contact_table.group
     unseen = ~np.any(states > 0.0, axis=(0, 2))
     names = [
         f"{edge.first.entity} ({edge.first.part}) and {edge.second.entity} ({edge.second.part})"
@@ -39,7 +38,7 @@ def warn_of_unseen_contacts(bundle: Bundle, states: Float[np.ndarray, "K E T"]) 
 
 def always_touching(bundle: Bundle, scene: Scene) -> Bool[np.ndarray, " E"]:
     """Edges that the bundle's graph says are in contact throughout."""
-    table = stage_contacts(bundle.affordance, bundle.assets)
+    table = bundle.contact_table
     always = np.zeros(scene.edges.mask.shape[0], bool)
     always[table.group[table.is_continuous]] = True
     return always

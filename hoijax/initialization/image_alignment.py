@@ -103,12 +103,12 @@ def align_to_image(
     for up in ups:
         headings = np.arange(HEADINGS) * (2 * np.pi / HEADINGS)
         if known_pose:
-            own = _heading_of_file(up)
-            headings = np.concatenate([[own], headings])
+            file_heading = _heading_of_file(up)
+            headings = np.concatenate([[file_heading], headings])
         starts += [(up, _start(setting, up, heading)) for heading in headings]
-    for evaluations, kept in ROUNDS:
+    for evaluations, count in ROUNDS:
         rough = [(up, *_refined(setting, up, start, evaluations)) for up, start in starts]
-        starts = [(up, found) for up, found, _ in sorted(rough, key=lambda item: item[2])[:kept]]
+        starts = [(up, pose) for up, pose, _ in sorted(rough, key=lambda item: item[2])[:count]]
     scene = RayScene([RenderMesh(object_.vertices.astype(np.float32), object_.faces, 1)])
     ends = [(up, _polished(setting, scene, up, start)) for up, start in starts]
 
@@ -138,7 +138,7 @@ def resting_ups(object_: PhotoMesh, known_pose: bool) -> list[Float[ndarray, " 3
     import trimesh
 
     hull = trimesh.Trimesh(object_.vertices, object_.faces, process=False).convex_hull
-    own = np.array([0.0, -1.0, 0.0] if known_pose else [0.0, 1.0, 0.0])
+    mesh_up = np.array([0.0, -1.0, 0.0] if known_pose else [0.0, 1.0, 0.0])
     sides: list[tuple[ndarray, float]] = []
     rest = np.argsort(-hull.area_faces)
     while len(rest):
@@ -147,8 +147,8 @@ def resting_ups(object_: PhotoMesh, known_pose: bool) -> list[Float[ndarray, " 3
         side, rest = rest[alike], rest[~alike]
         if _carries(hull.triangles[side], normal, hull.center_mass):
             sides.append((-normal, float(hull.area_faces[side].sum())))
-    sides.sort(key=lambda side: -float(side[0] @ own) if known_pose else -side[1])
-    return [own, *(up for up, _ in sides if up @ own < SAME_SIDE)][:MAX_UPS]
+    sides.sort(key=lambda side: -float(side[0] @ mesh_up) if known_pose else -side[1])
+    return [mesh_up, *(up for up, _ in sides if up @ mesh_up < SAME_SIDE)][:MAX_UPS]
 
 
 def _carries(triangles: ndarray, normal: ndarray, center: ndarray) -> bool:
@@ -244,11 +244,11 @@ def _placed(
     turn = _camera_turn(pitch, roll)
     floor = float(turn.apply(setting.person)[:, 1].min())
     T_world_camera = compose_rigid(turn.as_matrix(), np.array([0.0, -floor, 0.0])).astype(float)
-    own = Rotation.from_euler("y", heading) * _upright(up)
+    rotation = Rotation.from_euler("y", heading) * _upright(up)
     scale = np.exp(size)
-    points = scale * own.apply(setting.points)
+    points = scale * rotation.apply(setting.points)
     T_world_object = np.eye(4)
-    T_world_object[:3, :3] = scale * own.as_matrix()
+    T_world_object[:3, :3] = scale * rotation.as_matrix()
     low, high = points.min(0), points.max(0)
     T_world_object[:3, 3] = [x - (low[0] + high[0]) / 2, -low[1], z - (low[2] + high[2]) / 2]
     return T_world_camera, T_world_object
@@ -303,7 +303,7 @@ def _refined(
         out, near = (a / (sigma * np.sqrt(len(a) / 20)) for a in (out, near))
         return np.concatenate([out, near, slopes])
 
-    found = least_squares(
+    solution = least_squares(
         residuals,
         start,
         diff_step=1e-3,
@@ -311,7 +311,7 @@ def _refined(
         loss="soft_l1",
         x_scale=[0.05, 0.02, 0.1, 0.1, 0.3, 0.1],
     )
-    return found.x, float(found.cost)
+    return solution.x, float(solution.cost)
 
 
 def _polished(
@@ -329,13 +329,13 @@ def _polished(
         return 1.0 - mask_iou(drawn, setting.mask, setting.hidden) + 0.001 * float(slope)
 
     simplex = np.concatenate([np.zeros((1, 6)), np.eye(6)])
-    found = minimize(
+    solution = minimize(
         cost,
         np.zeros(6),
         method="Nelder-Mead",
         options={"maxfev": 300, "initial_simplex": simplex, "fatol": 1e-4},
     )
-    return start + steps * found.x
+    return start + steps * solution.x
 
 
 def _silhouette(
@@ -366,8 +366,8 @@ def _measured(
     T_world_object = T_world_object.copy()
     T_world_object[1, 3] -= low  # the lowest vertex, not the lowest of the sampled points
     stands = person.vertices @ T_world_camera[:3, :3].T + T_world_camera[:3, 3]
-    own = RayScene([RenderMesh(person.vertices.astype(np.float32), person.faces, 1)])
-    seen = _silhouette(own, (np.eye(4), np.eye(4)), camera)
+    person_scene = RayScene([RenderMesh(person.vertices.astype(np.float32), person.faces, 1)])
+    seen = _silhouette(person_scene, (np.eye(4), np.eye(4)), camera)
     drawn = _silhouette(scene, (T_world_camera, T_world_object), camera)
     return ImageAlignment(
         T_world_camera,

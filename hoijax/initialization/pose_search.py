@@ -68,25 +68,25 @@ def robust(squared: Float[Array, " r"]) -> tuple[Float[Array, " r"], Float[Array
     return squared * share, share**2
 
 
-def _point_terms(thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
+def _point_terms(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
     arm = frame.points_world - translation
-    local = arm @ rotation + thing.center
+    local = arm @ rotation + target.center
     n = local.shape[0]
-    grids = jnp.concatenate([jnp.broadcast_to(thing.unsigned_grid, (n,)), frame.part_grids])
-    distance, slope = query_with_gradient(thing.grids, jnp.concatenate([local, local]), grids)
+    grids = jnp.concatenate([jnp.broadcast_to(target.unsigned_grid, (n,)), frame.part_grids])
+    distance, slope = query_with_gradient(target.grids, jnp.concatenate([local, local]), grids)
     slope = slope @ rotation.T
     arms = jnp.concatenate([arm, arm])
     jacobian = jnp.concatenate([jnp.cross(slope, arms), -slope], axis=-1) / POINT_SIGMA
     mask = jnp.concatenate([frame.point_mask, frame.point_mask]).astype(jnp.float32)
-    weight = thing.point_share * mask / jnp.maximum(jnp.sum(mask), 1.0)
+    weight = target.point_share * mask / jnp.maximum(jnp.sum(mask), 1.0)
     return distance / POINT_SIGMA, jacobian, weight
 
 
-def _mask_terms(thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
-    arm = thing.samples @ rotation.T
+def _mask_terms(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
+    arm = target.samples @ rotation.T
     points, depth, focal, pixels = _in_image(frame, arm + translation)
-    distance, slope = bilinear_with_gradient(frame.mask_distance, pixels / thing.cell_size - 0.5)
-    slope = slope / thing.cell_size
+    distance, slope = bilinear_with_gradient(frame.mask_distance, pixels / target.cell_size - 0.5)
+    slope = slope / target.cell_size
     jacobian = _pixel_jacobian(frame, slope, arm, points, depth, focal) / PIXEL_SIGMA
     weight = jnp.full(distance.shape, 1.0 / distance.shape[0])
     return distance / PIXEL_SIGMA, jacobian, weight
@@ -138,7 +138,7 @@ def _pixel_jacobian(
 
 
 def residuals(
-    thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array
+    target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array
 ) -> tuple[Float[Array, " r"], Float[Array, "r 6"], Float[Array, " r"]]:
     """Residuals in sigmas, derivatives by the pose (turn about `translation`, shift) and weights.
 
@@ -146,18 +146,18 @@ def residuals(
     and the ground.
     """
     blocks = [
-        _point_terms(thing, frame, rotation, translation),
-        _mask_terms(thing, frame, rotation, translation),
+        _point_terms(target, frame, rotation, translation),
+        _mask_terms(target, frame, rotation, translation),
     ]
-    if frame.outline is not None and thing.hull is not None:
-        blocks.append(_extent_terms(thing.hull, frame.outline, frame, rotation, translation))
-        blocks += _without_depth(thing, frame, thing.hull, frame.outline, rotation, translation)
+    if frame.outline is not None and target.hull is not None:
+        blocks.append(_extent_terms(target.hull, frame.outline, frame, rotation, translation))
+        blocks += _without_depth(target, frame, target.hull, frame.outline, rotation, translation)
     residual, jacobian, weight = (jnp.concatenate(parts) for parts in zip(*blocks, strict=True))
     return residual, jacobian, weight
 
 
 def _without_depth(
-    thing: SearchObject,
+    target: SearchObject,
     frame: FrameEvidence,
     hull: Float[Array, "h 3"],
     outline: Outline,
@@ -167,9 +167,14 @@ def _without_depth(
     """Contact and the ground, in frames that have an outline."""
     counts = jnp.any(outline.falls_short > 0.0).astype(jnp.float32)
     blocks = [ground_terms(hull, rotation, translation)]
-    if thing.contacts is not None and frame.contact_points is not None:
+    if target.contacts is not None and frame.contact_points is not None:
         residual, jacobian, weight = contact_terms(
-            thing.contacts, frame.contact_points, thing.grids, thing.center, rotation, translation
+            target.contacts,
+            frame.contact_points,
+            target.grids,
+            target.center,
+            rotation,
+            translation,
         )
         possible = 1.0 if frame.contact_possible is None else frame.contact_possible.reshape(-1)
         blocks.append((residual, jacobian, possible * weight))
@@ -177,20 +182,20 @@ def _without_depth(
 
 
 def pose_cost(
-    thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array
+    target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array
 ) -> Float[Array, ""]:
     """Robust cost of one pose in one frame: about the mean squared residual in sigmas."""
-    residual, _, weight = residuals(thing, frame, rotation, translation)
+    residual, _, weight = residuals(target, frame, rotation, translation)
     return jnp.sum(weight * robust(residual**2)[0])
 
 
 def refine_pose(
-    thing: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array, steps: int
+    target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array, steps: int
 ) -> tuple[Float[Array, "3 3"], Float[Array, " 3"], Float[Array, ""]]:
     """Levenberg-Marquardt from one pose; returns the best pose seen and its cost."""
 
     def normal(pose: Pose):
-        residual, jacobian, weight = residuals(thing, frame, *pose)
+        residual, jacobian, weight = residuals(target, frame, *pose)
         cost, share = robust(residual**2)
         scaled = (weight * share)[:, None] * jacobian
         return scaled.T @ jacobian, scaled.T @ residual, jnp.sum(weight * cost)
@@ -203,14 +208,14 @@ def refine_pose(
 
     start = rotation, translation
     best_pose, best, last_pose = levenberg_marquardt(normal, move, start, steps)
-    last = pose_cost(thing, frame, *last_pose)
+    last = pose_cost(target, frame, *last_pose)
     chosen = jax.tree.map(lambda a, b: jnp.where(last < best, a, b), last_pose, best_pose)
     return *chosen, jnp.minimum(last, best)
 
 
 @program(static=("steps",))
 def search_frames(
-    thing: SearchObject,
+    target: SearchObject,
     frames: FrameEvidence,
     rotations: Float[Array, "T H 3 3"],
     translations: Float[Array, "T H 3"],
@@ -220,4 +225,4 @@ def search_frames(
     """Refine every hypothesis of every frame; one program, no host round trips."""
     over_hypotheses = jax.vmap(refine_pose, in_axes=(None, None, 0, 0, None))
     over_frames = jax.vmap(over_hypotheses, in_axes=(None, 0, 0, 0, None))
-    return over_frames(thing, frames, rotations, translations, steps)
+    return over_frames(target, frames, rotations, translations, steps)

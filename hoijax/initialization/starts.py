@@ -18,6 +18,7 @@ from numpy import ndarray
 from scipy.spatial.transform import Rotation, Slerp
 
 from hoijax.bundle.write import Bundle
+from hoijax.candidates import ranking
 from hoijax.geometry.rotations import super_fibonacci_rotations
 from hoijax.initialization.outline_seeds import outline_centers, with_outlines
 from hoijax.initialization.pose_search import FrameEvidence, SearchObject, search_frames
@@ -73,7 +74,7 @@ def yaw_starts(
     centers = observed_centers(scene)
     o, t, _ = centers.shape
     given = [tuple(yaws)[:count] for yaws in proposals or [()] * o]
-    yaws = np.stack([_with_grid(own, count, seed) for own in given], axis=1)
+    yaws = np.stack([_with_grid(chosen, count, seed) for chosen in given], axis=1)
     rotation = Rotation.from_rotvec(yaws.reshape(-1, 1) * [0.0, 1.0, 0.0]).as_matrix()
     rotation = rotation.reshape(count, o, 3, 3)
     six = np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1).astype(np.float32)
@@ -84,8 +85,8 @@ def yaw_starts(
     named = max(map(len, given))
     degrees = [[f"{np.degrees(yaw):.0f}" for yaw in row] for row in yaws]
     kinds = ["proposed yaw" if k < named else "yaw" for k in range(count)]
-    said = [" / ".join(dict.fromkeys(row)) for row in degrees]
-    return Starts(unknowns, tuple(f"{a} {b}" for a, b in zip(kinds, said, strict=True)))
+    labels = [" / ".join(dict.fromkeys(row)) for row in degrees]
+    return Starts(unknowns, tuple(f"{a} {b}" for a, b in zip(kinds, labels, strict=True)))
 
 
 def _with_grid(proposed: Sequence[float], count: int, seed: int) -> Float[ndarray, " {count}"]:
@@ -97,23 +98,27 @@ def _with_grid(proposed: Sequence[float], count: int, seed: int) -> Float[ndarra
     )
 
 
-def with_proposed_yaws(found: Starts, scene: Scene, proposals: Sequence[Sequence[float]]) -> Starts:
+def with_proposed_yaws(
+    starts: Starts, scene: Scene, proposals: Sequence[Sequence[float]]
+) -> Starts:
     """The starts, and behind them one for every proposed yaw (degrees of every object, best first).
 
     Where an object has fewer proposals than another, it takes its paths again.
     """
     extra = max(map(len, proposals), default=0)
     if not extra:
-        return found
+        return starts
     proposed = yaw_starts(scene, extra, 0, proposals)
-    own = np.array([[k < len(yaws) for yaws in proposals] for k in range(extra)])
-    again = np.arange(extra) % len(found.labels)
+    is_proposed = np.array([[k < len(yaws) for yaws in proposals] for k in range(extra)])
+    again = np.arange(extra) % len(starts.labels)
 
     def joined(paths: jax.Array, yaws: jax.Array) -> jax.Array:
-        return jnp.concatenate([paths, jnp.where(own[:, :, None, None], yaws, paths[again])])
+        return jnp.concatenate(
+            [paths, jnp.where(is_proposed[:, :, None, None], yaws, paths[again])]
+        )
 
-    unknowns = jax.tree.map(joined, found.unknowns, proposed.unknowns)
-    return Starts(unknowns, (*found.labels, *proposed.labels))
+    unknowns = jax.tree.map(joined, starts.unknowns, proposed.unknowns)
+    return Starts(unknowns, (*starts.labels, *proposed.labels))
 
 
 @partial(jax.jit, static_argnames="samples")
@@ -167,34 +172,36 @@ def search_object(
 
     centers: where to search in each frame; the observed ones by default.
     """
-    thing = searched(scene, o, settings.model_samples)
+    target = searched(scene, o, settings.model_samples)
     frames, hypotheses = scene.frame_count, settings.rotations
     start = super_fibonacci_rotations(hypotheses)
     rotations = on_device(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
     middle = observed_centers(scene)[o] if centers is None else centers
     translations = on_device(with_outlines(scene, o, np.asarray(rotations), middle))
     coarse = evidence_of(scene, o, settings.coarse_points)
-    found = search_frames(thing, coarse, rotations, translations, steps=settings.coarse_steps)
-    kept = _keep_best(jax.device_get(found), settings.keep)
+    coarse_fits = search_frames(
+        target, coarse, rotations, translations, steps=settings.coarse_steps
+    )
+    best = _keep_best(jax.device_get(coarse_fits), settings.keep)
     fine = evidence_of(scene, o, settings.fine_points)
     for _ in range(2):
         # What fits in one frame is tried in the frames beside it: a frame in which the object is
         # mostly hidden borrows its hypotheses.
-        borrowed = _borrow(*kept, quota=settings.keep // 4)
-        found = search_frames(
-            thing, fine, *(jnp.asarray(x) for x in borrowed), steps=settings.fine_steps
+        borrowed = _borrow(*best, quota=settings.keep // 4)
+        coarse_fits = search_frames(
+            target, fine, *(jnp.asarray(x) for x in borrowed), steps=settings.fine_steps
         )
-        kept = _keep_best(jax.device_get(found), settings.keep)
-    rotations, translations, costs = kept
+        best = _keep_best(jax.device_get(coarse_fits), settings.keep)
+    rotations, translations, costs = best
     costs = np.where(np.asarray(scene.observed.detected[o])[:, None], costs, np.inf)
     return rotations, translations, costs
 
 
-def _keep_best(found: tuple[ndarray, ndarray, ndarray], keep: int):
+def _keep_best(hypotheses: tuple[ndarray, ndarray, ndarray], keep: int):
     """The `keep` best hypotheses of each frame that differ by 6 degrees or 3 cm from better ones."""
-    rotations, translations, costs = found
+    rotations, translations, costs = hypotheses
     frames = len(costs)
-    order = np.argsort(np.where(np.isfinite(costs), costs, np.inf), axis=1, kind="stable")
+    order = ranking(costs)
     chosen = np.zeros((frames, keep), np.int64)
     for t in range(frames):
         r, x = rotations[t, order[t]], translations[t, order[t]]
@@ -244,11 +251,11 @@ def search_starts(
         )
         frames = np.arange(scene.frame_count)
         seen = np.asarray(np.isfinite(unary).any(axis=1))
-        found = [
+        hypotheses = [
             fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths
         ]
-        tracks = _with_twins(_with_continuous(found, symmetries[o]), symmetries[o], count)
+        tracks = _with_twins(_with_continuous(hypotheses, symmetries[o]), symmetries[o], count)
         # An object with fewer distinct paths than candidates starts the rest from its best again.
         tracks = [tracks[k % len(tracks)] for k in range(count)]
         rotation = np.stack([r for r, _ in tracks])
@@ -320,5 +327,5 @@ def find_starts(scene: Scene, bundle: Bundle, settings: SceneSettings) -> Starts
     if settings.start == "yaw":
         return yaw_starts(scene, settings.inits, settings.seed, proposals)
     symmetries = [find_symmetries(asset) for asset in bundle.assets]
-    found = search_starts(scene, symmetries, settings.inits, settings.search)
-    return with_proposed_yaws(found, scene, proposals)
+    starts = search_starts(scene, symmetries, settings.inits, settings.search)
+    return with_proposed_yaws(starts, scene, proposals)

@@ -31,17 +31,17 @@ def unfold(rotations: Float[ndarray, "T 3 3"]) -> list[Float[ndarray, "T 3 3"]]:
     ends = np.concatenate([flips + 1, [len(rotations)]])
     starts = np.concatenate([[0], flips + 1])
     longest = np.argsort(starts - ends, kind="stable")[:2]
-    return [_follow_on(rotations, starts, ends, int(kept)) for kept in longest]
+    return [_follow_on(rotations, starts, ends, int(stretch)) for stretch in longest]
 
 
-def _follow_on(rotations: ndarray, starts: ndarray, ends: ndarray, kept: int) -> ndarray:
+def _follow_on(rotations: ndarray, starts: ndarray, ends: ndarray, longest: int) -> ndarray:
     track = rotations.copy()
-    for k in range(kept + 1, len(starts)):
+    for k in range(longest + 1, len(starts)):
         first = starts[k]
         track[first : ends[k]] = rotations[first : ends[k]] @ (
             rotations[first].T @ track[first - 1]
         )
-    for k in range(kept - 1, -1, -1):
+    for k in range(longest - 1, -1, -1):
         last = ends[k] - 1
         track[starts[k] : last + 1] = rotations[starts[k] : last + 1] @ (
             rotations[last].T @ track[last + 1]

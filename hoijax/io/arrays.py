@@ -44,8 +44,8 @@ def field_problems(
     problems = []
     for key, contract in fields.items():
         if key in arrays:
-            found = _problem(arrays[key], contract, known, key)
-            problems += [f"{where}: key {key!r}: {found}"] if found else []
+            problem = _problem(arrays[key], contract, known, key)
+            problems += [f"{where}: key {key!r}: {problem}"] if problem else []
         elif contract.needed:
             problems.append(f"{where}: key {key!r}: is missing")
     return problems

@@ -75,10 +75,12 @@ class Checkpoints:
         path = self.folder / stage / str(step)
         try:
             empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), leaves)
-            found = self._writer.restore(path, args=self._arguments.StandardRestore(_plain(empty)))
+            restored = self._writer.restore(
+                path, args=self._arguments.StandardRestore(_plain(empty))
+            )
         except Exception as error:  # Orbax and its stores raise many kinds
             raise UserError(_unfit(path, str(error).splitlines()[0][:200])) from error
-        values = [found.get(str(i), empty[i]) for i in range(len(leaves))]
+        values = [restored.get(str(i), empty[i]) for i in range(len(leaves))]
         for value, leaf in zip(values, leaves, strict=True):
             if np.shape(value) != np.shape(leaf):
                 raise UserError(_unfit(path, f"shape {np.shape(value)}, expected {np.shape(leaf)}"))

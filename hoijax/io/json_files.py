@@ -12,11 +12,11 @@ from typing import Any
 def differences(there: Any, here: Any, name: str = "") -> list[str]:
     """What differs between two JSON values, by dotted name."""
     if isinstance(there, Mapping) and isinstance(here, Mapping):
-        found = []
+        lines = []
         for key in sorted({*there, *here}):
             inner = f"{name}.{key}" if name else str(key)
-            found += differences(there.get(key), here.get(key), inner)
-        return found
+            lines += differences(there.get(key), here.get(key), inner)
+        return lines
     return [] if there == here else [f"{name}: {there!r} there, {here!r} now"]
 
 

@@ -73,12 +73,12 @@ def read_npz(content: bytes, where: str) -> tuple[dict[str, np.ndarray], dict[st
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        found = (
+        damage = (
             "an empty file"
             if not content
             else f"{len(content)} bytes that are none, or a truncated one ({error})"
         )
-        return {}, {"": f"{where}: expected an npz (a zip of arrays), found {found}"}
+        return {}, {"": f"{where}: expected an npz (a zip of arrays), found {damage}"}
     with archive:
         if problem := archive_problem(archive):
             return {}, {"": f"{where}: {problem}"}

@@ -112,6 +112,6 @@ def _model_at(annotation: Any, location: tuple[int | str, ...]) -> type[pydantic
     if origin in (tuple, list, dict) and location:
         return _model_at(arguments[1 if origin is dict else 0], location[1:])
     for argument in arguments:  # Annotated, Optional
-        if (found := _model_at(argument, location)) is not None:
-            return found
+        if (model := _model_at(argument, location)) is not None:
+            return model
     return None

@@ -86,8 +86,8 @@ def solve_together(folder: WorkFolder, batch: SceneBatch, log: Log) -> Progress:
         assert template is not None
         assert template.job is not None
         jobs = [ready.job for _, ready in group if ready.job is not None]
-        found = solver.run(jobs, template.job, batch.stacked)
-        for taken, solution in zip(group, found, strict=True):
+        solutions = solver.run(jobs, template.job, batch.stacked)
+        for taken, solution in zip(group, solutions, strict=True):
             solved = Solved(batch.first_weights(taken[1], solution), 0.0, len(jobs))
             _finish(folder, batch, taken, solved, log)
         for taken in by_itself:

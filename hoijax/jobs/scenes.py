@@ -61,7 +61,7 @@ def find_scenes(paths: Sequence[str | Path]) -> dict[str, Path | str]:
     A name is a bundle's path below what all of them share, with "-" for "/": adding bundles to a
     folder does not rename the others. Raises UserError for nothing found and for equal names.
     """
-    found: list[tuple[Path, Path]] = []
+    pairs: list[tuple[Path, Path]] = []
     scenes: dict[str, Path | str] = {}
     for given in paths:
         if is_remote(given):
@@ -78,8 +78,8 @@ def find_scenes(paths: Sequence[str | Path]) -> dict[str, Path | str]:
             is_folder = path.is_dir() and not (path / BUNDLE_MANIFEST).is_file()
             root = path if is_folder else path.parent
             below = find_bundles(path)
-        found += [(root, bundle) for bundle in below]
-    for root, bundle in found:
+        pairs += [(root, bundle) for bundle in below]
+    for root, bundle in pairs:
         name = _scene_name(root, bundle)
         if scenes.get(name, bundle) != bundle:
             raise UserError(
@@ -221,10 +221,10 @@ def solve_part(
     retry: failures that are to be tried again (`WorkFolder.retry`).
     """
     chosen = set(names)
-    own = [item for item in items if item.id in chosen]
+    part = [item for item in items if item.id in chosen]
     settings = checked_settings(**options)
     depends = depends_on(settings, formats, physics, options)
-    with work_folder(out, own, depends, retry=retry) as folder:
+    with work_folder(out, part, depends, retry=retry) as folder:
         progress = _work(folder, settings, tuple(formats), physics, options, log)
     return progress.done, len(progress.failed)
 

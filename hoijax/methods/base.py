@@ -98,8 +98,8 @@ class Pass:
         numbers: Numbers,
     ) -> tuple[Solver, SolverInputs]:
         """The optimizer, and what it reads."""
-        own = self.weights(numbers.weights)
-        inputs = SolverInputs(self.problem(terms), scene, initial, neighbors, own)
+        weights = self.weights(numbers.weights)
+        inputs = SolverInputs(self.problem(terms), scene, initial, neighbors, weights)
         return self.solver(numbers.rates, inputs.candidate_count), inputs
 
     def inputs_of(self, prepared: Prepared, numbers: Numbers) -> tuple[Solver, SolverInputs]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
+from hoijax.candidates import taken
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.losses.contacts import edge_distances
 from hoijax.losses.fit import metres_per_pixel, outside_mask, uncovered_pixels
@@ -69,7 +70,7 @@ class Confidence:
 
 def assess(scene: Scene, unknowns: Unknowns, result: Result) -> Confidence:
     """The confidence in a result. unknowns: of all candidates, as the last pass left them."""
-    best = jax.tree.map(lambda x: x[result.winner], unknowns)
+    best = taken(unknowns, result.winner)
     looks = jax.device_get(_look(scene, best))
     unseen = ~np.asarray(scene.observed.detected)
     position, rotation = _evidence_spread(scene, best, looks)

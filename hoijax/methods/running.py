@@ -49,18 +49,18 @@ def solve_bundle(
 
 def with_confidence(result: Result, prepared: Prepared, solution: Solution) -> Result:
     """The result with spreads, twins and what speaks against it; of twins, the one that moves least wins."""
-    found = assess(prepared.scene, solution.unknowns, result)
-    calmest = moves_least(result, (result.winner, *found.twins))
+    confidence = assess(prepared.scene, solution.unknowns, result)
+    calmest = moves_least(result, (result.winner, *confidence.twins))
     if calmest != result.winner:
         result = dataclasses.replace(result, chosen=calmest)
-        found = assess(prepared.scene, solution.unknowns, result)
-    said = {"doubts": list(found.doubts), "twins": list(found.twins)}
+        confidence = assess(prepared.scene, solution.unknowns, result)
+    recorded = {"doubts": list(confidence.doubts), "twins": list(confidence.twins)}
     return dataclasses.replace(
         result,
-        position_spread=found.position_spread,
-        rotation_spread=found.rotation_spread,
-        unseen=found.unseen,
-        run=result.run | {"confidence": said},
+        position_spread=confidence.position_spread,
+        rotation_spread=confidence.rotation_spread,
+        unseen=confidence.unseen,
+        run=result.run | {"confidence": recorded},
     )
 
 
@@ -157,8 +157,8 @@ class MethodBatch:
         for table, (terms, indices) in enumerate(by_terms(scenes).items()):
             numbers = numbers_of(terms)
             jobs = [job_of(scenes[i]) for i in indices]
-            found = block(f"{first.name} {table + 1}", self.solver(first, terms), jobs, numbers)
-            for i, solution in zip(indices, found, strict=True):
+            solutions = block(f"{first.name} {table + 1}", self.solver(first, terms), jobs, numbers)
+            for i, solution in zip(indices, solutions, strict=True):
                 solved[i] = [
                     Solved(scenes[i], design_of(solution, w)) for w in range(design_count(numbers))
                 ]
@@ -178,8 +178,8 @@ class MethodBatch:
         numbers = numbers_of(row[0].prepared.terms)
         designs = [jax.tree.map(lambda x, w=w: x[w], numbers) for w in range(len(row))]
         return [
-            Solved(step.before(one.prepared, one.solution, own, self.log), one.solution)
-            for one, own in zip(row, designs, strict=True)
+            Solved(step.before(one.prepared, one.solution, design, self.log), one.solution)
+            for one, design in zip(row, designs, strict=True)
         ]
 
     def _run_apart(
@@ -194,11 +194,11 @@ class MethodBatch:
         for table, (terms, indices) in enumerate(by_terms(firsts).items()):
             numbers = numbers_of(terms)
             for w in range(design_count(numbers)):
-                own = jax.tree.map(lambda x, w=w: x[w : w + 1], numbers)
+                design = jax.tree.map(lambda x, w=w: x[w : w + 1], numbers)
                 jobs = [job_of(solved[i][w].prepared) for i in indices]
                 name = f"{step.name} {table + 1} of design {w + 1}"
-                found = block(name, self.solver(step, terms), jobs, own)
-                for i, solution in zip(indices, found, strict=True):
+                solutions = block(name, self.solver(step, terms), jobs, design)
+                for i, solution in zip(indices, solutions, strict=True):
                     solved[i][w] = Solved(solved[i][w].prepared, design_of(solution, 0))
 
 

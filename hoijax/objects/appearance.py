@@ -109,10 +109,10 @@ class _FolderResolver:
 
         class Resolver(FilePathResolver):
             def get(self, name: str) -> bytes:
-                found = (Path(self.parent) / str(name).strip()).resolve()
-                if not found.is_relative_to(Path(self.parent).resolve()) or not found.is_file():
+                path = (Path(self.parent) / str(name).strip()).resolve()
+                if not path.is_relative_to(Path(self.parent).resolve()) or not path.is_file():
                     raise ValueError(f"the file {name!r} it names is not in its folder")
-                return found.read_bytes()
+                return path.read_bytes()
 
         return Resolver(str(path.absolute()))
 

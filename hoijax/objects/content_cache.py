@@ -64,15 +64,15 @@ def remember(
                 if key in kept:
                     kept.move_to_end(key)
                     return kept[key]
-            found = _kept(name, key, lambda: function(asset, *args, **options))
-            for array in jax.tree.leaves(found):
+            result = _kept(name, key, lambda: function(asset, *args, **options))
+            for array in jax.tree.leaves(result):
                 if isinstance(array, np.ndarray):
                     array.flags.writeable = False
             with lock:
-                kept[key] = found
+                kept[key] = result
                 while len(kept) > count:
                     kept.popitem(last=False)
-            return found
+            return result
 
         return remembering
 
@@ -85,14 +85,14 @@ def _kept(name: str, key: tuple, compute: Callable[[], Found]) -> Found:
         return compute()
     try:
         path = STORE.entry(name, [key[0].hex(), describe_static(key[1:])], "arrays")
-        found = STORE.read(path, _tree_from)
-        if found is None:
-            found = compute()
-            STORE.write(path, _tree_bytes(found))
+        stored = STORE.read(path, _tree_from)
+        if stored is None:
+            stored = compute()
+            STORE.write(path, _tree_bytes(stored))
             STORE.drop_oldest("*.arrays", MAX_FILES)
     except Unkept:
         return compute()
-    return found
+    return stored
 
 
 def _tree_bytes(tree: Any) -> bytes:

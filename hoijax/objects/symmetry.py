@@ -61,11 +61,11 @@ def find_symmetries(
     if fits(starts).mean() > 0.98:
         return _sphere_group()
     coarse_points, coarse_rows = _probe_points(asset, respect_parts, _SEARCH_POINTS)
-    found = _search(tables, coarse_points, coarse_rows, center, starts)
-    found = found[fits(found)]
+    refined = _search(tables, coarse_points, coarse_rows, center, starts)
+    refined = refined[fits(refined)]
     axes, inertia_axes = _likely_axes(asset)
     group = np.eye(3)[None]
-    for batch in (_turns(axes), _turns(inertia_axes), _turns(_axes_of(found)), found):
+    for batch in (_turns(axes), _turns(inertia_axes), _turns(_axes_of(refined)), refined):
         # Exact turns first and closed under products, so that refined ones only fill what is missing.
         group = _close(_extend(group, batch[fits(batch)]), fits)
     return group.astype(np.float32)

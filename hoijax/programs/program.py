@@ -153,7 +153,7 @@ class _Executable:
         shards = self.binary.execute_sharded(arrays).disassemble_into_single_device_arrays()
         # As `jit` returns them: free to go along to another device.
         outputs = [
-            self.make(kind, own.sharding, [own], committed=False, _skip_checks=True)
-            for kind, (own,) in zip(self.types, shards, strict=True)
+            self.make(kind, shard.sharding, [shard], committed=False, _skip_checks=True)
+            for kind, (shard,) in zip(self.types, shards, strict=True)
         ]
         return self.tree.unflatten(outputs)

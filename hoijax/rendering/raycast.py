@@ -79,15 +79,15 @@ class RayScene:
         if self._embree is None or count == 0:
             nothing = np.zeros((count, 2), np.float32)
             return RayHits(np.full(count, NO_HIT, np.int32), nothing[:, 0], nothing)
-        found = self._embree.run(
+        hits = self._embree.run(
             np.ascontiguousarray(origins, np.float32),
             np.ascontiguousarray(directions, np.float32),
             output=1,
         )
-        missed = found["primID"] < 0
-        distance = np.where(missed, np.float32(0), found["tfar"])
-        barycentric = np.stack([found["u"], found["v"]], axis=-1)
-        return RayHits(found["primID"].astype(np.int32), distance, barycentric)
+        missed = hits["primID"] < 0
+        distance = np.where(missed, np.float32(0), hits["tfar"])
+        barycentric = np.stack([hits["u"], hits["v"]], axis=-1)
+        return RayHits(hits["primID"].astype(np.int32), distance, barycentric)
 
     def occluded(
         self, origins: Float[ndarray, "N 3"], directions: Float[ndarray, "N 3"]
@@ -164,11 +164,11 @@ def cast(
         pixels = _pixels_that_may_hit((scene.vertices - eye) @ rotation, camera)
     rays_camera = _ray_directions(camera)[pixels]
     rays_world = np.einsum("ni,ji->nj", rays_camera, rotation)  # BLAS threads are slower at 3 x 3
-    found = scene.intersect(np.broadcast_to(eye, rays_camera.shape), rays_world)
-    hit = np.flatnonzero(found.face_ids >= 0)
-    seen, found, rays_camera, rays_world = (
+    hits = scene.intersect(np.broadcast_to(eye, rays_camera.shape), rays_world)
+    hit = np.flatnonzero(hits.face_ids >= 0)
+    seen, hits, rays_camera, rays_world = (
         pixels[hit],
-        found.subset(hit),
+        hits.subset(hit),
         rays_camera[hit],
         rays_world[hit],
     )
@@ -178,21 +178,19 @@ def cast(
         pixels[seen] = values
         return pixels
 
-    corners = scene.vertices[scene.faces[found.face_ids]]
+    corners = scene.vertices[scene.faces[hits.face_ids]]
     normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     away = (normals * rays_world).sum(-1, keepdims=True) > 0
     return CastImage(
-        depth=image(found.distance).reshape(shape),  # rays have z = 1 in the camera frame
-        instance_ids=image(scene.instance_ids[found.face_ids]).reshape(shape),
-        part_ids=image(scene.part_ids[found.face_ids], NO_HIT).reshape(shape),
-        points_camera=image(rays_camera * found.distance[:, None]).reshape(*shape, 3),
+        depth=image(hits.distance).reshape(shape),  # rays have z = 1 in the camera frame
+        instance_ids=image(scene.instance_ids[hits.face_ids]).reshape(shape),
+        part_ids=image(scene.part_ids[hits.face_ids], NO_HIT).reshape(shape),
+        points_camera=image(rays_camera * hits.distance[:, None]).reshape(*shape, 3),
         normals_world=image(np.where(away, -normals, normals)).reshape(*shape, 3),
         camera=camera,
         T_world_camera=np.asarray(T_world_camera, np.float32),
         scene=scene,
-        hits=RayHits(
-            image(found.face_ids, NO_HIT), image(found.distance), image(found.barycentric)
-        ),
+        hits=RayHits(image(hits.face_ids, NO_HIT), image(hits.distance), image(hits.barycentric)),
     )
 
 

@@ -75,8 +75,8 @@ def sample_mesh(
     normal = np.cross(b - a, c - a)
     area = 0.5 * np.linalg.norm(normal, axis=1)
     standing = _merge_tiny(a + b + c, normal, area, spacing)
-    kept = np.flatnonzero(standing > 0.0)
-    face, corners = _bisect(np.stack([a, b, c], axis=1), kept, 1.5 * spacing)
+    chosen = np.flatnonzero(standing > 0.0)
+    face, corners = _bisect(np.stack([a, b, c], axis=1), chosen, 1.5 * spacing)
     share = np.abs(np.linalg.det(corners))  # of a piece in its face
     return SurfaceSamples(
         corners=faces[face].astype(np.int32),
@@ -87,10 +87,10 @@ def sample_mesh(
 
 
 def _bisect(
-    triangles: Float[np.ndarray, "F 3 3"], kept: Int[np.ndarray, " m"], longest: float
+    triangles: Float[np.ndarray, "F 3 3"], chosen: Int[np.ndarray, " m"], longest: float
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 3 3"]]:
     """Halve the longest edge of triangles until none is longer: face and barycentric corners of the pieces."""
-    face, corners = kept, np.broadcast_to(np.eye(3), (len(kept), 3, 3))
+    face, corners = chosen, np.broadcast_to(np.eye(3), (len(chosen), 3, 3))
     for _ in range(MAX_HALVINGS):
         places = corners @ triangles[face]
         edges = np.linalg.norm(places - np.roll(places, -1, axis=1), axis=2)

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
-from hoijax.affordance.contact_table import ContactKind, ContactTable, compile_contacts
+from hoijax.affordance.contact_table import ContactKind
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.parts import BODY_PARTS, part_vertex_indices
+from hoijax.bodies.posed_person import pose_joints, pose_measured
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bundle.schema import GroundTruth
 from hoijax.errors import UserError
@@ -74,9 +75,7 @@ class Evaluator:
                 f"{ground_truth.Ts_world_object.shape[1]} frames, the result {shape[0]} and {shape[1]}; "
                 "evaluate a result with the bundle it was solved from"
             )
-        self.table: ContactTable = compile_contacts(
-            result.affordance, {asset.name: asset.part_names for asset in result.assets}
-        )
+        self.table = result.contact_table
 
     def take(self, result: Result) -> None:
         """Measure another result of the same clip from now on."""
@@ -132,13 +131,11 @@ class Evaluator:
         body, result = jax.device_put(self.body), self.result
         arrays = (result.body_betas, result.body_rest_joints, rotations, translations)
         people = [
-            _pose(body, *(on_device(array[p], jnp.float32) for array in arrays))
+            pose_measured(body, *(on_device(array[p], jnp.float32) for array in arrays))
             for p in range(len(result.body_betas))
         ]
-        vertices, joints = zip(*people, strict=True)
-        return np.stack([np.asarray(v) for v in vertices]), np.stack(
-            [np.asarray(j) for j in joints]
-        )
+        vertices = np.stack([np.asarray(person.vertices_world) for person in people])
+        return vertices, np.stack([np.asarray(person.joints_world) for person in people])
 
     @cached_property
     def grids(self) -> tuple[DistanceGrids, ...]:
@@ -151,11 +148,11 @@ class Evaluator:
             return self._symmetries
         return tuple(find_symmetries(asset) for asset in self.result.assets)
 
-    def _signed_distances(self, poses: ndarray) -> Float[ndarray, "T V"]:
-        """Of all people's vertices to the nearest object."""
-        vertices = np.concatenate(list(self.bodies[0]), axis=1)
+    def skin_distances(self, poses: Float[ndarray, "O T 4 4"]) -> Float[ndarray, "P T V"]:
+        """Signed distance of every person's skin to the nearest object, metres."""
         distances = [
-            _distance(self.grids[o], vertices, poses[o], SIGNED) for o in range(len(poses))
+            [_distance(self.grids[o], vertices, poses[o], SIGNED) for vertices in self.bodies[0]]
+            for o in range(len(poses))
         ]
         return np.min(distances, axis=0)
 
@@ -183,7 +180,7 @@ class Evaluator:
         return _moved(np.resize(samples, (PART_VERTICES, 3)), poses[index])
 
     def _contact_values(self, poses: ndarray, edges: ndarray) -> dict[str, float]:
-        signed = self._signed_distances(poses)
+        signed = np.concatenate(list(self.skin_distances(poses)), axis=1)
         continuous = self.table.is_continuous
         return {
             "noncollision": metrics.noncollision(signed),
@@ -285,11 +282,11 @@ class Evaluator:
         values |= self._joint_values(ground_truth)
         touches: Bool[ndarray, "E T"] = edges <= CONTACT_THRESHOLD
         if ground_truth.edge_contact.shape == touches.shape:
-            found = metrics.contact_detection(touches, ground_truth.edge_contact)
+            detection = metrics.contact_detection(touches, ground_truth.edge_contact)
             values |= {
-                "contact_precision@5cm": found.precision,
-                "contact_recall@5cm": found.recall,
-                "contact_f1@5cm": found.f1,
+                "contact_precision@5cm": detection.precision,
+                "contact_recall@5cm": detection.recall,
+                "contact_f1@5cm": detection.f1,
             }
             close = metrics.contact_detection(edges <= CLOSE_CONTACT, ground_truth.edge_contact)
             values["contact_f1@2cm"] = close.f1
@@ -297,15 +294,6 @@ class Evaluator:
 
 
 _query = program(query)
-
-
-@program
-def _pose(
-    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
-) -> tuple[Float[Array, "T V 3"], Float[Array, "T 55 3"]]:
-    shaped = body.shape(betas).with_rest_joints(rest_joints)
-    posed = jax.vmap(shaped.pose)(rotations, translations)
-    return jnp.asarray(posed.vertices_world), jnp.asarray(posed.joints_world)
 
 
 @program
@@ -321,7 +309,7 @@ def _joints(
     body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
 ) -> Float[Array, "T 55 3"]:
     shaped = body.shape(betas).with_rest_joints(rest_joints)
-    return jax.vmap(shaped.pose_joints)(rotations, translations)[..., :3, 3]
+    return pose_joints(shaped, rotations, translations)[..., :3, 3]
 
 
 def spread_summary(result: Result) -> dict[str, float]:

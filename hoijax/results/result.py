@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from hoijax.affordance.contact_table import ContactTable, compile_contacts
 from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.candidates import lowest_loss
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.io.npz import npz_bytes, read_npz, read_regular_file
@@ -76,7 +79,12 @@ class Result:
         """The candidate with the lowest finite loss, or of those that fit as well the one chosen."""
         if self.chosen is not None:
             return self.chosen
-        return int(np.argmin(np.where(np.isfinite(self.losses), self.losses, np.inf)))
+        return lowest_loss(self.losses)
+
+    @cached_property
+    def contact_table(self) -> ContactTable:
+        """The graph as integers, in the order of the assets."""
+        return compile_contacts(self.affordance, {a.name: a.part_names for a in self.assets})
 
     @property
     def Ts_world_object(self) -> Float[ndarray, "O T 4 4"]:

@@ -119,7 +119,7 @@ def without_broken_numbers(bundle: Bundle) -> Bundle:
     numbers = range(o.person_count + 1, o.person_count + o.object_count + 1)
     seen = changes["object_point_mask"].any(axis=-1) | visible(o.instance_ids, numbers)
     seen &= np.asarray(o.object_detected)
-    unseen = [a.name for a, own in zip(bundle.assets, seen, strict=True) if not own.any()]
+    unseen = [a.name for a, detected in zip(bundle.assets, seen, strict=True) if not detected.any()]
     if unseen:
         raise UserError(
             f"no frame shows {', '.join(unseen)}: nothing to solve for. Film from nearer, or leave "
@@ -174,7 +174,6 @@ def with_moving_bodies(
     scene: Scene,
     bundle: Bundle,
     body: SkinnedBody,
-    table: ContactTable,
     start: BodyMotions,
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     settings: AnchorSettings,
@@ -188,7 +187,9 @@ def with_moving_bodies(
     fields = tuple(thinned(build_body_field(body, person)) for person in shaped)
     subset = skin_subset(body, fields[0], settings.pairs.candidates)
     rows = int(scene.edges.source.shape[0])
-    vertices, person, of_body = edge_ends(table, subset.of_part, rows, settings.contact_points)
+    vertices, person, of_body = edge_ends(
+        bundle.contact_table, subset.of_part, rows, settings.contact_points
+    )
     posed, images = subset.indices, None
     if settings.render_width:
         # Of the mean body: everybody's rendered skin is then the same vertices, and shares programs.

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.affordance.contact_table import ContactKind, ContactTable, compile_contacts
-from hoijax.affordance.graph import BODY_PARTS, PartAffordanceGraph
+from hoijax.affordance.contact_table import ContactKind, ContactTable
+from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.contact import contact_candidates
 from hoijax.bodies.parts import part_vertex_indices
 from hoijax.bodies.skinned_body import SkinnedBody
@@ -63,8 +63,8 @@ def _edge_row(table, g, assets, body, vertices_world, settings, palm_contact) ->
         "mask": True,
     }
     if table.kind[e] == ContactKind.OBJECT_OBJECT:
-        source, target, part, own = _smaller_to_larger(table, e, assets)
-        points[0] = own[np.linspace(0, len(own) - 1, count).astype(int)]
+        source, target, part, source_points = _smaller_to_larger(table, e, assets)
+        points[0] = source_points[np.linspace(0, len(source_points) - 1, count).astype(int)]
         slot_mask[0] = True
         place = {"source": np.int32(source), "target": np.int32(target), "part": part}
         return dict(
@@ -102,14 +102,9 @@ def _smaller_to_larger(table: ContactTable, e: int, assets: tuple[Asset, ...]):
     clouds = []
     for o, part in ends:
         asset = assets[o]
-        own = asset.samples[asset.sample_parts == part]
-        clouds.append((own if len(own) else asset.samples) - asset.center)
+        of_part = asset.samples[asset.sample_parts == part]
+        clouds.append((of_part if len(of_part) else asset.samples) - asset.center)
     extents = [float(np.prod(np.ptp(cloud, axis=0) + 0.01)) for cloud in clouds]
     small = int(np.argmin(extents))
     source, (target, part) = ends[small][0], ends[1 - small]
     return source, target, np.int32(part), clouds[small].astype(np.float32)
-
-
-def stage_contacts(graph: PartAffordanceGraph, assets: tuple[Asset, ...]) -> ContactTable:
-    """The graph as integers, in the order of the assets."""
-    return compile_contacts(graph, {asset.name: asset.part_names for asset in assets})

@@ -1,19 +1,18 @@
 """Bundle to Scene: names become integers, meshes become grids, masks become distance transforms."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy import ndarray
 
-from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bodies import load_body
+from hoijax.bodies.posed_person import pose_measured
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.observations import Observations
+from hoijax.bundle.write import Bundle
 from hoijax.geometry.bilinear import pack_corners
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import FIRST_PART
-from hoijax.programs import program
 from hoijax.runtime import on_device
 from hoijax.scene.build_constants import (
     MASK_CELL,
@@ -25,7 +24,7 @@ from hoijax.scene.build_constants import (
 )
 from hoijax.scene.build_constants import mask_distances as mask_distances
 from hoijax.scene.build_constants import pad_to as pad_to
-from hoijax.scene.build_contacts import contact_edges, stage_contacts
+from hoijax.scene.build_contacts import contact_edges
 from hoijax.scene.image_contact import contacts_possible, in_front_of_people
 from hoijax.scene.objects import (
     WHOLE_UNSIGNED,
@@ -75,51 +74,38 @@ def posed_bodies(body: SkinnedBody, observations: Observations) -> Float[Array, 
     """Skin vertices of every person in every frame, in the world."""
     return jnp.stack(
         [
-            _posed_body(
+            pose_measured(
                 body,
                 observations.body_betas[p],
                 observations.body_rest_joints[p],
                 observations.body_rotations[p],
                 observations.body_translations[p],
-            )
+            ).vertices_world
             for p in range(observations.person_count)
         ]
     )
 
 
-@program
-def _posed_body(
-    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
-) -> Float[Array, "T V 3"]:
-    shaped = body.shape(betas).with_rest_joints(rest_joints)
-    return jax.vmap(lambda r, t: jnp.asarray(shaped.pose(r, t).vertices_world))(
-        rotations, translations
-    )
-
-
 def build_scene(
-    graph: PartAffordanceGraph,
-    assets: tuple[Asset, ...],
-    observations: Observations,
-    body_name: str,
+    bundle: Bundle,
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     vertices_world: Float[Array, "P T V 3"],
     settings: SceneSettings,
     *,
     palm_contact: bool = True,
 ) -> Scene:
-    """Everything the losses read, from observations already aligned by `Ts_world_pointmap`.
+    """Everything the losses read of a bundle, whose point maps are aligned by `Ts_world_pointmap`.
 
     palm_contact: contact candidates (palm, sole, seat) touch, instead of every vertex of a body part.
     """
-    table = stage_contacts(graph, assets)
+    assets, observations, table = bundle.assets, bundle.observations, bundle.contact_table
     grids, first_grid = stack_grids(assets, settings.grid_resolution)
     constants = object_constants(assets, table, first_grid, settings.seed)
     observed = observed_objects(observations, assets, constants, Ts_world_pointmap, settings.points)
     edges = contact_edges(
         table,
         assets,
-        load_body(body_name),
+        load_body(bundle.body),
         np.asarray(vertices_world),
         first_grid,
         settings,

@@ -102,9 +102,9 @@ def build_outlines(o: Observations, assets: tuple[Asset, ...]) -> Outline | None
     extents, short, beyond = (np.zeros(shape, np.float32) for _ in range(3))
     unit = np.ones(needed.shape, np.float32)
     for i, t in np.argwhere(needed):
-        found = mask_extents(np.asarray(o.instance_ids[t]), o.person_count + 1 + int(i))
-        if found is not None:
-            extents[i, t], beyond[i, t] = found
+        in_frame = mask_extents(np.asarray(o.instance_ids[t]), o.person_count + 1 + int(i))
+        if in_frame is not None:
+            extents[i, t], beyond[i, t] = in_frame
             short[i, t] = 1.0
             across = extents[i, t] + np.roll(extents[i, t], DIRECTION_COUNT // 2)
             unit[i, t] = max(1.0, across.max() / FINE)
@@ -122,8 +122,8 @@ def build_outlines(o: Observations, assets: tuple[Asset, ...]) -> Outline | None
 def with_own_borders(outline: Outline, in_front: Bool[ndarray, "O T"]) -> Outline:
     """Outlines of which those of objects in front hide nothing: what looks like an occluder is behind."""
     beyond = np.asarray(outline.goes_beyond)
-    own = np.where(in_front[..., None] & (beyond > 0.0), 1.0, beyond).astype(np.float32)
-    return outline.replace(goes_beyond=on_device(own))  # pyright: ignore[reportAttributeAccessIssue]
+    distance = np.where(in_front[..., None] & (beyond > 0.0), 1.0, beyond).astype(np.float32)
+    return outline.replace(goes_beyond=on_device(distance))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def mask_extents(

@@ -17,12 +17,12 @@ from jaxtyping import Array, Float, Int
 from hoijax.geometry.descent import gradient_step
 from hoijax.losses.term import evaluate, final_total
 from hoijax.solver.problem import (
+    Best,
     Solution,
     SolverInputs,
     all_finite,
     choose,
     progress_of,
-    result_code,
     shared_capacity,
 )
 
@@ -34,9 +34,7 @@ CAPACITY = 1024
 class _State:
     unknowns: Any
     moments: optax.OptState
-    best: Any
-    best_loss: Float[Array, ""]
-    best_report: Float[Array, " n"]
+    best: Best
     finite: Array
 
 
@@ -92,9 +90,7 @@ class Adam:
             return _State(
                 initial,
                 _transform(0.0).init(initial),
-                initial,
-                jnp.asarray(jnp.inf),
-                jnp.full((count,), jnp.nan),
+                Best.none_yet(initial, count),
                 jnp.asarray(True),
             )
 
@@ -120,17 +116,8 @@ class Adam:
         return _Carry(states, neighbors, reports, losses)
 
     def finish(self, inputs: SolverInputs, carry: _Carry) -> Solution:
-        states, losses = carry.states, carry.losses
-        code = jax.vmap(result_code, in_axes=(0, 0, 0, None))
-        return Solution(
-            unknowns=states.best,
-            losses=states.best_loss,
-            initial_losses=losses[:, 0],
-            reports=states.best_report,
-            codes=code(states.best_loss, states.finite, losses, self.steps),
-            history=carry.reports,
-            history_length=jnp.asarray(self.steps),
-        )
+        states = carry.states
+        return states.best.solution(states.finite, carry.losses, carry.reports, self.steps)
 
 
 def _transform(rate: Any) -> optax.GradientTransformation:
@@ -151,17 +138,13 @@ def _one_step(adam: Adam, inputs: SolverInputs, index: Any, neighbors: Any, stat
     (_, report), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.unknowns)
     loss = final_total(terms, report, weights)
     finite = state.finite & jnp.isfinite(loss) & all_finite(gradient)
-    better = finite & (loss < state.best_loss)
-    best = choose(better, state.unknowns, state.best)
     span = adam.learning_rate - adam.final_learning_rate
     rate = adam.final_learning_rate + span * 0.5 * (1.0 + jnp.cos(angle))
     moved, moments = gradient_step(_transform(rate), gradient, state.moments, state.unknowns)
     state = _State(
         unknowns=choose(finite, moved, state.unknowns),
         moments=choose(finite, moments, state.moments),
-        best=best,
-        best_loss=jnp.where(better, loss, state.best_loss),
-        best_report=jnp.where(better, report, state.best_report),
+        best=state.best.or_this(finite, state.unknowns, loss, report),
         finite=finite,
     )
     return state, report, loss

@@ -55,10 +55,10 @@ def bucket_of(tree: Any) -> tuple:
 
 def buckets_of(jobs: Sequence[Job]) -> list[list[int]]:
     """Indices of the jobs of each bucket."""
-    found: dict[tuple, list[int]] = {}
+    buckets: dict[tuple, list[int]] = {}
     for index, job in enumerate(jobs):
-        found.setdefault(bucket_of(job.tree), []).append(index)
-    return list(found.values())
+        buckets.setdefault(bucket_of(job.tree), []).append(index)
+    return list(buckets.values())
 
 
 def free_memory(device: Any) -> int:
@@ -80,17 +80,21 @@ def available_memory() -> int:
 
 def needed_memory(compiled: Any) -> int:
     """Bytes that one device needs to run a program, as its compiler counts them."""
-    found = compiled.memory_analysis()
-    if found is None:
+    analysis = compiled.memory_analysis()
+    if analysis is None:
         return 0
-    return int(found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes)
+    return int(
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        + analysis.temp_size_in_bytes
+    )
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that a device's memory is not enough."""
     text = str(error)
     return isinstance(error, MemoryError) or any(
-        said in text for said in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
+        phrase in text for phrase in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
     )
 
 
@@ -98,8 +102,8 @@ def _each(function: Callable[[Any], Any], stacked: Any) -> Any:
     """`function` of every row. Of a single row without vmap, under which all is traced again: two
     such axes of length one made tracing take three times as long."""
     if all(len(x) == 1 for x in jax.tree.leaves(stacked)):
-        found = function(jax.tree.map(lambda x: x[0], stacked))
-        return jax.tree.map(lambda x: x[None], found)
+        solution = function(jax.tree.map(lambda x: x[0], stacked))
+        return jax.tree.map(lambda x: x[None], solution)
     return jax.vmap(function)(stacked)
 
 
@@ -133,14 +137,14 @@ class BatchSolver:
                 chunk = self._chunk(jobs[left[0]], settings, len(left))
                 now = left[:chunk]
                 try:
-                    found = self._run_chunk([jobs[i] for i in now], settings, chunk)
+                    solutions = self._run_chunk([jobs[i] for i in now], settings, chunk)
                 except (jax.errors.JaxRuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
                     self._halve(jobs[left[0]], settings, chunk)
                     continue
                 for row, index in enumerate(now):
-                    out[index] = jax.tree.map(lambda x, row=row: x[row], found)
+                    out[index] = jax.tree.map(lambda x, row=row: x[row], solutions)
                 left = left[chunk:]
                 self.log(f"{len(jobs) - sum(x is None for x in out)}/{len(jobs)} scenes solved")
         return [solution for solution in out if solution is not None]
@@ -151,10 +155,10 @@ class BatchSolver:
         for job in jobs:
             rows = []
             for w in range(count):
-                own = jax.tree.map(lambda x, w=w: x[w], settings)
-                self.compiled.setdefault((bucket_of((job.tree, own)), 1))
+                design = jax.tree.map(lambda x, w=w: x[w], settings)
+                self.compiled.setdefault((bucket_of((job.tree, design)), 1))
                 try:
-                    rows.append(jax.device_get(self.alone(*job.tree, own)))
+                    rows.append(jax.device_get(self.alone(*job.tree, design)))
                 except (jax.errors.JaxRuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -209,7 +213,7 @@ class BatchSolver:
         def scenes_of_a_device(stacked, settings):
             def one(tree):
                 scene, initial, neighbors = tree
-                return _each(lambda own: self.solve(scene, initial, neighbors, own), settings)
+                return _each(lambda design: self.solve(scene, initial, neighbors, design), settings)
 
             return _each(one, stacked)
 

@@ -49,12 +49,12 @@ class WorkList:
 def halving_rungs(count: int, rounds: int) -> tuple[Rung, ...]:
     """The rungs of SCHEDULE for `count` candidates; none for those too few to halve."""
     rungs: list[Rung] = []
-    latest, kept = 0, count
+    latest, remaining = 0, count
     for share_done, share_kept in SCHEDULE:
         done, left = round(share_done * rounds), max(math.ceil(count * share_kept), MIN_LANES)
-        if left < kept and latest < done < rounds:
+        if left < remaining and latest < done < rounds:
             rungs.append((done, left))
-            latest, kept = done, left
+            latest, remaining = done, left
     return tuple(rungs)
 
 
@@ -64,15 +64,15 @@ def work_list(count: int, rounds: int, rungs: tuple[Rung, ...]) -> WorkList:
     Lanes are as many as finalists, up to MOST_LANES; where a rung's number is no multiple of that, a
     few more go on.
     """
-    lanes = min(min((kept for _, kept in rungs), default=count), MAX_LANES)
+    lanes = min(min((remaining for _, remaining in rungs), default=count), MAX_LANES)
     ranks, indices, is_new = [], [], []
     begin, going, finalists = 0, count, count
-    for end, kept in (*rungs, (rounds, 0)):
+    for end, remaining in (*rungs, (rounds, 0)):
         for index in range(begin, end):
             for first in range(0, going, lanes):
                 # Lanes left over repeat the last candidate: the same numbers written twice.
                 ranks.append(np.minimum(np.arange(first, first + lanes), going - 1))
                 indices.append(index)
                 is_new.append(index == begin and first == 0 and begin > 0)
-        begin, finalists, going = end, going, min(math.ceil(kept / lanes) * lanes, count)
+        begin, finalists, going = end, going, min(math.ceil(remaining / lanes) * lanes, count)
     return WorkList(np.stack(ranks), np.array(indices), np.array(is_new), finalists)

@@ -29,13 +29,13 @@ from hoijax.scene.scene import Neighbors, Unknowns
 from hoijax.solver.banded import solve_banded
 from hoijax.solver.halving import Rung, WorkList, work_list
 from hoijax.solver.problem import (
+    Best,
     ResultCode,
     Solution,
     SolverInputs,
     all_finite,
     choose,
     progress_of,
-    result_code,
     shared_capacity,
 )
 
@@ -65,9 +65,7 @@ class _Local:
 class _State:
     poses: _Poses
     damping: Float[Array, ""]
-    best: _Poses
-    best_loss: Float[Array, ""]
-    best_report: Float[Array, " n"]
+    best: Best
     finite: Array
 
 
@@ -134,7 +132,7 @@ class LevenbergMarquardt:
         assert work is not None
         columns = work.ranks, work.rounds, work.is_new_rung
         rank, round_index, is_new_rung = (jnp.asarray(x)[index] for x in columns)
-        rank_now = jnp.argsort(jnp.where(state.finite, state.best_loss, jnp.inf))
+        rank_now = jnp.argsort(jnp.where(state.finite, state.best.loss, jnp.inf))
         ranking = jnp.where(is_new_rung, rank_now, carry.ranking)
         chosen = ranking[rank]
         mine = jax.tree.map(lambda x: x[chosen], (state, carry.neighbors))
@@ -154,20 +152,11 @@ class LevenbergMarquardt:
             [history[:, 0, :1], history[:, :, 1:].reshape(count, -1, len(terms))], 1
         )
         losses = final_total(terms, history, inputs.weights)
-        code = jax.vmap(result_code, in_axes=(0, 0, 0, None))
-        codes = code(state.best_loss, state.finite, losses, length)
+        solution = state.best.solution(state.finite, losses, history, length)
         is_behind = jnp.arange(count) >= self.work.finalists
         stopped = jnp.zeros(count, bool).at[carry.ranking].set(is_behind)
-        codes = jnp.where(stopped & state.finite, ResultCode.STOPPED_EARLY.value, codes)
-        return Solution(
-            unknowns=Unknowns(matrix_to_rotation_6d(state.best.rotations), state.best.translations),
-            losses=state.best_loss,
-            initial_losses=losses[:, 0],
-            reports=state.best_report,
-            codes=codes,
-            history=history,
-            history_length=jnp.asarray(length),
-        )
+        codes = jnp.where(stopped & state.finite, ResultCode.STOPPED_EARLY.value, solution.codes)
+        return replace(solution, unknowns=_unknowns_at(solution.unknowns), codes=codes)
 
 
 def _first_state(term_count: int, initial: Unknowns) -> _State:
@@ -175,11 +164,13 @@ def _first_state(term_count: int, initial: Unknowns) -> _State:
     return _State(
         poses,
         jnp.asarray(FIRST_DAMPING),
-        poses,
-        jnp.asarray(jnp.inf),
-        jnp.full((term_count,), jnp.nan),
+        Best.none_yet(poses, term_count),
         jnp.asarray(True),
     )
+
+
+def _unknowns_at(poses: _Poses) -> Unknowns:
+    return Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
 
 
 def _one_round(solver: LevenbergMarquardt, inputs: SolverInputs, carry: Any, index: Any):
@@ -219,11 +210,12 @@ def _one_round(solver: LevenbergMarquardt, inputs: SolverInputs, carry: Any, ind
             finite=state.finite & (finite | ~is_first),
         )
         here = choose(taken, there, here)
-        return (_keep_best(terms, weights, state, here), here), here.report
+        loss = final_total(terms, here.report, weights)
+        best = state.best.or_this(state.finite, state.poses, loss, here.report)
+        return (replace(state, best=best), here), here.report
 
-    unknowns = Unknowns(matrix_to_rotation_6d(poses.rotations), poses.translations)
     rarely = index % jnp.maximum(rounds // 2, 1) == 0
-    neighbors = problem.refresh(scene, unknowns, neighbors, rarely)
+    neighbors = problem.refresh(scene, _unknowns_at(poses), neighbors, rarely)
     posed = pose_objects(scene, poses.rotations, poses.translations, neighbors)
     curvature = total_curvature(terms, posed, weights_at(terms, weights, progress), weights)
     nowhere = _Local(
@@ -233,17 +225,6 @@ def _one_round(solver: LevenbergMarquardt, inputs: SolverInputs, carry: Any, ind
     )
     (state, _), reports = jax.lax.scan(step, (state, nowhere), jnp.arange(solver.steps + 1))
     return (state, neighbors), reports
-
-
-def _keep_best(terms, weights, state: _State, here: _Local) -> _State:
-    loss = final_total(terms, here.report, weights)
-    better = state.finite & (loss < state.best_loss)
-    return replace(
-        state,
-        best=choose(better, state.poses, state.best),
-        best_loss=jnp.where(better, loss, state.best_loss),
-        best_report=jnp.where(better, here.report, state.best_report),
-    )
 
 
 Blocks = tuple[Float[Array, "O T 6 6"], Float[Array, "O T-1 6 6"], Float[Array, "O T-2 6 6"]]

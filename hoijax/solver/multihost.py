@@ -27,10 +27,12 @@ def tell_all(content: Any) -> list[Any]:
     """What every process says (JSON), in the order of the processes. All of them must call this."""
     if jax.process_count() == 1:
         return [content]
-    said = np.frombuffer(json.dumps(content).encode(), np.uint8)
-    lengths = multihost_utils.process_allgather(np.array([len(said)], np.int32)).reshape(-1)
+    content_bytes = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    lengths = multihost_utils.process_allgather(np.array([len(content_bytes)], np.int32)).reshape(
+        -1
+    )
     padded = np.zeros(int(lengths.max()), np.uint8)
-    padded[: len(said)] = said
+    padded[: len(content_bytes)] = content_bytes
     everyone = multihost_utils.process_allgather(padded).reshape(len(lengths), -1)
     return [json.loads(bytes(row[:length])) for row, length in zip(everyone, lengths, strict=True)]
 
@@ -65,10 +67,10 @@ class GlobalBatch:
 
         jobs: may be empty, and of any shapes. template: any job, for the structure of the pytrees.
         """
-        own: dict[Shapes, list[int]] = {}
+        by_shapes: dict[Shapes, list[int]] = {}
         for index, job in enumerate(jobs):
-            own.setdefault(shapes_of(job), []).append(index)
-        told = tell_all([[list(shapes), len(indices)] for shapes, indices in own.items()])
+            by_shapes.setdefault(shapes_of(job), []).append(index)
+        told = tell_all([[list(shapes), len(indices)] for shapes, indices in by_shapes.items()])
         most: dict[Shapes, int] = {}
         for buckets in told:
             for shapes, count in buckets:
@@ -77,13 +79,14 @@ class GlobalBatch:
         out: dict[int, Solution] = {}
         chunk = jax.local_device_count() * self.scenes_at_once
         for shapes in sorted(most):
-            mine = own.get(shapes, [])
+            mine = by_shapes.get(shapes, [])
             blank = _blank(template, shapes)
             for begin in range(0, most[shapes], chunk):
                 now = mine[begin : begin + chunk]
-                found = self._run_chunk([jobs[i] for i in now], blank, settings, chunk)
+                solutions = self._run_chunk([jobs[i] for i in now], blank, settings, chunk)
                 out |= {
-                    i: jax.tree.map(lambda x, row=row: x[row], found) for row, i in enumerate(now)
+                    i: jax.tree.map(lambda x, row=row: x[row], solutions)
+                    for row, i in enumerate(now)
                 }
         return [out[i] for i in range(len(jobs))]
 
@@ -103,8 +106,8 @@ class GlobalBatch:
             x = np.asarray(x)
             return jax.make_array_from_process_local_data(self.same, x, x.shape)
 
-        found = program(jax.tree.map(place, stacked), jax.tree.map(copy, settings))
-        return jax.tree.map(_own_rows, found)
+        solutions = program(jax.tree.map(place, stacked), jax.tree.map(copy, settings))
+        return jax.tree.map(_own_rows, solutions)
 
 
 def _blank(template: Job, shapes: Shapes) -> Job:

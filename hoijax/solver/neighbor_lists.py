@@ -146,9 +146,9 @@ def nearest_two(
             dx, dy = x - position[k, 0][..., None], y - position[k, 1][..., None]
             bits = jax.lax.bitcast_convert_type(dx * dx + dy * dy, jnp.int32)
             key = (bits & ~low_bits) | jnp.minimum(first + k, count - 1)
-            own = query_labels == label[k][:, None, None]
+            same_label = query_labels == label[k][:, None, None]
             nearest = jnp.minimum(nearest, key)
-            of_part = jnp.minimum(of_part, jnp.where(own, key, far))
+            of_part = jnp.minimum(of_part, jnp.where(same_label, key, far))
         return (nearest, of_part), None
 
     firsts = jnp.arange(chunks, dtype=jnp.int32) * CHUNK

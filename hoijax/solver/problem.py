@@ -105,6 +105,44 @@ class Solution:
         return replace(self, history=jax.device_put(history), history_length=None)
 
 
+@flax.struct.dataclass
+class Best:
+    """The best step of a candidate so far; of all candidates with a leading axis K."""
+
+    unknowns: Any
+    loss: Float[Array, "*k"]
+    report: Float[Array, "*k n"]
+
+    @classmethod
+    def none_yet(cls, start: Any, term_count: int) -> "Best":
+        """Before the first step: infinite, with an unknown report."""
+        return cls(start, jnp.asarray(jnp.inf), jnp.full((term_count,), jnp.nan))
+
+    def or_this(self, finite: Array, unknowns: Any, loss: Array, report: Array) -> "Best":
+        """With a step that is finite and better, if it is."""
+        better = finite & (loss < self.loss)
+        return Best(
+            unknowns=choose(better, unknowns, self.unknowns),
+            loss=jnp.where(better, loss, self.loss),
+            report=jnp.where(better, report, self.report),
+        )
+
+    def solution(
+        self, finite: Array, losses: Float[Array, "K capacity"], history: Array, length: Any
+    ) -> Solution:
+        """Of all candidates, after `length` steps with these losses and reports."""
+        code = jax.vmap(result_code, in_axes=(0, 0, 0, None))
+        return Solution(
+            unknowns=self.unknowns,
+            losses=self.loss,
+            initial_losses=losses[:, 0],
+            reports=self.report,
+            codes=code(self.loss, finite, losses, length),
+            history=history,
+            history_length=jnp.asarray(length),
+        )
+
+
 def shared_capacity(count: int, smallest: int) -> int:
     """`smallest`, or as many doublings of it as `count` needs: counts that share it share a program."""
     return smallest * 2 ** max(math.ceil(math.log2(count / smallest)), 0)

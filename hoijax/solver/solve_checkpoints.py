@@ -29,14 +29,14 @@ ENVIRONMENT = "HOIJAX_CHECKPOINT_SECONDS"
 
 def checkpoint_seconds() -> float:
     """Seconds of work that may be lost: $HOIJAX_CHECKPOINT_SECONDS, or 30. Raises UserError."""
-    said = os.environ.get(ENVIRONMENT, "")
+    text = os.environ.get(ENVIRONMENT, "")
     try:
-        found = float(said) if said else CHECKPOINT_SECONDS
+        seconds = float(text) if text else CHECKPOINT_SECONDS
     except ValueError:
-        found = -1.0
-    if not found >= 0.0:
-        raise UserError(f"{ENVIRONMENT} is '{said}'. Give seconds, 0 or more.")
-    return found
+        seconds = -1.0
+    if not seconds >= 0.0:
+        raise UserError(f"{ENVIRONMENT} is '{text}'. Give seconds, 0 or more.")
+    return seconds
 
 
 def checkpoint_folder(out: str | Path) -> Path:
@@ -85,10 +85,10 @@ class SolveCheckpoints:
 
     def _is_void(self, replace: bool) -> bool:
         """Whether what is there is of something else, and is to be dropped."""
-        found = read_json(self.folder / HEADER)
-        if found is None:  # killed before the header was written
+        header = read_json(self.folder / HEADER)
+        if header is None:  # killed before the header was written
             return True
-        differ = differences(found, self.about)
+        differ = differences(header, self.about)
         if not differ:
             return False
         listed = "\n".join(f"  {line}" for line in differ)
@@ -140,8 +140,8 @@ class SolveCheckpoints:
                 store.wait()
             self._ended.clear()
         except Exception as error:  # Orbax and its stores raise many kinds
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            self.log(f"no checkpoint in '{self.folder}': {said[0][:200]}. The solve goes on.")
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            self.log(f"no checkpoint in '{self.folder}': {reason[0][:200]}. The solve goes on.")
         self._last = time.monotonic()
 
     def keep_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -190,15 +190,15 @@ class SolveCheckpoints:
 class StageWatch:
     """`solver.segments.Watch` of one descent of a solve."""
 
-    def __init__(self, kept: SolveCheckpoints, name: str) -> None:
-        self.kept, self.name = kept, name
+    def __init__(self, checkpoints: SolveCheckpoints, name: str) -> None:
+        self.kept, self.name = checkpoints, name
 
     def resume(self, like: Any) -> tuple[int, Any] | None:
         """What an earlier run left."""
-        found = self.kept.load(self.name, like)
-        if found is not None:
-            self.kept.log(f"{self.name}: goes on after {found[0]} rounds of an interrupted run")
-        return found
+        carry = self.kept.load(self.name, like)
+        if carry is not None:
+            self.kept.log(f"{self.name}: goes on after {carry[0]} rounds of an interrupted run")
+        return carry
 
     def look(self, done: int, total: int, carry: Any) -> None:
         """Keep the descent where that is due."""

@@ -25,9 +25,9 @@ class Viewer:
     """One result on one viser server. Public methods are what the controls do."""
 
     def __init__(
-        self, server: Any, result: Result, found: FoundBundle | None, folder: Path
+        self, server: Any, result: Result, observed: FoundBundle | None, folder: Path
     ) -> None:
-        self.server, self.result, self.found, self.folder = server, result, found, folder
+        self.server, self.result, self.found, self.folder = server, result, observed, folder
         self.body = load_body(result.body_name)
         self.grids = Evaluator(result, self.body).grids
         self.lock = threading.RLock()
@@ -36,7 +36,7 @@ class Viewer:
         self.comparing, self.playing = False, False
         self.frame, self._clock = 0, 0.0
         dress_scene(server, self.stage_of(self.candidate).motion)
-        self.observed = ObservedStage(server.scene, result, found) if found else None
+        self.observed = ObservedStage(server.scene, result, observed) if observed else None
         self._build_panel()
         self.show_frame(0)
         self._arrange()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hoijax.errors import UserError
-from hoijax.viewer.motion import edge_groups, edge_labels
+from hoijax.viewer.motion import edge_labels
 from hoijax.viewer.resolving import Edits, Resolver, recorded
 from hoijax.viewer.stage import quaternion
 
@@ -32,7 +32,7 @@ class EditPanel:
     def _build(self, gui: Any, off: bool) -> None:
         result = self.viewer.result
         gui.add_markdown("**Contacts** that count")
-        groups, labels = edge_groups(result), edge_labels(result)
+        groups, labels = result.contact_table.group, edge_labels(result)
         self.edge_boxes = []
         for g in range(int(groups.max()) + 1 if len(groups) else 0):
             label = ", ".join(labels[e] for e in np.flatnonzero(groups == g))

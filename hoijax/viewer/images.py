@@ -15,16 +15,16 @@ from hoijax.results.observed import FoundBundle
 WIDTH = 360  # pixels of a picture in the frustum: hundreds of them go through a socket
 
 
-def camera_images(found: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]:
+def camera_images(observed: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]:
     """A small picture for every frame, and what it is: the video, or else the masks."""
-    video, count = found.video, found.bundle.frame_count
+    video, count = observed.video, observed.bundle.frame_count
     if video is not None:
         with contextlib.suppress(UserError):
             frames = read_video(video, count).frames
             step = max(frames.shape[2] // WIDTH, 1)
             if len(frames) == count:
                 return frames[:, ::step, ::step].copy(), "the video"
-    return mask_images(found.bundle), "the masks (the bundle has no video)"
+    return mask_images(observed.bundle), "the masks (the bundle has no video)"
 
 
 def mask_images(bundle: Bundle) -> UInt8[ndarray, "T h w 3"]:

@@ -3,20 +3,15 @@
 import dataclasses
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from hoijax.affordance.contact_table import ContactKind, compile_contacts
+from hoijax.affordance.contact_table import ContactKind
 from hoijax.affordance.graph import BODY_PARTS
-from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.exporters.clip import Clip, clip_from_result
-from hoijax.geometry.rotations import matrix_to_quaternion
-from hoijax.geometry.transforms import invert_rigid
-from hoijax.objects.distance_grid import SIGNED, DistanceGrids, query
-from hoijax.programs import program
+from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.results.evaluation import CONTACT_THRESHOLD, Evaluator
 from hoijax.results.result import Result
 
@@ -75,57 +70,28 @@ def candidate_motion(
     clip = clip_from_result(single, body)
     evaluator = Evaluator(single, body, grids=grids)
     poses = evaluator.object_poses(0)
-    bones = [_bones(person.shaped, person) for person in clip.people]
-    vertices = np.stack([person.vertices_world for person in clip.people])
-    table = evaluator.table
+    joints = np.stack([person.Ts_world_joint for person in clip.people])
     return CandidateMotion(
         clip,
-        np.stack([wxyzs for wxyzs, _ in bones]),
-        np.stack([positions for _, positions in bones]),
-        skin_distances(vertices, poses, evaluator.grids),
+        _wxyzs(joints[..., :3, :3]),
+        joints[..., :3, 3],
+        evaluator.skin_distances(poses),
         edge_labels(single),
-        single.contact[0][table.group],
+        single.contact[0][single.contact_table.group],
         evaluator.edge_distances(poses),
     )
 
 
-def skin_distances(
-    vertices_world: Float[ndarray, "P T V 3"],
-    poses: Float[ndarray, "O T 4 4"],
-    grids: tuple[DistanceGrids, ...],
-) -> Float[ndarray, "P T V"]:
-    """Signed distance of skin to the nearest object, metres."""
-    nearest = np.full(vertices_world.shape[:-1], np.inf, np.float32)
-    for T_world_object, own in zip(poses, grids, strict=True):
-        inverse = invert_rigid(T_world_object)
-        local = vertices_world @ inverse[:, :3, :3].swapaxes(-1, -2) + inverse[:, None, :3, 3]
-        found = _query(own, jnp.asarray(local, jnp.float32), jnp.int32(SIGNED))
-        nearest = np.minimum(nearest, np.asarray(found))
-    return nearest
+def _wxyzs(rotations: Float[ndarray, "P T 55 3 3"]) -> Float[ndarray, "P T 55 4"]:
+    from scipy.spatial.transform import Rotation
 
-
-_query = program(query)
-
-
-@program
-def _joint_frames(shaped: ShapedBody, rotations: Array, translations: Array) -> tuple[Array, Array]:
-    Ts = jax.vmap(shaped.pose_joints)(rotations, translations)
-    return matrix_to_quaternion(Ts[..., :3, :3]), Ts[..., :3, 3]
-
-
-def _bones(shaped: ShapedBody, person) -> tuple[Float[ndarray, "T 55 4"], Float[ndarray, "T 55 3"]]:
-    frames = (person.joint_rotations, person.translations)
-    wxyzs, positions = _joint_frames(
-        jax.tree.map(jnp.asarray, shaped), *(jnp.asarray(x, jnp.float32) for x in frames)
-    )
-    return np.asarray(wxyzs), np.asarray(positions)
+    flat = Rotation.from_matrix(rotations.reshape(-1, 3, 3))
+    return flat.as_quat(canonical=True, scalar_first=True).reshape(*rotations.shape[:-2], 4)
 
 
 def edge_labels(result: Result) -> tuple[str, ...]:
     """A short name for every edge of the graph: "left hand - box side"."""
-    table = compile_contacts(
-        result.affordance, {asset.name: asset.part_names for asset in result.assets}
-    )
+    table = result.contact_table
 
     def end(o: int, part: int) -> str:
         asset = result.assets[o]
@@ -145,12 +111,6 @@ def edge_labels(result: Result) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def edge_groups(result: Result) -> Int[ndarray, " E"]:
-    """The group (row of `Result.contact`) of every edge of the graph."""
-    parts = {asset.name: asset.part_names for asset in result.assets}
-    return compile_contacts(result.affordance, parts).group
-
-
 def contact_colors(distances: Float[ndarray, " V"]) -> UInt8[ndarray, "V 3"]:
     """Yellow where skin touches, blue at 5 cm, red where it is inside an object."""
     share = np.clip(distances / CONTACT_THRESHOLD, 0.0, 1.0)[:, None]
@@ -162,13 +122,13 @@ def contact_patch(
     vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"], distances: Float[ndarray, " V"]
 ) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], UInt8[ndarray, "n 3"]]:
     """The part of the skin within 5 cm of an object, raised by 1.5 mm; vertices, faces, colors."""
-    kept = faces[(distances[faces] < CONTACT_THRESHOLD).any(axis=1)]
-    used, corners = np.unique(kept, return_inverse=True)
-    sides = vertices[kept]
+    near = faces[(distances[faces] < CONTACT_THRESHOLD).any(axis=1)]
+    used, corners = np.unique(near, return_inverse=True)
+    sides = vertices[near]
     across = np.cross(sides[:, 1] - sides[:, 0], sides[:, 2] - sides[:, 0])
     normals = np.zeros_like(vertices)
     for corner in range(3):
-        np.add.at(normals, kept[:, corner], across)
+        np.add.at(normals, near[:, corner], across)
     normals = normals[used]
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     raised = (vertices[used] + 0.0015 * normals).astype(np.float32)

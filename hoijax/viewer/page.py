@@ -12,14 +12,14 @@ from hoijax.viewer.server import start_server
 from hoijax.viewer.stage import CandidateStage, ObservedStage, dress_scene
 
 
-def static_page(result: Result, found: FoundBundle | None, candidate: int) -> str:
+def static_page(result: Result, bundle: FoundBundle | None, candidate: int) -> str:
     """The html of one candidate; loops at the clip's frame rate."""
     motion = candidate_motion(result, candidate, load_body(result.body_name))
     server = start_server("127.0.0.1", 0)  # nobody connects: viser records only through a server
     try:
         dress_scene(server, motion)
         stage = CandidateStage(server.scene, f"candidate_{candidate + 1}", motion)
-        observed = ObservedStage(server.scene, result, found) if found else None
+        observed = ObservedStage(server.scene, result, bundle) if bundle else None
         serializer = server.get_scene_serializer()
         for frame in range(result.frame_count):
             stage.show(frame)

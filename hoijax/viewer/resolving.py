@@ -23,7 +23,7 @@ from hoijax.methods.running import run_pass
 from hoijax.results.result import Result
 from hoijax.scene.scene import Scene
 from hoijax.solver.per_frame import frame_terms
-from hoijax.viewer.motion import edge_groups, edge_labels
+from hoijax.viewer.motion import edge_labels
 
 REACH = 3
 """Frames to either side that go along with a dragged pose, less and less."""
@@ -124,8 +124,8 @@ class Resolver:
         first = np.asarray(scene.objects.first_grid)
         count = points.shape[2]
         for (i, t), T in edits.key_poses.items():
-            own = np.resize(samples[i], (count, 3)) + self.centers[i]
-            points[i, t] = own @ T[:3, :3].T + T[:3, 3]
+            surface = np.resize(samples[i], (count, 3)) + self.centers[i]
+            points[i, t] = surface @ T[:3, :3].T + T[:3, 3]
             labels = np.resize(parts[i], count)
             one_hot = labels[:, None] == np.arange(shares.shape[-1])
             shares[i, t] = one_hot / np.maximum(one_hot.sum(axis=0, keepdims=True), 1)
@@ -146,7 +146,7 @@ class Resolver:
 def recorded(result: Result, resolver: Resolver, edits: Edits, bundle: Path) -> Result:
     """The result with its edits in what becomes run.json; `bundle` is where the observations lie."""
     labels = edge_labels(result)
-    groups = edge_groups(result)
+    groups = result.contact_table.group
     run = {
         **result.run,
         "bundle": str(bundle.absolute()),

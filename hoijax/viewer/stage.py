@@ -111,7 +111,10 @@ class CandidateStage:
         if not len(faces):
             return None
         offsets = np.concatenate(
-            [np.full(len(own), s, np.int32) for (_, own, _), s in zip(parts, starts, strict=True)]
+            [
+                np.full(len(part_faces), s, np.int32)
+                for (_, part_faces, _), s in zip(parts, starts, strict=True)
+            ]
         )
         return self.scene.add_glb(
             f"/{name}/contact/{frame:04d}",
@@ -167,8 +170,8 @@ class CandidateStage:
 class ObservedStage:
     """What the solver was given: colored points, and the camera with its picture."""
 
-    def __init__(self, scene: Any, result: Result, found: FoundBundle) -> None:
-        o = found.bundle.observations
+    def __init__(self, scene: Any, result: Result, observed: FoundBundle) -> None:
+        o = observed.bundle.observations
         Ts = result.Ts_world_pointmap
         self.clouds = []
         groups = [
@@ -191,7 +194,7 @@ class ObservedStage:
                     precision="float32",
                 )
                 self.clouds.append((node, cloud))
-        self.images, self.picture_kind = camera_images(found)
+        self.images, self.picture_kind = camera_images(observed)
         self.rotations, self.positions = camera_poses(Ts)
         height, width = o.image_size
         self.aspect, focal = width / height, o.intrinsics[:, 1, 1]

@@ -100,7 +100,7 @@ def run_tasks(share: Share, names: Sequence[str], log: Log, most: int = SCENES_O
         task = ray.remote(**asked, max_retries=RETRIES)(_do_share)
         shares = [list(names[i : i + size]) for i in range(0, len(names), size)]
         log(f"{len(shares)} tasks of up to {size} scenes, each with {asked}")
-        waiting = [task.remote(share, own) for own in shares]
+        waiting = [task.remote(share, item) for item in shares]
         while waiting:
             (reference,), waiting = ray.wait(waiting, num_returns=1)
             try:

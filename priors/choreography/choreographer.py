@@ -7,12 +7,11 @@ makes the body follow; fingers close until they touch. Everything is seeded and 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from hoijax.bodies.skinned_body import ShapedBody
+from hoijax.bodies.posed_person import pose_joints
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
@@ -135,12 +134,7 @@ def joint_transforms(
     person: Person, rotations: Float[ndarray, "T 55 3"], translation: Float[ndarray, "T 3"]
 ) -> Float[ndarray, "T 55 4 4"]:
     """Ts_world_joint of every frame."""
-    return np.asarray(_pose_joints(person.shaped, rotations, translation))
-
-
-@jax.jit
-def _pose_joints(shaped: ShapedBody, rotations: Array, translation: Array) -> Array:
-    return jax.vmap(shaped.pose_joints)(rotations, translation)
+    return np.asarray(pose_joints(person.shaped, rotations, translation))
 
 
 def _place_camera(

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bodies.anny import load_anny
+from hoijax.bodies.posed_person import pose_clip
 from hoijax.bodies.skinned_body import JOINT_NAMES, ShapedBody, SkinnedBody
 from hoijax.runtime import on_device
 from priors.choreography.joint_limits import JOINT_COUNT
@@ -210,14 +210,9 @@ def farthest_points(points: Float[ndarray, "N 3"], count: int) -> ndarray:
     return chosen
 
 
-def pose_clip(
+def skin_of(
     person: Person, joint_rotations: Float[ndarray, "T 55 3"], translation: Float[ndarray, "T 3"]
 ) -> Float[ndarray, "T V 3"]:
     """World skin vertices in every frame."""
     rotations, offsets = jnp.asarray(joint_rotations), jnp.asarray(translation)
-    return np.asarray(_skin_clip(person.shaped, rotations, offsets))
-
-
-@jax.jit
-def _skin_clip(shaped: ShapedBody, rotations: Array, translation: Array) -> Array:
-    return jnp.asarray(jax.vmap(shaped.pose)(rotations, translation).vertices_world)
+    return np.asarray(pose_clip(person.shaped, rotations, offsets).vertices_world)

@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
+from priors.models.frozen import FrozenModel
 from priors.models.point_maps import (
     DEFAULT_FOV,
     EDGE,
@@ -24,9 +25,7 @@ from priors.models.point_maps import (
     one_focal,
 )
 from priors.models.torch_runtime import (
-    TorchSettings,
     device_and_dtype,
-    load_pretrained,
     readable_errors,
     require,
 )
@@ -59,22 +58,10 @@ class DepthSettings:
     """Degrees, vertical: of a model that says nothing about the camera, where none is given."""
 
 
-class GeometryPrior(ABC):
-    """What the `GeometryModel`s share; the network is loaded at the first call."""
+class GeometryPrior(FrozenModel[DepthSettings], ABC):
+    """What the `GeometryModel`s share."""
 
-    def __init__(
-        self,
-        model_id: ModelId,
-        settings: DepthSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        self._model_id = model_id
-        self.settings = settings or DepthSettings()
-        self.runtime = runtime or TorchSettings()
-
-    @property
-    def model_id(self) -> ModelId:
-        return self._model_id
+    stage, default_settings = STAGE, DepthSettings()
 
     def point_maps(
         self,
@@ -122,20 +109,11 @@ def resized(images: Any, height: int, width: int) -> Any:
 class DepthPro(GeometryPrior):
     """`GeometryModel` of Depth Pro: metric depth and a field of view for every frame."""
 
-    def __init__(
-        self,
-        model_id: ModelId = DEPTH_PRO,
-        settings: DepthSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        super().__init__(model_id, settings, runtime)
+    default_id = DEPTH_PRO
 
     @cached_property
     def network(self) -> Any:
-        transformers = require("transformers")
-        device, dtype = device_and_dtype(self.runtime, measures=True)
-        kind = transformers.DepthProForDepthEstimation
-        return load_pretrained(kind, self._model_id, stage=STAGE, dtype=dtype).to(device)
+        return self._loaded("DepthProForDepthEstimation")
 
     def _estimate(self, frames: ndarray, intrinsics: ndarray | None) -> PointMaps:
         config = self.network.config
@@ -144,11 +122,11 @@ class DepthPro(GeometryPrior):
         inverse, fovs = [], []
         for pixels in self._batches(frames):
             small = (resized(pixels, side, side) - 0.5) / 0.5
-            said = self.network(pixel_values=small.to(self.network.dtype))
-            canonical = resized(said.predicted_depth[:, None].float(), height, width)
+            output = self.network(pixel_values=small.to(self.network.dtype))
+            canonical = resized(output.predicted_depth[:, None].float(), height, width)
             inverse.append(canonical[:, 0].cpu().numpy())
-            if said.field_of_view is not None:
-                fovs.append(said.field_of_view.float().cpu().numpy())
+            if output.field_of_view is not None:
+                fovs.append(output.field_of_view.float().cpu().numpy())
         if intrinsics is None:
             angles = np.concatenate(fovs) if fovs else np.zeros(0)
             usable = (angles >= FOV_LIMITS[0]) & (angles <= FOV_LIMITS[1])
@@ -167,20 +145,11 @@ class DepthAnything(GeometryPrior):
     They know nothing of the camera: give intrinsics, or the settings' field of view is taken.
     """
 
-    def __init__(
-        self,
-        model_id: ModelId = DEPTH_ANYTHING_INDOOR,
-        settings: DepthSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        super().__init__(model_id, settings, runtime)
+    default_id = DEPTH_ANYTHING_INDOOR
 
     @cached_property
     def network(self) -> Any:
-        transformers = require("transformers")
-        device, dtype = device_and_dtype(self.runtime, measures=True)
-        kind = transformers.DepthAnythingForDepthEstimation
-        network = load_pretrained(kind, self._model_id, stage=STAGE, dtype=dtype).to(device)
+        network = self._loaded("DepthAnythingForDepthEstimation")
         if network.config.depth_estimation_type != "metric":
             raise UserError(
                 f"{STAGE}: {self._model_id.name} estimates relative depth, from which no points "
@@ -190,8 +159,7 @@ class DepthAnything(GeometryPrior):
 
     @cached_property
     def processor(self) -> Any:
-        transformers = require("transformers")
-        return load_pretrained(transformers.AutoImageProcessor, self._model_id, stage=STAGE)
+        return self._part("AutoImageProcessor")
 
     def _estimate(self, frames: ndarray, intrinsics: ndarray | None) -> PointMaps:
         torch = require("torch")
@@ -201,8 +169,10 @@ class DepthAnything(GeometryPrior):
         for start in range(0, len(frames), self.settings.batch):
             some = list(frames[start : start + self.settings.batch])
             pixels = self.processor(images=some, return_tensors="pt")["pixel_values"]
-            said = self.network(pixel_values=torch.as_tensor(pixels).to(device, dtype))
-            depths.append(resized(said.predicted_depth[:, None].float(), height, width)[:, 0].cpu())
+            output = self.network(pixel_values=torch.as_tensor(pixels).to(device, dtype))
+            depths.append(
+                resized(output.predicted_depth[:, None].float(), height, width)[:, 0].cpu()
+            )
         depth = torch.cat(depths).numpy()
         if intrinsics is None:
             fov = self.settings.field_of_view

@@ -12,14 +12,12 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
-from priors.models.depth import DepthSettings, GeometryPrior, resized
+from priors.models.depth import GeometryPrior, resized
 from priors.models.moge import INSTALL
 from priors.models.point_maps import intrinsics_from_focal
 from priors.models.sapiens2 import normalized
 from priors.models.torch_runtime import (
-    TorchSettings,
     device_and_dtype,
-    local_directory,
     readable_errors,
     require,
 )
@@ -40,13 +38,7 @@ class DepthAnything3(GeometryPrior):
     """`GeometryModel` of DA3METRIC-LARGE. It knows nothing of the camera: give intrinsics, or the
     settings' field of view is taken."""
 
-    def __init__(
-        self,
-        model_id: ModelId = DA3_METRIC,
-        settings: DepthSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        super().__init__(model_id, settings, runtime)
+    default_id = DA3_METRIC
 
     @cached_property
     def network(self) -> Any:
@@ -61,7 +53,7 @@ class DepthAnything3(GeometryPrior):
             )
             weights = {
                 name.removeprefix("model."): value
-                for name, value in safetensors.load_file(self._weights()).items()
+                for name, value in safetensors.load_file(self._file(WEIGHTS)).items()
             }
             lacking = network.load_state_dict(weights, strict=False).missing_keys
         if lacking:
@@ -70,13 +62,6 @@ class DepthAnything3(GeometryPrior):
                 f"model (such as {lacking[0]}). Download it again with `hf download {DA3_METRIC.name}`"
             )
         return network.to(device, dtype).eval()
-
-    def _weights(self) -> str:
-        directory = local_directory(self._model_id)
-        if directory is not None:
-            return str(directory / WEIGHTS)
-        hub = require("huggingface_hub")
-        return hub.hf_hub_download(self._model_id.name, WEIGHTS, revision=self._model_id.revision)
 
     def _estimate(self, frames: ndarray, intrinsics: ndarray | None) -> PointMaps:
         height, width = frames.shape[1:3]

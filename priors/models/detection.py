@@ -12,11 +12,9 @@ from numpy import ndarray
 from pydantic import BaseModel, Field
 
 from hoijax.errors import UserError
+from priors.models.frozen import FrozenModel
 from priors.models.segmentation import resized
 from priors.models.torch_runtime import (
-    TorchSettings,
-    device_and_dtype,
-    load_pretrained,
     readable_errors,
     require,
 )
@@ -49,36 +47,24 @@ class DetectorSettings:
     the second (published)."""
 
 
-class GroundingDino:
-    """`Detector` by Grounding DINO; the network is loaded at the first call."""
+class TextDetector(FrozenModel[DetectorSettings]):
+    """What detectors of whatever a text names share."""
 
-    def __init__(
-        self,
-        model_id: ModelId = GROUNDING_DINO,
-        settings: DetectorSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        """model_id: hub id or directory, in transformers format, with its tokenizer."""
-        self._model_id = model_id
-        self.settings, self.runtime = settings or DetectorSettings(), runtime or TorchSettings()
-
-    @property
-    def model_id(self) -> ModelId:
-        return self._model_id
+    stage, default_settings = STAGE, DetectorSettings()
 
     @cached_property
     def _tokenizer(self) -> Any:
-        transformers = require("transformers", "torch")
-        return load_pretrained(transformers.AutoTokenizer, self._model_id, stage=STAGE)
+        return self._part("AutoTokenizer")
+
+
+class GroundingDino(TextDetector):
+    """`Detector` by Grounding DINO."""
+
+    default_id = GROUNDING_DINO
 
     @cached_property
     def _network(self) -> Any:
-        transformers = require("transformers", "torch")
-        device, dtype = device_and_dtype(self.runtime, measures=True)
-        network = load_pretrained(
-            transformers.GroundingDinoForObjectDetection, self._model_id, stage=STAGE, dtype=dtype
-        )
-        return network.to(device)
+        return self._loaded("GroundingDinoForObjectDetection")
 
     def detect(self, image: UInt8[ndarray, "H W 3"], phrases: Sequence[str]) -> list[Detection]:
         """All boxes over the threshold, best first. Raises UserError for empty or too many words."""

@@ -1,5 +1,6 @@
 """2D keypoints of one person by ViTPose (Xu et al., 2022; Apache-2.0), in OpenPose-18 order."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,13 +11,8 @@ from numpy import ndarray
 
 from hoijax.bodies.keypoints import openpose18_from_coco
 from hoijax.errors import UserError
-from priors.models.torch_runtime import (
-    TorchSettings,
-    device_and_dtype,
-    load_pretrained,
-    readable_errors,
-    require,
-)
+from priors.models.frozen import FrozenModel
+from priors.models.torch_runtime import readable_errors, require
 from priors.protocols import ModelId
 
 STAGE = "keypoints"
@@ -26,43 +22,23 @@ COCO_KEYPOINTS = 17
 
 
 @dataclass(frozen=True)
-class ViTPoseSettings:
+class PoseSettings:
     """How much is read at once."""
 
     batch: int = 16
     """Frames that go through the network together."""
 
 
-class ViTPose:
-    """`KeypointModel` by ViTPose or ViTPose+; the network is loaded at the first call."""
+class PoseModel(FrozenModel[PoseSettings], ABC):
+    """`KeypointModel` of a network that finds COCO's 17 points in boxes."""
 
-    def __init__(
-        self,
-        model_id: ModelId = VITPOSE_HUGE,
-        settings: ViTPoseSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        """model_id: hub id or directory, in transformers format, with its image processor."""
-        self._model_id = model_id
-        self.settings, self.runtime = settings or ViTPoseSettings(), runtime or TorchSettings()
+    stage, default_settings = STAGE, PoseSettings()
 
-    @property
-    def model_id(self) -> ModelId:
-        return self._model_id
-
-    @cached_property
-    def _processor(self) -> Any:
-        transformers = require("transformers", "torch", "scipy")
-        return load_pretrained(transformers.AutoImageProcessor, self._model_id, stage=STAGE)
-
-    @cached_property
-    def _network(self) -> Any:
-        transformers = require("transformers", "torch")
-        device, dtype = device_and_dtype(self.runtime, measures=True)
-        network = load_pretrained(
-            transformers.VitPoseForPoseEstimation, self._model_id, stage=STAGE, dtype=dtype
-        )
-        return network.to(device)
+    @abstractmethod
+    def _coco(
+        self, frames: UInt8[ndarray, "B H W 3"], boxes: Float[ndarray, "B 4"]
+    ) -> Float[ndarray, "B 17 3"]:
+        """Pixels and confidence, in inference mode."""
 
     def keypoints(
         self,
@@ -71,21 +47,38 @@ class ViTPose:
         present: Bool[ndarray, " T"],
     ) -> Float[ndarray, "T 18 3"]:
         """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where absent."""
-        found = np.zeros((len(frames), 18, 3), np.float32)
-        chosen = np.flatnonzero(present)
+        torch = require("torch")
+        points = np.zeros((len(frames), 18, 3), np.float32)
+        chosen, boxes = np.flatnonzero(present), np.asarray(boxes, np.float64)
         check_boxes(boxes, chosen)
-        with readable_errors(STAGE, self._model_id, smaller="a smaller batch"):
+        with (
+            readable_errors(STAGE, self._model_id, smaller="a smaller batch"),
+            torch.inference_mode(),
+        ):
             for start in range(0, len(chosen), self.settings.batch):
                 rows = chosen[start : start + self.settings.batch]
-                coco = self._coco(frames[rows], np.asarray(boxes, np.float32)[rows])
-                found[rows] = openpose18_from_coco(coco)
+                points[rows] = openpose18_from_coco(self._coco(frames[rows], boxes[rows]))
         height, width = frames.shape[1:3]
-        inside = ((found[..., :2] >= 0) & (found[..., :2] <= (width, height))).all(-1)
-        found[..., 2] *= inside
-        return found
+        inside = ((points[..., :2] >= 0) & (points[..., :2] <= (width, height))).all(-1)
+        points[..., 2] *= inside
+        return points
+
+
+class ViTPose(PoseModel):
+    """ViTPose or ViTPose+, with its image processor."""
+
+    default_id = VITPOSE_HUGE
+
+    @cached_property
+    def _processor(self) -> Any:
+        return self._part("AutoImageProcessor", "scipy")
+
+    @cached_property
+    def _network(self) -> Any:
+        return self._loaded("VitPoseForPoseEstimation")
 
     def _coco(self, frames: ndarray, boxes: ndarray) -> Float[ndarray, "B 17 3"]:
-        torch = require("torch")
+        torch, boxes = require("torch"), boxes.astype(np.float32)
         corners = boxes[:, :2] - 0.5  # the processor counts from the center of the first pixel
         rows = np.concatenate([corners, boxes[:, 2:] - boxes[:, :2]], axis=-1)
         per_image = [[row.tolist()] for row in rows]
@@ -94,8 +87,7 @@ class ViTPose:
         has_experts = getattr(self._network.config.backbone_config, "num_experts", 1) > 1
         dataset = torch.full((len(rows),), COCO_DATASET, device=device)
         extra = {"dataset_index": dataset} if has_experts else {}
-        with torch.inference_mode():
-            output = self._network(pixels.to(device, dtype), **extra)
+        output = self._network(pixels.to(device, dtype), **extra)
         output.heatmaps = output.heatmaps.float()
         results = self._processor.post_process_pose_estimation(output, boxes=per_image)
         points = [

@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from hoijax.errors import UserError
-from priors.models.depth import STAGE, DepthSettings, GeometryPrior
+from priors.models.depth import STAGE, GeometryPrior
 from priors.models.point_maps import (
     intrinsics_from_focal,
     one_focal,
@@ -20,9 +20,7 @@ from priors.models.point_maps import (
     solve_shift,
 )
 from priors.models.torch_runtime import (
-    TorchSettings,
     device_and_dtype,
-    local_directory,
     readable_errors,
     require,
 )
@@ -41,13 +39,7 @@ class MoGe(GeometryPrior):
     model_id: a hub id, or a directory that holds model.pt. It is read with `weights_only=True`.
     """
 
-    def __init__(
-        self,
-        model_id: ModelId = MOGE_2,
-        settings: DepthSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        super().__init__(model_id, settings, runtime)
+    default_id = MOGE_2
 
     @cached_property
     def network(self) -> Any:
@@ -55,7 +47,7 @@ class MoGe(GeometryPrior):
         moge = require("depth_estimation.models.moge.modeling_moge", remedy=INSTALL)
         device, _ = device_and_dtype(self.runtime)
         with readable_errors(STAGE, self._model_id, loading=True):
-            checkpoint = torch.load(self._weights(), map_location="cpu", weights_only=True)
+            checkpoint = torch.load(self._file(WEIGHTS), map_location="cpu", weights_only=True)
             config, weights = checkpoint["model_config"], checkpoint["model"]
             # The first version names its encoder, the second describes it.
             second = isinstance(config["encoder"], dict)
@@ -67,13 +59,6 @@ class MoGe(GeometryPrior):
                 f"{lacking[0]}). Download it again with `hf download {MOGE_2.name}`"
             )
         return network.to(device).eval()
-
-    def _weights(self) -> str:
-        directory = local_directory(self._model_id)
-        if directory is not None:
-            return str(directory / WEIGHTS)
-        hub = require("huggingface_hub")
-        return hub.hf_hub_download(self._model_id.name, WEIGHTS, revision=self._model_id.revision)
 
     def _estimate(self, frames: ndarray, intrinsics: ndarray | None) -> PointMaps:
         points, valid, scales = self._forward(frames)

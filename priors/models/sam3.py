@@ -11,12 +11,10 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from priors.models.detection import DetectorSettings, best_boxes, clean_phrases
+from priors.models.detection import TextDetector, best_boxes, clean_phrases
 from priors.models.segmentation import Normalization, Sam2Segmenter, resized
 from priors.models.torch_runtime import (
     TorchSettings,
-    device_and_dtype,
-    load_pretrained,
     readable_errors,
     require,
 )
@@ -40,36 +38,17 @@ class Sam3Segmenter(Sam2Segmenter):
         super().__init__(model_id, runtime)
 
 
-class Sam3Detector:
-    """`Detector` by SAM 3's text prompts: every instance of a phrase; loaded at the first call.
+class Sam3Detector(TextDetector):
+    """`Detector` by SAM 3's text prompts: every instance of a phrase.
 
     The picture is encoded once for all phrases.
     """
 
-    def __init__(
-        self,
-        model_id: ModelId = SAM3,
-        settings: DetectorSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        self._model_id = model_id
-        self.settings, self.runtime = settings or DetectorSettings(), runtime or TorchSettings()
-
-    @property
-    def model_id(self) -> ModelId:
-        return self._model_id
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        transformers = require("transformers", "torch")
-        return load_pretrained(transformers.AutoTokenizer, self._model_id, stage="detection")
+    default_id = SAM3
 
     @cached_property
     def _network(self) -> Any:
-        transformers = require("transformers", "torch")
-        device, dtype = device_and_dtype(self.runtime, measures=True)
-        kind = transformers.Sam3Model
-        return load_pretrained(kind, self._model_id, stage="detection", dtype=dtype).to(device)
+        return self._loaded("Sam3Model")
 
     def detect(self, image: UInt8[ndarray, "H W 3"], phrases: Sequence[str]) -> list[Detection]:
         """All boxes over the threshold, best first; a box's score is the instance's times that the

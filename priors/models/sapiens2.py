@@ -9,20 +9,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from hoijax.bodies.keypoints import openpose18_from_coco
 from hoijax.errors import UserError
-from priors.models.depth import DepthSettings, GeometryPrior, resized
-from priors.models.keypoints import ViTPoseSettings, check_boxes
+from priors.models.depth import GeometryPrior, resized
+from priors.models.keypoints import PoseModel
 from priors.models.point_maps import intrinsics_from_focal, one_focal, pixel_offsets
 from priors.models.segmentation import IMAGENET
 from priors.models.torch_runtime import (
-    TorchSettings,
-    device_and_dtype,
-    load_pretrained,
-    readable_errors,
     require,
 )
 from priors.protocols import ModelId, PointMaps
@@ -40,57 +35,20 @@ LARGEST_STEP = 2.0
 """Cells of the heatmap; the refinement of a peak that is none would go anywhere."""
 
 
-class Sapiens2Pose:
-    """`KeypointModel` by Sapiens2's 308 keypoints, of which OpenPose's 18 are kept."""
+class Sapiens2Pose(PoseModel):
+    """Sapiens2's 308 keypoints, of which OpenPose's 18 are kept."""
 
-    def __init__(
-        self,
-        model_id: ModelId = SAPIENS2_POSE,
-        settings: ViTPoseSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        self._model_id = model_id
-        self.settings, self.runtime = settings or ViTPoseSettings(), runtime or TorchSettings()
-
-    @property
-    def model_id(self) -> ModelId:
-        return self._model_id
+    default_id = SAPIENS2_POSE
 
     @cached_property
     def _network(self) -> Any:
-        kind = require("transformers", "torch").Sapiens2ForPoseEstimation
-        device, dtype = device_and_dtype(self.runtime, measures=True)
-        network = load_pretrained(kind, self._model_id, stage="keypoints", dtype=dtype)
+        network = self._loaded("Sapiens2ForPoseEstimation")
         if network.config.num_labels != KEYPOINTS:
             raise UserError(
                 f"keypoints: {self._model_id.name} finds {network.config.num_labels} keypoints, not "
                 f"Sapiens2's {KEYPOINTS}. Use {SAPIENS2_POSE.name}"
             )
-        return network.to(device)
-
-    def keypoints(
-        self,
-        frames: UInt8[ndarray, "T H W 3"],
-        boxes: Float[ndarray, "T 4"],
-        present: Bool[ndarray, " T"],
-    ) -> Float[ndarray, "T 18 3"]:
-        """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where absent."""
-        torch = require("torch")
-        found = np.zeros((len(frames), 18, 3), np.float32)
-        chosen = np.flatnonzero(present)
-        check_boxes(boxes, chosen)
-        with (
-            readable_errors("keypoints", self._model_id, smaller="a smaller batch"),
-            torch.inference_mode(),
-        ):
-            for start in range(0, len(chosen), self.settings.batch):
-                rows = chosen[start : start + self.settings.batch]
-                coco = self._coco(frames[rows], np.asarray(boxes, np.float64)[rows])
-                found[rows] = openpose18_from_coco(coco)
-        height, width = frames.shape[1:3]
-        inside = ((found[..., :2] >= 0) & (found[..., :2] <= (width, height))).all(-1)
-        found[..., 2] *= inside
-        return found
+        return network
 
     def _coco(self, frames: ndarray, boxes: ndarray) -> Float[ndarray, "B 17 3"]:
         torch, network = require("torch"), self._network
@@ -100,9 +58,9 @@ class Sapiens2Pose:
             crop(torch.from_numpy(np.ascontiguousarray(f)).to(network.device), m, s, size)
             for f, m, s in zip(frames, middles, sizes, strict=True)
         ]
-        said = network(pixel_values=torch.stack(crops).to(network.dtype))
-        peaks = refined_peaks(said.heatmaps[:, COCO.tolist()].float()).cpu().numpy()
-        cells = np.array(said.heatmaps.shape[:1:-1]) - 1
+        output = network(pixel_values=torch.stack(crops).to(network.dtype))
+        peaks = refined_peaks(output.heatmaps[:, COCO.tolist()].float()).cpu().numpy()
+        cells = np.array(output.heatmaps.shape[:1:-1]) - 1
         places = peaks[..., :2] / cells * sizes[:, None] + middles[:, None] - sizes[:, None] / 2
         return np.concatenate([places + 0.5, peaks[..., 2:]], -1)
 
@@ -188,19 +146,11 @@ def blurred(heatmaps: Any) -> Any:
 class Sapiens2Points(GeometryPrior):
     """`GeometryModel` by Sapiens2: metric points, of people above all, and the camera they lie on."""
 
-    def __init__(
-        self,
-        model_id: ModelId = SAPIENS2_POINTS,
-        settings: DepthSettings | None = None,
-        runtime: TorchSettings | None = None,
-    ):
-        super().__init__(model_id, settings, runtime)
+    default_id = SAPIENS2_POINTS
 
     @cached_property
     def network(self) -> Any:
-        kind = require("transformers", "torch").Sapiens2ForPointmapEstimation
-        device, dtype = device_and_dtype(self.runtime, measures=True)
-        return load_pretrained(kind, self._model_id, stage="depth", dtype=dtype).to(device)
+        return self._loaded("Sapiens2ForPointmapEstimation")
 
     def _estimate(self, frames: ndarray, intrinsics: ndarray | None) -> PointMaps:
         torch, network = require("torch"), self.network
@@ -214,10 +164,10 @@ class Sapiens2Points(GeometryPrior):
         for pixels in self._batches(frames):
             padded = torch.zeros((len(pixels), 3, rows, columns), device=pixels.device)
             padded[window] = resized(pixels, *fitted)
-            said = network(pixel_values=normalized(padded).to(network.dtype))
-            points = said.pointmaps.float()
-            if said.scales is not None:  # canonical, as of one focal length, to meters
-                points = points / said.scales.float()[:, :, None, None]
+            output = network(pixel_values=normalized(padded).to(network.dtype))
+            points = output.pointmaps.float()
+            if output.scales is not None:  # canonical, as of one focal length, to meters
+                points = points / output.scales.float()[:, :, None, None]
             maps.append(resized(points[window], height, width).cpu().numpy())
         points = np.concatenate(maps).transpose(0, 2, 3, 1)
         valid = np.isfinite(points).all(-1) & (points[..., 2] > 1e-3)

@@ -10,10 +10,12 @@ from numpy import ndarray
 
 from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import openpose18
+from hoijax.bodies.posed_person import pose_measured
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
+from hoijax.programs import program
 from priors.synthetic.rendered_observations import RenderedGroundTruth
 
 IMAGE_WIDTH, IMAGE_HEIGHT, VERTICAL_FIELD_OF_VIEW = 320, 240, 50.0
@@ -67,18 +69,13 @@ def rendered_ground_truth(
     )
 
 
-@jax.jit
+@program
 def _pose(
     body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
 ) -> tuple[Float[Array, "T V 3"], Float[Array, "T 18 3"]]:
     """Skin and OpenPose-18 points of one person; one trace for all scenes of a length."""
-    shaped = body.shape(betas).with_rest_joints(rest_joints)
-
-    def one(r, t):
-        posed = shaped.pose(r, t)
-        return jnp.asarray(posed.vertices_world), openpose18(posed, body)
-
-    return jax.vmap(one)(rotations, translations)
+    posed = pose_measured(body, betas, rest_joints, rotations, translations)
+    return jnp.asarray(posed.vertices_world), jax.vmap(lambda one: openpose18(one, body))(posed)
 
 
 def framing_camera(

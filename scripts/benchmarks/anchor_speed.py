@@ -33,7 +33,7 @@ from hoijax.methods.anchor_motion.body_start import start_bodies
 from hoijax.methods.anchor_motion.terms import anchor_problem, anchor_table
 from hoijax.runtime import describe_device
 from hoijax.scene.build_bodies import pose_full, with_moving_bodies
-from hoijax.scene.build_objects import build_scene, stage_contacts
+from hoijax.scene.build_objects import build_scene
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.settings import AnchorSettings
 from hoijax.solver.adam import Adam
@@ -87,13 +87,9 @@ def staged(bundle: Bundle, settings: AnchorSettings) -> tuple[Scene, Unknowns, n
     motions = start_bodies(bundle, body, "estimate", None)
     full = pose_full(body, bundle.observations, motions)
     Ts_world_pointmap = align(bundle.observations, full, settings.alignment)
-    given = bundle.affordance, bundle.assets, bundle.observations, bundle.body
-    objects = build_scene(*given, Ts_world_pointmap, full, settings)
+    objects = build_scene(bundle, Ts_world_pointmap, full, settings)
     starts = yaw_starts(objects, settings.inits, 0)
-    table = stage_contacts(bundle.affordance, bundle.assets)
-    scene, _ = with_moving_bodies(
-        objects, bundle, body, table, motions, Ts_world_pointmap, settings
-    )
+    scene, _ = with_moving_bodies(objects, bundle, body, motions, Ts_world_pointmap, settings)
     initial = anchor_motion.first_unknowns(motions, starts.unknowns, settings)
     states = np.ones((settings.inits, objects.edges.mask.shape[0], scene.frame_count))
     return scene, initial, states.astype(np.float32)

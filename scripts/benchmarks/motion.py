@@ -35,7 +35,7 @@ from priors.choreography.person import (
     dense_weights,
     finger_joints,
     make_person,
-    pose_clip,
+    skin_of,
     vertex_normals,
 )
 from priors.choreography.pose_targets import HEAD, WRISTS
@@ -138,7 +138,7 @@ def _measure(case: Case, index: int, is_tuned: bool, options: Options) -> Row:
     scene = choreograph(script, [asset], frames=options.frames, seed=options.seed)
     seconds = time.process_time() - began
     person = make_person(scene.betas[0])
-    skin = pose_clip(person, scene.joint_rotations[0], scene.translation[0]).astype(float)
+    skin = skin_of(person, scene.joint_rotations[0], scene.translation[0]).astype(float)
     local = _in_object(scene, skin)
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)

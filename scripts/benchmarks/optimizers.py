@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 import tyro
-from benchmark_quality import COLUMNS, FLOOR_CM, NEAR_BEST, captured_bundles, made_bundles
-from benchmark_quality import Options as QualityOptions
 from rich.console import Console
 from rich.table import Table
 
@@ -34,6 +32,8 @@ from hoijax.results.evaluation import Evaluator
 from hoijax.runtime import describe_device, enable_compilation_cache, versions
 from hoijax.solver.problem import Solution
 from scripts.baselines.lbfgs import descend_lbfgs
+from scripts.benchmarks.quality import COLUMNS, FLOOR_CM, NEAR_BEST, captured_bundles, made_bundles
+from scripts.benchmarks.quality import Options as QualityOptions
 
 SAME = 1.01
 """A winner is as good as the best contestant's when its loss is at most this much higher."""
@@ -124,19 +124,19 @@ def summarize(rows: list[dict[str, Any]], contestants: tuple[str, ...]) -> list[
     }
     table = []
     for contestant in contestants:
-        own = [row for row in rows if row["contestant"] == contestant]
-        ratios = [base[row["scene"]] / row["seconds"] for row in own]
+        chosen = [row for row in rows if row["contestant"] == contestant]
+        ratios = [base[row["scene"]] / row["seconds"] for row in chosen]
         table.append(
             {
                 "contestant": contestant,
-                "seconds": float(np.median([row["seconds"] for row in own])),
+                "seconds": float(np.median([row["seconds"] for row in chosen])),
                 "faster": float(np.median(ratios)),
-                "loss": float(np.mean([row["loss"] for row in own])),
+                "loss": float(np.mean([row["loss"] for row in chosen])),
                 "as_good": float(
-                    np.mean([row["loss"] <= SAME * best[row["scene"]] for row in own])
+                    np.mean([row["loss"] <= SAME * best[row["scene"]] for row in chosen])
                 ),
-                **{name: float(np.median([row[name] for row in own])) for name in COLUMNS},
-                "winner_ok": float(np.mean([row["winner_ok"] for row in own])),
+                **{name: float(np.median([row[name] for row in chosen])) for name in COLUMNS},
+                "winner_ok": float(np.mean([row["winner_ok"] for row in chosen])),
             }
         )
     return table

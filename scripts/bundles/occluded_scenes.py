@@ -20,7 +20,6 @@ from hoijax.bundle.write import Bundle, GroundTruth
 from hoijax.exporters.clip import make_person
 from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.asset import Asset
-from hoijax.scene.build_objects import stage_contacts
 
 MARGIN = 0.04  # metres around the touching part that are hidden with it
 REACH = 0.05  # metres between a part and its object that count as touching
@@ -41,7 +40,7 @@ def occluded_scene(
 def hide_contacts(bundle: Bundle, ground_truth: GroundTruth) -> Bundle:
     """The bundle without what shows body parts that touch objects."""
     o, body = bundle.observations, load_body(bundle.body)
-    table = stage_contacts(bundle.affordance, bundle.assets)
+    table = bundle.contact_table
     part_ids = np.asarray(body.part_ids)
     ids, keypoints = np.array(o.instance_ids), np.array(o.keypoints)
     mask = np.array(o.person_point_mask)

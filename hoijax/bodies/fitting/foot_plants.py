@@ -46,10 +46,10 @@ def _split(path: Float[ndarray, "T 3"]) -> Int[ndarray, " T"]:
         else:
             stands = bool(stood_before[end])
             end -= 1
-    found = np.full(frames, -1)
+    numbers = np.full(frames, -1)
     for number, (begin, end) in enumerate(reversed(plants)):
-        found[begin:end] = number
-    return found
+        numbers[begin:end] = number
+    return numbers
 
 
 def _plant_costs(path: Float[ndarray, "T 3"]) -> Float[ndarray, "begin end"]:

@@ -162,7 +162,9 @@ def _start_state(body: SkinnedBody, start: MeshFit) -> _State:
     """The unknowns at a start; bone lengths against those of its betas."""
     plain = np.asarray(body.shape(jnp.asarray(start.betas)).joints_rest)
     rest, parents = start.rest_joints, np.array(JOINT_PARENTS[1:BODY_JOINTS])
-    own, wanted = (np.linalg.norm(r[1:BODY_JOINTS] - r[parents], axis=-1) for r in (plain, rest))
+    lengths, wanted = (
+        np.linalg.norm(r[1:BODY_JOINTS] - r[parents], axis=-1) for r in (plain, rest)
+    )
     count = body.shape_directions.shape[-1]
     betas = np.zeros(count, np.float32)
     betas[: len(start.betas)] = start.betas
@@ -170,7 +172,7 @@ def _start_state(body: SkinnedBody, start: MeshFit) -> _State:
     place = start.rest_joints[0] + start.translation - plain[0]
     return _State(
         jnp.asarray(betas),
-        jnp.asarray(np.log(wanted / own), jnp.float32),
+        jnp.asarray(np.log(wanted / lengths), jnp.float32),
         matrices,
         jnp.asarray(place, jnp.float32),
     )

@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies.fitting.energy import depths_behind_skin, evidence, rest_keypoints
-from hoijax.bodies.fitting.fit import choose, fit_motion, known_person, rotations_of, start_unknowns
+from hoijax.bodies.fitting.fit import fit_motion, known_person, rotations_of, start_unknowns
 from hoijax.bodies.fitting.starts import find_start
 from hoijax.bodies.skinned_body import SkinnedBody
+from hoijax.candidates import lowest_loss, taken
 from hoijax.errors import UserError
 from hoijax.geometry.camera_motion import average_static_camera
 
@@ -77,8 +78,7 @@ def fit_person(
         person = known_person(body, betas, rest_joints)
     data = evidence(person, *seen, points, mask, fps, known=known)
     fitted, energies = fit_motion(person, data, start_unknowns(start), steps=steps)
-    energies = np.asarray(energies)
-    best = choose(fitted, int(np.argmin(np.where(np.isfinite(energies), energies, np.inf))))
+    best = taken(fitted, lowest_loss(energies))
     pelvis = np.asarray(best.pelvis)
     if not known:
         betas, rest_joints = resized(body, rest_joints, float(np.exp(best.log_scale)))

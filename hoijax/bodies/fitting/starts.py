@@ -139,9 +139,9 @@ def _scale(lifted: ndarray, lengths: dict) -> float:
     for bone in _BONES:
         span = np.linalg.norm(lifted[:, _INDEX[bone[0]]] - lifted[:, _INDEX[bone[1]]], axis=-1)
         ratios.append(span / lengths[bone])
-    found = np.stack(ratios)
-    found = found[np.isfinite(found)]
-    return float(np.clip(np.median(found), 0.8, 1.2)) if len(found) >= 10 else 1.0
+    scales = np.stack(ratios)
+    scales = scales[np.isfinite(scales)]
+    return float(np.clip(np.median(scales), 0.8, 1.2)) if len(scales) >= 10 else 1.0
 
 
 def _bone_depth(rays: ndarray, seen: ndarray, lengths: dict, scale: float) -> ndarray:

@@ -113,8 +113,8 @@ class ClosedFormGuidance:
         key_level, key_noise = jax.random.split(key)
         levels = draw_levels(self.settings, key_level, step, count)
         flat = images.reshape(count, -1)
-        found = self._flat(prompts, cameras, (height, width))
-        every = found
+        target = self._flat(prompts, cameras, (height, width))
+        every = target
         if self.scale != 1.0:
             sets = [
                 self._flat([prompt] * count, cameras, (height, width))
@@ -123,7 +123,7 @@ class ClosedFormGuidance:
             every = jnp.concatenate(sets, axis=1)
         gradient = closed_form_gradient(
             images=flat,
-            pictures=found,
+            pictures=target,
             every_image=every,
             noise=jax.random.normal(key_noise, flat.shape),
             levels=levels,
@@ -141,5 +141,5 @@ class ClosedFormGuidance:
     def _flat(
         self, prompts: Sequence[str], cameras: ViewCameras, size: tuple[int, int]
     ) -> Float[Array, "N M D"]:
-        found = np.asarray(self.pictures(prompts, cameras, size), np.float32)
-        return jnp.asarray(found.reshape(*found.shape[:2], -1))
+        images = np.asarray(self.pictures(prompts, cameras, size), np.float32)
+        return jnp.asarray(images.reshape(*images.shape[:2], -1))

@@ -172,7 +172,7 @@ def known_skeletons(
     def detect(images: Float[ndarray, "N H W 3"], cameras: ViewCameras) -> Float[ndarray, "N 18 3"]:
         rng = np.random.default_rng((seed, 18))
         height, width = images.shape[1:3]
-        found = np.zeros((len(images), 18, 3), np.float32)
+        keypoints = np.zeros((len(images), 18, 3), np.float32)
         views = zip(images, cameras.intrinsics, cameras.Ts_world_camera, strict=True)
         for i, (image, K, T) in enumerate(views):
             local = (scene.keypoints_world - T[:3, 3]) @ T[:3, :3]
@@ -183,7 +183,7 @@ def known_skeletons(
             row = np.clip(pixel[:, 1], 0, height - 1).astype(int)
             border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
             shown = np.abs(image[row, column] - np.median(border, axis=0)).max(axis=1) > visible
-            found[i] = np.column_stack([pixel, shown])
-        return found
+            keypoints[i] = np.column_stack([pixel, shown])
+        return keypoints
 
     return detect

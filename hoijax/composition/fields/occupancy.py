@@ -78,6 +78,6 @@ def pack(active: Bool[Array, " n"], budget: int, key: Array) -> Packed:
     # A little under the budget: a random share varies by its square root.
     wanted = 0.98 * budget / jnp.maximum(count, 1).astype(jnp.float32)
     share = jnp.where(count <= budget, 1.0, wanted)
-    kept = active & (jax.random.uniform(key, active.shape) < share)
-    (index,) = jnp.nonzero(kept, size=budget, fill_value=active.shape[0])
+    sampled = active & (jax.random.uniform(key, active.shape) < share)
+    (index,) = jnp.nonzero(sampled, size=budget, fill_value=active.shape[0])
     return Packed(index=index.astype(jnp.int32), share=share)

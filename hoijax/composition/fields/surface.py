@@ -56,12 +56,12 @@ def surface_of_grid(
             f"the field is {state} at a density of {level:g} per metre: there is no surface to mesh. "
             "Distil it for longer, or with another --seed."
         )
-    found: Any = ndimage.label(solid, np.ones((3, 3, 3)))
-    labels, count = found
+    labelled: Any = ndimage.label(solid, np.ones((3, 3, 3)))
+    labels, count = labelled
     sizes = ndimage.sum_labels(solid, labels, np.arange(1, count + 1))
-    kept: Any = np.isin(labels, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
-    values = np.where(solid & ~kept, 0.0, density)
-    values = np.where(_bulk(kept) & ~kept, np.maximum(values, 2.0 * level), values)
+    large: Any = np.isin(labels, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
+    values = np.where(solid & ~large, 0.0, density)
+    values = np.where(_bulk(large) & ~large, np.maximum(values, 2.0 * level), values)
     values = np.pad(np.minimum(values, 4.0 * level), 2)
     values = np.asarray(ndimage.gaussian_filter(values, SMOOTHING))
     n = values.shape[0]
@@ -70,8 +70,8 @@ def surface_of_grid(
     # igl runs x fastest; its inside is below the level.
     flat = (level - values).transpose(2, 1, 0).reshape(-1).astype(np.float64)
     where = np.ascontiguousarray(corners.transpose(2, 1, 0, 3).reshape(-1, 3))
-    found = igl.marching_cubes(np.ascontiguousarray(flat), where, n, n, n, 0.0)
-    vertices, faces = np.asarray(found[0]), np.asarray(found[1])
+    labelled = igl.marching_cubes(np.ascontiguousarray(flat), where, n, n, n, 0.0)
+    vertices, faces = np.asarray(labelled[0]), np.asarray(labelled[1])
     if len(faces) == 0:
         raise UserError(
             f"the field is empty at a density of {level:g} per metre once it is smoothed: what is there is "
@@ -80,7 +80,7 @@ def surface_of_grid(
     return _outward(vertices, faces)
 
 
-def _bulk(kept: Bool[np.ndarray, "n n n"]) -> Bool[np.ndarray, "n n n"]:
+def _bulk(solid: Bool[np.ndarray, "n n n"]) -> Bool[np.ndarray, "n n n"]:
     """The inside of whatever is thick: a field is a shell with pinholes, for light never gets further.
 
     Gaps are closed, hollows filled, and of that only what is at least GAP cells thick on all sides is taken,
@@ -88,7 +88,7 @@ def _bulk(kept: Bool[np.ndarray, "n n n"]) -> Bool[np.ndarray, "n n n"]:
     """
     from scipy import ndimage
 
-    wide = np.pad(kept, 2 * GAP)
+    wide = np.pad(solid, 2 * GAP)
     closed: Any = ndimage.binary_closing(wide, iterations=GAP)
     filled: Any = ndimage.binary_fill_holes(closed)
     thick: Any = ndimage.binary_opening(filled, iterations=GAP)

@@ -34,18 +34,18 @@ def hold_joints(
     held, values = free.copy(), np.zeros((len(joints), *free.shape[1:3]))
     for tree in _trees(joints):
         corners = {link: _corners(assets[link]) for link in tree}
-        own = [d for d, joint in enumerate(joints) if joint.child in corners]
-        for d in own:
+        moving = [d for d, joint in enumerate(joints) if joint.child in corners]
+        for d in moving:
             values[d] = _value(joints[d], free[joints[d].parent], free[joints[d].child], corners)
         for _ in range(ROUNDS):
-            relative = _relative(joints, own, tree[0], values)
+            relative = _relative(joints, moving, tree[0], values)
             held[tree[0]] = _root(relative, free, corners)
             for link, T in relative.items():
                 held[link] = held[tree[0]] @ T
-            for d in own:
-                below = _below(joints, own, d)
+            for d in moving:
+                below = _below(joints, moving, d)
                 values[d] = _joint_value(joints[d], held, free, values[d], below, corners)
-                relative = _relative(joints, own, tree[0], values)
+                relative = _relative(joints, moving, tree[0], values)
                 for link, T in relative.items():
                     held[link] = held[tree[0]] @ T
     poses = np.moveaxis(held, 0, 1).astype(np.float32)
@@ -81,19 +81,19 @@ def joint_motion(joint: Joint, values: Float[ndarray, "*a"]) -> Poses:
 
 
 def _relative(
-    joints: Sequence[Joint], own: Sequence[int], root: int, values: Float[ndarray, "D K T"]
+    joints: Sequence[Joint], moving: Sequence[int], root: int, values: Float[ndarray, "D K T"]
 ) -> dict[int, Poses]:
     """T_root_link of every link of a tree."""
     relative = {root: np.broadcast_to(np.eye(4), (*values.shape[1:], 4, 4))}
-    for d in own:
+    for d in moving:
         relative[joints[d].child] = relative[joints[d].parent] @ joint_motion(joints[d], values[d])
     return relative
 
 
-def _below(joints: Sequence[Joint], own: Sequence[int], d: int) -> list[int]:
+def _below(joints: Sequence[Joint], moving: Sequence[int], d: int) -> list[int]:
     """Links that move with joint d: its child and what hangs on it."""
     links = [joints[d].child]
-    for other in own:
+    for other in moving:
         if joints[other].parent in links:
             links.append(joints[other].child)
     return links
@@ -140,8 +140,8 @@ def _nearest_value(
         return np.zeros(zero.shape[:2])
     axis = T_world_joint[..., :3, :3] @ np.asarray(joint.axis, np.float64)
     if joint.kind == PRISMATIC:
-        found = np.einsum("ktni,kti->kt", target - zero, axis) / zero.shape[-2]
-        return np.clip(found, joint.lower, joint.upper)
+        along = np.einsum("ktni,kti->kt", target - zero, axis) / zero.shape[-2]
+        return np.clip(along, joint.lower, joint.upper)
     origin = T_world_joint[..., None, :3, 3]
     a, b = zero - origin, target - origin
     a = a - np.einsum("ktni,kti->ktn", a, axis)[..., None] * axis[..., None, :]

@@ -42,7 +42,7 @@ FEW_POINTS = 20.0
 class _Clip:
     """What was seen of the links of a tree, in its order (leading axis T inside the evidence)."""
 
-    things: list[SearchObject]
+    objects: list[SearchObject]
     seen: list[FrameEvidence]
     counted: list[Float[Array, " T"]]
     """How far the points of a link are believed: a few say less than many."""
@@ -78,11 +78,11 @@ def refine_tree(
     def one(seen, counted, sure, T, q):
         def normal(state):
             T, q = state
-            return _normal(joints, tree, clip.things, (seen, counted, sure), T, q)[0]
+            return _normal(joints, tree, clip.objects, (seen, counted, sure), T, q)[0]
 
         def move(state, step):
             T, q = state
-            return _stepped(joints, clip.things[0].center, T, q, _cut(step))
+            return _stepped(joints, clip.objects[0].center, T, q, _cut(step))
 
         return levenberg_marquardt(normal, move, (T, q), STEPS)[0]
 
@@ -112,9 +112,9 @@ def refine_paths(
     def tied_by(q, posed, ways):
         """What each of `ties` holds, (r,), and its derivatives, (r, n)."""
         P, way = posed[root], ways[root]
-        arms = (root_corners - clip.things[root].center) @ P[:3, :3].T
+        arms = (root_corners - clip.objects[root].center) @ P[:3, :3].T
         turned = jnp.stack([jnp.cross(way[:3, i], arms) for i in range(size)], axis=-1)
-        at, slope = arms + P[:3, :3] @ clip.things[root].center + P[:3, 3], turned + way[3:]
+        at, slope = arms + P[:3, :3] @ clip.objects[root].center + P[:3, 3], turned + way[3:]
         carried, held = np.sqrt(CARRIED / 8.0), np.sqrt(HELD) * joints.levers
         places = jnp.concatenate([carried * at.ravel(), held * q])
         slopes = carried * slope.reshape(-1, size), held[:, None] * jnp.eye(size)[6:]
@@ -125,7 +125,7 @@ def refine_paths(
     def one(T, q):
         def normal(state):
             def of_frame(evidence, T, q):
-                parts, posed, ways = _normal(joints, tree, clip.things, evidence, T, q)
+                parts, posed, ways = _normal(joints, tree, clip.objects, evidence, T, q)
                 return parts, tied_by(q, posed, ways)
 
             evidence = (clip.seen, clip.counted, clip.sure)
@@ -143,7 +143,7 @@ def refine_paths(
 
         def move(state, step):
             T, q = state
-            stepped = partial(_stepped, joints, clip.things[0].center)
+            stepped = partial(_stepped, joints, clip.objects[0].center)
             return jax.vmap(stepped)(T, q, _cut(step).reshape(frames, size))
 
         (T, q), price, _ = levenberg_marquardt(normal, move, (T, q), STEPS)
@@ -163,17 +163,17 @@ def _cut(step: Float[Array, " n"]) -> Float[Array, " n"]:
     return step * jnp.minimum(1.0, MAX_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-9))
 
 
-def _normal(joints, tree, things, evidence, T_world_anchor, values):
+def _normal(joints, tree, objects, evidence, T_world_anchor, values):
     """Normal equations of one frame (hessian, slope, cost); T_world_link and `ways_of` of its links."""
     seen, counted, sure = evidence
     size = 6 + values.shape[0]
     posed = place(joints, tree, T_world_anchor, values)
     hessian, slope, cost = jnp.zeros((size, size)), jnp.zeros(size), jnp.asarray(0.0)
-    ways = ways_of(joints, tree, posed, [thing.center for thing in things])
-    for thing, frame, count, P, way in zip(things, seen, counted, posed, ways, strict=True):
-        center = P[:3, :3] @ thing.center + P[:3, 3]
-        residual, jacobian, weight = residuals(thing, frame, P[:3, :3], center)
-        masks = jnp.arange(weight.shape[0]) >= weight.shape[0] - thing.samples.shape[0]
+    ways = ways_of(joints, tree, posed, [one.center for one in objects])
+    for one, frame, count, P, way in zip(objects, seen, counted, posed, ways, strict=True):
+        center = P[:3, :3] @ one.center + P[:3, 3]
+        residual, jacobian, weight = residuals(one, frame, P[:3, :3], center)
+        masks = jnp.arange(weight.shape[0]) >= weight.shape[0] - one.samples.shape[0]
         weight = weight * jnp.where(masks, sure, count)
         price, share = robust(residual**2)
         scaled = (weight * share)[:, None] * jacobian

@@ -85,8 +85,8 @@ def start_joints(scene: Scene, bundle: Bundle, settings: SceneSettings) -> Start
         ]
         fits = _smoothed(scene, joints, fits)
         for k, fit in enumerate(_distinct(fits, count)):
-            for d, own in fit.values.items():
-                values[k, d] = own
+            for d, of_joint in fit.values.items():
+                values[k, d] = of_joint
             for link, T in fit.poses.items():
                 rotations[k, link] = T[:, :3, :3]
                 center = np.asarray(scene.objects.centers[link])
@@ -103,14 +103,14 @@ def _anchor_paths(
     scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SceneSettings
 ) -> list[Float[np.ndarray, "T 4 4"]]:
     """Paths of one link through what the search found in each frame, chosen by how all links fit."""
-    found = search_object(scene, anchor, settings.search)
-    turns, seen = find_symmetries(asset), np.asarray(np.isfinite(found[2]).any(axis=1))
-    rotation = np.einsum("thij,sjk->thsik", found[0], turns).astype(np.float32)
+    hypotheses = search_object(scene, anchor, settings.search)
+    turns, seen = find_symmetries(asset), np.asarray(np.isfinite(hypotheses[2]).any(axis=1))
+    rotation = np.einsum("thij,sjk->thsik", hypotheses[0], turns).astype(np.float32)
     rotation = rotation.reshape(len(seen), -1, 3, 3)
-    center = np.repeat(found[1], len(turns), axis=1).astype(np.float32)
+    center = np.repeat(hypotheses[1], len(turns), axis=1).astype(np.float32)
     shift = center - rotation @ asset.center
     poses = compose_rigid(rotation, shift)
-    allowed = np.isfinite(np.repeat(found[2], len(turns), axis=1))
+    allowed = np.isfinite(np.repeat(hypotheses[2], len(turns), axis=1))
     poses, unary = _refined(scene, joints, anchor, poses, allowed)
     rotation, center = poses[..., :3, :3], poses[..., :3, 3] + poses[..., :3, :3] @ asset.center
     one = np.eye(3)[None]
@@ -142,8 +142,8 @@ def _refined(
         for h in range(poses.shape[1]):
             fit = _fit_tree(scene, joints, anchor, poses[:, h], smooth=False)
             costs[:, h] = fit.costs
-            for d, own in fit.values.items():
-                values[:, h, d] = own
+            for d, fit_values in fit.values.items():
+                values[:, h, d] = fit_values
         return values, costs
 
     values, costs = fitted(poses)
@@ -167,18 +167,20 @@ def _smoothed(scene: Scene, joints: ObjectJoints, fits: list[_Fit]) -> list[_Fit
     """All links of a tree and the whole clip fitted at once, from where each fit starts."""
     out = []
     for anchor in dict.fromkeys(next(iter(fit.poses)) for fit in fits):
-        own = [fit for fit in fits if next(iter(fit.poses)) == anchor]
+        of_anchor = [fit for fit in fits if next(iter(fit.poses)) == anchor]
         tree = tree_from(joints, anchor)
-        values = np.zeros((len(own), *own[0].costs.shape, len(joints.parents)), np.float32)
-        for k, fit in enumerate(own):
+        values = np.zeros(
+            (len(of_anchor), *of_anchor[0].costs.shape, len(joints.parents)), np.float32
+        )
+        for k, fit in enumerate(of_anchor):
             for d, path in fit.values.items():
                 values[k, :, d] = path
-        first = jnp.asarray(np.stack([fit.poses[anchor] for fit in own]))
-        Ts, found, prices = refine_paths(scene, joints, tree, first, jnp.asarray(values))
-        placed = placed_links(joints, tree, Ts, found)
-        for k, fit in enumerate(own):
+        first = jnp.asarray(np.stack([fit.poses[anchor] for fit in of_anchor]))
+        Ts, refined_values, prices = refine_paths(scene, joints, tree, first, jnp.asarray(values))
+        placed = placed_links(joints, tree, Ts, refined_values)
+        for k, fit in enumerate(of_anchor):
             poses = {link: np.asarray(T[k]) for link, T in placed.items()}
-            moved = {d: np.asarray(found[k, :, d]) for d in fit.values}
+            moved = {d: np.asarray(refined_values[k, :, d]) for d in fit.values}
             out.append(_Fit(fit.costs, moved, poses, float(prices[k])))
     return out
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from hoijax.bodies.fitting.energy import depths_behind_skin, evidence, rest_keypoints
 from hoijax.bodies.fitting.fit import (
-    choose,
     fit_motion,
     known_person,
     posed_starts,
@@ -18,6 +17,7 @@ from hoijax.bodies.fitting.fit import (
 from hoijax.bodies.fitting.starts import find_start
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.write import Bundle
+from hoijax.candidates import lowest_loss, taken
 from hoijax.errors import UserError
 from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.scene.build_bodies import BodyMotions, StaticScene
@@ -92,8 +92,7 @@ def _fitted(
         starts = jax.tree.map(lambda *x: jnp.concatenate(x), *ours)
     data = evidence(known, *seen, *points, bundle.fps, known=True, estimate=center)
     motions, energies = fit_motion(known, data, starts, slip_share=SLIP_SHARE)
-    finite = np.where(np.isfinite(energies), energies, np.inf)
-    best = choose(motions, int(np.argmin(finite)))
+    best = taken(motions, lowest_loss(energies))
     rotations = np.array(rotations_of(best))
     # Fingers and face are no keypoints: the estimate knows more about them than a resting hand.
     rotations[:, 22:] = estimate[0][:, 22:]

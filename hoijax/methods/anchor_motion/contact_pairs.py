@@ -85,7 +85,6 @@ def stage_pairs(
     still: StaticScene,
     bundle: Bundle,
     body: SkinnedBody,
-    table: ContactTable,
     subset: SkinSubset,
     settings: PairSettings,
 ) -> tuple[ContactPairs, int]:
@@ -95,7 +94,7 @@ def stage_pairs(
     open, the mirrored one) to its object part.
     """
     thresholds = PairThresholds.of(settings)
-    found: list[np.ndarray] = []
+    blocks: list[np.ndarray] = []
     for p in range(bundle.observations.person_count):
         points, normals, places, parts = _candidates(still, bundle, body, subset, p)
         for o, asset in enumerate(bundle.assets):
@@ -108,13 +107,13 @@ def stage_pairs(
                 *(on_device(x, jnp.float32) for x in (world, facing, points, normals)), thresholds
             )
             index = np.asarray(near)
-            edge = _edge_of(table, p, parts[index], o, asset.sample_parts[chosen])
-            kept = np.flatnonzero(np.asarray(valid) & (edge >= 0))
-            away = np.linalg.norm(world[kept] - points[index[kept]], axis=-1)
-            columns = [np.full(len(kept), p), places[index[kept]], np.full(len(kept), o)]
-            rows = np.column_stack([*columns, local[kept] - asset.center, edge[kept], away])
-            found.append(rows)
-    rows = np.concatenate(found) if found else np.zeros((0, 8))
+            edge = _edge_of(bundle.contact_table, p, parts[index], o, asset.sample_parts[chosen])
+            paired = np.flatnonzero(np.asarray(valid) & (edge >= 0))
+            away = np.linalg.norm(world[paired] - points[index[paired]], axis=-1)
+            columns = [np.full(len(paired), p), places[index[paired]], np.full(len(paired), o)]
+            rows = np.column_stack([*columns, local[paired] - asset.center, edge[paired], away])
+            blocks.append(rows)
+    rows = np.concatenate(blocks) if blocks else np.zeros((0, 8))
     rows = rows[np.argsort(rows[:, 7], kind="stable")][: settings.object_points]
     return _padded(rows, settings.object_points), len(rows)
 
@@ -139,14 +138,14 @@ def _candidates(
 
 
 def _edge_of(
-    table: ContactTable, person: int, body_parts: np.ndarray, thing: int, object_parts: np.ndarray
+    table: ContactTable, person: int, body_parts: np.ndarray, target: int, object_parts: np.ndarray
 ) -> np.ndarray:
     """Contact row of every (body part, object part) pair, -1 where the graph has none."""
     row = np.full(len(body_parts), -1)
     for e in range(table.edge_count):
         if table.kind[e] != ContactKind.BODY_OBJECT or table.person[e] != person:
             continue
-        if table.object[e] != thing:
+        if table.object[e] != target:
             continue
         fits = body_parts == table.body_part[e]
         if table.either_side[e]:
@@ -160,8 +159,8 @@ def _edge_of(
 def _padded(rows: np.ndarray, count: int) -> ContactPairs:
     shares = np.zeros(len(rows))
     for group in np.unique(rows[:, 6]):
-        own = rows[:, 6] == group
-        shares[own] = 1.0 / own.sum()
+        in_group = rows[:, 6] == group
+        shares[in_group] = 1.0 / in_group.sum()
     missing = count - len(rows)
 
     def whole(column: np.ndarray) -> Array:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
+from hoijax.candidates import lowest_loss, taken
 from hoijax.geometry.rotations import matrix_to_axis_angle
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.methods import results
@@ -18,17 +18,6 @@ from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.problem import Solution
 
 STILLS = 8
-
-
-def winner_of(solution: Solution) -> int:
-    """The candidate with the lowest finite loss."""
-    losses = np.asarray(solution.losses)
-    return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-
-
-def candidate(solution: Solution, index: int) -> Unknowns:
-    """Unknowns of one candidate."""
-    return jax.tree.map(lambda x: x[index], solution.unknowns)
 
 
 def motions_of(scene: Scene, unknowns: Unknowns) -> BodyMotions:
@@ -48,8 +37,8 @@ def tracked_stills(
     scene: Scene, tracked: Solution, states: Float[np.ndarray, "K E T"]
 ) -> Iterator[StaticScene]:
     """Frames of the winner, most contact first; at most STILLS, evenly spread over that order."""
-    k = winner_of(tracked)
-    unknowns = candidate(tracked, k)
+    k = lowest_loss(tracked.losses)
+    unknowns = tracked.best
     motions, poses = motions_of(scene, unknowns), asset_poses(scene, unknowns)
     contact = states[k][np.asarray(scene.edges.mask)].sum(axis=0)
     order = np.argsort(-contact, kind="stable")
@@ -62,10 +51,10 @@ def tracked_stills(
 def to_result(prepared: Prepared, solution: Solution) -> Result:
     """Poses of all candidates in the assets' own frames."""
     scene = prepared.scene
-    every = [candidate(solution, k) for k in range(len(solution.losses))]
+    every = [taken(solution.unknowns, k) for k in range(len(solution.losses))]
     poses = np.stack([asset_poses(scene, one) for one in every])
     bodies = [motions_of(scene, one) for one in every]
-    best, values = bodies[winner_of(solution)], solution.unknowns.joint_values
+    best, values = bodies[lowest_loss(solution.losses)], solution.unknowns.joint_values
     return results.to_result(
         prepared,
         solution,

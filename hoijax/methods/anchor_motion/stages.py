@@ -37,12 +37,7 @@ from hoijax.io.video import read_video
 from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion.body_start import start_bodies
 from hoijax.methods.anchor_motion.contact_pairs import stage_pairs
-from hoijax.methods.anchor_motion.results import (
-    candidate,
-    motions_of,
-    tracked_stills,
-    winner_of,
-)
+from hoijax.methods.anchor_motion.results import motions_of, tracked_stills
 from hoijax.methods.anchor_motion.static_scene import load_static
 from hoijax.methods.anchor_motion.terms import (
     PENETRATION_TERMS,
@@ -69,7 +64,7 @@ from hoijax.scene.build_bodies import (
     without_broken_numbers,
 )
 from hoijax.scene.build_images import with_colors, with_depth
-from hoijax.scene.build_objects import build_scene, observed_objects, stage_contacts
+from hoijax.scene.build_objects import build_scene, observed_objects
 from hoijax.scene.build_people import observed_people
 from hoijax.scene.posed import pose_scene, present
 from hoijax.scene.scene import Scene, Unknowns
@@ -123,21 +118,10 @@ def prepare(
         full = pose_full(body, bundle.observations, motions)
         Ts_world_pointmap = align(bundle.observations, full, settings.alignment)
         lap("align")
-    objects = build_scene(
-        bundle.affordance,
-        bundle.assets,
-        bundle.observations,
-        bundle.body,
-        Ts_world_pointmap,
-        full,
-        settings,
-    )
+    objects = build_scene(bundle, Ts_world_pointmap, full, settings)
     starts = start_joints(objects, bundle, settings)
     lap("object starts")
-    table = stage_contacts(bundle.affordance, bundle.assets)
-    scene, subset = with_moving_bodies(
-        objects, bundle, body, table, motions, Ts_world_pointmap, settings
-    )
+    scene, subset = with_moving_bodies(objects, bundle, body, motions, Ts_world_pointmap, settings)
     always = always_touching(bundle, objects)
     states = contact_states(objects, starts.unknowns, always, settings)
     warn_of_unseen_contacts(bundle, states)
@@ -161,20 +145,16 @@ def reopen(bundle: Bundle, result: Result, settings: AnchorSettings) -> Prepared
     body, Ts_world_pointmap = load_body(bundle.body), result.Ts_world_pointmap
     motions = BodyMotions(result.body_rotations, result.body_translations)
     full = pose_full(body, bundle.observations, motions)
-    parts = bundle.affordance, bundle.assets, bundle.observations, bundle.body
-    objects = build_scene(*parts, Ts_world_pointmap, full, settings)
-    table = stage_contacts(bundle.affordance, bundle.assets)
-    scene, subset = with_moving_bodies(
-        objects, bundle, body, table, motions, Ts_world_pointmap, settings
-    )
+    objects = build_scene(bundle, Ts_world_pointmap, full, settings)
+    scene, subset = with_moving_bodies(objects, bundle, body, motions, Ts_world_pointmap, settings)
     always = always_touching(bundle, objects)
     states = contact_states_of(result, scene.edges.mask.shape[0])
     evidence = Evidence(settings, body, subset, always, states, Ts_world_pointmap, static, video)
     initial, neighbors = unknowns_of(result, settings), first_neighbors(scene, states)
     terms = table_of(scene, settings, ())
     prepared = Prepared(bundle, terms, scene, initial, neighbors, tuple(result.labels), evidence)
-    found = (result.losses, result.initial_losses, result.reports, result.codes, result.history)
-    tracked = Solution(initial, *map(jnp.asarray, found))
+    outcome = (result.losses, result.initial_losses, result.reports, result.codes, result.history)
+    tracked = Solution(initial, *map(jnp.asarray, outcome))
     scene = _with_video(evidence, _with_pairs(prepared, tracked, silent), tracked)
     return ready_to_anchor(dataclasses.replace(prepared, scene=scene))
 
@@ -299,8 +279,8 @@ def first_unknowns(motions: BodyMotions, objects: Unknowns, settings: AnchorSett
 def _plants(scene: Scene, tracked: Unknowns) -> Int[Array, "K P T 4"]:
     """In which frames the tracked feet of every candidate stand."""
     feet = np.asarray(_all_joints(scene, tracked))[:, :, :, list(FEET)]
-    found = np.array([[foot_plants(person) for person in one] for one in feet])
-    return on_device(found, jnp.int32)
+    plants = np.array([[foot_plants(person) for person in one] for one in feet])
+    return on_device(plants, jnp.int32)
 
 
 @program
@@ -318,7 +298,7 @@ def _settle(prepared: Prepared, tracked: Solution) -> tuple[Scene, Evidence]:
     scene, evidence = prepared.scene, prepared.extra
     if evidence.settings.body_start == CORRECTED:
         return scene, evidence
-    motions = motions_of(scene, candidate(tracked, winner_of(tracked)))
+    motions = motions_of(scene, tracked.best)
     if not np.isfinite(motions.translations).all():
         return scene, evidence
     bundle, settings = prepared.bundle, evidence.settings
@@ -344,7 +324,7 @@ def _with_video(evidence: Evidence, scene: Scene, tracked: Solution) -> Scene:
     """Meshes painted from the clip, as they were tracked."""
     if scene.observed_images is None or evidence.video is None:
         return scene
-    unknowns = candidate(tracked, winner_of(tracked))
+    unknowns = tracked.best
     posed = jax.jit(pose_scene)(scene, unknowns, empty_neighbors(scene))
     images = with_colors(scene.observed_images, posed, evidence.video)
     return dataclasses.replace(scene, observed_images=images)
@@ -353,12 +333,12 @@ def _with_video(evidence: Evidence, scene: Scene, tracked: Solution) -> Scene:
 def _with_pairs(prepared: Prepared, tracked: Solution, log: Log) -> Scene:
     """Contact keypoints of the static scene, or of a tracked frame: the more contact, the earlier tried."""
     scene, bundle, evidence = prepared.scene, prepared.bundle, prepared.extra
-    table, static = stage_contacts(bundle.affordance, bundle.assets), evidence.static
+    static = evidence.static
     stills = tracked_stills(scene, tracked, evidence.states) if static is None else (static,)
     pairs, count = scene.pairs, 0
     for still in stills:
         pairs, count = stage_pairs(
-            still, bundle, evidence.body, table, evidence.subset, evidence.settings.pairs
+            still, bundle, evidence.body, evidence.subset, evidence.settings.pairs
         )
         if count:
             break

@@ -149,19 +149,19 @@ def _starts(scene: Scene, bundle: Bundle, settings: HoiPageSettings, windows: Wi
     centers = observed_centers(scene)
 
     def search(scene: Scene, o: int, settings: SearchSettings) -> Hypotheses:
-        found = [
+        hypotheses = [
             search_object(scene_between(scene, (a, b)), o, settings, centers[o, a:b])
             for a, b in windows.spans
         ]
         r, x, c = zip(
-            *(tuple(array[a:b] for array in h) for h, a, b in windows.own(found)), strict=True
+            *(tuple(array[a:b] for array in h) for h, a, b in windows.own(hypotheses)), strict=True
         )
         return np.concatenate(r), np.concatenate(x), np.concatenate(c)
 
     symmetries = [find_symmetries(asset) for asset in bundle.assets]
-    found = search_starts(scene, symmetries, settings.inits, settings.search, search=search)
+    starts = search_starts(scene, symmetries, settings.inits, settings.search, search=search)
     proposals = [bundle.proposed_yaws.get(asset.name, ()) for asset in bundle.assets]
-    return with_proposed_yaws(found, scene, proposals)
+    return with_proposed_yaws(starts, scene, proposals)
 
 
 def descend_windows(
@@ -181,7 +181,7 @@ def descend_windows(
     numbers = Numbers(default_weights(table, weights), rates)
     track = Poses.of(prepared.initial)
     poses: Poses | None = None
-    found: list[Solution] = []
+    solutions: list[Solution] = []
     for i, span in enumerate(windows.spans):
         scene, states = window_of(prepared, span)
         start = track.between(span) if poses is None else poses.go_on(span, track)
@@ -193,24 +193,24 @@ def descend_windows(
         )
         _, solution = run_pass(step, window, None, numbers, watch=watch(f"window {i + 1}"))
         solution = jax.device_get(solution)
-        own = Poses.of(solution.unknowns)
+        solved = Poses.of(solution.unknowns)
         if poses is None:
-            poses = own
+            poses = solved
         else:
-            poses.take(span[0], own)
-        found.append(solution)
+            poses.take(span[0], solved)
+        solutions.append(solution)
         counted(clock.log, "optimize", i + 1, len(windows.spans))
     assert poses is not None
     reports = joined_reports(prepared, windows, poses, numbers)
     means = {
-        name: np.mean([getattr(s, name) for s in found], axis=0)
+        name: np.mean([getattr(s, name) for s in solutions], axis=0)
         for name in ("history", "initial_losses")
     }
     solution = Solution(
         unknowns=poses.unknowns,
         losses=final_total(table, jnp.asarray(reports), numbers.weights),
         reports=jnp.asarray(reports),
-        codes=np.max([s.codes for s in found], axis=0),
+        codes=np.max([s.codes for s in solutions], axis=0),
         **means,
     )
     return solution, poses

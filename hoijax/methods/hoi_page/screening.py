@@ -5,10 +5,10 @@ fraction of a round on all of them. Who goes on is solved from the start, like f
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from hoijax.candidates import ranking, taken
 from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm, default_weights
 from hoijax.methods.hoi_page.terms import object_problem
@@ -49,11 +49,9 @@ def promising(
         default_weights(terms),
     )
     tried = optimize_in_segments(LevenbergMarquardt(1, round_steps), inputs)
-    losses = np.where(np.isfinite(tried.losses), tried.losses, np.inf)
-    return np.sort(np.argsort(losses, kind="stable")[:MAX_STARTS])
+    return np.sort(ranking(tried.losses)[:MAX_STARTS])
 
 
 def chosen_starts(starts: Starts, chosen: Int[np.ndarray, "k"]) -> Starts:
     """Those of the indices."""
-    unknowns = jax.tree.map(lambda x: jnp.asarray(x)[chosen], starts.unknowns)
-    return Starts(unknowns, tuple(starts.labels[k] for k in chosen))
+    return Starts(taken(starts.unknowns, chosen), tuple(starts.labels[k] for k in chosen))

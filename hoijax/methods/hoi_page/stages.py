@@ -104,10 +104,7 @@ def scene_of(
 ) -> Scene:
     """The scene of a bundle whose point maps are aligned."""
     return build_scene(
-        bundle.affordance,
-        bundle.assets,
-        bundle.observations,
-        bundle.body,
+        bundle,
         Ts_world_pointmap,
         vertices_world,
         settings,

@@ -29,7 +29,6 @@ from hoijax.methods.joint.body_problem import (
 from hoijax.methods.joint.held import ContactRows, contact_rows, nothing_held
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.runtime import on_device
-from hoijax.scene.build_contacts import stage_contacts
 
 JOINT_DEGREES = (
     # words in the joint's name, frame's change, step from frame to frame, whole clip
@@ -116,8 +115,11 @@ def _frames_first(array) -> ndarray:
 
 def rows_of(bundle: Bundle, body: SkinnedBody) -> ContactRows:
     """The contacts of a bundle's graph; vertices are those of the whole skin."""
-    table = stage_contacts(bundle.affordance, bundle.assets)
-    return contact_rows(table, lambda part: contact_candidates(body, part, CANDIDATES), CANDIDATES)
+
+    def of_part(part: str) -> Int[ndarray, " n"]:
+        return contact_candidates(body, part, CANDIDATES)
+
+    return contact_rows(bundle.contact_table, of_part, CANDIDATES)
 
 
 def _person(

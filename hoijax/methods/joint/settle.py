@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from hoijax.bodies.fitting.foot_plants import foot_plants
 from hoijax.bodies.fitting.residuals import FEET
+from hoijax.candidates import lowest_loss
 from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.initialization.contact_states import always_touching, contact_states
 from hoijax.initialization.starts import Starts
@@ -81,8 +82,8 @@ def settle(
         return prepared
     evidence = prepared.extra
     done = evidence.corrections.body_pass
+    winner = lowest_loss(solution.losses)
     best = solution.best
-    winner = int(np.argmin(np.where(np.isfinite(solution.losses), solution.losses, np.inf)))
     rotations = np.asarray(rotation_6d_to_matrix(best.object_rotation_6d))
     objects = rotations, np.asarray(best.object_translation)
     shares = np.asarray(_side_shares(prepared.scene, best))

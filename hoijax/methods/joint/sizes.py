@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bundle.write import Bundle
+from hoijax.candidates import ranking, taken
 from hoijax.errors import UserError
 from hoijax.methods.base import Numbers, Pass, Prepared
 from hoijax.objects.resizing import resized
-from hoijax.runtime import on_device
 from hoijax.scene.resizing import resized_scene
 from hoijax.scene.scene import Scene
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
@@ -119,13 +118,12 @@ class SizeSearch:
         rebuilt: Callable[[Bundle], Scene],
     ) -> None:
         """rebuilt: the scene of a bundle with meshes of other proportions."""
-        losses = np.asarray(solution.losses)
-        self.order = np.argsort(np.where(np.isfinite(losses), losses, np.inf), kind="stable")
+        self.order = ranking(solution.losses)
         self.descent, self.numbers, self.rebuilt = descent, numbers, rebuilt
-        self.solution = _taken(solution, self.order)
-        neighbors = _taken(prepared.neighbors, self.order)
+        self.solution = taken(solution, self.order)
+        neighbors = taken(prepared.neighbors, self.order)
         self.prepared = dataclasses.replace(prepared, neighbors=neighbors)
-        self.solver = LevenbergMarquardt(ROUNDS, STEPS, ((0, min(MOVED, len(losses))),))
+        self.solver = LevenbergMarquardt(ROUNDS, STEPS, ((0, min(MOVED, len(self.order))),))
 
     def loss(self, factors: Float[ndarray, "O 3"]) -> float:
         """Of the better candidate, fitted from where the latest fit left both."""
@@ -146,12 +144,7 @@ class SizeSearch:
 
     def latest(self) -> Solution:
         """Of the latest fit, in the candidates' own order; who was not moved has an infinite loss."""
-        return _taken(self.solution, np.argsort(self.order))
-
-
-def _taken(tree: Any, order: Int[ndarray, " K"]) -> Any:
-    """Candidates in another order (host)."""
-    return jax.tree.map(lambda x: on_device(np.asarray(x)[order]) if np.ndim(x) else x, tree)
+        return taken(self.solution, np.argsort(self.order))
 
 
 def find_scales(search: SizeSearch, allowed: ScaleRange, objects: int) -> Float[ndarray, "O 3"]:

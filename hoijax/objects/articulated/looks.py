@@ -68,12 +68,12 @@ def link_appearance(shapes: Sequence[Shape]) -> bytes | None:
 
     scene, has_colors = trimesh.Scene(metadata={VISUAL_KEY: True}), False
     for index, shape in enumerate(shapes):
-        own = None if shape.file is None or shape.color is not None else _of_file(shape.file)
-        has_colors |= shape.color is not None or own is not None
+        appearance = None if shape.file is None or shape.color is not None else _of_file(shape.file)
+        has_colors |= shape.color is not None or appearance is not None
         meshes = [_painted(shape)]
-        if own is not None:
-            own.apply_transform(shape.T_link_file)
-            meshes = list(own.dump())
+        if appearance is not None:
+            appearance.apply_transform(shape.T_link_file)
+            meshes = list(appearance.dump())
         for part, mesh in enumerate(meshes):
             scene.add_geometry(mesh, geom_name=f"shape_{index}_{part}")
     if not has_colors:

@@ -119,8 +119,8 @@ def _read_joint(element: ElementTree.Element, path: Path) -> tuple:
         raise UserError(f"{where} mimics another joint, which is not supported; remove <mimic>")
     ends = []
     for end in ("parent", "child"):
-        found = element.find(end)
-        link = None if found is None else found.get("link")
+        tag = element.find(end)
+        link = None if tag is None else tag.get("link")
         if not link:
             raise UserError(f"{where} has no <{end} link=...>")
         ends.append(link)
@@ -213,11 +213,11 @@ def mesh_path(filename: str, urdf: Path, where: str) -> Path:
         rest = filename.removeprefix("package://").partition("/")[2]
     if not rest or "://" in rest or "\\" in rest or "\0" in rest or Path(rest).is_absolute():
         raise UserError(f"{where}: mesh '{filename}' is not a path relative to the URDF file")
-    found = (folder / rest).resolve()
-    if not found.is_relative_to(folder):
+    path = (folder / rest).resolve()
+    if not path.is_relative_to(folder):
         raise UserError(
             f"{where}: mesh '{filename}' lies outside the folder of the URDF file; copy it there"
         )
-    if not found.is_file():
-        raise UserError(f"{where}: mesh '{filename}' does not exist ({found})")
-    return found
+    if not path.is_file():
+        raise UserError(f"{where}: mesh '{filename}' does not exist ({path})")
+    return path

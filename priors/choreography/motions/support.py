@@ -9,7 +9,7 @@ from priors.choreography.footsteps import FootPlan, plan_footsteps
 from priors.choreography.joint_limits import seated_reference
 from priors.choreography.keyframes import forward_of, left_of, smooth_noise, yaw_matrix
 from priors.choreography.motions.common import rise, wander_path
-from priors.choreography.person import Person, pose_clip
+from priors.choreography.person import Person, skin_of
 from priors.choreography.plan import Performance, in_world
 from priors.choreography.pose_targets import WRISTS
 from priors.choreography.support_surfaces import (
@@ -29,7 +29,7 @@ def seated_drop(person: Person) -> float:
     """Height of the pelvis joint above the lowest skin of the hips in the seated pose."""
     rotations = np.zeros((1, 55, 3), np.float32)
     rotations[0, :22] = seated_reference()
-    skin = pose_clip(person, rotations, np.zeros((1, 3), np.float32))[0]
+    skin = skin_of(person, rotations, np.zeros((1, 3), np.float32))[0]
     hips = np.asarray(person.body.part_ids) == BODY_PARTS.index("hips")
     return float(person.rest_joints[0, 1] - skin[hips, 1].min())
 
