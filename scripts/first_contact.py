@@ -186,11 +186,11 @@ def _isolated(server: Any, step: Step, options: StepOptions, seconds: float) -> 
             process.kill()
             process.join()
             return row | {"status": "stopped", "error": "the minutes were over before it ended"}
-        found = read_json(path) if path.exists() else None
-        if found is None:
+        written = read_json(path) if path.exists() else None
+        if written is None:
             error = f"its process ended with status {process.exitcode}, as where memory runs out"
             return row | {"status": "failed", "error": error}
-        return found
+        return written
 
 
 def _write(out: Path, mode: str, rows: dict[str, dict[str, Any]]) -> None:

@@ -145,8 +145,8 @@ class BlazePose:
     ) -> Float[ndarray, "T 18 3"]:
         """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where not found."""
         poses = read_cut_off(self, frames, self.poses(frames, boxes, present), boxes)
-        found = [np.zeros((18, 3)) if pose is None else pose.openpose for pose in poses]
-        return np.stack(found).astype(np.float32) if found else np.zeros((0, 18, 3), np.float32)
+        points = [np.zeros((18, 3)) if pose is None else pose.openpose for pose in poses]
+        return np.stack(points).astype(np.float32) if points else np.zeros((0, 18, 3), np.float32)
 
     def detect(self, image: UInt8[ndarray, "H W 3"], phrases: Sequence[str]) -> list[Detection]:
         """People, best first, for every phrase that means a person.
@@ -196,13 +196,13 @@ class BlazePose:
         present: Bool[ndarray, " T"],
     ) -> list[Pose | None]:
         """All that is read of the person in each frame; None where it is absent or not found."""
-        found: list[Pose | None] = []
+        poses: list[Pose | None] = []
         region = None
         for image, box, is_there in zip(frames, boxes, present, strict=True):
             pose = self._follow(image, box, region) if is_there else None
             region = None if pose is None else pose.next_region
-            found.append(pose)
-        return found
+            poses.append(pose)
+        return poses
 
     def _follow(self, image: ndarray, box: ndarray, region: Region | None) -> Pose | None:
         """The square that the frame before left, else a search in the box, else the box itself."""
@@ -211,8 +211,8 @@ class BlazePose:
             if pose is not None:
                 return pose
         around = Region.around(box, SEARCH_MARGIN)
-        found = [r for r in self.search(image, around) if _is_near(r, box)]
-        for candidate in (*found[:1], Region.around(box, CIRCLE_MARGIN)):
+        regions = [r for r in self.search(image, around) if _is_near(r, box)]
+        for candidate in (*regions[:1], Region.around(box, CIRCLE_MARGIN)):
             pose = self.read(image, candidate)
             if pose is not None:  # once more, in the square that the landmarks themselves ask for
                 return self.read(image, pose.next_region) or pose
@@ -227,14 +227,14 @@ class BlazePose:
         scores = _sigmoid(outputs[(len(ANCHORS), 1)][:, 0])
         points = outputs[(len(ANCHORS), 12)][:, 4:8].reshape(-1, 2, 2) / size
         points = around.to_image(points + ANCHORS[:, None])
-        kept: list[Region] = []
+        regions: list[Region] = []
         for i in np.argsort(-scores):
-            if scores[i] < self.settings.detection or len(kept) == 16:
+            if scores[i] < self.settings.detection or len(regions) == 16:
                 break
             region = body_region(points[i, 0], points[i, 1])
-            if all(_overlap(region, other) < OVERLAP for other in kept):
-                kept.append(region)
-        return kept
+            if all(_overlap(region, other) < OVERLAP for other in regions):
+                regions.append(region)
+        return regions
 
     def read(
         self, image: UInt8[ndarray, "H W 3"], region: Region, least_presence: float | None = None

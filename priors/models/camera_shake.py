@@ -148,18 +148,18 @@ def _registered(
     cv2 = opencv()
     if len(corners) < LEAST_CORNERS:
         return np.eye(3)  # nothing to see that could move
-    there, kept = _found_again(key, corners, now)
-    still = kept & (np.linalg.norm(there - corners, axis=1) < STILL)
+    there, is_found = _found_again(key, corners, now)
+    still = is_found & (np.linalg.norm(there - corners, axis=1) < STILL)
     if still.mean() > STILL_SHARE:
         return np.eye(3)  # under a moving camera hardly any corner is where it was
     if not np.array_equal(guess, np.eye(3)):
         options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
         at_key = cv2.warpPerspective(now, guess, now.shape[::-1], **options)
-        there, kept = _found_again(key, corners, at_key)
-    if kept.sum() < max(LEAST_CORNERS, FOUND_SHARE * len(corners)):
+        there, is_found = _found_again(key, corners, at_key)
+    if is_found.sum() < max(LEAST_CORNERS, FOUND_SHARE * len(corners)):
         return None
     cv2.setRNGSeed(0)
-    rest, agree = cv2.findHomography(corners[kept], there[kept], cv2.RANSAC, AGREE)
+    rest, agree = cv2.findHomography(corners[is_found], there[is_found], cv2.RANSAC, AGREE)
     if rest is None or agree.mean() < AGREE_SHARE:
         return None
     return guess @ rest
@@ -180,14 +180,14 @@ def _corners(picture: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
     """The sharpest corners of every tile."""
     cv2 = opencv()
     height, width = picture.shape
-    found = [np.zeros((0, 2), np.float32)]
+    blocks = [np.zeros((0, 2), np.float32)]
     for rows in np.array_split(np.arange(height), TILES):
         for columns in np.array_split(np.arange(width), TILES):
             tile = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             corners = cv2.goodFeaturesToTrack(tile, TILE_CORNERS, 0.02, 5)
             if corners is not None:
-                found.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))
-    return np.concatenate(found).astype(np.float32)
+                blocks.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))
+    return np.concatenate(blocks).astype(np.float32)
 
 
 def _displacement(

@@ -72,9 +72,11 @@ class DepthAnything3(GeometryPrior):
             intrinsics = intrinsics_from_focal(np.full(len(frames), camera.fx), height, width)
         depths, skies = [], []
         for pixels in self._batches(frames):
-            said = self.network._forward_full(normalized(resized(pixels, *size)))
-            for name, kept in (("depth", depths), ("sky", skies)):
-                kept.append(resized(said[name].reshape(-1, 1, *size).float(), height, width).cpu())
+            output = self.network._forward_full(normalized(resized(pixels, *size)))
+            for name, maps_of in (("depth", depths), ("sky", skies)):
+                maps_of.append(
+                    resized(output[name].reshape(-1, 1, *size).float(), height, width).cpu()
+                )
         depth, sky = (np.concatenate([x.numpy()[:, 0] for x in maps]) for maps in (depths, skies))
         # Of the picture as the network sees it; sides may be stretched a little, so the mean.
         stretch = math.sqrt(size[0] * size[1] / (height * width))

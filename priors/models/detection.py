@@ -196,13 +196,13 @@ class VlmDetector:
         counted = shown.shape[1::-1] if in_pixels else (THOUSANDTHS, THOUSANDTHS)
         scale = np.tile(np.array(image.shape[1::-1], np.float64) / counted, 2)
         limit = np.tile(np.array(image.shape[1::-1], np.float64), 2)
-        found = []
+        detections = []
         for place, box in enumerate(answer.boxes):
             edges = np.array([box.left, box.top, box.right, box.bottom], np.float64) * scale
             edges = np.clip(np.nan_to_num(edges), 0, limit)
             if 1 <= box.phrase <= len(phrases) and (edges[2:] - edges[:2] >= 1).all():
-                found.append(Detection(box.phrase - 1, edges, 1.0 / (1.0 + 0.1 * place)))
-        return found
+                detections.append(Detection(box.phrase - 1, edges, 1.0 / (1.0 + 0.1 * place)))
+        return detections
 
     @property
     def counts_pixels(self) -> bool:
@@ -240,26 +240,26 @@ def best_boxes(
     scores: Float[ndarray, "P N"], boxes: Float[ndarray, "N 4"], level: float
 ) -> list[Detection]:
     """Boxes over a level for every phrase, overlapping ones of a phrase removed, best first."""
-    found: list[Detection] = []
+    detections: list[Detection] = []
     for phrase, row in enumerate(scores):
-        kept: list[ndarray] = []
+        chosen: list[ndarray] = []
         for i in np.argsort(-row):
             if row[i] < level:
                 break
             if (boxes[i, 2:] - boxes[i, :2] < 1).any():
                 continue
-            if all(box_overlap(boxes[i], other) < OVERLAP for other in kept):
-                kept.append(boxes[i])
-                found.append(Detection(phrase, boxes[i], float(row[i])))
-    return sorted(found, key=lambda detection: -detection.score)
+            if all(box_overlap(boxes[i], other) < OVERLAP for other in chosen):
+                chosen.append(boxes[i])
+                detections.append(Detection(phrase, boxes[i], float(row[i])))
+    return sorted(detections, key=lambda detection: -detection.score)
 
 
-def best_of(found: Sequence[Detection], phrases: Sequence[str], what: str) -> list[Detection]:
+def best_of(detections: Sequence[Detection], phrases: Sequence[str], what: str) -> list[Detection]:
     """The best box of every phrase. Raises UserError that names every phrase without one.
 
     what: what was looked at ("frame 0 of the clip").
     """
-    best = {d.phrase: d for d in sorted(found, key=lambda detection: detection.score)}
+    best = {d.phrase: d for d in sorted(detections, key=lambda detection: detection.score)}
     missing = [phrase for i, phrase in enumerate(phrases) if i not in best]
     if missing:
         raise UserError(

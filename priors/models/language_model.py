@@ -99,9 +99,9 @@ class LanguagePrior:
         key = content_key(
             [model.name, model.revision], self.settings.temperature, list(messages), form, seed
         )
-        kept = self.store.get("language", key) if self.store else None
-        if kept is not None:
-            answer, problems = _read(json.dumps(kept.value), schema, check)
+        stored = self.store.get("language", key) if self.store else None
+        if stored is not None:
+            answer, problems = _read(json.dumps(stored.value), schema, check)
             if answer is not None and not problems:
                 return answer
         feedback: list[Message] = []
@@ -117,10 +117,10 @@ class LanguagePrior:
                     self.store.put("language", key, {}, value, made_by=model.name)
                 return answer
             listed = numbered(problems)
-            said = f"That answer has {count_of(problems)}:\n{listed}\nGive the whole answer again."
+            reply = f"That answer has {count_of(problems)}:\n{listed}\nGive the whole answer again."
             feedback = [
                 {"role": "assistant", "content": text[:REPEATED]},
-                {"role": "user", "content": said},
+                {"role": "user", "content": reply},
             ]
         raise UserError(
             f"{model.name} gave no valid answer in {self.settings.tries} tries. The last one has "
@@ -161,7 +161,7 @@ class LanguagePrior:
         answer = self.ask(
             graph_schemas.contacts_messages(text, nodes, examples),
             schema,
-            check=lambda found: graph_schemas.contact_problems(found, nodes),
+            check=lambda proposed: graph_schemas.contact_problems(proposed, nodes),
             seed=seed,
         )
         return PartAffordanceGraph.model_validate(graph_schemas.graph_data(answer, nodes))

@@ -189,10 +189,12 @@ class ObjectTracker:
         there, good, _ = cv2.calcOpticalFlowPyrLK(before, now, corners, None, **options)
         back, good_back, _ = cv2.calcOpticalFlowPyrLK(now, before, there, None, **options)
         returned = np.linalg.norm((back - corners).reshape(-1, 2), axis=1) < 1
-        kept = (good.ravel() > 0) & (good_back.ravel() > 0) & returned
-        if kept.sum() < LEAST_CORNERS:
+        tracked = (good.ravel() > 0) & (good_back.ravel() > 0) & returned
+        if tracked.sum() < LEAST_CORNERS:
             return None, False
-        motion, agree = cv2.estimateAffine2D(corners[kept], there[kept], ransacReprojThreshold=1.5)
+        motion, agree = cv2.estimateAffine2D(
+            corners[tracked], there[tracked], ransacReprojThreshold=1.5
+        )
         if motion is None:
             return None, False
         stretch = np.linalg.svd(motion[:, :2], compute_uv=False)

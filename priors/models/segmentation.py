@@ -221,9 +221,9 @@ def _lazy_session_class(name: str, normalization: Normalization) -> type:
             The way back looks at frames just after the prompted one, so those stay.
             """
             for outputs in self.output_dict_per_obj.values():
-                for kept in outputs.values():
-                    if frame in kept:
-                        kept[frame].pop("high_res_masks", None)
+                for stored in outputs.values():
+                    if frame in stored:
+                        stored[frame].pop("high_res_masks", None)
                 memories = outputs["non_cond_frame_outputs"]
                 for old in [t for t in memories if abs(t - frame) > reach < abs(t - start)]:
                     del memories[old]

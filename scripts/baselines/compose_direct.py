@@ -40,12 +40,12 @@ def standing_unknowns(person: ShapedBody) -> MotionUnknowns:
 def DirectRender(
     person: ShapedBody,
     skin: SurfaceSamples,
-    thing: tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "F 3"]],
+    object_mesh: tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "F 3"]],
     settings: ComposeSettings,
     pixel: float,
 ) -> Callable:
     """`Render` of the posed avatar (painted `skin`) and the object (vertices in the world, faces, colors)."""
-    vertices, faces, colors = thing
+    vertices, faces, colors = object_mesh
     object_samples = sample_mesh(vertices, faces, colors, 0.5 * pixel)
     count = int(person.vertices_rest.shape[0])
     host = jax.tree.map(np.asarray, skin)

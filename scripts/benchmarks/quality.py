@@ -171,9 +171,9 @@ def measure_anchor(path: Path, variant: str, options: Options, results: Path) ->
         path, method="anchor-motion", inits=options.inits, weights=weights, **choices
     )
     seconds = time.perf_counter() - begun
-    kept = results / f"{path.name}-{variant.replace(' ', '-')}"
-    kept.mkdir(parents=True, exist_ok=True)
-    save_result(result, kept)
+    folder = results / f"{path.name}-{variant.replace(' ', '-')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_result(result, folder)
     evaluator = Evaluator(result, load_body(read_bundle(path).body), read_ground_truth(path))
     winner = evaluator.measure(result.winner)
     return {

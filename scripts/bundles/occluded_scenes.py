@@ -57,22 +57,22 @@ def hide_contacts(bundle: Bundle, ground_truth: GroundTruth) -> Bundle:
     for e in range(table.edge_count):
         if table.kind[e] != ContactKind.BODY_OBJECT:
             continue
-        p, thing = int(table.person[e]), int(table.object[e])
-        samples = KDTree(bundle.assets[thing].samples)
+        p, target = int(table.person[e]), int(table.object[e])
+        samples = KDTree(bundle.assets[target].samples)
         parts = {int(table.body_part[e])}
         if table.either_side[e]:
             parts.add(int(table.mirrored_body_part[e]))
         for part in parts:
-            own = skins[p][:, part_ids == part]
-            assert own.shape[1], BODY_PARTS[part]
+            skin = skins[p][:, part_ids == part]
+            assert skin.shape[1], BODY_PARTS[part]
             for t in np.flatnonzero(ground_truth.edge_contact[e]):
-                local = _from_world(own[t], ground_truth.Ts_world_object[thing, t])
+                local = _from_world(skin[t], ground_truth.Ts_world_object[target, t])
                 if samples.query(local)[0].min() > REACH:
                     continue
                 hidden = _region(
-                    own[t], ground_truth.Ts_world_camera[t], o.intrinsics[t], ids.shape[1:]
+                    skin[t], ground_truth.Ts_world_camera[t], o.intrinsics[t], ids.shape[1:]
                 )
-                ids[t][hidden & (ids[t] == p + 1)] = o.person_count + thing + 1
+                ids[t][hidden & (ids[t] == p + 1)] = o.person_count + target + 1
                 mask[p, t] &= ~_look_up(hidden, o.person_pixels[p, t])
                 keypoints[p, t, _look_up(hidden, keypoints[p, t, :, :2])] = 0.0
     changed = dataclasses.replace(o, instance_ids=ids, keypoints=keypoints, person_point_mask=mask)

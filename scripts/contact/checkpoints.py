@@ -155,13 +155,13 @@ def made_of_configurations() -> Iterator[None]:
         return made(lambda: cls.from_config(config), _dtype(words))
 
     replaced = {transformers.PreTrainedModel: of_transformers, diffusers.ModelMixin: of_diffusers}
-    kept = {kind: kind.__dict__["from_pretrained"] for kind in replaced}
+    originals = {kind: kind.__dict__["from_pretrained"] for kind in replaced}
     for kind, function in replaced.items():
         kind.from_pretrained = classmethod(function)
     try:
         yield
     finally:
-        for kind, function in kept.items():
+        for kind, function in originals.items():
             kind.from_pretrained = function
 
 
