@@ -196,7 +196,7 @@ def _work_folder(out: Path, text: str, options: ComposeOptions, settings: Compos
     if path.is_file() and path.read_text() != content:
         raise UserError(
             f"'{work}' holds an interrupted composition of other words or settings. Continue it with those, "
-            "or begin anew with --restart."
+            "or start again with --restart."
         )
     work.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
@@ -257,7 +257,7 @@ def generate_composed(
         compose_to_folder(text, still, options, log=log)
     made = load_result(still)
     if made.prompt != text:
-        raise UserError(f"'{still}' is a still of {made.prompt!r}. Give another --out.")
+        raise UserError(f"'{still}' is a static scene of {made.prompt!r}. Give another --out.")
     clip, ground_truth = None, None
     if stage_options is None:
         bundle, ground_truth = observe(text, made.assets, frames=frames, seed=options.seed)

@@ -13,7 +13,7 @@ from hoijax.errors import UserError
 
 @dataclass(frozen=True)
 class Compose(OutputFlags):
-    """Sentence to a still of a person and an object, by score distillation."""
+    """Sentence to a static scene of a person and an object, by score distillation."""
 
     text: Text
     """One person, what they do, one object: "a man sitting on a sofa"."""
@@ -43,7 +43,7 @@ class Compose(OutputFlags):
     precision: str = "auto"
     """auto, float32, float16 or bfloat16; auto runs guidance in float16 on a GPU."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Begin anew where an interrupted run of this --out left checkpoints."""
+    """Start again instead of resuming an interrupted run of this --out."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.compose import ComposeOptions, compose_to_folder

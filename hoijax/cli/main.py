@@ -105,7 +105,7 @@ def main() -> None:
         if stop.code != sigterm.EXIT_CODE:
             raise
         reporter.finish(
-            sigterm.EXIT_CODE, "terminated: the same command goes on from what is kept."
+            sigterm.EXIT_CODE, "terminated: the same command resumes."
         )
         sys.exit(sigterm.EXIT_CODE)
     except BaseException:

@@ -88,7 +88,7 @@ def choreograph(
 
 def _check(script: Script, assets: Sequence[Asset], frames: int) -> None:
     if frames < MINIMUM_FRAMES:
-        raise UserError(f"a made scene needs at least {MINIMUM_FRAMES} frames, got {frames}.")
+        raise UserError(f"a synthetic scene needs at least {MINIMUM_FRAMES} frames, got {frames}.")
     names = [node.name for node in script.graph.objects]
     if [asset.name for asset in assets] != names:
         given = ", ".join(asset.name for asset in assets)

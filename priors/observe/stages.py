@@ -305,7 +305,7 @@ class Run:
             return ""
         return (
             f"\nFinished stages are kept ({', '.join(self._keys)}, in {self.store.root}): the "
-            "same command goes on from there."
+            "same command resumes there."
         )
 
     def video(self) -> Video:
