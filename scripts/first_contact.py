@@ -1,4 +1,4 @@
-"""First contact with real weights: what every frozen model needs and gives, on one picture.
+"""First contact with real weights: what every frozen model needs and gives, on one image.
 
     python -m scripts.first_contact --out contact               # what is in the hub's cache
     python -m scripts.first_contact --out contact --random-weights   # a GPU, but no weights
@@ -61,7 +61,7 @@ class Options:
     again: bool = False
     """Run steps again that are done."""
     image: Path | None = None
-    """A picture with a person, in place of a drawn one."""
+    """An image with a person, in place of a drawn one."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: str = "auto"

@@ -134,7 +134,7 @@ def test_a_known_scene_shows_what_the_prompt_says(scene):
     assert set(np.unique(alone)) == {0, OBJECT}
     hidden = silhouettes((scene.object,), cameras, (24, 24))
     np.testing.assert_array_equal(hidden, alone == OBJECT)
-    with pytest.raises(UserError, match="no pictures of 'dance'"):
+    with pytest.raises(UserError, match="no images of 'dance'"):
         pictures(["dance"] * 3, cameras, (24, 24))
 
 

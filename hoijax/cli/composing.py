@@ -18,7 +18,7 @@ class Compose(OutputFlags):
     text: Text
     """One person, what they do, one object: "a man sitting on a sofa"."""
     out: Path
-    """Result folder to write; OUT.work beside it holds checkpoints and pictures while it runs."""
+    """Result folder to write; OUT.work beside it holds checkpoints and images while it runs."""
     guidance: Literal["closed-form", "deepfloyd", "mvdream", "both"] = "deepfloyd"
     """deepfloyd, mvdream or both (weights and a GPU), or closed-form (none; CPU; known objects and verbs)."""
     object: str | None = None

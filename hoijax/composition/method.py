@@ -1,4 +1,4 @@
-"""Interaction composition (AnchorHOI section 1) stage by stage: fields, person, object, a still.
+"""Interaction composition (AnchorHOI section 1) stage by stage: fields, person, object, a static scene.
 
 Each stage is a function from what came before to a pytree that a checkpoint holds; `Composer` runs them in
 order and continues where an earlier run ended.
@@ -54,7 +54,7 @@ SCENE_PROMPT_SHARE = 2
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Which pixels of pictures show the person (HUMAN) and which the object (OBJECT)."""
+    """Which pixels of images show the person (HUMAN) and which the object (OBJECT)."""
 
     def __call__(
         self, images: Float[ndarray, "N H W 3"], cameras: ViewCameras, /
@@ -63,7 +63,7 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class SkeletonDetector(Protocol):
-    """OpenPose-18 keypoints of the one person in pictures: u, v, confidence."""
+    """OpenPose-18 keypoints of the one person in images: u, v, confidence."""
 
     def __call__(
         self, images: Float[ndarray, "N H W 3"], cameras: ViewCameras, /
@@ -81,7 +81,7 @@ class Observers:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What watches a run: text for people, pictures, checkpoints."""
+    """What watches a run: text for people, images, checkpoints."""
 
     log: Log = silent
     preview: Callable[[str, int, ndarray], None] = lambda stage, step, image: None

@@ -67,10 +67,10 @@ OPENPOSE_FROM_LANDMARKS = np.array(
 
 @dataclass(frozen=True)
 class Pose:
-    """One person in one picture."""
+    """One person in one image."""
 
     landmarks: Float[ndarray, "39 3"]
-    """u, v in pixels; confidence (visible and inside the picture) in [0, 1]."""
+    """u, v in pixels; confidence (visible and inside the image) in [0, 1]."""
     presence: float
     """Probability that the square shows a person."""
     mask: Float32[ndarray, "H W"]
@@ -90,7 +90,7 @@ class Pose:
 
     @property
     def next_region(self) -> Region:
-        """The square of this person in the next picture."""
+        """The square of this person in the next image."""
         return body_region(self.landmarks[HIPS, :2], self.landmarks[REACH, :2])
 
     @property
@@ -219,7 +219,7 @@ class BlazePose:
         return None
 
     def search(self, image: UInt8[ndarray, "H W 3"], around: Region | None = None) -> list[Region]:
-        """Squares of the people in a region of the picture (or all of it), best first."""
+        """Squares of the people in a region of the image (or all of it), best first."""
         height, width = image.shape[:2]
         around = around or Region.around(np.array([0.0, 0.0, width, height]))
         size = self._detector.input_size
@@ -270,7 +270,7 @@ def body_region(hips: Float[ndarray, " 2"], reach: Float[ndarray, " 2"]) -> Regi
 
 
 def detector_anchors() -> Float[ndarray, "2254 2"]:
-    """Centers of the detector's anchors in shares of its picture, in the order of its output."""
+    """Centers of the detector's anchors in shares of its image, in the order of its output."""
     grids = []
     for cells, repeat in ANCHOR_GRIDS:
         middle = (np.arange(cells) + 0.5) / cells

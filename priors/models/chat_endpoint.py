@@ -71,7 +71,7 @@ def public_url(url: str | None) -> str:
 
 
 def image_part(image: UInt8[ndarray, "H W 3"]) -> dict[str, Any]:
-    """A picture as part of a message: a PNG in a data URL, so that nothing is fetched."""
+    """An image as part of a message: a PNG in a data URL, so that nothing is fetched."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -171,7 +171,7 @@ def _figure_box(image: UInt8[ndarray, "H W 3"]) -> Float[ndarray, " 4"]:
 def enlarged(
     images: Float[ndarray, "N H W 3"],
 ) -> tuple[UInt8[ndarray, "N h w 3"], int]:
-    """Linear pictures as 8-bit sRGB, enlarged by a whole factor to what detectors were trained on."""
+    """Linear images as 8-bit sRGB, enlarged by a whole factor to what detectors were trained on."""
     from PIL import Image
 
     factor = max(-(-ENLARGED // images.shape[1]), 1)

@@ -41,7 +41,7 @@ class Sam3Segmenter(Sam2Segmenter):
 class Sam3Detector(TextDetector):
     """`Detector` by SAM 3's text prompts: every instance of a phrase.
 
-    The picture is encoded once for all phrases.
+    The image is encoded once for all phrases.
     """
 
     default_id = SAM3

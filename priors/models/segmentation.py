@@ -92,7 +92,7 @@ class Sam2Segmenter:
         return session_class(frames, size, device=self._network.device, dtype=self._network.dtype)
 
     def _add(self, session: Any, entity: int, prompt: Prompt, height: int, width: int) -> None:
-        """One entity's prompt, in the pixels of the resized picture."""
+        """One entity's prompt, in the pixels of the resized image."""
         torch = require("torch")
         size = _image_size(self._network.config)
         index = session.obj_id_to_idx(entity)
@@ -144,7 +144,7 @@ def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int
         elif prompt.mask is not None:
             if prompt.mask.shape != (height, width):
                 problems.append(
-                    f"{where}: its mask is {prompt.mask.shape}, the pictures are {(height, width)}"
+                    f"{where}: its mask is {prompt.mask.shape}, the images are {(height, width)}"
                 )
             elif not prompt.mask.any():
                 problems.append(f"{where}: its mask is empty")
@@ -167,7 +167,7 @@ def resized(
     dtype: Any,
     normalization: Normalization = IMAGENET,
 ) -> Any:
-    """(3, h, w) tensor of a picture, normalized as its model wants.
+    """(3, h, w) tensor of an image, normalized as its model wants.
 
     The same as the transformers processors do, which need torchvision.
     """

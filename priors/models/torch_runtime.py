@@ -53,7 +53,7 @@ class TorchSettings:
     """Pipelines on a GPU: keep everything there, move whole models in turn, or move layer by layer
     (slowest, a few GB). Without a GPU everything stays in main memory."""
     tiling: bool = True
-    """Decode pictures and clips in tiles and slices: a little slower, far less memory."""
+    """Decode images and clips in tiles and slices: a little slower, far less memory."""
 
 
 def torch_settings(device: str, precision: str, memory: str) -> TorchSettings:

@@ -19,7 +19,7 @@ from priors.protocols import BodyMotion, PointMaps
 __all__ = ["assemble", "in_one_world", "label_images"]
 
 MIN_VISIBLE_PIXELS = 12
-"""An entity smaller than this in a picture counts as not detected."""
+"""An entity smaller than this in an image counts as not detected."""
 DEPTH_MARGIN = 0.8 * 0.5
 """Of a body's height: how far in front of or behind the people an object may be (published)."""
 RIGID_TOLERANCE = 1e-4

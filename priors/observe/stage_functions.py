@@ -131,8 +131,8 @@ def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Requ
     size = request.masks.instance_ids.shape
     if size[0] < shape[0]:
         raise UserError(
-            f"stage 'masks': --masks holds {size[0]} pictures of {size[2]} x {size[1]} pixels, "
-            f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label picture a "
+            f"stage 'masks': --masks holds {size[0]} images of {size[2]} x {size[1]} pixels, "
+            f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label image a "
             f"frame, or --frames {size[0]}."
         )
     height, width = shape[1:]
@@ -314,7 +314,7 @@ def track_masks(inputs: Inputs) -> Content:
 
 
 def given_masks(request: Request) -> Content | None:
-    """Of label pictures; how many people there are, the highest label and the objects tell."""
+    """Of label images; how many people there are, the highest label and the objects tell."""
     masks = request.masks
     if masks is None or request.video is None:
         return None

@@ -283,7 +283,7 @@ class Run:
         except MemoryError as error:
             raise UserError(
                 f"stage '{stage.name}': out of memory. Ask for fewer --frames or a smaller "
-                f"picture, or use --memory sequential.{self._kept()}"
+                f"image, or use --memory sequential.{self._kept()}"
             ) from error
 
     def _model(self, role: str) -> Any:

@@ -116,7 +116,7 @@ def erring_bundle(
     strengths: Mapping[str, float],
     seed: int,
 ) -> tuple[Bundle, GroundTruth]:
-    """A known scene as a bundle of erring observations, and the truth behind it."""
+    """A known scene as a bundle of erring observations, and the ground truth behind it."""
     observations, assets = observe_with_errors(scene, strengths, seed)
     provenance = Provenance(
         model="priors.synthetic.error_families",

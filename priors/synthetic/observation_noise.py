@@ -121,7 +121,7 @@ def smooth_over_pixels(
 def blobs(
     rng: np.random.Generator, shape: tuple[int, int, int], cell: float, share: float
 ) -> ndarray:
-    """(T, H, W) bool: random blobs of about `cell` pixels that cover `share` of the picture."""
+    """(T, H, W) bool: random blobs of about `cell` pixels that cover `share` of the image."""
     from scipy.special import ndtri
 
     if share <= 0:

@@ -1,6 +1,6 @@
 """The paper's ablation: score distillation straight into the body's pose, without an anchor field.
 
-Person and object were made apart; their picture together is a drawn mesh, and its gradient moves
+Person and object were made apart; their image together is a drawn mesh, and its gradient moves
 {s, r, t, theta}. Silhouettes say how a limb in the wrong place should move only while it overlaps the right
 one, which is why an anchor is needed at all.
 """

@@ -1,4 +1,4 @@
-"""Mean joint error of `priors.models.body_fit.fit_body` on made scenes: keypoints and point map in, body out.
+"""Mean joint error of `priors.models.body_fit.fit_body` on synthetic scenes: keypoints and point map in, body out.
 
     python -m scripts.benchmarks.body_fit --json out/body_fit.json
 

@@ -92,7 +92,7 @@ def direct(composition: Composition, priors: CompositionPriors, settings: Compos
 def rays_per_second(
     entity: Entity, settings: ComposeSettings, repeats: int = 5
 ) -> dict[str, float]:
-    """Forward and backward of one picture: ours, and every sample in PyTorch; median of runs in turn."""
+    """Forward and backward of one image: ours, and every sample in PyTorch; median of runs in turn."""
     import torch
 
     from scripts.baselines import torch_nerf

@@ -1,9 +1,9 @@
-"""Joint values of the shipped objects with joints, solved by anchor motion, against the truth.
+"""Joint values of the shipped objects with joints, solved by anchor motion, against the ground truth.
 
     python -m scripts.benchmarks.joints --json docs/results/joints.json
     python -m scripts.benchmarks.joints --objects chest laptop --seeds 1
 
-Made scenes: a person acts with the root link while the joint moves by itself. A frame counts as right within
+Synthetic scenes: a person acts with the root link while the joint moves by itself. A frame counts as right within
 10 degrees, or within a tenth of the travel where a joint slides. "start" is where the search puts the joint,
 before any descent. "hidden" is the share of frames in which a link shows fewer than `MANY` points.
 """
@@ -55,7 +55,7 @@ class Options:
     """Of each of the two passes."""
     body_start: str = "estimate"
     images: int = 0
-    """Width of drawn pictures; 0: none."""
+    """Width of drawn images; 0: none."""
     json: Path | None = None
 
 

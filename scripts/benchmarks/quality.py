@@ -3,7 +3,7 @@
     python -m scripts.benchmarks.quality --scenes made --json out/quality_made.json
     python -m scripts.benchmarks.quality --scenes omomo --presets default hoi-page
 
-Made scenes: the eight procedural objects, each with a sentence and two seeds. OMOMO scenes: every
+Synthetic scenes: the eight procedural objects, each with a sentence and two seeds. OMOMO scenes: every
 captured sequence in ../shared/data/omomo (or --data). Errors are medians over frames, modulo the
 asset's symmetries.
 """

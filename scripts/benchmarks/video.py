@@ -64,7 +64,7 @@ CLIPS = {
     ),
     "juggle": RealClip("a man kicks a ball", (0.11,), "0:614,284,78,76"),
 }
-"""Sizes are read off the pictures, the ball's is a football's."""
+"""Sizes are read off the images, the ball's is a football's."""
 
 
 @dataclass(frozen=True)

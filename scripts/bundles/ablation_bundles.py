@@ -1,4 +1,4 @@
-"""Write the four made scenes of the ablation table in docs/method.md.
+"""Write the four synthetic scenes of the ablation table in docs/method.md.
 
     python -m scripts.bundles.ablation_bundles out/scenes
     python -m scripts.bundles.ablation_bundles out/nearer --nearer 0.10

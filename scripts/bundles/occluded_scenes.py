@@ -1,4 +1,4 @@
-"""Made scenes for anchor motion whose contacts cannot be seen, only inferred.
+"""Synthetic scenes for anchor motion whose contacts cannot be seen, only inferred.
 
 While a body part touches its object, something hides the place: the part's keypoints and its points of
 the point map are gone, and its pixels belong to the object. What is left says roughly where a hand is
@@ -28,7 +28,7 @@ REACH = 0.05  # metres between a part and its object that count as touching
 def occluded_scene(
     text: str, assets: tuple[Asset, ...], seed: int, frames: int = 49
 ) -> tuple[Bundle, GroundTruth]:
-    """A made scene with keypoints at 3 px noise, 20 % of them missing, and contacts hidden."""
+    """A synthetic scene with keypoints at 3 px noise, 20 % of them missing, and contacts hidden."""
     from priors.synthetic.from_text import observe_text
     from priors.synthetic.observation_noise import NoiseModel
 
@@ -106,7 +106,7 @@ def _region(
 
 
 def _look_up(region: Bool[ndarray, "H W"], pixels: Float[ndarray, "n 2"]) -> Bool[ndarray, " n"]:
-    """Whether pixels lie in the region; what lies outside the picture does not."""
+    """Whether pixels lie in the region; what lies outside the image does not."""
     column, row = np.floor(pixels).astype(int).T
     height, width = region.shape
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)

@@ -99,7 +99,7 @@ def configure(path: Path, sizes: dict[str, dict[str, Any]]) -> None:
 
 
 def fit_processor(path: Path, part: str, configuration: dict[str, Any]) -> None:
-    """Let the image processor of a network make pictures of the network's own size."""
+    """Let the image processor of a network make images of the network's own size."""
     folders = (part, "feature_extractor", "image_processor") if part == "image_encoder" else (part,)
     vision = configuration.get("vision_config") or configuration.get("backbone_config") or {}
     side = configuration.get("image_size") or vision.get("image_size")

@@ -1,4 +1,4 @@
-"""One step of a first contact: one model on one picture, in a process of its own."""
+"""One step of a first contact: one model on one image, in a process of its own."""
 
 import dataclasses
 import gc
@@ -47,7 +47,7 @@ TINY_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "framepack": {"area": 64 * 64, "latent_window": 3, "prompt_template": ("{}", 0)},
     "ltx2": {"area": 32 * 64, "recompression": 0},
 }
-"""What tiny networks need beside few steps: small pictures, and texts that their tokenizers hold."""
+"""What tiny networks need beside few steps: small images, and texts that their tokenizers hold."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _loaded(model: Any) -> list[Any]:
 
 
 def _answer(role: str, model: Any, picture: ndarray, is_tiny: bool) -> tuple[Any, str]:
-    """What a model of a role says about the picture, and its shape in words."""
+    """What a model of a role says about the image, and its shape in words."""
     if hasattr(model, "chat") or hasattr(model, "_ask"):
         return _said(model, picture if role != "language" else None)
     height, width = picture.shape[:2]
