@@ -8,7 +8,7 @@ as in the frames that show all of the person.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ __all__ = ["read_cut_off"]
 NEAR = 0.1
 """Of the image's height: a person that is seen to come closer to its border may go on beyond it."""
 LARGER = (1.0, 1.2, 1.4, 1.65, 1.95, 2.3)
-"""Squares that are tried, times the one around what is seen."""
+"""Sides of squares that are tried, times the one around what is seen."""
 USUAL_LENGTH = 85
 """Percentile over the clip: squeezed bones are shorter than they are, never longer."""
 STRANGE = 0.25
@@ -34,6 +34,12 @@ BESIDE = 0.02
 """Of the image's width: a person who is seen so near to its end goes on beyond it."""
 OUTWARD = (0.0, 0.15, 0.3)
 """Of the square around what is seen: how far out it is tried then."""
+SQUARES = tuple(itertools.product(LARGER, OUTWARD))
+"""All that are tried."""
+USUAL_COST = 0.45
+"""Of a pose read in a square: below it no squares but the first are tried."""
+ALIKE = 0.15
+"""Above the least cost: what squares show that are as good as the best is averaged."""
 UPTURNED = 0.5
 """Of a shin: soles so far from the lowest that is seen are those of a body read upside down."""
 LEAST_PRESENCE = 0.05
@@ -67,10 +73,13 @@ def read_cut_off(
     if not measured:
         return list(poses)
     lengths = np.percentile(measured, USUAL_LENGTH, axis=0)
-    return [
-        None if pose is None else _read_again(model, image, pose, box, lengths)
-        for image, pose, box in zip(frames, poses, np.asarray(boxes, np.float64), strict=True)
-    ]
+    found: list[Pose | None] = []
+    tried = SQUARES
+    for image, pose, box in zip(frames, poses, np.asarray(boxes, np.float64), strict=True):
+        if pose is not None:
+            pose, tried = _read_again(model, image, pose, box, lengths, tried)
+        found.append(pose)
+    return found
 
 
 def _read_again(
@@ -79,27 +88,31 @@ def _read_again(
     pose: "Pose",
     box: Float[ndarray, " 4"],
     lengths: Float[ndarray, " 3"],
-) -> "Pose":
+    first: Sequence[tuple[float, float]],
+) -> tuple["Pose", Sequence[tuple[float, float]]]:
+    """(the pose, squares to try first in the next frame). first: those of this frame."""
     mask = pose.mask > MASK_LEVEL
     if mask[0].sum() > SHOULDER_WIDTH * lengths[0]:
         pose = _without(pose, FACE)
     if _bone_cost(pose, lengths) < STRANGE:
-        return pose
+        return pose, SQUARES
     found = [model.read(image, region) for region in model.search(image)[:MAX_FOUND]]
     sound = [p for p in found if p is not None and _is_same(p, pose)]
     sound = [p for p in sound if _bone_cost(p, lengths) < STRANGE]
     if sound:  # the square that the frame before left was the wrong one
-        return min(sound, key=lambda p: _bone_cost(p, lengths) - p.presence)
+        return min(sound, key=lambda p: _bone_cost(p, lengths) - p.presence), SQUARES
+    following: Sequence[tuple[float, float]] = SQUARES
     height, seen = len(image), _seen(mask, box)
     at_top, at_bottom = seen[1] < NEAR * height, seen[3] > (1 - NEAR) * height
     for is_near, top in ((at_top, True), (at_bottom and not at_top, False)):
         if is_near:
-            pose = _best(model, image, pose, seen, lengths, top)
+            squares = _Squares(model, image, pose, seen, lengths, top)
+            pose, following = squares.best(first)
             pose = _without_invented(pose, lengths, top)
             soles = float(pose.landmarks[FEET, 1].max())
             if top and abs(soles - seen[3]) > UPTURNED * lengths[2]:
                 pose = _without(pose, slice(None))
-    return pose
+    return pose, following
 
 
 def _seen(mask: ndarray, box: Float[ndarray, " 4"]) -> Float[ndarray, " 4"]:
@@ -117,44 +130,65 @@ def _is_same(pose: "Pose", other: "Pose") -> bool:
     return bool((a & b).sum() > SHARED * min(a.sum(), b.sum()))
 
 
-def _best(
-    model: "BlazePose",
-    image: UInt8[ndarray, "H W 3"],
-    pose: "Pose",
-    seen: Float[ndarray, " 4"],
-    lengths: Float[ndarray, " 3"],
-    top: bool,
-) -> "Pose":
-    """The pose in the square whose bones are as usual; the squares share the border that is in sight.
+@dataclass(frozen=True)
+class _Squares:
+    """Squares about one cut-off person, which share the border of the person that is in sight."""
 
-    At the left or right end of the image they are also tried farther out.
-    """
-    width = image.shape[1]
-    outward = float(seen[2] > (1 - BESIDE) * width) - float(seen[0] < BESIDE * width)
-    around = Region.around(seen, 1.25)
-    middle = 0.5 * (seen[0] + seen[2])
-    anchor = seen[3] + 0.1 * around.side if top else seen[1] - 0.1 * around.side
-    best, least = pose, np.inf
-    shifts = outward * around.side * np.array(OUTWARD if outward else (0.0,))
-    for factor, shift in itertools.product(LARGER, shifts):
-        side = factor * around.side
-        center = np.array([middle + shift, anchor - 0.5 * side if top else anchor + 0.5 * side])
-        read = model.read(image, Region(center, side), LEAST_PRESENCE)
-        if read is None:
-            continue
-        cost = _strangeness(read, lengths, seen[3] if top else None)
-        if cost < least:
-            best, least = read, cost
-    return replace(best, mask=pose.mask)
+    model: "BlazePose"
+    image: UInt8[ndarray, "H W 3"]
+    pose: "Pose"
+    seen: Float[ndarray, " 4"]
+    lengths: Float[ndarray, " 3"]
+    top: bool
+
+    def best(
+        self, first: Sequence[tuple[float, float]]
+    ) -> tuple["Pose", Sequence[tuple[float, float]]]:
+        """(the pose in the square whose bones are as usual, that square and those next to it).
+
+        All squares are read only where none of the first ones shows usual bones.
+        """
+        costs: dict[tuple[float, float], tuple[float, Pose]] = {}
+        for squares in (first, SQUARES):
+            for square in squares:
+                if square not in costs and (pose := self._read(square)) is not None:
+                    costs[square] = self._strangeness(pose), pose
+            if costs and min(cost for cost, _ in costs.values()) < USUAL_COST:
+                break
+        if not costs:
+            return self.pose, SQUARES
+        best = min(costs, key=lambda square: costs[square][0])
+        alike = [pose for cost, pose in costs.values() if cost < costs[best][0] + ALIKE]
+        landmarks = np.mean([pose.landmarks for pose in alike], axis=0)
+        pose = replace(costs[best][1], landmarks=landmarks, mask=self.pose.mask)
+        return pose, _next_to(best)
+
+    def _read(self, square: tuple[float, float]) -> "Pose | None":
+        factor, outward = square
+        width = self.image.shape[1]
+        at_end = float(self.seen[2] > (1 - BESIDE) * width) - float(self.seen[0] < BESIDE * width)
+        if outward and not at_end:
+            return None
+        around = Region.around(self.seen, 1.25)
+        side, reach = factor * around.side, 0.1 * around.side
+        middle = 0.5 * (self.seen[0] + self.seen[2]) + at_end * outward * around.side
+        level = self.seen[3] + reach - 0.5 * side if self.top else self.seen[1] - reach + 0.5 * side
+        return self.model.read(self.image, Region(np.array([middle, level]), side), LEAST_PRESENCE)
+
+    def _strangeness(self, pose: "Pose") -> float:
+        """How far bones are from their usual lengths, soles from the lowest pixel, and from presence."""
+        cost = _bone_cost(pose, self.lengths) + 0.3 * (1 - pose.presence)
+        if self.top:
+            soles = float(pose.landmarks[FEET, 1].max())
+            cost += abs(soles - self.seen[3]) / float(self.lengths[2])
+        return cost
 
 
-def _strangeness(pose: "Pose", lengths: Float[ndarray, " 3"], floor: float | None) -> float:
-    """How far bones are from their usual lengths, soles from the lowest pixel, and from presence."""
-    cost = _bone_cost(pose, lengths) + 0.3 * (1 - pose.presence)
-    if floor is not None:
-        soles = float(pose.landmarks[FEET, 1].max())
-        cost += abs(soles - floor) / float(lengths[2])
-    return cost
+def _next_to(square: tuple[float, float]) -> list[tuple[float, float]]:
+    """A square, those of the next sizes at its place, and those of its size at other places."""
+    at = LARGER.index(square[0])
+    sizes = [(factor, square[1]) for factor in LARGER[max(at - 1, 0) : at + 2]]
+    return list(dict.fromkeys([square, *sizes, *((square[0], outward) for outward in OUTWARD)]))
 
 
 def _bone_cost(pose: "Pose", lengths: Float[ndarray, " 3"]) -> float:

@@ -22,18 +22,19 @@ from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
+from hoijax.bodies.fitting.outline import fill_masks, outlines_of
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bundle.evidence import level_camera
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from priors.masks import sample_pixels
 from priors.models.frame_rate import keypoints_at, rotations_at, times_at_rate, values_at
-from priors.models.girth import with_girth
 from priors.models.ground import estimate_ground
 from priors.models.torch_runtime import TorchSettings, device_and_dtype, readable_errors, require
 from priors.protocols import BodyMotion, ModelId, PointMaps, Video
 
 STAGE = "body"
+KEYPOINT_STEPS = 300  # of the fit to keypoints that masks refine
 FIT_POINTS = 512  # points of the point map that the fit gets for every frame
 MIN_CONFIDENCE = 0.2
 MIN_KEYPOINTS = 5  # a frame with fewer sure keypoints does not show a body
@@ -79,23 +80,14 @@ class FittedBody:
     ) -> BodyMotion:
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
-        Where the maps say nothing, of a grown person of average height before a level camera, as stout as the
+        Where the maps say nothing, of a grown person of average height before a level camera, who fills the
         masks, the lowest sole of the clip on the ground. Raises UserError where no frame shows enough of a person.
         """
         from priors.models.body_fit import fit_body
 
         check_person(keypoints, person_masks)
         if not maps.valid.any():
-            motion = fit_body(
-                keypoints,
-                maps.intrinsics,
-                np.tile(level_camera(), (len(keypoints), 1, 1)),
-                body=self._body,
-                fps=float(video.fps),
-                betas=np.zeros(1, np.float32),
-            )
-            seen = person_masks, other_masks, keypoints, np.asarray(maps.intrinsics)
-            return on_the_ground(with_girth(motion, self._body, *seen), self._body)
+            return self._without_maps(video, keypoints, person_masks, maps.intrinsics, other_masks)
         ground = estimate_ground(maps, person_masks, other_masks=other_masks)
         usable = maps.valid & person_masks & np.isfinite(maps.points).all(-1)
         chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))
@@ -109,6 +101,33 @@ class FittedBody:
             person_point_mask=mask,
             fps=float(video.fps),
         )
+
+    def _without_maps(self, video, keypoints, person_masks, intrinsics, other_masks) -> BodyMotion:
+        from priors.models.body_fit import fit_body
+
+        fps, cameras = float(video.fps), np.tile(level_camera(), (len(keypoints), 1, 1))
+        average = np.zeros(1, np.float32)
+        motion = fit_body(
+            keypoints,
+            intrinsics,
+            cameras,
+            body=self._body,
+            fps=fps,
+            betas=average,
+            steps=KEYPOINT_STEPS,
+        )
+        filled = fill_masks(
+            motion.rotations,
+            motion.translations,
+            motion.rest_joints,
+            outlines_of(person_masks, other_masks, intrinsics),
+            body=self._body,
+            keypoints=keypoints,
+            intrinsics=intrinsics,
+            Ts_world_camera=motion.Ts_world_camera,
+            fps=fps,
+        )
+        return on_the_ground(dataclasses.replace(motion, **vars(filled)), self._body)
 
 
 class Gvhmr:

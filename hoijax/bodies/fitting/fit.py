@@ -89,7 +89,7 @@ def time_basis(frames: int) -> Float[np.ndarray, "T B"]:
     return np.concatenate(columns, axis=1)
 
 
-def _moved(start: MotionUnknowns, change: MotionUnknowns, basis: Array) -> MotionUnknowns:
+def moved(start: MotionUnknowns, change: MotionUnknowns, basis: Array) -> MotionUnknowns:
     """Unknowns after changes in the coordinates of `time_basis`."""
 
     def along_time(x: Array, z: Array) -> Array:
@@ -117,12 +117,12 @@ def fit_motion(
 
     def one(start: MotionUnknowns) -> tuple[MotionUnknowns, Array]:
         def nearest_of(change: MotionUnknowns) -> Array:
-            unknowns = _moved(start, change, basis)
+            unknowns = moved(start, change, basis)
             vertices = jnp.asarray(pose_motion(shaped, unknowns).vertices_world)
             return nearest_vertices(shifted_points(data, unknowns), vertices)
 
         def cost(change: MotionUnknowns, nearest: Array, rho: Array, grip: Array) -> Array:
-            return energy(_moved(start, change, basis), shaped, data, nearest, rho, grip)
+            return energy(moved(start, change, basis), shaped, data, nearest, rho, grip)
 
         def cost_at(change: MotionUnknowns, nearest: Array, index: Array) -> Array:
             progress = index / total
@@ -142,7 +142,7 @@ def fit_motion(
             refresh_every=refresh_every,
         )
         last = jnp.asarray(LAST_RHO)
-        return _moved(start, change, basis), cost(
+        return moved(start, change, basis), cost(
             change, nearest_of(change), last, jnp.asarray(slip_share)
         )
 
