@@ -359,7 +359,7 @@ def test_renders_of_a_step_are_whole_groups_of_the_guidance(views, group, render
         skipped=0,
         _saved=lambda *_: None,
         _save=lambda *_: None,
-        _lap=lambda *_: None,
+        seconds={},
     )
     state = TrainState(None, None, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
     once = (lambda step, cameras: (None, "a box"), lambda step, state: None)
