@@ -522,7 +522,7 @@ def smollm2():
     parameters.hostnames = ["127.0.0.1"]
     parameters.n_ctx = 4096
     parameters.n_parallel = 1
-    parameters.cpuparams.n_threads = 2
+    parameters.cpuparams.n_threads = 1
     parameters.warmup = False
     return xllamacpp.Server(parameters)
 

@@ -17,7 +17,7 @@ from small_scene import run, tree
 from hoijax.errors import UserError
 from hoijax.work import ray_tasks
 
-COUNT, KILLS = 40, 10
+COUNT, KILLS = 24, 5
 DRIVER = """
 import sys
 from functools import partial
@@ -34,7 +34,7 @@ run_tasks(share, [item.id for item in folder_worker.items(count)], print)
 
 
 def killer(log: Path, killed: list[int], stop: list[bool]) -> None:
-    """Ends the worker that wrote last, ten times at random points."""
+    """Ends the worker that wrote last, five times at random points."""
     chance = random.Random(0)
     while len(killed) < KILLS and not stop:
         time.sleep(chance.uniform(0.05, 0.4))

@@ -20,7 +20,6 @@ from hoijax.cli.physics import say_verdict
 from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
 from hoijax.errors import UserError
-from hoijax.experiments.tracking import open_tracker
 from hoijax.settings import DEFAULT_METHOD
 
 FRAMES = 49
@@ -60,6 +59,7 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.affordance.graph import PartAffordanceGraph
         from hoijax.api.solve import generate
+        from hoijax.experiments.tracking import open_tracker
         from hoijax.methods.base import ALIASES
 
         tracker = open_tracker(self.track)
@@ -206,6 +206,7 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import solve_to_folder
         from hoijax.cli.method_flags import options_of_flags
+        from hoijax.experiments.tracking import open_tracker
         from hoijax.jobs.scenes import is_many, solve_many
 
         if not self.bundle:
