@@ -45,7 +45,7 @@ def body():
 
 @pytest.fixture(scope="module")
 def clip():
-    """A synthetic lift: (the bundle with errors, the truth, the factor of its focal length)."""
+    """A synthetic lift: (the bundle with errors, the ground truth, the factor of its focal length)."""
     text = "a person lifts a box"
     scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=FRAMES, seed=0)
     bundle, truth = erring_bundle(

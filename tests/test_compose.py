@@ -135,7 +135,7 @@ def test_a_known_scene_shows_what_the_prompt_says(scene):
     assert set(np.unique(alone)) == {0, OBJECT}
     hidden = silhouettes((scene.object,), cameras, (24, 24))
     np.testing.assert_array_equal(hidden, alone == OBJECT)
-    with pytest.raises(UserError, match="no pictures of 'dance'"):
+    with pytest.raises(UserError, match="no images of 'dance'"):
         pictures(["dance"] * 3, cameras, (24, 24))
 
 
@@ -360,7 +360,7 @@ def test_renders_of_a_step_are_whole_groups_of_the_guidance(views, group, render
         skipped=0,
         _saved=lambda *_: None,
         _save=lambda *_: None,
-        _lap=lambda *_: None,
+        seconds={},
     )
     state = TrainState(None, None, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
     once = (lambda step, cameras: (None, "a box"), lambda step, state: None)

@@ -31,7 +31,7 @@ SIDE = 6
 
 
 class Pictures:
-    """M fixed pictures a prompt, the same from everywhere."""
+    """M fixed images a prompt, the same from everywhere."""
 
     def __init__(self, **sets):
         self.sets = sets
@@ -249,7 +249,7 @@ def field_render(params, constants, intrinsics, Ts_world_camera, key):
 
 @pytest.fixture(scope="module")
 def twins():
-    """(JAX picture, pull-back, torch picture, torch parameters, names) of one field."""
+    """(JAX image, pull-back, torch image, torch parameters, names) of one field."""
     import torch
 
     from scripts.baselines import torch_nerf
@@ -326,7 +326,7 @@ def test_closed_form_guidance_in_pytorch_is_the_jax_one(twins, pictures):
 @needs("diffusers")
 @pytest.mark.slow
 def test_a_unets_guidance_pulled_through_jax_is_pytorchs_own(twins, tmp_path):
-    """Field to picture to UNet and back: `jax.vjp` with the bridge against autograd end to end."""
+    """Field to image to UNet and back: `jax.vjp` with the bridge against autograd end to end."""
     import tiny_models
 
     from priors.models.distillation import DeepFloydGuidance

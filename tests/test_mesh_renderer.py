@@ -139,7 +139,7 @@ def test_nothing_in_view_and_behind_the_camera_is_empty_and_finite(scene):
 
 @pytest.mark.parametrize("kind", ["silhouette", "color", "depth"])
 def test_gradients_against_differences(scene, kind):
-    """Of a loss against another picture, when the whole scene moves, turns and grows."""
+    """Of a loss against another image, when the whole scene moves, turns and grows."""
     samples, vertices, _ = scene
     target = image_of(samples, vertices + jnp.array([0.03, -0.02, 0.02]), T_WORLD_CAMERA)
 

@@ -102,7 +102,7 @@ def test_flux_refuses_what_it_cannot_draw(flux):
 
 
 class FakeFinder:
-    """A detector and keypoint model that read the answer from the picture's first pixels."""
+    """A detector and keypoint model that read the answer from the image's first pixels."""
 
     model_id = ModelId("fake")
 
@@ -167,7 +167,7 @@ def test_posters_and_mannequins_are_not_people(others, people):
 
 
 class Masks:
-    """A segmenter whose masks are the first columns of the picture, empty where there are none."""
+    """A segmenter whose masks are the first columns of the image, empty where there are none."""
 
     model_id = ModelId("fake")
 

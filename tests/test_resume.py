@@ -265,7 +265,7 @@ def test_what_is_of_something_else_is_refused_or_dropped(tmp_path):
         kept_in(folder, "y")
     wrong, said = kept_in(folder)
     assert wrong.load("anchor", {"a": np.zeros(7, np.float32), "nothing": TREE["nothing"]}) is None
-    assert "anchor begins anew" in said[0]
+    assert "anchor restarts" in said[0]
     assert folder.is_dir()
     _, said = kept_in(folder, "y", replace=True)
     assert "is dropped" in said[0]
