@@ -1,5 +1,8 @@
 """A small made scene whose bodies move: the objects of `scene_factory`, two people of few vertices."""
 
+import contextlib
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +15,7 @@ from hoijax.bodies.pose_prior import prior_centers
 from hoijax.geometry.bilinear import pack_corners
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
+from hoijax.methods.anchor_motion import terms
 from hoijax.rendering.soft_raster import join_samples, sample_mesh
 from hoijax.scene.bodies import FACE_COUNT, ContactPairs, MovingBodies, ObservedPeople
 from hoijax.scene.images import ObservedImages
@@ -20,6 +24,18 @@ from hoijax.scene.scene import Unknowns
 
 SAMPLES, SKIN, JOINTS, SEEN, PAIRS, ACTIVE = 24, 60, 22, 20, 8, 12
 EDGES = 5
+
+
+FEW = ("body_keypoints", "body_smoothness", "object_points", "part_points", "contact")
+FEW += ("translation_smoothness", "rotation_smoothness", "ground")
+
+
+@contextlib.contextmanager
+def few_losses():
+    """Anchor motion with a third of its losses, for solves whose losses are not what is tested."""
+    few = tuple(term for term in terms.TERMS if term.name in FEW)
+    with mock.patch.object(terms, "TERMS", few):
+        yield
 
 
 def observed_people(rng, vertices: np.ndarray) -> ObservedPeople:

@@ -30,6 +30,7 @@ import jaxtyping
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+gc.set_threshold(50_000, 20, 100)  # tracing makes millions of small objects
 
 _flax_dataclass = flax.struct.dataclass
 _jaxtyped = jaxtyping.jaxtyped
@@ -81,6 +82,11 @@ def pytest_runtest_protocol(item):
     plain = item.get_closest_marker("optimized") is None and _OPTIMIZED_LESS
     jax.config.update("jax_disable_most_optimizations", plain)
     return (yield)
+
+
+def pytest_collection_finish():
+    """What was imported stays: no need to look through it again and again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

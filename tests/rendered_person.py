@@ -118,9 +118,9 @@ def standing_person(azimuth: float, size: tuple[int, int] = (320, 400)) -> Clip:
 
 
 def choreographed(text: str, names: tuple[str, ...], size: tuple[int, int] = (480, 360)) -> Clip:
-    """A clip of 49 frames of the no-weights prior, rendered larger than it usually is."""
+    """A clip of 31 frames of the no-weights prior, rendered larger than it usually is."""
     assets = [load_asset(name) for name in names]
-    made = choreograph(script_from_text(text, assets), assets, frames=49, seed=0)
+    made = choreograph(script_from_text(text, assets), assets, frames=31, seed=0)
     camera = PinholeCamera.from_field_of_view(42.0, *size)
     motion = KnownMotion(made.joint_rotations, made.translation, made.betas, made.rest_joints)
     truth = rendered_ground_truth(
@@ -129,7 +129,7 @@ def choreographed(text: str, names: tuple[str, ...], size: tuple[int, int] = (48
     )  # fmt: skip
     T, colors, images = made.T_world_camera, clothes(), []
     backdrop = make_backdrop(camera, T)
-    for t in range(49):
+    for t in range(31):
         meshes = [
             RenderMesh(truth.person_vertices_world[0, t], truth.person_faces, 1, color=colors)
         ]

@@ -18,11 +18,25 @@ import jax
 import pytest
 
 from hoijax.cli.main import main
+from hoijax.methods.hoi_page import settings as hoi_page
+from hoijax.methods.joint import settings as joint
 from hoijax.objects.asset import MeshScaleWarning
 from hoijax.programs import forget_programs
+from hoijax.settings import AlignmentSettings, SearchSettings
 
 TEXT, FRAMES, INITS = "a person carries a box with both hands", 12, 2
 GENERATE = ("generate", TEXT, "--objects", "box", "--frames", str(FRAMES), "--inits", str(INITS))
+
+SMALL: dict = {
+    "steps": 9,
+    "points": 96,
+    "contact_points": 16,
+    "grid_resolution": 24,
+    "alignment": AlignmentSettings(steps=40, points=64, vertices=256),
+    "search": SearchSettings(rotations=24, coarse_steps=4, fine_points=64, fine_steps=4, keep=8),
+}
+SMALL_BODY_PASS = joint.BodyPassSettings(rounds=4, points=32, vertices=512, contact_rounds=2)
+"""What presets are in commands of tests: a third of the work, every stage of it."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +62,32 @@ def as_users_run():
         jax.config.update("jax_numpy_dtype_promotion", before)
 
 
-def run(*arguments: str | Path) -> Ran:
-    """`hoijax ARGUMENTS` by its entry point, in this process."""
+@contextlib.contextmanager
+def small_presets():
+    """Presets of HOI-PAGE and joint with `SMALL` settings; only in this process."""
+    hoi = {name: small(preset) for name, preset in hoi_page.PRESETS.items()}
+    both = {name: small(preset) for name, preset in joint.PRESETS.items()}
+    both["default"] = dataclasses.replace(both["default"], body_pass=SMALL_BODY_PASS)
+    with mock.patch.dict(hoi_page.PRESETS, hoi), mock.patch.dict(joint.PRESETS, both):
+        yield
+
+
+def small(preset):
+    """What is published keeps its steps and the weights of its alignment."""
+    changed = dict(SMALL)
+    if preset.preset != "default":
+        few = {"steps": 40, "points": 64, "vertices": 256}
+        changed["alignment"] = dataclasses.replace(preset.alignment, **few)
+        changed["steps"] = preset.steps
+    return dataclasses.replace(preset, **changed)
+
+
+def run(*arguments: str | Path, small: bool = True) -> Ran:
+    """`hoijax ARGUMENTS` by its entry point, in this process; with `small_presets`."""
     out, err = io.StringIO(), io.StringIO()
     code = 0
     with (
+        small_presets() if small else contextlib.nullcontext(),
         mock.patch.object(sys, "argv", ["hoijax", *map(str, arguments)]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

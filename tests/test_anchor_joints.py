@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from anchor_factory import few_losses
 from scipy.spatial.transform import Rotation
 from small_scene import as_users_run, run
 
@@ -58,10 +59,10 @@ def made():
 
 @pytest.fixture(scope="module")
 def folder(made, tmp_path_factory):
-    """The bundle, solved by the command a user types, with small settings."""
+    """The bundle, solved by the command a user types, with small settings and few losses."""
     place = tmp_path_factory.mktemp("joints")
     write_bundle(place / "bundle", made[0], made[1])
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, few_losses():
         patch.setattr(METHOD, "presets", {"default": SMALL})
         ran = run("solve", place / "bundle", "--method", "anchor-motion", "--out", place / "out")
     assert ran.code == 0, ran.err

@@ -1,5 +1,6 @@
 """Anchor motion end to end on a small scene, and what it does with bad input."""
 
+import contextlib
 import dataclasses
 import json
 import warnings
@@ -9,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from anchor_factory import make_anchor
+from counted import programs_made
 from small_scene import as_users_run, run
 
 import hoijax
 import hoijax.api.solve
 from hoijax.bodies import load_body
+from hoijax.bundle.write import write_bundle
 from hoijax.errors import UserError
 from hoijax.methods.anchor_motion import stages
 from hoijax.methods.anchor_motion.body_start import repeated, start_bodies
@@ -26,7 +29,6 @@ from hoijax.results.evaluation import Evaluator
 from hoijax.results.result import load_result, save_result
 from hoijax.scene.build_bodies import BodyMotions, StaticScene, without_broken_numbers
 from hoijax.settings import AnchorSettings
-from hoijax.solver import resumable
 from hoijax.solver.problem import Solution
 from hoijax.viewer.resolving import Edits, Resolver
 
@@ -71,12 +73,28 @@ def solved(bundle, **options):
         return solve_bundle(METHOD, bundle, SMALL, **options)
 
 
+@contextlib.contextmanager
+def small_settings():
+    """Commands of anchor motion take SMALL."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(METHOD, "presets", {"default": SMALL})
+        yield
+
+
 @pytest.fixture(scope="module")
-def result(made):
-    programs = resumable._segment._cache_size()
-    result = solved(made[0])
-    result.run["programs"] = resumable._segment._cache_size() - programs
-    return result
+def folder(made, tmp_path_factory):
+    """The bundle, and beside it the result of the command a user types."""
+    place = tmp_path_factory.mktemp("anchor")
+    write_bundle(place / "bundle", *made)
+    with small_settings(), programs_made(1):
+        ran = run("solve", place / "bundle", "--method", "anchorhoi", "--out", place / "out")
+    assert ran.code == 0, ran.err
+    return place
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    return load_result(folder / "out")
 
 
 def measured(bundle, ground_truth, result):
@@ -87,8 +105,8 @@ def measured(bundle, ground_truth, result):
 
 @pytest.mark.slow
 def test_both_passes_are_one_program(result):
+    """Which the fixture asserts."""
     assert SMALL.track_steps != SMALL.steps
-    assert result.run["programs"] == 1
     assert result.history.shape[1] == SMALL.steps
 
 
@@ -139,24 +157,18 @@ def test_frames_without_keypoints_and_a_person_half_out_of_the_picture(made):
 
 
 @pytest.mark.slow
-def test_generate_and_solve_by_command(made, tmp_path):
-    """`generate --method anchorhoi`, then its first frame as the still of `solve --static`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(METHOD, "presets", {"default": SMALL})
-        words = ("a person carries a box with both hands", "--objects", "box")
-        count = ("--frames", str(FRAMES), "--seed", "3")
-        first = tmp_path / "first"
-        ran = run("generate", *words, *count, "--method", "anchorhoi", "--out", first)
-        assert ran.code == 0, ran.err
-        again = tmp_path / "again"
-        options = ("--method", "anchor-motion", "--static", first, "--out", again)
-        ran = run("solve", first / "bundle", *options)
-        assert ran.code == 0, ran.err
+def test_a_result_is_the_still_of_another_solve(folder, tmp_path):
+    """Its first frame, by the command; what is no result is refused."""
+    again = tmp_path / "again"
+    options = ("--method", "anchor-motion", "--static", folder / "out", "--out", again)
+    with small_settings():
+        ran = run("solve", folder / "bundle", *options)
+    assert ran.code == 0, ran.err
     metrics = json.loads((again / "metrics.json").read_text())
     assert (again / "scene.glb").is_file()
     assert (again / "preview.mp4").is_file()
     assert metrics["contact_f1@5cm"] >= 0.9
-    refused = run("solve", first / "bundle", *options[:3], tmp_path, "--out", tmp_path / "no")
+    refused = run("solve", folder / "bundle", *options[:3], tmp_path, "--out", tmp_path / "no")
     assert refused.code == 2
     assert "not a result folder" in refused.err
     assert not (tmp_path / "no").exists()

@@ -26,7 +26,7 @@ def walk():
         bundle, ground_truth = observe_text(
             "a person carries a box with both hands",
             hoijax.load_objects(["box"]),
-            frames=49,
+            frames=25,
             seed=0,
         )
     return bundle, ground_truth

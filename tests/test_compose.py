@@ -6,6 +6,7 @@ import os
 import signal
 from types import SimpleNamespace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,7 +135,7 @@ def test_a_known_scene_shows_what_the_prompt_says(scene):
     assert set(np.unique(alone)) == {0, OBJECT}
     hidden = silhouettes((scene.object,), cameras, (24, 24))
     np.testing.assert_array_equal(hidden, alone == OBJECT)
-    with pytest.raises(UserError, match="no pictures of 'dance'"):
+    with pytest.raises(UserError, match="no images of 'dance'"):
         pictures(["dance"] * 3, cameras, (24, 24))
 
 
@@ -359,7 +360,7 @@ def test_renders_of_a_step_are_whole_groups_of_the_guidance(views, group, render
         skipped=0,
         _saved=lambda *_: None,
         _save=lambda *_: None,
-        _lap=lambda *_: None,
+        seconds={},
     )
     state = TrainState(None, None, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
     once = (lambda step, cameras: (None, "a box"), lambda step, state: None)
@@ -499,8 +500,7 @@ def test_an_interrupted_composition_ends_as_if_it_had_not_been(scene, body, tmp_
     resumed = Composer(scene.prompts, MINIMAL, observers_of(scene, guidance), body, hooks).run()
     assert any("continued at step 19" in line for line in lines)
     whole = Composer(scene.prompts, MINIMAL, observers_of(scene, guidance), body, Hooks()).coarse()
-    for ours, theirs in zip(jax.tree.leaves(resumed.coarse), jax.tree.leaves(whole), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    chex.assert_trees_all_close(resumed.coarse, whole, atol=1e-5)
     assert {"coarse", "anchor", "object_part", "avatar", "object"} <= {s for s, _ in pictures}
     assert set(resumed.seconds) == {"coarse", "split", "avatar", "body fit", "object"}
     # A second run finds everything done.

@@ -1,4 +1,4 @@
-"""People whose head or feet leave the picture, by a network that squeezes whole bodies into its square."""
+"""People whose head or feet leave the image, by a network that squeezes whole bodies into its square."""
 
 from dataclasses import dataclass, replace
 

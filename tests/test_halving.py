@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from counted import programs_made
 from scene_factory import make_scene, starts_around
 
 from hoijax.initialization.starts import Starts
@@ -15,7 +16,6 @@ from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm, default_weights, final_total
 from hoijax.methods.hoi_page import screening
 from hoijax.methods.hoi_page.terms import object_problem
-from hoijax.solver import resumable
 from hoijax.solver.halving import halving_rungs, work_list
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import empty_neighbors
@@ -124,9 +124,8 @@ def test_candidates_that_are_not_finite_never_go_on(made, starts):
 
 
 def test_another_number_of_rounds_compiles_nothing(made, starts, halved):
-    programs = resumable._segment._cache_size()
-    found = solve_halved(made, starts, ROUNDS - 1)
-    assert resumable._segment._cache_size() == programs
+    with programs_made(0):
+        found = solve_halved(made, starts, ROUNDS - 1)
     assert halved.history.shape == (COUNT, 1 + ROUNDS * STEPS, len(TERMS))
     assert found.history.shape == (COUNT, 1 + (ROUNDS - 1) * STEPS, len(TERMS))
     stopped = np.asarray(found.codes) == ResultCode.STOPPED_EARLY

@@ -21,7 +21,7 @@ from hoijax.solver.problem import Solution
 from hoijax.work.folder import work_folder
 from hoijax.work.runner import GroupWork, work_in_groups
 
-OPTIONS = ("--inits", str(INITS), "--formats", "amass")
+OPTIONS = ("--inits", str(INITS), "--formats", "amass", "--no-physics")
 
 
 @pytest.fixture(scope="module")
@@ -156,23 +156,25 @@ def test_workers_share_a_folder_and_name_what_fails(bundle, tmp_path):
         if name != "good":
             observations = folder / name / "observations.npz"
             observations.write_bytes(observations.read_bytes()[:2000])
-    ran = run("solve", folder, *OPTIONS, "--out", out, "--workers", "2")
+    options = (*OPTIONS, "--steps", "3", "--object-scale", "fixed", "--out", out)
+    ran = run("solve", folder, *options, "--workers", "2", small=False)
     assert ran.code == 2, ran.err
     assert "2 processes on" in ran.out
     assert "1 of 4 scenes done" in ran.out
     for number in (1, 2, 3):
         assert f"short-{number}: " in ran.out
     assert locks_in(out) == []
-    ours, theirs = load_result(out / "good"), load_result(bundle.parent)
-    np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-3)
+    good = load_result(out / "good")
+    assert np.isfinite(good.losses).all()
+    assert (good.losses <= good.initial_losses).all()
     before = tree(out / "good")
     for broken in folder.glob("short-*"):
         shutil.rmtree(broken)
-    again = run("solve", folder, *OPTIONS, "--out", out, "--workers", "2")
+    again = run("solve", folder, *options, "--workers", "2", small=False)
     assert again.code == 0, again.err
     assert "1 of 1 scenes done" in again.out
     assert tree(out / "good") == before
-    refused = run("solve", folder, *OPTIONS, "--out", out, "--workers", "0")
+    refused = run("solve", folder, *options, "--workers", "0")
     assert refused.code == 2
     assert "--workers must be at least 1" in refused.err
 

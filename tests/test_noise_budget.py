@@ -5,12 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from small_scene import generated, run
 
 from hoijax.errors import UserError
 from hoijax.experiments import noise_budget as budget
 from hoijax.experiments.noise_budget import costs, noise_budget
 from hoijax.results.result import load_result
-from tests.small_scene import generated, run
 
 LEVELS = 3
 

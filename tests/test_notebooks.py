@@ -1,4 +1,7 @@
-"""Every notebook runs from its first cell to its last, and draws what it says."""
+"""Every notebook runs from its first cell to its last, and draws what it says.
+
+`python_api` is the program of docs/python.md: test_python_api.
+"""
 
 import ast
 import json
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_scene import as_users_run, generated
+from small_scene import as_users_run, generated, small_presets
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -45,7 +48,7 @@ def executed(monkeypatch, tmp_path, tmp_path_factory):
             monkeypatch.setenv("HOIJAX_RESULT", str(generated(tmp_path_factory)[0]))
         (path,) = [path for path in NOTEBOOKS if path.stem == stem]
         names: dict = {"__name__": "__main__"}
-        with as_users_run(), warnings.catch_warnings():
+        with as_users_run(), small_presets(), warnings.catch_warnings():
             # Axes of matplotlib warn of fonts and layouts; pictures are looked at below.
             warnings.simplefilter("ignore", UserWarning)
             for number, source in enumerate(cells(path)):
@@ -123,10 +126,3 @@ def test_reading_a_bundle(executed):
     sure = seen.keypoints[0, shown, :, 2] > 0.5
     inside = exact[v[sure].astype(int), u[sure].astype(int)]
     assert np.mean(inside) > 0.6
-
-
-@pytest.mark.slow
-def test_the_functional_core_solves_and_sweeps(executed):
-    names, pictures = executed("python_api")
-    assert pictures == 1
-    assert names["sweep"].losses.shape == (3, 2)

@@ -188,7 +188,7 @@ def test_a_damaged_file_of_hints_is_refused(tmp_path):
     [
         (Hint("chair", 0, (1.0, 1.0, 9.0, 9.0)), "no object of that name; there is box"),
         (Hint("box", 9, (1.0, 1.0, 9.0, 9.0)), "the clip has frames 0 to 8"),
-        (Hint("box", 0, (170.0, 1.0, 9.0, 9.0)), "lies outside the picture of 160 x 120"),
+        (Hint("box", 0, (170.0, 1.0, 9.0, 9.0)), "lies outside the image of 160 x 120"),
         (Hint("box", 0, (1.0, 1.0, 1.0, 9.0)), "too small"),
         (Hint("box", 0, points=((1.0, 130.0, 1),)), "the point 1,130 lies outside"),
         (Hint("box", 0, points=((1.0, 1.0, -1),)), "no point on the object"),

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import trimesh
+from small_scene import INITS, SMALL
 from trimesh.visual import ColorVisuals
 
 import hoijax
@@ -134,8 +135,9 @@ def test_a_mesh_that_is_too_small_is_found_to_be(lift, monkeypatch):
     small = resized_bundle(lift, np.full((1, 3), 0.85))
     exact = Corrections(small, np.asarray(small.observations.Ts_world_camera), {FOCAL_FACTOR: 1.0})
     monkeypatch.setattr("hoijax.methods.joint.method.corrections_of", lambda *_: exact)
-    options = {"inits": 1, "start": "yaw", "points": 64, "grid_resolution": 16, "steps": 9}
-    settings = METHOD.settings(**options, body_pass=BodyPassSettings(contact_rounds=0))
+    settings = METHOD.settings(
+        **SMALL, inits=INITS, start="yaw", body_pass=BodyPassSettings(contact_rounds=0)
+    )
     assert isinstance(settings, JointSettings)
     result = hoijax.solve(small, settings=settings)
     factor = result.run["object_scale"]["box"]

@@ -15,9 +15,7 @@ from small_scene import run
 
 from hoijax.bundle.write import check_bundle, read_bundle
 from hoijax.errors import UserError
-from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.results.result import load_result
-from hoijax.settings import AlignmentSettings, SearchSettings
 from priors.models import doctor
 from priors.models.catalog import CHOICES, DEFAULTS
 from priors.models.registry import ModelChoices, RegisteredModels
@@ -62,20 +60,10 @@ class Proposer(tiny.Author):
 
 @pytest.mark.slow
 def test_generate_by_models_ends_near_the_truth(fakes, tmp_path):
-    """Exact observations by the fakes; one candidate of the search and one proposed yaw; few steps."""
+    """Exact observations by the fakes; one candidate of the search and one proposed yaw."""
     fakes.replaced["language"] = Proposer(fakes.scene)
     out = tmp_path / "out"
-    few = HoiPageSettings(
-        steps=6,
-        points=64,
-        alignment=AlignmentSettings(steps=40, points=64, vertices=256),
-        search=SearchSettings(rotations=24, fine_points=64, keep=8),
-        grid_resolution=24,
-    )
-    with (
-        mock.patch.dict("hoijax.methods.hoi_page.settings.PRESETS", default=few),
-        mock.patch("hoijax.api.solve.DEFAULT_FORMATS", ("glb",)),
-    ):
+    with mock.patch("hoijax.api.solve.DEFAULT_FORMATS", ("glb",)):
         ran = run(
             *("generate", tiny.TEXT, "--objects", "box", "--prior", "diffusion", "--inits", "1"),
             *("--out", out, *SIZE),

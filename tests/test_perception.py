@@ -177,7 +177,7 @@ def test_sam2_takes_masks_as_they_are(sam2, frames):
     mask[10:30, 8:28] = True
     tracks = sam2.track(frames[:6], [Prompt(3, mask=mask)])
     same = (tracks.masks[0, 3] & mask).sum() / (tracks.masks[0, 3] | mask).sum()
-    assert same > 0.85  # its own masks are a quarter of its picture's size
+    assert same > 0.85  # its own masks are a quarter of its image's size
     assert tracks.scores[0, 3] > 0.99
 
 
@@ -205,7 +205,7 @@ def test_sam2_refuses_prompts_without_anything(sam2, frames):
     ]
     with pytest.raises(UserError) as caught:
         sam2.track(frames, bad)
-    for i, what in enumerate(("frames 0..39", "empty", "no pixel", "either", "pictures are")):
+    for i, what in enumerate(("frames 0..39", "empty", "no pixel", "either", "images are")):
         assert f"prompt {i}" in str(caught.value)
         assert what in str(caught.value)
 
@@ -380,12 +380,12 @@ def test_vlm_boxes_become_pixels(coordinates):
     ],
 )
 def test_a_vlm_counts_as_it_was_trained(name, pixels):
-    """Qwen2.5-VL counts pixels of a picture whose sides it makes multiples of 28."""
+    """Qwen2.5-VL counts pixels of an image whose sides it makes multiples of 28."""
     shown = []
 
     def ask(prompt, pictures, schema):
         shown.append(pictures[0].shape)
-        assert ("pixels of the picture" in prompt) == pixels
+        assert ("pixels of the image" in prompt) == pixels
         return FoundBoxes(boxes=[])
 
     VlmDetector(ask, ModelId(name)).detect(np.zeros((300, 401, 3), np.uint8), ["a"])

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from optional import needs_priors
 
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
@@ -45,10 +46,7 @@ from priors.protocols import (
     VideoTextScore,
 )
 
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
-    reason='needs pip install "hoijax[priors]"',
-)
+pytestmark = needs_priors
 SHORT = {"steps": 2, "prompt_suffix": "", "seconds": None}
 
 
@@ -104,7 +102,7 @@ def test_flux_refuses_what_it_cannot_draw(flux):
 
 
 class FakeFinder:
-    """A detector and keypoint model that read the answer from the picture's first pixels."""
+    """A detector and keypoint model that read the answer from the image's first pixels."""
 
     model_id = ModelId("fake")
 
@@ -169,7 +167,7 @@ def test_posters_and_mannequins_are_not_people(others, people):
 
 
 class Masks:
-    """A segmenter whose masks are the first columns of the picture, empty where there are none."""
+    """A segmenter whose masks are the first columns of the image, empty where there are none."""
 
     model_id = ModelId("fake")
 

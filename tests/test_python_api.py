@@ -1,5 +1,7 @@
 """The functional core: docs/python.md runs as it stands there, and its parts do what they say."""
 
+import ast
+import json
 import re
 from dataclasses import replace
 from functools import partial
@@ -15,6 +17,7 @@ import hoijax as hj
 from hoijax.viewer.points import point_clouds
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+NOTEBOOK = PAGE.parents[1] / "notebooks" / "python_api.ipynb"
 PUBLIC = [
     "Adam",
     "Bundle",
@@ -57,11 +60,35 @@ def test_the_public_names_are_these():
 @pytest.fixture(scope="module")
 def page():
     """Names that the page's program leaves."""
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     names: dict = {}
     with as_users_run():
-        exec(compile(program, str(PAGE), "exec"), names)
+        exec(compile(program_of_page(), str(PAGE), "exec"), names)
     return names
+
+
+def program_of_page() -> str:
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return program
+
+
+@pytest.mark.slow
+def test_the_notebook_is_the_page_and_its_picture(page):
+    """The same program; the last cell draws what it left."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    content = json.loads(NOTEBOOK.read_text())
+    cells = ["".join(c["source"]) for c in content["cells"] if c["cell_type"] == "code"]
+    *program, picture = cells
+    assert ast.dump(ast.parse("\n".join(program))) == ast.dump(ast.parse(program_of_page()))
+    plt.close("all")
+    exec(compile(picture, NOTEBOOK.name, "exec"), dict(page))
+    (number,) = plt.get_fignums()
+    paths = [line.get_xydata() for line in plt.figure(number).axes[0].lines]
+    np.testing.assert_allclose(paths[0][:, 1], page["path"][:, 0], rtol=1e-6)
+    assert len(paths) == 2
+    plt.close("all")
 
 
 @pytest.mark.slow

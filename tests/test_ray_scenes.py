@@ -6,18 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
 import folder_worker
 import pytest
+from optional import needs
 from small_scene import run, tree
 
 from hoijax.errors import UserError
 from hoijax.work import ray_tasks
 
-COUNT, KILLS = 40, 10
+COUNT, KILLS = 24, 5
 DRIVER = """
 import sys
 from functools import partial
@@ -34,7 +34,7 @@ run_tasks(share, [item.id for item in folder_worker.items(count)], print)
 
 
 def killer(log: Path, killed: list[int], stop: list[bool]) -> None:
-    """Ends the worker that wrote last, ten times at random points."""
+    """Ends the worker that wrote last, five times at random points."""
     chance = random.Random(0)
     while len(killed) < KILLS and not stop:
         time.sleep(chance.uniform(0.05, 0.4))
@@ -49,7 +49,7 @@ def killer(log: Path, killed: list[int], stop: list[bool]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+@needs("ray")
 def test_killed_workers_lose_nothing_and_do_nothing_twice(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     here = Path(__file__).parent
@@ -91,7 +91,7 @@ def test_a_task_asks_for_what_the_cluster_has():
     ("address", "says"),
     [("127.0.0.1:1", "no Ray cluster answers"), ("nonsense", "host:port")],
 )
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+@needs("ray")
 def test_a_cluster_that_does_not_answer_is_told_before_work(monkeypatch, address, says):
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=says):

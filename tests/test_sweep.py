@@ -10,7 +10,7 @@ import headless_browser
 import jax
 import numpy as np
 import pytest
-from small_scene import INITS, as_users_run, generated, run
+from small_scene import INITS, as_users_run, generated, run, small_presets
 from test_batch import TERMS, make_jobs
 
 import hoijax
@@ -34,7 +34,7 @@ def test_a_sweep_gives_what_solving_gives_and_shares_a_program(
     said: list[str] = []
     out, options = tmp_path / "sweep", {"method": "hoi-page", "inits": INITS}
     weights = "contact=10,0 ground=100"
-    with as_users_run():
+    with as_users_run(), small_presets():
         rows = sweep(tmp_path / "bundles", weights, out=out, log=said.append, **options)
         solved = hoijax.solve(bundle, **options)
     assert any("1 compiled programs" in line for line in said), said[-3:]

@@ -71,7 +71,7 @@ def _image(path: Path, flag: str) -> UInt8[ndarray, "H W 3"]:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise UserError(f"{flag} {path}: cannot be read as a picture ({error}).") from error
+        raise UserError(f"{flag} {path}: cannot be read as an image ({error}).") from error
 
 
 def _mask(path: Path, flag: str) -> Bool[ndarray, "H W"]:

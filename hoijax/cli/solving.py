@@ -20,7 +20,6 @@ from hoijax.cli.physics import say_verdict
 from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
 from hoijax.errors import UserError
-from hoijax.experiments.tracking import open_tracker
 from hoijax.settings import DEFAULT_METHOD
 
 FRAMES = 49
@@ -36,7 +35,7 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     objects: tuple[str, ...] = ()
     """Mesh files (glb, obj, ply, stl, urdf), or shipped objects: barbell, box, chair, broom,
     suitcase, skateboard, table, ball, and with joints scissors, laptop, drawer, door, chest. Each may
-    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchor-motion and none, a still
+    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchor-motion and none, a static scene
     is composed first."""
     out: Path
     """Result folder to write."""
@@ -60,6 +59,7 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     def run(self, reporter: Reporter) -> None:
         from hoijax.affordance.graph import PartAffordanceGraph
         from hoijax.api.solve import generate
+        from hoijax.experiments.tracking import open_tracker
         from hoijax.methods.base import ALIASES
 
         tracker = open_tracker(self.track)
@@ -201,11 +201,12 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
     fast: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """One bundle: the result and scene.glb alone; no metrics, preview or physics."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Begin anew where an interrupted run of this --out left checkpoints."""
+    """Start again instead of resuming an interrupted run of this --out."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import solve_to_folder
         from hoijax.cli.method_flags import options_of_flags
+        from hoijax.experiments.tracking import open_tracker
         from hoijax.jobs.scenes import is_many, solve_many
 
         if not self.bundle:
@@ -234,7 +235,7 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
                 )
             if self.restart:
                 raise UserError(
-                    "--restart is for one bundle at a time; many begin anew by --force."
+                    "--restart is for one bundle at a time; many are solved again by --force."
                 )
             many: dict[str, Any] = {
                 "force": self.force,

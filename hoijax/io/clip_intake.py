@@ -122,7 +122,7 @@ _CONVERT = "ffmpeg -i CLIP -c:v libx264 -pix_fmt yuv420p out.mp4"
 
 
 def _facts(path: Path) -> _Facts:
-    """Read off what ffmpeg prints of a file. UserError where it has no moving pictures."""
+    """Read off what ffmpeg prints of a file. UserError where it has no moving images."""
     command = [ffmpeg_executable(), "-nostdin", "-hide_banner", "-i", f"file:{path.resolve()}"]
     done = subprocess.run(command, capture_output=True, check=False)
     text = done.stderr.decode(errors="replace")
@@ -130,7 +130,7 @@ def _facts(path: Path) -> _Facts:
     moving = [facts for facts in streams if "(attached pic)" not in facts]
     if not moving:
         if streams or ": Audio: " in text:
-            raise UserError(f"{path} holds sound but no moving pictures. Give a video.")
+            raise UserError(f"{path} holds sound but no moving images. Give a video.")
         last = (text.strip().splitlines() or [""])[-1]
         raise UserError(f"{path} is not a video that ffmpeg can read: {last}")
     stream = moving[0]

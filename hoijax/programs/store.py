@@ -24,7 +24,7 @@ import numpy as np
 
 from hoijax.programs.names import Unkept
 
-MAX_GENERATIONS = 4
+MAX_GENERATIONS = 16
 """Folders of entries that are kept: those of the states of source code used last."""
 MAX_IDLE_SECONDS = 30 * 24 * 3600.0
 """Binaries that nobody read for so long are removed."""

@@ -1,4 +1,4 @@
-"""Pictures by one camera that stands still, with four rays a pixel only where surfaces meet."""
+"""Images by one camera that stands still, with four rays a pixel only where surfaces meet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ class StillView:
         return cls(camera, fine, T_world_camera, backdrop, fine_backdrop)
 
     def draw(self, meshes: Sequence[RenderMesh]) -> UInt8[ndarray, "H W 3"]:
-        """A shaded picture."""
+        """A shaded image."""
         scene = RayScene(meshes)
         seen = cast(scene, self.camera, self.T_world_camera)
         lit = lit_shares(seen, self.backdrop)

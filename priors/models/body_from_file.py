@@ -148,10 +148,14 @@ class FileBody:
         pelvis = self._pelvis(track, track.camera.translations)
         pelvis = values_at(pelvis, rows)
         if track.intrinsics is not None:
-            own = track.intrinsics.at(width, height)
-            own = values_at(own, rows) if len(own) > 1 else np.repeat(own, len(rows), 0)
-            pixels = _project(pelvis[:, None], own)[:, 0]
-            depth = pelvis[:, 2] * cameras[:, 0, 0] / own[:, 0, 0]
+            file_camera = track.intrinsics.at(width, height)
+            file_camera = (
+                values_at(file_camera, rows)
+                if len(file_camera) > 1
+                else np.repeat(file_camera, len(rows), 0)
+            )
+            pixels = _project(pelvis[:, None], file_camera)[:, 0]
+            depth = pelvis[:, 2] * cameras[:, 0, 0] / file_camera[:, 0, 0]
             focal = np.stack([cameras[:, 0, 0], cameras[:, 1, 1]], -1)
             xy = (pixels - cameras[:, :2, 2]) / focal * depth[:, None]
             pelvis = np.concatenate([xy, depth[:, None]], -1)

@@ -96,11 +96,11 @@ def estimate_ground(
         background &= ~other_masks
     behind = maps.points[background]
     behind = _some(behind[behind[:, 1] > np.median(person[:, 1])], settings.points, rng)
-    found = _best_plane(behind, person, settings, rng)
-    if found is None:
+    plane = _best_plane(behind, person, settings, rng)
+    if plane is None:
         height = -float(np.percentile(person @ UP, LOWEST))
         return GroundEstimate(_pose(UP, height), "level", 0.0)
-    normal, offset, share = found
+    normal, offset, share = plane
     return GroundEstimate(_pose(normal, offset), "plane", share)
 
 

@@ -32,7 +32,7 @@ class HunyuanVideo15Settings(SamplingSettings):
 
 class HunyuanVideo15(DiffusionVideoModel):
     """`VideoModel` of HunyuanVideo 1.5: 4k + 1 frames, 24 a second, of the size that the pipeline takes
-    for the picture's aspect. It reports no steps."""
+    for the image's aspect. It reports no steps."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class HunyuanVideo15(DiffusionVideoModel):
         return int(height), int(width)
 
     def _call(self, sampling: dict[str, Any], step_end: Callable, **arguments: Any) -> Any:
-        # The pipeline takes its size from the picture and its guidance from a component.
+        # The pipeline takes its size from the image and its guidance from a component.
         pipeline = self.pipeline
         if sampling["guidance"] != pipeline.guider.config.guidance_scale:
             pipeline.guider = pipeline.guider.new(guidance_scale=sampling["guidance"])

@@ -1,4 +1,4 @@
-"""LTX-2 image to video (Lightricks, 2026): picture and sound at once, of which the picture is kept."""
+"""LTX-2 image to video (Lightricks, 2026): image and sound at once, of which the image is kept."""
 
 import inspect
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Ltx2Settings(SamplingSettings):
     most_frames: int = 481
     """20 seconds."""
     recompression: int | None = None
-    """H.264 quality (CRF) at which the first picture is compressed, as the training frames were; None
+    """H.264 quality (CRF) at which the first image is compressed, as the training frames were; None
     takes the pipeline's, 0 none. Needs PyAV."""
 
 

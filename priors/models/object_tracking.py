@@ -47,7 +47,7 @@ STRETCH = 1.25
 """Largest change of size between frames."""
 SEARCH_PEAKS = 5
 SEARCH_TEMPLATE = 24
-"""Pixels: shorter side of the object in the picture it is searched in."""
+"""Pixels: shorter side of the object in the image it is searched in."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class _State:
 
     frame: int
     mask: Bool[ndarray, "Y X"]
-    """In a picture with a margin, so that what left the picture is remembered."""
+    """In an image with a margin, so that what left the image is remembered."""
     velocity: Float[ndarray, " 2"]
     missing: int = 0
 
@@ -189,10 +189,12 @@ class ObjectTracker:
         there, good, _ = cv2.calcOpticalFlowPyrLK(before, now, corners, None, **options)
         back, good_back, _ = cv2.calcOpticalFlowPyrLK(now, before, there, None, **options)
         returned = np.linalg.norm((back - corners).reshape(-1, 2), axis=1) < 1
-        kept = (good.ravel() > 0) & (good_back.ravel() > 0) & returned
-        if kept.sum() < LEAST_CORNERS:
+        tracked = (good.ravel() > 0) & (good_back.ravel() > 0) & returned
+        if tracked.sum() < LEAST_CORNERS:
             return None, False
-        motion, agree = cv2.estimateAffine2D(corners[kept], there[kept], ransacReprojThreshold=1.5)
+        motion, agree = cv2.estimateAffine2D(
+            corners[tracked], there[tracked], ransacReprojThreshold=1.5
+        )
         if motion is None:
             return None, False
         stretch = np.linalg.svd(motion[:, :2], compute_uv=False)
@@ -285,7 +287,7 @@ class ObjectTracker:
         return np.pad(mask, self.margin)
 
     def _visible(self, mask: Bool[ndarray, "Y X"]) -> Bool[ndarray, "H W"]:
-        """The part of a mask with a margin that lies in the picture (a view)."""
+        """The part of a mask with a margin that lies in the image (a view)."""
         margin = self.margin
         return mask[margin:-margin, margin:-margin]
 
@@ -319,7 +321,7 @@ def _histogram(lab: UInt8[ndarray, "N 3"]) -> Float32[ndarray, " B"]:
 
 
 def _difference(lab: ndarray, other: ndarray) -> Float32[ndarray, "H W"]:
-    """Color difference of two pictures, averaged over 3 x 3."""
+    """Color difference of two images, averaged over 3 x 3."""
     difference = lab.astype(np.float32) - other
     difference[..., 0] *= LIGHTNESS_WEIGHT
     return opencv().blur(np.linalg.norm(difference, axis=-1), (3, 3))

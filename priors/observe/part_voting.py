@@ -1,4 +1,4 @@
-"""Parts of a mesh from pictures of it: every view's part masks vote for the faces they show.
+"""Parts of a mesh from images of it: every view's part masks vote for the faces they show.
 
 HOI-PAGE labels the objects' parts like this. Ours casts rays, so a pixel's face is known exactly and
 no samples are matched: votes are counted per face, smoothed over neighboring faces, and faces that
@@ -38,7 +38,7 @@ FEWEST_PIXELS = 2.0  # a face seen with fewer counts as unseen
 
 @dataclass(frozen=True)
 class View:
-    """A picture of an object alone."""
+    """An image of an object alone."""
 
     image: UInt8[ndarray, "H W 3"]
     faces: Int[ndarray, "H W"]

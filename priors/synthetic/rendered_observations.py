@@ -22,7 +22,7 @@ from priors.synthetic.observation_noise import (
     smooth_over_time,
 )
 
-MIN_VISIBLE_PIXELS = 12  # an entity smaller than this in a picture counts as not detected
+MIN_VISIBLE_PIXELS = 12  # an entity smaller than this in an image counts as not detected
 KEYPOINT_DEPTH_SLACK = 0.25  # metres a joint may lie behind the seen surface and count as visible
 VISIBLE_CONFIDENCE, OCCLUDED_CONFIDENCE = 0.9, 0.4
 
@@ -60,7 +60,7 @@ class _Pictures:
 
 @dataclass(frozen=True)
 class RenderedObservations:
-    """What priors would have said, and the truth behind it."""
+    """What priors would have said, and the ground truth behind it."""
 
     observations: Observations
     ground_truth: GroundTruth
@@ -80,7 +80,7 @@ def observe(scene: RenderedGroundTruth, noise: NoiseModel, seed: int) -> Observa
 def observe_with_ground_truth(
     scene: RenderedGroundTruth, noise: NoiseModel, seed: int
 ) -> RenderedObservations:
-    """As `observe`, with the truth the observations were made from."""
+    """As `observe`, with the ground truth the observations were made from."""
     _check(scene)
     streams = iter(np.random.default_rng(seed).spawn(16))
     people, frames = scene.person_vertices_world.shape[:2]
@@ -220,7 +220,7 @@ def gather_samples(
 def keypoint_observations(
     scene: RenderedGroundTruth, pictures: _Pictures, noise: NoiseModel, rng: np.random.Generator
 ) -> Float[ndarray, "P T 18 3"]:
-    """Pixels and confidence: lower where occluded, zero where dropped or outside the picture."""
+    """Pixels and confidence: lower where occluded, zero where dropped or outside the image."""
     camera = scene.camera
     T_camera_world = invert_rigid(scene.T_world_camera)
     points = scene.keypoints_world @ T_camera_world[:3, :3].T + T_camera_world[:3, 3]

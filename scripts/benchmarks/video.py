@@ -64,7 +64,7 @@ CLIPS = {
     ),
     "juggle": RealClip("a man kicks a ball", (0.11,), "0:614,284,78,76"),
 }
-"""Sizes are read off the pictures, the ball's is a football's."""
+"""Sizes are read off the images, the ball's is a football's."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,14 @@ def make(name: str, options: Options, hint: str, video: Path, out: Path) -> floa
 def measured(name: str, folder: Path) -> dict[str, float]:
     """What can be said of a result without a truth."""
     result = hoijax.load_result(folder)
-    found = find_observed(result, folder)
-    view = clip_view(result, found)
-    if found is None or view is None:
+    observed = find_observed(result, folder)
+    view = clip_view(result, observed)
+    if observed is None or view is None:
         raise hoijax.UserError(f"{folder}: its bundle or the clip in it is gone.")
     body = load_body(result.body_name)
     clip = clip_from_result(result, body)
     clip = Clip(clip.fps, clip.people, clip.assets, clip.Ts_world_object, view=view)
-    o = found.bundle.observations
+    o = observed.bundle.observations
     drawn = drawn_labels(clip, o.instance_ids.shape[1:])
     row = {f"iou_{k}": v for k, v in ious(drawn, o.instance_ids[::STEP]).items()}
     if (DATA / name / "peer_masks").is_dir():
@@ -160,13 +160,13 @@ def drawn_labels(clip: Clip, shape: tuple[int, int]) -> np.ndarray:
 
 def ious(drawn: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Mean IoU over the frames in which a mask shows the entity."""
-    found = {}
+    overlaps = {}
     for number, name in ((1, "person"), (2, "object")):
         ours, theirs = drawn == number, labels == number
         frames = theirs.any((1, 2))
         both = (ours & theirs).sum((1, 2)) / np.maximum((ours | theirs).sum((1, 2)), 1)
-        found[name] = float(both[frames].mean()) if frames.any() else float("nan")
-    return found
+        overlaps[name] = float(both[frames].mean()) if frames.any() else float("nan")
+    return overlaps
 
 
 def keypoint_error(clip: Clip, keypoints: np.ndarray, height: int) -> float:

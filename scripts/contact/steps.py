@@ -1,4 +1,4 @@
-"""One step of a first contact: one model on one picture, in a process of its own."""
+"""One step of a first contact: one model on one image, in a process of its own."""
 
 import dataclasses
 import gc
@@ -47,7 +47,7 @@ TINY_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "framepack": {"area": 64 * 64, "latent_window": 3, "prompt_template": ("{}", 0)},
     "ltx2": {"area": 32 * 64, "recompression": 0},
 }
-"""What tiny networks need beside few steps: small pictures, and texts that their tokenizers hold."""
+"""What tiny networks need beside few steps: small images, and texts that their tokenizers hold."""
 
 
 @dataclass(frozen=True)
@@ -187,15 +187,15 @@ def _measuring() -> Iterator[dict[str, float]]:
     if has_gpu:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    found: dict[str, float] = {}
+    measured: dict[str, float] = {}
     started = time.perf_counter()
-    yield found
+    yield measured
     if has_gpu:
         torch.cuda.synchronize()
-        found["gpu_gib"] = round(torch.cuda.max_memory_allocated() / GIB, 3)
-    found["seconds"] = round(time.perf_counter() - started, 3)
+        measured["gpu_gib"] = round(torch.cuda.max_memory_allocated() / GIB, 3)
+    measured["seconds"] = round(time.perf_counter() - started, 3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found["ram_gib"] = round(peak * (1 if sys.platform == "darwin" else 1024) / GIB, 3)
+    measured["ram_gib"] = round(peak * (1 if sys.platform == "darwin" else 1024) / GIB, 3)
 
 
 def _loaded(model: Any) -> list[Any]:
@@ -213,7 +213,7 @@ def _loaded(model: Any) -> list[Any]:
 
 
 def _answer(role: str, model: Any, picture: ndarray, is_tiny: bool) -> tuple[Any, str]:
-    """What a model of a role says about the picture, and its shape in words."""
+    """What a model of a role says about the image, and its shape in words."""
     if hasattr(model, "chat") or hasattr(model, "_ask"):
         return _said(model, picture if role != "language" else None)
     height, width = picture.shape[:2]
@@ -231,8 +231,10 @@ def _answer(role: str, model: Any, picture: ndarray, is_tiny: bool) -> tuple[Any
         tracks = model.track(np.stack([picture, picture]), [Prompt(0, box)])
         return tracks.masks, f"{tracks.masks.shape}"
     if role == "detector":
-        found = model.detect(picture, ["person", "cardboard box"])
-        return np.array([[*d.box, d.score] for d in found]).reshape(-1, 5), f"{len(found)} boxes"
+        detections = model.detect(picture, ["person", "cardboard box"])
+        return np.array([[*d.box, d.score] for d in detections]).reshape(
+            -1, 5
+        ), f"{len(detections)} boxes"
     if role == "geometry":
         maps = model.point_maps(picture[None])
         return maps, f"{maps.points.shape}, {100 * maps.valid.mean():.0f} % valid"

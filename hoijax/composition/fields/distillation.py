@@ -1,8 +1,8 @@
-"""Score distillation (SDS): render, ask the guidance how the picture should change, pull it back.
+"""Score distillation (SDS): render, ask the guidance how the image should change, pull it back.
 
 The guidance runs outside `jit`: a render leaves the compiled program with its pull-back (`jax.vjp`), the
-gradient of the picture comes back, and a second program pulls it to the parameters and steps. So nothing is
-rendered twice, and PyTorch sees the very memory of the picture (DLPack).
+gradient of the image comes back, and a second program pulls it to the parameters and steps. So nothing is
+rendered twice, and PyTorch sees the very memory of the image (DLPack).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -134,7 +134,7 @@ class Distiller:
         if self._in_a_row >= self.most_skipped:
             raise UserError(
                 f"distillation: the gradient was not finite in {self._in_a_row} steps in a row (up to step "
-                f"{number}). Render smaller pictures, lower the learning rate, or take --precision float32."
+                f"{number}). Render smaller images, lower the learning rate, or take --precision float32."
             )
         report = StepReport(
             number,

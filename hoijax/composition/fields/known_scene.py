@@ -1,7 +1,7 @@
 """A scene that is known: what a perfect image model would have seen. Closed-form guidance draws from it.
 
 One person and one object, posed, and the person alone standing. Light and background do not depend on the
-camera, so that a field can hold exactly what the pictures show.
+camera, so that a field can hold exactly what the images show.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ SUPERSAMPLING = 2  # rays along a pixel's edge
 
 @dataclass(frozen=True)
 class KnownScene:
-    """Meshes of the truth (world, metres) and the numbers that a result is measured against."""
+    """Meshes of the ground truth (world, metres) and the numbers that a result is measured against."""
 
     prompts: Prompts
     human: RenderMesh
@@ -60,7 +60,7 @@ class KnownScene:
         }
         if prompt not in known:
             raise UserError(
-                f"closed-form guidance has no pictures of {prompt!r}; it knows "
+                f"closed-form guidance has no images of {prompt!r}; it knows "
                 f"{', '.join(map(repr, known))}"
             )
         return known[prompt]
@@ -74,7 +74,7 @@ class KnownScene:
         return self._ray_scenes[prompt]
 
     def recolored(self, tint: tuple[float, float, float]) -> "KnownScene":
-        """The same scene with the person in other colors: another picture of the same words."""
+        """The same scene with the person in other colors: another image of the same words."""
         shade = np.asarray(tint, np.float32)
 
         def tinted(mesh: RenderMesh) -> RenderMesh:
@@ -165,7 +165,7 @@ def known_skeletons(
 ):
     """Skeleton detector of the closed form: (images (N, H, W, 3), cameras) -> keypoints (N, 18, 3).
 
-    Where the true joints project, with noise (pixels of a 128-pixel picture), but only what the pictures
+    Where the true joints project, with noise (pixels of a 128-pixel image), but only what the images
     show: a keypoint over bare background (colors within `visible`) is not detected.
     """
 
