@@ -102,7 +102,7 @@ def test_a_leg_without_keypoints_and_flesh_are_found(scene):
 def test_a_mirrored_clip_gives_the_mirrored_motion(scene):
     body, rest, camera, pose, masks, keypoints = scene
     swapped = keypoints[:, [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]]
-    swapped = swapped * np.float32([-1, 1, 1]) + np.float32([W, 0, 0])
+    swapped = swapped * np.array([-1, 1, 1]) + np.array([W, 0, 0])
     other = [JOINT_NAMES.index(SIDES.sub(lambda m: OTHER[m[0]], name)) for name in JOINT_NAMES]
     turned = pose[other] * np.array([1, -1, -1], np.float32)
     mirrored = body, rest, camera, turned, masks[:, :, ::-1], swapped
