@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled_text import collectives_in
 from scene_factory import make_scene
 
 import hoijax.solver.batch
 from hoijax.errors import UserError
 from hoijax.losses.term import default_weights
 from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, object_problem
-from hoijax.solver.batch import BatchSolver, Job, collectives_in
+from hoijax.solver.batch import BatchSolver, Job
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.problem import SolverInputs
 from hoijax.solver.resumable import optimize

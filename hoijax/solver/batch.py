@@ -237,19 +237,3 @@ class BatchSolver:
         program = self.program(jobs[0], settings, chunk)
         placed = jax.device_put((stacked, settings), program.input_shardings[0])
         return jax.device_get(program(*placed))
-
-
-COLLECTIVES = (
-    "all-reduce",
-    "all-gather",
-    "all-to-all",
-    "reduce-scatter",
-    "collective-permute",
-    "collective-broadcast",
-)
-
-
-def collectives_in(compiled: Any) -> list[str]:
-    """Kinds of communication between devices in a compiled program."""
-    text = compiled.as_text()
-    return [kind for kind in COLLECTIVES if f"{kind}(" in text or f"{kind}-start(" in text]
