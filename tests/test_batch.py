@@ -84,7 +84,7 @@ def jobs():
 
 @pytest.fixture(scope="module")
 def solver():
-    return BatchSolver(solve, most_scenes=3)
+    return BatchSolver(solve, max_scenes=3)
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(jobs, solver, monkeypatch):
         return run(self, now, settings, chunk)
 
     monkeypatch.setattr(BatchSolver, "_run_chunk", scarce)
-    small = BatchSolver(solve, log=said.append, most_scenes=3)
+    small = BatchSolver(solve, log=said.append, max_scenes=3)
     small.compiled = solver.compiled
     found = small.run(jobs, weights)
     assert sizes == [3, 1, 1, 1, 1, 1]
@@ -139,7 +139,7 @@ def test_the_chunk_is_chosen_from_the_programs_own_memory(jobs, solver, monkeypa
     assert needed > sum(x.nbytes for job in jobs[:3] for x in jax.tree.leaves(job.tree))
     monkeypatch.setattr(hoijax.solver.batch, "free_memory", lambda device: int(0.5 * needed / 0.6))
     said = []
-    tight = BatchSolver(solve, log=said.append, most_scenes=3, compiled=solver.compiled)
+    tight = BatchSolver(solve, log=said.append, max_scenes=3, compiled=solver.compiled)
     assert tight._chunk(jobs[0], weights, 5) == 1
     assert "3 scenes a device would take" in said[0]
 
