@@ -4,12 +4,12 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optional import needs
 
 from hoijax.composition.fields.cameras import (
     OrbitSettings,
@@ -26,7 +26,7 @@ from hoijax.composition.fields.radiance_field import FieldSettings
 from hoijax.composition.fields.volume_rendering import camera_rays
 from hoijax.errors import UserError
 
-needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
+needs_torch = needs("torch")
 SIDE = 6
 
 
@@ -323,7 +323,7 @@ def test_closed_form_guidance_in_pytorch_is_the_jax_one(twins, pictures):
 
 
 @needs_torch
-@pytest.mark.skipif(find_spec("diffusers") is None, reason="needs diffusers")
+@needs("diffusers")
 @pytest.mark.slow
 def test_a_unets_guidance_pulled_through_jax_is_pytorchs_own(twins, tmp_path):
     """Field to image to UNet and back: `jax.vjp` with the bridge against autograd end to end."""

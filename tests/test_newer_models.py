@@ -6,11 +6,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is fir
 
 import contextlib
 from functools import cache
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from optional import needs_priors
 
 from hoijax.errors import UserError
 from hoijax.io.video import read_video
@@ -46,10 +46,7 @@ from priors.protocols import (
 )
 from priors.settings import LanguageSettings
 
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
-    reason='needs pip install "hoijax[priors]"',
-)
+pytestmark = needs_priors
 SHORT = {"steps": 2, "prompt_suffix": "", "seconds": None}
 
 

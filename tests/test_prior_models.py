@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from optional import needs_priors
 
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
@@ -45,10 +46,7 @@ from priors.protocols import (
     VideoTextScore,
 )
 
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
-    reason='needs pip install "hoijax[priors]"',
-)
+pytestmark = needs_priors
 SHORT = {"steps": 2, "prompt_suffix": "", "seconds": None}
 
 

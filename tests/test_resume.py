@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,7 +116,7 @@ def test_another_number_of_steps_compiles_nothing():
         exact = optimize(adam_of(steps), inputs)
         assert found.history.shape == (3, steps, 1)
         np.testing.assert_array_equal(found.codes, exact.codes)
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), found, exact)
+        chex.assert_trees_all_close(found, exact, rtol=1e-4)
     assert [shared_capacity(count, 1024) for count in (1, 1024, 1025, 5000)] == [
         1024,
         1024,
