@@ -176,14 +176,14 @@ def _found_again(
     return there, (good.ravel() > 0) & (good_back.ravel() > 0) & returned
 
 
-def _corners(picture: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
+def _corners(image: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
     """The sharpest corners of every tile."""
     cv2 = opencv()
-    height, width = picture.shape
+    height, width = image.shape
     blocks = [np.zeros((0, 2), np.float32)]
     for rows in np.array_split(np.arange(height), TILES):
         for columns in np.array_split(np.arange(width), TILES):
-            tile = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            tile = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             corners = cv2.goodFeaturesToTrack(tile, TILE_CORNERS, 0.02, 5)
             if corners is not None:
                 blocks.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))
