@@ -16,6 +16,7 @@ from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import openpose18_from_coco
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
+from priors.models.body_recovery import check_person, refuse_pickled_code
 from priors.models.detection import (
     DetectorSettings,
     FoundBox,
@@ -29,13 +30,11 @@ from priors.models.detection import (
     clean_phrases,
     scored_span,
 )
-from priors.models.human_recovery import (
+from priors.models.fitted_body import FittedBody
+from priors.models.gvhmr import (
     COCO_FROM_OPENPOSE,
-    FittedBody,
     Gvhmr,
-    check_person,
     local_checkpoint,
-    refuse_pickled_code,
     square_boxes,
     to_body_motion,
 )
@@ -694,7 +693,7 @@ def test_gvhmr_sees_thirty_frames_a_second_and_answers_in_the_clips(monkeypatch)
         told.append(world)
         raise UserError("kept")
 
-    monkeypatch.setattr("priors.models.human_recovery.to_body_motion", keep)
+    monkeypatch.setattr("priors.models.gvhmr.to_body_motion", keep)
 
     class Network:
         def predict(self, data, **options):

@@ -14,9 +14,9 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_meshes import BodyMeshes
 from hoijax.progress import Log, counted, silent
 from priors.models.body_fit import fit_body
+from priors.models.body_recovery import check_person
 from priors.models.from_files import check_length, file_id
 from priors.models.ground import estimate_ground
-from priors.models.human_recovery import check_person
 from priors.protocols import BodyMotion, PointMaps, Video
 
 __all__ = ["FileMeshes"]
