@@ -22,7 +22,7 @@ from priors.protocols import BodyMotion, PointMaps, Video
 __all__ = ["FileMeshes"]
 
 POINTS = 512
-LEAST_FRAMES = 3
+MIN_FRAMES = 3
 """That the fit to keypoints works on; fewer are repeated."""
 
 
@@ -86,7 +86,7 @@ class FileMeshes:
 
     def _start(self, keypoints, intrinsics, pose: ndarray, fps: float) -> BodyMotion:
         """The fit to keypoints and to points of the side that the camera sees."""
-        chosen = np.minimum(np.arange(max(len(keypoints), LEAST_FRAMES)), len(keypoints) - 1)
+        chosen = np.minimum(np.arange(max(len(keypoints), MIN_FRAMES)), len(keypoints) - 1)
         rng, points = np.random.default_rng(0), []
         for frame in chosen:
             vertices = self.meshes.vertices[frame]
