@@ -11,7 +11,7 @@ from hoijax.bodies import OPENPOSE_18, load_body
 from hoijax.errors import UserError
 from priors.models import packaged
 from priors.models.blazepose import BlazePose, body_region, detector_anchors
-from priors.models.human_recovery import FittedBody
+from priors.models.fitted_body import FittedBody
 from priors.models.packaged import (
     FOLDER_VARIABLE,
     MASK_LEVEL,

@@ -124,7 +124,10 @@ def scene(body) -> KnownScene:
 
 def test_a_known_scene_shows_what_the_prompt_says(scene):
     cameras = ring_cameras(ORBIT, 3, (24, 24))
-    pictures = known_images([scene, scene.recolored((1.0, 0.2, 0.2))])
+    human = dataclasses.replace(
+        scene.human, color=np.asarray(scene.human.color) * np.float32([1.0, 0.2, 0.2])
+    )
+    pictures = known_images([scene, dataclasses.replace(scene, human=human)])
     both = pictures(["sit"] * 3, cameras, (24, 24))
     assert both.shape == (3, 2, 24, 24, 3)
     masks = scene.masks("sit", cameras, (24, 24))

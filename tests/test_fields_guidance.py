@@ -210,7 +210,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_in_the_end_refused(to
             finite = bool(jnp.isfinite(gradient).all())
             return jnp.nan_to_num(gradient), GuidanceInfo(info.noise_levels, 1.0, finite)
 
-    distiller = Distiller(plain_render, guidance, learning_rate=0.1, most_skipped=3)
+    distiller = Distiller(plain_render, guidance, learning_rate=0.1, max_skipped=3)
     state = distiller.init(jnp.ones((SIDE, SIDE, 3)))
     seen = []
     for _ in range(4):

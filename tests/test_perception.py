@@ -16,6 +16,7 @@ from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import openpose18_from_coco
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
+from priors.models.body_recovery import check_person, refuse_pickled_code
 from priors.models.detection import (
     DetectorSettings,
     FoundBox,
@@ -25,18 +26,15 @@ from priors.models.detection import (
     VlmSettings,
     _fitted,
     best_boxes,
-    best_of,
     box_overlap,
     clean_phrases,
     scored_span,
 )
-from priors.models.human_recovery import (
+from priors.models.fitted_body import FittedBody
+from priors.models.gvhmr import (
     COCO_FROM_OPENPOSE,
-    FittedBody,
     Gvhmr,
-    check_person,
     local_checkpoint,
-    refuse_pickled_code,
     square_boxes,
     to_body_motion,
 )
@@ -46,7 +44,6 @@ from priors.models.segmentation import Sam2Segmenter, resized
 from priors.observe.run import ObserveOptions
 from priors.protocols import (
     BodyRecovery,
-    Detection,
     Detector,
     KeypointModel,
     ModelId,
@@ -325,12 +322,7 @@ def test_best_boxes_by_hand():
     assert box_overlap(boxes[0], boxes[1]) == pytest.approx(0.95)
 
 
-def test_nothing_found_is_named():
-    found = [Detection(1, np.zeros(4), 0.4), Detection(1, np.ones(4), 0.7)]
-    with pytest.raises(UserError, match=r"not found in frame 0: 'a broom'"):
-        best_of(found, ["a broom", "a person"], "frame 0")
-    both = [*found, Detection(0, np.ones(4), 0.2)]
-    assert [d.score for d in best_of(both, ["a broom", "a person"], "frame 0")] == [0.2, 0.7]
+def test_phrases_are_clean():
     assert clean_phrases([" The  Red.Box "]) == ["the red box"]
 
 
@@ -701,7 +693,7 @@ def test_gvhmr_sees_thirty_frames_a_second_and_answers_in_the_clips(monkeypatch)
         told.append(world)
         raise UserError("kept")
 
-    monkeypatch.setattr("priors.models.human_recovery.to_body_motion", keep)
+    monkeypatch.setattr("priors.models.gvhmr.to_body_motion", keep)
 
     class Network:
         def predict(self, data, **options):

@@ -310,7 +310,7 @@ def test_framepack_refuses_a_template_that_hides_the_prompt(checkpoint, picture)
 
 
 def test_frame_counts_and_sizes_that_models_can_make():
-    free = Limits(area=480 * 832, multiple=16, frame_step=4, most_frames=81)
+    free = Limits(area=480 * 832, multiple=16, frame_step=4, max_frames=81)
     assert [frame_count(n, free, "m") for n in (1, 5, 6, 49, 50, 81)] == [5, 5, 9, 49, 53, 81]
     for asked in (0, 82):
         with pytest.raises(UserError, match="makes 1 to 81"):
@@ -362,7 +362,7 @@ def test_wans_checkpoints_are_told_apart_by_their_configuration(name, config, sp
     model.__dict__["pipeline"] = parts
     limits, published = model._limits(), model.published
     size = frame_size(np.zeros((*makes[2], 3), np.uint8), limits)
-    found = (published.fps, limits.most_frames, size, published.guidance, published.steps)
+    found = (published.fps, limits.max_frames, size, published.guidance, published.steps)
     assert found == makes
     assert model.record("a person", 49, 0)["guidance"] == makes[3]
 

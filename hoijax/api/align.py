@@ -96,8 +96,8 @@ def _object(path: Path) -> tuple[Any, PhotoMesh, bool]:
     return scene, PhotoMesh(vertices, np.asarray(mesh.faces)), bool((vertices[:, 2] > 0).all())
 
 
-def _camera(picture: ndarray, meshes: BodyMeshes, focal: str | None, log: Log) -> PinholeCamera:
-    height, width = picture.shape[:2]
+def _camera(image: ndarray, meshes: BodyMeshes, focal: str | None, log: Log) -> PinholeCamera:
+    height, width = image.shape[:2]
     if focal is not None:
         matrix = read_intrinsics(focal).at(width, height)[0]
     elif meshes.intrinsics is not None:

@@ -109,13 +109,13 @@ def read_clip(
         raise UserError(f"{path} changes its size on the way; convert it: {_CONVERT}")
     if len(raw) > size * most:
         raise _too_long(path, f"more than {most}", most, rate)
-    pictures = np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3).copy()
-    if len(pictures) < MIN_FRAMES:
+    images = np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3).copy()
+    if len(images) < MIN_FRAMES:
         raise UserError(
-            f"{path} has {len(pictures)} frames{'' if seconds is None else ' there'}, a motion needs at "
+            f"{path} has {len(images)} frames{'' if seconds is None else ' there'}, a motion needs at "
             f"least {MIN_FRAMES}."
         )
-    return Clip(Video(pictures, rate), scale, math.ceil(facts.fps / MAX_FPS))
+    return Clip(Video(images, rate), scale, math.ceil(facts.fps / MAX_FPS))
 
 
 _CONVERT = "ffmpeg -i CLIP -c:v libx264 -pix_fmt yuv420p out.mp4"

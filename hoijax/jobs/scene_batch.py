@@ -115,7 +115,7 @@ class SceneBatch:
             self.settings,
             devices=self.devices or jax.local_devices(),
             log=self._batch_log,
-            most_scenes=scenes_at_once(),
+            max_scenes=scenes_at_once(),
         )
         self.run = {
             "method": self.method.name,

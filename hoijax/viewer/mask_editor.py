@@ -109,10 +109,10 @@ class MaskEditor:
 
     def show(self) -> None:
         """The frame with its masks and hints."""
-        picture = self.session.overlay(self.frame)
-        ratio = picture.shape[0] / picture.shape[1]
+        image = self.session.overlay(self.frame)
+        ratio = image.shape[0] / image.shape[1]
         self.server.scene.add_image(
-            "/frame", picture, 1.0, ratio, format="jpeg", jpeg_quality=JPEG_QUALITY
+            "/frame", image, 1.0, ratio, format="jpeg", jpeg_quality=JPEG_QUALITY
         )
 
     def say(self, text: str) -> None:

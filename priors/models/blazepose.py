@@ -237,14 +237,14 @@ class BlazePose:
         return regions
 
     def read(
-        self, image: UInt8[ndarray, "H W 3"], region: Region, least_presence: float | None = None
+        self, image: UInt8[ndarray, "H W 3"], region: Region, min_presence: float | None = None
     ) -> Pose | None:
         """Landmarks and mask in a square, None where it does not show a person."""
         height, width = image.shape[:2]
         size = self._landmarks.input_size
         outputs = self._landmarks(region.crop(image, size).astype(np.float32) / 255)
         presence = float(outputs[(1,)][0])
-        least = self.settings.presence if least_presence is None else least_presence
+        least = self.settings.presence if min_presence is None else min_presence
         if presence < least:
             return None
         rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)

@@ -24,11 +24,11 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_tracks import BodyTrack, camera_path
 from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.progress import Log, silent
+from priors.models.body_recovery import lowest_point
 from priors.models.camera_search import camera_of_world
 from priors.models.frame_rate import rotations_at, values_at
 from priors.models.from_files import check_length, file_id
 from priors.models.ground import estimate_ground
-from priors.models.human_recovery import lowest_point
 from priors.protocols import BodyMotion, PointMaps, Video
 
 __all__ = ["FileBody"]

@@ -25,7 +25,7 @@ FLOW_SIDE = 480
 """Pixels: longer side of the images in which corners are found again."""
 TILES, TILE_CORNERS = 6, 8
 """Corners are looked for in 6 x 6 tiles, so that a textured object does not outvote a plain scene."""
-LEAST_CORNERS = 12
+MIN_CORNERS = 12
 STILL, STILL_SHARE = 0.8, 0.2
 """Pixels that a corner may be away from its place, and least fraction of corners that are in theirs."""
 FOUND_SHARE = 0.25
@@ -148,7 +148,7 @@ def _registered(
 ) -> Float[ndarray, "3 3"] | None:
     """Homography from a key frame to an image: none, or near a guess; None where few corners agree."""
     cv2 = opencv()
-    if len(corners) < LEAST_CORNERS:
+    if len(corners) < MIN_CORNERS:
         return np.eye(3)  # nothing to see that could move
     there, is_found = _found_again(key, corners, now)
     still = is_found & (np.linalg.norm(there - corners, axis=1) < STILL)
@@ -158,7 +158,7 @@ def _registered(
         options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
         at_key = cv2.warpPerspective(now, guess, now.shape[::-1], **options)
         there, is_found = _found_again(key, corners, at_key)
-    if is_found.sum() < max(LEAST_CORNERS, FOUND_SHARE * len(corners)):
+    if is_found.sum() < max(MIN_CORNERS, FOUND_SHARE * len(corners)):
         return None
     cv2.setRNGSeed(0)
     rest, agree = cv2.findHomography(corners[is_found], there[is_found], cv2.RANSAC, AGREE)
@@ -178,14 +178,14 @@ def _found_again(
     return there, (good.ravel() > 0) & (good_back.ravel() > 0) & returned
 
 
-def _corners(picture: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
+def _corners(image: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
     """The sharpest corners of every tile."""
     cv2 = opencv()
-    height, width = picture.shape
+    height, width = image.shape
     blocks = [np.zeros((0, 2), np.float32)]
     for rows in np.array_split(np.arange(height), TILES):
         for columns in np.array_split(np.arange(width), TILES):
-            tile = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            tile = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             corners = cv2.goodFeaturesToTrack(tile, TILE_CORNERS, 0.02, 5)
             if corners is not None:
                 blocks.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))

@@ -42,7 +42,7 @@ ALIKE = 0.15
 """Above the least cost: what squares show that are as good as the best is averaged."""
 UPTURNED = 0.5
 """Of a shin: soles so far from the lowest that is seen are those of a body read upside down."""
-LEAST_PRESENCE = 0.05
+MIN_PRESENCE = 0.05
 """Of a network that sees a part of a person."""
 USUAL = 0.15
 """Log of a bone's length over the usual one that is not held against a square."""
@@ -173,7 +173,7 @@ class _Squares:
         side, reach = factor * around.side, 0.1 * around.side
         middle = 0.5 * (self.seen[0] + self.seen[2]) + at_end * outward * around.side
         level = self.seen[3] + reach - 0.5 * side if self.top else self.seen[1] - reach + 0.5 * side
-        return self.model.read(self.image, Region(np.array([middle, level]), side), LEAST_PRESENCE)
+        return self.model.read(self.image, Region(np.array([middle, level]), side), MIN_PRESENCE)
 
     def _strangeness(self, pose: "Pose") -> float:
         """How far bones are from their usual lengths, soles from the lowest pixel, and from presence."""

@@ -254,22 +254,6 @@ def best_boxes(
     return sorted(detections, key=lambda detection: -detection.score)
 
 
-def best_of(detections: Sequence[Detection], phrases: Sequence[str], what: str) -> list[Detection]:
-    """The best box of every phrase. Raises UserError that names every phrase without one.
-
-    what: what was looked at ("frame 0 of the clip").
-    """
-    best = {d.phrase: d for d in sorted(detections, key=lambda detection: detection.score)}
-    missing = [phrase for i, phrase in enumerate(phrases) if i not in best]
-    if missing:
-        raise UserError(
-            f"{STAGE}: not found in {what}: {', '.join(repr(phrase) for phrase in missing)}. Describe "
-            "it in other words (the description in the part affordance graph), lower the detection "
-            "threshold, or give its mask by hand (--masks DIR)"
-        )
-    return [best[i] for i in range(len(phrases))]
-
-
 def box_overlap(a: Shaped[ndarray, " 4"], b: Shaped[ndarray, " 4"]) -> float:
     """Intersection over union of two boxes."""
     sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])

@@ -35,7 +35,7 @@ BEYOND, REACH = 0.35, 1.3
 """Middle and side of the first square, in forearms from the wrist."""
 MARGIN, SHIFT = 2.0, 0.1
 """Side of the second square over the extent of the points, and its shift to the fingers (MediaPipe's)."""
-LEAST_FRAMES = 0.2
+MIN_FRAMES = 0.2
 """Share of a clip in which a hand must be found; a few frames say nothing about the others."""
 PALM = (0, 5, 9, 13, 17)
 FINGER_POINTS = {"thumb": 1, "index": 5, "middle": 9, "ring": 13, "pinky": 17}
@@ -116,7 +116,7 @@ def with_hands(motion: BodyMotion, hands: Float[ndarray, "T 2 21 4"]) -> BodyMot
     rotations = motion.rotations.astype(np.float64)
     for number, side in enumerate(SIDES):
         known = hands[:, number, 0, 3] >= FOUND
-        if known.mean() >= LEAST_FRAMES:
+        if known.mean() >= MIN_FRAMES:
             _turn_hand(rotations, motion, side, hands[:, number, :, :3], known)
     return replace(motion, rotations=rotations.astype(np.float32))
 

@@ -38,22 +38,22 @@ class VisionChat(TransformersChat):
     def _inputs(self, messages: Sequence[Message]) -> dict[str, Any]:
         """Tokens, with as many of the image's token as the network makes patches of it."""
         torch = require("torch")
-        pictures = [_picture(part) for part in _parts(messages) if part["type"] == "image_url"]
+        images = [_picture(part) for part in _parts(messages) if part["type"] == "image_url"]
         inputs = self._tokens(self._text([_as_template(message) for message in messages]))
-        if not pictures:
+        if not images:
             return inputs
-        seen = self._pictures(images=pictures, return_tensors="pt").to(self.network.device)
+        seen = self._pictures(images=images, return_tensors="pt").to(self.network.device)
         merged = self._pictures.merge_size**2
         counts = [int(grid.prod()) // merged for grid in seen["image_grid_thw"]]
-        picture = self.network.config.image_token_id
+        image = self.network.config.image_token_id
         ids = inputs["input_ids"][0]
         repeats = torch.ones_like(ids)
-        repeats[ids == picture] = torch.tensor(counts, device=ids.device)
+        repeats[ids == image] = torch.tensor(counts, device=ids.device)
         ids = torch.repeat_interleave(ids, repeats)[None]
         return {
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),
-            "mm_token_type_ids": (ids == picture).int(),
+            "mm_token_type_ids": (ids == image).int(),
             "pixel_values": seen["pixel_values"].to(self.network.dtype),
             "image_grid_thw": seen["image_grid_thw"],
         }

@@ -27,7 +27,7 @@ from hoijax.importers.body_meshes import body_meshes
 from hoijax.io.video import write_video
 from priors.masks import mask_boxes
 from priors.models.body_from_meshes import FileMeshes
-from priors.models.human_recovery import check_person, refuse_pickled_code
+from priors.models.body_recovery import check_person, refuse_pickled_code
 from priors.models.torch_runtime import (
     TorchSettings,
     device_and_dtype,

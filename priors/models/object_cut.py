@@ -36,7 +36,7 @@ HOLE = 0.06
 """Of the object's area: what it encloses and is smaller is a label or a highlight, not a hole."""
 SPECK = 0.2
 """Of the largest piece: smaller pieces of a cut are dropped."""
-LEAST_CUT = 0.05
+MIN_CUT = 0.05
 """Of a box's area: a cut smaller than this is no object."""
 
 
@@ -102,7 +102,7 @@ def cut_box(
     _mark(trimap, points, SEED_RADIUS * size)
     mask = _grab(image, trimap, MARGIN * size, ROUNDS)
     mask = main_pieces(mask)
-    if mask.sum() < LEAST_CUT * (right - left) * (bottom - top):
+    if mask.sum() < MIN_CUT * (right - left) * (bottom - top):
         return np.zeros_like(mask)
     return fill_holes(mask, float(mask.sum()))
 

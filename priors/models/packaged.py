@@ -80,13 +80,13 @@ class TfliteModel:
         self.input_size = int(self._interpreter.get_input_details()[0]["shape"][1])
         """Height and width of the image it takes."""
 
-    def __call__(self, picture: Float32[ndarray, "S S 3"]) -> dict[tuple[int, ...], ndarray]:
+    def __call__(self, image: Float32[ndarray, "S S 3"]) -> dict[tuple[int, ...], ndarray]:
         """Outputs by shape (without the batch axis), of a model whose outputs have unequal shapes."""
-        return {output.shape: output for output in self.listed(picture)}
+        return {output.shape: output for output in self.listed(image)}
 
-    def listed(self, picture: Float32[ndarray, "S S 3"]) -> list[ndarray]:
+    def listed(self, image: Float32[ndarray, "S S 3"]) -> list[ndarray]:
         """Outputs in their order (without the batch axis)."""
-        self._interpreter.set_tensor(self._input, np.ascontiguousarray(picture[None]))
+        self._interpreter.set_tensor(self._input, np.ascontiguousarray(image[None]))
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(output["index"])[0].copy() for output in self._outputs]
 

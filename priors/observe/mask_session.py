@@ -170,7 +170,7 @@ class MaskSession:
             for name, masks in self.masks.items():
                 (part / name).mkdir()
                 for t, mask in enumerate(masks):
-                    picture = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
-                    picture.save(part / name / f"{t:05d}.png")
+                    image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+                    image.save(part / name / f"{t:05d}.png")
             write_hints(part / HINTS_FILE, [hint.scaled(1 / self.scale) for hint in self.hints])
         return Path(folder)

@@ -50,7 +50,7 @@ def main() -> None:
         bundle, _ = observe(f"a person lifts a {name}", load_objects([name]), frames=12, seed=seed)
         jobs.append(job_of(METHOD.prepare(bundle, settings, (), silent)))
     table = METHOD.terms(settings)
-    batch = MethodBatch(METHOD, settings, most_scenes=scenes_at_once())
+    batch = MethodBatch(METHOD, settings, max_scenes=scenes_at_once())
     solver, traces = batch.solver(METHOD.passes(settings)[0], table), []
     solve = solver.solve
 

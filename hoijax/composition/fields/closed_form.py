@@ -58,7 +58,7 @@ def closed_form_gradient(
 ) -> Float[Array, "N D"]:
     """w(t) (seen noise - noise) dx/dimage of SDS with classifier-free guidance; values in [0, 1].
 
-    every_picture: the set without a prompt. A network denoises 2 image - 1, hence the factor of two.
+    every_image: the set without a prompt. A network denoises 2 image - 1, hence the factor of two.
     """
     clean = 2.0 * images - 1.0
     alpha, sigma = alpha_sigma(levels)

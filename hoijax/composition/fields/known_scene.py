@@ -5,7 +5,7 @@ camera, so that a field can hold exactly what the images show.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -72,15 +72,6 @@ class KnownScene:
     def ray_scene(self, prompt: str) -> RayScene:
         self.meshes(prompt)
         return self._ray_scenes[prompt]
-
-    def recolored(self, tint: tuple[float, float, float]) -> "KnownScene":
-        """The same scene with the person in other colors: another image of the same words."""
-        shade = np.asarray(tint, np.float32)
-
-        def tinted(mesh: RenderMesh) -> RenderMesh:
-            return replace(mesh, color=np.clip(np.asarray(mesh.color) * shade, 0.0, 1.0))
-
-        return replace(self, human=tinted(self.human), standing=tinted(self.standing))
 
     def masks(
         self, prompt: str, cameras: ViewCameras, size: tuple[int, int]
