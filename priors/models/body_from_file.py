@@ -24,11 +24,11 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_tracks import BodyTrack, camera_path
 from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.progress import Log, silent
+from priors.models.body_recovery import lowest_point
 from priors.models.camera_search import camera_of_world
 from priors.models.frame_rate import rotations_at, values_at
 from priors.models.from_files import check_length, file_id
 from priors.models.ground import estimate_ground
-from priors.models.human_recovery import lowest_point
 from priors.protocols import BodyMotion, PointMaps, Video
 
 __all__ = ["FileBody"]
@@ -148,10 +148,14 @@ class FileBody:
         pelvis = self._pelvis(track, track.camera.translations)
         pelvis = values_at(pelvis, rows)
         if track.intrinsics is not None:
-            own = track.intrinsics.at(width, height)
-            own = values_at(own, rows) if len(own) > 1 else np.repeat(own, len(rows), 0)
-            pixels = _project(pelvis[:, None], own)[:, 0]
-            depth = pelvis[:, 2] * cameras[:, 0, 0] / own[:, 0, 0]
+            file_camera = track.intrinsics.at(width, height)
+            file_camera = (
+                values_at(file_camera, rows)
+                if len(file_camera) > 1
+                else np.repeat(file_camera, len(rows), 0)
+            )
+            pixels = _project(pelvis[:, None], file_camera)[:, 0]
+            depth = pelvis[:, 2] * cameras[:, 0, 0] / file_camera[:, 0, 0]
             focal = np.stack([cameras[:, 0, 0], cameras[:, 1, 1]], -1)
             xy = (pixels - cameras[:, :2, 2]) / focal * depth[:, None]
             pelvis = np.concatenate([xy, depth[:, None]], -1)

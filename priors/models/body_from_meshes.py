@@ -14,15 +14,15 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_meshes import BodyMeshes
 from hoijax.progress import Log, counted, silent
 from priors.models.body_fit import fit_body
+from priors.models.body_recovery import check_person
 from priors.models.from_files import check_length, file_id
 from priors.models.ground import estimate_ground
-from priors.models.human_recovery import check_person
 from priors.protocols import BodyMotion, PointMaps, Video
 
 __all__ = ["FileMeshes"]
 
 POINTS = 512
-LEAST_FRAMES = 3
+MIN_FRAMES = 3
 """That the fit to keypoints works on; fewer are repeated."""
 
 
@@ -86,7 +86,7 @@ class FileMeshes:
 
     def _start(self, keypoints, intrinsics, pose: ndarray, fps: float) -> BodyMotion:
         """The fit to keypoints and to points of the side that the camera sees."""
-        chosen = np.minimum(np.arange(max(len(keypoints), LEAST_FRAMES)), len(keypoints) - 1)
+        chosen = np.minimum(np.arange(max(len(keypoints), MIN_FRAMES)), len(keypoints) - 1)
         rng, points = np.random.default_rng(0), []
         for frame in chosen:
             vertices = self.meshes.vertices[frame]

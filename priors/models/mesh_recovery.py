@@ -27,7 +27,7 @@ from hoijax.importers.body_meshes import body_meshes
 from hoijax.io.video import write_video
 from priors.masks import mask_boxes
 from priors.models.body_from_meshes import FileMeshes
-from priors.models.human_recovery import check_person, refuse_pickled_code
+from priors.models.body_recovery import check_person, refuse_pickled_code
 from priors.models.torch_runtime import (
     TorchSettings,
     device_and_dtype,
@@ -150,17 +150,17 @@ class Sam3dBody(MeshRecovery):
         estimator, vertices = self._estimator, []
         for frame, box, mask, camera in zip(video.frames, boxes, masks, intrinsics, strict=True):
             with contextlib.redirect_stdout(io.StringIO()):  # it reports every step of every frame
-                found = estimator.process_one_image(
+                people = estimator.process_one_image(
                     np.ascontiguousarray(frame),
                     bboxes=box[None],
                     masks=mask[None].astype(np.uint8) if mask.any() else None,
                     cam_int=torch.from_numpy(np.asarray(camera, np.float32))[None],
                 )
-            if not found:
+            if not people:
                 raise UserError(
                     f"{STAGE}: SAM 3D Body found nobody in frame {len(vertices)}. Use --body fit"
                 )
-            vertices.append(found[0]["pred_vertices"] + found[0]["pred_cam_t"])
+            vertices.append(people[0]["pred_vertices"] + people[0]["pred_cam_t"])
         return np.stack(vertices), np.asarray(estimator.faces)
 
 
@@ -199,8 +199,8 @@ class GemX(MeshRecovery):
             write_video(folder / "clip.mp4", video.frames[:, :height, :width], video.fps)
             np.savez(folder / "given.npz", boxes=boxes, intrinsics=intrinsics)
             self._run(folder)
-            with np.load(folder / "meshes.npz", allow_pickle=False) as found:
-                return found["vertices"], found["faces"]
+            with np.load(folder / "meshes.npz", allow_pickle=False) as arrays:
+                return arrays["vertices"], arrays["faces"]
 
     def _run(self, folder: Path) -> None:
         driver = Path(__file__).with_name("gem_x_driver.py")
@@ -210,8 +210,8 @@ class GemX(MeshRecovery):
             command.append(str(checkpoint / "gem_soma.ckpt"))
         ended = subprocess.run(command, cwd=self._home, capture_output=True, text=True, check=False)
         if ended.returncode != 0 or not (folder / "meshes.npz").is_file():
-            said = (ended.stderr or ended.stdout).strip()[-LAST_WORDS:]
+            message = (ended.stderr or ended.stdout).strip()[-LAST_WORDS:]
             raise UserError(
                 f"{STAGE}: GEM-X ended with status {ended.returncode}. Run its own demo on the clip to see "
-                f"whether it works, or use --body fit. It said last: {said}"
+                f"whether it works, or use --body fit. It said last: {message}"
             )

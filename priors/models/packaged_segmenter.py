@@ -44,7 +44,7 @@ CORRECTED = 0.3
 
 PERSON_BAND, PERSON_CORE = 0.12, 0.05
 """Of the square root of a person's area: how far out its edge is searched, and how far in it may be."""
-LEAST_REFINED, MOST_REFINED = 0.7, 1.6
+MIN_REFINED, MAX_REFINED = 0.7, 1.6
 """Of a person's area before."""
 
 
@@ -84,8 +84,8 @@ class PackagedSegmenter:
         for t, image in enumerate(frames):
             taken = masks[objects, t].any(0)
             for i in people:
-                others = masks[[j for j in people if j != i], t].any(0)
-                masks[i, t] = _refined_person(image, masks[i, t] & ~taken, taken | others) & ~taken
+                others = np.asarray(taken | masks[[j for j in people if j != i], t].any(0))
+                masks[i, t] = _refined_person(image, masks[i, t] & ~taken, others) & ~taken
         return Tracks(masks, scores)
 
 
@@ -113,7 +113,7 @@ def _refined_person(
     )
     refined = main_pieces(refined)
     refined = fill_holes(refined, float(refined.sum()))
-    if not LEAST_REFINED < refined.sum() / max(rough.sum(), 1) < MOST_REFINED:
+    if not MIN_REFINED < refined.sum() / max(rough.sum(), 1) < MAX_REFINED:
         return mask
     whole = (image.shape[1], image.shape[0])
     return refined if scale == 1.0 else cv2.resize(refined.astype(np.float32), whole) > 0.5
