@@ -132,7 +132,9 @@ def steadied(
         if np.array_equal(motion, np.eye(3)):
             continue
         options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
-        steady[t] = cv2.warpPerspective(frames[t], motion, size, **options)
+        # Continued, not black: a person who leaves the view would seem to end at a black border.
+        continued = {**options, "borderMode": cv2.BORDER_REPLICATE}
+        steady[t] = cv2.warpPerspective(frames[t], motion, size, **continued)
         white = np.full(frames.shape[1:3], 255, np.uint8)
         known[t] = cv2.warpPerspective(white, motion, size, **options) == 255
     return steady, known

@@ -84,8 +84,8 @@ class PackagedSegmenter:
         for t, image in enumerate(frames):
             taken = masks[objects, t].any(0)
             for i in people:
-                others = masks[[j for j in people if j != i], t].any(0)
-                masks[i, t] = _refined_person(image, masks[i, t] & ~taken, taken | others) & ~taken
+                others = np.asarray(taken | masks[[j for j in people if j != i], t].any(0))
+                masks[i, t] = _refined_person(image, masks[i, t] & ~taken, others) & ~taken
         return Tracks(masks, scores)
 
 

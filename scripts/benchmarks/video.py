@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import trimesh
 import tyro
@@ -29,6 +30,7 @@ from hoijax.exporters.overlay import seen
 from hoijax.importers.masks import read_label_masks
 from hoijax.io.video import read_video, write_video
 from hoijax.runtime import describe_device
+from priors.models.camera_shake import estimate_shake
 from scripts.benchmarks.video_checks import (
     VARIANTS,
     fall_accelerations,
@@ -136,7 +138,7 @@ def measured(name: str, folder: Path) -> dict[str, float]:
     drawn = drawn_labels(clip, o.instance_ids.shape[1:])
     row = {f"iou_{k}": v for k, v in ious(drawn, o.instance_ids[::STEP]).items()}
     if (DATA / name / "peer_masks").is_dir():
-        peer, _ = read_label_masks(DATA / name / "peer_masks")
+        peer = peer_masks(name)
         if peer.shape[1:] == o.instance_ids.shape[1:]:
             peer = peer[: result.frame_count : STEP]
             row |= {f"peer_iou_{k}": v for k, v in ious(drawn, peer).items()}
@@ -150,6 +152,19 @@ def measured(name: str, folder: Path) -> dict[str, float]:
     metrics = json.loads((folder / "metrics.json").read_text())
     row |= {k: v for k, v in metrics.items() if "jerk" in k or "skate" in k}
     return row
+
+
+def peer_masks(name: str) -> np.ndarray:
+    """The peer's silhouettes, moved as the clip is where its camera is steadied."""
+    peer, _ = read_label_masks(DATA / name / "peer_masks")
+    if CLIPS[name].camera == "static":
+        return peer
+    shake = estimate_shake(read_video(DATA / name / "clip.mp4").frames)
+    if shake.is_static:
+        return peer
+    size, options = peer.shape[:0:-1], {"flags": cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP}
+    moved = zip(peer, shake.motions, strict=True)
+    return np.stack([cv2.warpPerspective(labels, T, size, **options) for labels, T in moved])
 
 
 def drawn_labels(clip: Clip, shape: tuple[int, int]) -> np.ndarray:

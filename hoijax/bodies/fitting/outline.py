@@ -102,8 +102,8 @@ def outlines_of(
         fields.append(
             np.minimum(np.asarray(away) / focal[t], 4.0 * RHO) if mask.any() else 0 * away
         )
-        inner = np.asarray(binary_erosion(mask, border_value=1))
-        covered = np.asarray(binary_dilation(cover, iterations=2))
+        inner = np.asarray(binary_erosion(mask, border_value=1), bool)
+        covered = np.asarray(binary_dilation(cover, iterations=2), bool)
         rim = np.argwhere(mask & ~inner & ~covered)
         inside = np.argwhere(inner & ~covered)
         chosen = np.concatenate([_spread(rim, EDGES), _spread(inside, INSIDE)])
