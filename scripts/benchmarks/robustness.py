@@ -3,9 +3,10 @@
     python -m scripts.benchmarks.robustness --json out/robustness.json
     python -m scripts.benchmarks.robustness --families all --strengths 1 --only woodchair
     python -m scripts.benchmarks.robustness --families all --strengths 1 --only sub --without-depth
+    python -m scripts.benchmarks.robustness --families all all-but-body all-but-mesh --strengths 1 --only sub
 
-Every family of `priors.synthetic.error_families` alone, and all together ("all"), on known scenes whose
-truth the solver never sees: eight synthetic ones and, where ../shared/data/omomo is there, six captured.
+Every family of `priors.synthetic.error_families` alone, all together ("all"), and all but those of one
+prior ("all-but-body": what a perfect recovery of bodies would bring), on known scenes whose truth the solver never sees: eight synthetic ones and, where ../shared/data/omomo is there, six captured.
 Only `tuned_families()` and the first half of each kind of scene may be looked at when weights are chosen;
 a row says to which half it belongs. Scenes of a length share compiled programs: errors are data.
 """
@@ -38,7 +39,9 @@ from scripts.benchmarks.quality import FLOOR_CM, MADE, NEAR_BEST
 from scripts.bundles.omomo_to_bundle import Options as CaptureOptions
 from scripts.bundles.omomo_to_bundle import captured_scene
 
-ALL, NONE = "all", "none"
+ALL, NONE, ALL_BUT = "all", "none", "all-but-"
+KINDS = tuple(dict.fromkeys(name.partition("_")[0] for name in FAMILIES))
+"""Families by the first word of their names: body, depth, ..."""
 DEPTH = ("object points", "part labels", "person points")
 MEASURED = (
     "translation_cm",
@@ -57,7 +60,7 @@ class Options:
     """Options of the benchmark."""
 
     families: tuple[str, ...] = (NONE, *FAMILIES, ALL)
-    """Families of errors, "all" together, "none"."""
+    """Families of errors, "all" together, "none", or all but those of a prior: "all-but-body", ..."""
     strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     """1: as real priors err."""
     methods: tuple[str, ...] = ("joint", "hoi-page")
@@ -89,10 +92,16 @@ def known_scenes(options: Options) -> Iterator[tuple[str, bool, dict]]:
 
 
 def strengths_of(family: str, strength: float) -> dict[str, float]:
-    """Strength of every family for a row of the table."""
+    """Strength of every family for a row of the table. Raises UserError for one that does not exist."""
     if family == NONE:
         return {}
-    return dict.fromkeys(FAMILIES if family == ALL else (family,), strength)
+    names = tuple(FAMILIES) if family == ALL or family.startswith(ALL_BUT) else (family,)
+    left_out = family.removeprefix(ALL_BUT)
+    if family.startswith(ALL_BUT) and left_out not in KINDS:
+        raise hoijax.UserError(f"{family}: leave out one of {', '.join(KINDS)}.")
+    strengths = {n: strength for n in names if n.partition("_")[0] != left_out or n == family}
+    check_families(strengths)
+    return strengths
 
 
 def without_depth(bundle: Bundle) -> Bundle:
@@ -173,7 +182,8 @@ def summarize(rows: list[dict]) -> list[dict]:
 def main() -> None:
     """Command line."""
     options = tyro.cli(Options, description=__doc__)
-    check_families({name: 1.0 for name in options.families if name not in (ALL, NONE)})
+    for name in options.families:
+        strengths_of(name, 1.0)
     console = Console(width=220)
     enable_compilation_cache()
     rows: list[dict] = []
