@@ -3,6 +3,7 @@
     python -m scripts.benchmarks.robustness --json out/robustness.json
     python -m scripts.benchmarks.robustness --families all --strengths 1 --only woodchair
     python -m scripts.benchmarks.robustness --families all --strengths 1 --only sub --without-depth
+    python -m scripts.benchmarks.robustness --families all-but-mesh --strengths 1 --only sub --other-exemplar
     python -m scripts.benchmarks.robustness --families all all-but-body all-but-mesh --strengths 1 --only sub
 
 Every family of `priors.synthetic.error_families` alone, all together ("all"), and all but those of one
@@ -35,6 +36,7 @@ from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.error_families import FAMILIES, check_families, tuned_families
 from priors.synthetic.from_text import BODY, scene_of_text
+from scripts.benchmarks.exemplars import other_exemplar
 from scripts.benchmarks.quality import FLOOR_CM, MADE, NEAR_BEST
 from scripts.bundles.omomo_to_bundle import Options as CaptureOptions
 from scripts.bundles.omomo_to_bundle import captured_scene
@@ -70,6 +72,8 @@ class Options:
     """Only scenes whose name contains one of these."""
     without_depth: bool = False
     """Take all point maps away: masks, keypoints, the body's motion and meshes are left."""
+    other_exemplar: bool = False
+    """Give the solver the shipped mesh of the object's category in place of its own (captured scenes)."""
     json: Path | None = None
     """Rows and summary; rows that are there already are kept and not measured again."""
 
@@ -102,6 +106,12 @@ def strengths_of(family: str, strength: float) -> dict[str, float]:
     strengths = {n: strength for n in names if n.partition("_")[0] != left_out or n == family}
     check_families(strengths)
     return strengths
+
+
+def named_row(family: str, options: Options) -> str:
+    """The family as rows name it."""
+    words = {"no depth": options.without_depth, "other exemplar": options.other_exemplar}
+    return ", ".join([family, *(word for word, used in words.items() if used)])
 
 
 def without_depth(bundle: Bundle) -> Bundle:
@@ -194,7 +204,7 @@ def main() -> None:
         for family in options.families:
             for strength in (0.0,) if family == NONE else options.strengths:
                 wanted = strengths_of(family, strength)
-                named = f"{family}, no depth" if options.without_depth else family
+                named = named_row(family, options)
                 row = (name, named, strength)
                 methods = [m for m in options.methods if (m, *row) not in done]
                 if not methods:
@@ -202,6 +212,9 @@ def main() -> None:
                 bundle, ground_truth = erring_bundle(**scene, strengths=wanted, seed=0)
                 if options.without_depth:
                     bundle = without_depth(bundle)
+                if options.other_exemplar:
+                    assets = tuple(other_exemplar(a) for a in scene["scene"].assets)
+                    bundle = dataclasses.replace(bundle, assets=assets)
                 for method in methods:
                     tuned = tuned_scene and family in tuned_families()
                     head = {"method": method, "scene": name, "family": named}
