@@ -33,7 +33,7 @@ def counted(log: Log, stage: str, done: int, total: int) -> None:
 
 
 class Stopwatch:
-    """Wall time of each stage, said as it ends."""
+    """Wall time of each stage, reported as it ends."""
 
     def __init__(self, times: dict[str, float], log: Log) -> None:
         self.times, self.log, self.start = times, log, time.perf_counter()
@@ -43,3 +43,7 @@ class Stopwatch:
         self.times[name] = round(now - self.start, 3)
         self.start = now
         finished(self.log, name, self.times[name])
+
+    def restart(self) -> None:
+        """What has passed since the last lap belongs to no stage."""
+        self.start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""First contact with real weights: what every frozen model needs and gives, on one picture.
+"""First contact with real weights: what every frozen model needs and gives, on one image.
 
     python -m scripts.first_contact --out contact               # what is in the hub's cache
     python -m scripts.first_contact --out contact --random-weights   # a GPU, but no weights
@@ -61,7 +61,7 @@ class Options:
     again: bool = False
     """Run steps again that are done."""
     image: Path | None = None
-    """A picture with a person, in place of a drawn one."""
+    """An image with a person, in place of a drawn one."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: str = "auto"
@@ -186,11 +186,11 @@ def _isolated(server: Any, step: Step, options: StepOptions, seconds: float) -> 
             process.kill()
             process.join()
             return row | {"status": "stopped", "error": "the minutes were over before it ended"}
-        found = read_json(path) if path.exists() else None
-        if found is None:
+        written = read_json(path) if path.exists() else None
+        if written is None:
             error = f"its process ended with status {process.exitcode}, as where memory runs out"
             return row | {"status": "failed", "error": error}
-        return found
+        return written
 
 
 def _write(out: Path, mode: str, rows: dict[str, dict[str, Any]]) -> None:

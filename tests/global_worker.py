@@ -9,9 +9,9 @@ rank, count, port = map(int, sys.argv[1:])
 if count > 1:
     jax.distributed.initialize(f"127.0.0.1:{port}", count, rank)
 
+from compiled_text import collectives_in  # noqa: E402
 from test_batch import make_jobs, make_weights, solve  # noqa: E402  # after the processes have met
 
-from hoijax.solver.batch import collectives_in  # noqa: E402
 from hoijax.solver.multihost import (  # noqa: E402
     GlobalBatch,
     tell_all,

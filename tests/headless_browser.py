@@ -1,4 +1,4 @@
-"""A page in headless Chromium over its DevTools protocol: a picture, and what the console said."""
+"""A page in headless Chromium over its DevTools protocol: an image, and what the console said."""
 
 import base64
 import contextlib
@@ -20,7 +20,7 @@ FLAGS += ("--disable-background-networking", "--no-first-run")
 
 @dataclass
 class Seen:
-    """A picture as PNG, errors of the console, and addresses outside this machine that were asked for."""
+    """An image as PNG, errors of the console, and addresses outside this machine that were asked for."""
 
     png: bytes
     errors: list[str] = field(default_factory=list)
@@ -101,11 +101,11 @@ class Page:
         self.session = session
 
     def look(self) -> bytes:
-        """A picture as PNG."""
+        """An image as PNG."""
         return base64.b64decode(self.session.call("Page.captureScreenshot", format="png")["data"])
 
     def wait(self, ready, seconds: float = 60.0) -> bytes:
-        """Pictures until `ready(png)` is true or the time is over; the last one."""
+        """Images until `ready(png)` is true or the time is over; the last one."""
         end, png = time.monotonic() + seconds, b""
         while time.monotonic() < end:
             self.session.listen(1.0)
@@ -165,7 +165,7 @@ class Page:
 
 
 def look_at_page(url: str, folder: Path, ready, seconds: float = 60.0) -> Seen:
-    """Open a page and take pictures until `ready(png)` is true or the time is over."""
+    """Open a page and take images until `ready(png)` is true or the time is over."""
     with browser(url, folder) as page:
         png = page.wait(ready, seconds)
         return Seen(png, page.errors, page.outside)

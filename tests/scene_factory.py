@@ -1,4 +1,4 @@
-"""A small made scene with everything a loss can read: two objects, two people, five frames.
+"""A small synthetic scene with everything a loss can read: two objects, two people, five frames.
 
 The scene is built as arrays, without bundle and staging, so that every flag and mask can be set.
 Objects stand at known poses that jitter over time; observations are noisy samples of them; the
@@ -291,7 +291,7 @@ def as_numpy(tree):
 
 
 def starts_around(made: MadeScene, count: int) -> Unknowns:
-    """Starts 12 degrees and 6 cm off the truth, each candidate and object in another direction."""
+    """Starts 12 degrees and 6 cm off the ground truth, each candidate and object in another direction."""
     rng = np.random.default_rng(3)
     rotations = np.asarray(rotation_6d_to_matrix(made.ground_truth.object_rotation_6d))
     off = rng.normal(size=(count, OBJECTS, 1, 3))

@@ -67,7 +67,7 @@ def files(folder: Path) -> dict:
 def test_the_object_gets_its_size_and_its_place_on_the_floor(photo, tmp_path):
     found = align(**files(photo), out=tmp_path / "out")
     assert found.object_scale == pytest.approx(SCALE, rel=0.06)
-    assert found.object_iou > 0.85  # of a small picture, whose last pixels depend on the compiler
+    assert found.object_iou > 0.85  # of a small image, whose last pixels depend on the compiler
     assert found.person_iou > 0.97
     assert found.floor_gap < 0.03
     bodies = trimesh.load(tmp_path / "out" / "object.glb", force="mesh")

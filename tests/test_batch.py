@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled_text import collectives_in
 from scene_factory import make_scene
 
 import hoijax.solver.batch
 from hoijax.errors import UserError
 from hoijax.losses.term import default_weights
 from hoijax.methods.hoi_page.terms import DEFAULT_TERMS, object_problem
-from hoijax.solver.batch import BatchSolver, Job, collectives_in
+from hoijax.solver.batch import BatchSolver, Job
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.problem import SolverInputs
 from hoijax.solver.resumable import optimize
@@ -83,7 +84,7 @@ def jobs():
 
 @pytest.fixture(scope="module")
 def solver():
-    return BatchSolver(solve, most_scenes=3)
+    return BatchSolver(solve, max_scenes=3)
 
 
 @pytest.mark.slow
@@ -113,7 +114,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(jobs, solver, monkeypatch):
         return run(self, now, settings, chunk)
 
     monkeypatch.setattr(BatchSolver, "_run_chunk", scarce)
-    small = BatchSolver(solve, log=said.append, most_scenes=3)
+    small = BatchSolver(solve, log=said.append, max_scenes=3)
     small.compiled = solver.compiled
     found = small.run(jobs, weights)
     assert sizes == [3, 1, 1, 1, 1, 1]
@@ -138,7 +139,7 @@ def test_the_chunk_is_chosen_from_the_programs_own_memory(jobs, solver, monkeypa
     assert needed > sum(x.nbytes for job in jobs[:3] for x in jax.tree.leaves(job.tree))
     monkeypatch.setattr(hoijax.solver.batch, "free_memory", lambda device: int(0.5 * needed / 0.6))
     said = []
-    tight = BatchSolver(solve, log=said.append, most_scenes=3, compiled=solver.compiled)
+    tight = BatchSolver(solve, log=said.append, max_scenes=3, compiled=solver.compiled)
     assert tight._chunk(jobs[0], weights, 5) == 1
     assert "3 scenes a device would take" in said[0]
 

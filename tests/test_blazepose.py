@@ -11,7 +11,7 @@ from hoijax.bodies import OPENPOSE_18, load_body
 from hoijax.errors import UserError
 from priors.models import packaged
 from priors.models.blazepose import BlazePose, body_region, detector_anchors
-from priors.models.human_recovery import FittedBody
+from priors.models.fitted_body import FittedBody
 from priors.models.packaged import (
     FOLDER_VARIABLE,
     MASK_LEVEL,
@@ -42,7 +42,7 @@ def mirrored(i: int) -> int:
 
 
 def test_a_crop_samples_the_turned_square():
-    """A picture whose value is a linear function of place shows where every crop pixel was read."""
+    """An image whose value is a linear function of place shows where every crop pixel was read."""
     v, u = np.mgrid[0:200, 0:240] + 0.5
     image = np.stack([u, v, np.zeros_like(u)], -1).astype(np.uint8)
     region = Region(np.array([120.0, 90.0]), 64.0, 0.5)

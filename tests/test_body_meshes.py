@@ -18,7 +18,7 @@ PHOTO = Path(__file__).parents[1].parent / "shared/data/video/photo"
 
 
 def stranger() -> tuple[np.ndarray, np.ndarray, MeshFit]:
-    """(vertices, faces, the truth) of somebody with other betas, bones and mesh, posed."""
+    """(vertices, faces, the ground truth) of somebody with other betas, bones and mesh, posed."""
     body, rng = load_anny(), np.random.default_rng(0)
     betas = rng.normal(0, 0.7, 10).astype(np.float32)
     shaped = body.shape(jnp.asarray(betas))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +45,7 @@ def body():
 
 @pytest.fixture(scope="module")
 def clip():
-    """A synthetic lift: (the bundle with errors, the truth, the factor of its focal length)."""
+    """A synthetic lift: (the bundle with errors, the ground truth, the factor of its focal length)."""
     text = "a person lifts a box"
     scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=FRAMES, seed=0)
     bundle, truth = erring_bundle(
@@ -95,10 +96,8 @@ def test_padding_changes_nothing(clip, body, monkeypatch):
         solution = solve_bodies(problem, corrections.no_change(problem), np.int32(SMALL.rounds))
         solved.append(jax.tree.map(np.asarray, (solution.changes, solution.clip)))
     (padded, padded_clip), (plain, plain_clip) = solved
-    for a, b in zip(jax.tree.leaves(padded), jax.tree.leaves(plain), strict=True):
-        np.testing.assert_allclose(a[:FRAMES], b, atol=2e-4)
-    for a, b in zip(jax.tree.leaves(padded_clip), jax.tree.leaves(plain_clip), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-4)
+    chex.assert_trees_all_close(jax.tree.map(lambda x: x[:FRAMES], padded), plain, atol=2e-4)
+    chex.assert_trees_all_close(padded_clip, plain_clip, atol=2e-4)
 
 
 def test_frames_with_left_and_right_exchanged_are_mended(clip):

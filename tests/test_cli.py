@@ -145,7 +145,7 @@ def test_a_result_is_measured_by_protocols_and_judged(folder, tmp_path):
     ran = run("evaluate", out, "--protocol", "hoi-page,chois", "--json")
     assert ran.code == 0, ran.err
     values = json.loads(ran.out)["clips"]["out"]
-    # The same definition by an exact distance and by the grid; the truth is that of the bundle.
+    # The same definition by an exact distance and by the grid; the ground truth is that of the bundle.
     assert values["hoi-page/noncollision"] == pytest.approx(stored["noncollision"], abs=2e-3)
     assert "chois/contact_f1@5cm" in values
     ran = run("physics", out)

@@ -110,7 +110,7 @@ def test_what_is_too_long_is_refused_before_it_is_decoded(make, monkeypatch):
 
 REFUSED = {
     "two.mp4": ("testsrc2=size=64x48:rate=10:duration=0.2", H264, "has 2 frames, a motion needs"),
-    "sound.m4a": ("sine=duration=0.3", (), "holds sound but no moving pictures"),
+    "sound.m4a": ("sine=duration=0.3", (), "holds sound but no moving images"),
     "flat.mp4": (
         "testsrc2=size=64x48:rate=10:duration=0.5",
         ("-vf", "setsar=4/3", *H264),

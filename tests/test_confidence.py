@@ -53,7 +53,7 @@ def prepared():
 
 
 def result_of(method, prepared, truth, turn=0.0, shift=0.0, losses=(1.0, 1.02)):
-    """Candidate 0 is where the truth is (turned, shifted), candidate 1 turned by 90 degrees about x."""
+    """Candidate 0 is where the ground truth is (turned, shifted), candidate 1 turned by 90 degrees about x."""
     centers = np.asarray(prepared.scene.objects.centers)
     R = truth.Ts_world_object[:, :, :3, :3]
     places = truth.Ts_world_object[:, :, :3, 3] + np.einsum("otij,oj->oti", R, centers)

@@ -1,4 +1,4 @@
-"""People whose head or feet leave the picture, by a network that squeezes whole bodies into its square."""
+"""People whose head or feet leave the image, by a network that squeezes whole bodies into its square."""
 
 from dataclasses import dataclass, replace
 
@@ -42,7 +42,7 @@ class Squeezer:
     def search(self, image):
         return []
 
-    def read(self, image, region, least_presence=None):
+    def read(self, image, region, min_presence=None):
         low, high = region.center[1] - 0.5 * region.side, region.center[1] + 0.5 * region.side
         if low <= self.top and high >= self.top + PIXELS:
             return self.true
@@ -99,7 +99,7 @@ def test_a_body_read_upside_down_below_the_cut_is_read_again_in_the_box_of_what_
     np.testing.assert_allclose(found.landmarks[23:33], pose(-90.0).landmarks[23:33])
 
     class Stubborn(Squeezer):
-        def read(self, image, region, least_presence=None):
+        def read(self, image, region, min_presence=None):
             return upturned
 
     lost = read_again(Stubborn(pose(-90.0), -90.0), frames, poses, seen)[4]
@@ -109,7 +109,7 @@ def test_a_body_read_upside_down_below_the_cut_is_read_again_in_the_box_of_what_
 
 def test_what_stays_squeezed_has_no_confidence():
     class Stubborn(Squeezer):
-        def read(self, image, region, least_presence=None):
+        def read(self, image, region, min_presence=None):
             return squeezed_pose(0.0, 90.0)
 
     frames, poses = clip(-90.0)

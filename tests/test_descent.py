@@ -1,5 +1,6 @@
 """Gradient steps and dense Levenberg-Marquardt on problems whose answer is known."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,7 @@ def test_any_transform_goes_to_the_minimum(transform):
     found, values = jax.jit(
         lambda start: descend(squares, start, transform, 60, refresh=lambda x: TARGET)
     )(START)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=0.1), found, TARGET)
+    chex.assert_trees_all_close(found, TARGET, atol=0.1)
     assert values.shape == (60,)
     assert values[0] == pytest.approx(float(squares(START, TARGET, 0)))
     assert values[-1] < 1e-2 * values[0]

@@ -5,13 +5,13 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import dataclasses
-from importlib.util import find_spec
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optional import needs_priors
 
 from hoijax.composition.fields.guidance import Guidance, ViewCameras
 from hoijax.errors import UserError
@@ -30,10 +30,7 @@ from priors.models.text_embeddings import EmbeddingCache
 from priors.models.torch_runtime import TorchSettings
 from priors.protocols import ModelId
 
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
-    reason='needs pip install "hoijax[priors]"',
-)
+pytestmark = needs_priors
 SIDE = 24
 KEY = 0  # seed of the keys
 CENTER = (0.0, 1.0, 0.0)

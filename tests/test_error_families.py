@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
+from capsule_scene import capsule_truth, straight_walk, turns
 from scipy.spatial.transform import Rotation
 
 from hoijax.errors import UserError
@@ -19,28 +20,18 @@ FRAMES = 16
 @pytest.fixture(scope="module")
 def scene() -> RenderedGroundTruth:
     """A capsule behind a box that turns."""
-    rng = np.random.default_rng(0)
-    capsule = trimesh.creation.capsule(height=1.2, radius=0.2)
-    rest = np.asarray(capsule.vertices)[:, [1, 2, 0]] + (0, 0.9, 0)
-    walk = np.stack([np.linspace(-0.2, 0.2, FRAMES), np.zeros(FRAMES), np.zeros(FRAMES)], -1)
-    turn = Rotation.from_rotvec(np.linspace(0, 1, FRAMES)[:, None] * (0, 1, 0.2)).as_matrix()
     mesh = trimesh.creation.box((0.4, 0.3, 0.25))
     labels = np.zeros(len(mesh.faces), np.int64)
     box = asset_from_arrays("box", mesh.vertices, mesh.faces, labels, ("whole",))
-    heights = np.linspace(0.3, 1.6, 18)[:, None] * (0, 1, 0)
-    return RenderedGroundTruth(
-        person_vertices_world=(rest + walk[:, None])[None].astype(np.float32),
-        person_faces=np.asarray(capsule.faces, np.int32),
-        keypoints_world=(heights + walk[:, None])[None].astype(np.float32),
-        body_rotations=rng.normal(0, 0.3, (1, FRAMES, 55, 3)).astype(np.float32),
-        body_translations=walk[None].astype(np.float32),
-        body_betas=np.zeros((1, 10), np.float32),
-        body_rest_joints=rng.normal(0, 0.5, (1, 55, 3)).astype(np.float32),
+    walk = straight_walk(0.2, FRAMES)
+    path = compose_rigid(turns(1.0, FRAMES), walk + np.array([0.3, 0.9, 0.3]))
+    return capsule_truth(
+        walk,
+        0.3,
         assets=(box,),
-        Ts_world_object=compose_rigid(turn, walk + np.array([0.3, 0.9, 0.3]))[None],
+        Ts_world_object=path[None],
         camera=PinholeCamera.from_field_of_view(45.0, 160, 120),
         T_world_camera=look_at(np.array([0.3, 1.4, 3.0]), np.array([0.0, 0.9, 0.0])),
-        edge_contact=np.zeros((0, FRAMES), bool),
     )
 
 

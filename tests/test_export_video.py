@@ -1,4 +1,4 @@
-"""Preview pictures: everything in view, true frame rate, even sides, a sheet of the right frames."""
+"""Preview images: everything in view, true frame rate, even sides, a sheet of the right frames."""
 
 import dataclasses
 import subprocess
@@ -83,7 +83,7 @@ def test_a_preview_is_a_playable_video_and_a_sheet(clip, tmp_path):
     frames = np.frombuffer(decoded, np.uint8).reshape(-1, 72, 96, 3)
     assert len(frames) == FRAMES
     rendered = np.stack(list(render_clip(clip, (95, 72))))
-    assert np.abs(frames.astype(int) - rendered).mean() < 6  # lossy, but the same pictures
+    assert np.abs(frames.astype(int) - rendered).mean() < 6  # lossy, but the same images
     assert np.abs(rendered[0].astype(int) - rendered[-1]).mean() > 3  # that move
 
     from PIL import Image

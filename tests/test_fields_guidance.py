@@ -4,12 +4,12 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optional import needs
 
 from hoijax.composition.fields.cameras import (
     OrbitSettings,
@@ -26,12 +26,12 @@ from hoijax.composition.fields.radiance_field import FieldSettings
 from hoijax.composition.fields.volume_rendering import camera_rays
 from hoijax.errors import UserError
 
-needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs PyTorch")
+needs_torch = needs("torch")
 SIDE = 6
 
 
 class Pictures:
-    """M fixed pictures a prompt, the same from everywhere."""
+    """M fixed images a prompt, the same from everywhere."""
 
     def __init__(self, **sets):
         self.sets = sets
@@ -210,7 +210,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_in_the_end_refused(to
             finite = bool(jnp.isfinite(gradient).all())
             return jnp.nan_to_num(gradient), GuidanceInfo(info.noise_levels, 1.0, finite)
 
-    distiller = Distiller(plain_render, guidance, learning_rate=0.1, most_skipped=3)
+    distiller = Distiller(plain_render, guidance, learning_rate=0.1, max_skipped=3)
     state = distiller.init(jnp.ones((SIDE, SIDE, 3)))
     seen = []
     for _ in range(4):
@@ -249,7 +249,7 @@ def field_render(params, constants, intrinsics, Ts_world_camera, key):
 
 @pytest.fixture(scope="module")
 def twins():
-    """(JAX picture, pull-back, torch picture, torch parameters, names) of one field."""
+    """(JAX image, pull-back, torch image, torch parameters, names) of one field."""
     import torch
 
     from scripts.baselines import torch_nerf
@@ -323,10 +323,10 @@ def test_closed_form_guidance_in_pytorch_is_the_jax_one(twins, pictures):
 
 
 @needs_torch
-@pytest.mark.skipif(find_spec("diffusers") is None, reason="needs diffusers")
+@needs("diffusers")
 @pytest.mark.slow
 def test_a_unets_guidance_pulled_through_jax_is_pytorchs_own(twins, tmp_path):
-    """Field to picture to UNet and back: `jax.vjp` with the bridge against autograd end to end."""
+    """Field to image to UNet and back: `jax.vjp` with the bridge against autograd end to end."""
     import tiny_models
 
     from priors.models.distillation import DeepFloydGuidance

@@ -6,10 +6,10 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is first imported
 
 import dataclasses
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from optional import needs_priors
 
 from hoijax.errors import UserError
 from priors.models.catalog import CHOICES
@@ -20,10 +20,7 @@ from scripts.contact.published import PUBLISHED
 from scripts.contact.steps import Step, StepOptions, planned, run_step
 from scripts.first_contact import Options, main
 
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
-    reason='needs pip install "hoijax[priors]"',
-)
+pytestmark = needs_priors
 
 
 def rows_of(folder) -> dict[str, dict]:

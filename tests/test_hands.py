@@ -167,13 +167,13 @@ def test_points_are_in_the_cameras_axes_and_of_the_arms_own_side(right, found, m
     assert isinstance(model, HandModel)
     model.__dict__["_network"] = Network(right)
     keypoints = np.zeros((1, 18, 3), np.float32)
-    for side in ("left", "right"):  # forearms point right in the picture
+    for side in ("left", "right"):  # forearms point right in the image
         keypoints[0, OPENPOSE_18.index(f"{side}_elbow")] = 20, 50, 0.9
         keypoints[0, OPENPOSE_18.index(f"{side}_wrist")] = 60, 50, 0.9
     hands = model.hands(np.zeros((1, 100, 120, 3), np.uint8), keypoints)[0]
     assert (hands[:, 0, 3] > 0).tolist() == found
     seen = hands[int(found[1]), :, :3]
-    # "Right" of a crop turned by 90 degrees is "down" of the picture.
+    # "Right" of a crop turned by 90 degrees is "down" of the image.
     np.testing.assert_allclose(seen, np.tile([0.0, 0.1, -0.02], (21, 1)), atol=1e-6)
     keypoints[0, :, 2] = 0.1
     assert not model.hands(np.zeros((1, 100, 120, 3), np.uint8), keypoints).any()

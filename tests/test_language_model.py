@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+from optional import needs
 from pydantic import BaseModel, Field
 
 from hoijax.errors import UserError
@@ -24,7 +25,7 @@ from priors.store import Store
 KEY = "sk-secret-0123456789"
 TEXT = "a person sweeps the floor with a broom"
 QUICK = EndpointLimits(seconds=1.0, retries=2, pause=0.01)
-needs_openai = pytest.mark.skipif(find_spec("openai") is None, reason="openai is not installed")
+needs_openai = needs("openai")
 
 
 class Color(BaseModel):
@@ -470,7 +471,7 @@ def tiny_llama(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("xgrammar") is None, reason="xgrammar is not installed")
+@needs("xgrammar")
 @pytest.mark.parametrize("mesh", ["broom", "unnamed"])
 def test_even_random_weights_make_a_valid_graph(tiny_llama, mesh):
     from priors.models.local_language_model import local_prior

@@ -24,7 +24,7 @@ from hoijax.methods.hoi_page.windows import (
     observations_between,
     windows_of,
 )
-from hoijax.methods.memory import chosen_window, descent_bytes, most_candidates
+from hoijax.methods.memory import chosen_window, descent_bytes, max_candidates
 from hoijax.objects.asset import load_asset
 from hoijax.settings import AlignmentSettings
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
@@ -183,9 +183,9 @@ def test_what_fits_decides_the_window(scene, monkeypatch):
     monkeypatch.setattr("hoijax.methods.memory.free_bytes", lambda: 10**8)
     assert 8 <= chosen_window(bundle, settings, None, said.append) < FRAMES
     assert "windows of 24 frames" in said[0]
-    fits = most_candidates(10**10)
+    fits = max_candidates(10**10)
     assert descent_bytes(fits, 49) <= 0.6 * 10**10 < descent_bytes(2 * fits, 49)
-    assert most_candidates(10**7) == 0
+    assert max_candidates(10**7) == 0
 
 
 def test_windows_are_refused_before_work(scene):

@@ -102,7 +102,7 @@ def _one_candidate(scene: Scene, unknowns: Unknowns, neighbors: Neighbors):
 
 
 class Outcome:
-    """What `run_terms` gives for a made scene, by term name."""
+    """What `run_terms` gives for a synthetic scene, by term name."""
 
     def __init__(self, made: MadeScene):
         copies = run_terms(made.scene, made.unknowns, made.neighbors)

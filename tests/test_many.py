@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_priors as tiny
+from optional import needs
 
 from hoijax.bundle.write import check_bundle, read_bundle
 from hoijax.errors import UserError
@@ -113,7 +113,7 @@ def test_a_scene_without_an_id_gets_a_steady_one(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+@needs("ray")
 def test_two_nodes_lose_no_scene_when_a_worker_dies(tmp_path):
     """One actor is killed (SIGKILL) in the middle of the masks of some scene."""
     path, out, died = prompts(tmp_path, 2), tmp_path / "out", tmp_path / "died"

@@ -35,7 +35,7 @@ class AtTheLeft:
 
 
 class WithPeople:
-    """The packaged segmenter for objects; a person is the left edge of the picture."""
+    """The packaged segmenter for objects; a person is the left edge of the image."""
 
     model_id = ModelId("left edge")
 
@@ -109,7 +109,7 @@ def test_points_correct_a_mask(clip):
 
 def test_what_cannot_be_marked_is_refused_and_forgotten(clip):
     made = session(clip[0])
-    with pytest.raises(UserError, match="lies outside the picture"):
+    with pytest.raises(UserError, match="lies outside the image"):
         made.set_box("box", 0, (200.0, 0.0, 20.0, 20.0))
     with pytest.raises(UserError, match="no point on the object"):
         made.add_point("box", 0, 5.0, 5.0, -1)
@@ -166,7 +166,7 @@ def test_the_page_marks_follows_and_saves(editor, clip, tmp_path):
     assert iou(editor.session.masks["box"][0], masks[0]) > 0.9
     editor.frame_slider.value = 5
     editor._try(lambda: editor.mark_point(300.0, 5.0, 1))
-    assert "lies outside the picture" in editor.status.content
+    assert "lies outside the image" in editor.status.content
     editor._try(editor._follow)
     assert "box: seen in 8 of 8 frames" in editor.status.content
     editor._try(editor._save)
@@ -177,7 +177,7 @@ def test_the_page_marks_follows_and_saves(editor, clip, tmp_path):
 
 
 def test_a_place_on_the_screen_is_a_pixel():
-    """Of a camera that looks at the picture from the front, by its own pinhole."""
+    """Of a camera that looks at the image from the front, by its own pinhole."""
     pytest.importorskip("viser")
     from hoijax.viewer.mask_editor import pixel_of_ray, ray_of_screen
 

@@ -1,5 +1,6 @@
 """The differentiable renderer against ray casting, finite differences, and put to use: pulling meshes home."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,8 +77,7 @@ def test_points_that_fill_up_are_not_seen(scene):
     assert len(more.share) % 4096 == 0
     assert len(more.share) > len(samples.share)
     plain, filled = (image_of(s, vertices, T_WORLD_CAMERA) for s in (samples, more))
-    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(filled), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
+    chex.assert_trees_all_close(plain, filled, atol=1e-4)
 
 
 def test_agrees_with_ray_casting(scene):
@@ -139,7 +139,7 @@ def test_nothing_in_view_and_behind_the_camera_is_empty_and_finite(scene):
 
 @pytest.mark.parametrize("kind", ["silhouette", "color", "depth"])
 def test_gradients_against_differences(scene, kind):
-    """Of a loss against another picture, when the whole scene moves, turns and grows."""
+    """Of a loss against another image, when the whole scene moves, turns and grows."""
     samples, vertices, _ = scene
     target = image_of(samples, vertices + jnp.array([0.03, -0.02, 0.02]), T_WORLD_CAMERA)
 

@@ -6,11 +6,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is fir
 
 import contextlib
 from functools import cache
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from optional import needs_priors
 
 from hoijax.errors import UserError
 from hoijax.io.video import read_video
@@ -46,10 +46,7 @@ from priors.protocols import (
 )
 from priors.settings import LanguageSettings
 
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
-    reason='needs pip install "hoijax[priors]"',
-)
+pytestmark = needs_priors
 SHORT = {"steps": 2, "prompt_suffix": "", "seconds": None}
 
 
@@ -123,7 +120,7 @@ def test_a_clip_follows_prompt_and_seed(name, checkpoint, picture):
     assert clip.frames.shape[0] == 4
     assert clip.fps == fps
     assert model.record("", 4, 1)["guidance"] == guidance
-    # The clip keeps the picture's aspect, within a multiple of the model's.
+    # The clip keeps the image's aspect, within a multiple of the model's.
     assert clip.frames.shape[2] > clip.frames.shape[1]
     again = model.generate(picture, "a man lifts a box", frames=4, seed=1)
     np.testing.assert_array_equal(clip.frames, again.frames)
@@ -271,7 +268,7 @@ def test_depth_anything3s_depth_grows_with_the_focal_length(checkpoint, picture,
     assert not near.valid[0, :28].any()
     assert near.valid[0, 34:].all()
     np.testing.assert_allclose(far.points[0, 40:, :, 2], 3 * near.points[0, 40:, :, 2], rtol=1e-4)
-    # A focal length of 300 pixels in the picture as the network sees it: its depth is in meters.
+    # A focal length of 300 pixels in the image as the network sees it: its depth is in meters.
     stretch = np.sqrt(28 * 56 / (60 * 96))
     K[0, :2, :2] *= CANONICAL_FOCAL / (100.0 * stretch)
     with np.errstate(all="ignore"):
@@ -288,7 +285,7 @@ def model_input(model, frames):
 
 
 def test_sapiens2_crops_and_peaks_are_inverse(rng):
-    """A blob drawn into a picture is found where it was drawn, below the pixel."""
+    """A blob drawn into an image is found where it was drawn, below the pixel."""
     import torch
 
     place = np.array([61.3, 37.8])  # u, v: the middle of a pixel counts .5
@@ -348,7 +345,7 @@ def test_sapiens2s_points_say_which_camera_sees_them(checkpoint, picture, monkey
     assert isinstance(model, GeometryModel)
     assert model.point_maps(picture[None]).points.shape == (1, 60, 96, 3)
     offsets = np.stack(np.meshgrid(np.arange(48) + 0.5 - 24, np.arange(64) + 0.5 - 32), 0)
-    scale = 48 / 96  # the picture is padded to 64 x 48: 30 rows of it are seen
+    scale = 48 / 96  # the image is padded to 64 x 48: 30 rows of it are seen
     rays = offsets / (80.0 * scale)
     wall = 3.0 * np.concatenate([rays, np.ones((1, 64, 48))])
     said = SimpleNamespace(

@@ -8,7 +8,6 @@ import pytest
 from hoijax.geometry.safe_math import (
     geman_mcclure,
     masked_mean,
-    safe_arccos,
     safe_min,
     safe_norm,
     safe_normalize,
@@ -48,17 +47,6 @@ def test_safe_normalize(rng):
     zero = jnp.zeros((2, 3))
     np.testing.assert_array_equal(safe_normalize(zero), zero)
     assert np.isfinite(gradient(lambda v: safe_normalize(v) * jnp.arange(3.0), zero)).all()
-
-
-def test_safe_arccos_slope_is_bounded_at_its_ends():
-    cosine = jnp.asarray([-1.0, -1.0 - 1e-6, -0.5, 0.0, 0.5, 1.0, 1.0 + 1e-6])
-    np.testing.assert_allclose(
-        safe_arccos(cosine), np.arccos(np.clip(cosine, -1, 1)), atol=2e-3
-    )  # float32 next to 1: the angle itself is known to 1e-3 only
-    np.testing.assert_allclose(safe_arccos(cosine)[2:5], np.arccos(cosine[2:5]), atol=1e-6)
-    slope = np.asarray(gradient(safe_arccos, cosine))
-    assert np.isfinite(slope).all()
-    np.testing.assert_allclose(slope[3], -1.0, rtol=1e-6)
 
 
 def test_masked_mean(rng):

@@ -14,7 +14,7 @@ cv2 = pytest.importorskip("cv2")
 from priors.models.camera_shake import estimate_shake, steadied  # noqa: E402
 from priors.models.object_cut import cut_around_points, cut_box  # noqa: E402
 from priors.models.object_tracking import ObjectTracker, background_of  # noqa: E402
-from priors.models.packaged_segmenter import PackagedSegmenter, cut_prompt  # noqa: E402
+from priors.models.packaged_segmenter import PackagedSegmenter, _refined_person, cut_prompt  # noqa: E402
 
 H, W = 120, 160
 
@@ -188,7 +188,7 @@ def test_a_damaged_file_of_hints_is_refused(tmp_path):
     [
         (Hint("chair", 0, (1.0, 1.0, 9.0, 9.0)), "no object of that name; there is box"),
         (Hint("box", 9, (1.0, 1.0, 9.0, 9.0)), "the clip has frames 0 to 8"),
-        (Hint("box", 0, (170.0, 1.0, 9.0, 9.0)), "lies outside the picture of 160 x 120"),
+        (Hint("box", 0, (170.0, 1.0, 9.0, 9.0)), "lies outside the image of 160 x 120"),
         (Hint("box", 0, (1.0, 1.0, 1.0, 9.0)), "too small"),
         (Hint("box", 0, points=((1.0, 130.0, 1),)), "the point 1,130 lies outside"),
         (Hint("box", 0, points=((1.0, 1.0, -1),)), "no point on the object"),
@@ -198,3 +198,23 @@ def test_hints_outside_the_clip_are_refused(hint, problem):
     check_hints([Hint("box", 8, (1.0, 1.0, 9.0, 9.0))], ["box"], 9, H, W)
     with pytest.raises(UserError, match=problem):
         check_hints([hint], ["box"], 9, H, W)
+
+
+def test_a_rough_mask_of_a_person_is_mended_by_color():
+    rng = np.random.default_rng(0)
+    person = np.zeros((120, 90), bool)
+    person[10:110, 30:60] = True
+    image = np.where(person[..., None], (40, 50, 130), (180, 170, 160)).astype(float)
+    image[95:110, 30:60] = (90, 60, 30)  # shoes
+    image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+    rough = person.copy()
+    rough[50:54, 42:46] = False
+    rough[106:] = False
+    rough[20:40, 25:30] = True
+    object_ = np.zeros_like(person)
+    object_[60:80, 55:75] = True
+    refined = _refined_person(image, rough & ~object_, object_) & ~object_
+    wanted = person & ~object_
+    assert (refined & wanted).sum() > 0.98 * (refined | wanted).sum()
+    assert (rough & wanted).sum() < 0.95 * (rough | wanted).sum()
+    assert not _refined_person(image, np.zeros_like(person), object_).any()

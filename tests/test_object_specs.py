@@ -120,6 +120,14 @@ def test_sizes_that_such_things_do_not_have_are_remarked(tmp_path):
         load_objects([model], text="a person sits on a chair")
 
 
+def test_sizes_nobody_handles_are_remarked_without_a_noun(tmp_path):
+    big = written(tmp_path, "model.glb", R=np.eye(3), scale=20)
+    with pytest.warns(UnusualSizeWarning, match=r"mostly handle .* scale=0.01 "):
+        load_objects([big])
+    with pytest.warns(UnusualSizeWarning, match=r"scale=10 "):
+        load_objects([f"{big},scale=0.001"])
+
+
 def test_nouns_in_names():
     assert usual_size_of("OfficeChair_01") == USUAL_SIZES["chair"] == usual_size_of("chairs")
     assert usual_size_of("armchair") == USUAL_SIZES["armchair"]

@@ -364,7 +364,7 @@ def test_clips_and_pictures_are_read_back(scene, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no clip")
     with pytest.raises(UserError, match="not a video"):
         read_video(tmp_path / "bad.mp4", 5)
-    with pytest.raises(UserError, match="cannot be read as a picture"):
+    with pytest.raises(UserError, match="cannot be read as an image"):
         read_image(tmp_path / "bad.mp4")
     with pytest.raises(UserError, match="no video"):
         read_video(tmp_path / "none.mp4", 5)

@@ -1,7 +1,7 @@
 """`hoijax observe` with the real model classes, loaded from tiny random checkpoints, then a solve.
 
 Random weights see nothing, so three answers are made usable, and said so here: all masks of SAM 2 are
-equal (each entity keeps its own half of the picture), ViTPose is unsure (its points count as found),
+equal (each entity keeps its own half of the image), ViTPose is unsure (its points count as found),
 and no person can be recovered from noise (a body stands still). Everything else is what comes out.
 """
 
@@ -24,7 +24,7 @@ FRAMES, SIDE = 9, 64
 
 
 class Halves:
-    """SAM 2, with the left half of the picture for the first entity and the right for the others."""
+    """SAM 2, with the left half of the image for the first entity and the right for the others."""
 
     def __init__(self, model):
         self.model, self.model_id = model, model.model_id

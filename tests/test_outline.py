@@ -1,11 +1,14 @@
 """Masks hold poses and flesh: made backwards from a stout person with a leg that keypoints do not see."""
 
+import re
+
 import numpy as np
 import pytest
 
 from hoijax.bodies import load_body
 from hoijax.bodies.fitting.outline import FilledMotion, fill_masks, outlines_of
 from hoijax.bodies.keypoints import openpose18_from
+from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.bodies.pose_prior import canonical_pose
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.rendering.raycast import RenderMesh, cast
@@ -16,7 +19,8 @@ CAMERA = np.diag([1.0, -1.0, -1.0, 1.0]).astype(np.float32)
 PLACE = np.array([0.0, 0.9, -2.8], np.float32)
 """Of the pelvis; the camera is at the origin, moved up with the person's middle."""
 STOUT = np.array([1.5, 0, 1, -1.5, 0, 1], np.float32)
-LEFT_HIP, LEFT_LEG = 1, [12, 13]
+LEFT_HIP, RIGHT_HIP, LEFT_LEG = 1, 2, [12, 13]
+SIDES, OTHER = re.compile("left|right"), {"left": "right", "right": "left"}
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +49,17 @@ def drawn(body, skin, camera) -> np.ndarray:
     return np.tile(image.instance_ids > 0, (T, 1, 1))
 
 
-def average(scene) -> FilledMotion:
+def average(scene, hip: int = LEFT_HIP) -> FilledMotion:
     """What the fit starts from: the leg hangs down, and the flesh is nobody's."""
     _, rest, _, pose, *_ = scene
     start = np.tile(pose, (T, 1, 1))
-    start[:, LEFT_HIP] = 0
+    start[:, hip] = 0
     return FilledMotion(start, np.tile(PLACE - rest[0], (T, 1)), np.zeros(1, np.float32))
 
 
-def filled(scene, masks, others=None):
+def filled(scene, masks, others=None, hip: int = LEFT_HIP):
     body, rest, camera, _, _, keypoints = scene
-    start = average(scene)
+    start = average(scene, hip)
     return fill_masks(
         start.rotations,
         start.translations,
@@ -68,6 +72,14 @@ def filled(scene, masks, others=None):
         fps=10.0,
         steps=100,
     )
+
+
+def joints(scene, motion) -> np.ndarray:
+    """(T, 22, 3) places of joints in the world."""
+    body, rest, *_ = scene
+    shaped = body.shape(motion.betas).with_rest_joints(rest)
+    moved = zip(motion.rotations, motion.translations, strict=True)
+    return np.stack([np.asarray(shaped.pose(*frame).joints_world)[:22] for frame in moved])
 
 
 def iou(scene, motion, columns=slice(None)) -> float:
@@ -85,6 +97,20 @@ def test_a_leg_without_keypoints_and_flesh_are_found(scene):
     assert iou(scene, average(scene)) < 0.75
     assert iou(scene, after) > 0.88
     assert after.rotations[1, LEFT_HIP, 2] == pytest.approx(0.4, abs=0.2)
+
+
+def test_a_mirrored_clip_gives_the_mirrored_motion(scene):
+    body, rest, camera, pose, masks, keypoints = scene
+    swapped = keypoints[:, [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]]
+    swapped = swapped * np.array([-1, 1, 1]) + np.array([W, 0, 0])
+    other = [JOINT_NAMES.index(SIDES.sub(lambda m: OTHER[m[0]], name)) for name in JOINT_NAMES]
+    turned = pose[other] * np.array([1, -1, -1], np.float32)
+    mirrored = body, rest, camera, turned, masks[:, :, ::-1], swapped
+    there = joints(scene, filled(scene, masks))
+    here = joints(mirrored, filled(mirrored, mirrored[4], hip=RIGHT_HIP))
+    undone = (here * np.array([-1, 1, 1]))[:, other[:22]]
+    assert np.median(np.linalg.norm(undone - there, axis=-1)) < 0.03
+    assert np.linalg.norm(here - there, axis=-1).max() > 0.1  # the clip is not its own mirror image
 
 
 def test_what_hides_a_person_and_frames_without_a_mask_say_nothing(scene):

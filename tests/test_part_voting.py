@@ -116,7 +116,7 @@ def test_noisy_masks_give_nearly_the_parts():
 
 
 def test_faces_inside_take_the_label_of_the_surface_around_them():
-    """A ball inside a closed shell is in no picture."""
+    """A ball inside a closed shell is in no image."""
     shell = trimesh.creation.icosphere(subdivisions=2, radius=0.3)
     core = trimesh.creation.icosphere(subdivisions=1, radius=0.1)
     both = trimesh.util.concatenate([shell, core])

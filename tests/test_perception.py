@@ -16,6 +16,7 @@ from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import openpose18_from_coco
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid, invert_rigid, look_at
+from priors.models.body_recovery import check_person, refuse_pickled_code
 from priors.models.detection import (
     DetectorSettings,
     FoundBox,
@@ -25,18 +26,15 @@ from priors.models.detection import (
     VlmSettings,
     _fitted,
     best_boxes,
-    best_of,
     box_overlap,
     clean_phrases,
     scored_span,
 )
-from priors.models.human_recovery import (
+from priors.models.fitted_body import FittedBody
+from priors.models.gvhmr import (
     COCO_FROM_OPENPOSE,
-    FittedBody,
     Gvhmr,
-    check_person,
     local_checkpoint,
-    refuse_pickled_code,
     square_boxes,
     to_body_motion,
 )
@@ -46,7 +44,6 @@ from priors.models.segmentation import Sam2Segmenter, resized
 from priors.observe.run import ObserveOptions
 from priors.protocols import (
     BodyRecovery,
-    Detection,
     Detector,
     KeypointModel,
     ModelId,
@@ -177,7 +174,7 @@ def test_sam2_takes_masks_as_they_are(sam2, frames):
     mask[10:30, 8:28] = True
     tracks = sam2.track(frames[:6], [Prompt(3, mask=mask)])
     same = (tracks.masks[0, 3] & mask).sum() / (tracks.masks[0, 3] | mask).sum()
-    assert same > 0.85  # its own masks are a quarter of its picture's size
+    assert same > 0.85  # its own masks are a quarter of its image's size
     assert tracks.scores[0, 3] > 0.99
 
 
@@ -205,7 +202,7 @@ def test_sam2_refuses_prompts_without_anything(sam2, frames):
     ]
     with pytest.raises(UserError) as caught:
         sam2.track(frames, bad)
-    for i, what in enumerate(("frames 0..39", "empty", "no pixel", "either", "pictures are")):
+    for i, what in enumerate(("frames 0..39", "empty", "no pixel", "either", "images are")):
         assert f"prompt {i}" in str(caught.value)
         assert what in str(caught.value)
 
@@ -325,12 +322,7 @@ def test_best_boxes_by_hand():
     assert box_overlap(boxes[0], boxes[1]) == pytest.approx(0.95)
 
 
-def test_nothing_found_is_named():
-    found = [Detection(1, np.zeros(4), 0.4), Detection(1, np.ones(4), 0.7)]
-    with pytest.raises(UserError, match=r"not found in frame 0: 'a broom'"):
-        best_of(found, ["a broom", "a person"], "frame 0")
-    both = [*found, Detection(0, np.ones(4), 0.2)]
-    assert [d.score for d in best_of(both, ["a broom", "a person"], "frame 0")] == [0.2, 0.7]
+def test_phrases_are_clean():
     assert clean_phrases([" The  Red.Box "]) == ["the red box"]
 
 
@@ -380,12 +372,12 @@ def test_vlm_boxes_become_pixels(coordinates):
     ],
 )
 def test_a_vlm_counts_as_it_was_trained(name, pixels):
-    """Qwen2.5-VL counts pixels of a picture whose sides it makes multiples of 28."""
+    """Qwen2.5-VL counts pixels of an image whose sides it makes multiples of 28."""
     shown = []
 
     def ask(prompt, pictures, schema):
         shown.append(pictures[0].shape)
-        assert ("pixels of the picture" in prompt) == pixels
+        assert ("pixels of the image" in prompt) == pixels
         return FoundBoxes(boxes=[])
 
     VlmDetector(ask, ModelId(name)).detect(np.zeros((300, 401, 3), np.uint8), ["a"])
@@ -701,7 +693,7 @@ def test_gvhmr_sees_thirty_frames_a_second_and_answers_in_the_clips(monkeypatch)
         told.append(world)
         raise UserError("kept")
 
-    monkeypatch.setattr("priors.models.human_recovery.to_body_motion", keep)
+    monkeypatch.setattr("priors.models.gvhmr.to_body_motion", keep)
 
     class Network:
         def predict(self, data, **options):

@@ -65,7 +65,7 @@ def room():
 
 
 def maps_of(images, rng=None, noise: float = 0.0) -> PointMaps:
-    """Point maps of rendered pictures, with noise along the rays as a share of the depth."""
+    """Point maps of rendered images, with noise along the rays as a share of the depth."""
     depth = np.stack([p.depth for p in images])
     valid = depth > 0
     if rng is not None:
@@ -230,7 +230,7 @@ def test_a_table_top_is_not_the_ground(rng):
 
 
 def test_a_wall_alone_is_no_ground_and_the_person_stands_for_it():
-    """No floor in the picture: a level camera, and the lowest point of the person on the ground."""
+    """No floor in the image: a level camera, and the lowest point of the person on the ground."""
     shot = image([*person(), WALL], (0.4, 1.1, 3.0), (0.4, 1.1, 0.0))
     found = estimate_ground(maps_of([shot]), shot.instance_ids[None] == PERSON)
     angle, height = errors(found, shot.T_world_camera)
@@ -241,7 +241,7 @@ def test_a_wall_alone_is_no_ground_and_the_person_stands_for_it():
 
 
 def test_furniture_alone_is_no_ground_either():
-    """No floor in the picture, a table top lower than the person's middle: too small to stand on."""
+    """No floor in the image, a table top lower than the person's middle: too small to stand on."""
     shot = image([*person(at=(-1.0, 0.5)), TABLE], (0.0, 1.9, 3.0))
     assert (shot.instance_ids == 4).sum() > 200
     assert estimate_ground(maps_of([shot]), shot.instance_ids[None] == PERSON).source == "level"

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from optional import needs_priors
 
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
@@ -45,10 +46,7 @@ from priors.protocols import (
     VideoTextScore,
 )
 
-pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("torch", "transformers", "diffusers")),
-    reason='needs pip install "hoijax[priors]"',
-)
+pytestmark = needs_priors
 SHORT = {"steps": 2, "prompt_suffix": "", "seconds": None}
 
 
@@ -104,7 +102,7 @@ def test_flux_refuses_what_it_cannot_draw(flux):
 
 
 class FakeFinder:
-    """A detector and keypoint model that read the answer from the picture's first pixels."""
+    """A detector and keypoint model that read the answer from the image's first pixels."""
 
     model_id = ModelId("fake")
 
@@ -169,7 +167,7 @@ def test_posters_and_mannequins_are_not_people(others, people):
 
 
 class Masks:
-    """A segmenter whose masks are the first columns of the picture, empty where there are none."""
+    """A segmenter whose masks are the first columns of the image, empty where there are none."""
 
     model_id = ModelId("fake")
 
@@ -312,7 +310,7 @@ def test_framepack_refuses_a_template_that_hides_the_prompt(checkpoint, picture)
 
 
 def test_frame_counts_and_sizes_that_models_can_make():
-    free = Limits(area=480 * 832, multiple=16, frame_step=4, most_frames=81)
+    free = Limits(area=480 * 832, multiple=16, frame_step=4, max_frames=81)
     assert [frame_count(n, free, "m") for n in (1, 5, 6, 49, 50, 81)] == [5, 5, 9, 49, 53, 81]
     for asked in (0, 82):
         with pytest.raises(UserError, match="makes 1 to 81"):
@@ -364,7 +362,7 @@ def test_wans_checkpoints_are_told_apart_by_their_configuration(name, config, sp
     model.__dict__["pipeline"] = parts
     limits, published = model._limits(), model.published
     size = frame_size(np.zeros((*makes[2], 3), np.uint8), limits)
-    found = (published.fps, limits.most_frames, size, published.guidance, published.steps)
+    found = (published.fps, limits.max_frames, size, published.guidance, published.steps)
     assert found == makes
     assert model.record("a person", 49, 0)["guidance"] == makes[3]
 

@@ -141,6 +141,9 @@ def test_bad_files_are_refused_with_one_sentence(arrays, tmp_path, change, says)
 
 
 def test_a_motion_without_its_meshes_says_which_are_needed(tmp_path):
+    np.savez(tmp_path / "smpl.npz", poses=np.zeros((4, 72)), trans=np.zeros((4, 3)))
+    with pytest.raises(UserError, match="moves no object"):
+        read_mesh_motions(tmp_path / "smpl.npz")
     frames = {"poses": np.zeros((4, 156)), "trans": np.zeros((4, 3)), "mocap_framerate": 30.0}
     np.savez(tmp_path / "body.npz", **frames)
     with pytest.raises(UserError, match="moves no object"):

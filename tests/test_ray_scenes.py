@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
 import folder_worker
 import pytest
+from optional import needs
 from small_scene import run, tree
 
 from hoijax.errors import UserError
@@ -49,7 +49,7 @@ def killer(log: Path, killed: list[int], stop: list[bool]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+@needs("ray")
 def test_killed_workers_lose_nothing_and_do_nothing_twice(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     here = Path(__file__).parent
@@ -91,7 +91,7 @@ def test_a_task_asks_for_what_the_cluster_has():
     ("address", "says"),
     [("127.0.0.1:1", "no Ray cluster answers"), ("nonsense", "host:port")],
 )
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+@needs("ray")
 def test_a_cluster_that_does_not_answer_is_told_before_work(monkeypatch, address, says):
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=says):

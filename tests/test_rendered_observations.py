@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import trimesh
+from capsule_scene import capsule_truth, straight_walk, turns
 from scipy.spatial.transform import Rotation
 
 from hoijax.bundle.evidence import observation_value_problems
@@ -40,27 +41,16 @@ def make_asset(size, name):
 @pytest.fixture(scope="module")
 def scene() -> RenderedGroundTruth:
     """A capsule that walks, a box that turns and a thin rod."""
-    rng = np.random.default_rng(0)
-    capsule = trimesh.creation.capsule(height=1.2, radius=0.2)
-    rest = np.asarray(capsule.vertices)[:, [1, 2, 0]] + (0, 0.9, 0)
-    walk = np.stack([np.linspace(-0.3, 0.3, FRAMES), np.zeros(FRAMES), np.zeros(FRAMES)], -1)
-    turn = Rotation.from_rotvec(np.linspace(0, 2, FRAMES)[:, None] * (0, 1, 0.2)).as_matrix()
-    box = compose_rigid(turn, walk + np.array([0.6, 0.8, 0.2]))
+    walk = straight_walk(0.3, FRAMES)
+    box = compose_rigid(turns(2.0, FRAMES), walk + np.array([0.6, 0.8, 0.2]))
     rod = compose_rigid(np.eye(3), walk + np.array([-0.5, 0.9, 0.3]))
-    heights = np.linspace(0.2, 1.6, 18)[:, None] * (0, 1, 0)
-    return RenderedGroundTruth(
-        person_vertices_world=(rest + walk[:, None])[None].astype(np.float32),
-        person_faces=np.asarray(capsule.faces, np.int32),
-        keypoints_world=(heights + walk[:, None])[None].astype(np.float32),
-        body_rotations=rng.normal(0, 0.3, (1, FRAMES, 55, 3)).astype(np.float32),
-        body_translations=walk[None].astype(np.float32),
-        body_betas=np.zeros((1, 10), np.float32),
-        body_rest_joints=rng.normal(0, 0.5, (1, 55, 3)).astype(np.float32),
+    return capsule_truth(
+        walk,
+        0.2,
         assets=(make_asset((0.5, 0.4, 0.3), "box"), make_asset((0.02, 0.8, 0.02), "rod")),
         Ts_world_object=np.stack([box, rod]),
         camera=CAMERA,
         T_world_camera=look_at(np.array([1.0, 1.6, 3.0]), np.array([0.0, 0.8, 0.0])),
-        edge_contact=np.zeros((0, FRAMES), bool),
     )
 
 

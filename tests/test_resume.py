@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,7 +116,7 @@ def test_another_number_of_steps_compiles_nothing():
         exact = optimize(adam_of(steps), inputs)
         assert found.history.shape == (3, steps, 1)
         np.testing.assert_array_equal(found.codes, exact.codes)
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), found, exact)
+        chex.assert_trees_all_close(found, exact, rtol=1e-4)
     assert [shared_capacity(count, 1024) for count in (1, 1024, 1025, 5000)] == [
         1024,
         1024,
@@ -264,7 +265,7 @@ def test_what_is_of_something_else_is_refused_or_dropped(tmp_path):
         kept_in(folder, "y")
     wrong, said = kept_in(folder)
     assert wrong.load("anchor", {"a": np.zeros(7, np.float32), "nothing": TREE["nothing"]}) is None
-    assert "anchor begins anew" in said[0]
+    assert "anchor restarts" in said[0]
     assert folder.is_dir()
     _, said = kept_in(folder, "y", replace=True)
     assert "is dropped" in said[0]

@@ -97,7 +97,7 @@ def test_the_hull_reaches_as_far_as_the_mesh():
 
 @pytest.fixture(scope="module")
 def outlined():
-    """The made scene with outlines of the true poses, without noise; (made, true rotations, positions)."""
+    """The synthetic scene with outlines of the true poses, without noise; (made, true rotations, positions)."""
     made = make_scene(resolution=24, noise=0.0)
     scene = made.scene
     rotation = np.asarray(rotation_6d_to_matrix(made.ground_truth.object_rotation_6d))

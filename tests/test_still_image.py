@@ -57,5 +57,5 @@ def test_the_still_is_handed_to_the_video_model_unless_the_user_gives_an_image_o
 
 
 def test_a_folder_without_a_scene_is_refused(tmp_path):
-    with pytest.raises(UserError, match="compose the still again"):
+    with pytest.raises(UserError, match="compose the static scene again"):
         still_image(tmp_path, HEIGHT, WIDTH)

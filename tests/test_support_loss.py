@@ -61,7 +61,7 @@ def contacts_of(twin: Twin, o: int, t: int):
         yield point, np.array([0.0, 1, 0]), point[1]
 
 
-def least_price(twin: Twin, o: int, t: int) -> float:
+def min_price(twin: Twin, o: int, t: int) -> float:
     samples = twin.scene.objects.samples[o]
     center = twin.to_world(samples.mean(axis=0), o, t)
     radius = np.linalg.norm(samples, axis=-1).max()
@@ -80,7 +80,7 @@ def least_price(twin: Twin, o: int, t: int) -> float:
 def test_it_is_the_least_price_of_bearing_the_weight(made, measured):
     values, mask, _, _ = measured(made.unknowns)
     twin = make_twin(made)
-    expected = [[least_price(twin, o, t) for t in range(twin.shape[1])] for o in range(2)]
+    expected = [[min_price(twin, o, t) for t in range(twin.shape[1])] for o in range(2)]
     assert np.asarray(mask).any()
     np.testing.assert_allclose(values, expected, rtol=5e-3, atol=1e-4)
 
@@ -111,4 +111,4 @@ def test_nothing_bears_what_is_far_from_everything(made, measured):
     held = np.asarray(values)[np.asarray(mask)]
     assert (held > 0.9).all()
     assert (held <= 1 + 1e-4).all()
-    assert least_price(twin, 0, 0) < 0.9  # where the objects are, something does
+    assert min_price(twin, 0, 0) < 0.9  # where the objects are, something does

@@ -1,5 +1,7 @@
 """Sentences do what they say: what is not understood is told, what would turn the meaning is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,13 @@ def test_what_no_motion_shows_is_not_animated(text, name, says):
 def test_graphs_for_videos_may_say_more_than_is_animated():
     made = script("a person carries a box on the head", "box")
     assert {edge.first.part for edge in made.graph.edges} == {"left_hand", "right_hand", "head"}
+
+
+def test_the_noun_of_a_file_that_has_another_name_is_read():
+    thing = dataclasses.replace(load_asset("box"), name="model")
+    assert script_from_text("a person lifts the heavy box", [thing]).ignored == ("heavy",)
+    said = script_from_text("a person lifts the mug from the table", [thing]).ignored
+    assert said == ("mug", "table")  # two nouns: which is meant is not sure
 
 
 def test_what_is_understood_is_told_with_the_words_passed_over():

@@ -148,7 +148,7 @@ def test_through_the_camera_the_picture_lies_behind_everything(viewer):
     viewer.through_box.value = True
     camera = viewer.observed.camera
     assert camera.visible
-    # depth of the picture, as viser's client has it: a frustum of unit volume times the scale
+    # depth of the image, as viser's client has it: a frustum of unit volume times the scale
     half = np.tan(viewer.observed.fovs[0] / 2)
     depth = camera.scale / np.cbrt(half * half * viewer.observed.aspect / 3)
     _, position, _ = viewer.observed.pose(0)

@@ -201,7 +201,7 @@ def test_a_full_disk_stops_the_run_and_the_next_goes_on(tmp_path, monkeypatch, u
             patch.setattr(folder_worker, "note", full_note)
         else:
             patch.setattr(hoijax.work.folder, "write_json", full_write)
-        with pytest.raises(UserError, match=r"No space left[\s\S]*goes on from there"):
+        with pytest.raises(UserError, match=r"No space left[\s\S]*resumes there"):
             folder_worker.work(out, log, items(COUNT), 0.0)
     assert not [name for name in tree(out) if "locks/" in name or "partial" in name]
     markers = sorted(path.name for path in (out / ".work/done").iterdir())

@@ -845,7 +845,7 @@ def hunyuan_15(folder: Path) -> Path:
         ).eval(),
         tokenizer_2=ByT5Tokenizer(),
         guider=ClassifierFreeGuidance(guidance_scale=6.0),
-        # The pipeline counts on 729 tokens of the picture, SigLIP's 27 x 27.
+        # The pipeline counts on 729 tokens of the image, SigLIP's 27 x 27.
         image_encoder=SiglipVisionModel(
             SiglipVisionConfig(**vision_settings() | {"image_size": 54, "patch_size": 2})
         ).eval(),
@@ -856,7 +856,7 @@ def hunyuan_15(folder: Path) -> Path:
 
 
 def ltx2(folder: Path) -> Path:
-    """As LTX-2: Gemma 3 read through connectors, autoencoders of picture and sound, a vocoder."""
+    """As LTX-2: Gemma 3 read through connectors, autoencoders of image and sound, a vocoder."""
     from diffusers import (
         AutoencoderKLLTX2Audio,
         AutoencoderKLLTX2Video,
@@ -983,7 +983,7 @@ def ltx2(folder: Path) -> Path:
 
 
 def qwen3_vl(folder: Path) -> Path:
-    """As Qwen3-VL: DeepStack, three rotary sections, a template that marks pictures, Qwen2-VL's image
+    """As Qwen3-VL: DeepStack, three rotary sections, a template that marks images, Qwen2-VL's image
     processor with patches of 16."""
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -1059,7 +1059,7 @@ def sapiens2(folder: Path, kind: str, labels: int = 308) -> Path:
     head = {"upsample_out_channels": [8, 8], "conv_out_channels": [8]}
     if kind == "pointmap":
         head |= {
-            "upsample_out_channels": [8] * 4,  # back to the picture's size
+            "upsample_out_channels": [8] * 4,  # back to the image's size
             "use_pixel_shuffle": True,
             "upsample_kernel_size": 3,
             "scale_conv_out_channels": [8],

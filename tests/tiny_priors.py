@@ -1,7 +1,7 @@
 """Priors that know the answer: a choreographed scene, rendered, and one fake model a role.
 
 Every model satisfies its protocol in `priors.protocols` and answers from the same truth, looked up
-by the picture it is shown; so the chain of stages has an exact oracle. Every call is counted, on disk
+by the image it is shown; so the chain of stages has an exact oracle. Every call is counted, on disk
 too where HOIJAX_TEST_CALLS names a file, so that a killed process can be asked afterwards.
 """
 
@@ -58,9 +58,9 @@ class Answers:
         return len(self.keypoints)
 
     def frame(self, image: np.ndarray) -> int:
-        """Which frame a picture is."""
+        """Which frame an image is."""
         same = (self.frames == image).all((1, 2, 3))
-        assert same.sum() == 1, "a picture that is no frame of the scene, or two frames alike"
+        assert same.sum() == 1, "an image that is no frame of the scene, or two frames alike"
         return int(np.flatnonzero(same)[0])
 
 
@@ -224,7 +224,7 @@ class Tracker(Fake):
     """Gives every prompt the true mask whose box fits it best in the prompt's frame."""
 
     def track(self, frames, prompts: Sequence[Prompt]) -> Tracks:
-        if len(frames) > 1:  # single pictures are the image stage's: clips are counted
+        if len(frames) > 1:  # single images are the image stage's: clips are counted
             self.called()
         labels, parts = self.scene.labels, self.scene.parts
         order = [self.scene.frame(frame) for frame in frames]

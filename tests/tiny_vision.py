@@ -7,7 +7,7 @@ import torch
 
 
 def save_sam2(folder: Path, size: int = 64) -> Path:
-    """Sam2VideoModel: four stages, pictures of `size` pixels."""
+    """Sam2VideoModel: four stages, images of `size` pixels."""
     from transformers import Sam2VideoConfig, Sam2VideoModel
 
     torch.manual_seed(0)

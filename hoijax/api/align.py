@@ -71,7 +71,7 @@ def _image(path: Path, flag: str) -> UInt8[ndarray, "H W 3"]:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise UserError(f"{flag} {path}: cannot be read as a picture ({error}).") from error
+        raise UserError(f"{flag} {path}: cannot be read as an image ({error}).") from error
 
 
 def _mask(path: Path, flag: str) -> Bool[ndarray, "H W"]:
@@ -96,8 +96,8 @@ def _object(path: Path) -> tuple[Any, PhotoMesh, bool]:
     return scene, PhotoMesh(vertices, np.asarray(mesh.faces)), bool((vertices[:, 2] > 0).all())
 
 
-def _camera(picture: ndarray, meshes: BodyMeshes, focal: str | None, log: Log) -> PinholeCamera:
-    height, width = picture.shape[:2]
+def _camera(image: ndarray, meshes: BodyMeshes, focal: str | None, log: Log) -> PinholeCamera:
+    height, width = image.shape[:2]
     if focal is not None:
         matrix = read_intrinsics(focal).at(width, height)[0]
     elif meshes.intrinsics is not None:

@@ -142,7 +142,7 @@ def compose_to_folder(
 ) -> ComposedScene:
     """`compose`, then the folder: result, avatar, fields, scene.glb, turntable, metrics.
 
-    While it runs, OUT.work beside it holds checkpoints and pictures; the same command continues there.
+    While it runs, OUT.work beside it holds checkpoints and images; the same command continues there.
     """
     share_gpu()
     options = options or ComposeOptions()
@@ -166,7 +166,7 @@ def compose_to_folder(
             smaller = "tiny" if settings.preset == "small" else "small"
             raise UserError(
                 f"compose: out of memory with the preset '{settings.preset}'. Take --preset {smaller}, which "
-                "renders smaller pictures; checkpoints of the larger one are not used."
+                "renders smaller images; checkpoints of the larger one are not used."
             ) from error
         raise
     checkpoints.close()
@@ -196,7 +196,7 @@ def _work_folder(out: Path, text: str, options: ComposeOptions, settings: Compos
     if path.is_file() and path.read_text() != content:
         raise UserError(
             f"'{work}' holds an interrupted composition of other words or settings. Continue it with those, "
-            "or begin anew with --restart."
+            "or start again with --restart."
         )
     work.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
@@ -204,7 +204,7 @@ def _work_folder(out: Path, text: str, options: ComposeOptions, settings: Compos
 
 
 def _previews(work: Path) -> Callable[[str, int, ndarray], None]:
-    """Pictures of the stages in the work folder; preview.png is always the newest."""
+    """Images of the stages in the work folder; preview.png is always the newest."""
 
     def write(stage: str, step: int, picture: Float[ndarray, "H W 3"]) -> None:
         from PIL import Image
@@ -239,9 +239,9 @@ def generate_composed(
     """Compose a sentence, then set it in motion (`hoijax generate TEXT --method anchorhoi`).
 
     The still goes to OUT_still; its object is what the clip is observed with, and its contacts are what
-    anchor motion keeps. With a still already there, only the motion is made.
+    anchor motion keeps. With a static scene already there, only the motion is made.
 
-    stage_options: None moves by rules; else see `observe_by_models`: a video model goes on from the still's
+    stage_options: None moves by rules; else see `observe_by_models`: a video model goes on from the static scene's
     image, OUT_still/image.png, unless an image or a clip of the user's is named there.
     """
     from hoijax.api.observe import observe, observe_by_models
@@ -257,7 +257,7 @@ def generate_composed(
         compose_to_folder(text, still, options, log=log)
     made = load_result(still)
     if made.prompt != text:
-        raise UserError(f"'{still}' is a still of {made.prompt!r}. Give another --out.")
+        raise UserError(f"'{still}' is a static scene of {made.prompt!r}. Give another --out.")
     clip, ground_truth = None, None
     if stage_options is None:
         bundle, ground_truth = observe(text, made.assets, frames=frames, seed=options.seed)
@@ -272,7 +272,7 @@ def generate_composed(
 
 
 def _from_still(still: Path, stages: Mapping[str, Any], log: Log) -> dict[str, Any]:
-    """The options of the stages, with the still's image where neither image nor clip is given."""
+    """The options of the stages, with the static scene's image where neither image nor clip is given."""
     from PIL import Image
 
     from hoijax.composition.still_image import still_image

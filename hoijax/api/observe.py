@@ -11,8 +11,10 @@ from hoijax.bundle.files import check_bundle_target
 from hoijax.bundle.write import Bundle, GroundTruth, write_bundle
 from hoijax.errors import UserError
 from hoijax.objects.articulated.loading import is_articulated, load_articulated
+from hoijax.objects.articulated.model import ArticulatedAsset, resting_extents
 from hoijax.objects.asset import Asset, MeshScaleWarning
-from hoijax.objects.specs import load_objects, parse_object
+from hoijax.objects.specs import UnusualSizeWarning, load_objects, parse_object, sides_text
+from hoijax.objects.usual_sizes import handling_remark, size_remark, usual_size_of
 from hoijax.progress import Log, silent
 from hoijax.runtime import enable_compilation_cache, share_gpu
 from hoijax.work.folder import Shard
@@ -83,9 +85,20 @@ def observe_articulated(
     model = load_articulated(spec.source, samples=4096)
     if spec.name:
         model = dataclasses.replace(model, name=spec.name)
+    _say_size(model, log)
     return articulated_scenes.observe_articulated(text, model, frames=frames, seed=seed, log=log)[
         :2
     ]
+
+
+def _say_size(model: ArticulatedAsset, log: Log) -> None:
+    """How large an object is with its joints at rest, and what is unusual about that."""
+    extents = resting_extents(model)
+    log(f"{model.name}: {sides_text(extents)}, joints: {len(model.joints)}")
+    usual, longest = usual_size_of(model.name), float(extents.max())
+    remark = handling_remark(longest) if usual is None else size_remark(longest, usual)
+    if remark:
+        warnings.warn(f"{model.name}: {remark}.", UnusualSizeWarning, stacklevel=3)
 
 
 def observe_by_models(

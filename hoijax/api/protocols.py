@@ -79,7 +79,7 @@ def _is_clip(path: Path) -> bool:
 
 
 def _entries(path: Path, truth: Path | None) -> dict[str, tuple[Path | None, Path | None]]:
-    """Clip and its truth by name; a clip that only the truth has is None."""
+    """Clip and its truth by name; a clip that only the ground truth has is None."""
 
     def inside(folder: Path) -> dict[str, Path]:
         children = sorted(p for p in folder.iterdir() if not p.name.startswith("."))

@@ -225,11 +225,6 @@ class SkinnedBody:
         normal = directions.T @ directions + regularization * np.eye(directions.shape[1])
         return np.linalg.solve(normal, directions.T @ residual).astype(np.float32)
 
-    def shape_on_joints(self, joints_rest: Float[np.ndarray, "joints 3"]) -> ShapedBody:
-        """A person on measured rest joints: the closest betas, then `with_rest_joints` for what is left."""
-        shaped = self.shape(self.fit_betas(joints_rest))
-        return shaped.with_rest_joints(np.asarray(joints_rest, np.float32))
-
 
 def _as_jax(leaf: AnyArray) -> Array:
     """An array of the device; `jnp.asarray` would compile a copy for every shape."""

@@ -2,7 +2,7 @@
 
 Axes: P people, O objects, T frames, N samples a frame, H x W image. In memory missing data is a mask,
 never a NaN; a file may leave whole arrays out (`hoijax.bundle.evidence`). Everything here is an
-*estimate* by some prior; the truth, where it exists, lives in the bundle's truth.npz and is never read
+*estimate* by some prior; the ground truth, where it exists, lives in the bundle's truth.npz and is never read
 by the solver.
 """
 

@@ -1,4 +1,4 @@
-"""Reading a bundle: all files checked, every problem found at once, the truth left alone."""
+"""Reading a bundle: all files checked, every problem found at once, the ground truth left alone."""
 
 import dataclasses
 import hashlib
@@ -175,7 +175,7 @@ def _read_files(
         elif name not in manifest.sha256:
             problems.append(f"{MANIFEST}: key 'sha256': {name} is missing; list every file")
         elif name not in used and not reports_all:
-            continue  # the truth, above all
+            continue  # the ground truth, above all
         elif name not in present:
             problems.append(f"{name}: is missing; {MANIFEST} lists it")
         else:
@@ -203,7 +203,7 @@ def _parts_file(node: ManifestObject) -> str:
 
 
 def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None, list[str]]:
-    """(the bundle, where nothing stands in the way; every problem). Never looks into the truth.
+    """(the bundle, where nothing stands in the way; every problem). Never looks into the ground truth.
 
     reports_all: also files without a use and files that are not read, by their hash.
     """
@@ -362,7 +362,7 @@ def _asset_from_npz(node: ManifestObject, content: bytes) -> tuple[Asset | None,
 
 
 def inspect_ground_truth(files: BundleFiles) -> tuple[GroundTruth | None, list[str]]:
-    """(the truth, where nothing stands in the way; every problem)."""
+    """(the ground truth, where nothing stands in the way; every problem)."""
     manifest, problems = _read_manifest(files)
     if manifest is None or problems:
         return None, problems

@@ -104,7 +104,7 @@ def write_bundle(
 
 
 def read_bundle(path: str | Path) -> Bundle:
-    """Read a bundle, having checked all of it but the truth, which is not even opened.
+    """Read a bundle, having checked all of it but the ground truth, which is not even opened.
 
     Raises UserError that lists every problem: the file, the key, what was expected and found.
     """
@@ -130,7 +130,7 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
 def check_bundle(path: str | Path) -> list[str]:
     """Every problem of a bundle at once, beside those of `read_bundle` also files without a use.
 
-    The bytes of the truth are compared with their SHA-256; what is in them is not looked at.
+    The bytes of the ground truth are compared with their SHA-256; what is in them is not looked at.
     """
     try:
         with open_bundle(Path(path)) as files:

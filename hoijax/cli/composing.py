@@ -13,12 +13,12 @@ from hoijax.errors import UserError
 
 @dataclass(frozen=True)
 class Compose(OutputFlags):
-    """Sentence to a still of a person and an object, by score distillation."""
+    """Sentence to a static scene of a person and an object, by score distillation."""
 
     text: Text
     """One person, what they do, one object: "a man sitting on a sofa"."""
     out: Path
-    """Result folder to write; OUT.work beside it holds checkpoints and pictures while it runs."""
+    """Result folder to write; OUT.work beside it holds checkpoints and images while it runs."""
     guidance: Literal["closed-form", "deepfloyd", "mvdream", "both"] = "deepfloyd"
     """deepfloyd, mvdream or both (weights and a GPU), or closed-form (none; CPU; known objects and verbs)."""
     object: str | None = None
@@ -43,7 +43,7 @@ class Compose(OutputFlags):
     precision: str = "auto"
     """auto, float32, float16 or bfloat16; auto runs guidance in float16 on a GPU."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Begin anew where an interrupted run of this --out left checkpoints."""
+    """Start again instead of resuming an interrupted run of this --out."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.compose import ComposeOptions, compose_to_folder

@@ -129,10 +129,10 @@ def viewer_port() -> str:
 
 
 def _memory() -> str:
-    from hoijax.methods.memory import free_bytes, most_candidates
+    from hoijax.methods.memory import free_bytes, max_candidates
 
     free = free_bytes()
-    count = most_candidates(free)
+    count = max_candidates(free)
     if not count:
         return f"{free / 1e9:.1f} GB free: too little for one candidate of a 49-frame clip"
     return f"{free / 1e9:.1f} GB free: K = {count} fits (candidates of 49 frames, one object)"

@@ -104,9 +104,7 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code != sigterm.EXIT_CODE:
             raise
-        reporter.finish(
-            sigterm.EXIT_CODE, "terminated: the same command goes on from what is kept."
-        )
+        reporter.finish(sigterm.EXIT_CODE, "terminated: the same command resumes.")
         sys.exit(sigterm.EXIT_CODE)
     except BaseException:
         reporter.log.stop(remember=False)

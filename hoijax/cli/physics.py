@@ -36,7 +36,7 @@ class Physics(OutputFlags):
     fps: float | None = None
     """Frames a second of folders of meshes, which have none."""
     ground_truth: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Judge the truth of the bundle a result was solved from."""
+    """Judge the ground truth of the bundle a result was solved from."""
     out: Path | None = None
     """JSON file to write; a result folder's physics.json by default."""
 

@@ -28,7 +28,7 @@ class PriorFlags:
     pag: Path | None = None
     """A Part Affordance Graph (json) in place of the one read from the sentence."""
     image: Path | None = None
-    """Your picture in place of the image stage."""
+    """Your image in place of the image stage."""
     video: Path | None = None
     """Your clip in place of the image and video stages."""
     masks: Path | None = None
@@ -81,9 +81,9 @@ class PriorFlags:
     body_file: Path | None = None
     """Your SMPL-X file, for --body gvhmr or to fit another body than ours."""
     width: int = 720
-    """Of the picture, in pixels."""
+    """Of the image, in pixels."""
     height: int = 480
-    """Of the picture, in pixels."""
+    """Of the image, in pixels."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     memory: Literal["resident", "model", "sequential"] = "model"

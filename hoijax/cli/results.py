@@ -137,7 +137,7 @@ class Ablate(OutputFlags):
     out: Path | None = None
     """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Begin anew where an interrupted run of this --out left what it had solved."""
+    """Start again instead of resuming an interrupted run of this --out."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.cli.method_flags import options_of_flags

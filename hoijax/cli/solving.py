@@ -35,7 +35,7 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     objects: tuple[str, ...] = ()
     """Mesh files (glb, obj, ply, stl, urdf), or shipped objects: barbell, box, chair, broom,
     suitcase, skateboard, table, ball, and with joints scissors, laptop, drawer, door, chest. Each may
-    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchor-motion and none, a still
+    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchor-motion and none, a static scene
     is composed first."""
     out: Path
     """Result folder to write."""
@@ -201,7 +201,7 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
     fast: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """One bundle: the result and scene.glb alone; no metrics, preview or physics."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Begin anew where an interrupted run of this --out left checkpoints."""
+    """Start again instead of resuming an interrupted run of this --out."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.solve import solve_to_folder
@@ -235,7 +235,7 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
                 )
             if self.restart:
                 raise UserError(
-                    "--restart is for one bundle at a time; many begin anew by --force."
+                    "--restart is for one bundle at a time; many are solved again by --force."
                 )
             many: dict[str, Any] = {
                 "force": self.force,

@@ -26,7 +26,7 @@ BETA_COUNT = 10
 
 @flax.struct.dataclass
 class Look:
-    """Unknowns Theta = (beta, D, C) of an avatar, and the background of its pictures."""
+    """Unknowns Theta = (beta, D, C) of an avatar, and the background of its images."""
 
     betas_unit: Float[Array, " B"]
     offsets_unit: Float[Array, "V 3"]

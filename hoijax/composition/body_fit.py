@@ -108,7 +108,7 @@ def fit_body(
         raise UserError(
             f"the body cannot be fitted: {int(located.sum())} of 18 keypoints are seen in two views of the "
             f"anchor field, {FEWEST_JOINTS} are needed. Distil the coarse field for longer, or render "
-            "larger pictures."
+            "larger images."
         )
     starts = _starts(person, points)
     unknowns, energies = _fit(person, seen, starts, steps=steps, known_scale=known_scale)

@@ -36,7 +36,7 @@ EMPTY_WEIGHT, EMPTY_POINTS, EMPTY_LENGTH = 6e-3, 2048, 0.03
 
 @flax.struct.dataclass
 class MeshLayer:
-    """Opaque pictures of a mesh that stands in front of or behind the field, a view each."""
+    """Opaque images of a mesh that stands in front of or behind the field, a view each."""
 
     color: Float[Array, "N R 3"]
     coverage: Float[Array, "N R"]
@@ -132,7 +132,7 @@ def _render_view(entity, intrinsics, T_world_camera, *, size, samples, budget) -
 def render_views(
     entity: Entity, cameras: ViewCameras, settings: ComposeSettings, size: int | None = None
 ) -> RenderedRays:
-    """A field seen by cameras of square pictures: leaves (N, R, ...), host arrays; nothing is random."""
+    """A field seen by cameras of square images: leaves (N, R, ...), host arrays; nothing is random."""
     side = size or settings.size
     scale = max((side / settings.size) ** 2, 1.0)
     options = {

@@ -1,4 +1,4 @@
-"""Interaction composition (AnchorHOI section 1) stage by stage: fields, person, object, a still.
+"""Interaction composition (AnchorHOI section 1) stage by stage: fields, person, object, a static scene.
 
 Each stage is a function from what came before to a pytree that a checkpoint holds; `Composer` runs them in
 order and continues where an earlier run ended.
@@ -43,7 +43,7 @@ from hoijax.composition.settings import ComposeSettings
 from hoijax.errors import UserError
 from hoijax.io import sigterm
 from hoijax.io.checkpoints import DONE, Checkpoints
-from hoijax.progress import Log, silent
+from hoijax.progress import Log, Stopwatch, silent
 
 __all__ = ["Composer", "Composition", "Hooks", "Observers", "Segmenter", "SkeletonDetector"]
 
@@ -54,7 +54,7 @@ SCENE_PROMPT_SHARE = 2
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Which pixels of pictures show the person (HUMAN) and which the object (OBJECT)."""
+    """Which pixels of images show the person (HUMAN) and which the object (OBJECT)."""
 
     def __call__(
         self, images: Float[ndarray, "N H W 3"], cameras: ViewCameras, /
@@ -63,7 +63,7 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class SkeletonDetector(Protocol):
-    """OpenPose-18 keypoints of the one person in pictures: u, v, confidence."""
+    """OpenPose-18 keypoints of the one person in images: u, v, confidence."""
 
     def __call__(
         self, images: Float[ndarray, "N H W 3"], cameras: ViewCameras, /
@@ -81,7 +81,7 @@ class Observers:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What watches a run: text for people, pictures, checkpoints."""
+    """What watches a run: text for people, images, checkpoints."""
 
     log: Log = silent
     preview: Callable[[str, int, ndarray], None] = lambda stage, step, image: None
@@ -150,7 +150,7 @@ class Composer:
         saved = self._saved("parts", (coarse, coarse))
         if saved is not None:
             return saved
-        begun = time.perf_counter()
+        watch = Stopwatch(self.seconds, self.hooks.log)
         cameras = self.ring(s.anchor_views, s.size)
         images = np.asarray(render_views(coarse, cameras, s).color)
         masks = self.observers.segment(images.reshape(-1, s.size, s.size, 3), cameras)
@@ -167,7 +167,7 @@ class Composer:
             parts.append(entity)
             self._preview(name.replace(" ", "_"), s.anchor_steps, entity)
         self._save("parts", DONE, tuple(parts))
-        self._lap("split", begun)
+        watch.lap("split")
         return parts[0], parts[1]
 
     def avatar(self) -> tuple[Look, AvatarSurface]:
@@ -193,14 +193,14 @@ class Composer:
     def fit(self, anchor: Entity, look: Look, surface: AvatarSurface) -> BodyFit:
         """{s, r, t, theta} of the avatar on the anchor's skeletons (eq. 2)."""
         s = self.settings
-        begun = time.perf_counter()
+        watch = Stopwatch(self.seconds, self.hooks.log)
         cameras = self.ring(s.fit_views, s.fit_size)
         images = np.asarray(render_views(anchor, cameras, s, s.fit_size).color)
         keypoints = self.observers.detect(images.reshape(-1, s.fit_size, s.fit_size, 3), cameras)
         shaped = self.body.shape(look.betas)
         person = known_person(self.body, np.asarray(look.betas), np.asarray(shaped.joints_rest))
         fit = fit_body(person, skeletons_of(keypoints, cameras), steps=s.fit_steps)
-        self._lap("body fit", begun)
+        watch.lap("body fit")
         self.hooks.log(
             f"body fit: from {fit.label}, scale {fit.scale:.3f}, energy {np.nanmin(fit.energies):.1f}"
         )
@@ -274,7 +274,7 @@ class Composer:
     ) -> TrainState:
         """The loop of a stage: continue, step, look, keep."""
         s, hooks = self.settings, self.hooks
-        begun = time.perf_counter()
+        watch = Stopwatch(self.seconds, self.hooks.log)
         saved = self._saved(stage, pack(state))
         if saved is not None:
             state = unpack(saved)
@@ -290,7 +290,7 @@ class Composer:
                 state, report = distiller.step(state, held, [prompt] * views, cameras, s.seed)
                 after(step, state)
                 if (step + 1) % s.preview_every == 0:
-                    per_step = (time.perf_counter() - begun) / (step + 1)
+                    per_step = (time.perf_counter() - watch.start) / (step + 1)
                     hooks.log(
                         f"{stage}: step {step + 1} of {steps}, gradient {report.gradient_norm:.3g}, noise "
                         f"{report.noise:.2f}, {1e3 * per_step:.0f} ms a step"
@@ -305,7 +305,7 @@ class Composer:
             hooks.log(
                 f"{stage}: {int(state.skipped)} steps skipped, their gradients were not finite"
             )
-        self._lap(stage, begun)
+        watch.lap(stage)
         return state
 
     def _saved(self, stage: str, like: Any) -> Any:
@@ -319,17 +319,13 @@ class Composer:
             self.hooks.checkpoints.save_soon(stage, step, tree)
 
     def _leave(self, stage: str, step: int) -> None:
-        """The process was told to end, and what it has is being written."""
+        """SIGTERM: wait for the checkpoint that is being written, then exit."""
         if self.hooks.checkpoints is not None:
             self.hooks.checkpoints.wait()
             self.hooks.log(
-                f"told to end: {stage} is kept after step {step}; the same command goes on from there"
+                f"stopped: {stage} is checkpointed after step {step}; the same command resumes there"
             )
         sigterm.leave_if_asked()
-
-    def _lap(self, name: str, begun: float) -> None:
-        self.seconds[name] = round(time.perf_counter() - begun, 2)
-        self.hooks.log(f"{name}: {self.seconds[name]:.1f} s")
 
     def _preview(self, stage: str, step: int, entity: Entity) -> None:
         s = self.settings

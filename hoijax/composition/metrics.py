@@ -33,7 +33,7 @@ def compare(
     settings: ComposeSettings,
     mesh: tuple[Float[ndarray, "V 3"], Int[ndarray, "F 3"]],
 ) -> dict[str, float]:
-    """Held-out PSNR, silhouettes of the split, joints, size, and the object's surface against the truth.
+    """Held-out PSNR, silhouettes of the split, joints, size, and the object's surface against the ground truth.
 
     mesh: the composed object in the world.
     """

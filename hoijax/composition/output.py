@@ -1,4 +1,4 @@
-"""A finished composition as others read it: a result folder, an avatar, colored meshes, pictures."""
+"""A finished composition as others read it: a result folder, an avatar, colored meshes, images."""
 
 import json
 import shutil
@@ -198,7 +198,7 @@ def write_composition(
 
 
 def turntable(scene: ComposedScene, frames: int) -> ndarray:
-    """(frames, H, W, 3) shaded sRGB pictures from all around."""
+    """(frames, H, W, 3) shaded sRGB images from all around."""
     meshes = (scene.human, scene.object)
     points = np.concatenate([m.vertices_world for m in meshes])
     middle = 0.5 * (points.min(axis=0) + points.max(axis=0))

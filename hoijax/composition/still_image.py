@@ -27,7 +27,7 @@ def still_image(folder: Path, height: int, width: int) -> UInt8[ndarray, "{heigh
     """Shaded sRGB image of the scene.glb of a composed still. UserError where it has none."""
     path = folder / "scene.glb"
     if not path.is_file():
-        raise UserError(f"{path} is missing: compose the still again.")
+        raise UserError(f"{path} is missing: compose the static scene again.")
     meshes = _meshes(path)
     points = np.concatenate([mesh.vertices_world for mesh in meshes])
     middle = 0.5 * (points.min(axis=0) + points.max(axis=0))

@@ -91,7 +91,7 @@ def ablate(
 
     bundles: a bundle, or a folder of bundles or result folders. preset: the method's published settings
     where none is named; options: what differs from it, as in `solve`. out: JSON with the rows and every
-    bundle's own metrics, errors against the truth among them where a bundle has one; with the preset "hoi-page-table" a folder
+    bundle's own metrics, errors against the ground truth among them where a bundle has one; with the preset "hoi-page-table" a folder
     with the table as CSV, Markdown and LaTeX (95 % intervals over bundles), and as a plot.
     What was measured when such a run was interrupted is kept beside `out`, and the same call goes on
     from there unless `restart`.

@@ -1,4 +1,4 @@
-"""A sweep as one html page that needs no server: sortable table, plots, pictures with links."""
+"""A sweep as one html page that needs no server: sortable table, plots, images with links."""
 
 import base64
 import io
@@ -30,7 +30,7 @@ class Thumbnail:
 
 
 def shown_rows(rows: Sequence[Row]) -> list[int]:
-    """Rows with pictures: all of them where they are few, else the Pareto front and the least losses."""
+    """Rows with images: all of them where they are few, else the Pareto front and the least losses."""
     if len(rows) <= MAX_IMAGES:
         return list(range(len(rows)))
     chosen = front_of(rows)
@@ -47,7 +47,7 @@ def front_of(rows: Sequence[Row]) -> list[int]:
 def thumbnail(result: Result, view: Any = None) -> tuple[bytes, Any]:
     """(PNG of the winner in the middle of the clip, the view it was taken from).
 
-    view: of an earlier picture, so that pictures compare.
+    view: of an earlier image, so that images compare.
     """
     from PIL import Image
 
@@ -82,7 +82,7 @@ def pareto_png(rows: Sequence[Row]) -> bytes:
     axes.set(xlabel=f"{COST} (less is better)", ylabel=f"{GAIN} (more is better)")
     axes.grid(color="#eceff3", lw=0.6)
     axes.set_axisbelow(True)
-    # Wide intervals of few scenes may leave the picture, the points may not.
+    # Wide intervals of few scenes may leave the image, the points may not.
     axes.set_xlim(*_limits(x))
     axes.set_ylim(*_limits(y))
     return _png(figure)

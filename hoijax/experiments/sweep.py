@@ -85,7 +85,7 @@ def sweep(
     A row holds what was varied, each term's unweighted value at the winner, the metrics of `ablate`,
     and the half width of their 95 % confidence interval ("... +-"). options: as `checked_settings`
     takes them (method, preset, inits, ...). out: a folder that gets tables (CSV, Markdown, LaTeX), `index.html` with plots and
-    pictures, results of what is shown there, and `run.json`; beside it, while it runs, what is solved
+    images, results of what is shown there, and `run.json`; beside it, while it runs, what is solved
     is kept (`solver.solve_checkpoints`), and the same call goes on from there unless `restart`.
     Raises UserError before any work.
     """

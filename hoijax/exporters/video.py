@@ -20,7 +20,7 @@ from hoijax.rendering.raycast import RayScene, RenderMesh, cast
 FIELD_OF_VIEW = 32.0  # degrees, vertical
 ELEVATION = 12.0  # degrees above the horizon
 AZIMUTHS = (-40.0, 40.0, -65.0, 65.0, -20.0, 20.0)  # degrees off the first person's mean heading
-FRAME_FILL = 0.86  # share of the picture the motion may take
+FRAME_FILL = 0.86  # share of the image the motion may take
 TOUCH_COLOR = np.array([0.90, 0.30, 0.22], np.float32)
 TOUCH_RANGE = 0.03  # metres from the nearest surface sample
 MAX_THREADS = 16  # frames drawn at once
@@ -57,7 +57,7 @@ def save_preview(
 def render_clip(
     clip: Clip, size: tuple[int, int] = (480, 360)
 ) -> Iterator[UInt8[ndarray, "H W 3"]]:
-    """Shaded pictures of all frames from one fixed camera, antialiased."""
+    """Shaded images of all frames from one fixed camera, antialiased."""
     width, height = (2 * ((side + 1) // 2) for side in size)
     view = StillView.of(*choose_camera(clip, width, height))
 
@@ -95,7 +95,7 @@ def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:
 
 
 def choose_camera(clip: Clip, width: int, height: int) -> tuple[PinholeCamera, ndarray]:
-    """(camera, T_world_camera): a three-quarter view that keeps the whole clip in the picture.
+    """(camera, T_world_camera): a three-quarter view that keeps the whole clip in the image.
 
     Of a few headings to either side of the person's front, the one that shows most of the objects and,
     half as important, of the people.
@@ -165,7 +165,7 @@ def _mean_heading(clip: Clip) -> float:
 
 
 def _fit_view(points: ndarray, heading: float, camera: PinholeCamera) -> Float[ndarray, "4 4"]:
-    """Closest T_world_camera in direction `heading` with all points inside the picture's margin."""
+    """Closest T_world_camera in direction `heading` with all points inside the image's margin."""
     elevation = np.radians(ELEVATION)
     back = np.array(
         [

@@ -21,11 +21,6 @@ def safe_normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
     return x / jnp.where(norm == 0.0, 1.0, norm)
 
 
-def safe_arccos(cosine: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """arccos whose slope is bounded near +-1, for angles between rotations."""
-    return jnp.arccos(jnp.clip(cosine, -1.0 + 1e-6, 1.0 - 1e-6))
-
-
 def safe_min(values: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
     """Smallest of the last axis; the first of equals bears the gradient.
 

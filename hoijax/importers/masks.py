@@ -49,7 +49,7 @@ def read_label_masks(
         parts = _numbered(_images(parts_folder), parts_folder, log)
         if parts.shape != labels.shape:
             raise UserError(
-                f"--masks {parts_folder}: {len(parts)} pictures of {parts.shape[2]} x {parts.shape[1]}, "
+                f"--masks {parts_folder}: {len(parts)} images of {parts.shape[2]} x {parts.shape[1]}, "
                 f"but {len(labels)} of {labels.shape[2]} x {labels.shape[1]} beside it."
             )
         return labels, parts.astype(np.int16) - 1
@@ -74,7 +74,7 @@ def fit_labels(labels: ndarray, height: int, width: int, log: Log = silent) -> n
         return labels
     if abs(rows * width / (columns * height) - 1.0) > SAME_ASPECT:
         raise UserError(
-            f"stage 'masks': --masks holds {count} pictures of {columns} x {rows} pixels, the clip's frames "
+            f"stage 'masks': --masks holds {count} images of {columns} x {rows} pixels, the clip's frames "
             f"are {width} x {height}: another aspect. Give masks of the clip itself."
         )
     log(f"masks: resized from {columns} x {rows} to the clip's {width} x {height} pixels (nearest)")
@@ -106,7 +106,7 @@ def _images(folder: Path) -> list[ndarray]:
     if not images:
         raise UserError(f"--masks {folder}: holds no PNG. {FORMS}")
     if len({image.shape for image in images}) > 1:
-        raise UserError(f"--masks {folder}: the pictures have different sizes or modes.")
+        raise UserError(f"--masks {folder}: the images have different sizes or modes.")
     return images
 
 
@@ -138,7 +138,7 @@ def _numbered(images: Sequence[ndarray], source: Path, log: Log) -> Labels:
     levels = values[values != 0]
     if len(levels) > MAX_LABELS:
         raise UserError(
-            f"--masks {source}: {len(levels)} different values or colors are no labels. Label pictures "
+            f"--masks {source}: {len(levels)} different values or colors are no labels. Label images "
             "have one value an entity, without smoothing or compression."
         )
     shown = ", ".join(f"{value:06x}" if value > 255 else str(value) for value in levels.tolist())

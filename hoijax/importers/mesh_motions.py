@@ -30,6 +30,10 @@ from hoijax.results.result import Result
 
 HANDS = tuple(BODY_PARTS.index(name) for name in ("left_hand", "right_hand"))
 MESH_KEYS = ("body_vertices", "body_faces", "object_vertices", "object_faces", "fps")
+NO_OBJECT = (
+    "{}: moves no object; human-object protocols need one. Add object_names, object_rotations and "
+    "object_translations (docs/exports.md)."
+)
 HEIGHTS = (0.3, 4.0)
 """Metres that a body may reach from its lowest to its highest vertex; else another unit is meant."""
 
@@ -123,6 +127,8 @@ def read_mesh_motions(
     if keys.get("motion", np.zeros(0)).ndim == 2:
         return _moved_bodies(import_intermimic(path), objects, body)
     if "poses" in keys:
+        if "object_names" not in keys:
+            raise UserError(NO_OBJECT.format(path))
         return _moved_bodies(import_amass(path), objects, body)
     raise UserError(
         f"{path}: no motion that can be evaluated. Give a result folder, an npz with {', '.join(MESH_KEYS)}, "
@@ -152,10 +158,7 @@ def _moved_bodies(
     motion: ImportedMotion, objects: Sequence[str | Path], body: str
 ) -> tuple[MeshMotion, ...]:
     if not motion.object_names:
-        raise UserError(
-            f"{motion.source}: moves no object; human-object protocols need one. Add "
-            "object_names, object_rotations and object_translations (docs/exports.md)."
-        )
+        raise UserError(NO_OBJECT.format(motion.source))
     if len(objects) != len(motion.object_names):
         raise UserError(
             f"{motion.source} moves {', '.join(motion.object_names)}: give the mesh of each with "

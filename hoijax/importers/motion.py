@@ -120,7 +120,7 @@ def ground_truth_of(
     edge_contact: Bool[ndarray, "E T"],
     Ts_world_camera: Float[ndarray, "T 4 4"] | None = None,
 ) -> GroundTruth:
-    """An imported clip as the truth of a bundle (`write_bundle(..., truth=...)`).
+    """An imported clip as the ground truth of a bundle (`write_bundle(..., truth=...)`).
 
     edge_contact: whether the two ends of each edge of the bundle's graph touch in a frame.
     Ts_world_camera: where the bundle's video was seen from; the world's origin by default.

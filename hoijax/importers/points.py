@@ -165,7 +165,7 @@ def _depth_images(folder: Path, paths: Sequence[Path], log: Log) -> GivenPoints:
     depth = _same_size(images, folder)
     if depth.ndim != 3 or depth.dtype == np.uint8:
         raise UserError(
-            f"--points {folder}: depth pictures are grey PNGs of 16 bits, these are of 8 or have "
+            f"--points {folder}: depth images are grey PNGs of 16 bits, these are of 8 or have "
             "colors: their depth was made for looking at. Give the numbers."
         )
     return _given(str(folder), depth * np.float32(scale), None, None, intrinsics)

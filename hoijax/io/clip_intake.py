@@ -109,20 +109,20 @@ def read_clip(
         raise UserError(f"{path} changes its size on the way; convert it: {_CONVERT}")
     if len(raw) > size * most:
         raise _too_long(path, f"more than {most}", most, rate)
-    pictures = np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3).copy()
-    if len(pictures) < MIN_FRAMES:
+    images = np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3).copy()
+    if len(images) < MIN_FRAMES:
         raise UserError(
-            f"{path} has {len(pictures)} frames{'' if seconds is None else ' there'}, a motion needs at "
+            f"{path} has {len(images)} frames{'' if seconds is None else ' there'}, a motion needs at "
             f"least {MIN_FRAMES}."
         )
-    return Clip(Video(pictures, rate), scale, math.ceil(facts.fps / MAX_FPS))
+    return Clip(Video(images, rate), scale, math.ceil(facts.fps / MAX_FPS))
 
 
 _CONVERT = "ffmpeg -i CLIP -c:v libx264 -pix_fmt yuv420p out.mp4"
 
 
 def _facts(path: Path) -> _Facts:
-    """Read off what ffmpeg prints of a file. UserError where it has no moving pictures."""
+    """Read off what ffmpeg prints of a file. UserError where it has no moving images."""
     command = [ffmpeg_executable(), "-nostdin", "-hide_banner", "-i", f"file:{path.resolve()}"]
     done = subprocess.run(command, capture_output=True, check=False)
     text = done.stderr.decode(errors="replace")
@@ -130,7 +130,7 @@ def _facts(path: Path) -> _Facts:
     moving = [facts for facts in streams if "(attached pic)" not in facts]
     if not moving:
         if streams or ": Audio: " in text:
-            raise UserError(f"{path} holds sound but no moving pictures. Give a video.")
+            raise UserError(f"{path} holds sound but no moving images. Give a video.")
         last = (text.strip().splitlines() or [""])[-1]
         raise UserError(f"{path} is not a video that ffmpeg can read: {last}")
     stream = moving[0]

@@ -36,7 +36,7 @@ def _hear(signum: int, frame: object) -> None:
 
 
 def asked() -> bool:
-    """Whether the process has been told to end."""
+    """Whether SIGTERM has arrived."""
     return _Notice.asked
 
 

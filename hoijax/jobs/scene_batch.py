@@ -25,7 +25,7 @@ from hoijax.methods.base import Method, Numbers, Overrides, Prepared
 from hoijax.methods.running import MethodBatch, design_of, job_of, stacked, with_confidence
 from hoijax.methods.running import Solved as SolvedPasses
 from hoijax.physics.files import read_sentences
-from hoijax.progress import Log
+from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, versions
 from hoijax.settings import SceneSettings
@@ -115,7 +115,7 @@ class SceneBatch:
             self.settings,
             devices=self.devices or jax.local_devices(),
             log=self._batch_log,
-            most_scenes=scenes_at_once(),
+            max_scenes=scenes_at_once(),
         )
         self.run = {
             "method": self.method.name,
@@ -162,20 +162,14 @@ class SceneBatch:
     def prepare(self, item: Item) -> Ready:
         """Read and stage one scene. Raises UserError for a bundle that cannot be used."""
         times: dict[str, float] = {}
-        last = time.perf_counter()
-
-        def lap(name: str) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            times[name], last = round(now - last, 3), now
-
+        watch = Stopwatch(times, silent)
         source, bundle, digest = _read(item.source)
-        lap("read")
+        watch.lap("read")
         if self.method.window(bundle, self.settings, None, self.log) < bundle.frame_count:
             return Ready(source, bundle, None, digest, times)
         with self._device:
-            last = time.perf_counter()
-            prepared = self.method.prepare(bundle, self.settings, self.terms, lap)
+            watch.restart()
+            prepared = self.method.prepare(bundle, self.settings, self.terms, watch.lap)
         with self._lock:
             size = sum(x.nbytes for x in jax.tree.leaves(job_of(prepared).tree))
             self._bytes = max(self._bytes, size)

@@ -25,7 +25,7 @@ def descent_bytes(candidates: int, frames: int, objects: int = 1, points: int = 
     return int(poses + frames * objects * BYTES_PER_FRAME)
 
 
-def most_candidates(free: int, frames: int = 49, objects: int = 1) -> int:
+def max_candidates(free: int, frames: int = 49, objects: int = 1) -> int:
     """The largest power of two of candidates that fits `free` bytes; 0 where none does."""
     count = 1
     while descent_bytes(2 * count, frames, objects) <= MEMORY_SHARE * free:
@@ -42,7 +42,7 @@ def check_memory(candidates: int, frames: int, objects: int, points: int) -> Non
     """Raises UserError, before anything is allocated, where a solve cannot fit the device's memory."""
     needed, free = descent_bytes(candidates, frames, objects, points), free_bytes()
     if needed > free:
-        most = most_candidates(free, frames, objects)
+        most = max_candidates(free, frames, objects)
         raise UserError(
             f"{candidates} candidates of {frames} frames take about {needed / 1e9:.1f} GB, and "
             f"{free / 1e9:.1f} GB are free: give "

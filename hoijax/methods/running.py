@@ -105,7 +105,7 @@ class MethodBatch:
     settings: Any
     devices: Sequence[Any] = field(default_factory=jax.local_devices)
     log: Log = silent
-    most_scenes: int = MAX_SCENES
+    max_scenes: int = MAX_SCENES
     solvers: dict[tuple, BatchSolver] = field(default_factory=dict)
     together: bool | None = None
     """Whether scenes and designs share one run of a program; None: where a device gains by it. A CPU
@@ -136,7 +136,7 @@ class MethodBatch:
                 solve,
                 devices=self.devices,
                 log=self.log,
-                most_scenes=self.most_scenes,
+                max_scenes=self.max_scenes,
                 alone=None if self.together else alone,
             )
         return self.solvers[key]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from hoijax.errors import UserError
 from hoijax.objects.asset import (
@@ -17,7 +18,7 @@ from hoijax.objects.asset import (
     load_asset,
 )
 from hoijax.objects.orientation import check_axes
-from hoijax.objects.usual_sizes import UsualSize, size_remark, usual_size_of
+from hoijax.objects.usual_sizes import UsualSize, handling_remark, size_remark, usual_size_of
 from hoijax.progress import Log, silent
 
 _OPTION = re.compile(r"^(?P<rest>.+),\s*(?P<key>up|front|scale|name)\s*=\s*(?P<value>[^,]*)$", re.S)
@@ -127,14 +128,19 @@ def _load(spec: ObjectSpec, given: ObjectSpec, usual: UsualSize | None, log: Log
         has_appearance=True,
         log=notes.append,
     )
-    wide, tall, deep = asset.extents
-    size = f"{wide:.3g} x {tall:.3g} x {deep:.3g} m (wide, tall, deep)"
-    log("; ".join([f"{asset.name}: {size}", *notes]))
+    log("; ".join([f"{asset.name}: {sides_text(asset.extents)}", *notes]))
     longest = float(asset.extents.max())
     is_plausible = SMALLEST_PLAUSIBLE_SIDE <= longest <= LARGEST_PLAUSIBLE_SIDE
-    if is_plausible and usual is not None and (remark := size_remark(longest, usual)):
+    remark = handling_remark(longest) if usual is None else size_remark(longest, usual)
+    if is_plausible and remark:
         warnings.warn(f"{spec.source}: {remark}.", UnusualSizeWarning, stacklevel=4)
     return asset
+
+
+def sides_text(extents: Float[np.ndarray, "3"]) -> str:
+    """The size of an object, for people."""
+    wide, tall, deep = extents
+    return f"{wide:.3g} x {tall:.3g} x {deep:.3g} m (wide, tall, deep)"
 
 
 def _usual_sizes(names: Sequence[str], text: str) -> list[UsualSize | None]:

@@ -47,6 +47,8 @@ _ROWS: dict[str, tuple[float, float, Posture | None]] = {
     "book": (0.12, 0.4, None), "monitor": (0.35, 1.0, "tall"), "toothbrush": (0.14, 0.25, None),
 }  # fmt: skip
 USUAL_SIZES = {noun: UsualSize(noun, *row) for noun, row in _ROWS.items()}
+HANDLED = (0.03, 4.0)
+"""Longest sides of what people handle, metres."""
 TOLERANCE = 1.25
 """Things this much beyond the usual are still taken without a word."""
 
@@ -62,6 +64,19 @@ def words_of(text: str) -> list[str]:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     words = re.findall(r"[a-z]+", spaced.lower())
     return list(dict.fromkeys([*words, *(word.removesuffix("s") for word in words)]))
+
+
+def handling_remark(longest: float) -> str | None:
+    """As `size_remark`, of something whose noun is not known."""
+    if HANDLED[0] <= longest <= HANDLED[1]:
+        return None
+    low, high = HANDLED
+    factors = (10.0, 100.0, 1000.0) if longest < low else (0.01, 0.001, 0.1)
+    factor = next((f for f in factors if low <= longest * f <= high), factors[-1])
+    return (
+        f"its longest side is {longest:.3g} m, and people mostly handle things of {100 * low:g} cm to "
+        f"{high:g} m; if that is not meant, scale={factor:g} (times the one given)"
+    )
 
 
 def size_remark(longest: float, usual: UsualSize) -> str | None:

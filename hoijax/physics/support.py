@@ -28,7 +28,7 @@ from hoijax.results.protocols.mesh_motion import MeshMotion
 PYRAMID_EDGES = 8
 SQUEEZE = 1e-3
 """Price of the sum of normal forces beside the missing wrench: else hands squeeze at no cost."""
-LEAST_DRAG = 0.5
+MIN_DRAG = 0.5
 """Part of the friction that a sliding contact drags with at least."""
 
 
@@ -163,7 +163,7 @@ def solve_frame(
     if slips is not None:
         speed = np.linalg.norm(slips, axis=-1)
         drag = friction * slips / np.maximum(speed, 1e-12)[:, None]
-        parts = np.linspace(LEAST_DRAG, 1, PYRAMID_EDGES)[:, None]
+        parts = np.linspace(MIN_DRAG, 1, PYRAMID_EDGES)[:, None]
         edges = np.where(
             (speed > 0)[:, None, None], normals[:, None] + parts * drag[:, None], edges
         )

@@ -1,4 +1,4 @@
-"""Pictures by one camera that stands still, with four rays a pixel only where surfaces meet."""
+"""Images by one camera that stands still, with four rays a pixel only where surfaces meet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,11 +42,11 @@ class StillView:
         return cls(camera, fine, T_world_camera, backdrop, fine_backdrop)
 
     def draw(self, meshes: Sequence[RenderMesh]) -> UInt8[ndarray, "H W 3"]:
-        """A shaded picture."""
+        """A shaded image."""
         scene = RayScene(meshes)
         seen = cast(scene, self.camera, self.T_world_camera)
         lit = lit_shares(seen, self.backdrop)
-        picture = shade(seen, self.backdrop, lit=lit)
+        image = shade(seen, self.backdrop, lit=lit)
         edges = surface_edges(seen)
         chosen = np.flatnonzero(_doubled(edges))
         finer = cast(scene, self.fine, self.T_world_camera, chosen)
@@ -54,8 +54,8 @@ class StillView:
         total = np.zeros((edges.size, 3))
         row, column = chosen // self.fine.width // 2, chosen % self.fine.width // 2
         np.add.at(total, row * self.camera.width + column, smooth)
-        picture[edges] = (total.reshape(*edges.shape, 3)[edges] / 4).astype(np.uint8)
-        return picture
+        image[edges] = (total.reshape(*edges.shape, 3)[edges] / 4).astype(np.uint8)
+        return image
 
 
 def surface_edges(seen: CastImage) -> Bool[ndarray, "H W"]:

@@ -1,6 +1,6 @@
-"""Ray-cast pictures of posed meshes on the CPU: depth, instance and part masks, normals (embree).
+"""Ray-cast images of posed meshes on the CPU: depth, instance and part masks, normals (embree).
 
-No display, no OpenGL. One picture is one embree scene of all meshes merged; `hoijax.rendering.shading`
+No display, no OpenGL. One image is one embree scene of all meshes merged; `hoijax.rendering.shading`
 turns it into colors.
 """
 
@@ -22,7 +22,7 @@ SMOOTH_LIMIT = np.cos(np.radians(25.0))
 
 @dataclass(frozen=True)
 class RenderMesh:
-    """One posed mesh of a picture."""
+    """One posed mesh of an image."""
 
     vertices_world: Float[ndarray, "V 3"]
     faces: Int[ndarray, "F 3"]
@@ -51,7 +51,7 @@ class RayHits:
 
 
 class RayScene:
-    """All meshes of a picture merged into one embree scene (static: build one per frame)."""
+    """All meshes of an image merged into one embree scene (static: build one per frame)."""
 
     def __init__(self, meshes: Sequence[RenderMesh]):
         self.vertices = _stacked([np.asarray(m.vertices_world, np.float32) for m in meshes], 3)
@@ -150,7 +150,7 @@ def cast(
     T_world_camera: Float[ndarray, "4 4"],
     pixels: Int[ndarray, "n"] | None = None,
 ) -> CastImage:
-    """Cast one ray through every pixel center. An empty list of meshes gives an empty picture.
+    """Cast one ray through every pixel center. An empty list of meshes gives an empty image.
 
     meshes: or the scene they make, where several cameras see it. pixels: flat indices of those that are
     wanted, by default all.

@@ -1,4 +1,4 @@
-"""Colors for a cast picture: soft light, shadows, a checkered ground that lets heights be judged."""
+"""Colors for a cast image: soft light, shadows, a checkered ground that lets heights be judged."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ SRGB = (255 * np.linspace(0, 1, 4096) ** (1 / 1.8) + 0.5).astype(np.uint8)
 
 @dataclass(frozen=True)
 class Backdrop:
-    """Everything of a picture that depends on the camera alone; make it once for a fixed camera."""
+    """Everything of an image that depends on the camera alone; make it once for a fixed camera."""
 
     rays_world: Float[ndarray, "N 3"]
     to_ground: Float[ndarray, "N"]
@@ -67,7 +67,7 @@ def shade(
     pixels: Int[ndarray, "n"] | None = None,
     lit: Float[ndarray, "H W"] | None = None,
 ) -> UInt8[ndarray, "H W 3"]:
-    """sRGB picture of a cast image over the ground plane; `backdrop` must be of the same camera.
+    """sRGB colors of a cast image over the ground plane; `backdrop` must be of the same camera.
 
     pixels: the flat indices that were cast, where not all were; others show the backdrop.
     lit: `lit_shares`, where they are known.
@@ -170,7 +170,7 @@ def _lit_share(
 ) -> np.ndarray:
     """(N,) share of the key light each point sees, from four rays to a wide light.
 
-    `pixels` are the points' flat indices in the picture; rays start at every second pixel.
+    `pixels` are the points' flat indices in the image; rays start at every second pixel.
     """
     from scipy.ndimage import gaussian_filter
 

@@ -166,8 +166,8 @@ def render(
 ) -> RenderedImage:
     """Image of size (height, width) of a posed mesh; differentiable in vertices and camera.
 
-    `intrinsics` are in pixels of this picture. Faces turned away from the camera are not seen: closed,
-    outward meshes only. Points nearer than NEAR or beside the picture are left out.
+    `intrinsics` are in pixels of this image. Faces turned away from the camera are not seen: closed,
+    outward meshes only. Points nearer than NEAR or beside the image are left out.
     """
     height, width = size
     pixel, weight, depth = _project(samples, vertices_world, intrinsics, T_world_camera)
@@ -215,7 +215,7 @@ def _project(samples, vertices_world, intrinsics, T_world_camera):
 def _tent(pixel: Float[Array, "S 2"], height: int, width: int) -> tuple[Array, Array]:
     """Flat indices of the four pixel centers around each point, (S, 4), and their shares.
 
-    Pixels beside the picture become index height * width.
+    Pixels beside the image become index height * width.
     """
     place = pixel - 0.5
     cell = jnp.floor(jax.lax.stop_gradient(place))
@@ -233,6 +233,6 @@ def _tent(pixel: Float[Array, "S 2"], height: int, width: int) -> tuple[Array, A
 
 
 def _scatter(index: Int[Array, "S 4"], values: Float[Array, "S 4 C"], count: int) -> Array:
-    """Sums of the values by pixel, (count, C); what fell beside the picture is dropped."""
+    """Sums of the values by pixel, (count, C); what fell beside the image is dropped."""
     sums = jnp.zeros((count + 1, values.shape[-1]), values.dtype)
     return sums.at[index].add(values, mode="promise_in_bounds")[:count]

@@ -52,7 +52,7 @@ class Evaluator:
     """Measures the candidates of one result.
 
     grids, symmetries: one per asset where they are known already; made here when not given.
-    Raises UserError when the truth is of another clip.
+    Raises UserError when the ground truth is of another clip.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Evaluator:
         shape = (len(result.assets), result.frame_count)
         if ground_truth is not None and ground_truth.Ts_world_object.shape[:2] != shape:
             raise UserError(
-                f"the truth has {ground_truth.Ts_world_object.shape[0]} objects and "
+                f"the ground truth has {ground_truth.Ts_world_object.shape[0]} objects and "
                 f"{ground_truth.Ts_world_object.shape[1]} frames, the result {shape[0]} and {shape[1]}; "
                 "evaluate a result with the bundle it was solved from"
             )
@@ -214,7 +214,7 @@ class Evaluator:
         }
 
     def _joint_values(self, ground_truth: GroundTruth) -> dict[str, float]:
-        """Joint errors against the truth's bodies, which may have other bone lengths."""
+        """Joint errors against the ground truth's bodies, which may have other bone lengths."""
         if self._true_joints is None:
             self._true_joints = joints_of(self.body, ground_truth)[:, :, :BODY_JOINTS]
         true = self._true_joints

@@ -18,7 +18,7 @@ from hoijax.objects.asset import Asset
 from hoijax.runtime import on_device
 
 DIRECTION_COUNT, HULL_POINTS = 16, 192
-LEAST_PIXELS = 24
+MIN_PIXELS = 24
 """Of a mask whose extent says something."""
 SPECK = 0.1
 """Connected pieces below this fraction of a mask's largest one are leaks."""
@@ -111,7 +111,7 @@ def build_outlines(o: Observations, assets: tuple[Asset, ...]) -> Outline | None
     seen = (short > 0.0).any(axis=(1, 2)) | (has_points & o.object_detected).any(axis=1)
     if unseen := [asset.name for asset, is_seen in zip(assets, seen, strict=True) if not is_seen]:
         raise UserError(
-            f"no frame shows {', '.join(unseen)} larger than {LEAST_PIXELS} pixels: nothing to solve "
+            f"no frame shows {', '.join(unseen)} larger than {MIN_PIXELS} pixels: nothing to solve "
             "for. Film from nearer, or leave it away."
         )
     if not short.any():
@@ -131,7 +131,7 @@ def mask_extents(
 ) -> tuple[Float[ndarray, " K"], Float[ndarray, " K"]] | None:
     """(extent along every direction, `Outline.goes_beyond`) of one instance; None: too small."""
     mask = without_specks(ids == number)
-    if mask.sum() < LEAST_PIXELS:
+    if mask.sum() < MIN_PIXELS:
         return None
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask[rows].argmax(axis=1)

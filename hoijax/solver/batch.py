@@ -114,7 +114,7 @@ class BatchSolver:
     solve: Solve
     devices: Sequence[Any] = field(default_factory=jax.local_devices)
     log: Log = silent
-    most_scenes: int = MAX_SCENES
+    max_scenes: int = MAX_SCENES
     compiled: dict[tuple, Any] = field(default_factory=dict)
     """Programs by bucket and chunk: `len` counts compilations."""
     alone: Solve | None = None
@@ -172,7 +172,7 @@ class BatchSolver:
         key = bucket_of((job.tree, settings))
         devices = len(self.devices)
         if key not in self._chunks:
-            each = min(math.ceil(count / devices), self.most_scenes)
+            each = min(math.ceil(count / devices), self.max_scenes)
             budget = MEMORY_SHARE * min(free_memory(device) for device in self.devices)
             while True:
                 needed = needed_memory(self.program(job, settings, each * devices))
@@ -237,19 +237,3 @@ class BatchSolver:
         program = self.program(jobs[0], settings, chunk)
         placed = jax.device_put((stacked, settings), program.input_shardings[0])
         return jax.device_get(program(*placed))
-
-
-COLLECTIVES = (
-    "all-reduce",
-    "all-gather",
-    "all-to-all",
-    "reduce-scatter",
-    "collective-permute",
-    "collective-broadcast",
-)
-
-
-def collectives_in(compiled: Any) -> list[str]:
-    """Kinds of communication between devices in a compiled program."""
-    text = compiled.as_text()
-    return [kind for kind in COLLECTIVES if f"{kind}(" in text or f"{kind}-start(" in text]

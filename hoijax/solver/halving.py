@@ -61,7 +61,7 @@ def halving_rungs(count: int, rounds: int) -> tuple[Rung, ...]:
 def work_list(count: int, rounds: int, rungs: tuple[Rung, ...]) -> WorkList:
     """Rounds of all candidates up to the first rung, of those that go on up to the second, ...
 
-    Lanes are as many as finalists, up to MOST_LANES; where a rung's number is no multiple of that, a
+    Lanes are as many as finalists, up to MAX_LANES; where a rung's number is no multiple of that, a
     few more go on.
     """
     lanes = min(min((remaining for _, remaining in rungs), default=count), MAX_LANES)

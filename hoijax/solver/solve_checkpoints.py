@@ -95,7 +95,7 @@ class SolveCheckpoints:
         if not replace:
             raise UserError(
                 f"'{self.folder}' holds an interrupted solve of something else:\n{listed}\n"
-                "Give the same bundle and settings to continue it, or --restart to begin anew."
+                "Give the same bundle and settings to continue it, or --restart to start again."
             )
         self.log(f"what an interrupted solve left is dropped, it is of something else:\n{listed}")
         return True
@@ -119,7 +119,7 @@ class SolveCheckpoints:
         try:
             return step, self._opened().load(stage, like)
         except UserError as error:
-            self.log(f"{stage} begins anew: {error}")
+            self.log(f"{stage} restarts: {error}")
             return None
 
     def is_due(self) -> bool:
@@ -165,7 +165,7 @@ class SolveCheckpoints:
         if self.is_due():
             self.keep(name, 1, tree)
             if sigterm.asked():
-                self.log(f"told to end after {name}; the same command goes on from there")
+                self.log(f"stopped after {name}; the same command resumes there")
         else:
             self.ended(name, 1, tree)
 
@@ -206,8 +206,8 @@ class StageWatch:
             self.kept.keep(self.name, done, carry)
             if sigterm.asked():
                 self.kept.log(
-                    f"told to end: {self.name} is kept after {done} of {total} rounds; the same "
-                    "command goes on from there"
+                    f"stopped: {self.name} is checkpointed after {done} of {total} rounds; the same "
+                    "command resumes there"
                 )
             else:
                 counted(self.kept.log, self.name, done, total)

@@ -130,7 +130,7 @@ def force_strip(
 
 
 UNSEEN = "#9e9e9e"
-MOST_SPREAD = 0.15
+MAX_SPREAD = 0.15
 """Metres that are drawn darkest."""
 
 
@@ -152,7 +152,7 @@ def spread_strip(
             )
         ]
         colors = [
-            UNSEEN if hidden else heat(float(p) / MOST_SPREAD)
+            UNSEEN if hidden else heat(float(p) / MAX_SPREAD)
             for p, hidden in zip(position[o], unseen[o], strict=True)
         ]
         rows.append((label, colors, tips, f"{164.5 * np.median(position[o]):.1f} cm"))

@@ -191,7 +191,7 @@ class Viewer:
                 self.observed.camera.visible = through or bool(self.camera_box.value)
 
     def look_through(self, through: bool) -> None:
-        """Look from the camera's place at the scene before its picture; or put the picture away."""
+        """Look from the camera's place at the scene before its image; or put the image away."""
         if self.observed is None:
             return
         with self.lock, self.server.atomic():

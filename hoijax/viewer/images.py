@@ -12,11 +12,11 @@ from hoijax.exporters.clip import OBJECT_COLORS, PERSON_COLORS
 from hoijax.io.video import read_video
 from hoijax.results.observed import FoundBundle
 
-WIDTH = 360  # pixels of a picture in the frustum: hundreds of them go through a socket
+WIDTH = 360  # pixels of an image in the frustum: hundreds of them go through a socket
 
 
 def camera_images(observed: FoundBundle) -> tuple[UInt8[ndarray, "T h w 3"], str]:
-    """A small picture for every frame, and what it is: the video, or else the masks."""
+    """A small image for every frame, and what it is: the video, or else the masks."""
     video, count = observed.video, observed.bundle.frame_count
     if video is not None:
         with contextlib.suppress(UserError):

@@ -1,6 +1,6 @@
 """Marking objects in a clip in the browser: `hoijax mask CLIP`, by viser.
 
-The frame hangs in the scene as a picture of unit width, x right and y down, with the camera before it.
+The frame hangs in the scene as an image of unit width, x right and y down, with the camera before it.
 """
 
 import time
@@ -41,7 +41,7 @@ def open_mask_editor(session: "MaskSession", out: Path, *, host: str, port: int)
 def pixel_of_ray(
     origin: Float[ndarray, " 3"], direction: Float[ndarray, " 3"], width: int, height: int
 ) -> tuple[float, float] | None:
-    """Where a ray meets the picture, in pixels; None where it does not come to its plane."""
+    """Where a ray meets the image, in pixels; None where it does not come to its plane."""
     if abs(direction[2]) < 1e-9 or -origin[2] / direction[2] < 0:
         return None
     x, y = (origin - direction * (origin[2] / direction[2]))[:2]
@@ -109,10 +109,10 @@ class MaskEditor:
 
     def show(self) -> None:
         """The frame with its masks and hints."""
-        picture = self.session.overlay(self.frame)
-        ratio = picture.shape[0] / picture.shape[1]
+        image = self.session.overlay(self.frame)
+        ratio = image.shape[0] / image.shape[1]
         self.server.scene.add_image(
-            "/frame", picture, 1.0, ratio, format="jpeg", jpeg_quality=JPEG_QUALITY
+            "/frame", image, 1.0, ratio, format="jpeg", jpeg_quality=JPEG_QUALITY
         )
 
     def say(self, text: str) -> None:

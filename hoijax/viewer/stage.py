@@ -28,7 +28,7 @@ from hoijax.viewer.images import camera_images, filled, points_world
 from hoijax.viewer.motion import CandidateMotion, contact_patch
 
 FRUSTUM = 0.25  # size of the camera in the scene
-BEHIND = 1.0  # metres from the furthest thing to the picture behind it
+BEHIND = 1.0  # metres from the furthest thing to the image behind it
 OBSERVED_POINTS = 512  # of an object or a person, drawn in a frame
 
 
@@ -168,7 +168,7 @@ class CandidateStage:
 
 
 class ObservedStage:
-    """What the solver was given: colored points, and the camera with its picture."""
+    """What the solver was given: colored points, and the camera with its image."""
 
     def __init__(self, scene: Any, result: Result, observed: FoundBundle) -> None:
         o = observed.bundle.observations
@@ -219,8 +219,8 @@ class ObservedStage:
         self.camera.position = self.positions[frame]
 
     def picture_behind(self, motion: CandidateMotion) -> float:
-        """Size of the camera's frustum whose picture lies behind everything: from the camera's own place
-        the scene then stands in the picture, exactly."""
+        """Size of the camera's frustum whose image lies behind everything: from the camera's own place
+        the scene then stands in the image, exactly."""
         eye, forward = self.positions[:, None], self.rotations[:, :, 2]
         clip = motion.clip
         places = [person.vertices_world[:, ::50] for person in clip.people]

@@ -218,7 +218,7 @@ def fail_item(folder: WorkFolder, claim: Claim, error: Exception, log: Log) -> N
     if is_fatal(error):
         folder.give_back(claim)
         raise UserError(
-            f"{describe(error)}\nStopped at {name}; the same command goes on from there."
+            f"{describe(error)}\nStopped at {name}; the same command resumes there."
         ) from error
     with writing(folder.out):
         folder.fail(claim, describe(error))

@@ -93,9 +93,9 @@ def damped_step(
     # Per frame the n columns of its block and what lies below it: the next two frames' rows.
     columns = np.zeros((frames, n, 4 * n))
     columns[:, :, :n] = blocks
-    own = np.arange(n)
+    index = np.arange(n)
     for shift, band in enumerate(bands):
-        columns[:, own, shift * n + own] += band
+        columns[:, index, shift * n + index] += band
     # LAPACK wants each column to begin at its diagonal: read along the slanted rows.
     size = columns.itemsize
     slanted = np.lib.stride_tricks.as_strided(

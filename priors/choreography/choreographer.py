@@ -35,7 +35,7 @@ MINIMUM_FRAMES = 12
 
 @dataclass(frozen=True)
 class Choreography:
-    """A made scene: P people, O objects, E graph edges, T frames. World: metres, y up."""
+    """A synthetic scene: P people, O objects, E graph edges, T frames. World: metres, y up."""
 
     joint_rotations: Float[ndarray, "P T 55 3"]
     """Axis-angle, SMPL-X order, local to the parent."""
@@ -88,7 +88,7 @@ def choreograph(
 
 def _check(script: Script, assets: Sequence[Asset], frames: int) -> None:
     if frames < MINIMUM_FRAMES:
-        raise UserError(f"a made scene needs at least {MINIMUM_FRAMES} frames, got {frames}.")
+        raise UserError(f"a synthetic scene needs at least {MINIMUM_FRAMES} frames, got {frames}.")
     names = [node.name for node in script.graph.objects]
     if [asset.name for asset in assets] != names:
         given = ", ".join(asset.name for asset in assets)
@@ -165,7 +165,7 @@ def _framing_view(
     height: float,
     half: Float[ndarray, "2"],
 ) -> Float[ndarray, "4 4"]:
-    """T_world_camera at a height, towards `direction` from the points, with all of them in the picture.
+    """T_world_camera at a height, towards `direction` from the points, with all of them in the image.
 
     half: tangents of the half angles that the points may fill. Where nothing at that height sees all (of
     things several metres tall), the camera looks level and rises.

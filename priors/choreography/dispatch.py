@@ -85,8 +85,8 @@ def _ride_along(performance: Performance, upper: int, lower: int) -> None:
 def _place_bystanders(performance: Performance) -> None:
     """People without an action of their own watch from a little way off."""
     frames = performance.frames
-    thing = performance.objects[performance.script.object]
-    middle = thing.center.mean(axis=0)
+    subject = performance.objects[performance.script.object]
+    middle = subject.center.mean(axis=0)
     for person in range(len(performance.tracks)):
         if person in performance.settled:
             continue
@@ -94,11 +94,11 @@ def _place_bystanders(performance: Performance) -> None:
         busy = np.concatenate(others) if others else middle[None, [0, 2]]
         away = middle[[0, 2]] - busy.mean(axis=0)
         bearing = float(np.arctan2(*away)) if np.linalg.norm(away) > 0.05 else 0.0
-        reach = np.linalg.norm(thing.center[:, [0, 2]] - middle[[0, 2]], axis=1).max()
-        place = middle + (reach + thing.asset.radius + 0.9) * forward_of(bearing)
+        reach = np.linalg.norm(subject.center[:, [0, 2]] - middle[[0, 2]], axis=1).max()
+        place = middle + (reach + subject.asset.radius + 0.9) * forward_of(bearing)
         root = np.repeat(place[None, [0, 2]], frames, axis=0)
         track = performance.set_path(person, root, np.full(frames, bearing + np.pi))
-        track.look_at = thing.center.copy()
+        track.look_at = subject.center.copy()
 
 
 def _mark_objects_touching(performance: Performance) -> None:

@@ -139,9 +139,9 @@ def _fingers(person: Person, hand: int) -> list[_Finger]:
     for joints in finger_joints("left" if hand == 0 else "right").values():
         members = np.flatnonzero(weights[:, joints].sum(1) > 0.5)
         members = members[:: max(1, len(members) // SKIN_PER_FINGER)]
-        own = weights[members][:, [wrist, *joints]]
+        by_joint = weights[members][:, [wrist, *joints]]
         offsets = vertices[members] - person.rest_joints[wrist]
-        fingers.append(_Finger(joints, offsets, own / own.sum(1, keepdims=True)))
+        fingers.append(_Finger(joints, offsets, by_joint / by_joint.sum(1, keepdims=True)))
     return fingers
 
 

@@ -129,9 +129,9 @@ def _system(
     ends = np.searchsorted(deep.frames, np.arange(len(x) + 1))
     inside = deep_rows(deep, chain, skeleton)
     for t in np.unique(deep.frames):
-        own = slice(ends[t], ends[t + 1])
-        blocks[t] += inside[own].T @ inside[own]
-        gradient[t] += deep.depth[own] @ inside[own]
+        of_frame = slice(ends[t], ends[t + 1])
+        blocks[t] += inside[of_frame].T @ inside[of_frame]
+        gradient[t] += deep.depth[of_frame] @ inside[of_frame]
     bands = [smooth.bands[0] + np.sum(slopes**2, axis=0), *smooth.bands[1:]]
     cost = float(np.sum(costs) + smooth.cost)
     return _System(costs, cost, blocks, gradient + smooth.gradient, bands)

@@ -188,8 +188,8 @@ def _body_skin(
     hand = weights[:, 25:].sum(1) + weights[:, WRISTS].sum(1) > 0.5
     chosen, margins = [], []
     for members, count, margin in ((~hand, SKIN_POINTS, SKIN_MARGIN), (hand, HAND_POINTS, 0.0)):
-        own = np.flatnonzero(members)
-        chosen.append(own[farthest_points(vertices[own], count)])
+        candidates = np.flatnonzero(members)
+        chosen.append(candidates[farthest_points(vertices[candidates], count)])
         margins.append(np.full(count, margin))
     rows = np.concatenate(chosen)
     body = weights[rows, :JOINT_COUNT].astype(float)

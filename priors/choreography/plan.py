@@ -120,8 +120,8 @@ class Performance:
 
     def hands_on(self, person: int, object_index: int) -> dict[int, Touch]:
         """The hands that the graph puts on an object."""
-        found = self.touches_of(person, object_index)
-        return {HANDS.index(t.body_part): t for t in found if t.body_part in HANDS}
+        touches = self.touches_of(person, object_index)
+        return {HANDS.index(t.body_part): t for t in touches if t.body_part in HANDS}
 
     def is_continuous(self, action: Action) -> bool:
         """Whether the graph wants the action's contacts from the first to the last frame."""
@@ -284,8 +284,8 @@ def _grasps_of(
         return {0: left, 1: right}, cost
     grasps: dict[int, Grasp] = {}
     total = 0.0
-    for hand, own in candidates.items():
+    for hand, of_hand in candidates.items():
         other = next(iter(grasps.values())).point if grasps else None
-        grasps[hand], cost = choose_one_hand(asset, own, hand, context, other)
+        grasps[hand], cost = choose_one_hand(asset, of_hand, hand, context, other)
         total += cost
     return grasps, total

@@ -20,6 +20,8 @@ from priors.choreography.person import Person
 from priors.choreography.pose_targets import POINT_SLOTS, PoseTargets
 
 APPROACH_FRAMES, RELEASE_FRAMES = 9, 6
+FOLLOW_THROUGH = 0.8
+"""Frames in which a hand that lets go comes to rest."""
 BAR_SIDE = 0.5  # weight of the side that a bar is gripped from, where a grasp has one
 PALM_GAP = 0.001  # metres between palm skin and surface, so that resting hands do not sink in
 
@@ -205,6 +207,28 @@ def _ankles(
     return np.stack([feet.position[..., 0], height, feet.position[..., 1]], axis=-1), rotation
 
 
+def _as_the_hand_meets_it(
+    hold: Hold, holds: list[Hold], track: ObjectTrack
+) -> tuple[Float[ndarray, "T 3"], Float[ndarray, "T 3 3"]]:
+    """Center and rotation of an object for a hand that comes to it or leaves it.
+
+    A hand does not fly after what it has thrown, nor with what it is to catch: it waits where it takes the
+    object, and swings out where it lets go. With an object that the other hand holds it goes along.
+    """
+    t = np.arange(len(track.center))
+    is_held = np.zeros(len(t), bool)
+    for other in holds:
+        if other.object == hold.object:
+            is_held |= (t >= other.start) & (t <= other.end)
+    last = min(hold.end, len(t) - 1)
+    met = np.where(is_held, t, np.clip(t, hold.start, last))
+    center = track.center[met]
+    after = np.maximum(t - last, 0)[:, None]
+    speed = track.center[last] - track.center[max(last - 1, 0)]
+    swing = FOLLOW_THROUGH * (1.0 - np.exp(-after / FOLLOW_THROUGH)) * speed
+    return center + np.where(is_held[:, None], 0.0, swing), track.rotation[met]
+
+
 def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, ndarray]:
     """Targets of both hands; a hand with several holds follows them one after the other."""
     frames, person = track.frames, track.person
@@ -221,11 +245,12 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
             minimum_jerk((hold.end + RELEASE_FRAMES - t) / RELEASE_FRAMES),
         )
         rows = fade**2 > weight[:, hand, 0]
-        R = track_of.rotation[rows]
+        center, rotation = _as_the_hand_meets_it(hold, track.holds, track_of)
+        R = rotation[rows]
         place = grasp.point - track_of.asset.center
         place = place if hold.slide is None else place + hold.slide[rows]
         place = np.broadcast_to(place, (int(rows.sum()), 3))
-        world = track_of.center[rows] + np.einsum("tij,tj->ti", R, place)
+        world = center[rows] + np.einsum("tij,tj->ti", R, place)
         outward = R @ grasp.normal
         gap = PALM_GAP + 0.10 * (1.0 - fade[rows])
         if grasp.is_bar:

@@ -82,26 +82,26 @@ class EdgeCollector:
         self,
         person: int,
         body_part: str,
-        thing: int,
+        target: int,
         part: str | None,
         is_continuous: bool,
         is_rel_static: bool,
     ) -> None:
         """One body-object edge; on the other side of the body where this one is busy."""
         sides = (body_part, mirrored_body_part(body_part))
-        free = [s for s in sides if s and self._busy.get((person, s), thing) == thing]
-        free = [s for s in free if (person, s, thing) not in self._used]
-        if not free or (free[0] != body_part and self._busy.get((person, body_part)) == thing):
+        free = [s for s in sides if s and self._busy.get((person, s), target) == target]
+        free = [s for s in free if (person, s, target) not in self._used]
+        if not free or (free[0] != body_part and self._busy.get((person, body_part)) == target):
             return
         if part is None:
-            part = self._object_part(thing, [])
+            part = self._object_part(target, [])
         if is_continuous:
-            self._busy[person, free[0]] = thing
-        self._used.add((person, free[0], thing))
+            self._busy[person, free[0]] = target
+        self._used.add((person, free[0], target))
         self.edges.append(
             AffordanceEdge(
                 first=PartReference(entity=f"person {person + 1}", part=free[0]),
-                second=PartReference(entity=self.assets[thing].name, part=part),
+                second=PartReference(entity=self.assets[target].name, part=part),
                 is_continuous=is_continuous,
                 is_rel_static=is_rel_static,
             )
@@ -128,9 +128,9 @@ class EdgeCollector:
             return True
         return not asset.part_names and kind_of(compact_name(asset.name)) in row.get("kinds", ())
 
-    def _object_part(self, thing: int, preferred: Sequence[str]) -> str:
-        named = [part for o, part in self.reading.named_parts if o == thing]
-        return named[0] if named else choose_part(self.assets[thing], preferred)
+    def _object_part(self, target: int, preferred: Sequence[str]) -> str:
+        named = [part for o, part in self.reading.named_parts if o == target]
+        return named[0] if named else choose_part(self.assets[target], preferred)
 
     def _body_parts(
         self, row: dict[str, Any], action: Action, person: int, part: str
@@ -138,14 +138,14 @@ class EdgeCollector:
         """The usual body parts of a rule; one hand for things with a handle, or one a thing."""
         group = row["body"]
         if group == "hands":
-            things = [
+            targets = [
                 a.object
                 for a in self.reading.actions
                 if person in a.people and a.verb == action.verb
             ]
             asset = self.assets[action.object]
             by_handle = is_one_handed(asset.name) and ("handle" in part or not asset.part_names)
-            if by_handle or len(things) > 1:
+            if by_handle or len(targets) > 1:
                 group = "hand"
         return _GROUPS.get(group, (group,))
 

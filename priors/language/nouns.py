@@ -28,11 +28,11 @@ def find_objects(tokens: list[str], objects: Sequence[PartedObject]) -> list[lis
     exact = [positions_of_name(tokens, name) for name in names]
     claimed = {position for positions in exact for position in positions}
     mentions: list[list[int]] = []
-    for name, found in zip(names, exact, strict=True):
+    for name, match in zip(names, exact, strict=True):
         kind = kind_of(name)
         synonyms = library()["nouns"].get(kind, [])
         by_kind = [i for i, t in enumerate(tokens) if singular(t) in synonyms and i not in claimed]
-        mentions.append(found or by_kind)
+        mentions.append(match or by_kind)
     for o in range(len(names)):  # two boxes: the first mention is the first, and so on
         alike = [i for i, m in enumerate(mentions) if m and m == mentions[o] and i >= o]
         if len(alike) > 1 and len(mentions[o]) >= len(alike):

@@ -209,16 +209,16 @@ def _objects_of_clauses(words: Words, objects: Sequence[PartedObject]) -> list[l
         if clause and _is_pronoun(words, verb):  # 'and puts it down on the table'
             ranked = [row for row in ranked if words.preposition(row[1]) is None]
         best = min(ranked)[:2] if ranked else None
-        found = [o for *key, o in ranked if tuple(key) == best]
-        if not found and clause:
-            found = owners[-1]  # 'picks up a box and throws it'
-        if not found:  # 'a person with a broom sweeps'
+        chosen = [o for *key, o in ranked if tuple(key) == best]
+        if not chosen and clause:
+            chosen = owners[-1]  # 'picks up a box and throws it'
+        if not chosen:  # 'a person with a broom sweeps'
             earlier = [o for o, m in enumerate(words.mentions) if m and m[0] < verb.position]
-            found = earlier[:1]
-        if not found:
+            chosen = earlier[:1]
+        if not chosen:
             later = [o for o, m in enumerate(words.mentions) if m]
-            found = free[:1] if free else later[:1]
-        owners.append(found)
+            chosen = free[:1] if free else later[:1]
+        owners.append(chosen)
     return owners
 
 
@@ -253,10 +253,10 @@ def _merge(
     manners: dict[tuple[tuple[int, ...], int], tuple[str, ...]] = {}
     dropped: list[VerbMention] = []
     for clause, verb in enumerate(words.verbs):
-        people, things = subjects[clause], owners[clause]
-        pairs = [(people, thing) for thing in things]
-        if len(people) == len(things) > 1:  # two people, two chairs: one each
-            pairs = [((p,), thing) for p, thing in zip(people, things, strict=True)]
+        people, objects = subjects[clause], owners[clause]
+        pairs = [(people, item) for item in objects]
+        if len(people) == len(objects) > 1:  # two people, two chairs: one each
+            pairs = [((p,), item) for p, item in zip(people, objects, strict=True)]
         for key in pairs:
             old = chosen.get(key)
             if old is None or not rules[verb.verb].get("is_preparation"):
@@ -293,12 +293,12 @@ def _is_prepared(first: VerbMention, then: VerbMention) -> bool:
 
 def _arrivals(words: Words, action_of_clause: list[int]) -> tuple[int, ...]:
     after = [words.tokens[v.position + 1 : v.position + 3] for v in words.verbs]
-    found = {
+    arrivals = {
         action
         for action, verb, following in zip(action_of_clause, words.verbs, after, strict=True)
         if verb.verb == "sit" and ("down" in following or verb.word.endswith("a seat"))
     }
-    return tuple(sorted(found))
+    return tuple(sorted(arrivals))
 
 
 def _relations(words: Words, owners: list[list[int]]) -> list[Relation]:

@@ -63,22 +63,22 @@ class Script:
         """What was understood, for people."""
         names = [node.name for node in self.graph.objects]
         nouns = [person.description.removeprefix("a ") for person in self.graph.people]
-        said = []
+        lines = []
         for action in self.actions:
             who = " and ".join(f"{nouns[p]} {p + 1}" for p in action.people)
             how = "".join(f", {manner}" for manner in action.manners)
-            said.append(f"{who}: {action.verb} {names[action.object]}{how}")
+            lines.append(f"{who}: {action.verb} {names[action.object]}{how}")
         busy = {p for action in self.actions for p in action.people}
         if self.verb == "throw":
             catching = [p for p in range(self.person_count) if p not in busy]
-            said += [f"{nouns[p]} {p + 1}: catch {names[self.object]}" for p in catching]
+            lines += [f"{nouns[p]} {p + 1}: catch {names[self.object]}" for p in catching]
         for relation in self.relations:
             when = {"start": "at the start", "end": "at the end", "throughout": "throughout"}
-            said.append(
+            lines.append(
                 f"{names[relation.upper]} on {names[relation.lower]} {when[relation.phase]}"
             )
         rest = f". Ignored: {', '.join(self.ignored)}" if self.ignored else ""
-        return f"understood: {'; '.join(said)}{rest}"
+        return f"understood: {'; '.join(lines)}{rest}"
 
     @property
     def verb(self) -> str:
@@ -151,7 +151,7 @@ def script_from_graph(
         reading = read_sentence(text, assets)
     except UserError:  # a graph by hand is there to go beyond the known verbs
         reading = None
-    said = {a.object: (a.verb, a.word) for a in reversed(reading.actions)} if reading else {}
+    verbs = {a.object: (a.verb, a.word) for a in reversed(reading.actions)} if reading else {}
     people = {node.name: p for p, node in enumerate(graph.people)}
     indices = {node.name: o for o, node in enumerate(graph.objects)}
     touches: dict[tuple[int, int], list[str]] = {}
@@ -173,11 +173,11 @@ def script_from_graph(
             "that there is a motion to plan"
         )
     actors: dict[tuple[int, str, str], list[int]] = {}
-    for (thing, person), parts in touches.items():
-        verb = _verb_of_contacts(parts, graph.objects[thing])
-        verb, word = said.get(thing, (verb, verb))
-        actors.setdefault((thing, verb, word), []).append(person)
-    actions = [Action(v, w, tuple(sorted(p)), thing) for (thing, v, w), p in actors.items()]
+    for (target, person), parts in touches.items():
+        verb = _verb_of_contacts(parts, graph.objects[target])
+        verb, word = verbs.get(target, (verb, verb))
+        actors.setdefault((target, verb, word), []).append(person)
+    actions = [Action(v, w, tuple(sorted(p)), target) for (target, v, w), p in actors.items()]
     primary = reading.actions[0].object if reading else actions[0].object
     actions.sort(key=lambda action: action.object != primary)
     if reading:  # the text knows better which way up and when

@@ -147,8 +147,7 @@ def refuse_turned_meaning(text: str, words: Words, objects: Sequence[PartedObjec
 def _refuse_other_objects(text: str, words: Words, objects: Sequence[PartedObject]) -> None:
     """A noun of a known kind that no object has, beside an object of another kind that is not named."""
     unnamed = [node for o, node in enumerate(objects) if not words.mentions[o]]
-    known = {word: kind for kind, group in library()["nouns"].items() for word in group}
-    known = {noun: noun for noun in USUAL_SIZES} | known
+    known = _nouns()
     taken = {position for positions in words.mentions for position in positions}
     taken |= {verb.position for verb in words.verbs}
     nouns = [
@@ -164,6 +163,23 @@ def _refuse_other_objects(text: str, words: Words, objects: Sequence[PartedObjec
                 f"{text!r} speaks of a {nouns[0]}, but the object is {node.name!r}. Give the mesh that is "
                 f"meant: --objects {nouns[0]}=FILE, or say {node.name!r}."
             )
+
+
+def _noun_of_the_object(words: Words, objects: Sequence[PartedObject]) -> list[int]:
+    """Where the sentence calls the only object by its one noun, though its file is called model.obj."""
+    if len(objects) != 1 or words.mentions[0]:
+        return []
+    verbs = {verb.position for verb in words.verbs}
+    named = [
+        i for i, token in enumerate(words.tokens) if i not in verbs and singular(token) in _nouns()
+    ]
+    return named if len({singular(words.tokens[i]) for i in named}) == 1 else []
+
+
+def _nouns() -> dict[str, str]:
+    """Kind by noun, of all things that rules or usual sizes know."""
+    kinds = {word: kind for kind, group in library()["nouns"].items() for word in group}
+    return {noun: noun for noun in USUAL_SIZES} | kinds
 
 
 def unknown_verb_hint(tokens: Sequence[str]) -> str:
@@ -219,6 +235,7 @@ def ignored_words(
             before = range(max(0, position - 3), position)
             read |= {position, *(i for i in before if words.tokens[i] in name)}
     parts = {compact_name(part) for node in objects for part in node.part_names}
+    read |= set(_noun_of_the_object(words, objects))
     known = GLUE | DETERMINERS | PREPOSITIONS | set(NUMBERS) | parts | CATCHING
     known |= {"left", "right", "hand", "hands"} | (BACKWARDS if backwards else set())
     return tuple(

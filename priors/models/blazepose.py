@@ -67,10 +67,10 @@ OPENPOSE_FROM_LANDMARKS = np.array(
 
 @dataclass(frozen=True)
 class Pose:
-    """One person in one picture."""
+    """One person in one image."""
 
     landmarks: Float[ndarray, "39 3"]
-    """u, v in pixels; confidence (visible and inside the picture) in [0, 1]."""
+    """u, v in pixels; confidence (visible and inside the image) in [0, 1]."""
     presence: float
     """Probability that the square shows a person."""
     mask: Float32[ndarray, "H W"]
@@ -90,7 +90,7 @@ class Pose:
 
     @property
     def next_region(self) -> Region:
-        """The square of this person in the next picture."""
+        """The square of this person in the next image."""
         return body_region(self.landmarks[HIPS, :2], self.landmarks[REACH, :2])
 
     @property
@@ -145,8 +145,8 @@ class BlazePose:
     ) -> Float[ndarray, "T 18 3"]:
         """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where not found."""
         poses = read_cut_off(self, frames, self.poses(frames, boxes, present), boxes)
-        found = [np.zeros((18, 3)) if pose is None else pose.openpose for pose in poses]
-        return np.stack(found).astype(np.float32) if found else np.zeros((0, 18, 3), np.float32)
+        points = [np.zeros((18, 3)) if pose is None else pose.openpose for pose in poses]
+        return np.stack(points).astype(np.float32) if points else np.zeros((0, 18, 3), np.float32)
 
     def detect(self, image: UInt8[ndarray, "H W 3"], phrases: Sequence[str]) -> list[Detection]:
         """People, best first, for every phrase that means a person.
@@ -196,13 +196,13 @@ class BlazePose:
         present: Bool[ndarray, " T"],
     ) -> list[Pose | None]:
         """All that is read of the person in each frame; None where it is absent or not found."""
-        found: list[Pose | None] = []
+        poses: list[Pose | None] = []
         region = None
         for image, box, is_there in zip(frames, boxes, present, strict=True):
             pose = self._follow(image, box, region) if is_there else None
             region = None if pose is None else pose.next_region
-            found.append(pose)
-        return found
+            poses.append(pose)
+        return poses
 
     def _follow(self, image: ndarray, box: ndarray, region: Region | None) -> Pose | None:
         """The square that the frame before left, else a search in the box, else the box itself."""
@@ -211,15 +211,15 @@ class BlazePose:
             if pose is not None:
                 return pose
         around = Region.around(box, SEARCH_MARGIN)
-        found = [r for r in self.search(image, around) if _is_near(r, box)]
-        for candidate in (*found[:1], Region.around(box, CIRCLE_MARGIN)):
+        regions = [r for r in self.search(image, around) if _is_near(r, box)]
+        for candidate in (*regions[:1], Region.around(box, CIRCLE_MARGIN)):
             pose = self.read(image, candidate)
             if pose is not None:  # once more, in the square that the landmarks themselves ask for
                 return self.read(image, pose.next_region) or pose
         return None
 
     def search(self, image: UInt8[ndarray, "H W 3"], around: Region | None = None) -> list[Region]:
-        """Squares of the people in a region of the picture (or all of it), best first."""
+        """Squares of the people in a region of the image (or all of it), best first."""
         height, width = image.shape[:2]
         around = around or Region.around(np.array([0.0, 0.0, width, height]))
         size = self._detector.input_size
@@ -227,24 +227,24 @@ class BlazePose:
         scores = _sigmoid(outputs[(len(ANCHORS), 1)][:, 0])
         points = outputs[(len(ANCHORS), 12)][:, 4:8].reshape(-1, 2, 2) / size
         points = around.to_image(points + ANCHORS[:, None])
-        kept: list[Region] = []
+        regions: list[Region] = []
         for i in np.argsort(-scores):
-            if scores[i] < self.settings.detection or len(kept) == 16:
+            if scores[i] < self.settings.detection or len(regions) == 16:
                 break
             region = body_region(points[i, 0], points[i, 1])
-            if all(_overlap(region, other) < OVERLAP for other in kept):
-                kept.append(region)
-        return kept
+            if all(_overlap(region, other) < OVERLAP for other in regions):
+                regions.append(region)
+        return regions
 
     def read(
-        self, image: UInt8[ndarray, "H W 3"], region: Region, least_presence: float | None = None
+        self, image: UInt8[ndarray, "H W 3"], region: Region, min_presence: float | None = None
     ) -> Pose | None:
         """Landmarks and mask in a square, None where it does not show a person."""
         height, width = image.shape[:2]
         size = self._landmarks.input_size
         outputs = self._landmarks(region.crop(image, size).astype(np.float32) / 255)
         presence = float(outputs[(1,)][0])
-        least = self.settings.presence if least_presence is None else least_presence
+        least = self.settings.presence if min_presence is None else min_presence
         if presence < least:
             return None
         rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)
@@ -270,7 +270,7 @@ def body_region(hips: Float[ndarray, " 2"], reach: Float[ndarray, " 2"]) -> Regi
 
 
 def detector_anchors() -> Float[ndarray, "2254 2"]:
-    """Centers of the detector's anchors in shares of its picture, in the order of its output."""
+    """Centers of the detector's anchors in shares of its image, in the order of its output."""
     grids = []
     for cells, repeat in ANCHOR_GRIDS:
         middle = (np.arange(cells) + 0.5) / cells

@@ -51,9 +51,9 @@ def camera_of_world(
     for heading in np.arange(HEADINGS) * (2 * np.pi / HEADINGS):
         start = level * Rotation.from_rotvec([0.0, heading, 0.0])
         begun = np.concatenate([start.as_rotvec(), [0.0, 0.0, distance]])
-        found = least_squares(error, begun, loss="soft_l1", f_scale=0.01, max_nfev=60)
-        if best is None or found.cost < best.cost:
-            best = found
+        solution = least_squares(error, begun, loss="soft_l1", f_scale=0.01, max_nfev=60)
+        if best is None or solution.cost < best.cost:
+            best = solution
     assert best is not None
     turn = Rotation.from_rotvec(best.x[:3]).inv()
     return compose_rigid(turn.as_matrix(), center - turn.apply(best.x[3:])).astype(np.float64)

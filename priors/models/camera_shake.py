@@ -2,7 +2,7 @@
 
 Corners of a key frame are found again in every frame (pyramidal Lucas-Kanade), and most of them agree
 on one homography (RANSAC; both OpenCV): the background's, for people and objects cover less of a
-picture than the scene does. A camera that turns in its place moves all of the background by one homography.
+image than the scene does. A camera that turns in its place moves all of the background by one homography.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from priors.models.object_cut import opencv
 __all__ = ["CameraShake", "estimate_shake", "steadied", "with_static_camera"]
 
 STATIC = 0.003
-"""Of the picture's longer side: motion of the background below which the camera stands still."""
+"""Of the image's longer side: motion of the background below which the camera stands still."""
 MAX_SHAKE = 0.1
 """The same: motion up to which a clip is steadied; more would leave too little of it in sight."""
 FLOW_SIDE = 480
-"""Pixels: longer side of the pictures in which corners are found again."""
+"""Pixels: longer side of the images in which corners are found again."""
 TILES, TILE_CORNERS = 6, 8
 """Corners are looked for in 6 x 6 tiles, so that a textured object does not outvote a plain scene."""
-LEAST_CORNERS = 12
+MIN_CORNERS = 12
 STILL, STILL_SHARE = 0.8, 0.2
 """Pixels that a corner may be away from its place, and least fraction of corners that are in theirs."""
 FOUND_SHARE = 0.25
@@ -59,7 +59,7 @@ def with_static_camera(
     if shake.is_static:
         return frames, None
     most = float(shake.displacement.max())
-    how_far = f"{100 * most:.1f} % of the picture" if np.isfinite(most) else "out of its first view"
+    how_far = f"{100 * most:.1f} % of the image" if np.isfinite(most) else "out of its first view"
     if bound_to_pixels or most > MAX_SHAKE:
         remedy = (
             "Steady the clip first, cut it to a part where the camera stands (--seconds START:END), or "
@@ -69,7 +69,7 @@ def with_static_camera(
             log(f"video: its camera moves ({how_far}), all is solved as if it stood. {remedy}")
             return frames, None
         raise UserError(
-            f"the clip's camera moves {how_far}; body and objects need a still one. {remedy}"
+            f"the clip's camera moves {how_far}; body and objects need a static one. {remedy}"
         )
     log(f"video: its camera moves {how_far}; steadied to its first frame")
     return steadied(frames, shake)[0], shake.motions
@@ -82,7 +82,7 @@ class CameraShake:
     motions: Float[ndarray, "T 3 3"]
     """Homographies from the first frame to each; NaN from where the background is lost."""
     displacement: Float[ndarray, " T"]
-    """How far the middle half of the picture moves, of its longer side; infinite where lost."""
+    """How far the middle half of the image moves, of its longer side; infinite where lost."""
 
     @property
     def is_static(self) -> bool:
@@ -132,7 +132,9 @@ def steadied(
         if np.array_equal(motion, np.eye(3)):
             continue
         options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
-        steady[t] = cv2.warpPerspective(frames[t], motion, size, **options)
+        # Continued, not black: a person who leaves the view would seem to end at a black border.
+        continued = {**options, "borderMode": cv2.BORDER_REPLICATE}
+        steady[t] = cv2.warpPerspective(frames[t], motion, size, **continued)
         white = np.full(frames.shape[1:3], 255, np.uint8)
         known[t] = cv2.warpPerspective(white, motion, size, **options) == 255
     return steady, known
@@ -144,22 +146,22 @@ def _registered(
     now: UInt8[ndarray, "h w"],
     guess: Float[ndarray, "3 3"],
 ) -> Float[ndarray, "3 3"] | None:
-    """Homography from a key frame to a picture: none, or near a guess; None where few corners agree."""
+    """Homography from a key frame to an image: none, or near a guess; None where few corners agree."""
     cv2 = opencv()
-    if len(corners) < LEAST_CORNERS:
+    if len(corners) < MIN_CORNERS:
         return np.eye(3)  # nothing to see that could move
-    there, kept = _found_again(key, corners, now)
-    still = kept & (np.linalg.norm(there - corners, axis=1) < STILL)
+    there, is_found = _found_again(key, corners, now)
+    still = is_found & (np.linalg.norm(there - corners, axis=1) < STILL)
     if still.mean() > STILL_SHARE:
         return np.eye(3)  # under a moving camera hardly any corner is where it was
     if not np.array_equal(guess, np.eye(3)):
         options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
         at_key = cv2.warpPerspective(now, guess, now.shape[::-1], **options)
-        there, kept = _found_again(key, corners, at_key)
-    if kept.sum() < max(LEAST_CORNERS, FOUND_SHARE * len(corners)):
+        there, is_found = _found_again(key, corners, at_key)
+    if is_found.sum() < max(MIN_CORNERS, FOUND_SHARE * len(corners)):
         return None
     cv2.setRNGSeed(0)
-    rest, agree = cv2.findHomography(corners[kept], there[kept], cv2.RANSAC, AGREE)
+    rest, agree = cv2.findHomography(corners[is_found], there[is_found], cv2.RANSAC, AGREE)
     if rest is None or agree.mean() < AGREE_SHARE:
         return None
     return guess @ rest
@@ -168,7 +170,7 @@ def _registered(
 def _found_again(
     key: UInt8[ndarray, "h w"], corners: Float[ndarray, "N 2"], now: UInt8[ndarray, "h w"]
 ) -> tuple[Float[ndarray, "N 2"], Bool[ndarray, " N"]]:
-    """Where corners are in another picture, and which lead back to where they came from."""
+    """Where corners are in another image, and which lead back to where they came from."""
     cv2 = opencv()
     there, good, _ = cv2.calcOpticalFlowPyrLK(key, now, corners, None, maxLevel=3)
     back, good_back, _ = cv2.calcOpticalFlowPyrLK(now, key, there, None, maxLevel=3)
@@ -176,18 +178,18 @@ def _found_again(
     return there, (good.ravel() > 0) & (good_back.ravel() > 0) & returned
 
 
-def _corners(picture: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
+def _corners(image: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
     """The sharpest corners of every tile."""
     cv2 = opencv()
-    height, width = picture.shape
-    found = [np.zeros((0, 2), np.float32)]
+    height, width = image.shape
+    blocks = [np.zeros((0, 2), np.float32)]
     for rows in np.array_split(np.arange(height), TILES):
         for columns in np.array_split(np.arange(width), TILES):
-            tile = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            tile = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             corners = cv2.goodFeaturesToTrack(tile, TILE_CORNERS, 0.02, 5)
             if corners is not None:
-                found.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))
-    return np.concatenate(found).astype(np.float32)
+                blocks.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))
+    return np.concatenate(blocks).astype(np.float32)
 
 
 def _displacement(

@@ -276,13 +276,13 @@ CHOICES: dict[str, dict[str, Choice]] = {
     },
     "body": {
         "fit": Choice(
-            "priors.models.human_recovery:FittedBody",
+            "priors.models.fitted_body:FittedBody",
             "hoijax-body-fit",
             takes="body",
             licence="Apache-2.0",
         ),
         "gvhmr": Choice(
-            "priors.models.human_recovery:Gvhmr",
+            "priors.models.gvhmr:Gvhmr",
             "ryanrudes/gvhmr",
             takes="smplx body",
             parts={"GVHMR": 0.04, "HMR2": 0.67, "ViTPose-H": 0.64},

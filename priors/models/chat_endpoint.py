@@ -71,7 +71,7 @@ def public_url(url: str | None) -> str:
 
 
 def image_part(image: UInt8[ndarray, "H W 3"]) -> dict[str, Any]:
-    """A picture as part of a message: a PNG in a data URL, so that nothing is fetched."""
+    """An image as part of a message: a PNG in a data URL, so that nothing is fetched."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -179,21 +179,21 @@ class EndpointChat:
             return request
         if mode == "json":
             request["response_format"] = {"type": "json_object"}
-        said = f"Answer with one JSON object of this JSON schema and nothing else:\n{json.dumps(schema)}"
-        request["messages"] = _appended(messages, said)
+        instruction = f"Answer with one JSON object of this JSON schema and nothing else:\n{json.dumps(schema)}"
+        request["messages"] = _appended(messages, instruction)
         return request
 
     def _adapts(self, openai: Any, error: Exception, request: Mapping[str, Any]) -> bool:
         """Whether the next request differs from the refused one; what was refused is remembered."""
         if not isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
             return False
-        said = str(error).lower()
+        message = str(error).lower()
         for parameter in ("max_tokens", *OPTIONAL):
-            if parameter in request and re.search(rf"\b{parameter}\b", said):
+            if parameter in request and re.search(rf"\b{parameter}\b", message):
                 self._refused.add(parameter)
                 return True
         about_form = any(
-            word in said for word in ("response_format", "json_schema", "schema", "grammar")
+            word in message for word in ("response_format", "json_schema", "schema", "grammar")
         )
         if about_form and self._mode + 1 < len(MODES):
             self._mode += 1
@@ -271,8 +271,8 @@ class EndpointChat:
             return f"{where} does not exist there (404). Name a model with --model language=NAME"
         if isinstance(error, openai.APIConnectionError):
             return f"the endpoint {self.url} cannot be reached. Is the server running?"
-        said = _without(str(error), key)[:300]
-        return f"{where} failed: {said}"
+        reason = _without(str(error), key)[:300]
+        return f"{where} failed: {reason}"
 
 
 def _appended(messages: Sequence[Message], text: str) -> list[Message]:

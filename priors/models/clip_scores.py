@@ -160,9 +160,9 @@ class XClipScore(_TextScore):
                 pixels = self._pixels(spread(video.frames, count))
                 # X-CLIP's processor is VideoMAE's, which already makes one clip of the frames.
                 pixels = pixels.reshape(1, count, *pixels.shape[-3:])
-                said = self.network(pixel_values=pixels, **tokens)
+                output = self.network(pixel_values=pixels, **tokens)
                 # X-CLIP's text embedding depends on the clip: (clips, texts, channels), unit length.
-                cosines[n] = float((said.text_embeds[0, 0] * said.video_embeds[0]).sum())
+                cosines[n] = float((output.text_embeds[0, 0] * output.video_embeds[0]).sum())
         return cosines
 
 

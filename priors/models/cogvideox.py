@@ -27,7 +27,7 @@ class CogVideoXSettings(SamplingSettings):
 
 
 SIDES_1_5 = (768, 1360)
-COGVIDEOX_1_5 = Published(fps=16.0, most_frames=161, area=768 * 1360, guidance=6.0)
+COGVIDEOX_1_5 = Published(fps=16.0, max_frames=161, area=768 * 1360, guidance=6.0)
 """Told by its transformer's `patch_size_t`. Its `sample_height` of 300 is no size to generate at."""
 
 
@@ -63,7 +63,7 @@ class CogVideoX(DiffusionVideoModel):
             return COGVIDEOX_1_5
         height, width = self._trained_size()
         return Published(
-            fps=8.0, most_frames=config.sample_frames, area=height * width, guidance=6.0
+            fps=8.0, max_frames=config.sample_frames, area=height * width, guidance=6.0
         )
 
     def _trained_size(self) -> tuple[int, int]:
@@ -79,14 +79,14 @@ class CogVideoX(DiffusionVideoModel):
         transformer, published = self.pipeline.transformer.config, self.published
         multiple = self.pipeline.vae_scale_factor_spatial * transformer.patch_size
         if published is COGVIDEOX_1_5:
-            most = published.most_frames
+            most = published.max_frames
             return Limits(published.area, multiple, 16, most, sides=SIDES_1_5)
         fixed = (*self._trained_size(), transformer.sample_frames)
         return Limits(
             area=published.area,
             multiple=multiple,
             frame_step=self.pipeline.vae_scale_factor_temporal,
-            most_frames=published.most_frames,
+            max_frames=published.max_frames,
             fixed=fixed if transformer.use_learned_positional_embeddings else None,
         )
 

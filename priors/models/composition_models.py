@@ -37,14 +37,14 @@ class GuidanceSum:
         One is of pixels at 64 x 64, another of latents with a weight of its own: their sizes say
         nothing. The same noise key goes to all.
         """
-        found = [part(images, prompts, cameras, key, step) for part in self.parts]
-        infos = [info for _, info in found]
-        norms = [float(np.linalg.norm(np.asarray(g))) for g, _ in found]
+        results = [part(images, prompts, cameras, key, step) for part in self.parts]
+        infos = [info for _, info in results]
+        norms = [float(np.linalg.norm(np.asarray(g))) for g, _ in results]
         scales = [
             share * norms[0] / max(norm, 1e-12)
             for share, norm in zip(self.shares, norms, strict=True)
         ]
-        gradient = sum(scale * g for scale, (g, _) in zip(scales, found, strict=True))
+        gradient = sum(scale * g for scale, (g, _) in zip(scales, results, strict=True))
         return gradient, GuidanceInfo(
             noise_levels=np.mean([info.noise_levels for info in infos], axis=0),
             gradient_norm=float(np.linalg.norm([info.gradient_norm for info in infos])),
@@ -67,8 +67,8 @@ def model_observers(
     All weights are looked for before anything is computed: UserError names what is missing. MVDream's have
     to be given (weights={"mvdream": directory}), for they need converting.
     """
-    own = {"deepfloyd", "mvdream"}
-    registered = {role: value for role, value in weights.items() if role not in own}
+    guidances = {"deepfloyd", "mvdream"}
+    registered = {role: value for role, value in weights.items() if role not in guidances}
     names = {} if keypoints is None else {"keypoints": keypoints}
     runtime = runtime or TorchSettings()
     models = RegisteredModels(ModelChoices(names, registered, runtime))
@@ -116,8 +116,10 @@ def model_segmenter(detector: Any, segmenter: Any, noun: str) -> Callable:
         masks = np.zeros(images.shape[:3], np.int32)
         shown, factor = enlarged(images)
         for i, image in enumerate(shown):
-            found = detector.detect(image, ["person", noun])
-            best = {d.phrase: d for d in reversed(found)}  # best first: the first of a phrase stays
+            detections = detector.detect(image, ["person", noun])
+            best = {
+                d.phrase: d for d in reversed(detections)
+            }  # best first: the first of a phrase stays
             order = [p for p in (1, 0) if p in best]
             if not order:
                 continue
@@ -146,10 +148,10 @@ def _skeletons(model: Any) -> Callable:
     def detect(images: Float[ndarray, "N H W 3"], cameras: ViewCameras) -> Float[ndarray, "N 18 3"]:
         shown, factor = enlarged(images)
         boxes = np.stack([_figure_box(image) for image in shown])
-        found = []
+        skeletons = []
         for image, box in zip(shown, boxes, strict=True):  # views are not frames of a video
-            found.append(model.keypoints(image[None], box[None], np.ones(1, bool))[0])
-        keypoints = np.stack(found).astype(np.float32)
+            skeletons.append(model.keypoints(image[None], box[None], np.ones(1, bool))[0])
+        keypoints = np.stack(skeletons).astype(np.float32)
         keypoints[..., :2] /= factor
         return keypoints
 
@@ -169,7 +171,7 @@ def _figure_box(image: UInt8[ndarray, "H W 3"]) -> Float[ndarray, " 4"]:
 def enlarged(
     images: Float[ndarray, "N H W 3"],
 ) -> tuple[UInt8[ndarray, "N h w 3"], int]:
-    """Linear pictures as 8-bit sRGB, enlarged by a whole factor to what detectors were trained on."""
+    """Linear images as 8-bit sRGB, enlarged by a whole factor to what detectors were trained on."""
     from PIL import Image
 
     factor = max(-(-ENLARGED // images.shape[1]), 1)

@@ -1,7 +1,7 @@
-"""People whose head or feet leave the picture, read by a network that knows whole bodies only.
+"""People whose head or feet leave the image, read by a network that knows whole bodies only.
 
 In the square around what is seen of such a person, BlazePose squeezes the whole body into it: the face
-lies on the chest, the knees on the shins. In a larger square that reaches beyond the picture it reads
+lies on the chest, the knees on the shins. In a larger square that reaches beyond the image it reads
 most of them right, the missing part outside. Which square is right, the bones tell: they are as long
 as in the frames that show all of the person.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["read_cut_off"]
 
 NEAR = 0.1
-"""Of the picture's height: a person that is seen to come closer to its border may go on beyond it."""
+"""Of the image's height: a person that is seen to come closer to its border may go on beyond it."""
 LARGER = (1.0, 1.2, 1.4, 1.65, 1.95, 2.3)
 """Sides of squares that are tried, times the one around what is seen."""
 USUAL_LENGTH = 85
@@ -31,7 +31,7 @@ USUAL_LENGTH = 85
 STRANGE = 0.25
 """Sum over bones above which a pose is read again."""
 BESIDE = 0.02
-"""Of the picture's width: a person who is seen so near to its end goes on beyond it."""
+"""Of the image's width: a person who is seen so near to its end goes on beyond it."""
 OUTWARD = (0.0, 0.15, 0.3)
 """Of the square around what is seen: how far out it is tried then."""
 SQUARES = tuple(itertools.product(LARGER, OUTWARD))
@@ -42,18 +42,18 @@ ALIKE = 0.15
 """Above the least cost: what squares show that are as good as the best is averaged."""
 UPTURNED = 0.5
 """Of a shin: soles so far from the lowest that is seen are those of a body read upside down."""
-LEAST_PRESENCE = 0.05
+MIN_PRESENCE = 0.05
 """Of a network that sees a part of a person."""
 USUAL = 0.15
 """Log of a bone's length over the usual one that is not held against a square."""
 SQUEEZED = 0.7
 """Of a bone's usual length: below it, its end at the cut is invented."""
 MAX_FOUND = 4
-"""People that a picture is searched for when a pose is strange."""
+"""People that an image is searched for when a pose is strange."""
 SHARED = 0.5
 """Of the smaller mask: two readings that share more are of one person."""
 SHOULDER_WIDTH = 0.55
-"""Of the torso's length: a mask that leaves the picture over a wider run has its head above it."""
+"""Of the torso's length: a mask that leaves the image over a wider run has its head above it."""
 SHOULDERS, HIPS, KNEES, ANKLES = (11, 12), (23, 24), (25, 26), (27, 28)
 FACE, FEET = slice(0, 11), slice(27, 33)
 BONES = ((SHOULDERS, HIPS), (HIPS, KNEES), (KNEES, ANKLES))
@@ -67,7 +67,7 @@ def read_cut_off(
 ) -> list["Pose | None"]:
     """The poses, those of cut-off people read again, without confidence in what cannot be seen.
 
-    boxes: what is seen of the person; a squeezed pose's own mask may end before the picture does.
+    boxes: what is seen of the person; a squeezed pose's own mask may end before the image does.
     """
     measured = [_lengths(pose) for pose in poses if pose is not None]
     if not measured:
@@ -125,7 +125,7 @@ def _seen(mask: ndarray, box: Float[ndarray, " 4"]) -> Float[ndarray, " 4"]:
 
 
 def _is_same(pose: "Pose", other: "Pose") -> bool:
-    """Whether two readings of a picture are of one person."""
+    """Whether two readings of an image are of one person."""
     a, b = pose.mask > MASK_LEVEL, other.mask > MASK_LEVEL
     return bool((a & b).sum() > SHARED * min(a.sum(), b.sum()))
 
@@ -173,7 +173,7 @@ class _Squares:
         side, reach = factor * around.side, 0.1 * around.side
         middle = 0.5 * (self.seen[0] + self.seen[2]) + at_end * outward * around.side
         level = self.seen[3] + reach - 0.5 * side if self.top else self.seen[1] - reach + 0.5 * side
-        return self.model.read(self.image, Region(np.array([middle, level]), side), LEAST_PRESENCE)
+        return self.model.read(self.image, Region(np.array([middle, level]), side), MIN_PRESENCE)
 
     def _strangeness(self, pose: "Pose") -> float:
         """How far bones are from their usual lengths, soles from the lowest pixel, and from presence."""

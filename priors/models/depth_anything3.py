@@ -28,7 +28,7 @@ __all__ = ["DA3_METRIC", "DepthAnything3"]
 DA3_METRIC = ModelId("depth-anything/DA3METRIC-LARGE")
 WEIGHTS = "model.safetensors"
 LONGEST, PATCH = 504, 14
-"""The picture's long side, and what its sides are multiples of (published)."""
+"""The image's long side, and what its sides are multiples of (published)."""
 CANONICAL_FOCAL = 300.0
 """Pixels: the network's depth is that of a camera of this focal length, in meters."""
 SKY = 0.3
@@ -72,11 +72,13 @@ class DepthAnything3(GeometryPrior):
             intrinsics = intrinsics_from_focal(np.full(len(frames), camera.fx), height, width)
         depths, skies = [], []
         for pixels in self._batches(frames):
-            said = self.network._forward_full(normalized(resized(pixels, *size)))
-            for name, kept in (("depth", depths), ("sky", skies)):
-                kept.append(resized(said[name].reshape(-1, 1, *size).float(), height, width).cpu())
+            output = self.network._forward_full(normalized(resized(pixels, *size)))
+            for name, maps_of in (("depth", depths), ("sky", skies)):
+                maps_of.append(
+                    resized(output[name].reshape(-1, 1, *size).float(), height, width).cpu()
+                )
         depth, sky = (np.concatenate([x.numpy()[:, 0] for x in maps]) for maps in (depths, skies))
-        # Of the picture as the network sees it; sides may be stretched a little, so the mean.
+        # Of the image as the network sees it; sides may be stretched a little, so the mean.
         stretch = math.sqrt(size[0] * size[1] / (height * width))
         focals = np.sqrt(intrinsics[:, 0, 0] * intrinsics[:, 1, 1]) * stretch
         metric = depth * (focals / CANONICAL_FOCAL)[:, None, None]

@@ -32,18 +32,18 @@ AFTER_NOUN = re.compile(
 )
 """What ends the first noun phrase of a description: "a wooden broom with a red handle"."""
 PIXEL_MULTIPLE = 28
-"""Qwen2.5-VL resizes pictures to sides of this multiple, and counts pixels of what it then sees."""
+"""Qwen2.5-VL resizes images to sides of this multiple, and counts pixels of what it then sees."""
 COUNTS_PIXELS = re.compile(r"qwen2\.5-?_?vl", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """What counts as found, and how large the picture is."""
+    """What counts as found, and how large the image is."""
 
     score: float = 0.25
     """Least probability of a box."""
     sides: tuple[int, int] = (800, 1333)
-    """The picture is resized so that its short side is the first, unless its long side would pass
+    """The image is resized so that its short side is the first, unless its long side would pass
     the second (published)."""
 
 
@@ -75,7 +75,7 @@ class GroundingDino(TextDetector):
         device, dtype = self._network.device, self._network.dtype
         pixels = resized(image, _fitted(height, width, *self.settings.sides), device, dtype)
         with (
-            readable_errors(STAGE, self._model_id, smaller="smaller pictures"),
+            readable_errors(STAGE, self._model_id, smaller="smaller images"),
             torch.inference_mode(),
         ):
             output = self._network(
@@ -153,18 +153,18 @@ class FoundBoxes(BaseModel):
 
 
 Ask = Callable[[str, Sequence[UInt8[ndarray, "H W 3"]], type[BaseModel]], BaseModel]
-"""(prompt, pictures, schema) -> an answer of that schema, or UserError; see priors.models.language_model."""
+"""(prompt, images, schema) -> an answer of that schema, or UserError; see priors.models.language_model."""
 
 
 @dataclass(frozen=True)
 class VlmSettings:
-    """How a vision-language model is shown pictures and writes boxes."""
+    """How a vision-language model is shown images and writes boxes."""
 
     coordinates: Literal["auto", "thousandths", "pixels"] = "auto"
-    """In what it counts: thousandths of the picture's sides (Qwen3-VL, Gemini), or pixels of the
-    picture it is shown (Qwen2.5-VL); "auto" goes by the model's name."""
+    """In what it counts: thousandths of the image's sides (Qwen3-VL, Gemini), or pixels of the
+    image it is shown (Qwen2.5-VL); "auto" goes by the model's name."""
     longest: int = 512
-    """Pixels; pictures are shrunk to this side before they are shown (published)."""
+    """Pixels; images are shrunk to this side before they are shown (published)."""
 
 
 class VlmDetector:
@@ -196,13 +196,13 @@ class VlmDetector:
         counted = shown.shape[1::-1] if in_pixels else (THOUSANDTHS, THOUSANDTHS)
         scale = np.tile(np.array(image.shape[1::-1], np.float64) / counted, 2)
         limit = np.tile(np.array(image.shape[1::-1], np.float64), 2)
-        found = []
+        detections = []
         for place, box in enumerate(answer.boxes):
             edges = np.array([box.left, box.top, box.right, box.bottom], np.float64) * scale
             edges = np.clip(np.nan_to_num(edges), 0, limit)
             if 1 <= box.phrase <= len(phrases) and (edges[2:] - edges[:2] >= 1).all():
-                found.append(Detection(box.phrase - 1, edges, 1.0 / (1.0 + 0.1 * place)))
-        return found
+                detections.append(Detection(box.phrase - 1, edges, 1.0 / (1.0 + 0.1 * place)))
+        return detections
 
     @property
     def counts_pixels(self) -> bool:
@@ -214,11 +214,11 @@ class VlmDetector:
     def _prompt(self, phrases: list[str], shape: tuple[int, ...]) -> str:
         listed = "\n".join(f"{i + 1}. {phrase}" for i, phrase in enumerate(phrases))
         if not self.counts_pixels:
-            units = "in thousandths of the picture's width and height, from 0 to 1000"
+            units = "in thousandths of the image's width and height, from 0 to 1000"
         else:
-            units = f"in pixels of the picture, which is {shape[1]} wide and {shape[0]} high"
+            units = f"in pixels of the image, which is {shape[1]} wide and {shape[0]} high"
         return (
-            "Find each of these things in the picture:\n"
+            "Find each of these things in the image:\n"
             f"{listed}\n"
             f"Answer with one tight box for each visible instance, {units}: left and right count "
             "from the left edge, top and bottom from the upper edge. Leave out what is not visible."
@@ -240,34 +240,18 @@ def best_boxes(
     scores: Float[ndarray, "P N"], boxes: Float[ndarray, "N 4"], level: float
 ) -> list[Detection]:
     """Boxes over a level for every phrase, overlapping ones of a phrase removed, best first."""
-    found: list[Detection] = []
+    detections: list[Detection] = []
     for phrase, row in enumerate(scores):
-        kept: list[ndarray] = []
+        chosen: list[ndarray] = []
         for i in np.argsort(-row):
             if row[i] < level:
                 break
             if (boxes[i, 2:] - boxes[i, :2] < 1).any():
                 continue
-            if all(box_overlap(boxes[i], other) < OVERLAP for other in kept):
-                kept.append(boxes[i])
-                found.append(Detection(phrase, boxes[i], float(row[i])))
-    return sorted(found, key=lambda detection: -detection.score)
-
-
-def best_of(found: Sequence[Detection], phrases: Sequence[str], what: str) -> list[Detection]:
-    """The best box of every phrase. Raises UserError that names every phrase without one.
-
-    what: what was looked at ("frame 0 of the clip").
-    """
-    best = {d.phrase: d for d in sorted(found, key=lambda detection: detection.score)}
-    missing = [phrase for i, phrase in enumerate(phrases) if i not in best]
-    if missing:
-        raise UserError(
-            f"{STAGE}: not found in {what}: {', '.join(repr(phrase) for phrase in missing)}. Describe "
-            "it in other words (the description in the part affordance graph), lower the detection "
-            "threshold, or give its mask by hand (--masks DIR)"
-        )
-    return [best[i] for i in range(len(phrases))]
+            if all(box_overlap(boxes[i], other) < OVERLAP for other in chosen):
+                chosen.append(boxes[i])
+                detections.append(Detection(phrase, boxes[i], float(row[i])))
+    return sorted(detections, key=lambda detection: -detection.score)
 
 
 def box_overlap(a: Shaped[ndarray, " 4"], b: Shaped[ndarray, " 4"]) -> float:
@@ -281,7 +265,7 @@ def box_overlap(a: Shaped[ndarray, " 4"], b: Shaped[ndarray, " 4"]) -> float:
 def shrunk(
     image: UInt8[ndarray, "H W 3"], longest: int, multiple: int = 1
 ) -> UInt8[ndarray, "h w 3"]:
-    """The picture with its longer side at most `longest` pixels, and both sides of a multiple."""
+    """The image with its longer side at most `longest` pixels, and both sides of a multiple."""
     from PIL import Image
 
     height, width = image.shape[:2]

@@ -202,8 +202,8 @@ class DiffusionGuidance(ABC):
         torch = require("torch")
         total = self.scheduler.config.num_train_timesteps
         times = torch.from_numpy(np.clip((levels * total).astype(np.int64), 0, total - 1))
-        kept = self.scheduler.alphas_cumprod[times].to(clean.device).reshape(-1, 1, 1, 1)
-        alpha, sigma = kept.sqrt(), (1 - kept).sqrt()
+        signal = self.scheduler.alphas_cumprod[times].to(clean.device).reshape(-1, 1, 1, 1)
+        alpha, sigma = signal.sqrt(), (1 - signal).sqrt()
         put = torch.from_numpy(noise).to(clean.device)
         noisy = alpha * clean.float() + sigma * put
         seen = self._predict(noisy, times.to(clean.device), prompts, cameras).float()
@@ -289,10 +289,10 @@ class DeepFloydGuidance(DiffusionGuidance):
     def _predict(self, noisy: Any, times: Any, prompts: Sequence[str], cameras: ViewCameras) -> Any:
         torch = require("torch")
         texts = [self.settings.negative_prompt] * len(prompts) + self._texts(prompts, cameras)
-        said = self.unet(
+        output = self.unet(
             torch.cat([noisy, noisy]).to(self.unet.dtype),
             torch.cat([times, times]),
             encoder_hidden_states=self.embeddings(texts).to(noisy.device, self.unet.dtype),
         ).sample
-        noise = said[:, : noisy.shape[1]]  # the other channels are the predicted variance
+        noise = output[:, : noisy.shape[1]]  # the other channels are the predicted variance
         return noise.reshape(2, *noisy.shape)

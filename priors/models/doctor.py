@@ -37,18 +37,18 @@ GIB = 2**30
 
 def report() -> dict[str, str]:
     """Finding by name: packages, then every model with its weights and its memory."""
-    found = {}
+    rows = {}
     for name, remedy in PACKAGES.items():
         is_there = importlib.util.find_spec(name) is not None
-        found[f"prior: {name}"] = "installed" if is_there else f"not installed ({remedy})"
-    found["prior weights kept in"] = str(hub_cache())
+        rows[f"prior: {name}"] = "installed" if is_there else f"not installed ({remedy})"
+    rows["prior weights kept in"] = str(hub_cache())
     for role, choices in CHOICES.items():
         for name, choice in choices.items():
             if choice.source and (choice.parts or choice.needs):
                 star = " (default)" if DEFAULTS[role] == name else ""
-                found[f"{role}: {name}{star}"] = _model_text(choice)
-    found["prior memory"] = "computed from parameters at 2 bytes each, not measured"
-    return found
+                rows[f"{role}: {name}{star}"] = _model_text(choice)
+    rows["prior memory"] = "computed from parameters at 2 bytes each, not measured"
+    return rows
 
 
 def _model_text(choice: Choice) -> str:
@@ -73,16 +73,16 @@ def lacks(choice: Choice, *, own_weights: bool) -> list[str]:
     if choice.takes == "model_id":
         needed += ["torch", "transformers"]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    found = [f"{name} is not installed ({PACKAGES[name]})" for name in missing]
+    problems = [f"{name} is not installed ({PACKAGES[name]})" for name in missing]
     is_offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     if is_offline and choice.takes == "model_id" and not own_weights:
-        found += [
+        problems += [
             f"{hub_id} is not on this machine, and HF_HUB_OFFLINE is set: "
             f"`hf download {hub_id}` where there is a network"
             for hub_id in (choice.id, *choice.also)
             if not is_cached(hub_id)
         ]
-    return found
+    return problems
 
 
 def is_cached(hub_id: str) -> bool:

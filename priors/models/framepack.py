@@ -35,7 +35,7 @@ class FramePackSettings(SamplingSettings):
     seconds: float | None = 5.0
     """AnchorHOI's; at 30 frames a second the usual 49 frames would show a second and a half."""
     area: int = 640 * 640
-    most_frames: int = 1800
+    max_frames: int = 1800
     """One minute; the model works section by section in constant memory."""
     latent_window: int = 9
     true_guidance: float = 1.0
@@ -109,7 +109,7 @@ class FramePack(DiffusionVideoModel):
     def published(self) -> Published:
         settings = self.settings
         assert isinstance(settings, FramePackSettings)
-        return Published(30.0, settings.most_frames, settings.area, guidance=9.0, steps=30)
+        return Published(30.0, settings.max_frames, settings.area, guidance=9.0, steps=30)
 
     @property
     def prompt_window(self) -> int:
@@ -123,7 +123,7 @@ class FramePack(DiffusionVideoModel):
             area=settings.area,
             multiple=pipeline.vae_scale_factor_spatial * pipeline.transformer.config.patch_size,
             frame_step=pipeline.vae_scale_factor_temporal,
-            most_frames=settings.most_frames,
+            max_frames=settings.max_frames,
         )
 
     def _arguments(self, prompt: str) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def _predicted(demo: dict[str, Any], config: Any, intrinsics: Any) -> dict[str, 
     network = hydra.utils.instantiate(config.model, _recursive_=False)
     network.load_pretrained_model(demo["resolve_ckpt_path"](config))
     network = network.eval().cuda()
-    found = network.predict(data, static_cam=True, postproc=True)
-    return demo["_get_body_params"](found, "body_params_incam")
+    predicted = network.predict(data, static_cam=True, postproc=True)
+    return demo["_get_body_params"](predicted, "body_params_incam")
 
 
 def _surface(demo: dict[str, Any], motion: dict[str, Any]) -> tuple[Any, Any]:

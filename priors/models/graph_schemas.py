@@ -81,9 +81,9 @@ def inventory_schema(assets: Sequence[Meshed]) -> type[BaseModel]:
         f"object_{o}": (ObjectNote if asset.part_names else PartedNote, Field(alias=asset.name))
         for o, asset in enumerate(assets)
     }
-    things = create_model("Objects", __base__=_Form, **fields)
+    objects = create_model("Objects", __base__=_Form, **fields)
     people = Annotated[list[PersonNote], Field(min_length=1, max_length=MAX_PEOPLE)]
-    return create_model("Inventory", __base__=_Form, people=(people, ...), objects=(things, ...))
+    return create_model("Inventory", __base__=_Form, people=(people, ...), objects=(objects, ...))
 
 
 def inventory_messages(
@@ -139,18 +139,18 @@ def contacts_schema(nodes: Nodes) -> type[BaseModel]:
     people = tuple(person["name"] for person in nodes.people)
     flags: dict[str, Any] = {"is_continuous": (bool, ...), "is_rel_static": (bool, ...)}
     forms: list[Any] = []
-    for o, thing in enumerate(nodes.objects):
+    for o, item in enumerate(nodes.objects):
         fields: dict[str, Any] = {
             "person": (Literal[people], ...),
             "body_part": (Literal[BODY_PARTS], ...),
-            "object": (Literal[thing["name"]], ...),
-            "object_part": (Literal[tuple(thing["parts"])], ...),
+            "object": (Literal[item["name"]], ...),
+            "object_part": (Literal[tuple(item["parts"])], ...),
         }
         forms.append(create_model(f"Touch{o + 1}", __base__=_Form, **fields, **flags))
         for q, other in enumerate(nodes.objects[o + 1 :], start=o + 1):
             pair: dict[str, Any] = {
-                "object": (Literal[thing["name"]], ...),
-                "object_part": (Literal[tuple(thing["parts"])], ...),
+                "object": (Literal[item["name"]], ...),
+                "object_part": (Literal[tuple(item["parts"])], ...),
                 "other_object": (Literal[other["name"]], ...),
                 "other_part": (Literal[tuple(other["parts"])], ...),
             }
@@ -170,7 +170,7 @@ def contacts_messages(
         messages += _turn(
             _contacts_question(example["text"], example["nodes"]), example["contacts"]
         )
-    listed = {thing["name"]: thing["parts"] for thing in nodes.objects}
+    listed = {item["name"]: item["parts"] for item in nodes.objects}
     listed |= {person["name"]: [] for person in nodes.people}
     return [*messages, {"role": "user", "content": _contacts_question(text, listed)}]
 

@@ -26,20 +26,20 @@ LOWEST = 1.0  # percentile of a person's heights that stands for the soles: stra
 class GroundSettings:
     """Limits of a believable ground."""
 
-    most_pitch: float = 60.0
+    max_pitch: float = 60.0
     """Degrees the camera may look up or down."""
-    most_roll: float = 15.0
+    max_roll: float = 15.0
     """Degrees the camera may lean sideways; nobody films or draws people askew."""
     band: float = 0.02
     """A point belongs to the plane when it is nearer to it than this share of its depth."""
-    least_share: float = 0.1
+    min_share: float = 0.1
     """Share of the points below the person that have to lie in the plane."""
-    most_below: float = 0.05
+    max_below: float = 0.05
     """Share of the person's points that may lie under the ground."""
-    least_extent: float = 0.35
+    min_extent: float = 0.35
     """Metres: standard deviation of the plane's points in its narrower direction. Seats, lids and
     boxes are smaller than any floor in view."""
-    most_gap: float = 0.8
+    max_gap: float = 0.8
     """Metres between the ground and the lowest point of the person, who may be cut off."""
     hypotheses: int = 512
     points: int = 4096
@@ -96,11 +96,11 @@ def estimate_ground(
         background &= ~other_masks
     behind = maps.points[background]
     behind = _some(behind[behind[:, 1] > np.median(person[:, 1])], settings.points, rng)
-    found = _best_plane(behind, person, settings, rng)
-    if found is None:
+    plane = _best_plane(behind, person, settings, rng)
+    if plane is None:
         height = -float(np.percentile(person @ UP, LOWEST))
         return GroundEstimate(_pose(UP, height), "level", 0.0)
-    normal, offset, share = found
+    normal, offset, share = plane
     return GroundEstimate(_pose(normal, offset), "plane", share)
 
 
@@ -137,11 +137,11 @@ def _best_plane(
         normal, height = _refit(points, normal, height, settings)
     share = float(_inside(points, normal[None], np.array([height]), settings).mean())
     refit = (normal[None], np.array([height]))
-    if share < settings.least_share or not _upright(*refit, settings)[0]:
+    if share < settings.min_share or not _upright(*refit, settings)[0]:
         return None
     near = points[_inside(points, *refit, settings)[0]]
     if np.linalg.svd(near - near.mean(0), compute_uv=False)[1] < (
-        settings.least_extent * np.sqrt(len(near))
+        settings.min_extent * np.sqrt(len(near))
     ):
         return None
     return (normal, height, share) if _under(*refit, person, settings)[0] else None
@@ -151,7 +151,7 @@ def _upright(normals: ndarray, heights: ndarray, settings: GroundSettings) -> nd
     """Whether a camera over each plane is above it and held the way people hold cameras."""
     pitch = np.degrees(np.arcsin(np.clip(np.abs(normals[:, 2]), 0, 1)))
     roll = np.degrees(np.arctan2(np.abs(normals[:, 0]), -normals[:, 1]))
-    return (pitch <= settings.most_pitch) & (roll <= settings.most_roll) & (heights > 0.05)
+    return (pitch <= settings.max_pitch) & (roll <= settings.max_roll) & (heights > 0.05)
 
 
 def _under(
@@ -161,8 +161,8 @@ def _under(
     above = normals @ person.T + heights[:, None]
     slack = settings.band * person[:, 2]
     buried = (above < -slack).mean(-1)
-    return (buried <= settings.most_below) & (
-        np.percentile(above, LOWEST, axis=-1) <= settings.most_gap
+    return (buried <= settings.max_below) & (
+        np.percentile(above, LOWEST, axis=-1) <= settings.max_gap
     )
 
 

@@ -35,7 +35,7 @@ BEYOND, REACH = 0.35, 1.3
 """Middle and side of the first square, in forearms from the wrist."""
 MARGIN, SHIFT = 2.0, 0.1
 """Side of the second square over the extent of the points, and its shift to the fingers (MediaPipe's)."""
-LEAST_FRAMES = 0.2
+MIN_FRAMES = 0.2
 """Share of a clip in which a hand must be found; a few frames say nothing about the others."""
 PALM = (0, 5, 9, 13, 17)
 FINGER_POINTS = {"thumb": 1, "index": 5, "middle": 9, "ring": 13, "pinky": 17}
@@ -61,7 +61,7 @@ class MediaPipeHands:
     ) -> Float[ndarray, "T 2 21 4"]:
         """x, y, z in metres from the hand's middle, camera axes, and the hand's probability; left hand
         first, zeros where none was found."""
-        found = np.zeros((len(frames), 2, 21, 4), np.float32)
+        landmarks = np.zeros((len(frames), 2, 21, 4), np.float32)
         for t, (image, points) in enumerate(zip(frames, keypoints, strict=True)):
             for side, (elbow, wrist) in enumerate(ARM.values()):
                 if (points[[elbow, wrist], 2] < SURE).any():
@@ -75,8 +75,8 @@ class MediaPipeHands:
                 if (
                     presence >= FOUND and is_side
                 ):  # taken for the other hand, it would bend backwards
-                    found[t, side, :, :3], found[t, side, :, 3] = places, presence
-        return found
+                    landmarks[t, side, :, :3], landmarks[t, side, :, 3] = places, presence
+        return landmarks
 
     def _read(self, image: ndarray, region: Region) -> tuple[ndarray, ndarray, float, float]:
         """(21, 2) pixels, (21, 3) metres in the camera's axes, probabilities of a hand and of a right one."""
@@ -116,7 +116,7 @@ def with_hands(motion: BodyMotion, hands: Float[ndarray, "T 2 21 4"]) -> BodyMot
     rotations = motion.rotations.astype(np.float64)
     for number, side in enumerate(SIDES):
         known = hands[:, number, 0, 3] >= FOUND
-        if known.mean() >= LEAST_FRAMES:
+        if known.mean() >= MIN_FRAMES:
             _turn_hand(rotations, motion, side, hands[:, number, :, :3], known)
     return replace(motion, rotations=rotations.astype(np.float32))
 
@@ -166,8 +166,8 @@ def palm_rotation(
     """Rotation that brings the palm of the body at rest onto the points (Kabsch)."""
     roots = [f"{side}_{finger}1" for finger in ("index", "middle", "ring", "pinky")]
     indices = [JOINT_NAMES.index(name) for name in (f"{side}_wrist", *roots)]
-    seen, own = points[list(PALM)], rest[indices]
-    return Rotation.align_vectors(seen[1:] - seen[0], own[1:] - own[0])[0]
+    seen, at_rest = points[list(PALM)], rest[indices]
+    return Rotation.align_vectors(seen[1:] - seen[0], at_rest[1:] - at_rest[0])[0]
 
 
 def finger_turns(

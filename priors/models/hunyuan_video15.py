@@ -27,12 +27,12 @@ class HunyuanVideo15Settings(SamplingSettings):
     """The checkpoint's: its guidance is a part of it (6; 1 of those distilled)."""
 
     seconds: float | None = 5.0
-    most_frames: int = 121
+    max_frames: int = 121
 
 
 class HunyuanVideo15(DiffusionVideoModel):
     """`VideoModel` of HunyuanVideo 1.5: 4k + 1 frames, 24 a second, of the size that the pipeline takes
-    for the picture's aspect. It reports no steps."""
+    for the image's aspect. It reports no steps."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class HunyuanVideo15(DiffusionVideoModel):
         assert isinstance(settings, HunyuanVideo15Settings)
         side = int(pipeline.target_size)
         guidance = float(pipeline.guider.config.guidance_scale)
-        return Published(24.0, settings.most_frames, area=side * side, guidance=guidance)
+        return Published(24.0, settings.max_frames, area=side * side, guidance=guidance)
 
     @property
     def prompt_window(self) -> int:
@@ -69,7 +69,7 @@ class HunyuanVideo15(DiffusionVideoModel):
             area=published.area,
             multiple=pipeline.vae_scale_factor_spatial,
             frame_step=pipeline.vae_scale_factor_temporal,
-            most_frames=published.most_frames,
+            max_frames=published.max_frames,
         )
 
     def _frame_size(self, image: UInt8[ndarray, "H W 3"]) -> tuple[int, int]:
@@ -80,7 +80,7 @@ class HunyuanVideo15(DiffusionVideoModel):
         return int(height), int(width)
 
     def _call(self, sampling: dict[str, Any], step_end: Callable, **arguments: Any) -> Any:
-        # The pipeline takes its size from the picture and its guidance from a component.
+        # The pipeline takes its size from the image and its guidance from a component.
         pipeline = self.pipeline
         if sampling["guidance"] != pipeline.guider.config.guidance_scale:
             pipeline.guider = pipeline.guider.new(guidance_scale=sampling["guidance"])

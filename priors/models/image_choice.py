@@ -130,14 +130,14 @@ def score_candidates(
 
 def _person_boxes(detector: Detector, image: ndarray) -> list[Float[ndarray, " 4"]]:
     """Boxes of people, best first, without near-duplicates and what is hardly a person."""
-    kept: list[ndarray] = []
+    boxes: list[ndarray] = []
     people = sorted(detector.detect(image, ["person"]), key=lambda d: -d.score)
     least = max(PERSON_SCORE, PERSON_SHARE * people[0].score) if people else 0.0
-    for found in people:
-        is_new = all(_overlap(found.box, other) < OVERLAP for other in kept)
-        if found.score >= least and is_new:
-            kept.append(np.asarray(found.box, np.float32))
-    return kept
+    for detection in people:
+        is_new = all(_overlap(detection.box, other) < OVERLAP for other in boxes)
+        if detection.score >= least and is_new:
+            boxes.append(np.asarray(detection.box, np.float32))
+    return boxes
 
 
 def _overlap(a: ndarray, b: ndarray) -> float:
@@ -155,7 +155,7 @@ def _poses(
     masks: Sequence[ndarray | None] = [None] * len(boxes)
     if finders.segmenter is not None:
         masks = list(finders.segmenter.track(image[None], [Prompt(0, box) for box in boxes]).masks)
-    found = []
+    results = []
     for box, mask in zip(boxes, masks, strict=True):
         points = finders.keypoints.keypoints(image[None], box[None], np.ones(1, bool))[0]
         size = np.array([image.shape[1], image.shape[0]], np.float32)
@@ -164,8 +164,8 @@ def _poses(
             seen &= _near_mask(points[:, :2], mask[0], MASK_MARGIN * float(box[3] - box[1]))
         sure = np.where(seen, np.clip(points[:, 2], 0, 1), 0)
         pose = sure[list(BODY)].sum() + sure[list(HEAD)].max()
-        found.append((float(pose), float((sure[list(BODY)] >= CONFIDENT).mean())))
-    return found
+        results.append((float(pose), float((sure[list(BODY)] >= CONFIDENT).mean())))
+    return results
 
 
 def _near_mask(
@@ -197,10 +197,10 @@ def select_image(
     """
     fit = [n for n, score in enumerate(scores) if score.pose >= threshold]
     if not fit:
-        found = ", ".join(f"{s.people} people / pose {s.pose:.1f}" for s in scores) or "no image"
+        counts = ", ".join(f"{s.people} people / pose {s.pose:.1f}" for s in scores) or "no image"
         raise UserError(
             f"image: no candidate shows the asked people whole (pose {threshold:g} of "
-            f"{FULL_POSE:g} is needed; found {found}). Draw more candidates with other seeds, say "
+            f"{FULL_POSE:g} is needed; found {counts}). Draw more candidates with other seeds, say "
             "in the prompt that the whole body is in view, or give your own image with --image"
         )
     by_pose = sorted(fit, key=lambda n: (-scores[n].pose, -scores[n].whole, n))
@@ -239,5 +239,9 @@ def draw_candidates(
             break
     passed = [i for i, score in enumerate(scores) if score.pose >= relaxed] or range(len(images))
     best = sorted(passed, key=lambda i: -scores[i].pose)[: drawing.wanted]
-    kept = sorted(best)
-    return np.stack([images[i] for i in kept]), [scores[i] for i in kept], [seeds[i] for i in kept]
+    chosen = sorted(best)
+    return (
+        np.stack([images[i] for i in chosen]),
+        [scores[i] for i in chosen],
+        [seeds[i] for i in chosen],
+    )

@@ -37,7 +37,7 @@ __all__ = [
 
 MODEL_VARIABLE = "HOIJAX_LANGUAGE_MODEL"
 SHOWN = 768
-"""Longest side, in pixels, of pictures shown to a model."""
+"""Longest side, in pixels, of images shown to a model."""
 CONTROL = re.compile(r"[\x00-\x1f]+")
 REPEATED = 2000
 """Characters of a wrong answer that are shown to the model again."""
@@ -57,7 +57,7 @@ class Chat(Protocol):
 
 
 class Preference(BaseModel):
-    """Which of two pictures is better."""
+    """Which of two images is better."""
 
     reason: graph_schemas.Sentence
     better: Literal["first", "second"]
@@ -99,9 +99,9 @@ class LanguagePrior:
         key = content_key(
             [model.name, model.revision], self.settings.temperature, list(messages), form, seed
         )
-        kept = self.store.get("language", key) if self.store else None
-        if kept is not None:
-            answer, problems = _read(json.dumps(kept.value), schema, check)
+        stored = self.store.get("language", key) if self.store else None
+        if stored is not None:
+            answer, problems = _read(json.dumps(stored.value), schema, check)
             if answer is not None and not problems:
                 return answer
         feedback: list[Message] = []
@@ -117,10 +117,10 @@ class LanguagePrior:
                     self.store.put("language", key, {}, value, made_by=model.name)
                 return answer
             listed = numbered(problems)
-            said = f"That answer has {count_of(problems)}:\n{listed}\nGive the whole answer again."
+            reply = f"That answer has {count_of(problems)}:\n{listed}\nGive the whole answer again."
             feedback = [
                 {"role": "assistant", "content": text[:REPEATED]},
-                {"role": "user", "content": said},
+                {"role": "user", "content": reply},
             ]
         raise UserError(
             f"{model.name} gave no valid answer in {self.settings.tries} tries. The last one has "
@@ -134,7 +134,7 @@ class LanguagePrior:
         images: Sequence[UInt8[ndarray, "H W 3"]],
         schema: type[Answer],
     ) -> Answer:
-        """An answer about pictures: the form in which `priors.models.detection.VlmDetector` asks."""
+        """An answer about images: the form in which `priors.models.detection.VlmDetector` asks."""
         parts = [image_part(_shrunk(image)) for image in images]
         content = [{"type": "text", "text": prompt}, *parts]
         return self.ask([{"role": "user", "content": content}], schema)
@@ -161,7 +161,7 @@ class LanguagePrior:
         answer = self.ask(
             graph_schemas.contacts_messages(text, nodes, examples),
             schema,
-            check=lambda found: graph_schemas.contact_problems(found, nodes),
+            check=lambda proposed: graph_schemas.contact_problems(proposed, nodes),
             seed=seed,
         )
         return PartAffordanceGraph.model_validate(graph_schemas.graph_data(answer, nodes))
@@ -169,7 +169,7 @@ class LanguagePrior:
     def prefers_second(
         self, first: UInt8[ndarray, "H W 3"], second: UInt8[ndarray, "H W 3"], question: str
     ) -> bool:
-        """Whether the second picture shows the question's sentence better."""
+        """Whether the second image shows the question's sentence better."""
         prompt = prompt_text("choose_image").replace("{text}", question)
         return self.ask_about(prompt, [first, second], Preference).better == "second"
 

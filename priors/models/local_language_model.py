@@ -34,7 +34,7 @@ INSTALL = "pip install --no-deps xgrammar apache-tvm-ffi"
 class TransformersChat:
     """`Chat` of a causal language model: a hub id, or a directory written by `save_pretrained`.
 
-    Loaded at the first question. Text only: pictures in a message are refused.
+    Loaded at the first question. Text only: images in a message are refused.
     """
 
     network_class = "AutoModelForCausalLM"
@@ -111,7 +111,7 @@ class TransformersChat:
         for message in messages:
             if not isinstance(message["content"], str):
                 raise UserError(
-                    "the local language model reads text only, and was shown a picture. Use a vision "
+                    "the local language model reads text only, and was shown an image. Use a vision "
                     "model behind an endpoint (--language-url, for example served by vLLM)"
                 )
         return self._tokens(self._text(messages))

@@ -1,6 +1,6 @@
 """A vision language model on this machine as detector and judge: Qwen3-VL (Alibaba, 2025; Apache-2.0).
 
-As in `priors.models.local_language_model`, answers can only be of the asked form. Pictures go through
+As in `priors.models.local_language_model`, answers can only be of the asked form. Images go through
 the checkpoint's image processor alone: the whole processor also wants videos, and torchvision.
 """
 
@@ -22,11 +22,11 @@ from priors.store import Store
 __all__ = ["VisionChat", "local_detector", "local_judge"]
 
 LONGEST = 1024
-"""Pixels of the longer side of a picture the detector is shown."""
+"""Pixels of the longer side of an image the detector is shown."""
 
 
 class VisionChat(TransformersChat):
-    """`Chat` of a model that sees pictures: a hub id, or a directory written by `save_pretrained`."""
+    """`Chat` of a model that sees images: a hub id, or a directory written by `save_pretrained`."""
 
     network_class = "AutoModelForImageTextToText"
 
@@ -36,24 +36,24 @@ class VisionChat(TransformersChat):
         return load_pretrained(kind, self._model_id, stage=STAGE)
 
     def _inputs(self, messages: Sequence[Message]) -> dict[str, Any]:
-        """Tokens, with as many of the picture's token as the network makes patches of it."""
+        """Tokens, with as many of the image's token as the network makes patches of it."""
         torch = require("torch")
-        pictures = [_picture(part) for part in _parts(messages) if part["type"] == "image_url"]
+        images = [_picture(part) for part in _parts(messages) if part["type"] == "image_url"]
         inputs = self._tokens(self._text([_as_template(message) for message in messages]))
-        if not pictures:
+        if not images:
             return inputs
-        seen = self._pictures(images=pictures, return_tensors="pt").to(self.network.device)
+        seen = self._pictures(images=images, return_tensors="pt").to(self.network.device)
         merged = self._pictures.merge_size**2
         counts = [int(grid.prod()) // merged for grid in seen["image_grid_thw"]]
-        picture = self.network.config.image_token_id
+        image = self.network.config.image_token_id
         ids = inputs["input_ids"][0]
         repeats = torch.ones_like(ids)
-        repeats[ids == picture] = torch.tensor(counts, device=ids.device)
+        repeats[ids == image] = torch.tensor(counts, device=ids.device)
         ids = torch.repeat_interleave(ids, repeats)[None]
         return {
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),
-            "mm_token_type_ids": (ids == picture).int(),
+            "mm_token_type_ids": (ids == image).int(),
             "pixel_values": seen["pixel_values"].to(self.network.dtype),
             "image_grid_thw": seen["image_grid_thw"],
         }
@@ -65,7 +65,7 @@ def _parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _picture(part: dict[str, Any]) -> Any:
-    """The picture of `priors.models.chat_endpoint.image_part`."""
+    """The image of `priors.models.chat_endpoint.image_part`."""
     from PIL import Image
 
     encoded = part["image_url"]["url"].partition("base64,")[2]
@@ -73,7 +73,7 @@ def _picture(part: dict[str, Any]) -> Any:
 
 
 def _as_template(message: Message) -> dict[str, Any]:
-    """A message in the words of chat templates: texts, and places of pictures."""
+    """A message in the words of chat templates: texts, and places of images."""
     content = message["content"]
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
@@ -104,6 +104,6 @@ def local_detector(
     store: Store | None = None,
     runtime: TorchSettings | None = None,
 ) -> VlmDetector:
-    """The `Detector`; Qwen3-VL writes thousandths of the picture."""
+    """The `Detector`; Qwen3-VL writes thousandths of the image."""
     prior = local_judge(model_id, settings, store=store, runtime=runtime)
     return VlmDetector(prior.ask_about, model_id, VlmSettings(settings.coordinates, LONGEST))

@@ -1,4 +1,4 @@
-"""LTX-2 image to video (Lightricks, 2026): picture and sound at once, of which the picture is kept."""
+"""LTX-2 image to video (Lightricks, 2026): image and sound at once, of which the image is kept."""
 
 import inspect
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ class Ltx2Settings(SamplingSettings):
 
     seconds: float | None = 5.0
     area: int = 512 * 768
-    most_frames: int = 481
+    max_frames: int = 481
     """20 seconds."""
     recompression: int | None = None
-    """H.264 quality (CRF) at which the first picture is compressed, as the training frames were; None
+    """H.264 quality (CRF) at which the first image is compressed, as the training frames were; None
     takes the pipeline's, 0 none. Needs PyAV."""
 
 
@@ -60,7 +60,7 @@ class Ltx2(DiffusionVideoModel):
         assert isinstance(settings, Ltx2Settings)
         return Published(
             FPS,
-            settings.most_frames,
+            settings.max_frames,
             settings.area,
             guidance=self._standard("guidance_scale"),
             steps=self._standard("num_inference_steps"),
@@ -77,7 +77,7 @@ class Ltx2(DiffusionVideoModel):
             area=settings.area,
             multiple=PIXEL_MULTIPLE,
             frame_step=pipeline.vae_temporal_compression_ratio,
-            most_frames=settings.most_frames,
+            max_frames=settings.max_frames,
         )
 
     def _arguments(self, prompt: str) -> dict[str, Any]:

@@ -80,23 +80,23 @@ class MoGe(GeometryPrior):
         device, dtype = device_and_dtype(self.runtime)
         half = dtype != torch.float32
         tokens = max(self.network.num_tokens_range)
-        kept: list[tuple[ndarray, ndarray, ndarray]] = []
+        batches: list[tuple[ndarray, ndarray, ndarray]] = []
         for pixels in self._batches(frames):
             # As its authors run it: weights and outputs in float32, products in float16. bfloat16
             # has three bits less, and a wall at 3 m would stand in steps of centimeters.
             with torch.autocast(device.type, dtype=torch.float16, enabled=half):
-                said = self.network(pixels, num_tokens=tokens)
-            points = said["points"].float().cpu().numpy()
-            mask, scale = said.get("mask"), said.get("metric_scale")
+                output = self.network(pixels, num_tokens=tokens)
+            points = output["points"].float().cpu().numpy()
+            mask, scale = output.get("mask"), output.get("metric_scale")
             valid = np.isfinite(points).all(-1)
             if mask is not None:
                 valid &= mask.float().cpu().numpy() > 0.5
-            kept.append(
+            batches.append(
                 (
                     np.nan_to_num(points),
                     valid,
                     np.ones(len(points)) if scale is None else scale.float().cpu().numpy(),
                 )
             )
-        points, valid, scales = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+        points, valid, scales = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
         return points, valid, scales

@@ -147,10 +147,10 @@ class MVDreamGuidance(DiffusionGuidance):
         torch = require("torch")
         texts = [self.settings.negative_prompt] * len(prompts) + self._texts(prompts, cameras)
         views = torch.from_numpy(camera_conditions(cameras)).to(noisy.device, self.unet.dtype)
-        said = self.unet(
+        output = self.unet(
             torch.cat([noisy, noisy]).to(self.unet.dtype),
             torch.cat([times, times]),
             encoder_hidden_states=self.embeddings(texts).to(noisy.device, self.unet.dtype),
             class_labels=torch.cat([views, views]),
         ).sample
-        return said.reshape(2, *noisy.shape)
+        return output.reshape(2, *noisy.shape)

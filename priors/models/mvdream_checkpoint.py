@@ -109,10 +109,10 @@ def _text_weights(single: Any, network: Any, weights: dict[str, Any]) -> dict[st
     state = single.convert_open_clip_checkpoint(network, weights, prefix=prefix)
     wanted = network.state_dict()
     return {
-        found: tensor
+        candidate: tensor
         for name, tensor in state.items()
-        for found in (name, name.removeprefix("text_model."))
-        if found in wanted
+        for candidate in (name, name.removeprefix("text_model."))
+        if candidate in wanted
     }
 
 

@@ -1,6 +1,6 @@
-"""One object cut out of one picture from a hint: GrabCut (Rother et al., 2004), in OpenCV.
+"""One object cut out of one image from a hint: GrabCut (Rother et al., 2004), in OpenCV.
 
-Pictures are uint8 RGB; boxes are (left, top, right, bottom) in pixels; points are (u, v, sign), sign
+Images are uint8 RGB; boxes are (left, top, right, bottom) in pixels; points are (u, v, sign), sign
 +1 on the object and -1 beside it. A cut is empty where nothing stands out from its surroundings.
 """
 
@@ -19,9 +19,9 @@ MARGIN = 0.35
 """Of a box's longer side: how far around it the background is learned."""
 ROUNDS = 5
 SEARCH_SIDE = 200
-"""Pixels: shorter side of the picture in which a clicked object's size is searched."""
+"""Pixels: shorter side of the image in which a clicked object's size is searched."""
 CLICK_RADII = tuple(0.02 * 1.35**i for i in range(11))
-"""Of the picture's shorter side: sizes of an object tried around a click."""
+"""Of the image's shorter side: sizes of an object tried around a click."""
 SEED_RADIUS = 0.15
 """Of the tried size: the disc around a point that is the object (or is not) for sure."""
 GROWTH = 2.0
@@ -36,7 +36,7 @@ HOLE = 0.06
 """Of the object's area: what it encloses and is smaller is a label or a highlight, not a hole."""
 SPECK = 0.2
 """Of the largest piece: smaller pieces of a cut are dropped."""
-LEAST_CUT = 0.05
+MIN_CUT = 0.05
 """Of a box's area: a cut smaller than this is no object."""
 
 
@@ -61,12 +61,12 @@ def grow(mask: Bool[ndarray, "H W"], radius: float) -> Bool[ndarray, "H W"]:
 
 
 def shrink(mask: Bool[ndarray, "H W"], radius: float) -> Bool[ndarray, "H W"]:
-    """The picture's border does not count as the mask's edge."""
+    """The image's border does not count as the mask's edge."""
     return opencv().erode(mask.astype(np.uint8), disc(radius)) > 0
 
 
 def fill_holes(mask: Bool[ndarray, "H W"], area: float) -> Bool[ndarray, "H W"]:
-    """Enclosed holes smaller than `HOLE` of an area filled; those at the picture's border stay."""
+    """Enclosed holes smaller than `HOLE` of an area filled; those at the image's border stay."""
     _, labels, stats, _ = opencv().connectedComponentsWithStats(
         (~mask).astype(np.uint8), connectivity=4
     )
@@ -102,7 +102,7 @@ def cut_box(
     _mark(trimap, points, SEED_RADIUS * size)
     mask = _grab(image, trimap, MARGIN * size, ROUNDS)
     mask = main_pieces(mask)
-    if mask.sum() < LEAST_CUT * (right - left) * (bottom - top):
+    if mask.sum() < MIN_CUT * (right - left) * (bottom - top):
         return np.zeros_like(mask)
     return fill_holes(mask, float(mask.sum()))
 
@@ -112,7 +112,7 @@ def cut_around_points(
 ) -> Bool[ndarray, "H W"]:
     """What stands out around clicks (at least one of them on the object).
 
-    Boxes of growing size are tried in a small picture; the cut that changes least from one size to
+    Boxes of growing size are tried in a small image; the cut that changes least from one size to
     the next is the object's, for only an object's edge stops it. It is cut again in full size.
     """
     cv2 = opencv()
@@ -175,7 +175,7 @@ def _mark(trimap: UInt8[ndarray, "H W"], points: ndarray | None, radius: float) 
 def _grab(
     image: UInt8[ndarray, "H W 3"], trimap: UInt8[ndarray, "H W"], margin: float, rounds: int
 ) -> Bool[ndarray, "H W"]:
-    """GrabCut in the part of the picture around what may be the object."""
+    """GrabCut in the part of the image around what may be the object."""
     cv2 = opencv()
     mask = np.zeros(trimap.shape, bool)
     rows, columns = np.nonzero(trimap != cv2.GC_BGD)
@@ -209,7 +209,7 @@ def _connected(mask: Bool[ndarray, "H W"], points: Float[ndarray, "N 2"]) -> Boo
 
 
 def _freedom(mask: Bool[ndarray, "H W"], box: Float[ndarray, " 4"]) -> float:
-    """Fraction of a box's sides (inside the picture) that the mask does not run into."""
+    """Fraction of a box's sides (inside the image) that the mask does not run into."""
     height, width = mask.shape
     left, top, right, bottom = np.round(box).astype(int)
     rows, columns = slice(max(top, 0), bottom), slice(max(left, 0), right)

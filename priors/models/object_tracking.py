@@ -36,18 +36,18 @@ FIT = 0.35
 """Of the fit in the hint's frame: below it, nothing fits and the object is missing."""
 REFOUND = 0.7
 """The same for an object that was missing: what merely looks alike is not it."""
-LEAST_SEEN = 0.3
+MIN_SEEN = 0.3
 """Of the moved mask's visible area that must remain after GrabCut."""
-MOST_CHANGED = 0.25
+MAX_CHANGED = 0.25
 """Of a moved mask's area: a GrabCut that changes more found other colors than the object's."""
 TRUSTED = (12, 0.5)
 """Corners, and fraction of them, that agree on a motion which then needs no search."""
-LEAST_CORNERS = 6
+MIN_CORNERS = 6
 STRETCH = 1.25
 """Largest change of size between frames."""
 SEARCH_PEAKS = 5
 SEARCH_TEMPLATE = 24
-"""Pixels: shorter side of the object in the picture it is searched in."""
+"""Pixels: shorter side of the object in the image it is searched in."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class _State:
 
     frame: int
     mask: Bool[ndarray, "Y X"]
-    """In a picture with a margin, so that what left the picture is remembered."""
+    """In an image with a margin, so that what left the image is remembered."""
     velocity: Float[ndarray, " 2"]
     missing: int = 0
 
@@ -140,7 +140,7 @@ class ObjectTracker:
         expected = self._visible(moved)
         enough = (REFOUND if state.missing else FIT) * self._reference
         mask = self._refined(t, moved, lab, evidence) if fit >= enough else None
-        if mask is None or mask.sum() < max(LEAST_SEEN * expected.sum(), 4):
+        if mask is None or mask.sum() < max(MIN_SEEN * expected.sum(), 4):
             state.missing += 1
             return np.zeros(expected.shape, bool), 0.0
         whole = moved.copy()
@@ -183,21 +183,23 @@ class ObjectTracker:
         before, now = (cv2.cvtColor(self.frames[i], cv2.COLOR_RGB2GRAY) for i in (state.frame, t))
         inner = shrink(self._visible(state.mask), 2.0).astype(np.uint8)
         corners = cv2.goodFeaturesToTrack(before, 200, 0.005, 4, mask=inner)
-        if corners is None or len(corners) < LEAST_CORNERS:
+        if corners is None or len(corners) < MIN_CORNERS:
             return None, False
         options = {"winSize": (15, 15), "maxLevel": 4}
         there, good, _ = cv2.calcOpticalFlowPyrLK(before, now, corners, None, **options)
         back, good_back, _ = cv2.calcOpticalFlowPyrLK(now, before, there, None, **options)
         returned = np.linalg.norm((back - corners).reshape(-1, 2), axis=1) < 1
-        kept = (good.ravel() > 0) & (good_back.ravel() > 0) & returned
-        if kept.sum() < LEAST_CORNERS:
+        tracked = (good.ravel() > 0) & (good_back.ravel() > 0) & returned
+        if tracked.sum() < MIN_CORNERS:
             return None, False
-        motion, agree = cv2.estimateAffine2D(corners[kept], there[kept], ransacReprojThreshold=1.5)
+        motion, agree = cv2.estimateAffine2D(
+            corners[tracked], there[tracked], ransacReprojThreshold=1.5
+        )
         if motion is None:
             return None, False
         stretch = np.linalg.svd(motion[:, :2], compute_uv=False)
         count = int(agree.sum())
-        if count < LEAST_CORNERS or stretch[0] > STRETCH or stretch[1] < 1 / STRETCH:
+        if count < MIN_CORNERS or stretch[0] > STRETCH or stretch[1] < 1 / STRETCH:
             return None, False
         return motion, count >= TRUSTED[0] and count >= TRUSTED[1] * len(corners)
 
@@ -255,7 +257,7 @@ class ObjectTracker:
         gone = cv2.morphologyEx(gone.astype(np.uint8), cv2.MORPH_OPEN, disc(2.0)) > 0
         core &= ~gone
         mask = refine_cut(self.frames[t], seen, band=band, core=core, background=gone)
-        if (mask ^ (seen & ~gone)).sum() > MOST_CHANGED * seen.sum():
+        if (mask ^ (seen & ~gone)).sum() > MAX_CHANGED * seen.sum():
             mask = seen & ~gone
         mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(1.0)) > 0
         whole = moved.copy()
@@ -285,7 +287,7 @@ class ObjectTracker:
         return np.pad(mask, self.margin)
 
     def _visible(self, mask: Bool[ndarray, "Y X"]) -> Bool[ndarray, "H W"]:
-        """The part of a mask with a margin that lies in the picture (a view)."""
+        """The part of a mask with a margin that lies in the image (a view)."""
         margin = self.margin
         return mask[margin:-margin, margin:-margin]
 
@@ -319,7 +321,7 @@ def _histogram(lab: UInt8[ndarray, "N 3"]) -> Float32[ndarray, " B"]:
 
 
 def _difference(lab: ndarray, other: ndarray) -> Float32[ndarray, "H W"]:
-    """Color difference of two pictures, averaged over 3 x 3."""
+    """Color difference of two images, averaged over 3 x 3."""
     difference = lab.astype(np.float32) - other
     difference[..., 0] *= LIGHTNESS_WEIGHT
     return opencv().blur(np.linalg.norm(difference, axis=-1), (3, 3))

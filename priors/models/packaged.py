@@ -2,7 +2,7 @@
 
 The wheel `mediapipe==0.10.21` carries TensorFlow Lite files (Apache-2.0). Only its files are read:
 the package itself is never imported (it pins an older numpy and opens OpenGL). `ai-edge-litert` runs
-them, one thread, about 20 ms a picture.
+them, one thread, about 20 ms an image.
 """
 
 import os
@@ -78,22 +78,22 @@ class TfliteModel:
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = self._interpreter.get_output_details()
         self.input_size = int(self._interpreter.get_input_details()[0]["shape"][1])
-        """Height and width of the picture it takes."""
+        """Height and width of the image it takes."""
 
-    def __call__(self, picture: Float32[ndarray, "S S 3"]) -> dict[tuple[int, ...], ndarray]:
+    def __call__(self, image: Float32[ndarray, "S S 3"]) -> dict[tuple[int, ...], ndarray]:
         """Outputs by shape (without the batch axis), of a model whose outputs have unequal shapes."""
-        return {output.shape: output for output in self.listed(picture)}
+        return {output.shape: output for output in self.listed(image)}
 
-    def listed(self, picture: Float32[ndarray, "S S 3"]) -> list[ndarray]:
+    def listed(self, image: Float32[ndarray, "S S 3"]) -> list[ndarray]:
         """Outputs in their order (without the batch axis)."""
-        self._interpreter.set_tensor(self._input, np.ascontiguousarray(picture[None]))
+        self._interpreter.set_tensor(self._input, np.ascontiguousarray(image[None]))
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(output["index"])[0].copy() for output in self._outputs]
 
 
 @dataclass(frozen=True)
 class Region:
-    """A turned square of a picture, in pixels."""
+    """A turned square of an image, in pixels."""
 
     center: Float[ndarray, " 2"]
     side: float
@@ -108,16 +108,16 @@ class Region:
 
     @property
     def axes(self) -> Float[ndarray, "2 2"]:
-        """Columns: the crop's right and down in the picture, per share of the side."""
+        """Columns: the crop's right and down in the image, per share of the side."""
         c, s = np.cos(self.angle), np.sin(self.angle)
         return self.side * np.array([[c, -s], [s, c]])
 
     def to_image(self, shares: Float[ndarray, "... 2"]) -> Float[ndarray, "... 2"]:
-        """Pixels of the picture of points given in shares of the crop's side."""
+        """Pixels of the image of points given in shares of the crop's side."""
         return (np.asarray(shares, np.float64) - 0.5) @ self.axes.T + self.center
 
     def crop(self, image: UInt8[ndarray, "H W 3"], size: int) -> UInt8[ndarray, "S S 3"]:
-        """The square resampled to size x size; black outside the picture."""
+        """The square resampled to size x size; black outside the image."""
         from PIL import Image
 
         source, shrink = Image.fromarray(image), max(1, int(self.side / size))
@@ -134,7 +134,7 @@ class Region:
     def paste(
         self, values: Float32[ndarray, "S S"], height: int, width: int
     ) -> Float32[ndarray, "H W"]:
-        """A crop's values back in the picture; zero outside the square."""
+        """A crop's values back in the image; zero outside the square."""
         from PIL import Image
 
         size = len(values)

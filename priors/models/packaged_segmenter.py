@@ -1,6 +1,6 @@
 """People and objects of a clip on two CPU cores, without a download: BlazePose, and hints followed by OpenCV.
 
-People are what BlazePose's mask shows less the objects; objects are cut out where the user hinted at
+People are what BlazePose's mask shows less the objects, cut again by color; objects are cut out where the user hinted at
 them (`priors.models.object_cut`) and followed from there (`priors.models.object_tracking`), hands and
 forearms taken out.
 """
@@ -18,10 +18,12 @@ from priors.models.camera_shake import estimate_shake
 from priors.models.object_cut import (
     cut_around_points,
     cut_box,
+    fill_holes,
     grow,
     main_pieces,
     opencv,
     refine_cut,
+    shrink,
 )
 from priors.models.object_tracking import Background, ObjectTracker, background_of
 from priors.models.packaged import MASK_LEVEL, MEDIAPIPE, prompt_box
@@ -40,6 +42,12 @@ CORRECTED = 0.3
 """Of the square root of an object's area: how far points of the user may move its edge."""
 
 
+PERSON_BAND, PERSON_CORE = 0.12, 0.05
+"""Of the square root of a person's area: how far out its edge is searched, and how far in it may be."""
+MIN_REFINED, MAX_REFINED = 0.7, 1.6
+"""Of a person's area before."""
+
+
 class PackagedSegmenter:
     """`VideoSegmenter` of people by boxes and of objects by hints."""
 
@@ -49,7 +57,7 @@ class PackagedSegmenter:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "1")
+        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "2")
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of people and objects, which do not overlap; where one is lost, its mask is empty.
@@ -72,9 +80,43 @@ class PackagedSegmenter:
             follower = _ObjectFollower(frames, arms)
             for i in objects:
                 masks[i], scores[i] = follower.follow(prompts[i])
-            taken = masks[objects].any(0)
-            masks[[i for i in range(len(prompts)) if i not in objects]] &= ~taken
+        people = [i for i, prompt in enumerate(prompts) if prompt.is_person]
+        for t, image in enumerate(frames):
+            taken = masks[objects, t].any(0)
+            for i in people:
+                others = np.asarray(taken | masks[[j for j in people if j != i], t].any(0))
+                masks[i, t] = _refined_person(image, masks[i, t] & ~taken, others) & ~taken
         return Tracks(masks, scores)
+
+
+def _refined_person(
+    image: UInt8[ndarray, "H W 3"], mask: Bool[ndarray, "H W"], others: Bool[ndarray, "H W"]
+) -> Bool[ndarray, "H W"]:
+    """A person's mask with its edge where colors part: the network's has 256 pixels, holes, and no shoes.
+
+    others: objects and other people. What changes the mask too much found other colors than the person's.
+    """
+    if not mask.any():
+        return mask
+    cv2 = opencv()
+    scale = min(1.0, WORK_SIDE / max(image.shape))
+    shape = (round(scale * image.shape[1]), round(scale * image.shape[0]))
+    small = image if scale == 1.0 else cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
+    rough, away = (cv2.resize(m.astype(np.float32), shape) > 0.5 for m in (mask, others))
+    size = float(np.sqrt(rough.sum()))
+    refined = refine_cut(
+        small,
+        rough,
+        band=PERSON_BAND * size,
+        core=shrink(rough, PERSON_CORE * size),
+        background=away & ~rough,
+    )
+    refined = main_pieces(refined)
+    refined = fill_holes(refined, float(refined.sum()))
+    if not MIN_REFINED < refined.sum() / max(rough.sum(), 1) < MAX_REFINED:
+        return mask
+    whole = (image.shape[1], image.shape[0])
+    return refined if scale == 1.0 else cv2.resize(refined.astype(np.float32), whole) > 0.5
 
 
 class _ObjectFollower:

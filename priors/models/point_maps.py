@@ -108,8 +108,10 @@ def solve_focal_shift(
 
     if not (np.isfinite(start).all() and start[0] > 0):
         start = np.array([scale, 0.0])
-    found = least_squares(error, [np.log(start[0]), start[1]], method="lm", xtol=1e-12, ftol=1e-12)
-    focal, shift = float(np.exp(np.clip(found.x[0], -50, 50))), float(found.x[1])
+    solution = least_squares(
+        error, [np.log(start[0]), start[1]], method="lm", xtol=1e-12, ftol=1e-12
+    )
+    focal, shift = float(np.exp(np.clip(solution.x[0], -50, 50))), float(solution.x[1])
     fov = 2 * np.degrees(np.arctan(valid.shape[1] / (2 * focal)))
     if not FOV_LIMITS[0] <= fov <= FOV_LIMITS[1] or np.median(z + shift) <= 0:
         return np.nan, np.nan

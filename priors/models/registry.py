@@ -123,14 +123,14 @@ class RegisteredModels:
             if not choice.source:
                 continue
             name = self.choices.names.get(role, DEFAULTS[role])
-            said = lacks(choice, own_weights=role in self.choices.weights)
+            missing = lacks(choice, own_weights=role in self.choices.weights)
             try:
                 model = self.get(role)
-                if not said and hasattr(model, "lacks"):
-                    said += model.lacks()
+                if not missing and hasattr(model, "lacks"):
+                    missing += model.lacks()
             except UserError as error:
-                said.insert(0, str(error))
-            problems += [f"{role} ({name}): {problem}" for problem in said]
+                missing.insert(0, str(error))
+            problems += [f"{role} ({name}): {problem}" for problem in missing]
         if problems:
             raise UserError(
                 f"models are not ready, nothing was computed: {count_of(problems)}:\n"

@@ -41,7 +41,7 @@ class Sam3Segmenter(Sam2Segmenter):
 class Sam3Detector(TextDetector):
     """`Detector` by SAM 3's text prompts: every instance of a phrase.
 
-    The picture is encoded once for all phrases.
+    The image is encoded once for all phrases.
     """
 
     default_id = SAM3
@@ -59,7 +59,7 @@ class Sam3Detector(TextDetector):
         side = network.config.vision_config.image_size
         shape = (side, side) if isinstance(side, int) else tuple(side)
         pixels = resized(image, shape, network.device, network.dtype, HALVES)
-        scores, found = [], []
+        scores, boxes_of = [], []
         with (
             readable_errors("detection", self._model_id, smaller="fewer phrases"),
             torch.inference_mode(),
@@ -73,19 +73,19 @@ class Sam3Detector(TextDetector):
                     truncation=True,
                     return_tensors="pt",
                 ).to(network.device)
-                said = network(
+                output = network(
                     vision_embeds=seen,
                     input_ids=tokens.input_ids,
                     attention_mask=tokens.attention_mask,
                 )
-                score = torch.sigmoid(said.pred_logits[0].float())
-                if said.presence_logits is not None:
-                    score = score * torch.sigmoid(said.presence_logits[0].float())
+                score = torch.sigmoid(output.pred_logits[0].float())
+                if output.presence_logits is not None:
+                    score = score * torch.sigmoid(output.presence_logits[0].float())
                 scores.append(score.cpu().numpy())
-                found.append(said.pred_boxes[0].float().cpu().numpy())
+                boxes_of.append(output.pred_boxes[0].float().cpu().numpy())
         limit = np.array([width, height, width, height], np.float64)
         answer = []
-        for number, (score, boxes) in enumerate(zip(scores, found, strict=True)):
+        for number, (score, boxes) in enumerate(zip(scores, boxes_of, strict=True)):
             corners = np.clip(boxes.astype(np.float64), 0, 1) * limit
             of_phrase = best_boxes(score[None], corners, self.settings.score)
             answer += [Detection(number, one.box, one.score) for one in of_phrase]

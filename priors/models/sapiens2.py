@@ -1,7 +1,7 @@
 """Sapiens2 (Meta, 2026), in transformers: keypoints of one person, and metric points of people.
 
 Its image processor needs torchvision; what it does is done here with PyTorch alone: crops of
-1.25 times the box, heatmaps refined below the pixel (DARK; Zhang et al., 2020), padded pictures.
+1.25 times the box, heatmaps refined below the pixel (DARK; Zhang et al., 2020), padded images.
 """
 
 import math
@@ -77,7 +77,7 @@ def crop_windows(
 
 
 def crop(image: Any, middle: ndarray, window: ndarray, size: tuple[int, int]) -> Any:
-    """(3, h, w) of a window of an (H, W, 3) picture, black outside, normalized."""
+    """(3, h, w) of a window of an (H, W, 3) image, black outside, normalized."""
     torch = require("torch")
     height, width = image.shape[:2]
     axes = [

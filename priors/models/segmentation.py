@@ -92,7 +92,7 @@ class Sam2Segmenter:
         return session_class(frames, size, device=self._network.device, dtype=self._network.dtype)
 
     def _add(self, session: Any, entity: int, prompt: Prompt, height: int, width: int) -> None:
-        """One entity's prompt, in the pixels of the resized picture."""
+        """One entity's prompt, in the pixels of the resized image."""
         torch = require("torch")
         size = _image_size(self._network.config)
         index = session.obj_id_to_idx(entity)
@@ -144,7 +144,7 @@ def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int
         elif prompt.mask is not None:
             if prompt.mask.shape != (height, width):
                 problems.append(
-                    f"{where}: its mask is {prompt.mask.shape}, the pictures are {(height, width)}"
+                    f"{where}: its mask is {prompt.mask.shape}, the images are {(height, width)}"
                 )
             elif not prompt.mask.any():
                 problems.append(f"{where}: its mask is empty")
@@ -167,7 +167,7 @@ def resized(
     dtype: Any,
     normalization: Normalization = IMAGENET,
 ) -> Any:
-    """(3, h, w) tensor of a picture, normalized as its model wants.
+    """(3, h, w) tensor of an image, normalized as its model wants.
 
     The same as the transformers processors do, which need torchvision.
     """
@@ -221,9 +221,9 @@ def _lazy_session_class(name: str, normalization: Normalization) -> type:
             The way back looks at frames just after the prompted one, so those stay.
             """
             for outputs in self.output_dict_per_obj.values():
-                for kept in outputs.values():
-                    if frame in kept:
-                        kept[frame].pop("high_res_masks", None)
+                for stored in outputs.values():
+                    if frame in stored:
+                        stored[frame].pop("high_res_masks", None)
                 memories = outputs["non_cond_frame_outputs"]
                 for old in [t for t in memories if abs(t - frame) > reach < abs(t - start)]:
                     del memories[old]

@@ -53,7 +53,7 @@ class TorchSettings:
     """Pipelines on a GPU: keep everything there, move whole models in turn, or move layer by layer
     (slowest, a few GB). Without a GPU everything stays in main memory."""
     tiling: bool = True
-    """Decode pictures and clips in tiles and slices: a little slower, far less memory."""
+    """Decode images and clips in tiles and slices: a little slower, far less memory."""
 
 
 def torch_settings(device: str, precision: str, memory: str) -> TorchSettings:
@@ -305,8 +305,8 @@ def _loading_message(error: Exception, model_id: ModelId) -> str | None:
     def caused_by(*kinds: type) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
-    said = " ".join(str(cause) for cause in causes).lower()
-    if caused_by(hub.GatedRepoError) or "gated repo" in said:
+    message = " ".join(str(cause) for cause in causes).lower()
+    if caused_by(hub.GatedRepoError) or "gated repo" in message:
         return (
             f"{name} is gated. Accept its licence at https://huggingface.co/{name}, then log in "
             "with `hf auth login` (or set HF_TOKEN)"
@@ -314,7 +314,7 @@ def _loading_message(error: Exception, model_id: ModelId) -> str | None:
     if caused_by(hub.RevisionNotFoundError):
         return f"{name} has no revision {model_id.revision!r} on the hub. Correct the revision"
     # Without sentencepiece, transformers asks for tiktoken, which reads no spiece.model either.
-    is_tokenizer = "sentencepiece" in said or "tiktoken" in said
+    is_tokenizer = "sentencepiece" in message or "tiktoken" in message
     if is_tokenizer and importlib.util.find_spec("sentencepiece") is None:
         return (
             f"the tokenizer of {what} is a spiece.model, and the Python package 'sentencepiece' is not "

@@ -62,7 +62,7 @@ class Published:
     """What a checkpoint was trained for and how its authors sample it."""
 
     fps: float
-    most_frames: int
+    max_frames: int
     area: int
     """Pixels of a frame."""
     guidance: float
@@ -79,7 +79,7 @@ class Limits:
     """Sides are multiples of this."""
     frame_step: int
     """Clips have k * frame_step + 1 frames."""
-    most_frames: int
+    max_frames: int
     fixed: tuple[int, int, int] | None = None
     """Height, width, frames, where the model can make no other."""
     sides: tuple[int, int] | None = None
@@ -88,7 +88,7 @@ class Limits:
 
 def frame_count(frames: int, limits: Limits, name: str) -> int:
     """Frames to generate for `frames` asked. UserError where the model cannot make as many."""
-    most = limits.fixed[2] if limits.fixed else limits.most_frames
+    most = limits.fixed[2] if limits.fixed else limits.max_frames
     if not 1 <= frames <= most:
         raise UserError(
             f"{STAGE}: {frames} frames were asked for; {name} makes 1 to {most}. Ask for fewer "

@@ -25,15 +25,15 @@ class WanSettings(SamplingSettings):
     seconds: float | None = 5.0
     area: int | None = None
     """Pixels of a frame; None takes the checkpoint's."""
-    most_frames: int | None = None
+    max_frames: int | None = None
 
 
-WAN_21 = Published(fps=16.0, most_frames=81, area=480 * 832, guidance=5.0)
+WAN_21 = Published(fps=16.0, max_frames=81, area=480 * 832, guidance=5.0)
 WAN_21_720P = replace(WAN_21, area=720 * 1280)
 """Its configuration is that of 480P: only its name tells."""
-WAN_22_A14B = Published(fps=16.0, most_frames=81, area=480 * 832, guidance=3.5, steps=40)
+WAN_22_A14B = Published(fps=16.0, max_frames=81, area=480 * 832, guidance=3.5, steps=40)
 """Two transformers, one for each range of noise: `boundary_ratio` is set."""
-WAN_22_TI2V = Published(fps=24.0, most_frames=121, area=704 * 1280, guidance=5.0)
+WAN_22_TI2V = Published(fps=24.0, max_frames=121, area=704 * 1280, guidance=5.0)
 """One transformer for text and image: `expand_timesteps` is set."""
 
 
@@ -80,7 +80,7 @@ class Wan(DiffusionVideoModel):
             multiple=pipeline.vae_scale_factor_spatial
             * max(network.config.patch_size[1:], default=2),
             frame_step=pipeline.vae_scale_factor_temporal,
-            most_frames=settings.most_frames or self.published.most_frames,
+            max_frames=settings.max_frames or self.published.max_frames,
         )
 
     def _arguments(self, prompt: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from priors.protocols import BodyMotion, PointMaps
 __all__ = ["assemble", "in_one_world", "label_images"]
 
 MIN_VISIBLE_PIXELS = 12
-"""An entity smaller than this in a picture counts as not detected."""
+"""An entity smaller than this in an image counts as not detected."""
 DEPTH_MARGIN = 0.8 * 0.5
 """Of a body's height: how far in front of or behind the people an object may be (published)."""
 RIGID_TOLERANCE = 1e-4
@@ -113,13 +113,13 @@ def _eroded(labels: UInt8[ndarray, "T H W"], entities: int) -> Bool[ndarray, "T 
     """Pixels whose 3 x 3 neighbors are of the same entity; what is thinner than that is kept."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
-    window, kept = (1, 3, 3), np.zeros(labels.shape, bool)
+    window, eroded = (1, 3, 3), np.zeros(labels.shape, bool)
     for i in range(entities):
         mask = (labels == i + 1).astype(np.uint8)
         inner = minimum_filter(mask, window)
         opened = maximum_filter(inner, window)
-        kept |= (inner > 0) | ((mask > 0) & (opened == 0))
-    return kept
+        eroded |= (inner > 0) | ((mask > 0) & (opened == 0))
+    return eroded
 
 
 def _near_people(

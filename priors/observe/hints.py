@@ -93,12 +93,12 @@ def check_hints(
             if wide < 2 or high < 2:
                 problems.append(f"{where} a box of {wide:g} x {high:g} pixels is too small")
             elif not (left < width and top < height and left + wide > 0 and top + high > 0):
-                problems.append(f"{where} the box lies outside the picture of {width} x {height}")
+                problems.append(f"{where} the box lies outside the image of {width} x {height}")
         outside = [p for p in hint.points if not (0 <= p[0] < width and 0 <= p[1] < height)]
         if outside:
             u, v, _ = outside[0]
             problems.append(
-                f"{where} the point {u:g},{v:g} lies outside the picture of {width} x {height}"
+                f"{where} the point {u:g},{v:g} lies outside the image of {width} x {height}"
             )
         known = any(
             h.box or any(sign > 0 for *_, sign in h.points)

@@ -104,15 +104,15 @@ class MaskSession:
         prompts: dict[str, Prompt] = {}
         if self.people:
             searched = spread_frames(len(self.frames), SEARCHED)
-            found = find_entities(
+            entities = find_entities(
                 self.frames, searched, self._detector, ["person"] * self.people, log=self.log
             )
-            if any(where is None for where in found):
+            if any(where is None for where in entities):
                 raise UserError(
                     f"{self.people} people were not found together in {len(searched)} frames of the clip. "
                     "Give --people as many as there are, or 0 for objects only."
                 )
-            for name, where in zip(self.names, found, strict=False):
+            for name, where in zip(self.names, entities, strict=False):
                 if where is not None:
                     prompts[name] = Prompt(where[0], where[1], is_person=True)
         for name in self.objects:
@@ -170,7 +170,7 @@ class MaskSession:
             for name, masks in self.masks.items():
                 (part / name).mkdir()
                 for t, mask in enumerate(masks):
-                    picture = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
-                    picture.save(part / name / f"{t:05d}.png")
+                    image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+                    image.save(part / name / f"{t:05d}.png")
             write_hints(part / HINTS_FILE, [hint.scaled(1 / self.scale) for hint in self.hints])
         return Path(folder)

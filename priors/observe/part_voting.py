@@ -1,4 +1,4 @@
-"""Parts of a mesh from pictures of it: every view's part masks vote for the faces they show.
+"""Parts of a mesh from images of it: every view's part masks vote for the faces they show.
 
 HOI-PAGE labels the objects' parts like this. Ours casts rays, so a pixel's face is known exactly and
 no samples are matched: votes are counted per face, smoothed over neighboring faces, and faces that
@@ -38,7 +38,7 @@ FEWEST_PIXELS = 2.0  # a face seen with fewer counts as unseen
 
 @dataclass(frozen=True)
 class View:
-    """A picture of an object alone."""
+    """An image of an object alone."""
 
     image: UInt8[ndarray, "H W 3"]
     faces: Int[ndarray, "H W"]
@@ -88,18 +88,18 @@ def render_views(asset: Asset, size: int = PICTURE) -> list[View]:
             e, a = np.radians(elevation), np.radians(azimuth)
             towards = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
             eye = DISTANCE * asset.radius * towards
-            picture = cast([mesh], camera, look_at(eye, np.zeros(3)))
-            faces = picture.hits.face_ids.reshape(size, size)
-            views.append(View(_shaded(picture, towards), faces.astype(np.int32)))
+            image = cast([mesh], camera, look_at(eye, np.zeros(3)))
+            faces = image.hits.face_ids.reshape(size, size)
+            views.append(View(_shaded(image, towards), faces.astype(np.int32)))
     return views
 
 
-def _shaded(picture: CastImage, towards: Float[ndarray, " 3"]) -> UInt8[ndarray, "H W 3"]:
+def _shaded(image: CastImage, towards: Float[ndarray, " 3"]) -> UInt8[ndarray, "H W 3"]:
     """Grey, lit from the camera and a little from above, so that undersides are as clear as tops."""
-    normals = picture.normals_world
+    normals = image.normals_world
     light = 0.12 + 0.5 * np.abs(normals @ towards) + 0.1 * normals[..., 1]
     gray = 255 * np.clip(light, 0, 1) ** (1 / 2.2)
-    gray = np.where(picture.instance_ids > 0, gray, BACKGROUND)
+    gray = np.where(image.instance_ids > 0, gray, BACKGROUND)
     return np.repeat(np.round(gray).astype(np.uint8)[..., None], 3, axis=-1)
 
 

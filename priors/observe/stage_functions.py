@@ -95,10 +95,10 @@ def checked_request(request: Request, settings: ObserveSettings, log: Log = sile
         if problems:
             raise UserError(f"--pag does not fit the objects:\n{numbered(problems)}")
     if request.video is not None and len(request.video.frames) < settings.frames:
-        found = len(request.video.frames)
+        count = len(request.video.frames)
         raise UserError(
-            f"stage 'video': the clip given with --video has {found} frames, {settings.frames} are "
-            f"asked for. Give --frames {found}, or a longer clip."
+            f"stage 'video': the clip given with --video has {count} frames, {settings.frames} are "
+            f"asked for. Give --frames {count}, or a longer clip."
         )
     if request.hints:
         if request.video is None:
@@ -128,12 +128,12 @@ def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Requ
     if request.video is None:
         raise UserError("--masks needs the clip they belong to: give --video as well.")
     shape = (settings.frames, *request.video.frames.shape[1:3])
-    found = request.masks.instance_ids.shape
-    if found[0] < shape[0]:
+    size = request.masks.instance_ids.shape
+    if size[0] < shape[0]:
         raise UserError(
-            f"stage 'masks': --masks holds {found[0]} pictures of {found[2]} x {found[1]} pixels, "
-            f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label picture a "
-            f"frame, or --frames {found[0]}."
+            f"stage 'masks': --masks holds {size[0]} images of {size[2]} x {size[1]} pixels, "
+            f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label image a "
+            f"frame, or --frames {size[0]}."
         )
     height, width = shape[1:]
     labels = fit_labels(request.masks.instance_ids, height, width, log)
@@ -314,7 +314,7 @@ def track_masks(inputs: Inputs) -> Content:
 
 
 def given_masks(request: Request) -> Content | None:
-    """Of label pictures; how many people there are, the highest label and the objects tell."""
+    """Of label images; how many people there are, the highest label and the objects tell."""
     masks = request.masks
     if masks is None or request.video is None:
         return None
@@ -358,12 +358,12 @@ def map_points(inputs: Inputs) -> Content:
 def find_keypoints(inputs: Inputs) -> Content:
     """OpenPose-18 of every person, in the box of the person's mask."""
     frames, model = inputs.video().frames, inputs.models["keypoints"]
-    found = []
+    keypoints = []
     for mask in inputs.masks().people:
         boxes, present = mask_boxes(mask)
         points = model.keypoints(frames, boxes, present)
-        found.append(np.where(present[:, None, None], points, 0).astype(np.float32))
-    return {"keypoints": np.nan_to_num(np.stack(found))}, None
+        keypoints.append(np.where(present[:, None, None], points, 0).astype(np.float32))
+    return {"keypoints": np.nan_to_num(np.stack(keypoints))}, None
 
 
 def recover_bodies(inputs: Inputs) -> Content:
@@ -396,10 +396,10 @@ def recover_bodies(inputs: Inputs) -> Content:
 
 def assemble_bundle(inputs: Inputs) -> Content:
     """The observations."""
-    found, wanted = len(inputs.masks().people), len(inputs.graph().people)
-    if found != wanted:
+    seen, wanted = len(inputs.masks().people), len(inputs.graph().people)
+    if seen != wanted:
         raise UserError(
-            f"the masks show {found} people, the graph has {wanted}. Give masks and a graph (--pag) "
+            f"the masks show {seen} people, the graph has {wanted}. Give masks and a graph (--pag) "
             "of the same people"
         )
     observations: Observations = assemble(
@@ -428,6 +428,6 @@ def propose_yaws(inputs: Inputs) -> Content:
         text, seed = inputs.request.text, inputs.settings.seed
         for o, asset in enumerate(inputs.assets()):
             situation = describe_situation(inputs.graph(), inputs.assets(), seen, o)
-            found = model.propose_yaws(text, asset.name, situation, seed)
-            yaws[asset.name] = distinct_yaws(found)
+            proposed = model.propose_yaws(text, asset.name, situation, seed)
+            yaws[asset.name] = distinct_yaws(proposed)
     return {}, {"yaws": yaws}

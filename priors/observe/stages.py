@@ -278,12 +278,12 @@ class Run:
             models = {role: self._model(role) for role in stage.roles}
             return stage.compute(self._inputs(stage.needs, models))
         except UserError as error:
-            said = str(error).removeprefix(f"{stage.name}: ")
-            raise UserError(f"stage '{stage.name}': {said}{self._kept()}") from error
+            reason = str(error).removeprefix(f"{stage.name}: ")
+            raise UserError(f"stage '{stage.name}': {reason}{self._kept()}") from error
         except MemoryError as error:
             raise UserError(
                 f"stage '{stage.name}': out of memory. Ask for fewer --frames or a smaller "
-                f"picture, or use --memory sequential.{self._kept()}"
+                f"image, or use --memory sequential.{self._kept()}"
             ) from error
 
     def _model(self, role: str) -> Any:
@@ -305,7 +305,7 @@ class Run:
             return ""
         return (
             f"\nFinished stages are kept ({', '.join(self._keys)}, in {self.store.root}): the "
-            "same command goes on from there."
+            "same command resumes there."
         )
 
     def video(self) -> Video:
@@ -331,16 +331,18 @@ class Run:
 
     def _provenance(self) -> dict[str, Provenance]:
         seed = self.settings.seed
-        found = {key: _provenance(self.made_by[stage], stage, seed) for key, stage in MAKER.items()}
-        found["*"] = Provenance(
+        by_array = {
+            key: _provenance(self.made_by[stage], stage, seed) for key, stage in MAKER.items()
+        }
+        by_array["*"] = Provenance(
             model="hoijax priors", revision="1", settings={"stages": self.made_by}, seed=seed
         )
-        return found
+        return by_array
 
 
 def _proposed_yaws(entry: Entry | None) -> dict[str, tuple[float, ...]]:
-    found = {} if entry is None else entry.value["yaws"]
-    return {name: tuple(yaws) for name, yaws in found.items() if yaws}
+    by_object = {} if entry is None else entry.value["yaws"]
+    return {name: tuple(yaws) for name, yaws in by_object.items() if yaws}
 
 
 def _provenance(made_by: Mapping[str, Any], stage: str, seed: int) -> Provenance:

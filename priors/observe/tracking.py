@@ -138,7 +138,7 @@ def find_entities(
     groups: dict[str, list[int]] = {}
     for i, phrase in enumerate(phrases):
         groups.setdefault(phrase, []).append(i)
-    found: list[_Found | None] = [None] * len(phrases)
+    entities: list[_Found | None] = [None] * len(phrases)
     best, most = dict.fromkeys(groups, 0.0), 0
     for t in searched:
         asked = list(groups)
@@ -157,22 +157,22 @@ def find_entities(
             boxes = [np.asarray(d.box, np.float32) for d in chosen]
             boxes.sort(key=lambda box: float(box[0] + box[2]))
             for member, box in zip(members, boxes, strict=True):
-                found[member] = (t, box)
+                entities[member] = (t, box)
     wanted = len(groups.get(PERSON, ()))
     if most > wanted > 0:
         log(f"people: up to {most} are seen at once, the {wanted} largest followed")
-    return found
+    return entities
 
 
 def _distinct(detections: Sequence[Detection]) -> list[Detection]:
     """Detections, best first, without those that show the same thing again."""
-    kept: list[Detection] = []
+    distinct: list[Detection] = []
     for detection in sorted(detections, key=lambda d: -d.score):
         box = np.asarray(detection.box, np.float32)
-        others = (np.asarray(d.box, np.float32) for d in kept)
+        others = (np.asarray(d.box, np.float32) for d in distinct)
         if all(_share_inside(*_small_first(box, other)) < SAME_BOX for other in others):
-            kept.append(detection)
-    return kept
+            distinct.append(detection)
+    return distinct
 
 
 def _small_first(a: ndarray, b: ndarray) -> tuple[ndarray, ndarray]:
@@ -203,9 +203,9 @@ def _find_parts(
             continue
         frame, outer = where
         phrases = [f"the {part} part of the {asset.name}" for part in asset.part_names]
-        found = detector.detect(frames[frame], phrases)
+        detections = detector.detect(frames[frame], phrases)
         # Boxes of the whole object come last: their masks would be dropped as no part.
-        for detection in sorted(found, key=lambda d: (_is_whole(d.box, outer), -d.score)):
+        for detection in sorted(detections, key=lambda d: (_is_whole(d.box, outer), -d.score)):
             key = (o, detection.phrase)
             box = np.asarray(detection.box, np.float32)
             if key not in part_of and _share_inside(box, outer) >= PART_INSIDE:

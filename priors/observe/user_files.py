@@ -26,7 +26,7 @@ __all__ = ["encode_video", "read_image", "read_masks", "read_source"]
 
 
 def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
-    """An RGB picture. UserError where there is none."""
+    """An RGB image. UserError where there is none."""
     from PIL import Image, UnidentifiedImageError
 
     _must_be_file(path, "--image")
@@ -34,7 +34,7 @@ def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise UserError(f"--image {path}: cannot be read as a picture ({error}).") from error
+        raise UserError(f"--image {path}: cannot be read as an image ({error}).") from error
 
 
 def encode_video(video: Video, path: Path) -> None:
@@ -46,7 +46,7 @@ def encode_video(video: Video, path: Path) -> None:
 def read_masks(
     path: Path, objects: Sequence[str] = (), people: int | None = None, log: Log = silent
 ) -> GivenMasks:
-    """Label pictures, masks by object, npz or COCO RLE: see `hoijax.importers.masks`."""
+    """Label images, masks by object, npz or COCO RLE: see `hoijax.importers.masks`."""
     return GivenMasks(*read_label_masks(path, objects, people, log))
 
 

@@ -53,7 +53,8 @@ def describe_situation(
     for p, person in enumerate(graph.people):
         joints, forward = _posed(seen, p, t)
         places = ", ".join(
-            f"{said} at {_point(joints[JOINT_NAMES.index(name)])}" for said, name in TOLD.items()
+            f"{phrase} at {_point(joints[JOINT_NAMES.index(name)])}"
+            for phrase, name in TOLD.items()
         )
         lines.append(f"{person.name}, who faces {_point(forward)}: {places}.")
     if shown[t]:
@@ -64,9 +65,9 @@ def describe_situation(
     lines.append(f"In the own frame of the {asset.name}, from corner to corner:")
     centered = asset.samples - asset.center
     for q, part in enumerate(asset.part_names or ("the whole",)):
-        own = centered[asset.sample_parts == q] if asset.part_names else centered
-        if len(own):
-            lines.append(f"- {part}: {_point(own.min(0))} to {_point(own.max(0))}")
+        corners = centered[asset.sample_parts == q] if asset.part_names else centered
+        if len(corners):
+            lines.append(f"- {part}: {_point(corners.min(0))} to {_point(corners.max(0))}")
     lines.append("What touches:")
     for edge in graph.edges:
         ends = (edge.first, edge.second)
@@ -92,9 +93,9 @@ def _point(x: Float[ndarray, " 3"]) -> str:
 
 def distinct_yaws(yaws: Sequence[float]) -> list[float]:
     """Degrees in [0, 360), in order, without those that nearly repeat an earlier one."""
-    kept: list[float] = []
+    distinct: list[float] = []
     for yaw in yaws:
-        turns = [abs((yaw - other + 180) % 360 - 180) for other in kept]
+        turns = [abs((yaw - other + 180) % 360 - 180) for other in distinct]
         if all(turn > SAME for turn in turns):
-            kept.append(float(yaw % 360))
-    return kept
+            distinct.append(float(yaw % 360))
+    return distinct

@@ -1,4 +1,4 @@
-"""Made scenes of objects with joints: a person acts with the root link, and the joints move by themselves.
+"""Synthetic scenes of objects with joints: a person acts with the root link, and the joints move by themselves.
 
 The links of an articulated object are objects of the scene, each with its own mask and points, as a
 segmenter that is asked for "laptop" and "laptop lid" would give them; the bundle's joints tie them.
@@ -85,7 +85,7 @@ def observe_articulated(
     close_up: bool | None = None,
     log: Log = silent,
 ) -> tuple[Bundle, GroundTruth, Float[ndarray, "D T"]]:
-    """Observations of a choreographed scene, the truth, and the true joint values.
+    """Observations of a choreographed scene, the ground truth, and the true joint values.
 
     values: of every joint in every frame (radians or metres); seeded ones within the limits otherwise.
     close_up: the camera sees the object's path and what of the person is beside it, instead of everything;

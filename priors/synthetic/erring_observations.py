@@ -69,7 +69,7 @@ def _observations(
         for i, count in enumerate([PERSON_POINT_COUNT] * people + [OBJECT_POINT_COUNT] * objects)
     ]
     person = gather_samples(samples[:people], points, part_ids, PERSON_POINT_COUNT)
-    thing = gather_samples(samples[people:], points, part_ids, OBJECT_POINT_COUNT)
+    of_objects = gather_samples(samples[people:], points, part_ids, OBJECT_POINT_COUNT)
     pixels = np.stack([(labels == i + 1).sum((1, 2)) for i in range(people + objects)])
     visible = pixels >= MIN_VISIBLE_PIXELS
     keypoints = draft.keypoints.copy()
@@ -78,11 +78,11 @@ def _observations(
         intrinsics=draft.intrinsics.astype(np.float32),
         Ts_world_camera=draft.Ts_world_camera.astype(np.float32),
         instance_ids=labels,
-        object_detected=visible[people:] & thing["mask"].any(-1),
-        object_points=thing["points"],
-        object_pixels=thing["pixels"],
-        object_point_parts=thing["parts"],
-        object_point_mask=thing["mask"] & visible[people:, :, None],
+        object_detected=visible[people:] & of_objects["mask"].any(-1),
+        object_points=of_objects["points"],
+        object_pixels=of_objects["pixels"],
+        object_point_parts=of_objects["parts"],
+        object_point_mask=of_objects["mask"] & visible[people:, :, None],
         person_points=person["points"],
         person_pixels=person["pixels"],
         person_point_mask=person["mask"] & visible[:people, :, None],
@@ -116,7 +116,7 @@ def erring_bundle(
     strengths: Mapping[str, float],
     seed: int,
 ) -> tuple[Bundle, GroundTruth]:
-    """A known scene as a bundle of erring observations, and the truth behind it."""
+    """A known scene as a bundle of erring observations, and the ground truth behind it."""
     observations, assets = observe_with_errors(scene, strengths, seed)
     provenance = Provenance(
         model="priors.synthetic.error_families",

@@ -241,9 +241,9 @@ def masks_hands(draft: Draft, strength: float, rng: np.random.Generator) -> None
     for labels in draft.label_images:
         person = (labels > 0) & (labels <= draft.people)
         for entity in np.unique(labels[labels > draft.people]):
-            thing = labels == entity
-            near_thing = binary_dilation(thing, iterations=reach) & person
-            near_person = binary_dilation(person, iterations=reach) & thing
+            of_object = labels == entity
+            near_thing = binary_dilation(of_object, iterations=reach) & person
+            near_person = binary_dilation(person, iterations=reach) & of_object
             labels[near_thing if takes_hand else near_person] = entity if takes_hand else 1
 
 

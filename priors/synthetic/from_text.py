@@ -1,7 +1,7 @@
 """The no-weights prior end to end: sentence and meshes to an observation bundle with truth.
 
 Choreographs a scene, renders it through a camera, and degrades what is seen the way real priors
-err. The solver gets the observations only; the truth stays in truth.npz.
+err. The solver gets the observations only; the ground truth stays in truth.npz.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ def observe_text(
     noise: NoiseModel | None = None,
     log: Log = silent,
 ) -> tuple[Bundle, GroundTruth]:
-    """Observations of a choreographed scene, and the truth they were made from.
+    """Observations of a choreographed scene, and the ground truth they were made from.
 
     graph: a Part Affordance Graph in place of the one the sentence gives.
     """

@@ -43,7 +43,7 @@ def rendered_ground_truth(
 ) -> RenderedGroundTruth:
     """The moving scene with its skin, seen by `view` (camera, T_world_camera).
 
-    Without a view: a fixed camera from `azimuth_degrees` that keeps all of it in the picture.
+    Without a view: a fixed camera from `azimuth_degrees` that keeps all of it in the image.
     """
     body = load_body(body_name)
     arrays = (motion.betas, motion.rest_joints, motion.rotations, motion.translations)
@@ -86,7 +86,7 @@ def framing_camera(
 ) -> tuple[PinholeCamera, Float[ndarray, "4 4"]]:
     """A camera at shoulder height, `azimuth_degrees` from the world's +z axis, that sees everything.
 
-    It stands just far enough away that every vertex of every frame projects inside the picture
+    It stands just far enough away that every vertex of every frame projects inside the image
     with a margin of 6 %.
     """
     camera = PinholeCamera.from_field_of_view(VERTICAL_FIELD_OF_VIEW, IMAGE_WIDTH, IMAGE_HEIGHT)

@@ -62,14 +62,16 @@ def make_known_scene(text: str, asset: Asset | None = None, seed: int = 0) -> Ma
     T_world_object = motion.Ts_world_object[0, frame].copy()
     posed = person.pose(jnp.asarray(rotations), jnp.asarray(translation))
     skin = np.asarray(posed.vertices_world)
-    things = asset.vertices @ T_world_object[:3, :3].T + T_world_object[:3, 3]
-    shift = _to_origin(np.concatenate([skin, things]), rotations[0])
+    object_vertices = asset.vertices @ T_world_object[:3, :3].T + T_world_object[:3, 3]
+    shift = _to_origin(np.concatenate([skin, object_vertices]), rotations[0])
     colors = clothing(person)
     T_world_object[:3, 3] += shift
     scene = KnownScene(
         prompts=prompts,
         human=RenderMesh(skin + shift, np.asarray(body.faces), HUMAN, color=colors),
-        object=RenderMesh(things + shift, asset.faces, OBJECT, color=_object_colors(asset)),
+        object=RenderMesh(
+            object_vertices + shift, asset.faces, OBJECT, color=_object_colors(asset)
+        ),
         standing=RenderMesh(_standing(person), np.asarray(body.faces), HUMAN, color=colors),
         keypoints_world=np.asarray(openpose18(posed, body)) + shift,
         joints_world=np.asarray(posed.joints_world) + shift,

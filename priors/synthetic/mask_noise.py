@@ -74,11 +74,11 @@ def usable_points(
         is_edge = (farthest - nearest) > noise.edge_relative * depth
         usable &= ~(is_edge & (rng.random(depth.shape, np.float32) < noise.edge_drop))
     if noise.erode:
-        kept = np.zeros_like(usable)
+        inside = np.zeros_like(usable)
         for i in range(entity_count):
             mask = (labels == i + 1).astype(np.uint8)
             eroded = minimum_filter(mask, window)
             opened = maximum_filter(eroded, window)
-            kept |= (eroded > 0) | ((mask > 0) & (opened == 0))  # a broom's handle would vanish
-        usable &= kept
+            inside |= (eroded > 0) | ((mask > 0) & (opened == 0))  # a broom's handle would vanish
+        usable &= inside
     return usable

@@ -74,7 +74,7 @@ class NoiseModel:
 
         Lengths and thresholds keep their values; they have no effect without noise.
         """
-        kept = {
+        unchanged = {
             "drift_frames",
             "smooth_depth_pixels",
             "edge_relative",
@@ -83,7 +83,7 @@ class NoiseModel:
             "missed_burst_frames",
             "body_frames",
         }
-        names = [f.name for f in dataclasses.fields(cls) if f.name not in kept | {"erode"}]
+        names = [f.name for f in dataclasses.fields(cls) if f.name not in unchanged | {"erode"}]
         return cls(erode=False, **dict.fromkeys(names, 0.0))
 
 
@@ -121,7 +121,7 @@ def smooth_over_pixels(
 def blobs(
     rng: np.random.Generator, shape: tuple[int, int, int], cell: float, share: float
 ) -> ndarray:
-    """(T, H, W) bool: random blobs of about `cell` pixels that cover `share` of the picture."""
+    """(T, H, W) bool: random blobs of about `cell` pixels that cover `share` of the image."""
     from scipy.special import ndtri
 
     if share <= 0:

@@ -22,7 +22,7 @@ from priors.synthetic.observation_noise import (
     smooth_over_time,
 )
 
-MIN_VISIBLE_PIXELS = 12  # an entity smaller than this in a picture counts as not detected
+MIN_VISIBLE_PIXELS = 12  # an entity smaller than this in an image counts as not detected
 KEYPOINT_DEPTH_SLACK = 0.25  # metres a joint may lie behind the seen surface and count as visible
 VISIBLE_CONFIDENCE, OCCLUDED_CONFIDENCE = 0.9, 0.4
 
@@ -60,7 +60,7 @@ class _Pictures:
 
 @dataclass(frozen=True)
 class RenderedObservations:
-    """What priors would have said, and the truth behind it."""
+    """What priors would have said, and the ground truth behind it."""
 
     observations: Observations
     ground_truth: GroundTruth
@@ -80,23 +80,23 @@ def observe(scene: RenderedGroundTruth, noise: NoiseModel, seed: int) -> Observa
 def observe_with_ground_truth(
     scene: RenderedGroundTruth, noise: NoiseModel, seed: int
 ) -> RenderedObservations:
-    """As `observe`, with the truth the observations were made from."""
+    """As `observe`, with the ground truth the observations were made from."""
     _check(scene)
     streams = iter(np.random.default_rng(seed).spawn(16))
     people, frames = scene.person_vertices_world.shape[:2]
     objects = len(scene.assets)
-    pictures = render_scene(scene)
+    images = render_scene(scene)
 
     missed = bursts(
         next(streams), (people + objects, frames), noise.missed_share, noise.missed_burst_frames
     )
-    labels, parts = flicker(pictures.instance_ids, pictures.part_ids, noise, next(streams))
+    labels, parts = flicker(images.instance_ids, images.part_ids, noise, next(streams))
     part_counts = [len(asset.part_names) for asset in scene.assets]
     parts = mislabel(labels, parts, part_counts, people, noise, next(streams))
     labels = without_missed(labels, missed)
-    usable = usable_points(pictures.depth, labels, people + objects, noise, next(streams))
+    usable = usable_points(images.depth, labels, people + objects, noise, next(streams))
     scale, shift = _drift(frames, noise, next(streams))
-    points = _point_map(pictures, scale, shift, noise, next(streams))
+    points = _point_map(images, scale, shift, noise, next(streams))
 
     sample_rng = next(streams)
     samples = [
@@ -112,7 +112,7 @@ def observe_with_ground_truth(
     detected = pixel_counts[people : people + objects] >= MIN_VISIBLE_PIXELS
     person_detected = pixel_counts[:people] >= MIN_VISIBLE_PIXELS
 
-    keypoints = keypoint_observations(scene, pictures, noise, next(streams))
+    keypoints = keypoint_observations(scene, images, noise, next(streams))
     keypoints[..., 2] *= person_detected[..., None]
     exact = scene.body_rotations, scene.body_translations
     rotations, translations = erring_motion(*exact, noise, next(streams))
@@ -184,14 +184,14 @@ def _drift(
 
 
 def _point_map(
-    pictures: _Pictures, scale: ndarray, shift: ndarray, noise: NoiseModel, rng: np.random.Generator
+    images: _Pictures, scale: ndarray, shift: ndarray, noise: NoiseModel, rng: np.random.Generator
 ) -> Float[ndarray, "T H W 3"]:
     """Points of all pixels with depth noise along their rays and the frame's drift."""
-    shape = pictures.depth.shape
+    shape = images.depth.shape
     error = noise.smooth_depth * smooth_over_pixels(rng, shape, noise.smooth_depth_pixels)
     if noise.white_depth > 0:
         error += noise.white_depth * rng.standard_normal(shape, np.float32)
-    points_camera = pictures.rays_camera * (pictures.depth + error)[..., None]
+    points_camera = images.rays_camera * (images.depth + error)[..., None]
     return scale[:, None, None, None] * points_camera + shift[:, None, None, :]
 
 
@@ -218,9 +218,9 @@ def gather_samples(
 
 
 def keypoint_observations(
-    scene: RenderedGroundTruth, pictures: _Pictures, noise: NoiseModel, rng: np.random.Generator
+    scene: RenderedGroundTruth, images: _Pictures, noise: NoiseModel, rng: np.random.Generator
 ) -> Float[ndarray, "P T 18 3"]:
-    """Pixels and confidence: lower where occluded, zero where dropped or outside the picture."""
+    """Pixels and confidence: lower where occluded, zero where dropped or outside the image."""
     camera = scene.camera
     T_camera_world = invert_rigid(scene.T_world_camera)
     points = scene.keypoints_world @ T_camera_world[:3, :3].T + T_camera_world[:3, 3]
@@ -231,7 +231,7 @@ def keypoint_observations(
         np.clip(uv[..., i].astype(np.int64), 0, size - 1)
         for i, size in enumerate((camera.width, camera.height))
     )
-    surface = pictures.depth[np.arange(uv.shape[1])[None, :, None], row, column]
+    surface = images.depth[np.arange(uv.shape[1])[None, :, None], row, column]
     occluded = (surface > 0) & (surface < depth - KEYPOINT_DEPTH_SLACK)
     jitter = noise.keypoint_jitter_pixels * np.where(occluded, 2.0, 1.0)[..., None]
     uv = uv + jitter * rng.standard_normal(uv.shape)

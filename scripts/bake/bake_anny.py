@@ -62,12 +62,12 @@ def t_posed(source: Source, phenotype: dict[str, float]) -> tuple[np.ndarray, np
 
 
 def shape_directions(
-    source: Source, kept: np.ndarray, mean: tuple[np.ndarray, np.ndarray]
+    source: Source, rows: np.ndarray, mean: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Principal directions (V, 3, B), (55, 3, B) about the default of the sampled adults, one RMS each."""
     samples = sample_phenotypes(SAMPLES, np.random.default_rng(SHAPE_SEED))
     posed = [t_posed(source, phenotype) for phenotype in samples]
-    vertices = np.stack([v[kept] - mean[0][kept] for v, _ in posed])
+    vertices = np.stack([v[rows] - mean[0][rows] for v, _ in posed])
     joints = np.stack([j - mean[1] for _, j in posed])
     # Shape is what remains after moving the pelvis back: where MakeHuman puts its origin is no shape.
     pelvis = joints[:, :1]
@@ -77,7 +77,7 @@ def shape_directions(
     variance, vectors = np.linalg.eigh(flat @ flat.T)
     coefficients = vectors[:, ::-1][:, :COMPONENTS] * np.sqrt(len(samples))
     directions = coefficients.T @ flat / len(samples)
-    outwards = (mean[0][kept] - mean[1][0]).ravel()
+    outwards = (mean[0][rows] - mean[1][0]).ravel()
     sign = np.sign(directions @ outwards)[:, None]  # positive betas are larger bodies
     joint_directions = sign * (coefficients.T @ joints.reshape(len(samples), -1)) / len(samples)
     explained = variance[::-1][:COMPONENTS].sum() / variance.sum()
@@ -93,11 +93,11 @@ def surface_in_block_order(faces: np.ndarray, weights: np.ndarray) -> tuple[np.n
 
     Sorted here, the skin needs no reordering at run time (hoijax/bodies/skinning.py).
     """
-    kept = np.unique(faces)
-    kept = kept[np.argsort(block_of_vertices(weights[kept].astype(np.float32)), kind="stable")]
+    used = np.unique(faces)
+    used = used[np.argsort(block_of_vertices(weights[used].astype(np.float32)), kind="stable")]
     place = np.zeros(len(weights), np.int64)
-    place[kept] = np.arange(len(kept))
-    return kept, place[faces]
+    place[used] = np.arange(len(used))
+    return used, place[faces]
 
 
 def bake(data_folder: Path) -> dict[str, np.ndarray]:
@@ -105,18 +105,18 @@ def bake(data_folder: Path) -> dict[str, np.ndarray]:
     source = load_source(data_folder)
     vertices, joints = t_posed(source, DEFAULT_PHENOTYPE)
     weights = merged_weights(source, vertices, joints, JOINT_NAMES)
-    kept, faces = surface_in_block_order(surface_faces(source), weights)
-    directions, joint_directions = shape_directions(source, kept, (vertices, joints))
-    skin_indices, skin_weights = sparse_weights(weights[kept].astype(np.float32))
+    rows, faces = surface_in_block_order(surface_faces(source), weights)
+    directions, joint_directions = shape_directions(source, rows, (vertices, joints))
+    skin_indices, skin_weights = sparse_weights(weights[rows].astype(np.float32))
     return {
-        "template": vertices[kept].astype(np.float32),
+        "template": vertices[rows].astype(np.float32),
         "shape_directions": directions.astype(np.float32),
         "joints_template": joints.astype(np.float32),
         "joints_directions": joint_directions.astype(np.float32),
         "skin_indices": skin_indices.astype(np.uint8),
         "skin_weights": skin_weights,
         "faces": faces.astype(np.uint16),
-        "makehuman_vertices": kept.astype(np.uint16),
+        "makehuman_vertices": rows.astype(np.uint16),
         "phenotype": np.array(list(DEFAULT_PHENOTYPE.values()), np.float32),
         "phenotype_names": np.array(list(DEFAULT_PHENOTYPE)),
     }

@@ -1,6 +1,6 @@
 """The paper's ablation: score distillation straight into the body's pose, without an anchor field.
 
-Person and object were made apart; their picture together is a drawn mesh, and its gradient moves
+Person and object were made apart; their image together is a drawn mesh, and its gradient moves
 {s, r, t, theta}. Silhouettes say how a limb in the wrong place should move only while it overlaps the right
 one, which is why an anchor is needed at all.
 """
@@ -40,12 +40,12 @@ def standing_unknowns(person: ShapedBody) -> MotionUnknowns:
 def DirectRender(
     person: ShapedBody,
     skin: SurfaceSamples,
-    thing: tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "F 3"]],
+    object_mesh: tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Float[np.ndarray, "F 3"]],
     settings: ComposeSettings,
     pixel: float,
 ) -> Callable:
     """`Render` of the posed avatar (painted `skin`) and the object (vertices in the world, faces, colors)."""
-    vertices, faces, colors = thing
+    vertices, faces, colors = object_mesh
     object_samples = sample_mesh(vertices, faces, colors, 0.5 * pixel)
     count = int(person.vertices_rest.shape[0])
     host = jax.tree.map(np.asarray, skin)

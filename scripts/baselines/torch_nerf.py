@@ -1,6 +1,6 @@
 """The radiance field of `hoijax.composition.fields` written the plain way in PyTorch: every sample is evaluated.
 
-A baseline for speed and a twin for tests: the same parameters give the same picture. `grid_sample` for the
+A baseline for speed and a twin for tests: the same parameters give the same image. `grid_sample` for the
 dense grids, `linear` layers, alpha compositing.
 """
 

@@ -3,7 +3,7 @@
     python -m scripts.benchmarks.speed --method anchor-motion --json docs/results/speed_anchor_motion.json
     python -m scripts.benchmarks.anchor_speed --frames 30 60 --inits 1 4 --steps 5
 
-A carried chair, all terms, drawn pictures as by default. Memory is what the compiled program asks for beside
+A carried chair, all terms, drawn images as by default. Memory is what the compiled program asks for beside
 its inputs (XLA's own count), so a busy machine does not change it; the slopes in frames and in candidates are
 printed with how far the points lie from a line. A step moves all K candidates once; its time holds the share
 of the look-ups that are refreshed every so many steps. Compilation is timed apart, and the first use of the
@@ -57,7 +57,7 @@ class Options:
     steps: int = 25
     """Steps timed, with one refresh of look-ups: as many as between two of them in a solve."""
     images: int = 64
-    """Width of drawn pictures; 0: none."""
+    """Width of drawn images; 0: none."""
     remat: bool = True
     """Also one row with every term computed again in the backward pass."""
     json: Path | None = None

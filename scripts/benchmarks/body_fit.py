@@ -1,4 +1,4 @@
-"""Mean joint error of `priors.models.body_fit.fit_body` on made scenes: keypoints and point map in, body out.
+"""Mean joint error of `priors.models.body_fit.fit_body` on synthetic scenes: keypoints and point map in, body out.
 
     python -m scripts.benchmarks.body_fit --json out/body_fit.json
 
@@ -50,7 +50,7 @@ def measure(name: str, seed: int, body: SkinnedBody) -> dict[str, Any]:
     bundle, ground_truth = hoijax.observe(MADE[name], hoijax.load_objects([name]), seed=seed)
     o = bundle.observations
     begun = time.perf_counter()
-    found = fit_body(
+    fitted = fit_body(
         o.keypoints[0],
         o.intrinsics,
         o.Ts_world_camera,
@@ -60,14 +60,14 @@ def measure(name: str, seed: int, body: SkinnedBody) -> dict[str, Any]:
         fps=bundle.fps,
     )
     seconds = time.perf_counter() - begun
-    true = type(found)(
+    true = type(fitted)(
         ground_truth.body_rotations[0],
         ground_truth.body_translations[0],
         ground_truth.body_betas[0],
         ground_truth.body_rest_joints[0],
         ground_truth.Ts_world_camera,
     )
-    error = np.linalg.norm(joints(body, found) - joints(body, true), axis=-1).mean()
+    error = np.linalg.norm(joints(body, fitted) - joints(body, true), axis=-1).mean()
     return {
         "scene": f"{name}_{seed}",
         "mpjpe_mm": round(1e3 * float(error), 1),

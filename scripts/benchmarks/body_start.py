@@ -2,9 +2,9 @@
 
     python -m scripts.benchmarks.body_start --json docs/results/body_start.json
 
-Made scenes with keypoints at 3 px noise, 20 % of them missing, and contacts hidden (occluded_scenes.py);
+Synthetic scenes with keypoints at 3 px noise, 20 % of them missing, and contacts hidden (occluded_scenes.py);
 captured sequences as they are. Mean error of the 22 body joints in millimetres; nothing is aligned. The
-bundle's motion is the truth with 2 degrees and 2 cm of smooth noise. A recovery network on a real clip is
+bundle's motion is the ground truth with 2 degrees and 2 cm of smooth noise. A recovery network on a real clip is
 further off: "poor" is the bundle's motion with POOR_DEGREES and POOR_METRES of smooth error, and the fit
 that is given it.
 """

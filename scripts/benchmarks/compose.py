@@ -70,13 +70,13 @@ def direct(composition: Composition, priors: CompositionPriors, settings: Compos
     assert known is not None
     person = surface.person(look)
     pixel = 2.0 * settings.orbit.distance * np.tan(np.radians(settings.orbit.field_of_view) / 2)
-    thing = (
+    object_mesh = (
         np.asarray(known.object.vertices_world),
         np.asarray(known.object.faces),
         np.asarray(known.object.color),
     )  # the true object: the ablation is about the pose
     render = DirectRender(
-        person, painted(surface, look.colors), thing, settings, float(pixel / settings.size)
+        person, painted(surface, look.colors), object_mesh, settings, float(pixel / settings.size)
     )
     distiller = Distiller(render, priors.guidance, learning_rate=settings.learning_rate)
     state = distiller.init(standing_unknowns(person))
@@ -92,7 +92,7 @@ def direct(composition: Composition, priors: CompositionPriors, settings: Compos
 def rays_per_second(
     entity: Entity, settings: ComposeSettings, repeats: int = 5
 ) -> dict[str, float]:
-    """Forward and backward of one picture: ours, and every sample in PyTorch; median of runs in turn."""
+    """Forward and backward of one image: ours, and every sample in PyTorch; median of runs in turn."""
     import torch
 
     from scripts.baselines import torch_nerf

@@ -1,9 +1,9 @@
-"""Joint values of the shipped objects with joints, solved by anchor motion, against the truth.
+"""Joint values of the shipped objects with joints, solved by anchor motion, against the ground truth.
 
     python -m scripts.benchmarks.joints --json docs/results/joints.json
     python -m scripts.benchmarks.joints --objects chest laptop --seeds 1
 
-Made scenes: a person acts with the root link while the joint moves by itself. A frame counts as right within
+Synthetic scenes: a person acts with the root link while the joint moves by itself. A frame counts as right within
 10 degrees, or within a tenth of the travel where a joint slides. "start" is where the search puts the joint,
 before any descent. "hidden" is the share of frames in which a link shows fewer than `MANY` points.
 """
@@ -55,7 +55,7 @@ class Options:
     """Of each of the two passes."""
     body_start: str = "estimate"
     images: int = 0
-    """Width of drawn pictures; 0: none."""
+    """Width of drawn images; 0: none."""
     json: Path | None = None
 
 
@@ -69,12 +69,12 @@ def solve(bundle: Bundle, options: Options) -> tuple[np.ndarray, np.ndarray]:
         body_start=options.body_start,
         render_width=options.images,
     )
-    kept: list[np.ndarray] = []
+    values: list[np.ndarray] = []
     original = anchor_motion.start_joints
 
     def listening(*arguments):
         starts = original(*arguments)
-        kept.append(np.asarray(starts.unknowns.joint_values))
+        values.append(np.asarray(starts.unknowns.joint_values))
         return starts
 
     anchor_motion.start_joints = listening
@@ -83,7 +83,7 @@ def solve(bundle: Bundle, options: Options) -> tuple[np.ndarray, np.ndarray]:
     finally:
         anchor_motion.start_joints = original
     assert result.joint_values is not None
-    return kept[0][result.winner], np.asarray(result.joint_values[result.winner])
+    return values[0][result.winner], np.asarray(result.joint_values[result.winner])
 
 
 def in_units(values: np.ndarray, joint: Joint) -> np.ndarray:
@@ -111,9 +111,9 @@ def measure(name: str, seed: int, options: Options) -> dict:
     begun = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        started, found = solve(bundle, options)
+        started, solved = solve(bundle, options)
     joint = bundle.joints[0]
-    error, first = (in_units(np.abs(v[0] - ground_truth[0]), joint) for v in (found, started))
+    error, first = (in_units(np.abs(v[0] - ground_truth[0]), joint) for v in (solved, started))
     seen = bundle.observations.object_point_mask.sum(axis=-1).min(axis=0)
     return {
         "object": name,
@@ -138,14 +138,14 @@ def summarize(rows: list[dict]) -> dict[str, dict[str, float]]:
     """By object, over the frames of all seeds."""
     summary = {}
     for name in dict.fromkeys(row["object"] for row in rows):
-        own = [row for row in rows if row["object"] == name]
-        errors = np.concatenate([row["errors"] for row in own])
+        of_object = [row for row in rows if row["object"] == name]
+        errors = np.concatenate([row["errors"] for row in of_object])
         summary[name] = {
             "median": round(float(np.median(errors)), 2),
             "p90": round(float(np.percentile(errors, 90)), 2),
-            "right": round(float(np.mean([row["right"] for row in own])), 3),
+            "right": round(float(np.mean([row["right"] for row in of_object])), 3),
             "seeds_with_median_right": round(
-                float(np.mean([row["right"] >= 0.5 for row in own])), 3
+                float(np.mean([row["right"] >= 0.5 for row in of_object])), 3
             ),
         }
     return summary

@@ -83,8 +83,8 @@ def seconds(act: Callable[[], object]) -> tuple[float, float]:
 
 
 def cpu_seconds() -> float:
-    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in found)
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in usages)
 
 
 def told(scenes: int, took: tuple[float, float]) -> dict[str, float]:
@@ -137,8 +137,8 @@ def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, dict[s
 
 def time_folder(paths: Sequence[Path], inits: int, workers: int | None, out: Path) -> dict:
     """Scenes/s of the folder command: all of it, and from its first to its last tenth."""
-    own = () if workers is None else ("--workers", workers)
-    given = command(*paths, "--out", out / "many", "--inits", inits, *own)
+    options = () if workers is None else ("--workers", workers)
+    given = command(*paths, "--out", out / "many", "--inits", inits, *options)
     took = seconds(lambda: subprocess.run(given, check=True))
     done = sorted(p.stat().st_mtime for p in (out / "many/.work/done").iterdir())
     cut = max(len(done) // 10, 1)
@@ -153,7 +153,7 @@ def measure(given: argparse.Namespace) -> dict:
     from hoijax.runtime import describe_device, versions
 
     paths = spread([Path(path) for path in find_scenes([given.bundles]).values()], given.count)
-    found: dict = {
+    report: dict = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": describe_device(),
         "load_before": os.getloadavg(),
@@ -166,17 +166,17 @@ def measure(given: argparse.Namespace) -> dict:
     out = Path(tempfile.mkdtemp(dir=given.scratch))
     try:
         if given.shell:
-            found["shell"] = time_shell(spread(paths, given.shell), given.inits, out)
+            report["shell"] = time_shell(spread(paths, given.shell), given.inits, out)
         if given.loop:
-            found |= time_loops(spread(paths, given.loop), given.inits, out)
+            report |= time_loops(spread(paths, given.loop), given.inits, out)
         if not given.no_folder:
-            found["folder"] = time_folder(paths, given.inits, given.workers, out)
-            rate = found["folder"]["rate"]
-            kinds = [kind for kind in ("shell", "previews", "plain") if kind in found]
-            found["folder_over"] = {kind: rate / found[kind]["rate"] for kind in kinds}
+            report["folder"] = time_folder(paths, given.inits, given.workers, out)
+            rate = report["folder"]["rate"]
+            kinds = [kind for kind in ("shell", "previews", "plain") if kind in report]
+            report["folder_over"] = {kind: rate / report[kind]["rate"] for kind in kinds}
     finally:
         shutil.rmtree(out, ignore_errors=True)
-    return found
+    return report
 
 
 def main() -> None:

@@ -110,9 +110,9 @@ def main(options: Options) -> None:
         rows.append(_measure(case, index, is_tuned, options))
         console.print(_line(rows[-1]))
     for name, part in (("tuned", True), ("held out", False)):
-        own = [row for row in rows if row.is_tuned == part]
-        if own:
-            console.print(f"{name}: {_summary(own)}")
+        of_part = [row for row in rows if row.is_tuned == part]
+        if of_part:
+            console.print(f"{name}: {_summary(of_part)}")
     if options.json:
         halves = {
             name: _summary([r for r in rows if r.is_tuned == part])
@@ -261,10 +261,10 @@ def _sheet(scene: Choreography, asset: Asset, person: Person, skin: ndarray) -> 
     faces, tiles = np.asarray(person.body.faces), []
     for t in np.linspace(0, len(skin) - 1, 8).round().astype(int):
         T = scene.Ts_world_object[0, t]
-        things = asset.vertices @ T[:3, :3].T + T[:3, 3]
+        object_vertices = asset.vertices @ T[:3, :3].T + T[:3, 3]
         meshes = [
             RenderMesh(skin[t].astype(np.float32), faces, 1, color=(0.65, 0.55, 0.48)),
-            RenderMesh(things, asset.faces, 2, color=(0.9, 0.35, 0.1)),
+            RenderMesh(object_vertices, asset.faces, 2, color=(0.9, 0.35, 0.1)),
         ]
         image = shade(cast(meshes, scene.camera, scene.T_world_camera))
         tiles.append(image)

@@ -285,10 +285,6 @@ def sack() -> trimesh.Trimesh:
     return mesh
 
 
-def phone() -> trimesh.Trimesh:
-    return box((0.075, 0.15, 0.009), (0, 0.075, 0))
-
-
 CASES = (
     Case("a person lifts a drill with one hand", "drill", drill, handle=True),
     Case("a person lifts a kettle with one hand", "kettle", kettle, handle=True),

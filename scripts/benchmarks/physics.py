@@ -88,7 +88,7 @@ def moved(motion: MeshMotion, steps: ndarray) -> MeshMotion:
 
 
 def controls(motion: MeshMotion) -> Iterator[tuple[str, MeshMotion, float]]:
-    """(name, motion, times the mass) of the truth and of what must not be held."""
+    """(name, motion, times the mass) of the ground truth and of what must not be held."""
     yield "truth", motion, 1.0
     for axis, name in enumerate("xyz"):
         for sign, side in ((1, "+"), (-1, "-")):

@@ -159,7 +159,7 @@ def profile(options: Options) -> tuple[list[dict[str, Any]], dict[str, float]]:
         current = weights_at(some, weights, 1.0)
         return jax.vmap(lambda r, t, n: total_curvature(some, posed_of(r, t, n), current))
 
-    found, row_ms = limits(scene.grids.corners, options.repeats)
+    ceilings, row_ms = limits(scene.grids.corners, options.repeats)
     queries = looked_up(scene, options.inits, lists.active_vertices.shape[-1])
     rows = []
     whole = sloped(lambda posed: evaluate(terms, posed, weights, 1.0)[0])
@@ -183,25 +183,25 @@ def profile(options: Options) -> tuple[list[dict[str, Any]], dict[str, float]]:
         rows.append(row)
         single = (dataclasses.replace(term),)
         rows.append(measure(f"{term.name}: curvature", curved(single), inputs, options.repeats))
-    found["random rows / us"] = round(1e-3 / row_ms, 1)
-    return rows, found
+    ceilings["random rows / us"] = round(1e-3 / row_ms, 1)
+    return rows, ceilings
 
 
 def main() -> None:
     options = tyro.cli(Options)
     enable_compilation_cache()
-    rows, found = profile(options)
+    rows, ceilings = profile(options)
     columns = (*rows[0], "of gather")
     table = Table(*columns)
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
-    Console(width=120).print(f"device: {describe_device()}", table, found)
+    Console(width=120).print(f"device: {describe_device()}", table, ceilings)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "device": describe_device(),
             "versions": versions(),
-            "limits": found,
+            "limits": ceilings,
             "rows": rows,
         }
         options.json.write_text(json.dumps(content, indent=2) + "\n")

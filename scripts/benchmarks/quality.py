@@ -3,7 +3,7 @@
     python -m scripts.benchmarks.quality --scenes made --json out/quality_made.json
     python -m scripts.benchmarks.quality --scenes omomo --presets default hoi-page
 
-Made scenes: the eight procedural objects, each with a sentence and two seeds. OMOMO scenes: every
+Synthetic scenes: the eight procedural objects, each with a sentence and two seeds. OMOMO scenes: every
 captured sequence in ../shared/data/omomo (or --data). Errors are medians over frames, modulo the
 asset's symmetries.
 """
@@ -171,9 +171,9 @@ def measure_anchor(path: Path, variant: str, options: Options, results: Path) ->
         path, method="anchor-motion", inits=options.inits, weights=weights, **choices
     )
     seconds = time.perf_counter() - begun
-    kept = results / f"{path.name}-{variant.replace(' ', '-')}"
-    kept.mkdir(parents=True, exist_ok=True)
-    save_result(result, kept)
+    folder = results / f"{path.name}-{variant.replace(' ', '-')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_result(result, folder)
     evaluator = Evaluator(result, load_body(read_bundle(path).body), read_ground_truth(path))
     winner = evaluator.measure(result.winner)
     return {

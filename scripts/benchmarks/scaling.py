@@ -218,8 +218,8 @@ def main() -> None:
     enable_compilation_cache()
     rows: list[dict[str, Any]] = []
     if options.json and options.json.exists():  # other axes, measured before
-        kept = json.loads(options.json.read_text())["rows"]
-        rows = [row for row in kept if row["axis"] not in options.axes]
+        before = json.loads(options.json.read_text())["rows"]
+        rows = [row for row in before if row["axis"] not in options.axes]
     for axis in options.axes:
         for size in SIZES[axis]:
             if size > options.largest:

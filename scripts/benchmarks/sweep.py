@@ -50,7 +50,7 @@ def main() -> None:
         bundle, _ = observe(f"a person lifts a {name}", load_objects([name]), frames=12, seed=seed)
         jobs.append(job_of(METHOD.prepare(bundle, settings, (), silent)))
     table = METHOD.terms(settings)
-    batch = MethodBatch(METHOD, settings, most_scenes=scenes_at_once())
+    batch = MethodBatch(METHOD, settings, max_scenes=scenes_at_once())
     solver, traces = batch.solver(METHOD.passes(settings)[0], table), []
     solve = solver.solve
 
@@ -59,7 +59,7 @@ def main() -> None:
         return solve(*given)
 
     solver.solve = counted
-    found = {
+    report = {
         "scenes": len(jobs),
         "candidates": INITS,
         "buckets": len(buckets_of(jobs)),
@@ -74,7 +74,7 @@ def main() -> None:
         begun = time.perf_counter()
         solutions = solve_designs(solver, jobs, stacked_designs(designs, table, METHOD, settings))
         assert all(s.losses.shape == (len(designs), INITS) for s in solutions)
-        found["sweeps"].append(
+        report["sweeps"].append(
             {
                 "factors": text,
                 "designs": len(designs),
@@ -85,9 +85,9 @@ def main() -> None:
                 "seconds": round(time.perf_counter() - begun, 1),
             }
         )
-    print(json.dumps(found, indent=2))
+    print(json.dumps(report, indent=2))
     if save is not None:
-        save.write_text(json.dumps(found, indent=2) + "\n")
+        save.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import trimesh
 import tyro
@@ -29,6 +30,7 @@ from hoijax.exporters.overlay import seen
 from hoijax.importers.masks import read_label_masks
 from hoijax.io.video import read_video, write_video
 from hoijax.runtime import describe_device
+from priors.models.camera_shake import estimate_shake
 from scripts.benchmarks.video_checks import (
     VARIANTS,
     fall_accelerations,
@@ -64,7 +66,7 @@ CLIPS = {
     ),
     "juggle": RealClip("a man kicks a ball", (0.11,), "0:614,284,78,76"),
 }
-"""Sizes are read off the pictures, the ball's is a football's."""
+"""Sizes are read off the images, the ball's is a football's."""
 
 
 @dataclass(frozen=True)
@@ -125,18 +127,18 @@ def make(name: str, options: Options, hint: str, video: Path, out: Path) -> floa
 def measured(name: str, folder: Path) -> dict[str, float]:
     """What can be said of a result without a truth."""
     result = hoijax.load_result(folder)
-    found = find_observed(result, folder)
-    view = clip_view(result, found)
-    if found is None or view is None:
+    observed = find_observed(result, folder)
+    view = clip_view(result, observed)
+    if observed is None or view is None:
         raise hoijax.UserError(f"{folder}: its bundle or the clip in it is gone.")
     body = load_body(result.body_name)
     clip = clip_from_result(result, body)
     clip = Clip(clip.fps, clip.people, clip.assets, clip.Ts_world_object, view=view)
-    o = found.bundle.observations
+    o = observed.bundle.observations
     drawn = drawn_labels(clip, o.instance_ids.shape[1:])
     row = {f"iou_{k}": v for k, v in ious(drawn, o.instance_ids[::STEP]).items()}
     if (DATA / name / "peer_masks").is_dir():
-        peer, _ = read_label_masks(DATA / name / "peer_masks")
+        peer = peer_masks(name)
         if peer.shape[1:] == o.instance_ids.shape[1:]:
             peer = peer[: result.frame_count : STEP]
             row |= {f"peer_iou_{k}": v for k, v in ious(drawn, peer).items()}
@@ -152,6 +154,19 @@ def measured(name: str, folder: Path) -> dict[str, float]:
     return row
 
 
+def peer_masks(name: str) -> np.ndarray:
+    """The peer's silhouettes, moved as the clip is where its camera is steadied."""
+    peer, _ = read_label_masks(DATA / name / "peer_masks")
+    if CLIPS[name].camera == "static":
+        return peer
+    shake = estimate_shake(read_video(DATA / name / "clip.mp4").frames)
+    if shake.is_static:
+        return peer
+    size, options = peer.shape[:0:-1], {"flags": cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP}
+    moved = zip(peer, shake.motions, strict=True)
+    return np.stack([cv2.warpPerspective(labels, T, size, **options) for labels, T in moved])
+
+
 def drawn_labels(clip: Clip, shape: tuple[int, int]) -> np.ndarray:
     """Labels of what the clip's camera sees of the result, every STEP-th frame."""
     blank = np.zeros((1, *shape, 3), np.uint8)
@@ -160,13 +175,13 @@ def drawn_labels(clip: Clip, shape: tuple[int, int]) -> np.ndarray:
 
 def ious(drawn: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Mean IoU over the frames in which a mask shows the entity."""
-    found = {}
+    overlaps = {}
     for number, name in ((1, "person"), (2, "object")):
         ours, theirs = drawn == number, labels == number
         frames = theirs.any((1, 2))
         both = (ours & theirs).sum((1, 2)) / np.maximum((ours | theirs).sum((1, 2)), 1)
-        found[name] = float(both[frames].mean()) if frames.any() else float("nan")
-    return found
+        overlaps[name] = float(both[frames].mean()) if frames.any() else float("nan")
+    return overlaps
 
 
 def keypoint_error(clip: Clip, keypoints: np.ndarray, height: int) -> float:

@@ -12,7 +12,7 @@ __all__ = ["VARIANTS", "fall_accelerations", "hint_of_variant", "motion_apart", 
 
 BESIDE_TOUCH = 2
 """Frames on both sides of a touch that are not free."""
-LEAST_FRAMES, LEAST_RISE = 5, 0.15
+MIN_FRAMES, MIN_RISE = 5, 0.15
 """Of a flight: frames that are left, and metres between its lowest and highest."""
 VARIANTS = ("mirrored", "reversed", "half rate")
 BODY_JOINTS = 22
@@ -21,12 +21,12 @@ BODY_JOINTS = 22
 def fall_accelerations(heights: Float[ndarray, " T"], fps: float) -> Float[ndarray, " n"]:
     """Downward m/s^2 of every flight between two touches, which are the path's lowest frames around."""
     lowest = np.flatnonzero((heights[1:-1] <= heights[:-2]) & (heights[1:-1] < heights[2:])) + 1
-    found = []
+    accelerations = []
     for begin, end in itertools.pairwise(lowest):
         frames = np.arange(begin + BESIDE_TOUCH, end - BESIDE_TOUCH + 1)
-        if len(frames) >= LEAST_FRAMES and np.ptp(heights[begin : end + 1]) >= LEAST_RISE:
-            found.append(-2.0 * np.polyfit(frames / fps, heights[frames], 2)[0])
-    return np.array(found)
+        if len(frames) >= MIN_FRAMES and np.ptp(heights[begin : end + 1]) >= MIN_RISE:
+            accelerations.append(-2.0 * np.polyfit(frames / fps, heights[frames], 2)[0])
+    return np.array(accelerations)
 
 
 def variant_of(frames: ndarray, name: str) -> ndarray:

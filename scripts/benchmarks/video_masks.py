@@ -68,9 +68,9 @@ def iou(a: Bool[ndarray, "*S"], b: Bool[ndarray, "*S"]) -> float:
 
 
 def outline(corners: list[tuple[int, int]], height: int, width: int) -> Bool[ndarray, "H W"]:
-    picture = Image.new("1", (width, height))
-    ImageDraw.Draw(picture).polygon(corners, fill=1)
-    return np.asarray(picture)
+    image = Image.new("1", (width, height))
+    ImageDraw.Draw(image).polygon(corners, fill=1)
+    return np.asarray(image)
 
 
 def measure(name: str, folder: Path) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Write the four made scenes of the ablation table in docs/method.md.
+"""Write the four synthetic scenes of the ablation table in docs/method.md.
 
     python -m scripts.bundles.ablation_bundles out/scenes
     python -m scripts.bundles.ablation_bundles out/nearer --nearer 0.10
@@ -48,8 +48,10 @@ def main() -> None:
     """Command line."""
     options = tyro.cli(Options, description=__doc__)
     enable_compilation_cache()
-    for name, (thing, text) in SCENES.items():
-        bundle, ground_truth = hoijax.observe(text, hoijax.load_objects([thing]), seed=options.seed)
+    for name, (object_name, text) in SCENES.items():
+        bundle, ground_truth = hoijax.observe(
+            text, hoijax.load_objects([object_name]), seed=options.seed
+        )
         path = options.folder / name
         print(hoijax.write_bundle(path, seen_nearer(bundle, options.nearer), ground_truth))
 

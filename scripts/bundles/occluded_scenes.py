@@ -1,4 +1,4 @@
-"""Made scenes for anchor motion whose contacts cannot be seen, only inferred.
+"""Synthetic scenes for anchor motion whose contacts cannot be seen, only inferred.
 
 While a body part touches its object, something hides the place: the part's keypoints and its points of
 the point map are gone, and its pixels belong to the object. What is left says roughly where a hand is
@@ -28,7 +28,7 @@ REACH = 0.05  # metres between a part and its object that count as touching
 def occluded_scene(
     text: str, assets: tuple[Asset, ...], seed: int, frames: int = 49
 ) -> tuple[Bundle, GroundTruth]:
-    """A made scene with keypoints at 3 px noise, 20 % of them missing, and contacts hidden."""
+    """A synthetic scene with keypoints at 3 px noise, 20 % of them missing, and contacts hidden."""
     from priors.synthetic.from_text import observe_text
     from priors.synthetic.observation_noise import NoiseModel
 
@@ -57,22 +57,22 @@ def hide_contacts(bundle: Bundle, ground_truth: GroundTruth) -> Bundle:
     for e in range(table.edge_count):
         if table.kind[e] != ContactKind.BODY_OBJECT:
             continue
-        p, thing = int(table.person[e]), int(table.object[e])
-        samples = KDTree(bundle.assets[thing].samples)
+        p, target = int(table.person[e]), int(table.object[e])
+        samples = KDTree(bundle.assets[target].samples)
         parts = {int(table.body_part[e])}
         if table.either_side[e]:
             parts.add(int(table.mirrored_body_part[e]))
         for part in parts:
-            own = skins[p][:, part_ids == part]
-            assert own.shape[1], BODY_PARTS[part]
+            skin = skins[p][:, part_ids == part]
+            assert skin.shape[1], BODY_PARTS[part]
             for t in np.flatnonzero(ground_truth.edge_contact[e]):
-                local = _from_world(own[t], ground_truth.Ts_world_object[thing, t])
+                local = _from_world(skin[t], ground_truth.Ts_world_object[target, t])
                 if samples.query(local)[0].min() > REACH:
                     continue
                 hidden = _region(
-                    own[t], ground_truth.Ts_world_camera[t], o.intrinsics[t], ids.shape[1:]
+                    skin[t], ground_truth.Ts_world_camera[t], o.intrinsics[t], ids.shape[1:]
                 )
-                ids[t][hidden & (ids[t] == p + 1)] = o.person_count + thing + 1
+                ids[t][hidden & (ids[t] == p + 1)] = o.person_count + target + 1
                 mask[p, t] &= ~_look_up(hidden, o.person_pixels[p, t])
                 keypoints[p, t, _look_up(hidden, keypoints[p, t, :, :2])] = 0.0
     changed = dataclasses.replace(o, instance_ids=ids, keypoints=keypoints, person_point_mask=mask)
@@ -106,7 +106,7 @@ def _region(
 
 
 def _look_up(region: Bool[ndarray, "H W"], pixels: Float[ndarray, "n 2"]) -> Bool[ndarray, " n"]:
-    """Whether pixels lie in the region; what lies outside the picture does not."""
+    """Whether pixels lie in the region; what lies outside the image does not."""
     column, row = np.floor(pixels).astype(int).T
     height, width = region.shape
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)

@@ -99,7 +99,7 @@ def configure(path: Path, sizes: dict[str, dict[str, Any]]) -> None:
 
 
 def fit_processor(path: Path, part: str, configuration: dict[str, Any]) -> None:
-    """Let the image processor of a network make pictures of the network's own size."""
+    """Let the image processor of a network make images of the network's own size."""
     folders = (part, "feature_extractor", "image_processor") if part == "image_encoder" else (part,)
     vision = configuration.get("vision_config") or configuration.get("backbone_config") or {}
     side = configuration.get("image_size") or vision.get("image_size")
@@ -155,13 +155,13 @@ def made_of_configurations() -> Iterator[None]:
         return made(lambda: cls.from_config(config), _dtype(words))
 
     replaced = {transformers.PreTrainedModel: of_transformers, diffusers.ModelMixin: of_diffusers}
-    kept = {kind: kind.__dict__["from_pretrained"] for kind in replaced}
+    originals = {kind: kind.__dict__["from_pretrained"] for kind in replaced}
     for kind, function in replaced.items():
         kind.from_pretrained = classmethod(function)
     try:
         yield
     finally:
-        for kind, function in kept.items():
+        for kind, function in originals.items():
             kind.from_pretrained = function
 
 

@@ -1,4 +1,4 @@
-"""One step of a first contact: one model on one picture, in a process of its own."""
+"""One step of a first contact: one model on one image, in a process of its own."""
 
 import dataclasses
 import gc
@@ -47,7 +47,7 @@ TINY_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "framepack": {"area": 64 * 64, "latent_window": 3, "prompt_template": ("{}", 0)},
     "ltx2": {"area": 32 * 64, "recompression": 0},
 }
-"""What tiny networks need beside few steps: small pictures, and texts that their tokenizers hold."""
+"""What tiny networks need beside few steps: small images, and texts that their tokenizers hold."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,14 @@ def _measured(step: Step, options: StepOptions) -> dict[str, Any]:
     if options.mode != "weights":
         os.environ["HF_HUB_OFFLINE"] = "1"
     precisions = ["float32", options.precision] if step.role in MEASURES else [options.precision]
-    picture = _picture(options)
+    image = _picture(options)
     with tempfile.TemporaryDirectory(prefix="first-contact-") as scratch:
         runs: list[dict[str, Any]] = []
         for number, precision in enumerate(precisions):
             folder = Path(scratch, str(number))
             folder.mkdir()
             with _weights(step, options.mode, folder) as weights:
-                runs.append(_one_run(step, options, precision, weights, picture))
+                runs.append(_one_run(step, options, precision, weights, image))
     row = {k: v for k, v in runs[-1].items() if k != "output"}
     if len(runs) == 2:
         row["float32"] = {k: v for k, v in runs[0].items() if k not in ("output", "shape")}
@@ -134,7 +134,7 @@ def _weights(step: Step, mode: str, folder: Path) -> Any:
 
 
 def _one_run(
-    step: Step, options: StepOptions, precision: str, weights: Path | None, picture: ndarray
+    step: Step, options: StepOptions, precision: str, weights: Path | None, image: ndarray
 ) -> dict[str, Any]:
     """Seconds and memory of loading and of running, and what came out."""
     from priors.models.registry import ModelChoices, RegisteredModels
@@ -152,7 +152,7 @@ def _one_run(
     with _measuring() as loading:
         networks = _loaded(model)
     with _measuring() as running:
-        output, shape = _answer(step.role, model, picture, options.mode == "tiny")
+        output, shape = _answer(step.role, model, image, options.mode == "tiny")
     parameters = [p for network in networks for p in network.parameters()]
     row = {
         "load": loading,
@@ -187,15 +187,15 @@ def _measuring() -> Iterator[dict[str, float]]:
     if has_gpu:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    found: dict[str, float] = {}
+    measured: dict[str, float] = {}
     started = time.perf_counter()
-    yield found
+    yield measured
     if has_gpu:
         torch.cuda.synchronize()
-        found["gpu_gib"] = round(torch.cuda.max_memory_allocated() / GIB, 3)
-    found["seconds"] = round(time.perf_counter() - started, 3)
+        measured["gpu_gib"] = round(torch.cuda.max_memory_allocated() / GIB, 3)
+    measured["seconds"] = round(time.perf_counter() - started, 3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found["ram_gib"] = round(peak * (1 if sys.platform == "darwin" else 1024) / GIB, 3)
+    measured["ram_gib"] = round(peak * (1 if sys.platform == "darwin" else 1024) / GIB, 3)
 
 
 def _loaded(model: Any) -> list[Any]:
@@ -212,46 +212,48 @@ def _loaded(model: Any) -> list[Any]:
     raise UserError(f"{type(model).__name__} has no network that is known here")
 
 
-def _answer(role: str, model: Any, picture: ndarray, is_tiny: bool) -> tuple[Any, str]:
-    """What a model of a role says about the picture, and its shape in words."""
+def _answer(role: str, model: Any, image: ndarray, is_tiny: bool) -> tuple[Any, str]:
+    """What a model of a role says about the image, and its shape in words."""
     if hasattr(model, "chat") or hasattr(model, "_ask"):
-        return _said(model, picture if role != "language" else None)
-    height, width = picture.shape[:2]
+        return _said(model, image if role != "language" else None)
+    height, width = image.shape[:2]
     prompt = SHORT_PROMPT if is_tiny else PROMPT
     box = np.array([0.3 * width, 0.1 * height, 0.7 * width, 0.95 * height])
     if role == "score":
-        scores = model.score(picture[None], prompt)
+        scores = model.score(image[None], prompt)
         return scores, f"{scores.shape}"
     if role == "keypoints":
-        points = model.keypoints(picture[None], box[None], np.ones(1, bool))
+        points = model.keypoints(image[None], box[None], np.ones(1, bool))
         return points, f"{points.shape}"
     if role == "segmenter":
         from priors.protocols import Prompt
 
-        tracks = model.track(np.stack([picture, picture]), [Prompt(0, box)])
+        tracks = model.track(np.stack([image, image]), [Prompt(0, box)])
         return tracks.masks, f"{tracks.masks.shape}"
     if role == "detector":
-        found = model.detect(picture, ["person", "cardboard box"])
-        return np.array([[*d.box, d.score] for d in found]).reshape(-1, 5), f"{len(found)} boxes"
+        detections = model.detect(image, ["person", "cardboard box"])
+        return np.array([[*d.box, d.score] for d in detections]).reshape(
+            -1, 5
+        ), f"{len(detections)} boxes"
     if role == "geometry":
-        maps = model.point_maps(picture[None])
+        maps = model.point_maps(image[None])
         return maps, f"{maps.points.shape}, {100 * maps.valid.mean():.0f} % valid"
     if role == "image":
         size = (32, 48) if is_tiny else (480, 720)
         images = model.generate(prompt, height=size[0], width=size[1], seeds=[0])
         return images, f"{images.shape}"
-    clip = model.generate(picture, prompt, frames=5 if is_tiny else 49, seed=0)
+    clip = model.generate(image, prompt, frames=5 if is_tiny else 49, seed=0)
     return clip.frames, f"{clip.frames.shape} at {clip.fps:.3g} fps"
 
 
-def _said(model: Any, picture: ndarray | None) -> tuple[str, str]:
+def _said(model: Any, image: ndarray | None) -> tuple[str, str]:
     from priors.models.chat_endpoint import image_part
 
     chat = model.chat if hasattr(model, "chat") else model._ask.__self__.chat
     messages: list[Any] = list(QUESTION)
-    if picture is not None:
+    if image is not None:
         text = {"type": "text", "text": messages[0]["content"]}
-        messages = [{"role": "user", "content": [text, image_part(picture)]}]
+        messages = [{"role": "user", "content": [text, image_part(image)]}]
     answer = chat.complete(messages, FORM, name="answer", seed=0)
     return answer, f"{answer.strip()[:40]}"
 

@@ -59,8 +59,8 @@ def starts(rows: list[dict]) -> str:
     """Of the benchmark of body starts, with the medians of made and of captured scenes."""
     cells = [[named(row["scene"]), *(f"{row[key]:.0f}" for key, _ in STARTS)] for row in rows]
     for captured, name in ((False, "median of made"), (True, "median of captured")):
-        own = [row for row in rows if row["scene"].startswith(CAPTURED) == captured]
-        cells.append([name, *(f"{median(row[key] for row in own):.0f}" for key, _ in STARTS)])
+        chosen = [row for row in rows if row["scene"].startswith(CAPTURED) == captured]
+        cells.append([name, *(f"{median(row[key] for row in chosen):.0f}" for key, _ in STARTS)])
     return markdown([title for _, title in STARTS], cells)
 
 

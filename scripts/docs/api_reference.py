@@ -88,10 +88,10 @@ def fields(node: ast.ClassDef) -> list[str]:
         if item.target.id.startswith("_"):
             continue
         value = f" = {ast.unparse(item.value)}" if item.value is not None else ""
-        said = ""
+        described = ""
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            said = ": " + " ".join(str(below.value.value).split())
-        lines.append(f"- `{item.target.id}: {ast.unparse(item.annotation)}{value}`{said}")
+            described = ": " + " ".join(str(below.value.value).split())
+        lines.append(f"- `{item.target.id}: {ast.unparse(item.annotation)}{value}`{described}")
     return lines
 
 
@@ -111,8 +111,8 @@ def entry(module: str, node: Function | ast.ClassDef) -> list[str]:
         lines += ["```python", signature(node, False), "```", ""]
     lines += [prose(ast.get_docstring(node) or ""), ""]
     if isinstance(node, ast.ClassDef):
-        if found := fields(node):
-            lines += [*found, ""]
+        if listed := fields(node):
+            lines += [*listed, ""]
         for method in public(node.body):
             if isinstance(method, ast.ClassDef):
                 continue

@@ -37,8 +37,8 @@ def weight(terms: dict[str, LossTerm], name: str) -> str:
 
 def functions(name: str) -> list[Callable[..., Any]]:
     """The functions behind a term's name, of all presets, the default's first."""
-    found = [term.function for table in TERMS.values() for term in table if term.name == name]
-    return list(dict.fromkeys(found))
+    matching = [term.function for table in TERMS.values() for term in table if term.name == name]
+    return list(dict.fromkeys(matching))
 
 
 def row(name: str, tables: dict[str, dict[str, LossTerm]]) -> str:
@@ -46,12 +46,12 @@ def row(name: str, tables: dict[str, dict[str, LossTerm]]) -> str:
     rows = []
     for function in functions(name):
         doc = (function.__doc__ or "").splitlines()[0]
-        own = {
+        derived = {
             preset: {n: term for n, term in table.items() if term.function is function}
             for preset, table in tables.items()
         }
         place = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        cells = (f"`{name}`", weight(own["hoi-page"], name), weight(own["default"], name))
+        cells = (f"`{name}`", weight(derived["hoi-page"], name), weight(derived["default"], name))
         rows.append(f"| {' | '.join(cells)} | `{place}` | {doc} |")
     return "\n".join(rows)
 
@@ -88,7 +88,7 @@ def updated(text: str) -> str:
     for name, table in (("terms", terms_table()), ("settings", settings_table())):
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
         text, count = re.subn(
-            pattern, lambda found, t=table: found[1] + t + "\n" + found[2], text, flags=re.DOTALL
+            pattern, lambda match, t=table: match[1] + t + "\n" + match[2], text, flags=re.DOTALL
         )
         assert count == 1, f"docs/method.md has {count} places for the table of {name}"
     return text

@@ -1,8 +1,8 @@
 """A body motion that fills its person's masks: poses and flesh together, from a motion that keypoints gave.
 
 Keypoints say where bones are, but of far legs and of people who leave the image they are often wrong, and
-of flesh and clothes they say nothing. Masks say both: no skin is seen beside a mask, and every edge of a
-mask has skin near it. What hides a person, and the borders of the image, say nothing.
+of flesh and clothes they say nothing. Masks say both: no skin is seen beside a mask, and all of a mask
+has skin near it. What hides a person, and the borders of the image, say nothing.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_ed
 from hoijax.bodies.fitting.energy import FitData, MotionUnknowns, energy, evidence, pose_motion
 from hoijax.bodies.fitting.fit import moved, posed_starts, rotations_of, skin_subset, time_basis
 from hoijax.bodies.fitting.person import FEWEST_FRAMES
-from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bodies.fitting.residuals import bend
+from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.skinned_body import PosedBody, ShapedBody, SkinnedBody
 from hoijax.geometry.bilinear import bilinear, pack_corners
 from hoijax.geometry.camera import project
 from hoijax.geometry.descent import cosine_rate, descend
@@ -34,6 +36,8 @@ ROWS = 120
 """Of the images in which distances from masks are read."""
 EDGES = 160
 """Pixels of a mask's edge that are compared in a frame."""
+INSIDE = 96
+"""Pixels inside it: two legs at the edges of one wide mask leave a gap."""
 SKIN_VERTICES = 1440
 SIGMA = 0.012
 """Of the focal length: a mask's edge, as sure as a keypoint (`energy.KEYPOINT_SIGMA`)."""
@@ -43,6 +47,12 @@ COUNT = 60.0
 """Independent edges and vertices in a frame: neighbors err alike."""
 FLESH_SIGMA = 3.0
 """Of betas about bones that stay; clothes count as flesh."""
+ENDS = tuple(
+    JOINT_NAMES.index(name)
+    for name in ("left_middle1", "right_middle1", "left_thumb1", "right_thumb1", "left_eye_smplhf")
+)
+ENDS_ACCELERATION = 18.0
+"""Metres per second squared of what shows how hands and head turn, which few pixels see."""
 FLESH_RATE = 5.0
 """Betas by which one of the descent's unit changes flesh."""
 STEPS, REFRESH_EVERY = 300, 20
@@ -60,7 +70,7 @@ class Outlines:
     to_grid: Float[Array, ""]
     """Grid cells in a pixel."""
     edges: Float[Array, "T N 2"]
-    """Pixels of the mask's edge, ..."""
+    """Pixels of the mask's edge and inside it, ..."""
     weights: Float[Array, "T N"]
     """and 1 / their number, or 0."""
     seen: Float[Array, " T"]
@@ -86,18 +96,18 @@ def outlines_of(
     step = max(height // ROWS, 1)
     focal = 0.5 * (intrinsics[:, 0, 0] + intrinsics[:, 1, 1])
     hidden = np.zeros_like(person) if others is None else others & ~person
-    rng = np.random.default_rng(0)
     fields, edges, weights = [], [], []
     for t, (mask, cover) in enumerate(zip(person, hidden, strict=True)):
         away = distance_transform_edt(~(mask | cover)[::step, ::step]) * step
         fields.append(
             np.minimum(np.asarray(away) / focal[t], 4.0 * RHO) if mask.any() else 0 * away
         )
-        inner = np.asarray(binary_erosion(mask, border_value=1))
-        covered = np.asarray(binary_dilation(cover, iterations=2))
+        inner = np.asarray(binary_erosion(mask, border_value=1), bool)
+        covered = np.asarray(binary_dilation(cover, iterations=2), bool)
         rim = np.argwhere(mask & ~inner & ~covered)
-        chosen = rim[rng.permutation(len(rim))[:EDGES]] if len(rim) else np.zeros((0, 2), int)
-        padding = EDGES - len(chosen)
+        inside = np.argwhere(inner & ~covered)
+        chosen = np.concatenate([_spread(rim, EDGES), _spread(inside, INSIDE)])
+        padding = EDGES + INSIDE - len(chosen)
         edges.append(np.pad(chosen[:, ::-1] + 0.5, ((0, padding), (0, 0))))
         weights.append(np.pad(np.full(len(chosen), 1.0 / max(len(chosen), 1)), (0, padding)))
     return Outlines(
@@ -109,13 +119,18 @@ def outlines_of(
     )
 
 
+def _spread(places: Int[ndarray, "n 2"], count: int) -> Int[ndarray, "m 2"]:
+    """At most `count` of them, evenly in their order."""
+    return places[np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)]
+
+
 def outline_energy(
     pixels: Float[Array, "T v 2"],
     focal: Float[Array, " T"],
     outlines: Outlines,
     nearest: Int[Array, "T N"],
 ) -> Float[Array, " T"]:
-    """Skin beside masks and edges without skin, robust and squared, in each frame.
+    """Skin beside masks and masks without skin, robust and squared, in each frame.
 
     nearest: the projected vertex next to each edge pixel.
     """
@@ -149,20 +164,24 @@ def _descend(
         rest = person.vertices_rest + directions @ flesh
         return motion, flesh, person.replace(vertices_rest=rest)  # pyright: ignore
 
-    def pixels_of(motion: MotionUnknowns, shaped: ShapedBody) -> Float[Array, "T v 2"]:
-        skin = jnp.asarray(pose_motion(shaped, motion).vertices_world)
+    def pixels_of(posed: PosedBody) -> Float[Array, "T v 2"]:
+        skin = jnp.asarray(posed.vertices_world)
         return project(transform_points(data.Ts_camera_world, skin), data.intrinsics)
 
     def nearest_of(change: tuple[MotionUnknowns, Array]) -> Array:
         motion, _, shaped = after(change)
-        return nearest_indices(outlines.edges, pixels_of(motion, shaped))
+        return nearest_indices(outlines.edges, pixels_of(pose_motion(shaped, motion)))
 
     def cost(change: tuple[MotionUnknowns, Array], nearest: Array, _: Array) -> Array:
         motion, flesh, shaped = after(change)
         rest = energy(motion, shaped, data, no_points, jnp.asarray(RHO_KEYPOINTS))
-        seen = outline_energy(pixels_of(motion, shaped), focal, outlines, nearest)
+        posed = pose_motion(shaped, motion)
+        seen = outline_energy(pixels_of(posed), focal, outlines, nearest)
+        ends = jnp.asarray(posed.joints_world)[:, jnp.array(ENDS)]
+        wobble = jnp.sum((2.0 * data.fps**2 * bend(ends) / ENDS_ACCELERATION) ** 2, axis=(-1, -2))
         swollen = jnp.sum((flesh / FLESH_SIGMA) ** 2)
-        return rest + 0.5 * COUNT * jnp.mean(seen) / SIGMA**2 + 0.5 * swollen
+        seen = 0.5 * COUNT * seen / SIGMA**2 + 0.5 * wobble
+        return rest + jnp.mean(seen) + 0.5 * swollen
 
     still = jax.tree.map(
         lambda x: jnp.zeros((basis.shape[1], *x.shape[1:])) if x.ndim else x * 0.0, start

@@ -1,6 +1,6 @@
-"""Guidance without weights: the exact score of a finite set of pictures for every prompt and view.
+"""Guidance without weights: the exact score of a finite set of images for every prompt and view.
 
-Of pictures y_m, all as likely, the noisy picture x_t = alpha x + sigma eps comes from the m-th with a
+Of images y_m, all as likely, the noisy image x_t = alpha x + sigma eps comes from the m-th with a
 probability softmax(-|x_t - alpha y_m|^2 / (2 sigma^2)). The best denoiser is the mean of the set under it,
 and the noise that a perfect network would see is (x_t - alpha mean) / sigma.
 """
@@ -23,7 +23,7 @@ __all__ = ["ClosedFormGuidance", "PictureSet", "closed_form_gradient", "denoised
 
 @runtime_checkable
 class PictureSet(Protocol):
-    """M pictures of what each prompt says, as each camera would see it."""
+    """M images of what each prompt says, as each camera would see it."""
 
     def __call__(
         self, prompts: Sequence[str], cameras: ViewCameras, size: tuple[int, int]
@@ -39,7 +39,7 @@ def denoised(
     alpha: Float[Array, " N"],
     sigma: Float[Array, " N"],
 ) -> Float[Array, "N D"]:
-    """Mean of the set of pictures given a noisy one: the optimal denoiser."""
+    """Mean of the set of images given a noisy one: the optimal denoiser."""
     away = noisy[:, None] - alpha[:, None, None] * pictures
     logits = -0.5 * jnp.sum(away**2, axis=-1) / sigma[:, None] ** 2
     return jnp.sum(jax.nn.softmax(logits, axis=-1)[..., None] * pictures, axis=1)
@@ -58,7 +58,7 @@ def closed_form_gradient(
 ) -> Float[Array, "N D"]:
     """w(t) (seen noise - noise) dx/dimage of SDS with classifier-free guidance; values in [0, 1].
 
-    every_picture: the set without a prompt. A network denoises 2 image - 1, hence the factor of two.
+    every_image: the set without a prompt. A network denoises 2 image - 1, hence the factor of two.
     """
     clean = 2.0 * images - 1.0
     alpha, sigma = alpha_sigma(levels)
@@ -74,7 +74,7 @@ def closed_form_gradient(
 class ClosedFormGuidance:
     """`Guidance` of a `PictureSet`. guidance: scale of classifier-free guidance; 1 is the exact score.
 
-    every_prompt: prompts whose pictures together are the set without a prompt (needed where the scale
+    every_prompt: prompts whose images together are the set without a prompt (needed where the scale
     is not 1).
     """
 

@@ -1,8 +1,8 @@
-"""Score distillation (SDS): render, ask the guidance how the picture should change, pull it back.
+"""Score distillation (SDS): render, ask the guidance how the image should change, pull it back.
 
 The guidance runs outside `jit`: a render leaves the compiled program with its pull-back (`jax.vjp`), the
-gradient of the picture comes back, and a second program pulls it to the parameters and steps. So nothing is
-rendered twice, and PyTorch sees the very memory of the picture (DLPack).
+gradient of the image comes back, and a second program pulls it to the parameters and steps. So nothing is
+rendered twice, and PyTorch sees the very memory of the image (DLPack).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ class StepReport:
 class Distiller:
     """Distils a guidance into the parameters of a `Render`.
 
-    learning_rate: of Adam, a number or an optax schedule. most_skipped: steps in a row with a gradient
+    learning_rate: of Adam, a number or an optax schedule. max_skipped: steps in a row with a gradient
     that is not finite after which it gives up.
     """
 
@@ -66,10 +66,10 @@ class Distiller:
         guidance: Guidance,
         *,
         learning_rate: Any = 0.01,
-        most_skipped: int = 10,
+        max_skipped: int = 10,
     ):
         self.guidance = guidance
-        self.most_skipped = most_skipped
+        self.max_skipped = max_skipped
         self._adam = optax.adam(learning_rate, b2=0.99, eps=1e-12)
         self._in_a_row = 0
 
@@ -113,7 +113,7 @@ class Distiller:
         cameras: ViewCameras,
         seed: int,
     ) -> tuple[TrainState, StepReport]:
-        """One step. UserError after `most_skipped` gradients in a row that are not finite.
+        """One step. UserError after `max_skipped` gradients in a row that are not finite.
 
         All randomness follows from the seed and the number of the step: a resumed run repeats it.
         """
@@ -131,10 +131,10 @@ class Distiller:
         else:
             state = state.replace(step=state.step + 1, skipped=state.skipped + 1)  # pyright: ignore
         self._in_a_row = 0 if sound else self._in_a_row + 1
-        if self._in_a_row >= self.most_skipped:
+        if self._in_a_row >= self.max_skipped:
             raise UserError(
                 f"distillation: the gradient was not finite in {self._in_a_row} steps in a row (up to step "
-                f"{number}). Render smaller pictures, lower the learning rate, or take --precision float32."
+                f"{number}). Render smaller images, lower the learning rate, or take --precision float32."
             )
         report = StepReport(
             number,

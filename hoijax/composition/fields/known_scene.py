@@ -1,11 +1,11 @@
 """A scene that is known: what a perfect image model would have seen. Closed-form guidance draws from it.
 
 One person and one object, posed, and the person alone standing. Light and background do not depend on the
-camera, so that a field can hold exactly what the pictures show.
+camera, so that a field can hold exactly what the images show.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -37,7 +37,7 @@ SUPERSAMPLING = 2  # rays along a pixel's edge
 
 @dataclass(frozen=True)
 class KnownScene:
-    """Meshes of the truth (world, metres) and the numbers that a result is measured against."""
+    """Meshes of the ground truth (world, metres) and the numbers that a result is measured against."""
 
     prompts: Prompts
     human: RenderMesh
@@ -60,7 +60,7 @@ class KnownScene:
         }
         if prompt not in known:
             raise UserError(
-                f"closed-form guidance has no pictures of {prompt!r}; it knows "
+                f"closed-form guidance has no images of {prompt!r}; it knows "
                 f"{', '.join(map(repr, known))}"
             )
         return known[prompt]
@@ -72,15 +72,6 @@ class KnownScene:
     def ray_scene(self, prompt: str) -> RayScene:
         self.meshes(prompt)
         return self._ray_scenes[prompt]
-
-    def recolored(self, tint: tuple[float, float, float]) -> "KnownScene":
-        """The same scene with the person in other colors: another picture of the same words."""
-        shade = np.asarray(tint, np.float32)
-
-        def tinted(mesh: RenderMesh) -> RenderMesh:
-            return replace(mesh, color=np.clip(np.asarray(mesh.color) * shade, 0.0, 1.0))
-
-        return replace(self, human=tinted(self.human), standing=tinted(self.standing))
 
     def masks(
         self, prompt: str, cameras: ViewCameras, size: tuple[int, int]
@@ -165,7 +156,7 @@ def known_skeletons(
 ):
     """Skeleton detector of the closed form: (images (N, H, W, 3), cameras) -> keypoints (N, 18, 3).
 
-    Where the true joints project, with noise (pixels of a 128-pixel picture), but only what the pictures
+    Where the true joints project, with noise (pixels of a 128-pixel image), but only what the images
     show: a keypoint over bare background (colors within `visible`) is not detected.
     """
 

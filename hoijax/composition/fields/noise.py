@@ -32,7 +32,7 @@ def draw_levels(settings: NoiseSettings, key: Array, step: int, count: int) -> F
 
 
 def alpha_sigma(levels: Float[Array, " N"]) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
-    """Share of the picture and of the noise at a diffusion time (cosine schedule, variance kept)."""
+    """Share of the image and of the noise at a diffusion time (cosine schedule, variance kept)."""
     angle = 0.5 * jnp.pi * jnp.clip(levels, 1e-3, 1.0 - 1e-3)
     return jnp.cos(angle), jnp.sin(angle)
 

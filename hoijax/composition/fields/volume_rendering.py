@@ -39,7 +39,7 @@ def camera_rays(
     T_world_camera: Float[Array, "4 4"],
     size: tuple[int, int],
 ) -> tuple[Float[Array, "R 3"], Float[Array, "R 3"]]:
-    """Origins and unit directions (world) through the pixel centers of a (height, width) picture, by row."""
+    """Origins and unit directions (world) through the pixel centers of a (height, width) image, by row."""
     height, width = size
     u = jnp.arange(width, dtype=jnp.float32) + 0.5
     v = jnp.arange(height, dtype=jnp.float32) + 0.5

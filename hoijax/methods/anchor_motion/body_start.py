@@ -1,4 +1,4 @@
-"""Where bodies start: fitted to keypoints and point map, as the bundle estimates them, or a still."""
+"""Where bodies start: fitted to keypoints and point map, as the bundle estimates them, or a static scene."""
 
 import warnings
 

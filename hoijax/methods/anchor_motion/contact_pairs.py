@@ -1,4 +1,4 @@
-"""Contact keypoints of a still (AnchorHOI eq. 3): pairs of object points and body vertices that touch.
+"""Contact keypoints of a static scene (AnchorHOI eq. 3): pairs of object points and body vertices that touch.
 
 Normals point outwards on both surfaces, so at a contact they are antiparallel: n_o . n_h = -1. The
 paper's 1 - n_o . n_h is written for one of them turned inwards; here the criterion reads 1 + n_o . n_h.
@@ -88,7 +88,7 @@ def stage_pairs(
     subset: SkinSubset,
     settings: PairSettings,
 ) -> tuple[ContactPairs, int]:
-    """Contact keypoints of a still that the affordance graph knows of, and how many there are.
+    """Contact keypoints of a static scene that the affordance graph knows of, and how many there are.
 
     A pair counts where an edge of the graph joins its body part (or, where the graph leaves the side
     open, the mirrored one) to its object part.

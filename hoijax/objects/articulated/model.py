@@ -111,6 +111,21 @@ def pose_links(
     return jnp.stack(posed)
 
 
+def resting_extents(asset: ArticulatedAsset) -> Float[np.ndarray, 3]:
+    """Sides of the box around an object whose joints are at zero, or at the nearest value they may take."""
+    tree = asset.tree()
+    values = np.clip(np.zeros(len(tree.lower), np.float32), tree.lower, tree.upper)
+    Ts = np.asarray(pose_links(tree, values, np.eye(4, dtype=np.float32)))
+    points = np.concatenate(
+        [
+            link.vertices @ T[:3, :3].T + T[:3, 3]
+            for link, T in zip(asset.links, Ts, strict=True)
+            if link is not None
+        ]
+    )
+    return np.ptp(points, axis=0)
+
+
 def _product(a: Array, b: Array) -> Array:
     """Matrix product by multiply and sum: exact float32 on every device."""
     return jnp.sum(a[:, :, None] * b[None], axis=1)

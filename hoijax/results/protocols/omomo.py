@@ -24,7 +24,7 @@ def contact(predicted: MeshMotion, true: MeshMotion | None) -> dict[str, float]:
     """A frame touches when a palm joint is under 5 cm (wrists of 22 joints: 10 cm) from an object vertex.
 
     Precision, recall, F1 and accuracy over frames, share of touching frames, and the mean distance of
-    the hands over the frames in which the truth touches.
+    the hands over the frames in which the ground truth touches.
     """
     distance, suffix = _palm_distance(predicted)
     touches = distance.min(axis=1) < _threshold(predicted)

@@ -37,7 +37,7 @@ def omniretarget(predicted: MeshMotion, true: MeshMotion | None) -> dict[str, fl
     """OmniRetarget (Yang et al. 2025), by its paper's table: penetration, skating, kept contact.
 
     Share of frames with a body vertex over 1 cm deep and the deepest one; share of frames in which an
-    ankle or toe below 8 cm moves over 1 cm a frame; share of the truth's touching frames (5 cm) kept.
+    ankle or toe below 8 cm moves over 1 cm a frame; share of the ground truth's touching frames (5 cm) kept.
     The paper does not print its tolerances; these are ours and stand in the names.
     """
     depth = np.maximum(-predicted.body_signed_distance.min(axis=1), 0)
@@ -61,7 +61,7 @@ def omniretarget(predicted: MeshMotion, true: MeshMotion | None) -> dict[str, fl
 def hoi_retarget(predicted: MeshMotion, true: MeshMotion | None) -> dict[str, float]:
     """HOI-Retarget (by the spec's note): mean gap between contact points, in the object's frame.
 
-    Of the hand vertices that are within 2 cm of the object in the truth: how far each is from where it
+    Of the hand vertices that are within 2 cm of the object in the ground truth: how far each is from where it
     truly touches, after the object of the prediction is brought onto the true one.
     """
     truth = given(true, "a ground truth")

@@ -124,7 +124,7 @@ def _chamfer_of_pair(predicted: MeshMotion, true: MeshMotion) -> dict[str, float
 def v2d(predicted: MeshMotion, true: MeshMotion | None) -> dict[str, float]:
     """V2D Track 1, by an audit of its public code: one Sim(3) from the body in the first scored frame.
 
-    Scored frames: from the truth's first to its last hand contact (5 cm). CD-H and CD-O: the *sum* of
+    Scored frames: from the ground truth's first to its last hand contact (5 cm). CD-H and CD-O: the *sum* of
     the two directed mean distances. ACC-H, ACC-O: mean norm of the difference of second differences per
     frame squared (joints; object's center). PEN: mean depth over *all* hand points and frames.
     """

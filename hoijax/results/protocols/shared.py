@@ -31,7 +31,7 @@ def corresponding(predicted: ndarray, true: ndarray, what: str) -> None:
     """Raises NotGiven where two meshes or skeletons cannot be compared point by point."""
     if predicted.shape != true.shape:
         raise NotGiven(
-            f"needs the same {what} as the truth ({predicted.shape[1]} points, not {true.shape[1]})"
+            f"needs the same {what} as the ground truth ({predicted.shape[1]} points, not {true.shape[1]})"
         )
 
 

@@ -15,7 +15,7 @@ from priors.choreography.plan import BELLY, HoldPlan, Performance, in_world
 
 SQUAT_PER_METER = 0.75  # pelvis drop per metre that the hands are below hip height
 GRAVITY = 9.81
-ROLLING_DRAG = 1.6  # 1/s: a made scene should stay in view
+ROLLING_DRAG = 1.6  # 1/s: a synthetic scene should stay in view
 
 
 def hold_heights(performance: Performance, person: int) -> dict[str, float]:

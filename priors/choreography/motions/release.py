@@ -34,6 +34,9 @@ from priors.choreography.plan import (
 )
 from priors.language.script import Action
 
+WIND_UP = 0.5
+"""Seconds from the first movement to the release of what is thrown."""
+
 
 def throw(performance: Performance, action: Action) -> None:
     """From the chest back and forth, release, flight; then bounces, or another one catches it."""
@@ -47,26 +50,19 @@ def throw(performance: Performance, action: Action) -> None:
     catch = _catch_of(performance, action, root[release], float(heading[release]), release)
     heights = hold_heights(performance, person)
     near = take.near + BELLY + 0.05
-    back, out = release - 7, release
     speed, climb = rng.uniform(1.3, 2.0), rng.uniform(1.4, 2.0)
-    local = np.zeros((frames, 3))
     chest = heights["chest"] - take.middle[1]
-    local[:, 1] = interpolate_keyframes(
-        frames, [0, back, out], [chest - 0.12, chest - 0.22, chest + 0.1], stops=True
-    )
-    local[:, 2] = interpolate_keyframes(
-        frames, [0, back, out], [near + 0.05, near, near + 0.22], stops=True
-    )
+    held, let_go = np.array([[0.0, chest - 0.12, near + 0.1], [0.0, chest + 0.06, near + 0.16]])
     if catch is not None:  # thrown so that it arrives where the other one's hands are
-        start = in_world(local, root, heading)[release]
+        start = in_world(let_go[None], root[release][None], heading[release : release + 1])[0]
         launch_world = catch.launch_from(start, (catch.frame - release) / fps)
         launch_local = launch_world @ yaw_matrix(heading[release : release + 1])[0]
         speed, climb = float(launch_local[2]), float(launch_local[1])
-    # The last frames before release follow the flight backwards, so that speed does not jump.
     launch = np.array([0.0, climb, speed])
-    for k in range(4):
-        ease = (1.0 - k / 4) ** 2
-        local[release - k] -= 0.5 * ease * launch * k / fps
+    local = np.tile(held, (frames, 1))
+    back = max(release - round(WIND_UP * fps), 0)
+    local[back : release + 1] = _swing(held, let_go, launch, (release - back) / fps, release - back)
+    local[release + 1 :] = let_go
     angles = wobble(performance, rise(frames, 0, 3, 0.0, 1.0), 4.0)
     spin = np.maximum(0.0, np.arange(frames) - release) / fps * rng.uniform(-2.5, 2.5)
     place_held(performance, person, action.object, take, local, angles)
@@ -91,6 +87,19 @@ def throw(performance: Performance, action: Action) -> None:
     thrown.lift_out_of_ground()
     track.look_at = thrown.center.copy()
     performance.hold(person, action.object, take, 0, release)
+
+
+def _swing(
+    start: Float[ndarray, "3"],
+    end: Float[ndarray, "3"],
+    velocity: Float[ndarray, "3"],
+    seconds: float,
+    steps: int,
+) -> Float[ndarray, "n 3"]:
+    """From rest at `start` back and to `end`, there with a velocity: a cubic, so that arms do it, not the trunk."""
+    t = np.linspace(0.0, 1.0, steps + 1)[:, None]
+    between = start + (3.0 - 2.0 * t) * t**2 * (end - start)
+    return between + (t - 1.0) * t**2 * seconds * velocity
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Body motion from a clip: our own fit, or GVHMR where the user has installed it.
+"""Body motion by GVHMR, where the user has installed it.
 
 GVHMR (Shen et al., "World-Grounded Human Motion Recovery via Gravity-View Coordinates", SIGGRAPH Asia
 2024) is licensed for research and non-profit use only. It is neither part of hoijax nor a dependency:
@@ -6,7 +6,6 @@ the optional PyPI package `gvhmr` is used as it is, if it is there.
 """
 
 import atexit
-import dataclasses
 import importlib.util
 import os
 import shutil
@@ -15,29 +14,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from hoijax.bodies import load_body
-from hoijax.bodies.fitting.outline import fill_masks, outlines_of
-from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
-from hoijax.bundle.evidence import level_camera
+from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
-from priors.masks import sample_pixels
+from priors.models.body_recovery import (
+    STAGE,
+    BodyRecoverer,
+    SeenPerson,
+    on_the_ground,
+    refuse_pickled_code,
+)
 from priors.models.frame_rate import keypoints_at, rotations_at, times_at_rate, values_at
-from priors.models.ground import estimate_ground
 from priors.models.torch_runtime import TorchSettings, device_and_dtype, readable_errors, require
 from priors.protocols import BodyMotion, ModelId, PointMaps, Video
 
-STAGE = "body"
-KEYPOINT_STEPS = 300  # of the fit to keypoints that masks refine
-FIT_POINTS = 512  # points of the point map that the fit gets for every frame
-MIN_CONFIDENCE = 0.2
-MIN_KEYPOINTS = 5  # a frame with fewer sure keypoints does not show a body
 GVHMR_REPOSITORY = "ryanrudes/gvhmr"
 GVHMR_CHECKPOINT = "gvhmr_siga24_release.ckpt"
 GVHMR_INSTALL = (
@@ -53,84 +47,7 @@ COCO_FROM_OPENPOSE = np.array([0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9
 BETAS, BODY_JOINTS = 10, 21
 
 
-class FittedBody:
-    """`BodyRecovery` by our own optimizer: keypoints and point map, no weights (priors.models.body_fit)."""
-
-    def __init__(self, body_name: str = "anny"):
-        """body_name: "anny", or the path of the user's SMPL-X or SMPL-H file."""
-        self.body_name = body_name
-
-    @cached_property
-    def _body(self) -> SkinnedBody:
-        return load_body(self.body_name)
-
-    @property
-    def model_id(self) -> ModelId:
-        from priors.models.body_fit import MODEL_ID
-
-        return MODEL_ID
-
-    def recover(
-        self,
-        video: Video,
-        keypoints: Float[ndarray, "T 18 3"],
-        person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
-        other_masks: Bool[ndarray, "T H W"] | None = None,
-    ) -> BodyMotion:
-        """The person's motion over a camera that stands still, on the ground that the maps show.
-
-        Where the maps say nothing, of a grown person of average height before a level camera, who fills the
-        masks, the lowest sole of the clip on the ground. Raises UserError where no frame shows enough of a person.
-        """
-        from priors.models.body_fit import fit_body
-
-        check_person(keypoints, person_masks)
-        if not maps.valid.any():
-            return self._without_maps(video, keypoints, person_masks, maps.intrinsics, other_masks)
-        ground = estimate_ground(maps, person_masks, other_masks=other_masks)
-        usable = maps.valid & person_masks & np.isfinite(maps.points).all(-1)
-        chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))
-        points = maps.points.reshape(len(chosen), -1, 3)[np.arange(len(chosen))[:, None], chosen]
-        return fit_body(
-            keypoints,
-            maps.intrinsics,
-            np.tile(ground.T_world_camera, (len(keypoints), 1, 1)),
-            body=self._body,
-            person_points=np.where(mask[..., None], points, 0).astype(np.float32),
-            person_point_mask=mask,
-            fps=float(video.fps),
-        )
-
-    def _without_maps(self, video, keypoints, person_masks, intrinsics, other_masks) -> BodyMotion:
-        from priors.models.body_fit import fit_body
-
-        fps, cameras = float(video.fps), np.tile(level_camera(), (len(keypoints), 1, 1))
-        average = np.zeros(1, np.float32)
-        motion = fit_body(
-            keypoints,
-            intrinsics,
-            cameras,
-            body=self._body,
-            fps=fps,
-            betas=average,
-            steps=KEYPOINT_STEPS,
-        )
-        filled = fill_masks(
-            motion.rotations,
-            motion.translations,
-            motion.rest_joints,
-            outlines_of(person_masks, other_masks, intrinsics),
-            body=self._body,
-            keypoints=keypoints,
-            intrinsics=intrinsics,
-            Ts_world_camera=motion.Ts_world_camera,
-            fps=fps,
-        )
-        return on_the_ground(dataclasses.replace(motion, **vars(filled)), self._body)
-
-
-class Gvhmr:
+class Gvhmr(BodyRecoverer):
     """`BodyRecovery` by GVHMR's network and HMR2 features, on our keypoints, boxes and intrinsics.
 
     For a camera that stands still. Needs the package `gvhmr` (non-commercial licence), its two
@@ -153,10 +70,6 @@ class Gvhmr:
         return self._model_id
 
     @cached_property
-    def _body(self) -> SkinnedBody:
-        return load_body(self.body_name)
-
-    @cached_property
     def _network(self) -> Any:
         """The network, from a checkpoint that was first seen to hold nothing but tensors."""
         self._ready()
@@ -171,21 +84,13 @@ class Gvhmr:
             refuse_pickled_code(path)
             return GVHMR.from_pretrained(ckpt_path=str(path), device=device)
 
-    def recover(
-        self,
-        video: Video,
-        keypoints: Float[ndarray, "T 18 3"],
-        person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
-        other_masks: Bool[ndarray, "T H W"] | None = None,
-    ) -> BodyMotion:
+    def _recover(self, seen: SeenPerson) -> BodyMotion:
         """The person's motion in a world with gravity, lowest vertex of the clip on the ground."""
-        check_person(keypoints, person_masks)
         self._ready()
         with readable_errors(STAGE, self._model_id, smaller="fewer frames"):
-            data = self._inputs(video, keypoints, person_masks, maps)
+            data = self._inputs(seen.video, seen.keypoints, seen.masks, seen.maps)
             found = self._network.predict(data, static_cam=True, world_from_incam=True)
-        times = np.arange(len(keypoints)) * (GVHMR_FPS / video.fps)
+        times = np.arange(len(seen.keypoints)) * (GVHMR_FPS / seen.video.fps)
         world, camera = (
             _at_times(found[f"smpl_params_{name}"], times) for name in ("global", "incam")
         )
@@ -283,41 +188,6 @@ def local_checkpoint(model_id: ModelId) -> Path | None:
     return path if path.is_file() else None
 
 
-def refuse_pickled_code(path: Path) -> None:
-    """Raises UserError for a checkpoint that holds anything but tensors and plain values.
-
-    GVHMR reads its checkpoint with a full unpickler; after this look at it that is safe.
-    """
-    torch = require("torch")
-    import pickle
-
-    if not path.is_file():
-        raise UserError(f"{STAGE}: there is no checkpoint {path}")
-    try:
-        torch.load(path, map_location="meta", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(
-            f"{STAGE}: {path} is damaged or holds more than weights, and is not loaded. Fetch it again"
-        ) from error
-
-
-def check_person(keypoints: Float[ndarray, "T 18 3"], masks: Bool[ndarray, "T H W"]) -> None:
-    """Raises UserError where no body can be recovered: too few keypoints, or an empty mask."""
-    if len(keypoints) != len(masks):
-        raise UserError(f"{STAGE}: {len(keypoints)} frames of keypoints, {len(masks)} of masks")
-    sure = (keypoints[..., 2] >= MIN_CONFIDENCE).sum(-1) >= MIN_KEYPOINTS
-    if not sure.any():
-        raise UserError(
-            f"{STAGE}: no person found: no frame has {MIN_KEYPOINTS} keypoints with a confidence "
-            f"of {MIN_CONFIDENCE}. Try another seed or clip, or another keypoint model (--keypoints)"
-        )
-    if not masks.any():
-        raise UserError(
-            f"{STAGE}: the person's mask is empty in all frames. Run the masks again with another "
-            "detector (--detector), or give masks by hand (--masks)"
-        )
-
-
 def square_boxes(masks: Bool[ndarray, "T H W"]) -> Float[ndarray, "T 3"]:
     """Center and side of the person's crop in every frame, as GVHMR is trained; frames without a
     mask are filled in between their neighbors."""
@@ -361,39 +231,3 @@ def to_body_motion(
         Ts_world_camera=compose_rigid(turn.as_matrix(), place).astype(np.float32),
     )
     return on_the_ground(motion, body)
-
-
-def on_the_ground(motion: BodyMotion, body: SkinnedBody) -> BodyMotion:
-    """The motion and its camera moved up or down, so that the body's lowest point is on the ground."""
-    lowest = lowest_point(body, motion.betas, motion.rotations, motion.translations)
-    down = np.array([0.0, lowest, 0.0], np.float32)
-    cameras = motion.Ts_world_camera.copy()
-    cameras[:, :3, 3] -= down
-    return dataclasses.replace(
-        motion, translations=motion.translations - down, Ts_world_camera=cameras
-    )
-
-
-@jax.jit
-def _heights(shaped: ShapedBody, rotations: Array, translations: Array) -> Array:
-    """(T,) height of the lowest vertex of every frame; one frame after the other, to save memory."""
-
-    def lowest(frame):
-        return jnp.min(shaped.pose(*frame).vertices_world[:, 1])
-
-    return jax.lax.map(lowest, (rotations, translations))
-
-
-def lowest_point(
-    body: SkinnedBody,
-    betas: ndarray,
-    rotations: ndarray,
-    translations: ndarray,
-    rest_joints: ndarray | None = None,
-) -> float:
-    """Height of the lowest vertex of the clip; the 5th percentile over frames, against outliers."""
-    shaped = body.shape(jnp.asarray(betas))
-    if rest_joints is not None:
-        shaped = shaped.with_rest_joints(jnp.asarray(rest_joints))
-    heights = _heights(shaped, jnp.asarray(rotations), jnp.asarray(translations, jnp.float32))
-    return float(np.percentile(np.asarray(heights), 5))
