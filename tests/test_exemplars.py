@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 import hoijax
@@ -20,7 +20,7 @@ def test_a_turned_and_scaled_chair_is_found_again():
     )
     other = other_exemplar(given)
     assert other.name == "woodchair"
-    assert cKDTree(given.samples).query(other.samples)[0].mean() < 0.02
+    assert KDTree(given.samples).query(other.samples)[0].mean() < 0.02
     np.testing.assert_allclose(other.vertices, given.vertices, atol=0.03)
     assert np.mean(other.face_parts == chair.face_parts) > 0.9
     np.testing.assert_allclose(np.linalg.norm(other.sample_normals, axis=1), 1.0, atol=1e-3)

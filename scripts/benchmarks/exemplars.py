@@ -9,7 +9,7 @@ from itertools import permutations, product
 
 import numpy as np
 from numpy import ndarray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from trimesh.registration import icp
 
 import hoijax
@@ -39,7 +39,7 @@ def other_exemplar(asset: Asset) -> Asset:
         moved = _moved(other, icp(other.samples[:POINTS], asset.samples, T, reflection=False)[0])
         found.append((_apart(moved.samples, asset.samples), len(found), moved))
     moved = min(found)[2]
-    nearest = cKDTree(asset.samples)
+    nearest = KDTree(asset.samples)
     middles = moved.vertices[moved.faces].mean(axis=1)
     return dataclasses.replace(
         moved,
@@ -78,4 +78,4 @@ def _moved(asset: Asset, T: ndarray) -> Asset:
 
 def _apart(a: ndarray, b: ndarray) -> float:
     """Mean distance of two point sets, both ways."""
-    return float(cKDTree(a).query(b)[0].mean() + cKDTree(b).query(a)[0].mean())
+    return float(KDTree(a).query(b)[0].mean() + KDTree(b).query(a)[0].mean())
