@@ -7,29 +7,26 @@ way is up; without one the point maps do, else the camera is taken to be level.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from hoijax.bodies import load_body
 from hoijax.bodies.fitting.person import resized
 from hoijax.bodies.keypoints import OPENPOSE_18
 from hoijax.bodies.kinematics import JOINT_NAMES
-from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_tracks import BodyTrack, camera_path
 from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.progress import Log, silent
-from priors.models.body_recovery import lowest_point
+from priors.models.body_recovery import BodyRecoverer, SeenPerson, lowest_point
 from priors.models.camera_search import camera_of_world
 from priors.models.frame_rate import rotations_at, values_at
 from priors.models.from_files import check_length, file_id
 from priors.models.ground import estimate_ground
-from priors.protocols import BodyMotion, PointMaps, Video
+from priors.protocols import BodyMotion
 
 __all__ = ["FileBody"]
 
@@ -50,7 +47,7 @@ class _Placed:
     pelvis: Float[ndarray, "T 3"]
 
 
-class FileBody:
+class FileBody(BodyRecoverer):
     """The people of a file, told apart by their masks; one `recover` a person.
 
     On an SMPL-X or SMPL-H file of the user the betas hold; on our own body the size is that which
@@ -75,10 +72,6 @@ class FileBody:
         """Of the file, where it has them."""
         return self.tracks[0].intrinsics
 
-    @cached_property
-    def _body(self) -> SkinnedBody:
-        return load_body(self.body_name)
-
     def check_clip(self, frames: int, height: int, width: int, log: Log = silent) -> None:
         """UserError where nobody of the file is long enough for the clip."""
         self._log, source = log, self.tracks[0].source
@@ -92,15 +85,12 @@ class FileBody:
             if track.intrinsics is not None:
                 track.intrinsics.at(width, height)
 
-    def recover(
-        self,
-        video: Video,
-        keypoints: Float[ndarray, "T 18 3"],
-        person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
-        other_masks: Bool[ndarray, "T H W"] | None = None,
-    ) -> BodyMotion:
+    def _check(self, keypoints: ndarray, masks: ndarray) -> None:
+        """The file has the body: nobody need be seen."""
+
+    def _recover(self, seen: SeenPerson) -> BodyMotion:
         """The motion of the person whose mask it is."""
+        keypoints, person_masks, maps = seen.keypoints, seen.masks, seen.maps
         count, height, width = person_masks.shape
         cameras = np.asarray(maps.intrinsics, np.float64)
         track = self._of_mask(person_masks, cameras)
@@ -110,18 +100,18 @@ class FileBody:
         if self._body.name.startswith("smpl"):
             betas = track.betas[: self._body.shape_directions.shape[-1]]
         rest = np.asarray(self._body.shape(betas).joints_rest, np.float32)
-        seen = self._in_camera(track, rows, cameras, height, width)
-        if seen is None:
-            seen, turns = self._seen_from_world(track, rows, keypoints, cameras, rest, rotations)
+        placed = self._in_camera(track, rows, cameras, height, width)
+        if placed is None:
+            placed, turns = self._seen_from_world(track, rows, keypoints, cameras, rest, rotations)
         else:
-            turns = self._turns(track, rows, maps, person_masks, other_masks)
+            turns = self._turns(track, rows, maps, person_masks, seen.other_masks)
         if not self._body.name.startswith("smpl"):
             scale = fitted_scale(
-                rest, rotations, seen.orientations, seen.pelvis, keypoints, cameras
+                rest, rotations, placed.orientations, placed.pelvis, keypoints, cameras
             )
             self._log(f"body: our mean body scaled by {scale:.3f}, by the keypoints")
             betas, rest = resized(self._body, rest, scale)
-        return self._grounded(rotations, seen, turns, betas, rest)
+        return self._grounded(rotations, placed, turns, betas, rest)
 
     def _of_mask(self, masks: Bool[ndarray, "T H W"], cameras: ndarray) -> BodyTrack:
         """The track whose pelvis is in the mask in most frames."""

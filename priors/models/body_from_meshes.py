@@ -1,23 +1,20 @@
 """`BodyRecovery` of a mesh sequence of any body: ours fitted to its surface, frame by frame."""
 
 import dataclasses
-from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.bodies import load_body
 from hoijax.bodies.fitting.mesh_fit import MeshFit, fit_to_mesh, surface_error, vertex_normals
-from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_meshes import BodyMeshes
 from hoijax.progress import Log, counted, silent
 from priors.models.body_fit import fit_body
-from priors.models.body_recovery import check_person
+from priors.models.body_recovery import BodyRecoverer, SeenPerson
 from priors.models.from_files import check_length, file_id
 from priors.models.ground import estimate_ground
-from priors.protocols import BodyMotion, PointMaps, Video
+from priors.protocols import BodyMotion
 
 __all__ = ["FileMeshes"]
 
@@ -26,7 +23,7 @@ MIN_FRAMES = 3
 """That the fit to keypoints works on; fewer are repeated."""
 
 
-class FileMeshes:
+class FileMeshes(BodyRecoverer):
     """One person's meshes in the camera. Keypoints and the side that the camera sees give the pose, then
     the whole surface pulls: betas and bones in the middle frame, the pose in all."""
 
@@ -48,10 +45,6 @@ class FileMeshes:
         """Of the file, where it has them."""
         return self.meshes.intrinsics
 
-    @cached_property
-    def _body(self) -> SkinnedBody:
-        return load_body(self.body_name)
-
     def check_clip(self, frames: int, height: int, width: int, log: Log = silent) -> None:
         """UserError where the file is shorter than the clip."""
         self._log, (count, size) = log, self.meshes.vertices.shape[:2]
@@ -61,19 +54,12 @@ class FileMeshes:
         )
         check_length("--body", self.meshes.source, count, frames, log)
 
-    def recover(
-        self,
-        video: Video,
-        keypoints: Float[ndarray, "T 18 3"],
-        person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
-        other_masks: Bool[ndarray, "T H W"] | None = None,
-    ) -> BodyMotion:
+    def _recover(self, seen: SeenPerson) -> BodyMotion:
         """The motion on our body; up is that of the ground in the maps, else of a level camera."""
-        check_person(keypoints, person_masks)
+        keypoints, maps = seen.keypoints, seen.maps
         turn = np.diag([1.0, -1.0, -1.0])
         if maps.valid.any():
-            ground = estimate_ground(maps, person_masks, other_masks=other_masks)
+            ground = estimate_ground(maps, seen.masks, other_masks=seen.other_masks)
             turn = ground.T_world_camera[:3, :3].astype(np.float64)
         else:
             self._log("body: no point map says which way is up; the camera is taken to be level")
@@ -81,7 +67,7 @@ class FileMeshes:
         world = self.meshes.vertices[:count] @ turn.T
         place = np.array([0.0, -np.percentile(world[..., 1].min(1), 5), 0.0])
         pose = compose_rigid(turn, place)
-        start = self._start(keypoints, maps.intrinsics, pose, float(video.fps))
+        start = self._start(keypoints, maps.intrinsics, pose, float(seen.video.fps))
         return self._refined(world + place, start)
 
     def _start(self, keypoints, intrinsics, pose: ndarray, fps: float) -> BodyMotion:

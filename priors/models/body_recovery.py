@@ -1,6 +1,9 @@
 """What the models that recover bodies share: is there a person, are the weights safe, where is the ground."""
 
 import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import jax
@@ -9,14 +12,56 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
+from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.errors import UserError
 from priors.models.torch_runtime import require
-from priors.protocols import BodyMotion
+from priors.protocols import BodyMotion, PointMaps, Video
 
 STAGE = "body"
 MIN_CONFIDENCE = 0.2
 MIN_KEYPOINTS = 5  # a frame with fewer sure keypoints does not show a body
+
+
+@dataclass(frozen=True)
+class SeenPerson:
+    """What is known of one person of a clip; see `BodyRecovery.recover`."""
+
+    video: Video
+    keypoints: Float[ndarray, "T 18 3"]
+    masks: Bool[ndarray, "T H W"]
+    maps: PointMaps
+    other_masks: Bool[ndarray, "T H W"] | None
+
+
+class BodyRecoverer(ABC):
+    """A `BodyRecovery` of people with enough keypoints and a mask, on the body of `body_name`."""
+
+    body_name: str
+    """"anny", or the path of the user's SMPL-X or SMPL-H file."""
+
+    @cached_property
+    def _body(self) -> SkinnedBody:
+        return load_body(self.body_name)
+
+    def recover(
+        self,
+        video: Video,
+        keypoints: Float[ndarray, "T 18 3"],
+        person_masks: Bool[ndarray, "T H W"],
+        maps: PointMaps,
+        other_masks: Bool[ndarray, "T H W"] | None = None,
+    ) -> BodyMotion:
+        """The person's motion in the world. Raises UserError where no frame shows enough of a person."""
+        self._check(keypoints, person_masks)
+        return self._recover(SeenPerson(video, keypoints, person_masks, maps, other_masks))
+
+    def _check(self, keypoints: ndarray, masks: ndarray) -> None:
+        check_person(keypoints, masks)
+
+    @abstractmethod
+    def _recover(self, seen: SeenPerson) -> BodyMotion:
+        """The motion of a person that was checked."""
 
 
 def check_person(keypoints: Float[ndarray, "T 18 3"], masks: Bool[ndarray, "T H W"]) -> None:

@@ -1,35 +1,26 @@
 """Body motion from a clip by our own fit."""
 
 import dataclasses
-from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float
-from numpy import ndarray
 
-from hoijax.bodies import load_body
 from hoijax.bodies.fitting.outline import fill_masks, outlines_of
-from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.evidence import level_camera
 from priors.masks import sample_pixels
-from priors.models.body_recovery import check_person, on_the_ground
+from priors.models.body_recovery import BodyRecoverer, SeenPerson, on_the_ground
 from priors.models.ground import estimate_ground
-from priors.protocols import BodyMotion, ModelId, PointMaps, Video
+from priors.protocols import BodyMotion, ModelId
 
 KEYPOINT_STEPS = 300  # of the fit to keypoints that masks refine
 FIT_POINTS = 512  # points of the point map that the fit gets for every frame
 
 
-class FittedBody:
+class FittedBody(BodyRecoverer):
     """`BodyRecovery` by our own optimizer: keypoints and point map, no weights (priors.models.body_fit)."""
 
     def __init__(self, body_name: str = "anny"):
         """body_name: "anny", or the path of the user's SMPL-X or SMPL-H file."""
         self.body_name = body_name
-
-    @cached_property
-    def _body(self) -> SkinnedBody:
-        return load_body(self.body_name)
 
     @property
     def model_id(self) -> ModelId:
@@ -37,26 +28,19 @@ class FittedBody:
 
         return MODEL_ID
 
-    def recover(
-        self,
-        video: Video,
-        keypoints: Float[ndarray, "T 18 3"],
-        person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
-        other_masks: Bool[ndarray, "T H W"] | None = None,
-    ) -> BodyMotion:
+    def _recover(self, seen: SeenPerson) -> BodyMotion:
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
         Where the maps say nothing, of a grown person of average height before a level camera, who fills the
-        masks, the lowest sole of the clip on the ground. Raises UserError where no frame shows enough of a person.
+        masks, the lowest sole of the clip on the ground.
         """
         from priors.models.body_fit import fit_body
 
-        check_person(keypoints, person_masks)
+        keypoints, maps = seen.keypoints, seen.maps
         if not maps.valid.any():
-            return self._without_maps(video, keypoints, person_masks, maps.intrinsics, other_masks)
-        ground = estimate_ground(maps, person_masks, other_masks=other_masks)
-        usable = maps.valid & person_masks & np.isfinite(maps.points).all(-1)
+            return self._without_maps(seen)
+        ground = estimate_ground(maps, seen.masks, other_masks=seen.other_masks)
+        usable = maps.valid & seen.masks & np.isfinite(maps.points).all(-1)
         chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))
         points = maps.points.reshape(len(chosen), -1, 3)[np.arange(len(chosen))[:, None], chosen]
         return fit_body(
@@ -66,13 +50,14 @@ class FittedBody:
             body=self._body,
             person_points=np.where(mask[..., None], points, 0).astype(np.float32),
             person_point_mask=mask,
-            fps=float(video.fps),
+            fps=float(seen.video.fps),
         )
 
-    def _without_maps(self, video, keypoints, person_masks, intrinsics, other_masks) -> BodyMotion:
+    def _without_maps(self, seen: SeenPerson) -> BodyMotion:
         from priors.models.body_fit import fit_body
 
-        fps, cameras = float(video.fps), np.tile(level_camera(), (len(keypoints), 1, 1))
+        keypoints, intrinsics = seen.keypoints, seen.maps.intrinsics
+        fps, cameras = float(seen.video.fps), np.tile(level_camera(), (len(keypoints), 1, 1))
         average = np.zeros(1, np.float32)
         motion = fit_body(
             keypoints,
@@ -87,7 +72,7 @@ class FittedBody:
             motion.rotations,
             motion.translations,
             motion.rest_joints,
-            outlines_of(person_masks, other_masks, intrinsics),
+            outlines_of(seen.masks, seen.other_masks, intrinsics),
             body=self._body,
             keypoints=keypoints,
             intrinsics=intrinsics,

@@ -18,11 +18,16 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
-from priors.models.body_recovery import STAGE, check_person, on_the_ground, refuse_pickled_code
+from priors.models.body_recovery import (
+    STAGE,
+    BodyRecoverer,
+    SeenPerson,
+    on_the_ground,
+    refuse_pickled_code,
+)
 from priors.models.frame_rate import keypoints_at, rotations_at, times_at_rate, values_at
 from priors.models.torch_runtime import TorchSettings, device_and_dtype, readable_errors, require
 from priors.protocols import BodyMotion, ModelId, PointMaps, Video
@@ -42,7 +47,7 @@ COCO_FROM_OPENPOSE = np.array([0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9
 BETAS, BODY_JOINTS = 10, 21
 
 
-class Gvhmr:
+class Gvhmr(BodyRecoverer):
     """`BodyRecovery` by GVHMR's network and HMR2 features, on our keypoints, boxes and intrinsics.
 
     For a camera that stands still. Needs the package `gvhmr` (non-commercial licence), its two
@@ -65,10 +70,6 @@ class Gvhmr:
         return self._model_id
 
     @cached_property
-    def _body(self) -> SkinnedBody:
-        return load_body(self.body_name)
-
-    @cached_property
     def _network(self) -> Any:
         """The network, from a checkpoint that was first seen to hold nothing but tensors."""
         self._ready()
@@ -83,21 +84,13 @@ class Gvhmr:
             refuse_pickled_code(path)
             return GVHMR.from_pretrained(ckpt_path=str(path), device=device)
 
-    def recover(
-        self,
-        video: Video,
-        keypoints: Float[ndarray, "T 18 3"],
-        person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
-        other_masks: Bool[ndarray, "T H W"] | None = None,
-    ) -> BodyMotion:
+    def _recover(self, seen: SeenPerson) -> BodyMotion:
         """The person's motion in a world with gravity, lowest vertex of the clip on the ground."""
-        check_person(keypoints, person_masks)
         self._ready()
         with readable_errors(STAGE, self._model_id, smaller="fewer frames"):
-            data = self._inputs(video, keypoints, person_masks, maps)
+            data = self._inputs(seen.video, seen.keypoints, seen.masks, seen.maps)
             found = self._network.predict(data, static_cam=True, world_from_incam=True)
-        times = np.arange(len(keypoints)) * (GVHMR_FPS / video.fps)
+        times = np.arange(len(seen.keypoints)) * (GVHMR_FPS / seen.video.fps)
         world, camera = (
             _at_times(found[f"smpl_params_{name}"], times) for name in ("global", "incam")
         )

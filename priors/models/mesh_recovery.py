@@ -13,7 +13,7 @@ import io
 import os
 import subprocess
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from hoijax.importers.body_meshes import body_meshes
 from hoijax.io.video import write_video
 from priors.masks import mask_boxes
 from priors.models.body_from_meshes import FileMeshes
-from priors.models.body_recovery import check_person, refuse_pickled_code
+from priors.models.body_recovery import BodyRecoverer, SeenPerson, refuse_pickled_code
 from priors.models.torch_runtime import (
     TorchSettings,
     device_and_dtype,
@@ -35,7 +35,7 @@ from priors.models.torch_runtime import (
     readable_errors,
     require,
 )
-from priors.protocols import BodyMotion, ModelId, PointMaps, Video
+from priors.protocols import BodyMotion, ModelId, Video
 
 __all__ = ["GemX", "Sam3dBody"]
 
@@ -56,7 +56,7 @@ DEMO = Path("scripts", "demo", "demo_soma.py")
 LAST_WORDS = 600
 
 
-class MeshRecovery(ABC):
+class MeshRecovery(BodyRecoverer):
     """`BodyRecovery` by a program that gives a mesh for every frame, in the camera."""
 
     def __init__(self, body_name: str, model_id: ModelId, runtime: TorchSettings | None = None):
@@ -82,30 +82,20 @@ class MeshRecovery(ABC):
     ) -> tuple[Float[ndarray, "T V 3"], Int[ndarray, "F 3"]]:
         """Vertices in the camera (OpenCV axes, metres) and faces; boxes are there in every frame."""
 
-    def recover(
-        self,
-        video: Video,
-        keypoints: Float[ndarray, "T 18 3"],
-        person_masks: Bool[ndarray, "T H W"],
-        maps: PointMaps,
-        other_masks: Bool[ndarray, "T H W"] | None = None,
-    ) -> BodyMotion:
+    def _recover(self, seen: SeenPerson) -> BodyMotion:
         """The person's motion on our body, over the ground that the point maps show."""
-        check_person(keypoints, person_masks)
         problems = self.lacks()
         if problems:
             raise UserError(f"{STAGE}: {'; '.join(problems)}")
-        boxes, present = mask_boxes(person_masks)
+        boxes, present = mask_boxes(seen.masks)
         frames, known = np.arange(len(boxes)), np.flatnonzero(present)
         filled = np.stack([np.interp(frames, known, boxes[known, i]) for i in range(4)], -1)
         with readable_errors(STAGE, self._model_id, smaller="fewer frames"):
             vertices, faces = self._meshes(
-                video, filled.astype(np.float32), person_masks, maps.intrinsics
+                seen.video, filled.astype(np.float32), seen.masks, seen.maps.intrinsics
             )
         meshes = body_meshes(self._model_id.name, vertices, faces)
-        return FileMeshes(meshes, self.body_name).recover(
-            video, keypoints, person_masks, maps, other_masks
-        )
+        return FileMeshes(meshes, self.body_name)._recover(seen)
 
 
 class Sam3dBody(MeshRecovery):
