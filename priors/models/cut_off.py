@@ -158,7 +158,9 @@ class _Squares:
         if not costs:
             return self.pose, SQUARES
         best = min(costs, key=lambda square: costs[square][0])
-        alike = [pose for cost, pose in costs.values() if cost < costs[best][0] + ALIKE]
+        alike = [costs[best][1]]
+        if self.top:  # feet in sight pin every square; without them squares of any size look usual
+            alike = [pose for cost, pose in costs.values() if cost < costs[best][0] + ALIKE]
         landmarks = np.mean([pose.landmarks for pose in alike], axis=0)
         pose = replace(costs[best][1], landmarks=landmarks, mask=self.pose.mask)
         return pose, _next_to(best)

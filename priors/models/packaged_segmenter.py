@@ -111,7 +111,7 @@ def _refined_person(
         core=shrink(rough, PERSON_CORE * size),
         background=away & ~rough,
     )
-    refined = main_pieces(refined)
+    refined &= main_pieces(refined | away)  # a shin below a ball belongs to the person
     refined = fill_holes(refined, float(refined.sum()))
     if not MIN_REFINED < refined.sum() / max(rough.sum(), 1) < MAX_REFINED:
         return mask
