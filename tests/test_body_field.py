@@ -90,6 +90,7 @@ def measured(person):
     return np.asarray(ours), np.stack(ground_truth), np.stack(free)
 
 
+@pytest.mark.slow
 def test_distance_to_the_posed_skin_is_libigls_within_5_mm(measured):
     """Mean error within 5 cm of skin that is not buried in another limb; per pose and over all."""
     ours, ground_truth, free = measured

@@ -74,6 +74,7 @@ def result_of(method, prepared, truth, turn=0.0, shift=0.0, losses=(1.0, 1.02)):
     return unknowns, method.result(prepared, solution)
 
 
+@pytest.mark.slow
 def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
     method, scene, truth = prepared
     unknowns, result = result_of(method, scene, truth, losses=(1.0, 9.0))

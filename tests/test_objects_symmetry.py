@@ -24,6 +24,7 @@ def plain(mesh: trimesh.Trimesh) -> Asset:
     return asset_from_arrays("thing", np.asarray(mesh.vertices), mesh.faces)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "with_parts", "geometry"),
     [
