@@ -1,5 +1,9 @@
 """Numbers and texts of the command line that cannot be meant end in one message, before any work."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from small_scene import run
 
@@ -43,3 +47,23 @@ def test_errors_of_the_machine_are_told_from_those_of_the_code():
     assert "JAX_PLATFORMS" in str(environment_problem(RuntimeError(jax_says)))
     assert "HOME" in str(environment_problem(RuntimeError("Could not determine home directory.")))
     assert environment_problem(RuntimeError("a fault of ours")) is None
+    with pytest.raises(AssertionError) as ours:
+        raise AssertionError
+    assert environment_problem(ours.value) is None
+
+
+@pytest.mark.parametrize("platform", ["rocm", "nonsense"])
+def test_a_device_that_is_not_here_is_named(platform):
+    """In a process of its own: JAX looks for devices once."""
+    script = (
+        "from hoijax.cli.main import main; import hoijax.cli.main as m, jax.numpy as jnp, sys\n"
+    )
+    script += "m.check_bounds = lambda command: jnp.zeros(1)\n"
+    script += "sys.argv = ['hoijax', 'doctor']; main()"
+    env = {**os.environ, "JAX_PLATFORMS": platform}
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env)
+    assert (ran.returncode, "JAX_PLATFORMS names a device" in " ".join(ran.stderr.split())) == (
+        2,
+        True,
+    )
+    assert "Traceback" not in ran.stderr

@@ -5,6 +5,7 @@ Derandomized and bounded, so that a run is a run; the cases that a longer search
 
 import contextlib
 import functools
+import json
 import tempfile
 import warnings
 from pathlib import Path
@@ -105,10 +106,95 @@ def read_or_refused(read, content: bytes, name: str) -> None:
 @pytest.mark.parametrize("name", ["box.obj", "box.ply", "box.stl", "box.off", "box.glb"])
 @given(changes=mutations)
 @example(changes=[(0.3, 10_000, b"")])
+@example(changes=[(0.74, 10_000, b"")])  # a third of a mesh, without a word
 @example(changes=[(0.0, 4, b"\x00\x00\x00\x00")])
 @bounded
 def test_meshes(name, changes):
     read_or_refused(load_asset, mutated(seeds()[name], changes), name)
+
+
+def instances(data: dict) -> None:
+    """Tens of thousands of nodes that show one mesh."""
+    data["nodes"] = [{"mesh": 0} for _ in range(20_000)]
+    data["scenes"] = [{"nodes": list(range(20_000))}]
+
+
+def loop(data: dict) -> None:
+    """Nodes that hang on each other."""
+    data["nodes"] = [{"children": [1], "mesh": 0}, {"children": [0]}]
+
+
+def bomb(data: dict) -> None:
+    data["accessors"].append({"count": 10**9, "type": "VEC3", "componentType": 5126})
+
+
+def outside(data: dict) -> None:
+    data["buffers"][0]["uri"] = "file:///dev/zero"
+
+
+@pytest.mark.parametrize("damage", [instances, loop, bomb, outside])
+def test_glbs_that_lie_are_refused_by_every_reader(damage):
+    content = seeds()["box.glb"]
+    length = int.from_bytes(content[12:16], "little")
+    data = json.loads(content[20 : 20 + length])
+    damage(data)
+    text = json.dumps(data).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = content[20 + length :]
+    whole = 20 + len(text) + len(chunks)
+    head = content[:8] + whole.to_bytes(4, "little") + len(text).to_bytes(4, "little")
+    lying = head + content[16:20] + text + chunks
+    read_or_refused(load_asset, lying, "box.glb")
+    if (
+        damage is not outside
+    ):  # trimesh reads the binary chunk whatever a first buffer's address says
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "box.glb").write_bytes(lying)
+            with pytest.raises(UserError):
+                load_asset(Path(folder) / "box.glb")
+    assert checked_appearance(lying) is None
+
+
+VALUES_OF_NO_RESULT = {
+    "fps": ["fast", 1e300, 1e-300, -1, None, [24]],
+    "winner": [[1], "first", -1, 10**6],
+    "prompt": [7, None, ["a"]],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, row in VALUES_OF_NO_RESULT.items() for value in row]
+)
+def test_headers_of_wrong_types_are_refused(key, value):
+    with tempfile.TemporaryDirectory() as folder:
+        save_result(tiny_result(), folder)
+        header = json.loads((Path(folder) / "run.json").read_text())
+        (Path(folder) / "run.json").write_text(json.dumps(header | {key: value}))
+        with pytest.raises(UserError):
+            load_result(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("betas", np.full(16, np.nan)),
+        ("betas", np.full(16, 1e30)),
+        ("poses", np.zeros((3, 165), complex)),
+        ("poses", np.array(["a"])),
+        ("poses", np.zeros((2, 165))),
+        ("trans", np.full((3, 3), np.inf)),
+        ("mocap_frame_rate", np.array(0.0)),
+        ("mocap_frame_rate", np.array(1e300)),
+    ],
+)
+def test_motions_that_no_body_makes_are_refused(key, value):
+    arrays = {"poses": np.zeros((3, 165)), "trans": np.zeros((3, 3)), "betas": np.zeros(16)}
+    arrays |= {"mocap_frame_rate": np.array(30.0), key: value}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "amass.npz"
+        path.write_bytes(npz_bytes(arrays))
+        with pytest.raises(UserError, match="frame rate" if "rate" in key else key):
+            import_amass(path)
 
 
 @given(changes=mutations)
@@ -162,6 +248,9 @@ def test_archives_of_arrays(changes):
 @given(text=st.text(max_size=60))
 @example(text="a=b=c,up=z,,scale=")
 @example(text="\x00")
+@example(text="mug=model.obj,scale=nan")
+@example(text="mug=model.obj,scale=1e999")
+@example(text="a\nb=model.obj,up=w")
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 def test_items_of_objects(text):
     with contextlib.suppress(UserError):
@@ -173,6 +262,8 @@ WORDS = ("a", "person", "lifts", "puts", "box", "it", "down", "not", "two", "peo
 
 
 @given(words=st.lists(st.sampled_from(WORDS), max_size=14))
+@example(words=["a", "person", *["lifts"] * 100_000])
+@example(words=["1000", "people", "lift", "the", "box"])
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 def test_sentences(words):
     with contextlib.suppress(UserError):

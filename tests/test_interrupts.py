@@ -75,6 +75,21 @@ def work():
 """
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_reader_that_leaves_ends_a_command_quietly():
+    """As with `hoijax solve --help | head -1`."""
+    command = subprocess.Popen(
+        [sys.executable, "-m", "hoijax.cli.entry", "solve", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert command.stdout is not None
+    command.stdout.close()
+    _, error = command.communicate()
+    assert command.returncode == 141
+    assert error == b""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("work", [SLEEPS, CALLBACK, IMPORTS, NATIVE, THREADS])
 def test_an_interrupt_is_one_line_and_leaves_nothing_behind(work, tmp_path):

@@ -428,6 +428,7 @@ def test_a_graph_by_hand_takes_the_order_of_the_assets():
     [
         ("a person lifts a box " * 20_000, "letters; at most"),
         (", ".join(["a man"] * 1000)[:4000] + " and a woman lift a box", "people; at most 16"),
+        ("a thousand people lift a box", "1000 people; at most 16"),
     ],
 )
 def test_endless_sentences_and_crowds_are_refused(text, says):

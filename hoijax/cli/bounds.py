@@ -1,6 +1,7 @@
 """Numbers of the command line that cannot be meant, refused before anything is imported or allocated."""
 
 import math
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,12 +55,18 @@ def check_weight(item: str, number: float) -> None:
         raise UserError(f"--weights: '{item}': a weight is a number from 0 to {MAX_WEIGHT:g}.")
 
 
-def environment_problem(error: RuntimeError) -> str | None:
+NO_DEVICE = "JAX_PLATFORMS names a device that is not here: unset it, or set it to cpu."
+
+
+def environment_problem(error: RuntimeError | AssertionError) -> str | None:
     """What is wrong with the machine's settings, where that is what an error says; None otherwise."""
+    if isinstance(error, AssertionError):  # JAX's own, of a device that it knows and does not find
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        return NO_DEVICE if frame.f_globals.get("__name__") == "jax._src.xla_bridge" else None
     text = str(error)
     if "Unable to initialize backend" in text or "Unknown backend" in text:
         line = text.splitlines()[0]
-        return f"{line} JAX_PLATFORMS names a device that is not here: unset it, or set it to cpu."
+        return f"{line} {NO_DEVICE}"
     if "home directory" in text:
         return "this user has no home folder: set HOME to a folder that may be written."
     return None

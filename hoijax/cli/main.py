@@ -91,7 +91,7 @@ def main() -> None:
     except UserError as error:
         reporter.finish(2, str(error))
         sys.exit(2)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         problem = environment_problem(error)
         if problem is None:
             reporter.log.stop(remember=False)

@@ -189,6 +189,10 @@ def load_result(folder: str | Path) -> Result:
                 problems.append(str(error))
         joints, joint_damage = _read_joints(header)
         problems += joint_damage
+        if header.winner >= len(header.labels):
+            problems.append(
+                f"run.json: winner: is {header.winner}, of {len(header.labels)} candidates from 0 on"
+            )
         problems += [] if damage else result_array_problems(arrays, header, graph)
     if problems or run is None or graph is None:
         raise UserError(
@@ -210,7 +214,7 @@ def load_result(folder: str | Path) -> Result:
         run=run,
         **arrays_of,
     )
-    is_other = result.winner != header.winner < len(header.labels)
+    is_other = result.winner != header.winner
     return dataclasses.replace(result, chosen=header.winner) if is_other else result
 
 

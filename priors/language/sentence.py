@@ -12,6 +12,15 @@ from importlib import resources
 from typing import Any
 
 NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "couple": 2, "both": 2}
+NUMBERS |= {
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 1000,
+}
 DETERMINERS = {"a", "an", "the", "his", "her", "their", "its", "this", "that", "my", "your", "our"}
 DETERMINERS |= {"some", "one"}
 FORWARD = {"with", "using"}

@@ -3,9 +3,11 @@
     python -m scripts.benchmarks.robustness --json out/robustness.json
     python -m scripts.benchmarks.robustness --families all --strengths 1 --only woodchair
     python -m scripts.benchmarks.robustness --families all --strengths 1 --only sub --without-depth
+    python -m scripts.benchmarks.robustness --families all-but-mesh --strengths 1 --only sub --other-exemplar
+    python -m scripts.benchmarks.robustness --families all all-but-body all-but-mesh --strengths 1 --only sub
 
-Every family of `priors.synthetic.error_families` alone, and all together ("all"), on known scenes whose
-truth the solver never sees: eight synthetic ones and, where ../shared/data/omomo is there, six captured.
+Every family of `priors.synthetic.error_families` alone, all together ("all"), and all but those of one
+prior ("all-but-body": what a perfect recovery of bodies would bring), on known scenes whose truth the solver never sees: eight synthetic ones and, where ../shared/data/omomo is there, six captured.
 Only `tuned_families()` and the first half of each kind of scene may be looked at when weights are chosen;
 a row says to which half it belongs. Scenes of a length share compiled programs: errors are data.
 """
@@ -34,11 +36,14 @@ from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.error_families import FAMILIES, check_families, tuned_families
 from priors.synthetic.from_text import BODY, scene_of_text
+from scripts.benchmarks.exemplars import other_exemplar
 from scripts.benchmarks.quality import FLOOR_CM, MADE, NEAR_BEST
 from scripts.bundles.omomo_to_bundle import Options as CaptureOptions
 from scripts.bundles.omomo_to_bundle import captured_scene
 
-ALL, NONE = "all", "none"
+ALL, NONE, ALL_BUT = "all", "none", "all-but-"
+KINDS = tuple(dict.fromkeys(name.partition("_")[0] for name in FAMILIES))
+"""Families by the first word of their names: body, depth, ..."""
 DEPTH = ("object points", "part labels", "person points")
 MEASURED = (
     "translation_cm",
@@ -57,7 +62,7 @@ class Options:
     """Options of the benchmark."""
 
     families: tuple[str, ...] = (NONE, *FAMILIES, ALL)
-    """Families of errors, "all" together, "none"."""
+    """Families of errors, "all" together, "none", or all but those of a prior: "all-but-body", ..."""
     strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     """1: as real priors err."""
     methods: tuple[str, ...] = ("joint", "hoi-page")
@@ -67,6 +72,8 @@ class Options:
     """Only scenes whose name contains one of these."""
     without_depth: bool = False
     """Take all point maps away: masks, keypoints, the body's motion and meshes are left."""
+    other_exemplar: bool = False
+    """Give the solver the shipped mesh of the object's category in place of its own (captured scenes)."""
     json: Path | None = None
     """Rows and summary; rows that are there already are kept and not measured again."""
 
@@ -89,10 +96,22 @@ def known_scenes(options: Options) -> Iterator[tuple[str, bool, dict]]:
 
 
 def strengths_of(family: str, strength: float) -> dict[str, float]:
-    """Strength of every family for a row of the table."""
+    """Strength of every family for a row of the table. Raises UserError for one that does not exist."""
     if family == NONE:
         return {}
-    return dict.fromkeys(FAMILIES if family == ALL else (family,), strength)
+    names = tuple(FAMILIES) if family == ALL or family.startswith(ALL_BUT) else (family,)
+    left_out = family.removeprefix(ALL_BUT)
+    if family.startswith(ALL_BUT) and left_out not in KINDS:
+        raise hoijax.UserError(f"{family}: leave out one of {', '.join(KINDS)}.")
+    strengths = {n: strength for n in names if n.partition("_")[0] != left_out or n == family}
+    check_families(strengths)
+    return strengths
+
+
+def named_row(family: str, options: Options) -> str:
+    """The family as rows name it."""
+    words = {"no depth": options.without_depth, "other exemplar": options.other_exemplar}
+    return ", ".join([family, *(word for word, used in words.items() if used)])
 
 
 def without_depth(bundle: Bundle) -> Bundle:
@@ -173,7 +192,8 @@ def summarize(rows: list[dict]) -> list[dict]:
 def main() -> None:
     """Command line."""
     options = tyro.cli(Options, description=__doc__)
-    check_families({name: 1.0 for name in options.families if name not in (ALL, NONE)})
+    for name in options.families:
+        strengths_of(name, 1.0)
     console = Console(width=220)
     enable_compilation_cache()
     rows: list[dict] = []
@@ -184,7 +204,7 @@ def main() -> None:
         for family in options.families:
             for strength in (0.0,) if family == NONE else options.strengths:
                 wanted = strengths_of(family, strength)
-                named = f"{family}, no depth" if options.without_depth else family
+                named = named_row(family, options)
                 row = (name, named, strength)
                 methods = [m for m in options.methods if (m, *row) not in done]
                 if not methods:
@@ -192,6 +212,9 @@ def main() -> None:
                 bundle, ground_truth = erring_bundle(**scene, strengths=wanted, seed=0)
                 if options.without_depth:
                     bundle = without_depth(bundle)
+                if options.other_exemplar:
+                    assets = tuple(other_exemplar(a) for a in scene["scene"].assets)
+                    bundle = dataclasses.replace(bundle, assets=assets)
                 for method in methods:
                     tuned = tuned_scene and family in tuned_families()
                     head = {"method": method, "scene": name, "family": named}
