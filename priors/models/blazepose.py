@@ -135,7 +135,7 @@ class BlazePose:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(MODEL_NAME, "2")
+        return ModelId(MODEL_NAME, "3")
 
     def keypoints(
         self,

@@ -162,9 +162,9 @@ def peer_masks(name: str) -> np.ndarray:
     shake = estimate_shake(read_video(DATA / name / "clip.mp4").frames)
     if shake.is_static:
         return peer
-    size, options = peer.shape[:0:-1], {"flags": cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP}
+    size, nearest = peer.shape[:0:-1], cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     moved = zip(peer, shake.motions, strict=True)
-    return np.stack([cv2.warpPerspective(labels, T, size, **options) for labels, T in moved])
+    return np.stack([cv2.warpPerspective(labels, T, size, flags=nearest) for labels, T in moved])
 
 
 def drawn_labels(clip: Clip, shape: tuple[int, int]) -> np.ndarray:
