@@ -84,7 +84,7 @@ def test_files_that_do_not_fit_are_refused(photo, tmp_path):
     Image.new("L", (8, 8), 255).save(wrong)
     empty = tmp_path / "empty.png"
     Image.new("L", (320, 240)).save(empty)
-    cases = {"8 x 8": wrong, "empty": empty, "picture": photo / "person.ply"}
+    cases = {"8 x 8": wrong, "empty": empty, "image": photo / "person.ply"}
     for says, mask in cases.items():
         with pytest.raises(UserError, match=says):
             align(**files(photo) | {"object_mask": mask}, out=tmp_path / "out")

@@ -192,7 +192,7 @@ def test_the_command_told_to_end_exits_with_143_and_goes_on(bundle, tmp_path, mo
         patch.setattr(SceneBatch, "solve", told)
         ended = run("solve", tmp_path / "bundles", *OPTIONS, "--out", out)
     assert ended.code == 143
-    assert "the same command goes on" in ended.err
+    assert "the same command resumes" in ended.err
     assert locks_in(out) == []
     assert not (out / "one").exists()
     assert not list(out.glob(".one*"))

@@ -221,7 +221,7 @@ def test_a_solve_told_to_end_goes_on_with_the_same_command(tmp_path_factory, tmp
         patch.setattr(StageWatch, "look", told)
         ended = run("solve", bundle, "--out", out, *options)
     assert ended.code == 143
-    assert "the same command goes on" in ended.err
+    assert "the same command resumes" in ended.err
     assert not out.exists()
     other = run("solve", bundle, "--out", out, *options, "--seed", "1")
     assert other.code == 2

@@ -95,7 +95,8 @@ class MeshRecovery(BodyRecoverer):
                 seen.video, filled.astype(np.float32), seen.masks, seen.maps.intrinsics
             )
         meshes = body_meshes(self._model_id.name, vertices, faces)
-        return FileMeshes(meshes, self.body_name)._recover(seen)
+        fit = FileMeshes(meshes, self.body_name)
+        return fit.recover(seen.video, seen.keypoints, seen.masks, seen.maps, seen.other_masks)
 
 
 class Sam3dBody(MeshRecovery):
