@@ -19,7 +19,7 @@ from hoijax.methods.joint.body_problem import (
     ClipChange,
     FrameChange,
     frame_residuals,
-    nearest_skin,
+    matched_skin,
 )
 from hoijax.programs import program
 from hoijax.solver.banded import solve_arrow
@@ -85,8 +85,8 @@ def solve_bodies(
         # z: a frame's change with the bias in it, then the clip's other numbers.
         return frame_of(z[:size]), clip_of(jnp.concatenate([jnp.zeros(size), z[size:]]))
 
-    def flat_residuals(z, frame, nearest):
-        residuals, paths = frame_residuals(*changes_of(z), frame, problem, nearest)
+    def flat_residuals(z, frame, matched):
+        residuals, paths = frame_residuals(*changes_of(z), frame, problem, matched)
         return ravel_pytree(residuals)[0], ravel_pytree(paths)[0]
 
     def inputs(x, g):
@@ -101,8 +101,8 @@ def solve_bodies(
         changes = changes + jnp.sum(priors.steps * (x[1:] - x[:-1]) ** 2)
         return 0.5 * (jnp.sum(r**2) + paths + changes)
 
-    def energy(x, g, weights, nearest):
-        flat = jax.vmap(flat_residuals)(inputs(x, g), problem.frames, nearest)
+    def energy(x, g, weights, matched):
+        flat = jax.vmap(flat_residuals)(inputs(x, g), problem.frames, matched)
         return energy_of(*flat, x, g, weights)
 
     def with_slopes(row):
@@ -116,31 +116,32 @@ def solve_bodies(
     def one_round(_, carry):
         x, g, damping, _, _ = carry
         z = inputs(x, g)
-        nearest = jax.lax.map(
-            lambda row: nearest_skin(*changes_of(row[0]), row[1], problem), (z, problem.frames)
+        matched = jax.lax.map(
+            lambda row: matched_skin(*changes_of(row[0]), row[1], problem), (z, problem.frames)
         )
-        rows = (z, problem.frames, nearest)
+        rows = (z, problem.frames, matched)
         (r, q), (J, Q) = jax.lax.map(with_slopes, rows, batch_size=min(FRAMES_AT_ONCE, len(x)))
         weights = _path_weights(jax.vmap(paths_of)(q), problem)
         here = energy_of(r, q, x, g, weights)
         system = _with_priors(_normal_equations(r, J, q, Q, weights, size), x, g, priors)
         dx, dg = _damped_step(system, damping)
-        there = energy(x + dx, g + dg, weights, nearest)
+        there = energy(x + dx, g + dg, weights, matched)
         taken = jnp.isfinite(there) & (there < here)
         x, g = jnp.where(taken, x + dx, x), jnp.where(taken, g + dg, g)
         damping = jnp.clip(damping * jnp.where(taken, EASE, HARDEN), MIN_DAMPING, MAX_DAMPING)
-        return x, g, damping, weights, nearest
+        return x, g, damping, weights, matched
 
     frames = problem.frames.pelvis.shape[0]
     first = jax.vmap(lambda change: ravel_pytree(change)[0])(start[0]), ravel_pytree(start[1])[0]
     example = jax.tree.map(lambda leaf: leaf[0], problem.frames)
-    none = jnp.zeros(problem.frames.point_weights.shape, jnp.int32)
+    points, contours = problem.frames.point_weights, problem.frames.contours.weights
+    none = jnp.zeros((*points.shape[:2], points.shape[2] + contours.shape[2]), jnp.int32)
     shapes = jax.eval_shape(
         partial(frame_residuals, problem=problem),
         problem.steps,
         problem.clip,
         example,
-        nearest=none[0],
+        matched=none[0],
     )
     flat_paths, paths_of = ravel_pytree(
         jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes[1])
@@ -148,10 +149,10 @@ def solve_bodies(
     width = len(flat_paths)
     empty = jnp.zeros((frames - 1, width)), jnp.zeros((max(frames - 2, 0), width))
     carry = (*first, jnp.asarray(FIRST_DAMPING), empty, none)
-    x, g, _, last, nearest = jax.lax.fori_loop(0, rounds, one_round, carry)
+    x, g, _, last, matched = jax.lax.fori_loop(0, rounds, one_round, carry)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), first)
     last_energy, first_energy = jax.lax.map(
-        lambda pair: energy(pair[0], pair[1], last, nearest), both
+        lambda pair: energy(pair[0], pair[1], last, matched), both
     )
     return BodySolution(
         changes=jax.vmap(frame_of)(x),

@@ -17,6 +17,7 @@ from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.geometry.camera import project
 from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.methods.joint.contours import Contours, contour_skin, off_contours
 from hoijax.methods.joint.held import (
     ContactRows,
     HeldFrame,
@@ -77,6 +78,7 @@ class FrameEvidence:
     """0: padding after the end of the clip."""
     plants: Float[Array, "*T P 4"]
     """1: this point of a foot (`FEET`) is known to stand where it stood in the frame before."""
+    contours: Contours
     held: HeldFrame
 
 
@@ -87,6 +89,8 @@ class Deviations:
     keypoint: Float[Array, ""]
     surface: Float[Array, ""]
     surface_count: Float[Array, ""]
+    contour: Float[Array, ""]
+    contour_count: Float[Array, ""]
     ground: Float[Array, ""]
     foot_height: Float[Array, ""]
     skate: Float[Array, ""]
@@ -173,17 +177,17 @@ def frame_residuals(
     clip: ClipChange,
     frame: FrameEvidence,
     problem: BodyProblem,
-    nearest: Int[Array, "P M"],
+    matched: Int[Array, "P M+N"],
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """(residuals of this frame alone, positions whose paths over frames are evidence), by name.
 
-    nearest: the vertex of the skin that each point is compared with (`nearest_skin`).
+    matched: the vertex of the skin that each point and contour is compared with (`matched_skin`).
     """
     deviations, rows, held = problem.evidence, problem.rows, frame.held
     touching = jnp.concatenate([held.vertices, rows.vertices[:, :1]], axis=1)
     both = jnp.concatenate([jnp.arange(FACES), touching.ravel()])
-    both = jnp.broadcast_to(both, (len(nearest), len(both)))
-    chosen = jnp.concatenate([both[:, :FACES], nearest, both[:, FACES:]], axis=1)
+    both = jnp.broadcast_to(both, (len(matched), len(both)))
+    chosen = jnp.concatenate([both[:, :FACES], matched, both[:, FACES:]], axis=1)
     posed = pose_people(change, clip.body_size, frame, problem.people, chosen)
     R, t, K = camera_of(clip, frame)
     keypoints = jax.vmap(openpose18_from)(posed.joints, posed.skin[:, :FACES])
@@ -193,18 +197,23 @@ def frame_residuals(
     away = jnp.where(confidence > 0.0, pixels - frame.keypoints[..., :2], 0.0)
     away = jnp.sqrt(confidence) * shrink(away / (focal * deviations.keypoint))
     points = _points_world(frame, change.point_map, clip, R, t)
-    target = posed.skin[:, FACES : FACES + nearest.shape[1]]
+    count, ends_at = FACES + points.shape[1], FACES + matched.shape[1]
+    target, rim = posed.skin[:, FACES:count], posed.skin[:, count:ends_at]
+    rim = jax.vmap(lambda x: project(x, K))((rim - t) @ R)
+    beyond = off_contours(rim, frame.contours) / (focal * deviations.contour)
+    clear = jnp.sqrt(frame.contours.weights * deviations.contour_count)
     share = jnp.sqrt(frame.point_weights * deviations.surface_count)[..., None]
     feet = posed.joints[:, jnp.array(FEET)]
     height = feet[..., 1] - jnp.asarray(FOOT_HEIGHTS) * jnp.exp(clip.body_size)[:, None]
     stands = jnp.sqrt(planted_weights(feet))
     above, below = stands * height / deviations.foot_height, height / deviations.ground
-    ends = posed.skin[:, FACES + nearest.shape[1] :].reshape(len(nearest), *touching.shape, 3)
+    ends = posed.skin[:, ends_at:].reshape(len(matched), *touching.shape, 3)
     objects = pose_held(held, change.objects, lambda x: in_camera(x, change.point_map, clip), R, t)
     ends = in_object(ends, rows, *objects)
     apart = plane_distances(ends[:, :-1], held.planes) / deviations.contact
     residuals = {
         "contact": jnp.sqrt(held.touch / apart.shape[1])[:, None] * apart,
+        "contours": clear * shrink(beyond[..., None])[..., 0],
         "keypoints": away,
         "surface": share * shrink((points - target) / deviations.surface),
         "feet": frame.real * jnp.where(height < 0.0, below, above),
@@ -213,20 +222,24 @@ def frame_residuals(
     return residuals, paths
 
 
-def nearest_skin(
+def matched_skin(
     change: FrameChange, clip: ClipChange, frame: FrameEvidence, problem: BodyProblem
-) -> Int[Array, "P M"]:
-    """The nearest vertex of the skin to each point of one frame.
+) -> Int[Array, "P M+N"]:
+    """Vertices of the skin: the nearest to each point of one frame, then those matched with contours.
 
     Among all vertices of `problem.people`: between few of them points find no near one straight behind
     them, and the point map sinks into the body.
     """
-    R, t, _ = camera_of(clip, frame)
+    R, t, K = camera_of(clip, frame)
     points = _points_world(frame, change.point_map, clip, R, t)
     count = problem.people[0].vertices_rest.shape[0] - problem.rows.vertices.size
     everything = jnp.broadcast_to(jnp.arange(count), (len(points), count))
     posed = pose_people(change, clip.body_size, frame, problem.people, everything)
-    return nearest_indices(points, posed.skin)
+    nearest = nearest_indices(points, posed.skin)
+    if not frame.contours.weights.shape[-1]:
+        return nearest
+    pixels = jax.vmap(lambda x: project(x, K))((posed.skin - t) @ R)
+    return jnp.concatenate([nearest, contour_skin(pixels, frame.contours)], axis=1)
 
 
 def _points_world(

@@ -26,6 +26,7 @@ from hoijax.methods.joint.body_problem import (
     FrameChange,
     FrameEvidence,
 )
+from hoijax.methods.joint.contours import contours_of
 from hoijax.methods.joint.held import ContactRows, contact_rows, nothing_held
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.runtime import on_device
@@ -78,8 +79,13 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     for name in ("keypoints", "point_weights", "real"):
         whole[name][o.frame_count :] = 0.0
     held = nothing_held(o.frame_count + padding, len(bundle.assets), len(candidates))
+    labels = np.pad(np.asarray(o.instance_ids), ((0, padding), (0, 0), (0, 0)))
+    count = 0 if mask.any() else settings.contours
+    contours = contours_of(labels, o.person_count, len(bundle.assets), count)
     evidence = FrameEvidence(
-        **{name: on_device(x, np.float32) for name, x in whole.items()}, held=held
+        **{name: on_device(x, np.float32) for name, x in whole.items()},
+        contours=contours,
+        held=held,
     )
     if not mask.any():
         settings = dataclasses.replace(settings, keypoint=settings.keypoint_alone)

@@ -27,6 +27,13 @@ class BodyPassSettings:
     surface: float = 0.06
     surface_count: float = 5.0
     """Independent points in a frame: errors of a depth map are smooth over the image and stay."""
+    contours: int = 48
+    """Samples of the outline of a person's mask in a frame, where there is no point map of people: masks are
+    too fat or too thin for what points know already."""
+    contour: float = 0.012
+    """Of the focal length; ..."""
+    contour_count: float = 12.0
+    """independent ones in a frame: masks err alike all around, and all the time."""
     ground: float = 0.015
     """Of feet below the ground."""
     foot_height: float = 0.3
