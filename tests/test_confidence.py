@@ -60,7 +60,8 @@ def result_of(method, prepared, truth, turn=0.0, shift=0.0, losses=(1.0, 1.02)):
     quarter = np.asarray(axis_angle_to_matrix(jnp.asarray([np.pi / 2, 0.0, 0.0])))
     first = np.asarray(axis_angle_to_matrix(jnp.asarray([turn, 0.0, 0.0])))
     rotations = np.stack([R @ first, R @ quarter]).astype(np.float32)
-    translations = np.stack([places + np.array([shift, 0.0, 0.0]), places]).astype(np.float32)
+    moved = places + np.asarray(shift)[..., None] * np.array([1.0, 0.0, 0.0])
+    translations = np.stack([moved, places]).astype(np.float32)
     unknowns = Unknowns(matrix_to_rotation_6d(jnp.asarray(rotations)), jnp.asarray(translations))
     count = len(prepared.terms)
     solution = Solution(
@@ -88,6 +89,10 @@ def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
         "never nearer than",
     ):
         assert words in doubts
+    unknowns, result = result_of(method, scene, truth, shift=np.linspace(0.0, 4.0, 12))
+    doubts = " ".join(assess(scene.scene, unknowns, result).doubts)
+    assert "never nearer than" not in doubts
+    assert "moves through the air" in doubts
 
 
 def test_candidates_that_fit_alike_and_are_turned_are_twins(prepared, monkeypatch):

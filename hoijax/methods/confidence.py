@@ -25,7 +25,7 @@ from hoijax.programs import program
 from hoijax.results.metrics import adds_cm, rotation_errors_deg
 from hoijax.results.result import Result
 from hoijax.scene.objects import WHOLE_UNSIGNED
-from hoijax.scene.posed import pose_scene
+from hoijax.scene.posed import PosedScene, pose_scene
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.neighbor_lists import empty_neighbors
 
@@ -51,6 +51,12 @@ SHAPE_SAMPLES, SAME_SHAPE = 512, 0.12
 """Mean distance between surfaces, in radii of the object, below which two poses look the same."""
 APART = 0.5
 """Metres between two things that the graph says touch."""
+FAR_PEOPLE, SKIN_STRIDE = 1.0, 16
+"""Metres from which nobody holds an object; vertices of the skin that tell."""
+HOVERS, MOVES, OFF_GROUND = 0.25, 0.3, 0.1
+"""Share of the frames in which an object may move (m/s) off the ground (metres) with nobody near."""
+GRAVITY, FALLS, MIN_FALL = 9.81, 4.0, 4
+"""m/s^2, by how much a free fall may seem to be another, and frames of one that can be told."""
 FAR_POINTS = 0.15
 """Metres from observed points to the object."""
 
@@ -110,8 +116,16 @@ def _look(scene: Scene, unknowns: Unknowns) -> dict[str, Array]:
         "distance": distance,
         "outside": jnp.mean(outside_mask(posed) * scale > MISSED_METRES, axis=-1),
         "uncovered": jnp.sum((uncovered > MISSED_METRES) & seen, axis=-1) / count,
-        "apart": jnp.min(apart, axis=(1, 2)),
+        "apart": jnp.min(apart, axis=1),
+        "from_people": _from_people(posed),
     }
+
+
+def _from_people(posed: PosedScene) -> Float[Array, "O T"]:
+    """Metres from each object's center to the nearest skin."""
+    skin = posed.body_vertices_world[:, :, ::SKIN_STRIDE]
+    away = [jnp.linalg.norm(skin - t[:, None], axis=-1) for t in posed.object_translations]
+    return jnp.stack([jnp.min(x, axis=(0, 2)) for x in away])
 
 
 def _evidence_spread(
@@ -243,12 +257,42 @@ def _doubts(
                     f"{asset.name}: what was seen of it is {100 * away:.0f} cm away from it"
                 )
     real = np.asarray(scene.edges.mask)
-    for e in np.flatnonzero(real & (looks["apart"] > APART)):
-        target = result.assets[int(scene.edges.target[e])].name
+    apart, targets = np.asarray(looks["apart"]), np.asarray(scene.edges.target)
+    for e in np.flatnonzero(real & (apart.min(axis=1) > APART)):
+        target = result.assets[int(targets[e])].name
         doubts.append(
-            f"{target} is never nearer than {looks['apart'][e]:.1f} m to what the graph says touches it"
+            f"{target} is never nearer than {apart[e].min():.1f} m to what the graph says touches it"
         )
+    for o, asset in enumerate(result.assets):
+        alone = np.asarray(looks["from_people"])[o] - asset.radius > FAR_PEOPLE
+        count = _carried_by_nothing(result, o, alone)
+        if count > HOVERS * len(alone):
+            doubts.append(
+                f"{asset.name} moves through the air in {count} of {len(alone)} frames, more than "
+                f"{FAR_PEOPLE:.0f} m from everybody"
+            )
     return doubts
+
+
+def _carried_by_nothing(result: Result, o: int, alone: Bool[ndarray, " T"]) -> int:
+    """Frames in which the winner's object moves off the ground with nobody near (`alone`), but for stretches
+    of them in which it falls freely."""
+    asset, T = result.assets[o], result.Ts_world_object[o]
+    if len(T) < MIN_FALL:
+        return 0
+    height = np.einsum("tj,nj->tn", T[:, 1, :3], asset.vertices).min(axis=1) + T[:, 1, 3]
+    center = np.einsum("tij,j->ti", T[:, :3, :3], asset.center) + T[:, :3, 3]
+    moves = np.linalg.norm(np.gradient(center, axis=0), axis=-1) * result.fps > MOVES
+    edges = np.flatnonzero(np.diff(np.r_[0, alone & (height > OFF_GROUND), 0]))
+    count = 0
+    for first, end in edges.reshape(-1, 2):
+        path = center[first:end, 1]
+        if len(path) >= MIN_FALL:
+            bend = np.polyfit(np.arange(len(path)) / result.fps, path, 2)[0]
+            if abs(2.0 * bend + GRAVITY) < FALLS:
+                continue
+        count += int(moves[first:end].sum())
+    return count
 
 
 def _disagreements(
