@@ -80,7 +80,7 @@ def _without_holes(mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
 
 def _border(mask: Bool[ndarray, "H W"]) -> tuple[Int[ndarray, "n 2"], Float[ndarray, "n 2"]]:
     """(pixels (row, column) of a mask that touch the background, their outward normals (x, y))."""
-    inside = ndimage.binary_erosion(mask, border_value=1)
+    inside = np.asarray(ndimage.binary_erosion(mask, border_value=1), bool)
     pixels = np.argwhere(mask & ~inside)
     soft = ndimage.gaussian_filter(mask.astype(np.float32), SMOOTH)
     slope = -np.stack([ndimage.sobel(soft, axis=1), ndimage.sobel(soft, axis=0)], axis=-1)
