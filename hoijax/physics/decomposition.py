@@ -17,7 +17,10 @@ from hoijax.errors import UserError
 
 MAX_SECONDS = 60.0
 WORKER = Path(__file__).with_name("coacd_worker.py")
-EXTRA = "the replay needs a simulator: pip install 'hoijax[physics]' (mujoco and coacd)."
+EXTRA = (
+    "the replay needs a simulator: pip install 'hoijax[physics]' (mujoco and coacd), or leave the replay out: "
+    "--no-replay."
+)
 
 
 @dataclass(frozen=True)
