@@ -177,7 +177,7 @@ def frame_residuals(
     clip: ClipChange,
     frame: FrameEvidence,
     problem: BodyProblem,
-    matched: Int[Array, "P M+N"],
+    matched: Int[Array, "P matched"],
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """(residuals of this frame alone, positions whose paths over frames are evidence), by name.
 
@@ -224,7 +224,7 @@ def frame_residuals(
 
 def matched_skin(
     change: FrameChange, clip: ClipChange, frame: FrameEvidence, problem: BodyProblem
-) -> Int[Array, "P M+N"]:
+) -> Int[Array, "P matched"]:
     """Vertices of the skin: the nearest to each point of one frame, then those matched with contours.
 
     Among all vertices of `problem.people`: between few of them points find no near one straight behind

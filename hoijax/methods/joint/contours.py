@@ -11,7 +11,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Integer
 from numpy import ndarray
 from scipy import ndimage
 
@@ -45,7 +45,7 @@ class Contours:
 
 
 def contours_of(
-    instance_ids: Int[ndarray, "T H W"], people: int, objects: int, count: int
+    instance_ids: Integer[ndarray, "T H W"], people: int, objects: int, count: int
 ) -> Contours:
     """`count` contours of each person in every frame (host). instance_ids: people, then objects, from 1.
 
@@ -93,7 +93,7 @@ def _border(mask: Bool[ndarray, "H W"]) -> tuple[Int[ndarray, "n 2"], Float[ndar
 
 
 def _around(
-    ids: Int[ndarray, "H W"], number: int, pixels: Int[ndarray, "n 2"], count: int
+    ids: Integer[ndarray, "H W"], number: int, pixels: Int[ndarray, "n 2"], count: int
 ) -> tuple[Int[ndarray, " m"], Bool[ndarray, " m"]]:
     """(which border pixels speak of a person, at most `count` spread evenly; whether they are its own)."""
     mask = ids == number
