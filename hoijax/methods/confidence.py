@@ -21,6 +21,7 @@ from hoijax.losses.contacts import edge_distances
 from hoijax.losses.fit import metres_per_pixel, outside_mask, uncovered_pixels
 from hoijax.methods.results import centered_poses
 from hoijax.objects.symmetry import find_symmetries
+from hoijax.physics.rigid_motion import GRAVITY
 from hoijax.programs import program
 from hoijax.results.metrics import adds_cm, rotation_errors_deg
 from hoijax.results.result import Result
@@ -55,8 +56,8 @@ FAR_PEOPLE, SKIN_STRIDE = 1.0, 16
 """Metres from which nobody holds an object; vertices of the skin that tell."""
 HOVERS, MOVES, OFF_GROUND = 0.25, 0.3, 0.1
 """Share of the frames in which an object may move (m/s) off the ground (metres) with nobody near."""
-GRAVITY, FALLS, MIN_FALL = 9.81, 4.0, 4
-"""m/s^2, by how much a free fall may seem to be another, and frames of one that can be told."""
+FALLS, MIN_FALL = 4.0, 4
+"""m/s^2 by which a free fall may seem to be another, and frames of one that can be told."""
 FAR_POINTS = 0.15
 """Metres from observed points to the object."""
 
@@ -289,7 +290,7 @@ def _carried_by_nothing(result: Result, o: int, alone: Bool[ndarray, " T"]) -> i
         path = center[first:end, 1]
         if len(path) >= MIN_FALL:
             bend = np.polyfit(np.arange(len(path)) / result.fps, path, 2)[0]
-            if abs(2.0 * bend + GRAVITY) < FALLS:
+            if abs(2.0 * bend - GRAVITY[1]) < FALLS:
                 continue
         count += int(moves[first:end].sum())
     return count

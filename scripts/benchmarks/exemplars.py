@@ -31,14 +31,14 @@ def other_exemplar(asset: Asset) -> Asset:
         raise hoijax.UserError(f"no shipped object is another {asset.name}.")
     (other,) = hoijax.load_objects([category])
     size = float(np.linalg.norm(asset.extents) / np.linalg.norm(other.extents))
-    found = []
-    for turn in axis_rotations():
+
+    def lying(turn: ndarray) -> Asset:
         T = np.eye(4)
         T[:3, :3] = size * turn
         T[:3, 3] = asset.center - size * turn @ other.center
-        moved = _moved(other, icp(other.samples[:POINTS], asset.samples, T, reflection=False)[0])
-        found.append((_apart(moved.samples, asset.samples), len(found), moved))
-    moved = min(found)[2]
+        return _moved(other, icp(other.samples[:POINTS], asset.samples, T, reflection=False)[0])
+
+    moved = min(map(lying, axis_rotations()), key=lambda x: _apart(x.samples, asset.samples))
     nearest = KDTree(asset.samples)
     middles = moved.vertices[moved.faces].mean(axis=1)
     return dataclasses.replace(

@@ -26,7 +26,7 @@ NEAR = 0.06
 """Of the image's height: borders of other things so near to a person matter."""
 EDGE = 2
 """Pixels from the image's edge in which nothing is known of borders."""
-LEAST_PIXELS = 100
+MIN_PIXELS = 100
 """Of a mask that says something."""
 
 
@@ -97,7 +97,7 @@ def _around(
 ) -> tuple[Int[ndarray, " m"], Bool[ndarray, " m"]]:
     """(which border pixels speak of a person, at most `count` spread evenly; whether they are its own)."""
     mask = ids == number
-    if mask.sum() < LEAST_PIXELS or not len(pixels):
+    if mask.sum() < MIN_PIXELS or not len(pixels):
         return np.zeros(0, int), np.zeros(0, bool)
     away = np.asarray(ndimage.distance_transform_edt(~mask))[pixels[:, 0], pixels[:, 1]]
     label = ids[pixels[:, 0], pixels[:, 1]]
