@@ -122,6 +122,18 @@ def checked_request(request: Request, settings: ObserveSettings, log: Log = sile
     return dataclasses.replace(request, video=clip)
 
 
+def check_all_are_found(request: Request, detector: Any) -> None:
+    """UserError for objects without a hint where the detector knows people only."""
+    hinted = {hint.object for hint in request.hints}
+    open_ = [asset.name for asset in request.assets if asset.name not in hinted]
+    if open_ and getattr(detector, "people_only", False):
+        raise UserError(
+            f"nothing was computed: this detector finds people only, so say where {', '.join(open_)} "
+            f"can be seen: --hint {open_[0]}=FRAME:x,y,width,height (a box in pixels, frames counted "
+            "from 0), or mark it with `hoijax mask CLIP`; or give --masks, or another --detector."
+        )
+
+
 def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Request:
     """The request with its masks at the clip's size; UserError where they are of another clip."""
     assert request.masks is not None
@@ -135,6 +147,8 @@ def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Requ
             f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label image a "
             f"frame, or --frames {size[0]}."
         )
+    if size[0] > shape[0]:
+        log(f"masks: {size[0]} images for {shape[0]} frames; the first {shape[0]} are taken")
     height, width = shape[1:]
     labels = fit_labels(request.masks.instance_ids, height, width, log)
     parts = request.masks.part_ids

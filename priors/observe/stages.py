@@ -298,6 +298,8 @@ class Run:
         roles = [role for s in later if s.given(self.request) is None for role in s.roles]
         roles = [role for role in roles if role not in self.request.sources]
         self.models.check_ready(tuple(dict.fromkeys(roles)))
+        if "detector" in roles and any(stage.name == "masks" for stage in later):
+            work.check_all_are_found(self.request, self._model("detector"))
         self._checked = True
 
     def _kept(self) -> str:
