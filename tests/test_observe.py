@@ -168,7 +168,7 @@ def test_a_detector_of_people_needs_hints_before_any_work(scene, tmp_path):
     models.get("detector").people_only = True
     video = Video(scene.frames, tiny.FPS)
     request = Request(tiny.TEXT, scene.assets, video=video)
-    with pytest.raises(UserError, match="nothing was computed.*--hint box=FRAME"):
+    with pytest.raises(UserError, match=r"nothing was computed.*--hint box=FRAME"):
         observe(request, SETTINGS, models, Store(tmp_path))
     assert not any(models.calls().values())
 

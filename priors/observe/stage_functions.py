@@ -108,9 +108,10 @@ def checked_request(request: Request, settings: ObserveSettings, log: Log = sile
     if request.masks is not None:
         request = _fitted_masks(request, settings, log)
     if request.video is None:
-        if request.sources or request.intrinsics is not None:
+        if request.sources or (request.intrinsics is not None and request.image is None):
             raise UserError(
-                "files of keypoints, points, bodies or intrinsics belong to a clip: give --video as well."
+                "files of keypoints, points, bodies or intrinsics belong to a clip: give --video as well "
+                "(intrinsics may belong to an --image)."
             )
         return request
     height, width = request.video.frames.shape[1:3]
@@ -353,6 +354,9 @@ def map_points(inputs: Inputs) -> Content:
     """3D points of every pixel."""
     frames, given = inputs.video().frames, inputs.request.intrinsics
     count, height, width = frames.shape[:3]
+    if given is not None and inputs.request.video is None:  # then they are the image's
+        assert inputs.request.image is not None, "checked_request refuses intrinsics of neither"
+        given = given.cropped(inputs.request.image.shape[1::-1], (width, height))
     camera = None if given is None else frames_of(given, count, height, width)
     if inputs.models["geometry"] is None:
         if camera is None:
