@@ -12,8 +12,8 @@ from unittest import mock
 import numpy as np
 import pytest
 import tiny_priors
-from test_still_image import write_scene
 from small_scene import TEXT, as_users_run, copy_of, generated, run
+from test_still_image import write_scene
 
 from hoijax.api.solve import solve
 from hoijax.bundle.write import check_bundle, read_bundle
