@@ -1,11 +1,11 @@
 """Which source code a program is made of: all that runs when it is traced, and little else."""
 
 import ast
-import re
 from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
+from jax.extend.core import jaxprs_in_params
 from test_batch import TERMS, make_jobs, solve
 
 import hoijax
@@ -136,21 +136,21 @@ def test_a_package_names_no_value_like_its_module():
 
 
 @pytest.fixture
-def lowered(tmp_path, monkeypatch):
-    """(modules that its key counts, modules that its trace went through) of every program made here."""
+def traced(tmp_path, monkeypatch):
+    """(name, modules that its key names, modules that its trace went through) of programs made here."""
     rows, keys = [], []
-    before, lower, entry = STORE.folder, Program._lowered, Store.entry
+    before, trace, entry = STORE.folder, Program._traced, Store.entry
 
     def watched_entry(self, name, described, kind="entries"):
         keys.append(modules_named(described))
         return entry(self, name, described, kind)
 
     def watched(self, *args):
-        made = lower(self, *args)
-        rows.append((self.function.__name__, keys[-1], modules_traced(made)))
+        made = trace(self, *args)
+        rows.append((self.function.__name__, keys[-1], modules_traced(made.jaxpr.jaxpr)))
         return made
 
-    monkeypatch.setattr(Program, "_lowered", watched)
+    monkeypatch.setattr(Program, "_traced", watched)
     monkeypatch.setattr(Store, "entry", watched_entry)
     keep_programs(tmp_path)
     forget_programs()
@@ -159,22 +159,32 @@ def lowered(tmp_path, monkeypatch):
     forget_programs()
 
 
-def modules_traced(lowered) -> set[str]:
-    """Modules of hoijax in the stack of any operation of a lowered program."""
-    text = lowered.as_text(debug_info=True)
-    files = re.findall(rf'"{re.escape(str(HOME.parent))}/(hoijax/[^"]*)\.py"', text)
-    return {file.removesuffix("/__init__").replace("/", ".") for file in files}
+def modules_traced(jaxpr) -> set[str]:
+    """Modules of hoijax in the stack of any operation, as deep as the program's own function."""
+    modules = set()
+    for equation in jaxpr.eqns:
+        for frame in equation.source_info.traceback.frames:
+            file = Path(frame.file_name)
+            if (file.name, frame.function_name) == ("program.py", "flat"):
+                break
+            if file.is_relative_to(HOME):
+                modules.add(".".join(file.relative_to(HOME.parent).with_suffix("").parts))
+        # A function that is jitted by itself was perhaps traced before, with who called it then.
+        if equation.primitive.name not in ("jit", "pjit"):
+            for inner in jaxprs_in_params(equation.params):
+                modules |= modules_traced(inner)
+    return {module.removesuffix(".__init__") for module in modules}
 
 
-def test_every_module_that_is_traced_counts(lowered):
+def test_every_module_that_is_traced_counts(traced):
     """Of real programs: arrays alone, our classes, static terms whose solver names no loss."""
     rotation_6d_to_matrix(jnp.ones((5, 6)))
     _shaped(load_body("anny"), jnp.zeros(3), None)
     job = make_jobs(1)[0]
     solve(job.scene, job.initial, job.neighbors, default_weights(TERMS))
     sources = Sources(HOME)
-    assert len(lowered) >= 3
-    for name, named, traced in lowered:
-        assert traced, name
-        assert traced <= sources.closure(named), name
-    assert "hoijax.losses.contacts" in lowered[-1][2]
+    assert len(traced) >= 3
+    for name, named, seen in traced:
+        assert seen, name
+        assert seen <= sources.closure(named), name
+    assert "hoijax.losses.contacts" in traced[-1][2]

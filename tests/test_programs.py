@@ -36,13 +36,13 @@ def folder(tmp_path):
 @pytest.fixture
 def traced(monkeypatch):
     """Names of the programs that are traced from now on."""
-    names, lower = [], Program._lowered
+    names, trace = [], Program._traced
 
-    def lowered(self, *args):
+    def watched(self, *args):
         names.append(self.function.__name__)
-        return lower(self, *args)
+        return trace(self, *args)
 
-    monkeypatch.setattr(Program, "_lowered", lowered)
+    monkeypatch.setattr(Program, "_traced", watched)
     return names
 
 
