@@ -156,7 +156,7 @@ class Store:
         """The stored result, or None. A damaged one gives a CorruptEntryWarning and None."""
         folder, problem = self._folder(stage, key), ""
         for _ in range(REREADS):
-            before = _inode(folder)
+            before = _state(folder)
             if before is None:
                 return None
             try:
@@ -165,8 +165,10 @@ class Store:
                 problem = f"{Path(error.filename).name} is missing"
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 problem = str(error)
-            if _inode(folder) == before:
-                break  # else another process replaced it while we read
+            if _state(folder) == before:
+                break
+        else:  # other processes replaced it each time while we read
+            return None
         warnings.warn(
             f"stage {stage!r}: the stored result {folder} is damaged ({problem}); it is set aside "
             "and computed again",
@@ -265,11 +267,16 @@ class Store:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def _inode(folder: Path) -> int | None:
+def _state(folder: Path) -> tuple[int, int, bytes | None] | None:
+    """Tells a folder from one that replaces it: the system gives numbers of deleted ones again."""
     try:
-        return folder.stat().st_ino
+        about = folder.stat()
     except OSError:
         return None
+    header = None
+    with contextlib.suppress(OSError):
+        header = (folder / ENTRY).read_bytes()
+    return about.st_ino, about.st_mtime_ns, header
 
 
 def _read(folder: Path, stage: str, key: str) -> Entry:
