@@ -156,7 +156,7 @@ class Store:
         """The stored result, or None. A damaged one gives a CorruptEntryWarning and None."""
         folder, problem = self._folder(stage, key), ""
         for _ in range(REREADS):
-            before = _state(folder)
+            before = _inode(folder)
             if before is None:
                 return None
             try:
@@ -165,10 +165,8 @@ class Store:
                 problem = f"{Path(error.filename).name} is missing"
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 problem = str(error)
-            if _state(folder) == before:
-                break
-        else:  # other processes replaced it each time while we read
-            return None
+            if _inode(folder) == before:
+                break  # else another process replaced it while we read
         warnings.warn(
             f"stage {stage!r}: the stored result {folder} is damaged ({problem}); it is set aside "
             "and computed again",
@@ -267,16 +265,11 @@ class Store:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def _state(folder: Path) -> tuple[int, int, bytes | None] | None:
-    """Tells a folder from one that replaces it: the system gives numbers of deleted ones again."""
+def _inode(folder: Path) -> int | None:
     try:
-        about = folder.stat()
+        return folder.stat().st_ino
     except OSError:
         return None
-    header = None
-    with contextlib.suppress(OSError):
-        header = (folder / ENTRY).read_bytes()
-    return about.st_ino, about.st_mtime_ns, header
 
 
 def _read(folder: Path, stage: str, key: str) -> Entry:
