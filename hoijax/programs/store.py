@@ -1,9 +1,9 @@
 """Files of compiled programs: entries by what decides a program, binaries by its text.
 
 An entry (JSON: structure and types of the outputs, name of the binary) is found without tracing. Where
-there is none, as after a change of the source code, the program is traced and lowered, and its binary
-may still be there. Binaries are no more and no less trusted than JAX's cache beside which they lie: both
-are machine code.
+there is none, as after a change of a module that the program is made of, it is traced and lowered, and
+its binary may still be there. Binaries are no more and no less trusted than JAX's cache beside which
+they lie: both are machine code.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -23,9 +22,11 @@ import jax
 import numpy as np
 
 from hoijax.programs.names import Unkept
+from hoijax.programs.sources import Sources, modules_named
 
-MAX_GENERATIONS = 16
-"""Folders of entries that are kept: those of the states of source code used last."""
+KINDS = ("entries", "arrays", "binaries")
+MAX_ENTRIES = 8192
+"""Entries that are kept, of about a kilobyte: those used last."""
 MAX_IDLE_SECONDS = 30 * 24 * 3600.0
 """Binaries that nobody read for so long are removed."""
 HOME = Path(__file__).parents[1]
@@ -46,35 +47,44 @@ class Store:
 
     def __init__(self) -> None:
         self.folder: Path | None = None
-        self._generation: Path | None = None
+        self._sources: Sources | None = None
         self._platform = ""
+        self._is_clean = False
 
     def keep(self, folder: Path | None) -> None:
         if folder != self.folder:
-            self.folder, self._generation = folder, None
+            self.folder, self._sources, self._is_clean = folder, None, False
 
-    def entry(self, name: str, described: Any, kind: str = "json") -> Path:
-        """Where something is kept by what decides it. Unkept: nothing can be written."""
-        return self._entries() / f"{name}-{_digest(json.dumps(described))}.{kind}"
+    def entry(self, name: str, described: Any, kind: str = "entries") -> Path:
+        """Where something is kept by what decides it: the description, the source code of all modules
+        that it names, the platform. Unkept: nothing can be written."""
+        sources = self._prepared()
+        assert self.folder is not None
+        code = sources.digest(modules_named(described))
+        if sources.is_new:
+            _write(self.folder / "imports", json.dumps(sources.known).encode())
+            sources.is_new = False
+        digest = _digest(json.dumps(described) + code + self._platform)
+        return self.folder / kind / f"{name}-{digest}"
 
     def read(self, path: Path, parse: Callable[[bytes], Any] = json.loads) -> Any:
         """What a file holds; None where it is not there, or broken."""
         try:
-            found = _checked(path.read_bytes(), parse)
+            content = _checked(path.read_bytes(), parse)
             os.utime(path)
         except (OSError, ValueError, RuntimeError):
             return None
-        return found
+        return content
 
     def write(self, path: Path, body: bytes) -> None:
         _write(path, body)
+        if not self._is_clean:
+            self._clean()
 
-    def drop_oldest(self, pattern: str, count: int) -> None:
-        """Keep the last used `count` entries of a pattern."""
-        with contextlib.suppress(OSError):
-            files = sorted(self._entries().glob(pattern), key=lambda path: -path.stat().st_mtime)
-            for path in files[count:]:
-                path.unlink(missing_ok=True)
+    def drop_oldest(self, kind: str, count: int) -> None:
+        """Keep the last used `count` of a kind."""
+        for path in sorted(self._files(kind), key=_last_used)[:-count]:
+            path.unlink(missing_ok=True)
 
     def binary(self, name: str, digest: str) -> Any:
         """A loaded binary; None where it is not there, or cannot be loaded."""
@@ -105,33 +115,33 @@ class Store:
         assert self.folder is not None
         return self.folder / "binaries" / f"{name}-{digest}"
 
-    def _entries(self) -> Path:
-        if self._generation is None:
+    def _prepared(self) -> Sources:
+        """What is the same for all that a process asks for. Unkept: no folders can be made."""
+        if self._sources is None:
             assert self.folder is not None
             if jax.process_count() > 1:
                 raise Unkept
-            self._platform = _platform()
-            path = self.folder / "entries" / _digest(_source_code() + self._platform)
             try:
-                is_new = not path.exists()
-                path.mkdir(parents=True, exist_ok=True)
-                (self.folder / "binaries").mkdir(exist_ok=True)
-                os.utime(path)
-                if is_new:
-                    self._clean(path.parent)
+                for kind in KINDS:
+                    (self.folder / kind).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise Unkept from error
-            self._generation = path
-        return self._generation
+            self._platform = _platform()
+            self._sources = Sources(HOME, self.read(self.folder / "imports"))
+        return self._sources
 
-    def _clean(self, entries: Path) -> None:
+    def _clean(self) -> None:
+        """Once in a process that writes."""
+        self._is_clean = True
+        with contextlib.suppress(OSError):
+            self.drop_oldest("entries", MAX_ENTRIES)
+            for path in self._files("binaries"):
+                if time.time() - _last_used(path) > MAX_IDLE_SECONDS:
+                    path.unlink(missing_ok=True)
+
+    def _files(self, kind: str) -> list[Path]:
         assert self.folder is not None
-        generations = sorted(entries.iterdir(), key=lambda path: -path.stat().st_mtime)
-        for old in generations[MAX_GENERATIONS:]:
-            shutil.rmtree(old, ignore_errors=True)
-        for path in (self.folder / "binaries").iterdir():
-            if time.time() - path.stat().st_mtime > MAX_IDLE_SECONDS:
-                path.unlink(missing_ok=True)
+        return [path for path in (self.folder / kind).iterdir() if path.is_file()]
 
 
 STORE = Store()
@@ -142,14 +152,11 @@ def keep_programs(folder: Path | None) -> None:
     STORE.keep(folder)
 
 
-def _source_code() -> str:
-    """Digest of everything that programs are made of; of data files, their sizes."""
-    digest = hashlib.blake2b()
-    for path in sorted(HOME.rglob("*.py")):
-        digest.update(f"{path.relative_to(HOME)}\0".encode() + path.read_bytes())
-    for path in sorted((HOME / "data").rglob("*")):
-        digest.update(f"{path.relative_to(HOME)} {path.stat().st_size}\0".encode())
-    return digest.hexdigest()
+def _last_used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process removed it
+        return time.time()
 
 
 def _platform() -> str:
