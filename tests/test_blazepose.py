@@ -11,7 +11,7 @@ from rendered_person import choreographed, standing_person
 from hoijax.bodies import OPENPOSE_18, load_body
 from hoijax.errors import UserError
 from priors.models import packaged
-from priors.models.blazepose import BlazePose, body_region, detector_anchors
+from priors.models.blazepose import OTHER_SIDE, BlazePose, _of_both, body_region, detector_anchors
 from priors.models.fitted_body import FittedBody
 from priors.models.packaged import (
     FOLDER_VARIABLE,
@@ -120,6 +120,29 @@ def test_a_standing_person_is_read_from_all_sides(model, views, azimuth):
         if np.linalg.norm(left - right) > 20:
             own, other = (np.linalg.norm(points[i, :2] - side) for side in (left, right))
             assert own < other, OPENPOSE_18[i]
+
+
+@needs_weights
+def test_a_mirrored_person_is_read_as_the_mirror_image(model, views):
+    image, box = views[30].frames[0], views[30].boxes[0]
+    width = image.shape[1]
+    region = Region.around(np.asarray(box), 1.4)
+    turned = Region(np.array([width, 0]) + (-1, 1) * region.center, region.side)
+    one = model.read(image, region)
+    two = model.read(np.ascontiguousarray(image[:, ::-1]), turned)
+    back = two.landmarks[OTHER_SIDE] * (-1, 1, 1) + (width, 0, 0)
+    np.testing.assert_allclose(back[:, :2], one.landmarks[:, :2], atol=0.5)
+    np.testing.assert_allclose(back[:, 2], one.landmarks[:, 2], atol=0.02)
+    np.testing.assert_allclose(two.mask[:, ::-1], one.mask, atol=0.1)
+
+
+def test_readings_that_disagree_are_unsure():
+    one, two = np.zeros((39, 3)), np.zeros((39, 3))
+    one[:, 2], two[:, 2] = 0.9, 0.3
+    two[5, 0] = 0.06 * 256
+    both = _of_both(one, two, 256)
+    np.testing.assert_allclose(both[5, 0], 0.25 * two[5, 0], rtol=1e-5)  # by confidence
+    np.testing.assert_allclose(both[[4, 5], 2], (0.6, 0.3), rtol=1e-6)
 
 
 # ---- a whole clip, tracked
