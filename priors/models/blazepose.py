@@ -17,7 +17,7 @@ from numpy import ndarray
 from hoijax.errors import UserError
 from priors.models.cut_off import read_cut_off
 from priors.models.packaged import (
-    MASK_LEVEL,
+    MASK_BYTE,
     MEDIAPIPE,
     Region,
     TfliteModel,
@@ -93,8 +93,8 @@ class Pose:
     """u, v in pixels; confidence (visible and inside the image) in [0, 1]."""
     presence: float
     """Probability that the square shows a person."""
-    mask: Float32[ndarray, "H W"]
-    """Probability that a pixel shows the person."""
+    mask: UInt8[ndarray, "H W"]
+    """Probability that a pixel shows the person, of 255: those of a long clip are held at once."""
 
     @property
     def openpose(self) -> Float[ndarray, "18 3"]:
@@ -116,7 +116,7 @@ class Pose:
     @property
     def box(self) -> Float[ndarray, " 4"]:
         """Box of the mask, or of the sure landmarks where the mask is empty."""
-        mask = self.mask > MASK_LEVEL
+        mask = self.mask > MASK_BYTE
         if mask.any():
             return mask_box(mask)
         sure = self.landmarks[:33, :2][self.landmarks[:33, 2] >= np.median(self.landmarks[:33, 2])]
@@ -197,7 +197,7 @@ class BlazePose:
         count, height, width = frames.shape[:3]
         masks, scores = np.zeros((1, count, height, width), bool), np.zeros((1, count), np.float32)
         for t, pose in self.follow(frames, prompt):
-            masks[0, t], scores[0, t] = pose.mask > MASK_LEVEL, pose.presence
+            masks[0, t], scores[0, t] = pose.mask > MASK_BYTE, pose.presence
         return Tracks(masks, scores)
 
     def follow(
@@ -274,9 +274,9 @@ class BlazePose:
         points = _of_both(points, _unmirrored(mirrored, size), size)
         pixels = region.to_image(points[:, :2] / size)
         inside = ((pixels >= 0) & (pixels <= (width, height))).all(-1)
-        mask = region.paste(0.5 * (seen + mirrored_seen[:, ::-1]), height, width)
+        mask = region.paste(127.5 * (seen + mirrored_seen[:, ::-1]), height, width)
         landmarks = np.concatenate([pixels, (points[:, 2] * inside)[:, None]], -1)
-        return Pose(landmarks, presence, mask)
+        return Pose(landmarks, presence, mask.round().astype(np.uint8))
 
     def _look(
         self, crop: Float32[ndarray, "K K 3"]

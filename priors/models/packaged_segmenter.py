@@ -24,7 +24,7 @@ from priors.models.object_cut import (
     refine_cut,
 )
 from priors.models.object_tracking import Background, ObjectTracker, background_of
-from priors.models.packaged import MEDIAPIPE, prompt_box
+from priors.models.packaged import MASK_BYTE, MEDIAPIPE, prompt_box
 from priors.models.person_cut import PersonView, bridged, cut_person, view_of
 from priors.protocols import ModelId, Prompt, Tracks
 
@@ -81,7 +81,9 @@ class PackagedSegmenter:
         taken = masks[objects].any(axis=0)
         for i in people:
             for t, view in views[i].items():
-                others = [v[t].probability > 127 for j, v in views.items() if j != i and t in v]
+                others = [
+                    v[t].probability > MASK_BYTE for j, v in views.items() if j != i and t in v
+                ]
                 masks[i, t] = cut_person(small[t], view, np.any([taken[t], *others], axis=0))
         for i in people:
             others = taken | masks[[j for j in people if j != i]].any(axis=0)

@@ -54,9 +54,8 @@ class PersonView:
 def view_of(pose: Pose, shape: tuple[int, int]) -> PersonView:
     """In an image of another (height, width)."""
     scale = shape[0] / pose.mask.shape[0]
-    probability = opencv().resize(pose.mask, shape[::-1]) if scale != 1.0 else pose.mask
     return PersonView(
-        (255.0 * probability).round().astype(np.uint8),
+        opencv().resize(pose.mask, shape[::-1]) if scale != 1.0 else pose.mask,
         pose.landmarks * (scale, scale, 1.0),
         scale * pose.next_region.side / NETWORK_SIDE,
     )
