@@ -32,7 +32,7 @@ LEG_SHARE = 1.15
 """The trunk's length over a thigh's or a shin's: one of them is seldom foreshortened."""
 MIN_CUT, MAX_CUT = 0.6, 1.6
 """Of a person's area before: what changes it more found other colors than the person's."""
-COLLAPSED, AROUND = 0.6, 8
+COLLAPSED, AROUND = 0.8, 8
 """A mask smaller than this fraction of the median of so many frames on both sides is lost in part."""
 MAX_GAP = 12
 """Frames in a row over which a person is followed by flow."""
