@@ -6,11 +6,10 @@ import chex
 import numpy as np
 import pytest
 
-from hoijax.objects import content_cache
 from hoijax.objects.asset import load_asset
 from hoijax.objects.content_cache import remember
 from hoijax.objects.distance_grid import DistanceGrids
-from hoijax.programs import keep_programs
+from hoijax.programs import keep_programs, store
 from hoijax.programs.store import STORE
 
 calls: list[tuple] = []
@@ -47,7 +46,6 @@ def test_nobody_changes_what_others_will_get():
 def test_the_next_process_finds_it(tmp_path, monkeypatch):
     before = STORE.folder
     keep_programs(tmp_path)
-    monkeypatch.setattr(content_cache, "MAX_FILES", 2)
 
     def process():
         """A function as a process makes it, and how often it computed."""
@@ -72,6 +70,9 @@ def test_the_next_process_finds_it(tmp_path, monkeypatch):
     (path,) = tmp_path.glob("arrays/*")
     path.write_bytes(path.read_bytes()[:-1])
     process()[0](box)
+    size = next(tmp_path.glob("arrays/*")).stat().st_size
+    monkeypatch.setitem(store.MAX_BYTES, "arrays", 2 * size)
+    monkeypatch.setattr(store, "CLEAN_EVERY", 1)
     for spacing in (2.0, 3.0):
         process()[0](box, spacing)
     assert len(list(tmp_path.glob("arrays/*"))) == 2

@@ -169,8 +169,9 @@ def modules_traced(jaxpr) -> set[str]:
                 break
             if file.is_relative_to(HOME):
                 modules.add(".".join(file.relative_to(HOME.parent).with_suffix("").parts))
-        # A function that is jitted by itself was perhaps traced before, with who called it then.
-        if equation.primitive.name not in ("jit", "pjit"):
+        # Not of functions that are jitted or differentiated by themselves: they were perhaps traced
+        # before, under who called them then.
+        if equation.primitive.name in ("cond", "scan", "while"):
             for inner in jaxprs_in_params(equation.params):
                 modules |= modules_traced(inner)
     return {module.removesuffix(".__init__") for module in modules}

@@ -101,9 +101,10 @@ def test_a_broken_file_is_made_again(folder, traced, which):
 def test_changed_source_code_traces_anew_and_compiles_nothing_that_stayed(
     folder, traced, monkeypatch
 ):
-    monkeypatch.setattr(store, "MAX_ENTRIES", 4)
     rotation_6d_to_matrix(six(5))
     (binary,) = folder.glob("binaries/*")
+    (entry,) = folder.glob("entries/*")
+    monkeypatch.setitem(store.MAX_BYTES, "entries", 4 * entry.stat().st_size)
     for state in range(6):
         monkeypatch.setattr(Sources, "digest", lambda *_, state=state: str(state))
         keep_programs(None)

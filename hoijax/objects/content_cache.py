@@ -26,8 +26,6 @@ from hoijax.programs.names import (
 )
 from hoijax.programs.store import STORE
 
-MAX_FILES = 64
-"""Files that are kept, of some ten megabytes each: those used last."""
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
@@ -95,7 +93,6 @@ def _kept(function: Callable, key: tuple, compute: Callable[[], Found]) -> Found
         if stored is None:
             stored = compute()
             STORE.write(path, _tree_bytes(stored))
-            STORE.drop_oldest("arrays", MAX_FILES)
     except Unkept:
         return compute()
     return stored

@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Callable
 from importlib import metadata
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,9 +25,10 @@ import numpy as np
 from hoijax.programs.names import Unkept
 from hoijax.programs.sources import Sources, modules_named
 
-KINDS = ("entries", "arrays", "binaries")
-MAX_ENTRIES = 8192
-"""Entries that are kept, of about a kilobyte: those used last."""
+MAX_BYTES = {"entries": 16 << 20, "arrays": 1 << 30}
+"""What is kept of a kind: what was used last."""
+CLEAN_EVERY = 32
+"""Writes of a process."""
 MAX_IDLE_SECONDS = 30 * 24 * 3600.0
 """Binaries that nobody read for so long are removed."""
 HOME = Path(__file__).parents[1]
@@ -49,11 +51,11 @@ class Store:
         self.folder: Path | None = None
         self._sources: Sources | None = None
         self._platform = ""
-        self._is_clean = False
+        self._writes = 0
 
     def keep(self, folder: Path | None) -> None:
         if folder != self.folder:
-            self.folder, self._sources, self._is_clean = folder, None, False
+            self.folder, self._sources, self._writes = folder, None, 0
 
     def entry(self, name: str, described: Any, kind: str = "entries") -> Path:
         """Where something is kept by what decides it: the description, the source code of all modules
@@ -78,13 +80,9 @@ class Store:
 
     def write(self, path: Path, body: bytes) -> None:
         _write(path, body)
-        if not self._is_clean:
+        if self._writes % CLEAN_EVERY == 0:
             self._clean()
-
-    def drop_oldest(self, kind: str, count: int) -> None:
-        """Keep the last used `count` of a kind."""
-        for path in sorted(self._files(kind), key=_last_used)[:-count]:
-            path.unlink(missing_ok=True)
+        self._writes += 1
 
     def binary(self, name: str, digest: str) -> Any:
         """A loaded binary; None where it is not there, or cannot be loaded."""
@@ -122,7 +120,7 @@ class Store:
             if jax.process_count() > 1:
                 raise Unkept
             try:
-                for kind in KINDS:
+                for kind in (*MAX_BYTES, "binaries"):
                     (self.folder / kind).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise Unkept from error
@@ -131,10 +129,13 @@ class Store:
         return self._sources
 
     def _clean(self) -> None:
-        """Once in a process that writes."""
-        self._is_clean = True
+        """Remove what was not used for long, or is too much."""
         with contextlib.suppress(OSError):
-            self.drop_oldest("entries", MAX_ENTRIES)
+            for kind, most in MAX_BYTES.items():
+                files = sorted(self._files(kind), key=_last_used, reverse=True)
+                for path, total in zip(files, accumulate(map(_size, files)), strict=True):
+                    if total > most:
+                        path.unlink(missing_ok=True)
             for path in self._files("binaries"):
                 if time.time() - _last_used(path) > MAX_IDLE_SECONDS:
                     path.unlink(missing_ok=True)
@@ -153,10 +154,15 @@ def keep_programs(folder: Path | None) -> None:
 
 
 def _last_used(path: Path) -> float:
-    try:
+    with contextlib.suppress(FileNotFoundError):  # another process removed it
         return path.stat().st_mtime
-    except FileNotFoundError:  # another process removed it
-        return time.time()
+    return time.time()
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _platform() -> str:
