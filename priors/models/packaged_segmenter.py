@@ -68,17 +68,19 @@ class PackagedSegmenter:
         arms = np.zeros((count, *shape), bool)
         views: dict[int, dict[int, PersonView]] = {}
         people = [i for i, prompt in enumerate(prompts) if prompt.is_person]
+        objects = [i for i, prompt in enumerate(prompts) if not prompt.is_person]
+        for i in objects:  # a hint beside its object is refused before people are followed
+            cut_prompt(small[prompts[i].frame], prompts[i], shape[0] / height)
         for i in people:
             views[i] = {}
             for t, pose in self._people.follow(frames, prompts[i]):
                 views[i][t], scores[i, t] = view_of(pose, shape), pose.presence
                 arms[t] |= arm_mask(views[i][t].landmarks, *shape)
-        objects = [i for i, prompt in enumerate(prompts) if not prompt.is_person]
         if objects:
             follower = _ObjectFollower(small, shape[0] / height, arms)
             for i in objects:
                 masks[i], scores[i] = follower.follow(prompts[i])
-        taken = masks[objects].any(axis=0)
+        taken = np.asarray(masks[objects].any(axis=0))
         for i in people:
             for t, view in views[i].items():
                 others = [
@@ -86,7 +88,7 @@ class PackagedSegmenter:
                 ]
                 masks[i, t] = cut_person(small[t], view, np.any([taken[t], *others], axis=0))
         for i in people:
-            others = taken | masks[[j for j in people if j != i]].any(axis=0)
+            others = np.asarray(taken | masks[[j for j in people if j != i]].any(axis=0))
             masks[i], filled = bridged(small, masks[i], others)
             scores[i] = np.where(filled, BRIDGED, scores[i])
         return Tracks(_enlarged(masks, (height, width)), scores)
