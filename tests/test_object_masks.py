@@ -227,13 +227,15 @@ def test_a_person_is_cut_by_color_where_the_network_is_unsure():
 
 
 def test_a_short_loss_of_a_person_is_bridged_and_a_long_one_is_missing():
-    count, lost = 30, [3, 4, 5, 6]
+    count, lost = 40, [3, 4, 5, 6]
     persons, frames = zip(*(standing_person(2 * min(t, 10)) for t in range(count)), strict=True)
     truth, masks = np.stack(persons), np.stack(persons)
     masks[lost] = masks[12:27] = False
     masks[4, :30] = truth[4, :30]  # a scrap is a loss too
+    masks[-1, 60:] = masks[-2:, :40] = False  # lost in part at the end
     nothing = np.zeros_like(truth)
     mended, filled = bridged(np.stack(frames), masks, nothing)
+    lost += [count - 2, count - 1]
     assert np.flatnonzero(filled).tolist() == lost
     assert not mended[12:27].any()
     for t in lost:

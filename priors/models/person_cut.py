@@ -100,19 +100,30 @@ def bridged(
     masks: Bool[ndarray, "T h w"],
     others: Bool[ndarray, "T h w"],
 ) -> tuple[Bool[ndarray, "T h w"], Bool[ndarray, " T"]]:
-    """(masks, frames that were bridged): short losses between two sound frames, followed from the nearer one."""
-    sound = _sound(masks.sum(axis=(1, 2)))
+    """(masks, frames that were bridged).
+
+    Short losses between two sound frames are followed from the nearer one; at the clip's ends only losses in
+    part, for whoever is not seen at all there may have left.
+    """
+    areas = masks.sum(axis=(1, 2))
+    known = np.flatnonzero(_sound(areas))
     masks, filled = masks.copy(), np.zeros(len(masks), bool)
-    known = np.flatnonzero(sound)
+    steps: list[tuple[int, int]] = []
     for before, after in itertools.pairwise(known):
-        if not 1 < after - before <= MAX_GAP + 1:
-            continue
-        middle = (before + after) // 2
-        steps = [(t, t - 1) for t in range(before + 1, middle + 1)]
-        steps += [(t, t + 1) for t in range(after - 1, middle, -1)]
-        for t, beside in steps:
-            masks[t] = _followed(frames[beside], frames[t], masks[beside], others[t])
-            filled[t] = bool(masks[t].any())
+        if 1 < after - before <= MAX_GAP + 1:
+            middle = (before + after) // 2
+            steps += [(t, t - 1) for t in range(before + 1, middle + 1)]
+            steps += [(t, t + 1) for t in range(after - 1, middle, -1)]
+    if len(known):
+        first, last = int(known[0]), int(known[-1])
+        back = range(first - 1, max(first - 1 - MAX_GAP, -1), -1)
+        ahead = range(last + 1, min(last + 1 + MAX_GAP, len(masks)))
+        for end, inward in ((back, 1), (ahead, -1)):
+            steps += [(t, t + inward) for t in itertools.takewhile(lambda t: areas[t] > 0, end)]
+    for t, beside in steps:
+        followed = _followed(frames[beside], frames[t], masks[beside], others[t])
+        if followed.sum() > areas[t]:
+            masks[t], filled[t] = followed, True
     return masks, filled
 
 
