@@ -554,7 +554,7 @@ def test_of_more_people_than_are_asked_the_large_ones_are_followed():
 
 
 def test_of_equal_people_the_one_beside_the_hint_is_followed():
-    class Row:
+    class Row(tiny.Fake):
         def detect(self, image, phrases):
             boxes = [(10.0, 0.0, 40.0, 90.0), (200.0, 0.0, 230.0, 90.0)]
             seen = boxes[1:] if image.flat[0] == 0 else boxes
@@ -564,7 +564,7 @@ def test_of_equal_people_the_one_beside_the_hint_is_followed():
     frames[1] = 1
     hint = np.array([50.0, 60.0, 80.0, 90.0])
     for beside, frame, left in (([], 0, 200.0), ([hint], 1, 10.0)):
-        (who,) = find_entities(frames, [0, 1], Row(), ["person"], beside=beside)
+        (who,) = find_entities(frames, [0, 1], Row(None), ["person"], beside=beside)
         assert (who[0], who[1][0]) == (frame, left)
 
 
