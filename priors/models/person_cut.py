@@ -67,7 +67,8 @@ def cut_person(
     """The person's mask. others: objects and other people, which it leaves out."""
     cv2 = opencv()
     probability = view.probability / 255.0
-    rough = main_pieces((probability > 0.5) & ~others)
+    seen = probability > 0.5
+    rough = seen & main_pieces(seen | others) & ~others  # a shin below a ball belongs to the person
     if not rough.any():
         return rough
     trimap = np.full(rough.shape, cv2.GC_PR_BGD, np.uint8)
@@ -76,7 +77,7 @@ def cut_person(
     trimap[away | others] = cv2.GC_BGD
     trimap[shrink((probability > SURE_PERSON) & rough, view.pixel)] = cv2.GC_FGD
     cut = cut_trimap(image, trimap, float(np.sqrt(rough.sum())))
-    cut &= main_pieces(cut | others)  # a shin below a ball belongs to the person
+    cut &= main_pieces(cut | others)
     cut = fill_holes(cut, float(cut.sum())) & ~others
     return cut if MIN_CUT < cut.sum() / rough.sum() < MAX_CUT else rough
 
