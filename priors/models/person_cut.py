@@ -33,7 +33,9 @@ LEG_SHARE = 1.15
 MIN_CUT, MAX_CUT = 0.6, 1.6
 """Of a person's area before: what changes it more found other colors than the person's."""
 COLLAPSED, AROUND = 0.8, 8
-"""A mask smaller than this fraction of the median of so many frames on both sides is lost in part."""
+"""A mask smaller than this fraction of the usual one in so many frames on both sides is lost in part."""
+USUAL_AREA = 75
+"""Percentile: a person may be lost in part for longer than not."""
 MAX_GAP = 12
 """Frames in a row over which a person is followed by flow."""
 SPECK = 0.2
@@ -142,7 +144,7 @@ def _sound(areas: ndarray) -> Bool[ndarray, " T"]:
     sound = areas > 0
     for t in np.flatnonzero(sound):
         around = areas[max(t - AROUND, 0) : t + AROUND + 1]
-        sound[t] = areas[t] >= COLLAPSED * np.median(around[around > 0])
+        sound[t] = areas[t] >= COLLAPSED * np.percentile(around[around > 0], USUAL_AREA)
     return sound
 
 
