@@ -35,7 +35,7 @@ class Evaluate(OutputFlags):
     """With --protocol: what to print."""
 
     def run(self, reporter: Reporter) -> None:
-        from hoijax.api.solve import evaluate
+        from hoijax.api.result_folder import evaluate
 
         if self.protocol is not None:
             self._by_protocols(reporter, self.protocol)
@@ -99,7 +99,7 @@ class Export(OutputFlags):
     """Up axis of the world, where the format leaves the choice; amass is z up, the others y up."""
 
     def run(self, reporter: Reporter) -> None:
-        from hoijax.api.solve import export
+        from hoijax.api.result_folder import export
         from hoijax.exporters.formats import ExportOptions
 
         options = ExportOptions(self.fps, self.up)
