@@ -48,7 +48,9 @@ def filled_below(grids: DistanceGrids, chosen: Collection[int]) -> DistanceGrids
         spacing = np.asarray(grids.spacing)[index]
         nodes = _nodes(corners[index, 0])
         inside = np.flip(np.logical_or.accumulate(np.flip(nodes < 0.0, axis=1), axis=1), axis=1)
-        below = float(np.max(spacing)) - np.asarray(distance_transform_edt(inside, sampling=spacing))
+        below = float(np.max(spacing)) - np.asarray(
+            distance_transform_edt(inside, sampling=spacing)
+        )
         corners[index, 0] = pack_corners(np.minimum(nodes, np.where(inside, below, np.inf)))
     return dataclasses.replace(grids, corners=corners)
 
