@@ -109,7 +109,7 @@ def _solve_person(
     """Joint rotations and translation of one person."""
     track = performance.tracks[index]
     targets = pose_targets(track, performance.objects, performance.fps)
-    grids = filled_below(grids, track.soft_objects)
+    grids = filled_below(grids, track.seats)
     solution = solve_poses(
         start_of(targets, track.person.skeleton), targets, track.person.skeleton, grids
     )

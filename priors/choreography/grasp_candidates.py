@@ -89,9 +89,10 @@ def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -
     # Bodies that overlap have faces inside each other, where no hand gets to.
     is_outside = signed_distance(asset, points[chosen] + FREE * normals[chosen]) > 0.0
     chosen = chosen[is_outside] if is_outside.any() else chosen
-    holds = [array[chosen] for array in (shapes.center, shapes.normal, shapes.axis, shapes.radius)]
-    is_edge = shapes.is_edge[chosen]
-    return Candidates(*holds, is_edge, _crowding(asset, *holds, is_edge))
+    center, normal, axis = shapes.center[chosen], shapes.normal[chosen], shapes.axis[chosen]
+    radius, is_edge = shapes.radius[chosen], shapes.is_edge[chosen]
+    crowding = _crowding(asset, center, normal, axis, radius, is_edge)
+    return Candidates(center, normal, axis, radius, is_edge, crowding)
 
 
 def _shapes(points: Float[ndarray, "N 3"], normals: Float[ndarray, "N 3"]) -> _Shapes:
@@ -100,9 +101,9 @@ def _shapes(points: Float[ndarray, "N 3"], normals: Float[ndarray, "N 3"]) -> _S
 
     cells = np.unique(np.floor(points / SPACING).astype(int), axis=0, return_index=True)[1]
     cloud, facing = points[cells], normals[cells]
-    neighbors = min(NEIGHBORS, len(cloud))
-    away, near = KDTree(cloud).query(
-        points, k=np.arange(1, neighbors + 1), distance_upper_bound=NEIGHBORHOOD
+    neighbors = max(2, min(NEIGHBORS, len(cloud)))  # of one neighbor the axis would be dropped
+    away, near = map(
+        np.asarray, KDTree(cloud).query(points, neighbors, distance_upper_bound=NEIGHBORHOOD)
     )
     is_near = np.isfinite(away)
     near = np.where(is_near, near, 0)
@@ -217,5 +218,5 @@ def _crowding(
     both = np.concatenate(rings)  # a flat hold has nothing below the surface to look at
     both[8:, ~closes] = both[:8, ~closes]
     clear = signed_distance(asset, both.reshape(-1, 3)).reshape(16, -1)
-    clear[np.ix_([0, 8], is_edge)] = np.inf  # the plate itself is there
+    clear[::8] = np.where(is_edge, np.inf, clear[::8])  # the plate itself is there
     return np.clip((0.008 - clear) / 0.01, 0.0, 1.0).mean(axis=0)

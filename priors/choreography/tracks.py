@@ -119,8 +119,8 @@ class PersonTrack:
     """Where the center of mass should be; between the feet where None."""
     holds: list[Hold] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
-    soft_objects: set[int] = field(default_factory=set)
-    """Objects that the body may press into a little: seats."""
+    seats: set[int] = field(default_factory=set)
+    """Objects that are sat on: nothing of the body may be below their top."""
 
     @property
     def frames(self) -> int:
@@ -171,7 +171,6 @@ def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> 
     slots = _slots(track)
     transforms = np.stack([o.transforms() for o in objects], axis=1)
     support = feet.position.mean(axis=1) if track.support is None else track.support
-    firmness = [1.0 if o in track.soft_objects else 1.0 for o in range(len(objects))]
     return PoseTargets(
         heading=yaw_matrix(track.heading),
         pelvis=pelvis,
@@ -189,7 +188,7 @@ def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> 
         look_weight=track.look_weight,
         **slots,
         Ts_world_object=transforms,
-        collision_weight=np.tile(firmness, (frames, 1)),
+        collision_weight=np.ones((frames, len(objects))),
     )
 
 
