@@ -284,7 +284,7 @@ def test_a_result_from_before_a_term_is_solved_again_without_it(folder):
     older = dataclasses.replace(result, term_names=result.term_names[:-1])
     assert tuple(term.name for term in Resolver(older, bundle).prepared.terms) == older.term_names
     foreign = dataclasses.replace(result, term_names=(*result.term_names[:-1], "mine"))
-    with pytest.raises(UserError, match="terms of its own, .*: mine"):
+    with pytest.raises(UserError, match=r"terms of its own, .*: mine"):
         Resolver(foreign, bundle)
 
 
