@@ -118,8 +118,8 @@ def load_asset(
         raise UserError(f"--scale must be a positive number, got {scale}.")
     path = Path(spec)
     if str(spec) in PROCEDURAL_OBJECTS and not path.is_file():
-        vertices, *surface = make_procedural(str(spec))
-        return asset_from_arrays(name or str(spec), vertices * scale, *surface, seed, samples)
+        made = make_procedural(str(spec))
+        return asset_from_arrays(name or str(spec), made[0] * scale, *made[1:], seed, samples)
     vertices, faces, face_parts, part_names = _read_file(path, str(spec))
     # In double precision, before anything else: a scan in map coordinates is a million metres away.
     middle = _offset_to_origin(vertices, faces, str(path))
