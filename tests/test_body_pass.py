@@ -133,6 +133,22 @@ def test_keypoints_beside_the_persons_mask_are_believed_less(clip):
     )
 
 
+def test_points_lie_on_the_rays_of_their_pixels(clip):
+    """Of a map that is shifted across the view and has a focal length of its own; a far point stays."""
+    o = clip[0].observations
+    warped = o.object_points * [1.05, 0.97, 1.0] + [0.02, -0.01, 0.0]
+    warped[0, 0, 0] = far = [9.0, 0.0, 2.0]
+    bent = dataclasses.replace(o, object_points=warped.astype(np.float32))
+    mended = corrections.on_their_rays(bent).object_points
+    np.testing.assert_allclose(mended[0, 0, 0], far)
+    seen = np.array(o.object_point_mask)
+    seen[0, 0, 0] = False
+    points, frames = mended[seen], np.nonzero(seen)[1]
+    projected = np.einsum("nij,nj->ni", o.intrinsics[frames], points / points[:, 2:])[:, :2]
+    np.testing.assert_allclose(projected, o.object_pixels[seen], atol=1e-2)
+    np.testing.assert_array_equal(points[:, 2], warped[seen][:, 2].astype(np.float32))
+
+
 def test_published_settings_keep_the_body():
     from hoijax.methods.base import method_named
 
@@ -179,7 +195,7 @@ def test_a_result_is_reopened_without_the_body_pass(clip, monkeypatch):
     from hoijax.methods.joint.method import METHOD
 
     bundle, factor = clip[0], 1.1
-    whole = corrections.zoomed(bundle.observations, factor)
+    whole = corrections.zoomed(corrections.on_their_rays(bundle.observations), factor)
     corrected = corrections.Corrections(
         dataclasses.replace(bundle, observations=whole),
         np.asarray(bundle.observations.Ts_world_camera),

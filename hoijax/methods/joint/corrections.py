@@ -43,6 +43,8 @@ from hoijax.scene.build_bodies import without_broken_numbers
 
 OBJECT_SHIFTS, CAMERA_CHANGE = "object_shifts", "camera_change"
 """Keys in `run.json`; the latter is `ClipChange.camera`."""
+OFF_PIXEL = 0.1
+"""Of the image's width, between a point and its pixel."""
 BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
 """Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
 SWAP_RADIANS = 0.35
@@ -92,7 +94,8 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
 
     Where the descent does not lower the energy, the estimates stay as they are given.
     """
-    observations, repaired = without_swapped_frames(with_believed_keypoints(bundle.observations))
+    believed = with_believed_keypoints(on_their_rays(bundle.observations))
+    observations, repaired = without_swapped_frames(believed)
     bundle = dataclasses.replace(bundle, observations=observations)
     problem = body_problem(bundle, body, settings)
     nothing = no_change(problem)
@@ -120,7 +123,7 @@ def corrected_again(bundle: Bundle, result: Result) -> Bundle | None:
     if zoom is None:
         return None
     whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
-    o = zoomed(with_believed_keypoints(whole.observations), zoom)
+    o = zoomed(with_believed_keypoints(on_their_rays(whole.observations)), zoom)
     if OBJECT_SHIFTS in run:
         o = shifted(o, np.asarray(run[OBJECT_SHIFTS], np.float32))
     if CAMERA_CHANGE in run:
@@ -139,6 +142,26 @@ def no_change(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
         lambda x: on_device(np.zeros((frames, *x.shape), np.float32)), problem.varying
     )
     return changes, jax.tree.map(lambda x: on_device(np.zeros(x.shape, np.float32)), problem.clip)
+
+
+def on_their_rays(o: Observations) -> Observations:
+    """Points of the point map at their depth on the rays of their pixels.
+
+    A prior shifts or bends its map, or has a focal length of its own; which pixel shows a point is not in
+    doubt. A point that lies so far from its pixel that the two can hardly belong together stays.
+    """
+    width = o.image_size[1]
+    focal, center = o.intrinsics[:, None, [0, 1], [0, 1]], o.intrinsics[:, None, :2, 2]
+    changed = {}
+    for kind in ("person", "object"):
+        points = np.asarray(getattr(o, f"{kind}_points"), np.float32)
+        pixels = np.asarray(getattr(o, f"{kind}_pixels"), np.float32)
+        across = (pixels - center) / focal * points[..., 2:]
+        away = np.linalg.norm((across - points[..., :2]) * focal, axis=-1)
+        near = away < OFF_PIXEL * width * np.maximum(points[..., 2], 0.0)
+        moved = np.concatenate([across, points[..., 2:]], axis=-1)
+        changed[f"{kind}_points"] = np.where(near[..., None], moved, points).astype(np.float32)
+    return dataclasses.replace(o, **changed)
 
 
 def with_believed_keypoints(o: Observations) -> Observations:
