@@ -10,15 +10,14 @@ import pytest
 
 import hoijax
 from hoijax.bodies import load_body
+from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.methods.joint import build_problem, corrections
 from hoijax.methods.joint.body_descent import solve_bodies
 from hoijax.methods.joint.build_problem import body_problem
-from hoijax.methods.joint.corrections import (
-    correct_bundle,
-    without_swapped_frames,
-)
+from hoijax.methods.joint.corrections import correct_bundle
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.methods.joint.swapped_frames import without_swapped_frames
 from hoijax.results.evaluation import BODY_JOINTS, joints_of
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
@@ -100,18 +99,36 @@ def test_padding_changes_nothing(clip, body, monkeypatch):
     chex.assert_trees_all_close(padded_clip, plain_clip, atol=2e-4)
 
 
-def test_frames_with_left_and_right_exchanged_are_mended(clip):
+def test_a_frame_that_jumps_away_and_back_is_mended(clip):
     o = clip[0].observations
     smooth = np.repeat(o.body_rotations[:, :1], FRAMES, axis=1)
     smooth = smooth + 0.01 * np.arange(FRAMES)[None, :, None, None]
-    swapped = smooth.copy()
-    swapped[:, 4, 1:22] += 0.9
-    mended, count = without_swapped_frames(dataclasses.replace(o, body_rotations=swapped))
+    lost = smooth.copy()
+    lost[:, 4, 1:22] += 0.9
+    mended, count = without_swapped_frames(dataclasses.replace(o, body_rotations=lost))
     assert count == 1
     np.testing.assert_allclose(mended.body_rotations, smooth, atol=0.02)
     same, count = without_swapped_frames(dataclasses.replace(o, body_rotations=smooth))
     assert count == 0
     np.testing.assert_allclose(same.body_rotations, smooth, atol=1e-6)
+
+
+def test_left_and_right_are_exchanged_back(clip, rng):
+    """In single frames, every other one, and runs up to the end; a mirror written by hand."""
+    o = clip[0].observations
+    step = np.linspace(0.0, 0.3, FRAMES)[None, :, None, None]
+    pose = 0.2 * rng.standard_normal((1, 1, 55, 3))
+    smooth = (pose + step * rng.standard_normal((1, 1, 55, 3))).astype(np.float32)
+    frames = np.array([1, 3, 5, 6, FRAMES - 1])
+    swapped = smooth.copy()
+    for joint, name in enumerate(JOINT_NAMES):
+        other = {"left": "right", "right": "left"}.get(name.partition("_")[0])
+        source = JOINT_NAMES.index(name.replace(name.partition("_")[0], other)) if other else joint
+        if joint:
+            swapped[:, frames, joint] = smooth[:, frames, source] * [1.0, -1.0, -1.0]
+    mended, count = without_swapped_frames(dataclasses.replace(o, body_rotations=swapped))
+    assert count == len(frames)
+    np.testing.assert_allclose(mended.body_rotations, smooth, atol=1e-6)
 
 
 def test_keypoints_beside_the_persons_mask_are_believed_less(clip):

@@ -17,9 +17,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.rotations import (
     axis_angle_to_matrix,
-    geodesic_angle,
     matrix_to_axis_angle,
-    slerp_midpoint,
 )
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.initialization.evidence import complete
@@ -34,6 +32,7 @@ from hoijax.methods.joint.body_problem import (
 )
 from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.methods.joint.swapped_frames import without_swapped_frames
 from hoijax.methods.reopened import with_bodies_of
 from hoijax.programs import program
 from hoijax.results.observed import FOCAL_FACTOR, focal_factor
@@ -47,8 +46,6 @@ OFF_PIXEL = 0.1
 """Of the image's width, between a point and its pixel."""
 BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
 """Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
-SWAP_RADIANS = 0.35
-"""A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -181,28 +178,6 @@ def with_believed_keypoints(o: Observations) -> Observations:
         beside = inside & (away > BESIDE_MASK * height)
         keypoints[p, t, beside, 2] *= BESIDE_SHARE
     return dataclasses.replace(o, keypoints=keypoints)
-
-
-def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
-    """Single frames in which the pose jumps away and back, taken from their neighbors; how many.
-
-    Recoveries exchange left and right for a frame now and then.
-    """
-    rotations = np.array(o.body_rotations, np.float32)
-    if o.frame_count < 3:
-        return o, 0
-    matrices = np.asarray(axis_angle_to_matrix(on_device(rotations[:, :, 1:MOVING_JOINTS])))
-
-    def turned(a: ndarray, b: ndarray) -> ndarray:
-        return np.asarray(geodesic_angle(on_device(a), on_device(b))).mean(axis=-1)
-
-    before, here, after = matrices[:, :-2], matrices[:, 1:-1], matrices[:, 2:]
-    away = np.minimum(turned(before, here), turned(here, after))
-    wrong = (away > SWAP_RADIANS) & (turned(before, after) < 0.5 * away)
-    for p, t in zip(*np.nonzero(wrong), strict=True):
-        middle = slerp_midpoint(jnp.asarray(matrices[p, t]), jnp.asarray(matrices[p, t + 2]))
-        rotations[p, t + 1, 1:MOVING_JOINTS] = matrix_to_axis_angle(middle)
-    return dataclasses.replace(o, body_rotations=rotations), int(wrong.sum())
 
 
 @program

@@ -83,8 +83,13 @@ def resized_bundle(bundle: Bundle, factors: Float[ndarray, "O 3"]) -> Bundle:
 
 
 def known_scales(bundle: Bundle, text: str) -> Float[ndarray, "O 3"]:
-    """Factors before anything is solved: one that is given, else 1."""
+    """Factors before anything is solved: one that is given, else 1. Raises UserError for objects on joints."""
     allowed = scale_range(text)
+    if bundle.joints and allowed.is_known and allowed != FIXED:
+        raise UserError(
+            f"--object-scale {text}: objects on joints keep the size of their meshes. Scale the URDF where it "
+            "is loaded: --objects FILE,scale=..."
+        )
     return np.full((len(bundle.assets), 3), allowed.lowest if allowed.is_known else 1.0)
 
 
