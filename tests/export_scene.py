@@ -30,3 +30,8 @@ def export_clip() -> Clip:
     )
     poses = np.stack([wrist.astype(np.float32), chair])
     return Clip(FPS, (person,), (load_asset("box"), load_asset("chair")), poses)
+
+
+def vertices_world(clip: Clip, index: int, frame: int) -> np.ndarray:
+    """Vertices of an object where they are in one frame."""
+    return clip.to_world(clip.assets[index].vertices, index, frame)

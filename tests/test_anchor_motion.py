@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import shutil
 import warnings
 
 import jax
@@ -18,6 +19,7 @@ import hoijax.api.solve
 from hoijax.bodies import load_body
 from hoijax.bundle.write import write_bundle
 from hoijax.errors import UserError
+from hoijax.experiments.sweep import sweep
 from hoijax.methods.anchor_motion import stages
 from hoijax.methods.anchor_motion.body_start import repeated, start_bodies
 from hoijax.methods.anchor_motion.method import METHOD
@@ -67,17 +69,23 @@ def made():
         )
 
 
-def solved(bundle, **options):
+def prepared(bundle):
     with as_users_run(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return solve_bundle(METHOD, bundle, SMALL, **options)
+        return type(METHOD).prepare(METHOD, bundle, SMALL, (), lambda _: None)
+
+
+def solved(bundle, settings=SMALL, **options):
+    with as_users_run(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return solve_bundle(METHOD, bundle, settings, **options)
 
 
 @contextlib.contextmanager
-def small_settings():
-    """Commands of anchor motion take SMALL."""
+def small_settings(settings=SMALL):
+    """Commands of anchor motion take these."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(METHOD, "presets", {"default": SMALL})
+        patch.setattr(METHOD, "presets", {"default": settings})
         yield
 
 
@@ -401,3 +409,21 @@ def test_the_problem_compiles_once():
     one, other = anchor_problem(TERMS), anchor_problem(TERMS)
     assert one == other
     assert hash(one) == hash(other)
+
+
+@pytest.mark.slow
+def test_scenes_are_swept_with_the_program_of_a_solve(made, folder, result, tmp_path, monkeypatch):
+    """Two scenes (one twice) under two designs; the first design is what `solve` finds."""
+    del result  # its program is there
+    for name in ("one", "two"):
+        shutil.copytree(folder / "bundle", tmp_path / name)
+    few = dataclasses.replace(SMALL, track_steps=4, steps=8)
+    ready = prepared(made[0])
+    monkeypatch.setattr(METHOD, "prepare", lambda *_: ready)
+    weight = METHOD.numbers(few, TERMS).weights["object_points"][1]
+    with small_settings(few), programs_made(0), as_users_run():
+        rows = sweep(tmp_path, f"object_points={weight:g},0", method="anchorhoi")
+        alone = solved(made[0], few)
+    assert rows[0]["loss"] == pytest.approx(alone.losses[0], rel=1e-3)
+    assert [row["loss +-"] for row in rows] == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert rows[1]["object_points"] > 1.05 * rows[0]["object_points"]

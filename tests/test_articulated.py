@@ -1,4 +1,4 @@
-"""Articulated objects: kinematics against an independent twin, URDF files good and bad, a lid recovered."""
+"""Articulated objects: kinematics against an independent twin, URDF files good and bad."""
 
 import json
 import struct
@@ -14,23 +14,13 @@ from trimesh.visual import ColorVisuals
 
 from hoijax.errors import UserError
 from hoijax.losses.articulation import object_joint_limits, object_joint_smoothness
-from hoijax.losses.term import LossTerm, default_weights
 from hoijax.objects.articulated.loading import load_articulated
-from hoijax.objects.articulated.model import (
-    PosedArticulation,
-    assemble,
-    build_link_grids,
-    link_distances,
-    pose_links,
-)
+from hoijax.objects.articulated.model import assemble, pose_links
 from hoijax.objects.articulated.shapes import ARTICULATED_OBJECTS
 from hoijax.objects.asset import Asset
 from hoijax.objects.colored_triangles import colored_triangles
 from hoijax.scene.joints import ObjectJoints
 from hoijax.scene.posed import pose_scene
-from hoijax.solver.adam import Adam
-from hoijax.solver.problem import Problem, SolverInputs
-from hoijax.solver.resumable import optimize
 
 ARM = """<?xml version="1.0"?>
 <robot name="arm">
@@ -67,7 +57,8 @@ def arm(tmp_path_factory):
 
 def twin(asset, values, T_world_asset):
     """Ts_world_link by scipy rotations, recursively from each link to the root."""
-    by_name = dict(zip(asset.value_names, values, strict=True))
+    moving = [joint.name for joint in asset.joints if joint.kind != "fixed"]
+    by_name = dict(zip(moving, values, strict=True))
     joint_of = {joint.child: joint for joint in asset.joints}
 
     def world(link):
@@ -86,7 +77,7 @@ def twin(asset, values, T_world_asset):
 
 def test_forward_kinematics_of_a_urdf(arm, rng):
     assert arm.link_names == ("stand", "mount", "rod", "tip")
-    assert arm.value_names == ("spin", "push")
+    assert [joint.name for joint in arm.joints] == ["bolt", "spin", "push"]
     assert arm.links[1] is None
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix(), (0.3, -1.0, 2.0)
@@ -117,19 +108,6 @@ def test_urdf_axes_limits_and_surfaces(arm):
     np.testing.assert_allclose(rod.center, [0.1, 0.0, 0.0], atol=1e-3)
     np.testing.assert_allclose(rod.extents, [0.2, 0.04, 0.04], atol=2e-3)
     np.testing.assert_allclose(tip.center, [0.0, 0.0, 0.1], atol=1e-3)
-
-
-def test_distances_live_on_the_links(arm):
-    grids = build_link_grids(arm, resolution=24)
-    np.testing.assert_array_equal(grids.links, [0, 2, 3])
-    Ts = pose_links(arm.tree(), jnp.array([0.7, 0.1]), jnp.eye(4))
-    tip = np.asarray(Ts[3] @ jnp.array([0.0, 0.0, 0.1, 1.0]))[:3]
-    points = jnp.asarray(tip + np.array([[0, 0, 0], [0.025, 0, 0], [0, 0.022, 0]]), jnp.float32)
-    signed = np.asarray(link_distances(grids, Ts, points))
-    np.testing.assert_allclose(signed[:, 2], [-0.02, 0.005, 0.002], atol=1.5e-3)
-    unsigned = np.asarray(link_distances(grids, Ts, points, signed=False))
-    np.testing.assert_allclose(unsigned[:, 2], [0.02, 0.005, 0.002], atol=1.5e-3)
-    assert (signed.argmin(1) == 2).all()
 
 
 @pytest.mark.parametrize("name", sorted(ARTICULATED_OBJECTS))
@@ -207,71 +185,6 @@ def test_limit_and_smoothness_terms(rng):
     assert (
         float(object_joint_limits(posed(jnp.asarray(values)))[0][1].max()) == 0.0
     )  # no limits, no cost
-
-
-def lid_distance(posed):
-    """(1, T): mean squared distance of the seen points to the nearest link."""
-    scene, articulation = posed
-    distance = jax.vmap(lambda T, p: link_distances(scene["grids"], T, p, signed=False))(
-        articulation.Ts_world_link, scene["points"]
-    )
-    values = jnp.mean(jnp.min(distance, axis=-1) ** 2, axis=-1)[None]
-    return values, jnp.ones_like(values, dtype=bool)
-
-
-def articulation_limits(posed):
-    """(1, T): squared excess of the lid's angle."""
-    a = posed[1]
-    excess = jnp.maximum(a.lower - a.joint_values, 0) + jnp.maximum(a.joint_values - a.upper, 0)
-    return excess.T**2, jnp.ones_like(excess.T, dtype=bool)
-
-
-def pose_laptop(scene, unknowns, neighbors):
-    del neighbors
-    values = unknowns["values"]
-    Ts = jax.vmap(lambda v: pose_links(scene["tree"], v, scene["T_world_asset"]))(values)
-    return scene, PosedArticulation(
-        values, Ts, scene["tree"].lower, scene["tree"].upper, np.ones(1)
-    )
-
-
-def keep(scene, unknowns, neighbors, rarely):
-    del scene, unknowns, rarely
-    return neighbors
-
-
-@pytest.mark.slow
-def test_the_solver_finds_the_angle_of_a_lid(rng):
-    """From noisy points on the visible surface, in every frame, through the generic optimizer."""
-    asset = load_articulated("laptop", samples=400)
-    tree = jax.tree.map(jnp.asarray, asset.tree())
-    ground_truth = np.linspace(0.4, 2.0, 6)[:, None].astype(np.float32)
-    T = np.eye(4, dtype=np.float32)
-    T[:3, 3] = (0.2, 0.7, -0.1)
-    points = []
-    for value in ground_truth:
-        Ts = np.asarray(pose_links(tree, jnp.asarray(value), T))
-        cloud = [x.samples @ M[:3, :3].T + M[:3, 3] for x, M in zip(asset.links, Ts, strict=True)]
-        cloud = np.concatenate(cloud)[rng.permutation(800)[:200]]
-        points.append(cloud + rng.normal(size=cloud.shape) * 0.003)
-    scene = {
-        "tree": tree,
-        "T_world_asset": jnp.asarray(T),
-        "points": jnp.asarray(np.stack(points), jnp.float32),
-        "grids": jax.tree.map(jnp.asarray, build_link_grids(asset, resolution=24)),
-    }
-    terms = (
-        LossTerm.constant("points", lid_distance, 1000.0),
-        LossTerm.constant("limits", articulation_limits, 1.0),
-    )
-    starts = {"values": jnp.asarray([0.3, 1.2, 3.5])[:, None, None] * jnp.ones((3, 6, 1))}
-    problem, nothing = Problem(terms, pose_laptop, keep), {"none": jnp.zeros((3, 1))}
-    inputs = SolverInputs(problem, scene, starts, nothing, default_weights(terms))
-    solution = optimize(Adam(120, 40, 0.05, 0.005), inputs)
-    best = int(np.argmin(solution.losses))
-    errors = np.degrees(np.abs(np.asarray(solution.unknowns["values"])[best] - ground_truth))
-    assert errors.max() < 10.0
-    assert np.median(errors) < 2.0
 
 
 def refused(folder, text) -> str:

@@ -5,6 +5,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from packaged_weights import needs_weights
 from rendered_person import choreographed, standing_person
 
 from hoijax.bodies import OPENPOSE_18, load_body
@@ -16,14 +17,11 @@ from priors.models.packaged import (
     FOLDER_VARIABLE,
     MASK_LEVEL,
     Region,
-    SelfieSegmenter,
     TfliteModel,
     mediapipe_file,
 )
 from priors.protocols import Detector, KeypointModel, Prompt, Video, VideoSegmenter
 
-PROBLEM = packaged.packaged_models_problem()
-needs_weights = pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
 AZIMUTHS = (0, 30, 60, 120, 180)
 SIDED = [i for i, name in enumerate(OPENPOSE_18) if name.startswith("left_")]
 LIMBS = slice(2, 14)
@@ -110,15 +108,13 @@ def test_a_standing_person_is_read_from_all_sides(model, views, azimuth):
     points = model.keypoints(view.frames, box[None], np.ones(1, bool))[0]
     error = np.linalg.norm(points[:, :2] - view.keypoints[0], axis=-1)
     mask = model.track(view.frames, [Prompt(0, box=box)]).masks[0, 0]
-    selfie = SelfieSegmenter().track(view.frames, [Prompt(0, box=box)]).masks[0, 0]
     exact = view.labels[0] == 1
     print(
         f"azimuth {azimuth}: joints {error.mean():.1f} px (max {error.max():.1f}), mask IoU "
-        f"{iou(mask, exact):.3f}, selfie {iou(selfie, exact):.3f}"
+        f"{iou(mask, exact):.3f}"
     )
     assert error.mean() < 6
     assert iou(mask, exact) > 0.92
-    assert iou(selfie, exact) > 0.85
     for i in SIDED:  # where the sides lie well apart, left must be left
         left, right = view.keypoints[0, i], view.keypoints[0, mirrored(i)]
         if np.linalg.norm(left - right) > 20:
@@ -211,7 +207,6 @@ def test_protocols(model):
     assert isinstance(model, Detector)
     assert isinstance(model, KeypointModel)
     assert isinstance(model, VideoSegmenter)
-    assert isinstance(SelfieSegmenter(), VideoSegmenter)
     assert "mediapipe" in model.model_id.name
 
 
@@ -252,14 +247,13 @@ def test_objects_are_refused_by_name(model, views):
         model.detect(views[0].frames[0], ["person", "a red box"])
 
 
-@pytest.mark.parametrize("segmenter", [BlazePose, SelfieSegmenter])
-def test_one_person_only(segmenter):
+def test_one_person_only():
     frames = np.zeros((2, 32, 32, 3), np.uint8)
     prompts = [Prompt(0, box=np.array([0.0, 0, 9, 9]))] * 2
     with pytest.raises(UserError, match="exactly one person, but 2"):
-        segmenter().track(frames, prompts)
+        BlazePose().track(frames, prompts)
     with pytest.raises(UserError, match="empty mask"):
-        segmenter().track(frames, [Prompt(0, mask=np.zeros((32, 32), bool))])
+        BlazePose().track(frames, [Prompt(0, mask=np.zeros((32, 32), bool))])
 
 
 def test_a_missing_wheel_names_the_command(monkeypatch, tmp_path):
@@ -270,7 +264,6 @@ def test_a_missing_wheel_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match="names the wrong folder"):
         mediapipe_file("pose_detection/pose_detection.tflite")
-    assert "pip install" in packaged.packaged_models_problem()
     (tmp_path / "pose_detection").mkdir()
     file = tmp_path / "pose_detection" / "pose_detection.tflite"
     file.touch()

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hoijax.bodies import GRIP_HAND_POSE, JOINT_NAMES, RELAXED_HAND_POSE, load_body
+from hoijax.bodies import JOINT_NAMES, RELAXED_HAND_POSE, load_body
 from hoijax.bodies.body_field import build_body_field, smooth_minimum
 from hoijax.errors import UserError
 
@@ -29,6 +29,7 @@ def pose_of(hands=None, **joints):
     return rotations
 
 
+FIST = 3 * RELAXED_HAND_POSE
 POSES = {
     "rest": pose_of(),
     "standing": pose_of(RELAXED_HAND_POSE, **ARMS_DOWN),
@@ -40,8 +41,8 @@ POSES = {
         spine1=(0.4, 0, 0),
         spine2=(0.3, 0, 0),
     ),
-    "arms bent": pose_of(GRIP_HAND_POSE, **ARMS_DOWN, **both("elbow", 0, -1.8, 0)),
-    "reaching": pose_of(GRIP_HAND_POSE, **both("shoulder", 0, -1.3, -0.3), spine2=(0.3, 0.2, 0)),
+    "arms bent": pose_of(FIST, **ARMS_DOWN, **both("elbow", 0, -1.8, 0)),
+    "reaching": pose_of(FIST, **both("shoulder", 0, -1.3, -0.3), spine2=(0.3, 0.2, 0)),
     "arms up": pose_of(**both("shoulder", 0, 0, 1.2), **both("collar", 0, 0, 0.3)),
     "bending": pose_of(
         **ARMS_DOWN, **both("hip", -0.6, 0, 0), spine1=(0.5, 0, 0), spine3=(0.3, 0, 0)
@@ -116,9 +117,10 @@ def test_listed_pieces_give_the_same_distance(person):
     Ts = shaped.pose_joints(POSES["reaching"], jnp.zeros(3))
     rng = np.random.default_rng(1)
     points = jnp.asarray(rng.uniform((-0.5, -0.5, -0.2), (0.5, 0.7, 0.8), (400, 3)), jnp.float32)
+    every_piece = jnp.broadcast_to(jnp.arange(field.piece_count), (400, field.piece_count))
     every, some, listed = jax.jit(
         lambda p, T: (
-            field.part_distances(p, T).min(-1),
+            field.distance(p, T, every_piece, 1e-6),
             field.distance(p, T, temperature=1e-6),
             field.distance(p, T, field.nearby_pieces(p, T), 1e-6),
         )

@@ -88,15 +88,15 @@ def test_meshes_that_no_camera_sees_are_refused(tmp_path):
 def test_the_real_mesh_of_sam_3d_body_is_met_within_a_centimetre():
     """By the packaged keypoints of the photograph, from the file to the motion."""
     pytest.importorskip("ai_edge_litert")
+    from packaged_weights import problem
     from PIL import Image
 
     from hoijax.io.video import Video
     from priors.models.blazepose import BlazePose
     from priors.models.body_from_meshes import FileMeshes
-    from priors.models.packaged import packaged_models_problem
     from priors.protocols import PointMaps
 
-    if packaged_models_problem():
+    if problem():
         pytest.skip("the packaged models are not here")
     meshes = read_body_meshes(PHOTO / "human.ply")
     assert (meshes.flipped, meshes.vertices.shape) == (True, (1, 18439, 3))

@@ -67,6 +67,11 @@ def test_frames_at_uneven_times_are_resampled(make):
     assert len(clip.video.frames) / clip.video.fps == pytest.approx(0.64, abs=0.1)
 
 
+def test_times_rounded_by_the_file_are_even(make):
+    clip, said = read(make("rounded.mkv", *H264))  # milliseconds: steps of 41 and 42
+    assert (clip.video.frames.shape[0], clip.video.fps, said) == (12, 24.0, [])
+
+
 def test_a_large_clip_is_made_smaller(make):
     path = make("large.mp4", *H264, source="testsrc2=size=3840x2160:rate=10:duration=0.4")
     clip, said = read(path)

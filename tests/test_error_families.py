@@ -1,5 +1,8 @@
 """Families of errors: exact at strength zero, independent of each other, and wrong in the way they say."""
 
+import copy
+from unittest import mock
+
 import numpy as np
 import pytest
 import trimesh
@@ -10,6 +13,7 @@ from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import compose_rigid, look_at
 from hoijax.objects.asset import asset_from_arrays
+from priors.synthetic import erring_observations
 from priors.synthetic.erring_observations import observe_with_errors
 from priors.synthetic.error_families import FAMILIES, ar1, tuned_families
 from priors.synthetic.rendered_observations import RenderedGroundTruth
@@ -33,6 +37,15 @@ def scene() -> RenderedGroundTruth:
         camera=PinholeCamera.from_field_of_view(45.0, 160, 120),
         T_world_camera=look_at(np.array([0.3, 1.4, 3.0]), np.array([0.0, 0.9, 0.0])),
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rendered_once(scene):
+    """What errs is what is observed of the pictures, which are the same every time."""
+    images = erring_observations.render_scene(scene)
+    render = lambda given: copy.deepcopy(images) if given is scene else pytest.fail("another scene")  # noqa: E731
+    with mock.patch.object(erring_observations, "render_scene", render):
+        yield
 
 
 def observed(scene, seed=0, **strengths):

@@ -5,7 +5,7 @@ import dataclasses
 import igl
 import numpy as np
 import pytest
-from export_scene import FRAMES, export_clip
+from export_scene import FRAMES, export_clip, vertices_world
 from scipy.spatial.transform import Rotation
 from small_scene import generated, run
 
@@ -51,7 +51,7 @@ def test_interact_gives_joints_and_object_back(tmp_path):
     corner = clip.assets[1].vertices[7]
     np.testing.assert_allclose(
         Rotation.from_rotvec(angles).apply(corner) + trans,
-        [clip.object_vertices_world(1, t)[7] for t in range(FRAMES)],
+        [vertices_world(clip, 1, t)[7] for t in range(FRAMES)],
         atol=1e-5,
     )
 
@@ -77,7 +77,7 @@ def test_omomo_gives_joints_and_object_back(tmp_path):
     corner = clip.assets[0].vertices[3]
     scaled = data["obj_scale"][:, None] * (data["obj_rot"] @ corner)
     found = scaled + data["obj_trans"][:, :, 0]
-    world = [clip.object_vertices_world(0, t)[3] @ TURN.T for t in range(FRAMES)]
+    world = [vertices_world(clip, 0, t)[3] @ TURN.T for t in range(FRAMES)]
     np.testing.assert_allclose(found, world, atol=1e-5)
     assert data["seq_name"] == "sub1_box_000"
 
@@ -92,7 +92,7 @@ def test_robots_get_places_stature_and_contacts(tmp_path):
     assert 1.4 < data["height"] < 2.0
     corner = clip.assets[0].vertices[3]
     turned = Rotation.from_quat(data["object_poses"][:, :4], scalar_first=True).apply(corner)
-    world = [clip.object_vertices_world(0, t)[3] @ TURN.T for t in range(FRAMES)]
+    world = [vertices_world(clip, 0, t)[3] @ TURN.T for t in range(FRAMES)]
     np.testing.assert_allclose(turned + data["object_poses"][:, 4:], world, atol=1e-5)
     names = data["link_names"].tolist()
     wrist, foot = names.index("left_wrist"), names.index("right_foot")

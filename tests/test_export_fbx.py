@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from export_scene import FPS, FRAMES, export_clip
+from export_scene import FPS, FRAMES, export_clip, vertices_world
 
 from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.errors import UserError
@@ -73,7 +73,7 @@ def test_blender_finds_joints_and_objects_where_they_are(tmp_path, kind):
     places = np.array([found["bones"][prefix + name] for name in JOINT_NAMES])
     np.testing.assert_allclose(places, expected, atol=2e-3)
     for index, asset in enumerate(clip.assets):
-        world = clip.object_vertices_world(index, frame) @ Z_UP_FROM_Y_UP.T
+        world = vertices_world(clip, index, frame) @ Z_UP_FROM_Y_UP.T
         low, high = found["objects"][asset.name]
         np.testing.assert_allclose(low, world.min(axis=0), atol=2e-3)
         np.testing.assert_allclose(high, world.max(axis=0), atol=2e-3)

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from export_scene import FPS, FRAMES, export_clip
+from export_scene import FPS, FRAMES, export_clip, vertices_world
 from scipy.spatial import KDTree
 
 from hoijax.bodies.skinned_body import JOINT_NAMES
@@ -61,7 +61,7 @@ def test_surfaces_are_where_the_meshes_are(folder, model):
         start, count = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
         vertices = model.mesh_vert[start : start + count].astype(np.float64)
         world = vertices @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom]
-        expected = clip.object_vertices_world(o, 2) @ TURN.T
+        expected = vertices_world(clip, o, 2) @ TURN.T
         assert KDTree(expected).query(world)[0].max() < 1e-5
         assert KDTree(world).query(expected)[0].max() < 1e-5
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from export_scene import vertices_world
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
@@ -69,8 +70,8 @@ def test_turning_the_world_turns_skin_and_objects(clip):
         turned.people[0].vertices_world, clip.people[0].vertices_world @ Z_UP_FROM_Y_UP.T, atol=2e-5
     )
     np.testing.assert_allclose(
-        turned.object_vertices_world(0, 5),
-        clip.object_vertices_world(0, 5) @ Z_UP_FROM_Y_UP.T,
+        vertices_world(turned, 0, 5),
+        vertices_world(clip, 0, 5) @ Z_UP_FROM_Y_UP.T,
         atol=2e-5,
     )
 

@@ -5,7 +5,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from export_scene import FPS, FRAMES, export_clip
+from export_scene import FPS, FRAMES, export_clip, vertices_world
 
 from hoijax.bodies.skinned_body import JOINT_NAMES
 from hoijax.errors import UserError
@@ -60,7 +60,7 @@ def test_objects_stand_where_they_are(read):
         for frame in range(FRAMES):
             world = UsdGeom.XformCache(frame).GetLocalToWorldTransform(mesh.GetPrim())
             corner = np.array(world.Transform(Gf.Vec3d(*asset.vertices[0].astype(float).tolist())))
-            expected = export_clip().object_vertices_world(o, frame)[0] @ turn.T
+            expected = vertices_world(export_clip(), o, frame)[0] @ turn.T
             np.testing.assert_allclose(corner, expected, atol=1e-5)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from export_scene import vertices_world
 from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.anny import load_anny
@@ -53,7 +54,7 @@ def test_the_camera_keeps_the_whole_clip_in_view(clip):
     camera, T_world_camera = choose_camera(clip, 160, 120)
     T = invert_rigid(T_world_camera)
     points = [clip.people[0].vertices_world.reshape(-1, 3)]
-    points += [clip.object_vertices_world(0, t) for t in range(FRAMES)]
+    points += [vertices_world(clip, 0, t) for t in range(FRAMES)]
     seen = np.concatenate(points) @ T[:3, :3].T + T[:3, 3]
     assert seen[:, 2].min() > 0.5
     u = seen[:, 0] / seen[:, 2] * camera.fx + camera.cx

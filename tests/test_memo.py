@@ -6,10 +6,10 @@ import chex
 import numpy as np
 import pytest
 
-from hoijax.objects import content_cache
 from hoijax.objects.asset import load_asset
 from hoijax.objects.content_cache import remember
 from hoijax.objects.distance_grid import DistanceGrids
+from hoijax.programs import keep_programs, store
 from hoijax.programs.store import STORE
 
 calls: list[tuple] = []
@@ -44,21 +44,21 @@ def test_nobody_changes_what_others_will_get():
 
 
 def test_the_next_process_finds_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(STORE, "folder", tmp_path)
-    monkeypatch.setattr(STORE, "_generation", None)
-    monkeypatch.setattr(content_cache, "MAX_FILES", 2)
+    before = STORE.folder
+    keep_programs(tmp_path)
 
     def process():
         """A function as a process makes it, and how often it computed."""
         counted = []
 
-        @remember(2)
         def grids(asset, spacing: float = 1.0) -> DistanceGrids:
             counted.append(spacing)
             size = np.full(3, spacing, np.float32)
             return DistanceGrids(asset.vertices, asset.vertices[0] > 0, size)
 
-        return grids, counted
+        # Only functions of hoijax have a name that the next process knows.
+        grids.__module__, grids.__qualname__ = DistanceGrids.__module__, "grids"
+        return remember(2)(grids), counted
 
     box = load_asset("box")
     first = process()[0](box)
@@ -67,9 +67,13 @@ def test_the_next_process_finds_it(tmp_path, monkeypatch):
     assert counted == []
     chex.assert_trees_all_equal(first, again, strict=True)
     assert not again.corners.flags.writeable
-    (path,) = tmp_path.glob("entries/*/*.arrays")
+    (path,) = tmp_path.glob("arrays/*")
     path.write_bytes(path.read_bytes()[:-1])
     process()[0](box)
+    size = next(tmp_path.glob("arrays/*")).stat().st_size
+    monkeypatch.setitem(store.MAX_BYTES, "arrays", 2 * size)
+    monkeypatch.setattr(store, "CLEAN_EVERY", 1)
     for spacing in (2.0, 3.0):
         process()[0](box, spacing)
-    assert len(list(tmp_path.glob("entries/*/*.arrays"))) == 2
+    assert len(list(tmp_path.glob("arrays/*"))) == 2
+    keep_programs(before)

@@ -163,6 +163,16 @@ class Proposer(tiny.Author):
         return [90.0, 358.0, 2.0, 180.0]
 
 
+def test_a_detector_of_people_needs_hints_before_any_work(scene, tmp_path):
+    models = tiny.TinyModels(scene)
+    models.get("detector").people_only = True
+    video = Video(scene.frames, tiny.FPS)
+    request = Request(tiny.TEXT, scene.assets, video=video)
+    with pytest.raises(UserError, match=r"nothing was computed.*--hint box=FRAME"):
+        observe(request, SETTINGS, models, Store(tmp_path))
+    assert not any(models.calls().values())
+
+
 def test_proposed_yaws_are_asked_for_with_the_scene_and_reach_the_bundle(scene, tmp_path):
     proposer = Proposer(scene)
     models = tiny.TinyModels(scene, {"language": proposer})

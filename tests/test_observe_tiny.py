@@ -12,13 +12,17 @@ from unittest import mock
 import numpy as np
 import pytest
 import tiny_priors
-from small_scene import TEXT, as_users_run, run
+from small_scene import TEXT, as_users_run, copy_of, generated, run
+from test_still_image import write_scene
 
 from hoijax.api.solve import solve
 from hoijax.bundle.write import check_bundle, read_bundle
+from hoijax.composition.still_image import FIELD_OF_VIEW, still_image
+from hoijax.geometry.camera import PinholeCamera
 from priors.models.torch_runtime import TorchSettings
 from priors.protocols import BodyMotion, ModelId, Tracks
 from priors.settings import ObserveSettings
+from priors.store import content_key
 
 FRAMES, SIDE = 9, 64
 
@@ -110,27 +114,39 @@ class Loaded(tiny_priors.TinyModels):
         self.made = {}
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # of the libraries, on checkpoints of no real size
-def test_tiny_models_end_in_a_solved_scene(monkeypatch, tmp_path):
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # of the libraries, on checkpoints of no real size
+]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """The models, in place of the registry's."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("diffusers")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     torch.set_num_threads(1)
-    loaded = Loaded(tmp_path / "models")
+    models = Loaded(tmp_path_factory.mktemp("models"))
     lenient = partial(
         ObserveSettings, image_tries=2, image_candidates=2, image_thresholds=(0.0, 0.0)
     )
-    out = tmp_path / "bundle"
     with (
-        mock.patch("priors.observe.run.RegisteredModels", return_value=loaded),
+        mock.patch.dict("os.environ", HF_HUB_OFFLINE="1"),
+        mock.patch("priors.observe.run.RegisteredModels", return_value=models),
         mock.patch("priors.settings.ObserveSettings", lenient),
     ):
-        ran = run(
-            *("observe", TEXT, "--objects", "box", "--out", out),
-            *("--frames", FRAMES, "--height", SIDE, "--width", SIDE),
-            *("--cache", tmp_path / "cache"),
-        )
+        yield models
+
+
+def clip_flags(folder: Path) -> tuple:
+    size = ("--frames", FRAMES, "--height", SIDE, "--width", SIDE)
+    return (*size, "--cache", folder / "cache")
+
+
+@pytest.mark.usefixtures("loaded")
+def test_tiny_models_end_in_a_solved_scene(tmp_path):
+    out = tmp_path / "bundle"
+    ran = run("observe", TEXT, "--objects", "box", "--out", out, *clip_flags(tmp_path))
     assert ran.code == 0, ran.err
     assert check_bundle(out) == []
     bundle = read_bundle(out)
@@ -143,3 +159,33 @@ def test_tiny_models_end_in_a_solved_scene(monkeypatch, tmp_path):
         result = solve(out, preset="hoi-page", inits=1, steps=5)
     assert np.isfinite(result.losses).all()
     assert result.Ts_world_object.shape == (1, FRAMES, 4, 4)
+
+
+class Handed(Exception):
+    """What anchor motion would solve."""
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_video_model_goes_on_from_the_static_scene(tmp_path_factory, tmp_path):
+    still = copy_of(generated(tmp_path_factory)[0], tmp_path / "still")
+    write_scene(still)
+
+    def handed(bundle, **options):
+        raise Handed(bundle, options)
+
+    with (
+        mock.patch("hoijax.api.animate.solve", handed),
+        pytest.raises(Handed) as caught,
+    ):
+        run(
+            *("generate", TEXT, "--method", "anchorhoi", "--prior", "diffusion"),
+            *("--static", still, "--out", tmp_path / "out", *clip_flags(tmp_path)),
+        )
+    bundle, options = caught.value.args
+    assert (options["method"], options["static"]) == ("anchor-motion", str(still))
+    assert bundle.provenance["instance_ids"].model.endswith("sam2")
+    lens = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, SIDE, SIDE)
+    np.testing.assert_allclose(bundle.observations.intrinsics[0], lens.matrix, rtol=1e-4)
+    stages = bundle.provenance["*"].settings["stages"]
+    image = still_image(still, SIDE, SIDE)
+    assert stages["image"] == {"given": content_key({"image": image}, {"given": True})}

@@ -16,31 +16,33 @@ from hoijax.exporters.clip import _shaped
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.initialization.pose_search import search_frames
 from hoijax.losses.term import LossTerm
-from hoijax.programs import Program, forget_programs, loaded_count, store
+from hoijax.programs import Program, forget_programs, keep_programs, loaded_count, store
 from hoijax.programs.names import Unkept, describe, describe_outputs, describe_static, outputs_from
+from hoijax.programs.sources import Sources
 from hoijax.programs.store import STORE
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path):
     """An empty store of this test's own."""
-    monkeypatch.setattr(STORE, "folder", tmp_path)
-    monkeypatch.setattr(STORE, "_generation", None)
+    before = STORE.folder
+    keep_programs(tmp_path)
     forget_programs()
     yield tmp_path
+    keep_programs(before)
     forget_programs()
 
 
 @pytest.fixture
 def traced(monkeypatch):
     """Names of the programs that are traced from now on."""
-    names, lower = [], Program._lowered
+    names, trace = [], Program._traced
 
-    def lowered(self, *args):
+    def watched(self, *args):
         names.append(self.function.__name__)
-        return lower(self, *args)
+        return trace(self, *args)
 
-    monkeypatch.setattr(Program, "_lowered", lowered)
+    monkeypatch.setattr(Program, "_traced", watched)
     return names
 
 
@@ -79,10 +81,10 @@ def test_other_shapes_types_and_settings_are_other_programs(folder, traced):
         rotation_6d_to_matrix(array)
     with jax.default_matmul_precision("highest"):
         rotation_6d_to_matrix(six(5))
-    assert len(traced) == len(list(folder.glob("entries/*/*.json"))) == 4
+    assert len(traced) == len(list(folder.glob("entries/*"))) == 4
 
 
-@pytest.mark.parametrize("which", ["entries/*/*.json", "binaries/*"])
+@pytest.mark.parametrize("which", ["entries/*", "binaries/*"])
 def test_a_broken_file_is_made_again(folder, traced, which):
     expected = np.asarray(rotation_6d_to_matrix(six(5)))
     (path,) = folder.glob(which)
@@ -99,12 +101,14 @@ def test_a_broken_file_is_made_again(folder, traced, which):
 def test_changed_source_code_traces_anew_and_compiles_nothing_that_stayed(
     folder, traced, monkeypatch
 ):
-    monkeypatch.setattr(store, "MAX_GENERATIONS", 4)
     rotation_6d_to_matrix(six(5))
     (binary,) = folder.glob("binaries/*")
+    (entry,) = folder.glob("entries/*")
+    monkeypatch.setitem(store.MAX_BYTES, "entries", 4 * entry.stat().st_size)
     for state in range(6):
-        monkeypatch.setattr(store, "_source_code", lambda state=state: str(state))
-        monkeypatch.setattr(STORE, "_generation", None)
+        monkeypatch.setattr(Sources, "digest", lambda *_, state=state: str(state))
+        keep_programs(None)
+        keep_programs(folder)  # as the next process does
         forget_programs()
         rotation_6d_to_matrix(six(5))
     assert len(traced) == 7

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import trimesh
 
-import hoijax.api.compose as module
-from hoijax.composition.still_image import still_image
+from hoijax.api.animate import stages_from
+from hoijax.composition.still_image import FIELD_OF_VIEW, still_image
 from hoijax.errors import UserError
+from hoijax.geometry.camera import PinholeCamera
+from hoijax.importers.intrinsics import read_intrinsics
 
 HEIGHT, WIDTH = 60, 90
 
@@ -15,6 +17,11 @@ HEIGHT, WIDTH = 60, 90
 def still(tmp_path_factory):
     """A red body and a blue box beside it."""
     folder = tmp_path_factory.mktemp("still")
+    write_scene(folder)
+    return folder
+
+
+def write_scene(folder):
     scene = trimesh.Scene()
     for name, size, place, color in (
         ("person", (0.4, 1.8, 0.3), (0.0, 0.9, 0.0), (200, 30, 30, 255)),
@@ -25,7 +32,6 @@ def still(tmp_path_factory):
         mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=np.tile(color, (8, 1)))
         scene.add_geometry(mesh, node_name=name, geom_name=name)
     scene.export(folder / "scene.glb")
-    return folder
 
 
 @pytest.mark.parametrize(("height", "width"), [(HEIGHT, WIDTH), (WIDTH, HEIGHT)])
@@ -44,18 +50,27 @@ def test_both_are_whole_in_the_image_and_have_their_colors(still, height, width)
 
 def test_the_still_is_handed_to_the_video_model_unless_the_user_gives_an_image_or_clip(still):
     heard = []
-    stages = module._from_still(
-        still, {"prior": "diffusion", "size": (HEIGHT, WIDTH)}, heard.append
-    )
+    stages = stages_from(still, {"prior": "diffusion", "size": (HEIGHT, WIDTH)}, heard.append)
     assert stages["image"] == still / "image.png"
     assert str(still / "image.png") in heard[0]
     from priors.observe.user_files import read_image
 
     np.testing.assert_array_equal(read_image(stages["image"]), still_image(still, HEIGHT, WIDTH))
+    lens = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, WIDTH, HEIGHT)
+    given = read_intrinsics(stages["intrinsics"]).at(WIDTH, HEIGHT)
+    np.testing.assert_allclose(given[0], lens.matrix, rtol=1e-5)
+    graph = {"pag": still / "affordance.json"}
     for given in ({"video": "clip.mp4"}, {"image": "mine.png"}):
-        assert module._from_still(still, given, heard.append) == given
+        assert stages_from(still, given, heard.append) == given | graph
+    mine = {"pag": "mine.json", "intrinsics": "500"}
+    stages = stages_from(still, mine, heard.append)
+    assert {key: stages[key] for key in mine} == mine
 
 
-def test_a_folder_without_a_scene_is_refused(tmp_path):
+def test_what_is_no_composed_scene_is_refused(tmp_path):
+    trimesh.Scene(trimesh.creation.box((1, 1, 1))).export(tmp_path / "scene.glb")
+    with pytest.raises(UserError, match="hoijax compose"):
+        still_image(tmp_path, HEIGHT, WIDTH)
+    (tmp_path / "scene.glb").unlink()
     with pytest.raises(UserError, match="compose the static scene again"):
         still_image(tmp_path, HEIGHT, WIDTH)

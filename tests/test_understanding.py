@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hoijax.errors import UserError
+from hoijax.geometry.transforms import GRAVITY
 from hoijax.objects.asset import load_asset
 from priors.choreography.choreographer import FPS
 from priors.choreography.dispatch import perform
 from priors.choreography.keyframes import forward_of
-from priors.choreography.motions.common import GRAVITY
 from priors.choreography.person import make_person
 from priors.choreography.plan import Performance
 from priors.language.script import script_from_text
@@ -106,7 +106,7 @@ def test_what_is_thrown_to_somebody_is_caught(text):
     assert first == 0
     assert last < catch < end
     flight = np.diff(thrown.center[last : catch + 1], n=2, axis=0) * FPS**2
-    np.testing.assert_allclose(flight, np.tile([0.0, -GRAVITY, 0.0], (len(flight), 1)), atol=1e-6)
+    np.testing.assert_allclose(flight, np.tile(GRAVITY, (len(flight), 1)), atol=1e-6)
     steps = np.linalg.norm(np.diff(thrown.center, axis=0), axis=1)
     assert steps[catch:].max() < 0.12
     ahead = (thrown.center[-1] - [catcher.root[-1, 0], 0.0, catcher.root[-1, 1]]) @ forward_of(

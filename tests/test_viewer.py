@@ -300,7 +300,7 @@ def test_distances_against_igl(folder):
 
     motion = candidate_motion(result, result.winner, load_body(result.body_name))
     asset, frame = result.assets[0], FRAMES // 2
-    mesh = motion.clip.object_vertices_world(0, frame)
+    mesh = motion.clip.to_world(motion.clip.assets[0].vertices, 0, frame)
     skin = motion.clip.people[0].vertices_world[frame]
     near = np.flatnonzero(np.abs(motion.distances[0, frame]) < 0.05)[::5]
     exact = igl.signed_distance(

@@ -11,7 +11,8 @@ from hoijax.errors import UserError
 from hoijax.losses.fit import robust_object_points
 from hoijax.losses.smoothness import translation_smoothness
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Method, Pass, Prepared
+from hoijax.methods.base import Method
+from hoijax.methods.passes import Pass, Prepared
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
 from hoijax.scene.posed import pose_scene

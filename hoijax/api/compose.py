@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from hoijax.io.checkpoints import Checkpoints
 from hoijax.objects.asset import Asset, asset_from_arrays
 from hoijax.objects.specs import load_objects
 from hoijax.progress import Log
-from hoijax.results.result import Result
 from hoijax.runtime import (
     describe_device,
     enable_compilation_cache,
@@ -33,7 +32,7 @@ from hoijax.runtime import (
     versions,
 )
 
-__all__ = ["ComposeOptions", "ComposedScene", "compose", "compose_to_folder", "generate_composed"]
+__all__ = ["ComposeOptions", "ComposedScene", "compose", "compose_to_folder"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class ComposeOptions:
     guidance: str = "deepfloyd"
     object: str | None = None
     """The user's mesh, or the name of a procedural object."""
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    """What the mesh's numbers mean: scale, up and front, as in `load_objects`."""
     preset: str | None = None
     """"small" with closed-form guidance, else "gpu"."""
     seed: int = 0
@@ -95,7 +96,9 @@ def compose(
     share_gpu()
     options, hooks = options or ComposeOptions(), hooks or Hooks()
     settings = settings or options.settings()
-    asset = None if options.object is None else load_objects([options.object], text=text)[0]
+    asset = None
+    if options.object is not None:
+        asset = load_objects([options.object], text=text, **options.axes)[0]
     priors = composition_priors(
         text,
         options.guidance,
@@ -111,7 +114,7 @@ def compose(
     if asset is not None:
         asset = dataclasses.replace(asset, name=priors.object_name)
     # A graph that cannot be made is refused now, not after the fields.
-    priors.graph(asset or _placeholder(priors.object_name))
+    priors.graph(asset or placeholder(priors.object_name))
     body = load_body(BODY)
     observers = Observers(priors.guidance, priors.segment, priors.detect)
     composer = Composer(priors.prompts, settings, observers, body, hooks)
@@ -131,7 +134,8 @@ def compose(
     return scene, composition
 
 
-def _placeholder(name: str) -> Asset:
+def placeholder(name: str) -> Asset:
+    """An object of a name, for what is checked before its mesh is there."""
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     return asset_from_arrays(name, corners, faces, samples=16)
@@ -186,6 +190,7 @@ def _work_folder(out: Path, text: str, options: ComposeOptions, settings: Compos
         "text": text,
         "guidance": options.guidance,
         "object": options.object,
+        **({"axes": dict(options.axes)} if options.axes else {}),
         "keypoints": options.keypoints,
         "settings": dataclasses.asdict(settings),
     }
@@ -223,64 +228,3 @@ def _previews(work: Path) -> Callable[[str, int, ndarray], None]:
         partial.replace(work / "preview.png")
 
     return write
-
-
-def generate_composed(
-    text: str,
-    out: str | Path,
-    options: ComposeOptions | None = None,
-    *,
-    stage_options: Mapping[str, Any] | None = None,
-    frames: int = 49,
-    inits: int | None = None,
-    physics: bool = True,
-    log: Log = lambda m: None,
-) -> tuple[Result, list[dict[str, float]]]:
-    """Compose a sentence, then set it in motion (`hoijax generate TEXT --method anchorhoi`).
-
-    The still goes to OUT_still; its object is what the clip is observed with, and its contacts are what
-    anchor motion keeps. With a static scene already there, only the motion is made.
-
-    stage_options: None moves by rules; else see `observe_by_models`: a video model goes on from the static scene's
-    image, OUT_still/image.png, unless an image or a clip of the user's is named there.
-    """
-    from hoijax.api.observe import observe, observe_by_models
-    from hoijax.api.solve import solve, write_results
-    from hoijax.results.result import load_result
-
-    options = options or ComposeOptions(guidance="closed-form")
-    out = check_output(out)
-    if frames < 12:
-        raise UserError(f"--frames must be at least 12, got {frames}.")
-    still = out.absolute().with_name(out.name + "_still")
-    if not (still / "run.json").is_file():
-        compose_to_folder(text, still, options, log=log)
-    made = load_result(still)
-    if made.prompt != text:
-        raise UserError(f"'{still}' is a static scene of {made.prompt!r}. Give another --out.")
-    clip, ground_truth = None, None
-    if stage_options is None:
-        bundle, ground_truth = observe(text, made.assets, frames=frames, seed=options.seed)
-    else:
-        stages = _from_still(still, stage_options, log)
-        given = {"frames": frames, "seed": options.seed, "log": log}
-        bundle, clip = observe_by_models(text, made.assets, stages, **given)
-    chosen = {"static": str(still), "inits": inits, "seed": options.seed}
-    result = solve(bundle, method="anchor-motion", log=log, **chosen)
-    with output_folder(out) as folder:
-        return write_results(result, folder, bundle, ground_truth, clip, physics=physics, log=log)
-
-
-def _from_still(still: Path, stages: Mapping[str, Any], log: Log) -> dict[str, Any]:
-    """The options of the stages, with the static scene's image where neither image nor clip is given."""
-    from PIL import Image
-
-    from hoijax.composition.still_image import still_image
-
-    if stages.get("video") is not None or stages.get("image") is not None:
-        return dict(stages)
-    height, width = stages.get("size", (480, 720))
-    path = still / "image.png"
-    Image.fromarray(still_image(still, height, width)).save(path)
-    log(f"image: the composed still, {path}")
-    return dict(stages) | {"image": path}

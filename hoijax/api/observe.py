@@ -120,6 +120,21 @@ def observe_by_models(
     return observe_clip(text, objects, _observe_options(stage_options, frames, seed), log=log)
 
 
+def check_observable(
+    text: str,
+    objects: Sequence[Asset],
+    stage_options: Mapping[str, Any],
+    *,
+    frames: int = 49,
+    seed: int = 0,
+) -> None:
+    """UserError for files that do not fit, and models that are not there, to observe a clip of an image
+    that will be made: before it is made. objects: only their names are read."""
+    from priors.observe.run import check_clip
+
+    check_clip(text, objects, _observe_options(stage_options, frames, seed))
+
+
 def _observe_options(stage_options: Mapping[str, Any], frames: int, seed: int):
     from priors.observe.run import ObserveOptions
     from priors.settings import ObserveSettings

@@ -33,8 +33,9 @@ from hoijax.exporters.formats import ExportOptions, check_formats, write_formats
 from hoijax.importers.mesh_motions import motions_of_clip
 from hoijax.io.atomic import added_files, check_apart, check_output, output_folder
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Method, Overrides, method_for
+from hoijax.methods.base import Method, method_for
 from hoijax.methods.memory import SHORTEST, check_memory
+from hoijax.methods.passes import Overrides
 from hoijax.methods.running import solve_bundle
 from hoijax.physics.files import VERDICTS, write_verdicts
 from hoijax.physics.verdict import by_object, judge

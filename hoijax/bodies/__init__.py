@@ -1,7 +1,6 @@
 """Bodies on the SMPL-X joint tree: the free Anny body that ships, or a user's SMPL-X / SMPL-H file."""
 
 from hoijax.bodies.anny import load_anny as load_anny
-from hoijax.bodies.contact import GRIP_HAND_POSE as GRIP_HAND_POSE
 from hoijax.bodies.contact import RELAXED_HAND_POSE as RELAXED_HAND_POSE
 from hoijax.bodies.contact import contact_candidates as contact_candidates
 from hoijax.bodies.keypoints import OPENPOSE_18 as OPENPOSE_18

@@ -120,14 +120,6 @@ class BodyField:
         distances = self._look_up(frames, points, pieces)
         return jnp.reshape(smooth_minimum(distances, temperature), shape)
 
-    def part_distances(
-        self, points_world: Float[AnyArray, "n 3"], Ts_world_joint: Float[AnyArray, "55 4 4"]
-    ) -> Float[Array, "n P"]:
-        """Signed distance of every point to every piece on its own, metres."""
-        count = points_world.shape[0]
-        pieces = jnp.broadcast_to(jnp.arange(self.piece_count), (count, self.piece_count))
-        return self._look_up(self.frames(Ts_world_joint), jnp.asarray(points_world), pieces)
-
     def self_distances(
         self,
         samples_world: Float[AnyArray, "M 3"],

@@ -115,14 +115,3 @@ RELAXED_HAND_POSE: Float[np.ndarray, "30 3"] = _finger_pose(
     ((0.31, 0.14, -0.01), (0.10, 0.16, -0.08), (0.07, 0.12, -0.06)),
 )
 """Fingers (30, 3) of a hand at rest: joints 25 to 54 of the 55, axis-angle local to the parent."""
-
-GRIP_HAND_POSE: Float[np.ndarray, "30 3"] = _finger_pose(
-    {
-        "index": (0.95, 1.15, 0.70),
-        "middle": (1.05, 1.15, 0.70),
-        "ring": (1.10, 1.15, 0.70),
-        "pinky": (1.15, 1.10, 0.70),
-    },
-    ((0.86, -0.01, -0.21), (0.30, 0.24, -0.28), (0.39, 0.34, -0.36)),
-)
-"""Fingers (30, 3) closed around a bar of about 3 cm that lies across the palm, the thumb over the fingers."""

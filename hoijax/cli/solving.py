@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -22,8 +22,13 @@ from hoijax.cli.results import say_result
 from hoijax.errors import UserError
 from hoijax.settings import DEFAULT_METHOD
 
+if TYPE_CHECKING:
+    from hoijax.results.result import Result
+
 FRAMES = 49
 """Length of a clip that is made."""
+Outcome = tuple["Result", list[dict[str, float]]]
+"""A result and the metrics of its candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +40,8 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     objects: tuple[str, ...] = ()
     """Mesh files (glb, obj, ply, stl, urdf), or shipped objects: barbell, box, chair, broom,
     suitcase, skateboard, table, ball, and with joints scissors, laptop, drawer, door, chest. Each may
-    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchor-motion and none, a static scene
-    is composed first."""
+    have a name and axes: "mug=model.obj,up=z,front=-y,scale=0.01". With anchor-motion a static scene is composed
+    first where there is no object, or, with models, neither an --image nor a --video."""
     out: Path
     """Result folder to write."""
     prior: Literal["rules", "packaged", "diffusion"] = "rules"
@@ -51,59 +56,78 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
     are estimated; anchor-motion (or anchorhoi) moves both."""
     preset: str | None = None
     """"default" (ours) or "hoi-page" (published settings)."""
+    static: Path | None = None
+    """With anchor-motion: a composed static scene that is there (`hoijax compose`), in place of composing one."""
     inits: int | None = None
     """Candidate trajectories optimized at once; as many as the preset says by default."""
     physics: bool = True
     """Say whether what touches the objects can carry them, and write physics.json."""
 
     def run(self, reporter: Reporter) -> None:
-        from hoijax.affordance.graph import PartAffordanceGraph
-        from hoijax.api.solve import generate
         from hoijax.experiments.tracking import open_tracker
         from hoijax.methods.base import ALIASES
 
         tracker = open_tracker(self.track)
-        rules = self.prior == "rules"
-        if ALIASES.get(self.method, self.method) == "anchor-motion" and not self.objects:
-            from hoijax.api.compose import ComposeOptions, generate_composed
-
-            guidance = "deepfloyd" if self.prior == "diffusion" else "closed-form"
-            options = ComposeOptions(guidance=guidance, seed=self.seed, pag=self.pag)
-            stages = None if rules else self.stage_options(self.prior, self.frames)
-            numbers = {
-                "frames": FRAMES if self.frames is None else self.frames,
-                "inits": self.inits,
-                "physics": self.physics,
-                "stage_options": stages,
-            }
-            result, rows = generate_composed(
-                self.text, self.out, options, **numbers, log=reporter.log
-            )
-            say_verdict(reporter, self.out)
-            say_result(reporter, result, rows, self.out)
-            self.check(result.run)
-            return
-        graph = PartAffordanceGraph.from_json(self.pag) if self.pag and rules else None
-        result, rows = generate(
-            self.text,
-            self.objects,
-            self.out,
-            graph=graph,
-            frames=FRAMES if self.frames is None else self.frames,
-            **self.axes(),
-            seed=self.seed,
-            method=self.method,
-            preset=self.preset,
-            inits=self.inits,
-            stage_options=None if rules else self.stage_options(self.prior, self.frames),
-            physics=self.physics,
-            log=reporter.log,
-        )
+        anchored = ALIASES.get(self.method, self.method) == "anchor-motion"
+        if self.static is not None and not anchored:
+            raise UserError("--static is a scene that --method anchorhoi sets in motion.")
+        if self.static is not None and self.objects:
+            raise UserError("--static brings its own object: leave --objects out.")
+        numbers: dict[str, Any] = {
+            "frames": FRAMES if self.frames is None else self.frames,
+            "inits": self.inits,
+            "physics": self.physics,
+            "stage_options": None
+            if self.prior == "rules"
+            else self.stage_options(self.prior, self.frames),
+        }
+        if anchored and self._from_static_scene():
+            result, rows = self._generate_composed(numbers, reporter)
+        else:
+            result, rows = self._generate(numbers, reporter)
         say_verdict(reporter, self.out)
         say_result(reporter, result, rows, self.out)
         if tracker is not None:
             tracker(result, rows, self.out)
         self.check(result.run)
+
+    def _generate(self, numbers: dict[str, Any], reporter: Reporter) -> Outcome:
+        from hoijax.affordance.graph import PartAffordanceGraph
+        from hoijax.api.solve import generate
+
+        by_rules = self.prior == "rules"
+        return generate(
+            self.text,
+            self.objects,
+            self.out,
+            graph=PartAffordanceGraph.from_json(self.pag) if self.pag and by_rules else None,
+            **self.axes(),
+            seed=self.seed,
+            method=self.method,
+            preset=self.preset,
+            **numbers,
+            log=reporter.log,
+        )
+
+    def _from_static_scene(self) -> bool:
+        """Whether a static scene comes first: it brings the object, or the image that nobody gives."""
+        unseen = self.prior != "rules" and self.video is None and self.image is None
+        return self.static is not None or not self.objects or (unseen and len(self.objects) == 1)
+
+    def _generate_composed(self, numbers: dict[str, Any], reporter: Reporter) -> Outcome:
+        from hoijax.api.animate import generate_composed
+        from hoijax.api.compose import ComposeOptions
+
+        options = ComposeOptions(
+            guidance="deepfloyd" if self.prior == "diffusion" else "closed-form",
+            object=self.objects[0] if self.objects else None,
+            axes=self.axes(),
+            seed=self.seed,
+            pag=self.pag,
+        )
+        return generate_composed(
+            self.text, self.out, options, static=self.static, **numbers, log=reporter.log
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

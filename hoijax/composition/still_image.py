@@ -24,7 +24,7 @@ FINE = 2
 
 
 def still_image(folder: Path, height: int, width: int) -> UInt8[ndarray, "{height} {width} 3"]:
-    """Shaded sRGB image of the scene.glb of a composed still. UserError where it has none."""
+    """Shaded sRGB image of the scene.glb of a composed still. UserError for what is none."""
     path = folder / "scene.glb"
     if not path.is_file():
         raise UserError(f"{path} is missing: compose the static scene again.")
@@ -54,6 +54,11 @@ def _meshes(path: Path) -> list[RenderMesh]:
     scene: Any = trimesh.load(path, force="scene")
     meshes = []
     for number, mesh in enumerate(scene.dump(), start=1):
+        if mesh.visual.kind != "vertex":
+            raise UserError(
+                f"{path} is not that of a composed scene, whose vertices have colors. Make one with "
+                "`hoijax compose`."
+            )
         shown: Float[ndarray, "V 3"] = np.asarray(mesh.visual.vertex_colors)[:, :3] / 255.0
         color = (shown**2.2)[np.asarray(mesh.faces)].mean(axis=1).astype(np.float32)
         vertices = np.asarray(mesh.vertices, np.float32)

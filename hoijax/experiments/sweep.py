@@ -32,7 +32,8 @@ from hoijax.experiments.tables import cells as cells  # what the terminal shows
 from hoijax.experiments.tables import csv_text, latex, markdown, mean_row
 from hoijax.io.atomic import check_output, output_folder
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Method, Numbers, Prepared, method_named
+from hoijax.methods.base import Method, method_named
+from hoijax.methods.passes import Numbers, Prepared
 from hoijax.methods.running import MethodBatch, Solved, stacked
 from hoijax.progress import Log, silent
 from hoijax.results.evaluation import Evaluator

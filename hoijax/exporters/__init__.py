@@ -1,6 +1,6 @@
 """Results for other programs: docs/exports.md describes every format; resampling, trimming, looping."""
 
-from hoijax.exporters.amass import AmassMotion, load_amass, save_amass
+from hoijax.exporters.amass import save_amass
 from hoijax.exporters.bvh import save_bvh
 from hoijax.exporters.clip import Clip, PersonClip, clip_from_result, make_person, turned_clip
 from hoijax.exporters.gltf import save_glb
@@ -13,11 +13,9 @@ from hoijax.exporters.usd import save_usd
 from hoijax.exporters.video import save_preview
 
 __all__ = [
-    "AmassMotion",
     "Clip",
     "PersonClip",
     "clip_from_result",
-    "load_amass",
     "loop_clip",
     "make_person",
     "resample_clip",

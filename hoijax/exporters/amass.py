@@ -1,18 +1,14 @@
 """Body motion as an SMPL-X npz in the keys of AMASS, with the objects' trajectories beside it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.errors import UserError
 from hoijax.exporters.clip import Clip, PersonClip, turned_clip
 from hoijax.exporters.resample import resample_clip
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
-from hoijax.io.arrays import Field, field_problems
-from hoijax.io.npz import read_npz, read_regular_file
 
 BETA_COUNT = 16
 SMPLX_REST_PELVIS = (0.00312, -0.35141, 0.01204)
@@ -25,19 +21,6 @@ POSE_KEYS = {
     "pose_hand": slice(75, 165),
 }
 """Columns of `poses` that AMASS also stores one by one."""
-
-
-@dataclass(frozen=True)
-class AmassMotion:
-    """What an AMASS file holds of one person, in the file's own axes; the pelvis is at the model's rest pelvis
-    + translation."""
-
-    joint_rotations: Float[ndarray, "T 55 3"]
-    translations: Float[ndarray, "T 3"]
-    betas: Float[ndarray, "B"]
-    fps: float
-    gender: str
-    surface_model_type: str
 
 
 def save_amass(
@@ -87,31 +70,6 @@ def save_amass(
     path = Path(path)
     np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
     return path
-
-
-def load_amass(path: str | Path) -> AmassMotion:
-    """Read an AMASS npz of SMPL-X poses. Raises UserError that names the missing or wrong key."""
-    try:
-        arrays, damage = read_npz(read_regular_file(path), str(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    fields = {"poses": Field("T 165"), "trans": Field("T 3"), "betas": Field("B")}
-    fields |= {key: Field("", needed=False) for key in ("mocap_frame_rate", "mocap_framerate")}
-    problems = list(damage.values()) or field_problems(arrays, fields, str(path))
-    if problems:
-        raise UserError(f"not an AMASS npz of SMPL-X poses: {'; '.join(problems)}")
-    poses, trans = arrays["poses"], arrays["trans"]
-    rate = arrays.get("mocap_frame_rate", arrays.get("mocap_framerate"))
-    if rate is None:
-        raise UserError(f"{path}: not an AMASS npz: it has no mocap_frame_rate")
-    return AmassMotion(
-        joint_rotations=poses.reshape(-1, 55, 3),
-        translations=trans,
-        betas=arrays["betas"],
-        fps=float(rate),
-        gender=str(arrays.get("gender", "neutral")),
-        surface_model_type=str(arrays.get("surface_model_type", "smplx")),
-    )
 
 
 def smplx_rest_pelvis(person: PersonClip) -> Float[ndarray, "3"]:

@@ -115,9 +115,6 @@ class Clip:
         T_world_object = self.Ts_world_object[index, frame].astype(np.float32)
         return points @ T_world_object[:3, :3].T + T_world_object[:3, 3]
 
-    def object_vertices_world(self, index: int, frame: int) -> Float[ndarray, "V 3"]:
-        return self.to_world(self.assets[index].vertices, index, frame)
-
 
 def make_person(
     body: SkinnedBody,

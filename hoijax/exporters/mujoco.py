@@ -22,7 +22,7 @@ from hoijax.errors import UserError
 from hoijax.exporters.bvh import depth_first
 from hoijax.exporters.clip import CLAYS, PERSON_COLORS, Clip, PersonClip, turned_clip
 from hoijax.exporters.options import ExportOptions
-from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
+from hoijax.geometry.transforms import GRAVITY, Z_UP_FROM_Y_UP
 from hoijax.objects.asset import Asset
 from hoijax.objects.colored_triangles import colored_triangles
 
@@ -44,7 +44,7 @@ def save_mujoco(folder: str | Path, clip: Clip, *, density: float = DENSITY) -> 
     folder, clip = Path(folder), turned_clip(clip, Z_UP_FROM_Y_UP)
     root = ElementTree.Element("mujoco", model="hoijax")
     ElementTree.SubElement(root, "compiler", angle="radian", autolimits="true")
-    ElementTree.SubElement(root, "option", timestep="0.002", gravity="0 0 -9.81")
+    ElementTree.SubElement(root, "option", timestep="0.002", gravity=f"0 0 {GRAVITY[1]}")
     assets = ElementTree.SubElement(root, "asset")
     world = ElementTree.SubElement(root, "worldbody")
     ElementTree.SubElement(world, "light", pos="0 0 4", dir="0 0 -1")

@@ -6,6 +6,8 @@ from jaxtyping import Array, Float
 
 Z_UP_FROM_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]], np.float32)
 """Rotation that takes y-up coordinates to z-up ones (Blender): (x, y, z) -> (x, -z, y)."""
+GRAVITY = np.array([0.0, -9.81, 0.0])
+"""Acceleration of what falls, m/s^2, in the y-up world."""
 
 
 def transform_points(

@@ -79,6 +79,17 @@ class GivenIntrinsics:
         self._check(k, width, height)
         return k.astype(np.float32)
 
+    def cropped(self, image: tuple[int, int], size: tuple[int, int]) -> "GivenIntrinsics":
+        """Those of an image of one (width, height), for a center crop of it that is resized to `size`.
+
+        Video models make such crops of the image that they go on from.
+        """
+        k = self.at(*image).astype(np.float64)
+        k[:, :2, 2] -= 0.5 * np.array(image)
+        k[:, :2] *= max(size[0] / image[0], size[1] / image[1])
+        k[:, :2, 2] += 0.5 * np.array(size)
+        return GivenIntrinsics(self.source, k.astype(np.float32), size=size)
+
     def _check(self, k: ndarray, width: int, height: int) -> None:
         focal, center = k[:, [0, 1], [0, 1]], k[:, :2, 2]
         plausible = np.isfinite(k).all() and (focal > 0.1 * max(width, height)).all()

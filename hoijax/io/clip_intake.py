@@ -112,8 +112,8 @@ def read_clip(
     images = np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3).copy()
     if len(images) < MIN_FRAMES:
         raise UserError(
-            f"{path} has {len(images)} frames{'' if seconds is None else ' there'}, a motion needs at "
-            f"least {MIN_FRAMES}."
+            f"{path} has {len(images)} frame{'' if len(images) == 1 else 's'}"
+            f"{'' if seconds is None else ' there'}, a motion needs at least {MIN_FRAMES}."
         )
     return Clip(Video(images, rate), scale, math.ceil(facts.fps / MAX_FPS))
 
@@ -188,10 +188,13 @@ def _conversions(
 
 
 def _is_uneven(path: Path, span: tuple[float, float]) -> bool:
-    """Whether frames come at a variable rate, by ffmpeg's own test."""
-    text = _run(path, span, "-vf", "vfrdet", "-f", "null", reports=True)
-    share = re.search(r"VFR:([\d.]+)", text.decode(errors="replace"))
-    return share is not None and float(share[1]) > 0
+    """Whether frames come at a variable rate, by ffmpeg's own test.
+
+    Steps that differ by one tick of the file's clock are rounded ones: WebM counts milliseconds.
+    """
+    text = _run(path, span, "-vf", "vfrdet", "-f", "null", reports=True).decode(errors="replace")
+    steps = re.search(r"VFR:[\d.]+ .* min: (\d+) max: (\d+)", text)
+    return steps is not None and int(steps[2]) - int(steps[1]) > 1
 
 
 def _too_long(path: Path, count: str, most: int, rate: float) -> UserError:

@@ -21,7 +21,8 @@ from hoijax.api.solve import save_to_folder, solve
 from hoijax.bundle.object_store import fetch, is_remote
 from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Method, Numbers, Overrides, Prepared
+from hoijax.methods.base import Method
+from hoijax.methods.passes import Numbers, Overrides, Prepared
 from hoijax.methods.running import MethodBatch, design_of, job_of, stacked, with_confidence
 from hoijax.methods.running import Solved as SolvedPasses
 from hoijax.physics.files import read_sentences

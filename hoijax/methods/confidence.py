@@ -16,12 +16,11 @@ from jaxtyping import Array, Bool, Float
 from numpy import ndarray
 
 from hoijax.candidates import taken
-from hoijax.geometry.transforms import compose_rigid
+from hoijax.geometry.transforms import GRAVITY, compose_rigid
 from hoijax.losses.contacts import edge_distances
 from hoijax.losses.fit import metres_per_pixel, outside_mask, uncovered_pixels
 from hoijax.methods.results import centered_poses
 from hoijax.objects.symmetry import find_symmetries
-from hoijax.physics.rigid_motion import GRAVITY
 from hoijax.programs import program
 from hoijax.results.metrics import adds_cm, rotation_errors_deg
 from hoijax.results.result import Result

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hoijax.geometry.rotations import matrix_to_rotation_6d
-from hoijax.methods.base import Prepared
+from hoijax.methods.passes import Prepared
 from hoijax.results.result import Result
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.problem import Solution

@@ -12,8 +12,9 @@ import numpy as np
 from hoijax.bundle.write import Bundle
 from hoijax.initialization.evidence import completion_lines
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Method, Numbers, Overrides, Pass, Prepared, stopwatch
+from hoijax.methods.base import Method
 from hoijax.methods.confidence import assess, moves_least
+from hoijax.methods.passes import Numbers, Overrides, Pass, Prepared, stopwatch
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job

@@ -17,11 +17,15 @@ import jax
 import numpy as np
 
 from hoijax.objects.asset import Asset
-from hoijax.programs.names import Unkept, describe_outputs, describe_static, outputs_from
+from hoijax.programs.names import (
+    Unkept,
+    describe_outputs,
+    describe_static,
+    name_of,
+    outputs_from,
+)
 from hoijax.programs.store import STORE
 
-MAX_FILES = 64
-"""Files that are kept, of some ten megabytes each: those used last."""
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
@@ -53,7 +57,6 @@ def remember(
     def decorate(function: Callable[Concatenate[Asset, Given], Found]):
         kept: OrderedDict[tuple, Found] = OrderedDict()
         lock, signature = Lock(), inspect.signature(function)
-        name = function.__name__
 
         @functools.wraps(function)
         def remembering(asset: Asset, *args: Given.args, **options: Given.kwargs) -> Found:
@@ -64,7 +67,7 @@ def remember(
                 if key in kept:
                     kept.move_to_end(key)
                     return kept[key]
-            result = _kept(name, key, lambda: function(asset, *args, **options))
+            result = _kept(function, key, lambda: function(asset, *args, **options))
             for array in jax.tree.leaves(result):
                 if isinstance(array, np.ndarray):
                     array.flags.writeable = False
@@ -79,17 +82,17 @@ def remember(
     return decorate
 
 
-def _kept(name: str, key: tuple, compute: Callable[[], Found]) -> Found:
+def _kept(function: Callable, key: tuple, compute: Callable[[], Found]) -> Found:
     """What an earlier process computed under this key, or else computed and kept for the next."""
     if STORE.folder is None:
         return compute()
     try:
-        path = STORE.entry(name, [key[0].hex(), describe_static(key[1:])], "arrays")
+        described = [name_of(function), key[0].hex(), describe_static(key[1:])]
+        path = STORE.entry(function.__name__, described, "arrays")
         stored = STORE.read(path, _tree_from)
         if stored is None:
             stored = compute()
             STORE.write(path, _tree_bytes(stored))
-            STORE.drop_oldest("*.arrays", MAX_FILES)
     except Unkept:
         return compute()
     return stored

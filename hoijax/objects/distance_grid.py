@@ -45,11 +45,6 @@ class DistanceGrids:
     lower: Any
     spacing: Any
 
-    @property
-    def cell_diagonal(self) -> float:
-        """Diagonal of a cell in metres: the scale of the interpolation error."""
-        return float(np.linalg.norm(np.asarray(self.spacing)))
-
 
 @remember(16)
 def build_distance_grids(asset: Asset, resolution: int = 48, margin: float = 0.15) -> DistanceGrids:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from hoijax.geometry.transforms import GRAVITY
 from hoijax.physics.decomposition import EXTRA, ConvexPieces, convex_pieces
 from hoijax.physics.pads import Pads, place_pads
 from hoijax.physics.rigid_motion import RigidMotion
@@ -224,7 +225,7 @@ def _model(mujoco: Any, rigid: RigidMotion, pieces: ConvexPieces, friction: floa
         for _ in range(MAX_PADS)
     )
     return mujoco.MjModel.from_xml_string(f"""<mujoco>
-<option timestep="{STEP}" gravity="0 -9.81 0" integrator="implicitfast" cone="elliptic" impratio="10"/>
+<option timestep="{STEP}" gravity="{" ".join(map(str, GRAVITY))}" integrator="implicitfast" cone="elliptic" impratio="10"/>
 <default><geom friction="{friction} 0.005 0.0001" solref="0.01 1"/></default>
 <asset>{"".join(meshes)}</asset>
 <worldbody>

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from hoijax.geometry.transforms import GRAVITY
 from hoijax.results.protocols.mesh_motion import MeshMotion
 from hoijax.results.protocols.shared import similarity
 
-GRAVITY = np.array([0.0, -9.81, 0.0])
 SMOOTHED_SECONDS = 0.4
 """Window of the cubic (Savitzky-Golay) that accelerations are taken from: a millimeter of jitter at
 30 fps is 2 m/s2 in plain second differences."""

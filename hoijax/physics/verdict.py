@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.affordance.graph import BODY_PARTS
+from hoijax.geometry.transforms import GRAVITY
 from hoijax.physics.balance import feet_and_balance
 from hoijax.physics.materials import density_of
 from hoijax.physics.replay import DRIFT_SECONDS, Replay, replay
@@ -281,7 +282,7 @@ def _worst(support: Support, settings: SupportSettings, mass: float) -> tuple[in
         worst = int(np.where(failed, support.ground_depth, -1).argmax())
         return worst, f"{support.ground_depth[worst] * 100:.1f} cm in the ground"
     worst = int(np.where(failed, support.body_force, -1).argmax())
-    return worst, f"takes {support.body_force[worst] * mass * 9.81:.0f} N of the body"
+    return worst, f"takes {support.body_force[worst] * mass * -GRAVITY[1]:.0f} N of the body"
 
 
 def _replay_words(again: Replay, fps: float) -> str:

@@ -1,8 +1,8 @@
 """`jax.jit`, whose compiled programs are kept whole between processes: a second one does not trace.
 
 JAX's own cache keeps binaries under the program's text, which every process has to trace and lower anew:
-a third of a warm solve. Here they are found by what decides that text: all source code of hoijax,
-versions, device and flags; the function, its static arguments, and structure and types of the others.
+a third of a warm solve. Here they are found by what decides that text: the function, its static arguments,
+structure and types of the others; the source code of all that these import; versions, device and flags.
 What has no such name (a user's own loss, arrays on several devices) is left to `jax.jit`, and so is
 everything that runs inside another program.
 """
@@ -104,7 +104,7 @@ class Program:
             binary = STORE.binary(name, about["binary"])
             if binary is not None:
                 return _Executable(binary, about["outputs"], about["types"])
-        lowered = self._lowered(fixed, traced, leaves)
+        lowered = self._traced(fixed, traced, leaves).lower()
         outputs = describe_outputs(lowered.out_info)
         types = [(list(x.shape), x.dtype.name) for x in jax.tree.leaves(lowered.out_info)]
         digest, binary = STORE.compiled(name, lowered)
@@ -114,7 +114,7 @@ class Program:
         STORE.write(entry, json.dumps(about).encode())
         return _Executable(binary, outputs, types)
 
-    def _lowered(self, fixed: Mapping, traced: Mapping, leaves: Sequence) -> Any:
+    def _traced(self, fixed: Mapping, traced: Mapping, leaves: Sequence) -> Any:
         tree = jax.tree.structure(dict(traced))
 
         def flat(*leaves: Any) -> Any:
@@ -126,7 +126,7 @@ class Program:
         flat.__name__ = flat.__qualname__ = self.function.__name__
         owners = [name for name in sorted(traced) for _ in jax.tree.leaves(traced[name])]
         donated = tuple(i for i, name in enumerate(owners) if name in self.donate)
-        return jax.jit(flat, keep_unused=True, donate_argnums=donated).lower(*leaves)
+        return jax.jit(flat, keep_unused=True, donate_argnums=donated).trace(*leaves)
 
 
 def _is_plain_call() -> bool:

@@ -1,9 +1,9 @@
 """Files of compiled programs: entries by what decides a program, binaries by its text.
 
 An entry (JSON: structure and types of the outputs, name of the binary) is found without tracing. Where
-there is none, as after a change of the source code, the program is traced and lowered, and its binary
-may still be there. Binaries are no more and no less trusted than JAX's cache beside which they lie: both
-are machine code.
+there is none, as after a change of a module that the program is made of, it is traced and lowered, and
+its binary may still be there. Binaries are no more and no less trusted than JAX's cache beside which
+they lie: both are machine code.
 """
 
 import contextlib
@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Callable
 from importlib import metadata
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,9 +23,12 @@ import jax
 import numpy as np
 
 from hoijax.programs.names import Unkept
+from hoijax.programs.sources import Sources, modules_named
 
-MAX_GENERATIONS = 16
-"""Folders of entries that are kept: those of the states of source code used last."""
+MAX_BYTES = {"entries": 16 << 20, "arrays": 1 << 30}
+"""What is kept of a kind: what was used last."""
+CLEAN_EVERY = 32
+"""Writes of a process."""
 MAX_IDLE_SECONDS = 30 * 24 * 3600.0
 """Binaries that nobody read for so long are removed."""
 HOME = Path(__file__).parents[1]
@@ -46,35 +49,40 @@ class Store:
 
     def __init__(self) -> None:
         self.folder: Path | None = None
-        self._generation: Path | None = None
+        self._sources: Sources | None = None
         self._platform = ""
+        self._writes = 0
 
     def keep(self, folder: Path | None) -> None:
         if folder != self.folder:
-            self.folder, self._generation = folder, None
+            self.folder, self._sources, self._writes = folder, None, 0
 
-    def entry(self, name: str, described: Any, kind: str = "json") -> Path:
-        """Where something is kept by what decides it. Unkept: nothing can be written."""
-        return self._entries() / f"{name}-{_digest(json.dumps(described))}.{kind}"
+    def entry(self, name: str, described: Any, kind: str = "entries") -> Path:
+        """Where something is kept by what decides it: the description, the source code of all modules
+        that it names, the platform. Unkept: nothing can be written."""
+        sources = self._prepared()
+        assert self.folder is not None
+        code = sources.digest(modules_named(described))
+        if sources.is_new:
+            _write(self.folder / "imports", json.dumps(sources.known).encode())
+            sources.is_new = False
+        digest = _digest(json.dumps(described) + code + self._platform)
+        return self.folder / kind / f"{name}-{digest}"
 
     def read(self, path: Path, parse: Callable[[bytes], Any] = json.loads) -> Any:
         """What a file holds; None where it is not there, or broken."""
         try:
-            found = _checked(path.read_bytes(), parse)
+            content = _checked(path.read_bytes(), parse)
             os.utime(path)
         except (OSError, ValueError, RuntimeError):
             return None
-        return found
+        return content
 
     def write(self, path: Path, body: bytes) -> None:
         _write(path, body)
-
-    def drop_oldest(self, pattern: str, count: int) -> None:
-        """Keep the last used `count` entries of a pattern."""
-        with contextlib.suppress(OSError):
-            files = sorted(self._entries().glob(pattern), key=lambda path: -path.stat().st_mtime)
-            for path in files[count:]:
-                path.unlink(missing_ok=True)
+        if self._writes % CLEAN_EVERY == 0:
+            self._clean()
+        self._writes += 1
 
     def binary(self, name: str, digest: str) -> Any:
         """A loaded binary; None where it is not there, or cannot be loaded."""
@@ -105,33 +113,36 @@ class Store:
         assert self.folder is not None
         return self.folder / "binaries" / f"{name}-{digest}"
 
-    def _entries(self) -> Path:
-        if self._generation is None:
+    def _prepared(self) -> Sources:
+        """What is the same for all that a process asks for. Unkept: no folders can be made."""
+        if self._sources is None:
             assert self.folder is not None
             if jax.process_count() > 1:
                 raise Unkept
-            self._platform = _platform()
-            path = self.folder / "entries" / _digest(_source_code() + self._platform)
             try:
-                is_new = not path.exists()
-                path.mkdir(parents=True, exist_ok=True)
-                (self.folder / "binaries").mkdir(exist_ok=True)
-                os.utime(path)
-                if is_new:
-                    self._clean(path.parent)
+                for kind in (*MAX_BYTES, "binaries"):
+                    (self.folder / kind).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise Unkept from error
-            self._generation = path
-        return self._generation
+            self._platform = _platform()
+            self._sources = Sources(HOME, self.read(self.folder / "imports"))
+        return self._sources
 
-    def _clean(self, entries: Path) -> None:
+    def _clean(self) -> None:
+        """Remove what was not used for long, or is too much."""
+        with contextlib.suppress(OSError):
+            for kind, most in MAX_BYTES.items():
+                files = sorted(self._files(kind), key=_last_used, reverse=True)
+                for path, total in zip(files, accumulate(map(_size, files)), strict=True):
+                    if total > most:
+                        path.unlink(missing_ok=True)
+            for path in self._files("binaries"):
+                if time.time() - _last_used(path) > MAX_IDLE_SECONDS:
+                    path.unlink(missing_ok=True)
+
+    def _files(self, kind: str) -> list[Path]:
         assert self.folder is not None
-        generations = sorted(entries.iterdir(), key=lambda path: -path.stat().st_mtime)
-        for old in generations[MAX_GENERATIONS:]:
-            shutil.rmtree(old, ignore_errors=True)
-        for path in (self.folder / "binaries").iterdir():
-            if time.time() - path.stat().st_mtime > MAX_IDLE_SECONDS:
-                path.unlink(missing_ok=True)
+        return [path for path in (self.folder / kind).iterdir() if path.is_file()]
 
 
 STORE = Store()
@@ -142,14 +153,16 @@ def keep_programs(folder: Path | None) -> None:
     STORE.keep(folder)
 
 
-def _source_code() -> str:
-    """Digest of everything that programs are made of; of data files, their sizes."""
-    digest = hashlib.blake2b()
-    for path in sorted(HOME.rglob("*.py")):
-        digest.update(f"{path.relative_to(HOME)}\0".encode() + path.read_bytes())
-    for path in sorted((HOME / "data").rglob("*")):
-        digest.update(f"{path.relative_to(HOME)} {path.stat().st_size}\0".encode())
-    return digest.hexdigest()
+def _last_used(path: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):  # another process removed it
+        return path.stat().st_mtime
+    return time.time()
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _platform() -> str:

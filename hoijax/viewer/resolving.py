@@ -18,7 +18,8 @@ from numpy import ndarray
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.losses.term import LossTerm, Weights
-from hoijax.methods.base import Method, Prepared, method_named
+from hoijax.methods.base import Method, method_named
+from hoijax.methods.passes import Prepared
 from hoijax.methods.running import run_pass
 from hoijax.results.result import Result
 from hoijax.scene.scene import Scene

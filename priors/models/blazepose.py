@@ -122,6 +122,9 @@ class BlazePose:
     objects (`priors.observe.assemble` lets the smaller mask win).
     """
 
+    people_only = True
+    """As a detector: objects are to be shown by hints."""
+
     def __init__(self, settings: BlazePoseSettings | None = None):
         self.settings = settings or BlazePoseSettings()
 

@@ -8,7 +8,6 @@ them, one thread, about 20 ms an image.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,13 +16,11 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
-from priors.protocols import ModelId, Prompt, Tracks
+from priors.protocols import Prompt
 
 MEDIAPIPE = "mediapipe==0.10.21"
 FOLDER_VARIABLE = "HOIJAX_MEDIAPIPE_MODULES"
 INSTALL = f"pip install --no-deps {MEDIAPIPE} && pip install ai-edge-litert"
-SELFIE_FILE = "selfie_segmentation/selfie_segmentation.tflite"
-SELFIE_MARGIN = 1.25  # side of the square crop over the longer side of the person's box
 MASK_LEVEL = 0.5
 
 
@@ -52,16 +49,6 @@ def mediapipe_file(name: str) -> Path:
         )
         raise UserError(f"{path} does not exist: {why}. Run: {INSTALL}")
     return path
-
-
-def packaged_models_problem() -> str | None:
-    """Why the packaged models cannot be used here, or None when they can."""
-    try:
-        mediapipe_file(SELFIE_FILE)
-        _interpreter_class()
-    except UserError as error:
-        return str(error)
-    return None
 
 
 class TfliteModel:
@@ -145,45 +132,6 @@ class Region:
         return np.array(
             source.transform(shape, Image.Transform.AFFINE, tuple(rows), Image.Resampling.BILINEAR)
         )
-
-
-class SelfieSegmenter:
-    """Mask of one person by MediaPipe's selfie segmentation (256 px, 0.25 MB, Apache-2.0).
-
-    It knows people only and cannot tell one from another: one prompt, and nobody else in the box.
-    """
-
-    @cached_property
-    def _network(self) -> TfliteModel:
-        return TfliteModel(mediapipe_file(SELFIE_FILE))
-
-    @property
-    def model_id(self) -> ModelId:
-        return ModelId(f"{MEDIAPIPE}/{SELFIE_FILE}")
-
-    def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
-        """The person's mask; each frame's crop is around the mask before. Score: mean probability."""
-        prompt = single_person_prompt(prompts, "selfie segmentation")
-        count, height, width = frames.shape[:3]
-        masks, scores = np.zeros((1, count, height, width), bool), np.zeros((1, count), np.float32)
-        for order in (range(prompt.frame, count), range(prompt.frame - 1, -1, -1)):
-            box = prompt_box(prompt)
-            for t in order:
-                values = self.probability(frames[t], box)
-                masks[0, t] = values > MASK_LEVEL
-                if masks[0, t].any():
-                    scores[0, t] = values[masks[0, t]].mean()
-                    box = mask_box(masks[0, t])
-        return Tracks(masks, scores)
-
-    def probability(
-        self, image: UInt8[ndarray, "H W 3"], box: Float[ndarray, " 4"]
-    ) -> Float32[ndarray, "H W"]:
-        """Probability that a pixel shows a person, in the square around a box; zero outside it."""
-        region = Region.around(box, SELFIE_MARGIN)
-        size = self._network.input_size
-        outputs = self._network(region.crop(image, size).astype(np.float32) / 255)
-        return region.paste(outputs[(size, size, 1)][..., 0], *image.shape[:2])
 
 
 def single_person_prompt(prompts: Sequence[Prompt], model: str) -> Prompt:

@@ -20,13 +20,13 @@ from priors.models.catalog import CHOICES, PRESETS
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
 from priors.observe.hints import parse_hints, steadied_hint
-from priors.observe.stages import Models, observe
+from priors.observe.stages import STAGES, Models, Run, observe
 from priors.observe.user_files import encode_video, read_image, read_masks, read_source
 from priors.protocols import Hint
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
-__all__ = ["ObserveOptions", "observe_clip"]
+__all__ = ["ObserveOptions", "check_clip", "observe_clip"]
 
 LOCAL = "local:"
 FROM_FILES = ("keypoints", "body")
@@ -205,6 +205,23 @@ def _without_local(names: dict[str, str], weights: dict[str, str]) -> dict[str, 
     return {**names, "language": "transformers"}
 
 
+CLIP_STAGES = ("video", "masks", "points", "keypoints", "body")
+"""What follows an image and a graph that are there."""
+
+
+def check_clip(
+    text: str, assets: Sequence[Asset], options: ObserveOptions, *, models: Models | None = None
+) -> None:
+    """UserError for files that do not fit, and for what the models of an image's clip lack.
+
+    For work that comes before `observe_clip`, and makes the image and the graph.
+    """
+    request, store = options.request(text, assets), options.store()
+    models = models or RegisteredModels(options.choices(), store)
+    run = Run(request, options.settings_of(request), models, store)
+    run.check_models([stage for stage in STAGES if stage.name in CLIP_STAGES])
+
+
 def observe_clip(
     text: str,
     assets: Sequence[Asset],
@@ -219,9 +236,7 @@ def observe_clip(
     """
     request, store = options.request(text, assets, log), options.store()
     models = models or RegisteredModels(options.choices(), store)
-    settings = options.settings
-    if options.whole_clip and request.video is not None:
-        settings = dataclasses.replace(settings, frames=len(request.video.frames))
+    settings = options.settings_of(request)
     bundle, run = observe(request, settings, models, store, restart=options.restart, log=log)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"

@@ -108,9 +108,10 @@ def checked_request(request: Request, settings: ObserveSettings, log: Log = sile
     if request.masks is not None:
         request = _fitted_masks(request, settings, log)
     if request.video is None:
-        if request.sources or request.intrinsics is not None:
+        if request.sources or (request.intrinsics is not None and request.image is None):
             raise UserError(
-                "files of keypoints, points, bodies or intrinsics belong to a clip: give --video as well."
+                "files of keypoints, points, bodies or intrinsics belong to a clip: give --video as well "
+                "(intrinsics may belong to an --image)."
             )
         return request
     height, width = request.video.frames.shape[1:3]
@@ -120,6 +121,18 @@ def checked_request(request: Request, settings: ObserveSettings, log: Log = sile
         frames_of(request.intrinsics, settings.frames, height, width)  # or its UserError
     clip = Video(request.video.frames[: settings.frames], request.video.fps)
     return dataclasses.replace(request, video=clip)
+
+
+def check_all_are_found(request: Request, detector: Any) -> None:
+    """UserError for objects without a hint where the detector knows people only."""
+    hinted = {hint.object for hint in request.hints}
+    open_ = [asset.name for asset in request.assets if asset.name not in hinted]
+    if open_ and getattr(detector, "people_only", False):
+        raise UserError(
+            f"nothing was computed: this detector finds people only, so say where {', '.join(open_)} "
+            f"can be seen: --hint {open_[0]}=FRAME:x,y,width,height (a box in pixels, frames counted "
+            "from 0), or mark it with `hoijax mask CLIP`; or give --masks, or another --detector."
+        )
 
 
 def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Request:
@@ -135,6 +148,8 @@ def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Requ
             f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label image a "
             f"frame, or --frames {size[0]}."
         )
+    if size[0] > shape[0]:
+        log(f"masks: {size[0]} images for {shape[0]} frames; the first {shape[0]} are taken")
     height, width = shape[1:]
     labels = fit_labels(request.masks.instance_ids, height, width, log)
     parts = request.masks.part_ids
@@ -339,6 +354,9 @@ def map_points(inputs: Inputs) -> Content:
     """3D points of every pixel."""
     frames, given = inputs.video().frames, inputs.request.intrinsics
     count, height, width = frames.shape[:3]
+    if given is not None and inputs.request.video is None:  # then they are the image's
+        assert inputs.request.image is not None, "checked_request refuses intrinsics of neither"
+        given = given.cropped(inputs.request.image.shape[1::-1], (width, height))
     camera = None if given is None else frames_of(given, count, height, width)
     if inputs.models["geometry"] is None:
         if camera is None:

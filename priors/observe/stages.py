@@ -292,13 +292,19 @@ class Run:
 
     def _check_models(self, first: Stage) -> None:
         """What the last stage lacks is said before the first one has worked for an hour."""
-        if self._checked:
-            return
-        later = [s for s in STAGES[STAGES.index(first) :] if not s.skipped(self.request)]
-        roles = [role for s in later if s.given(self.request) is None for role in s.roles]
+        if not self._checked:
+            self.check_models(STAGES[STAGES.index(first) :])
+        self._checked = True
+
+    def check_models(self, stages: Sequence[Stage]) -> None:
+        """UserError for what the models of these stages lack, all at once."""
+        stages = [s for s in stages if not s.skipped(self.request)]
+        working = [stage for stage in stages if stage.given(self.request) is None]
+        roles = [role for stage in working for role in stage.roles]
         roles = [role for role in roles if role not in self.request.sources]
         self.models.check_ready(tuple(dict.fromkeys(roles)))
-        self._checked = True
+        if any(stage.name == "masks" for stage in working):
+            work.check_all_are_found(self.request, self._model("detector"))
 
     def _kept(self) -> str:
         if not self._keys:

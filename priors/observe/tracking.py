@@ -225,8 +225,8 @@ def _refuse_unseen(
 ) -> None:
     looked = f"in {searched} frames of the clip"
     remedy = (
-        "Try another seed (--seed), another detector (--detector), your own clip (--video), or "
-        "your own masks (--masks)"
+        "Try another clip (--video) or part of it (--seconds), another detector (--detector) or your "
+        "own masks (--masks); of a clip that is made, another --seed"
     )
     if any(where is None for where in people):
         wanted = len(people)

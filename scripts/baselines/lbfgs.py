@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from hoijax.losses.term import default_weights, evaluate, final_total
-from hoijax.methods.base import Prepared
 from hoijax.methods.hoi_page.terms import object_problem
+from hoijax.methods.passes import Prepared
 from hoijax.scene.scene import Scene
 from hoijax.solver.problem import Problem, Solution, result_code
 

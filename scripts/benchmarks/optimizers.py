@@ -24,8 +24,8 @@ from rich.table import Table
 
 from hoijax.bodies import load_body
 from hoijax.bundle.write import Bundle, GroundTruth, read_bundle, read_ground_truth
-from hoijax.methods.base import Prepared
 from hoijax.methods.hoi_page.method import METHOD
+from hoijax.methods.passes import Prepared
 from hoijax.methods.running import run_pass
 from hoijax.progress import silent
 from hoijax.results.evaluation import Evaluator

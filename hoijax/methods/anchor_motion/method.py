@@ -10,7 +10,8 @@ from hoijax.losses.term import LossTerm
 from hoijax.methods.anchor_motion.results import to_result
 from hoijax.methods.anchor_motion.stages import moved, passes, prepare, reopen
 from hoijax.methods.anchor_motion.terms import anchor_table
-from hoijax.methods.base import Lap, Method, Pass, Prepared
+from hoijax.methods.base import Method
+from hoijax.methods.passes import Lap, Pass, Prepared
 from hoijax.results.result import Result
 from hoijax.settings import STARTS, AnchorSettings, check_body_start
 from hoijax.solver.problem import Solution

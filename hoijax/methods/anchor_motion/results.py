@@ -9,7 +9,7 @@ from hoijax.candidates import lowest_loss, taken
 from hoijax.geometry.rotations import matrix_to_axis_angle
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.methods import results
-from hoijax.methods.base import Prepared
+from hoijax.methods.passes import Prepared
 from hoijax.methods.results import asset_translations
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import BodyMotions, StaticScene

@@ -46,9 +46,9 @@ from hoijax.methods.anchor_motion.terms import (
     anchor_problem,
     anchor_table,
 )
-from hoijax.methods.base import Lap, Numbers, Pass, Prepared, Rates
 from hoijax.methods.joint.corrections import correct_bundle, corrected_again
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.methods.passes import Lap, Numbers, Pass, Prepared, Rates
 from hoijax.methods.reopened import completed_with, contact_states_of
 from hoijax.methods.results import centered_poses
 from hoijax.programs import program

@@ -30,7 +30,7 @@ from hoijax.initialization.starts import (
     with_proposed_yaws,
 )
 from hoijax.losses.term import LossTerm, default_weights, final_total
-from hoijax.methods.base import RATES, Numbers, Overrides, Prepared
+from hoijax.methods.base import RATES
 from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.methods.hoi_page.stages import (
     Evidence,
@@ -51,6 +51,7 @@ from hoijax.methods.hoi_page.windows import (
     scene_between,
     windows_of,
 )
+from hoijax.methods.passes import Numbers, Overrides, Prepared
 from hoijax.methods.running import run_pass
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.progress import Log, Stopwatch, counted, silent

@@ -8,7 +8,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Lap, Method, Overrides, Pass, Prepared, Rates
+from hoijax.methods.base import Method
 from hoijax.methods.hoi_page.long_clips import check_windows, solve_long_bundle
 from hoijax.methods.hoi_page.settings import PRESETS, STEPS, HoiPageSettings
 from hoijax.methods.hoi_page.stages import (
@@ -24,6 +24,7 @@ from hoijax.methods.hoi_page.stages import (
 from hoijax.methods.hoi_page.terms import TERMS, object_table
 from hoijax.methods.hoi_page.windows import windows_of
 from hoijax.methods.memory import chosen_window
+from hoijax.methods.passes import Lap, Overrides, Pass, Prepared, Rates
 from hoijax.methods.reopened import completed_with, contact_states_of
 from hoijax.methods.results import centered_poses
 from hoijax.progress import Log

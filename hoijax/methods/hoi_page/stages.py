@@ -25,10 +25,10 @@ from hoijax.initialization.joints.starts import start_joints
 from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm
 from hoijax.methods import results
-from hoijax.methods.base import Lap, Pass, Prepared, Rates
 from hoijax.methods.hoi_page.screening import MAX_STARTS, chosen_starts, promising
 from hoijax.methods.hoi_page.settings import HoiPageSettings
 from hoijax.methods.hoi_page.terms import object_problem, object_table
+from hoijax.methods.passes import Lap, Pass, Prepared, Rates
 from hoijax.methods.results import asset_translations
 from hoijax.progress import silent
 from hoijax.results.result import Result

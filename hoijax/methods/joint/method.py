@@ -11,7 +11,6 @@ from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.initialization.evidence import complete
 from hoijax.losses.term import LossTerm
-from hoijax.methods.base import Lap, Overrides, Pass, Prepared, stopwatch
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
@@ -26,6 +25,7 @@ from hoijax.methods.joint.sizes import (
     scale_range,
     with_scales,
 )
+from hoijax.methods.passes import Lap, Overrides, Pass, Prepared, stopwatch
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers

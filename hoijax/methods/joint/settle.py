@@ -19,7 +19,6 @@ from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matr
 from hoijax.initialization.contact_states import always_touching, contact_states
 from hoijax.initialization.starts import Starts
 from hoijax.losses.contacts import edge_distances, side_shares
-from hoijax.methods.base import Numbers, Pass, Prepared
 from hoijax.methods.hoi_page.stages import Evidence, posed_bodies_of, prepared_of, scene_of
 from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
 from hoijax.methods.joint.body_problem import (
@@ -46,6 +45,7 @@ from hoijax.methods.joint.sizes import (
     scale_range,
     with_scales,
 )
+from hoijax.methods.passes import Numbers, Pass, Prepared
 from hoijax.programs import program
 from hoijax.progress import Log, silent
 from hoijax.scene.posed import pose_scene

@@ -18,7 +18,7 @@ from numpy import ndarray
 from hoijax.bundle.write import Bundle
 from hoijax.candidates import ranking, taken
 from hoijax.errors import UserError
-from hoijax.methods.base import Numbers, Pass, Prepared
+from hoijax.methods.passes import Numbers, Pass, Prepared
 from hoijax.objects.resizing import resized
 from hoijax.scene.resizing import resized_scene
 from hoijax.scene.scene import Scene

@@ -14,18 +14,11 @@ from dataclasses import dataclass
 import flax.struct
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from hoijax.errors import UserError
 from hoijax.objects.articulated.joints import FIXED, PRISMATIC, Joint, joint_problems
 from hoijax.objects.asset import Asset
-from hoijax.objects.distance_grid import (
-    SIGNED,
-    UNSIGNED,
-    DistanceGrids,
-    build_distance_grids,
-    query,
-)
 
 AnyArray = Array | np.ndarray
 
@@ -42,11 +35,6 @@ class ArticulatedAsset:
     links: tuple[Asset | None, ...]
     joints: tuple[Joint, ...]
     T_asset_root: Float[np.ndarray, "4 4"]
-
-    @property
-    def value_names(self) -> tuple[str, ...]:
-        """Names of the joints that move, in the order of their values."""
-        return tuple(joint.name for joint in self.joints if joint.kind != FIXED)
 
     def tree(self) -> KinematicTree:
         """The kinematics as arrays."""
@@ -78,18 +66,6 @@ class KinematicTree:
     parents: tuple[int, ...] = flax.struct.field(pytree_node=False)
     slots: tuple[int, ...] = flax.struct.field(pytree_node=False)
     slides: tuple[bool, ...] = flax.struct.field(pytree_node=False)
-
-
-@flax.struct.dataclass
-class PosedArticulation:
-    """An articulated object over T frames, as loss terms read it."""
-
-    joint_values: Float[AnyArray, "... T D"]
-    Ts_world_link: Float[AnyArray, "... T L 4 4"]
-    lower: Float[AnyArray, "... D"]
-    upper: Float[AnyArray, "... D"]
-    levers: Float[AnyArray, "... D"]
-    """Metres by which what hangs on a joint moves for a unit of its value."""
 
 
 def pose_links(
@@ -142,47 +118,6 @@ def rotation_about(axis: Float[Array, " 3"], angle: Float[Array, ""]) -> Float[A
     cross = jnp.stack([zero, -z, y, z, zero, -x, -y, x, zero]).reshape(3, 3)
     square = _product(cross, cross)
     return jnp.eye(3) + jnp.sin(angle) * cross + (1.0 - jnp.cos(angle)) * square
-
-
-@flax.struct.dataclass
-class LinkGrids:
-    """Signed and unsigned distance grids of the links that have a surface, M of them.
-
-    Attributes:
-        grids: the grids of link m are 2 m (signed) and 2 m + 1 (unsigned); one lower corner and spacing
-            per link, (M, 3).
-        links: (M,) their indices among all links.
-    """
-
-    grids: DistanceGrids
-    links: Int[AnyArray, "... M"]
-
-
-def build_link_grids(asset: ArticulatedAsset, resolution: int = 40) -> LinkGrids:
-    """Distance grids of every link in its own frame (host)."""
-    solid = [i for i, link in enumerate(asset.links) if link is not None]
-    made = [build_distance_grids(link, resolution) for link in asset.links if link is not None]
-    grids = DistanceGrids(
-        np.concatenate([np.asarray(g.corners)[[SIGNED, UNSIGNED]] for g in made]),
-        np.stack([g.lower for g in made]),
-        np.stack([g.spacing for g in made]),
-    )
-    return LinkGrids(grids, np.array(solid, np.int32))
-
-
-def link_distances(
-    grids: LinkGrids,
-    Ts_world_link: Float[Array, "L 4 4"],
-    points_world: Float[Array, "n 3"],
-    *,
-    signed: bool = True,
-) -> Float[Array, "n M"]:
-    """Distance of world points to every solid link, metres; the object's is their minimum. One frame."""
-    T = Ts_world_link[jnp.asarray(grids.links)]
-    offset = points_world[:, None] - T[:, :3, 3]
-    local = [jnp.sum(offset * T[:, :3, axis], axis=-1) for axis in range(3)]
-    index = 2 * jnp.arange(len(grids.links)) + (0 if signed else 1)
-    return query(grids.grids, jnp.stack(local, axis=-1), index)
 
 
 def assemble(

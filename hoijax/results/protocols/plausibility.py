@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
+from hoijax.geometry.transforms import GRAVITY
 from hoijax.results import metrics
 from hoijax.results.protocols.mesh_motion import MeshMotion, NotGiven, given
 from hoijax.results.protocols.shared import (
@@ -15,7 +16,6 @@ from hoijax.results.protocols.shared import (
 )
 
 FEET = (7, 8, 10, 11)
-GRAVITY = np.array([0.0, -9.81, 0.0])
 TOUCH = 0.02
 """Metres within which a body or the ground carries an object, in RePHO's float."""
 

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from hoijax.geometry.transforms import GRAVITY
 from priors.choreography.keyframes import (
     euler_matrix,
     forward_of,
@@ -14,7 +15,6 @@ from priors.choreography.keyframes import (
 from priors.choreography.plan import BELLY, HoldPlan, Performance, in_world
 
 SQUAT_PER_METER = 0.75  # pelvis drop per metre that the hands are below hip height
-GRAVITY = 9.81
 ROLLING_DRAG = 1.6  # 1/s: a synthetic scene should stay in view
 
 
@@ -148,7 +148,7 @@ def fly_and_land(
                 p[1], v[1] = clearance, 0.0
                 v *= np.exp(-ROLLING_DRAG * dt)
             else:
-                v[1] -= GRAVITY * dt
+                v += GRAVITY * dt
             p = p + v * dt
             if p[1] < clearance:
                 p[1] = clearance

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from hoijax.geometry.transforms import GRAVITY
 from priors.choreography.keyframes import (
     euler_matrix,
     forward_of,
@@ -13,7 +14,6 @@ from priors.choreography.keyframes import (
     yaw_matrix,
 )
 from priors.choreography.motions.common import (
-    GRAVITY,
     fly_and_land,
     hold_heights,
     lowest_point,
@@ -115,7 +115,7 @@ class Catch:
 
     def launch_from(self, start: Float[ndarray, "3"], seconds: float) -> Float[ndarray, "3"]:
         """Velocity of a flight from there that arrives in time."""
-        fall = np.array([0.0, -0.5 * GRAVITY * seconds**2, 0.0])
+        fall = 0.5 * GRAVITY * seconds**2
         return (self.center - start - fall) / seconds
 
 
@@ -150,8 +150,7 @@ def _receive(performance: Performance, action: Action, catch: Catch, release: in
     start = moved.center[release].copy()
     launch = catch.launch_from(start, (catch.frame - release) / fps)
     seconds = (np.arange(release, catch.frame + 1) - release)[:, None] / fps
-    gravity = np.array([0.0, -0.5 * GRAVITY, 0.0])
-    moved.center[release : catch.frame + 1] = start + launch * seconds + gravity * seconds**2
+    moved.center[release : catch.frame + 1] = start + launch * seconds + 0.5 * GRAVITY * seconds**2
     ends = Rotation.from_matrix(np.stack([moved.rotation[release], catch.rotation]))
     turn = Slerp([release, catch.frame], ends)
     moved.rotation[release : catch.frame + 1] = turn(
@@ -184,7 +183,7 @@ def play(performance: Performance, action: Action) -> None:
     flight = round(rng.uniform(0.55, 0.75) * fps)
     release = performance.frame(0.3)
     catch = release + flight
-    rate = 0.5 * GRAVITY * flight / fps  # launch speed that returns after the flight
+    rate = -0.5 * GRAVITY[1] * flight / fps  # launch speed that returns after the flight
     base = hold_heights(performance, person)["waist"] * 1.06 - take.middle[1]
     local = np.zeros((frames, 3))
     local[:, 2] = take.near + BELLY + 0.1
@@ -195,7 +194,7 @@ def play(performance: Performance, action: Action) -> None:
     )  # fmt: skip
     air = (t >= release) & (t <= catch)
     u = (t[air] - release) / fps
-    local[air, 1] = base + rate * u - 0.5 * GRAVITY * u * u
+    local[air, 1] = base + rate * u + 0.5 * GRAVITY[1] * u * u
     angles = wobble(performance, np.ones(frames), 3.0)
     place_held(performance, person, action.object, take, local, angles)
     performance.hold(person, action.object, take, 0, release)
