@@ -1,5 +1,6 @@
 """Objects of another size than their meshes: meshes, scenes, and the size that a clip shows."""
 
+import dataclasses
 import io
 
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from hoijax.methods.joint.sizes import (
     resized_bundle,
     scale_range,
 )
+from hoijax.objects.articulated.joints import Joint
 from hoijax.objects.asset import asset_from_arrays
 from hoijax.objects.distance_grid import SIGNED, UNSIGNED, build_distance_grids, query
 from hoijax.objects.resizing import resized
@@ -153,3 +155,11 @@ def test_a_factor_that_is_given_is_the_size(lift):
     larger = resized_bundle(lift, known_scales(lift, "1.2"))
     np.testing.assert_allclose(larger.assets[0].extents, 1.2 * lift.assets[0].extents, rtol=1e-5)
     assert (known_scales(lift, "solve") == 1.0).all()
+
+
+def test_objects_on_joints_keep_their_size(lift):
+    hinge = Joint("lid", "revolute", 0, 1, np.eye(4), np.array([1.0, 0.0, 0.0]), 0.0, 2.0)
+    jointed = dataclasses.replace(lift, joints=(hinge,))
+    with pytest.raises(hoijax.UserError, match="on joints keep the size"):
+        known_scales(jointed, "0.9")
+    assert (known_scales(jointed, "solve") == 1.0).all()
