@@ -5,20 +5,13 @@ Recoveries take a person's left for their right for some frames, or lose the pos
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
+from scipy.spatial.transform import Rotation
 
 from hoijax.bodies.kinematics import MIRRORED
 from hoijax.bundle.write import Observations
-from hoijax.geometry.rotations import (
-    axis_angle_to_matrix,
-    geodesic_angle,
-    matrix_to_axis_angle,
-    slerp_midpoint,
-)
-from hoijax.runtime import on_device
 
 BODY = slice(1, 22)
 """Joints of the body but for the pelvis."""
@@ -41,19 +34,22 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
     exchanged[:, :, 0] = rotations[:, :, 0]
     swapped = np.stack([_swapped(*both) for both in zip(rotations, exchanged, strict=True)])
     rotations = np.where(swapped[..., None, None], exchanged, rotations)
-    matrices = np.asarray(axis_angle_to_matrix(on_device(rotations[:, :, BODY])))
-    before, here, after = matrices[:, :-2], matrices[:, 1:-1], matrices[:, 2:]
+    before, here, after = (rotations[:, t, BODY] for t in (slice(-2), slice(1, -1), slice(2, None)))
     away = np.minimum(_turned(before, here), _turned(here, after))
     wrong = (away > JUMP_RADIANS) & (_turned(before, after) < 0.5 * away)
     for p, t in zip(*np.nonzero(wrong), strict=True):
-        middle = slerp_midpoint(jnp.asarray(matrices[p, t]), jnp.asarray(matrices[p, t + 2]))
-        rotations[p, t + 1, BODY] = matrix_to_axis_angle(middle)
+        first, last = Rotation.from_rotvec(before[p, t]), Rotation.from_rotvec(after[p, t])
+        half = Rotation.from_rotvec(0.5 * (first.inv() * last).as_rotvec())
+        rotations[p, t + 1, BODY] = (first * half).as_rotvec()
     return dataclasses.replace(o, body_rotations=rotations), int(swapped.sum() + wrong.sum())
 
 
-def _turned(a: ndarray, b: ndarray) -> ndarray:
+def _turned(a: Float[ndarray, "*n J 3"], b: Float[ndarray, "*n J 3"]) -> Float[ndarray, "*n"]:
     """Mean over joints of the angle between two poses."""
-    return np.asarray(geodesic_angle(on_device(a), on_device(b))).mean(axis=-1)
+    a, b = np.broadcast_arrays(a, b)
+    first, last = (Rotation.from_rotvec(x.reshape(-1, 3)) for x in (a, b))
+    angles = (first.inv() * last).magnitude()
+    return angles.reshape(a.shape[:-1]).mean(axis=-1)
 
 
 def _swapped(
@@ -61,8 +57,7 @@ def _swapped(
 ) -> Bool[ndarray, " T"]:
     """The frames of one person that are to be exchanged for the smoothest path (Viterbi)."""
     poses = np.stack([given, exchanged])[:, :, BODY]
-    matrices = np.asarray(axis_angle_to_matrix(on_device(poses)))
-    steps = _turned(matrices[:, None, :-1], matrices[None, :, 1:])
+    steps = _turned(poses[:, None, :-1], poses[None, :, 1:])
     cost, came_from = np.array([0.0, SWAP_COST]), []
     for t in range(steps.shape[-1]):
         ways = cost[:, None] + steps[..., t]
