@@ -44,7 +44,7 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
     return dataclasses.replace(o, body_rotations=rotations), int(swapped.sum() + wrong.sum())
 
 
-def _turned(a: Float[ndarray, "*n J 3"], b: Float[ndarray, "*n J 3"]) -> Float[ndarray, "*n"]:
+def _turned(a: Float[ndarray, "*a J 3"], b: Float[ndarray, "*b J 3"]) -> Float[ndarray, "*n"]:
     """Mean over joints of the angle between two poses."""
     a, b = np.broadcast_arrays(a, b)
     first, last = (Rotation.from_rotvec(x.reshape(-1, 3)) for x in (a, b))
