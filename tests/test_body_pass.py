@@ -18,7 +18,8 @@ from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.corrections import correct_bundle
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.methods.joint.swapped_frames import without_swapped_frames
-from hoijax.results.evaluation import BODY_JOINTS, joints_of
+from hoijax.results.evaluation import BODY_JOINTS
+from hoijax.results.geometry_queries import joints_of
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
 from priors.synthetic.erring_observations import erring_bundle

@@ -252,7 +252,7 @@ def saved_as_a_result(viewer, folder, out) -> None:
     click(viewer.edit.save_button)
     assert "another folder" in viewer.edit.status.content
     viewer.edit.folder_text.value = str(out)
-    with mock.patch("hoijax.api.solve.DEFAULT_FORMATS", ("amass",)):
+    with mock.patch("hoijax.api.result_folder.DEFAULT_FORMATS", ("amass",)):
         click(viewer.edit.save_button)
     assert str(out) in viewer.edit.status.content
     saved = load_result(out)
