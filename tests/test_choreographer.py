@@ -13,7 +13,8 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from priors.choreography.choreographer import Choreography, _framing_view, choreograph
 from priors.choreography.footsteps import plan_footsteps
-from priors.choreography.grasps import HoldContext, choose_two_hands, grasp_candidates
+from priors.choreography.grasp_candidates import grasp_candidates
+from priors.choreography.grasps import HoldContext, two_hand_holds
 from priors.choreography.joint_limits import JOINT_LOWER, JOINT_UPPER
 from priors.choreography.keyframes import (
     euler_matrix,
@@ -246,7 +247,7 @@ def test_grasps_close_round_bars_and_oppose_on_boxes(rng):
 
     box = load_asset("box")
     context = HoldContext(np.eye(3), np.array([0.0, 1.0, 0.4]), 0.0, np.array([0.0, 1.35, 0.05]))
-    left, right, _ = choose_two_hands(box, grasp_candidates(box, "sides", rng), context)
+    left, right, _ = two_hand_holds(box, grasp_candidates(box, "sides", rng), context)[0]
     assert left.normal @ right.normal < -0.95
     assert left.point[0] > 0.15 > -0.15 > right.point[0]  # each hand on its own side
 

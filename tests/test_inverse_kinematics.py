@@ -38,7 +38,7 @@ def problem():
     transforms[:, 0, 1, 3] = 0.9
     changed = noise | {"slot_joint": joints, "Ts_world_object": transforms}
     targets = dataclasses.replace(targets, **changed)
-    start = start_of(targets)
+    start = start_of(targets, person.skeleton)
     start = start + rng.normal(0.0, 0.1, start.shape)
     return start, (targets, person.skeleton, stacked_grids([box]))
 
@@ -104,7 +104,7 @@ def test_a_pose_is_found_again(problem):
         slot_weight=np.zeros((FRAMES, 4)),
         collision_weight=np.zeros((FRAMES, 1)),
     )
-    found = inverse_kinematics.solve_poses(start_of(wanted), wanted, skeleton, grids)
+    found = inverse_kinematics.solve_poses(start_of(wanted, skeleton), wanted, skeleton, grids)
     assert found.cost < _system(x, wanted, skeleton, grids).cost
     posed = inverse_kinematics.body_transforms(
         found.unknowns, targets.heading, skeleton.rest_joints

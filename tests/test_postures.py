@@ -7,7 +7,8 @@ from hoijax.objects.asset import Asset, asset_from_arrays
 from priors.choreography.choreographer import choreograph, joint_transforms
 from priors.choreography.dispatch import perform
 from priors.choreography.exact_distance import signed_distance
-from priors.choreography.grasps import HoldContext, choose_two_hands, grasp_candidates
+from priors.choreography.grasp_candidates import grasp_candidates
+from priors.choreography.grasps import HoldContext, two_hand_holds
 from priors.choreography.keyframes import forward_of
 from priors.choreography.person import make_person, skin_of
 from priors.choreography.plan import Performance
@@ -74,7 +75,7 @@ def test_umbrellas_have_a_canopy_and_other_things_have_none():
 def test_two_hands_close_round_a_stem(rng):
     lamp = asset_of(BY_NAME["lamp"])
     context = HoldContext(np.eye(3), np.array([0.0, 1.1, 0.35]), 0.0, np.array([0.0, 1.35, 0.05]))
-    left, right, _ = choose_two_hands(lamp, grasp_candidates(lamp, None, rng), context)
+    left, right, _ = two_hand_holds(lamp, grasp_candidates(lamp, None, rng), context)[0]
     for grasp in (left, right):
         assert grasp.is_bar
         assert np.hypot(grasp.point[0], grasp.point[2]) < 0.01
@@ -132,3 +133,35 @@ def test_a_thrower_does_not_lunge_after_what_is_thrown():
     steps = np.linalg.norm(np.diff(joints, axis=0), axis=-1)
     assert steps[:, [CHEST, HEAD]].max() < 0.10
     assert steps[:, WRISTS].max() > 0.08  # the arms do it
+
+
+@pytest.mark.parametrize("name", ["chair", "stool", "bench", "crate"])
+def test_two_hands_take_opposite_places_about_the_weight(name):
+    """Once a chair without parts was lifted by one leg."""
+    thing = asset_of(BY_NAME[name])
+    script = script_from_text(f"a person lifts a {name}", [thing])
+    people = [make_person(np.zeros(10, np.float32))]
+    performance = Performance(script, (thing,), people, FRAMES, FPS, np.random.default_rng(0))
+    perform(performance)
+    left, right = sorted(performance.tracks[0].holds, key=lambda hold: hold.hand)
+    rotation = performance.objects[0].rotation[0]
+    ahead = forward_of(float(performance.tracks[0].heading[0]))
+    aside = np.cross([0.0, 1.0, 0.0], ahead)
+    mass = thing.samples.mean(axis=0)
+    sides = [float(rotation @ (hold.grasp.point - mass) @ aside) for hold in (left, right)]
+    assert sides[0] > 0.05
+    assert sides[1] < -0.05
+    assert abs(sum(sides)) < 0.5 * (sides[0] - sides[1])
+    heights = [float((hold.grasp.point - mass)[1]) for hold in (left, right)]
+    assert min(heights) > -0.15  # not by the legs
+
+
+def test_edges_of_plates_are_holds(rng):
+    """Half the thickness inside of the rim of a disc, on its middle plane, facing outward."""
+    stool = asset_of(next(case for case in CASES if case.text == "a person sits on a stool"))
+    candidates = grasp_candidates(stool, None, rng)
+    rim = candidates.is_edge & (np.abs(candidates.point[:, 1] - 0.455) < 0.003)
+    assert rim.sum() > 40
+    level = candidates.point[rim][:, [0, 2]]
+    assert np.median(np.abs(np.linalg.norm(level, axis=1) - 0.175)) < 0.006
+    assert np.median(np.sum(candidates.normal[rim][:, [0, 2]] * level, axis=1)) > 0.95 * 0.175

@@ -24,7 +24,7 @@ from priors.choreography.keyframes import forward_of
 from priors.choreography.person import Person, make_person
 from priors.choreography.plan import Performance
 from priors.choreography.pose_targets import FPS, WRISTS, PoseTargets
-from priors.choreography.skin_collisions import stacked_grids
+from priors.choreography.skin_collisions import filled_below, stacked_grids
 from priors.choreography.tracks import pose_targets
 from priors.language.script import Script
 
@@ -109,7 +109,10 @@ def _solve_person(
     """Joint rotations and translation of one person."""
     track = performance.tracks[index]
     targets = pose_targets(track, performance.objects, performance.fps)
-    solution = solve_poses(start_of(targets), targets, track.person.skeleton, grids)
+    grids = filled_below(grids, track.seats)
+    solution = solve_poses(
+        start_of(targets, track.person.skeleton), targets, track.person.skeleton, grids
+    )
     rotations, translation = to_smplx(solution.unknowns, targets, track.person)
     wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
     rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)

@@ -28,6 +28,8 @@ class Trial:
     rotation: Float[ndarray, "3 3"]
     lips: Float[ndarray, "3"] | None = None
     """Where the mouth should be, in the world."""
+    crouch: float = 0.02
+    """Metres that the pelvis is lower than in standing."""
 
 
 def easiest_poses(
@@ -43,6 +45,7 @@ def easiest_poses(
     count = len(trials)
     track = stand(person, np.zeros((count, 2)), np.zeros(count))
     track.look_weight[:] = 0.0
+    track.crouch[:] = [trial.crouch for trial in trials]
     if reference is not None:
         track.reference[:] = reference
     track.holds = [
@@ -57,5 +60,10 @@ def easiest_poses(
     held = ObjectTrack(asset, centers, np.stack([trial.rotation for trial in trials]))
     targets, grids = pose_targets(track, [held], FPS), stacked_grids([asset])
     return solve_poses(
-        start_of(targets), targets, person.skeleton, grids, max_steps=STEPS, are_joined=False
+        start_of(targets, person.skeleton),
+        targets,
+        person.skeleton,
+        grids,
+        max_steps=STEPS,
+        are_joined=False,
     )

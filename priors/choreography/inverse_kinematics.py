@@ -7,8 +7,10 @@ On the host, in double precision: there is nothing to compile.
 Unknowns of a frame (69): see `kinematic_chain`.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -19,10 +21,10 @@ from hoijax.objects.distance_grid import DistanceGrids
 from priors.choreography.banded_steps import Smoothness, damped_step, independence, smoothness
 from priors.choreography.kinematic_chain import body_transforms
 from priors.choreography.pose_residuals import point_residuals, pose_prior
-from priors.choreography.pose_targets import PoseTargets, Skeleton
+from priors.choreography.pose_targets import ANKLES, PoseTargets, Skeleton
 from priors.choreography.skin_collisions import deep_rows, deep_skin
 
-MAX_STEPS = 48
+MAX_STEPS, REACHING_STEPS = 48, 6
 LARGEST_CHANGE = 0.6  # of an unknown in a step
 FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1.0, 1e-4, 1e6
 EASE, HARDEN = 0.3, 4.0  # of the damping, after a step that is taken and one that is refused
@@ -69,19 +71,32 @@ def solve_poses(
     follow each other.
     """
 
-    def system_of(x: ndarray) -> _System:
+    free = dataclasses.replace(targets, collision_weight=0.0 * targets.collision_weight)
+
+    def system_of(x: ndarray, asked: PoseTargets = targets) -> _System:
         joined = smoothness(x) if are_joined else independence(x)
-        return _system(x, targets, skeleton, grids, joined)
+        return _system(x, asked, skeleton, grids, joined)
 
     # Threads cost such small matrices far more than they save.
     with threadpool_limits(1, user_api="blas"):
-        return _descend(start, system_of, max_steps)
+        # Hands that come through an object would stay on its wrong side: they reach their places first.
+        reached = _descend(start, partial(system_of, asked=free), REACHING_STEPS)
+        return _descend(reached.unknowns, system_of, max_steps)
 
 
-def start_of(targets: PoseTargets) -> Float[ndarray, "T 69"]:
-    """The planned pelvis and the reference pose."""
-    reference = targets.reference.reshape(len(targets.pelvis), -1)
-    return np.concatenate([targets.pelvis, reference], axis=1)
+def start_of(targets: PoseTargets, skeleton: Skeleton) -> Float[ndarray, "T 69"]:
+    """The planned pelvis and the reference pose, legs bent as far as the pelvis is low."""
+    pose = targets.reference.copy()
+    for foot, ankle in enumerate(ANKLES):
+        hip, knee = ankle - 6, ankle - 3
+        rest = skeleton.rest_joints
+        thigh, shank = (np.linalg.norm(rest[b] - rest[a]) for a, b in ((hip, knee), (knee, ankle)))
+        top = targets.pelvis[:, 1] + rest[hip, 1] - rest[0, 1]
+        length = np.clip(top - targets.ankle[:, foot, 1], 0.3, 0.999 * (thigh + shank))
+        above = np.arccos((thigh**2 + length**2 - shank**2) / (2.0 * thigh * length))
+        below = np.arccos((shank**2 + length**2 - thigh**2) / (2.0 * shank * length))
+        pose[:, [hip, knee, ankle], 0] += np.stack([-above, above + below, -below], axis=1)
+    return np.concatenate([targets.pelvis, pose.reshape(len(pose), -1)], axis=1)
 
 
 def _descend(

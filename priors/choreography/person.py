@@ -14,9 +14,10 @@ from hoijax.runtime import on_device
 from priors.choreography.joint_limits import JOINT_COUNT
 from priors.choreography.pose_targets import ANKLES, HEAD, WRISTS, Skeleton
 
-SKIN_POINTS, HAND_POINTS = 300, 100
+SKIN_POINTS, HAND_POINTS = 700, 100
 SKIN_MARGIN = 0.004  # metres that skin other than the hands' keeps from objects
 LIPS_BELOW_NOSE = 0.03
+SQUAT_PER_METER = 0.75  # pelvis drop per metre that the hands are below hip height
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 _CAPSULES = ((0, 6), (6, 12), (1, 4), (2, 5))
 _CAPSULE_RADII = (0.135, 0.125, 0.075, 0.075)
@@ -53,6 +54,17 @@ class Person:
     def arm_length(self) -> float:
         """Shoulder to wrist."""
         return float(np.linalg.norm(self.rest_joints[20] - self.rest_joints[16]))
+
+    def squat_for(self, hand_height: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
+        """Pelvis drop that lets hands reach a height comfortably."""
+        hips = self.pelvis_height - 0.15
+        return np.asarray(0.02 + np.clip(SQUAT_PER_METER * (hips - hand_height), 0.0, 0.5))
+
+    def knees_ahead(self, drop: float) -> float:
+        """How far knees are ahead of the pelvis when it is lower than in standing, feet below it."""
+        thigh = float(np.linalg.norm(self.rest_joints[4] - self.rest_joints[1]))
+        upright = min(1.0, 1.0 - drop / (2.0 * thigh))
+        return thigh * float(np.sqrt(1.0 - upright**2))
 
     @property
     def ankle_half_width(self) -> float:

@@ -5,8 +5,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.objects.asset import Asset
+from priors.choreography.hold_plans import BELLY, near_extent
 from priors.choreography.keyframes import forward_of, yaw_matrix
-from priors.choreography.plan import BELLY, Performance, near_extent
+from priors.choreography.plan import Performance
 from priors.choreography.tracks import PersonTrack
 
 

@@ -1,6 +1,8 @@
 """Skin that is inside objects: how deep, and how that changes with the pose. numpy, all frames at once."""
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +10,12 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from hoijax.objects.asset import Asset
-from hoijax.objects.distance_grid import DistanceGrids, build_distance_grids, trilinear
+from hoijax.objects.distance_grid import (
+    DistanceGrids,
+    build_distance_grids,
+    pack_corners,
+    trilinear,
+)
 from priors.choreography.kinematic_chain import ANCESTORS, UNKNOWN_COUNT, Chain
 from priors.choreography.pose_targets import PoseTargets, Skeleton
 
@@ -27,6 +34,34 @@ def stacked_grids(assets: Sequence[Asset]) -> DistanceGrids:
         lower=np.stack([grid.lower for grid in grids]),
         spacing=np.stack([grid.spacing for grid in grids]),
     )
+
+
+def filled_below(grids: DistanceGrids, chosen: Collection[int]) -> DistanceGrids:
+    """The grids with some objects solid down to the ground, as what sits on them needs it.
+
+    Skin that is past the middle of a thin seat would be pushed through it.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    corners = np.array(grids.corners)
+    for index in chosen:
+        spacing = np.asarray(grids.spacing)[index]
+        nodes = _nodes(corners[index, 0])
+        inside = np.flip(np.logical_or.accumulate(np.flip(nodes < 0.0, axis=1), axis=1), axis=1)
+        below = float(np.max(spacing)) - np.asarray(
+            distance_transform_edt(inside, sampling=spacing)
+        )
+        corners[index, 0] = pack_corners(np.minimum(nodes, np.where(inside, below, np.inf)))
+    return dataclasses.replace(grids, corners=corners)
+
+
+def _nodes(corners: Float[ndarray, "n n n 8"]) -> Float[ndarray, "m m m"]:
+    """Node values of packed cells."""
+    n = len(corners)
+    nodes = np.empty((n + 1, n + 1, n + 1), np.float32)
+    for corner, (i, j, k) in enumerate(itertools.product((0, 1), repeat=3)):
+        nodes[i : i + n, j : j + n, k : k + n] = corners[..., corner]
+    return nodes
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from hoijax.objects.asset import Asset
-from priors.choreography.grasps import part_samples
+from priors.choreography.grasp_candidates import part_samples
 from priors.choreography.keyframes import yaw_matrix
 from priors.choreography.plan import Performance, Touch
 from priors.language.script import Action

@@ -22,7 +22,10 @@ from priors.choreography.pose_targets import POINT_SLOTS, PoseTargets
 APPROACH_FRAMES, RELEASE_FRAMES = 9, 6
 FOLLOW_THROUGH = 0.8
 """Frames in which a hand that lets go comes to rest."""
-BAR_SIDE = 0.5  # weight of the side that a bar is gripped from, where a grasp has one
+BAR_SIDE, BAR_AXIS = 0.5, 0.8
+"""Weights of the side that a bar is gripped from, where a grasp has one, and of its direction."""
+EDGE_SIDE, EDGE_AXIS = 0.15, 0.4  # of the edge of a plate, round which a hand may lean
+FLAT_AXIS = 0.15
 PALM_GAP = 0.001  # metres between palm skin and surface, so that resting hands do not sink in
 
 
@@ -116,8 +119,8 @@ class PersonTrack:
     """Where the center of mass should be; between the feet where None."""
     holds: list[Hold] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
-    soft_objects: set[int] = field(default_factory=set)
-    """Objects that the body may press into a little: seats."""
+    seats: set[int] = field(default_factory=set)
+    """Objects that are sat on: nothing of the body may be below their top."""
 
     @property
     def frames(self) -> int:
@@ -168,7 +171,6 @@ def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> 
     slots = _slots(track)
     transforms = np.stack([o.transforms() for o in objects], axis=1)
     support = feet.position.mean(axis=1) if track.support is None else track.support
-    firmness = [0.3 if o in track.soft_objects else 1.0 for o in range(len(objects))]
     return PoseTargets(
         heading=yaw_matrix(track.heading),
         pelvis=pelvis,
@@ -186,7 +188,7 @@ def pose_targets(track: PersonTrack, objects: list[ObjectTrack], fps: float) -> 
         look_weight=track.look_weight,
         **slots,
         Ts_world_object=transforms,
-        collision_weight=np.tile(firmness, (frames, 1)),
+        collision_weight=np.ones((frames, len(objects))),
     )
 
 
@@ -263,8 +265,8 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         normal[rows, hand] = -outward
         faded = hold.weight * fade[rows] ** 2
         weight[rows, hand, 0] = faded
-        weight[rows, hand, 1] = faded * (BAR_SIDE * grasp.has_side if grasp.is_bar else 1.0)
-        weight[rows, hand, 2] = faded * (0.8 if grasp.is_bar else 0.15)
+        side, along = _firmness(grasp)
+        weight[rows, hand, 1], weight[rows, hand, 2] = faded * side, faded * along
     return {
         "hand_local": local,
         "hand_point": point,
@@ -272,6 +274,13 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         "hand_axis": axis,
         "hand_weight": weight,
     }
+
+
+def _firmness(grasp: Grasp) -> tuple[float, float]:
+    """Weights of the palm's and of the knuckles' direction."""
+    if grasp.is_edge:
+        return EDGE_SIDE, EDGE_AXIS
+    return (BAR_SIDE * grasp.has_side, BAR_AXIS) if grasp.is_bar else (1.0, FLAT_AXIS)
 
 
 def _slots(track: PersonTrack) -> dict[str, ndarray]:

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.geometry.transforms import GRAVITY
+from priors.choreography.hold_plans import BELLY, HoldPlan
 from priors.choreography.keyframes import (
     euler_matrix,
     forward_of,
@@ -12,9 +13,8 @@ from priors.choreography.keyframes import (
     smooth_noise,
     yaw_matrix,
 )
-from priors.choreography.plan import BELLY, HoldPlan, Performance, in_world
+from priors.choreography.plan import Performance, in_world
 
-SQUAT_PER_METER = 0.75  # pelvis drop per metre that the hands are below hip height
 ROLLING_DRAG = 1.6  # 1/s: a synthetic scene should stay in view
 
 
@@ -52,12 +52,6 @@ def wander_path(
     forward = np.stack([forward_of(h)[[0, 2]] for h in heading])
     root = performance.origin + rng.uniform(-0.15, 0.15, 2) + np.cumsum(speed * forward, axis=0)
     return root, heading
-
-
-def squat_for(performance: Performance, person: int, hand_height: ndarray) -> ndarray:
-    """Pelvis drop that lets hands reach a height comfortably."""
-    hips = performance.tracks[person].person.pelvis_height - 0.15
-    return 0.02 + np.clip(SQUAT_PER_METER * (hips - hand_height), 0.0, 0.5)
 
 
 def place_held(

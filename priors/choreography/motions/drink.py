@@ -5,11 +5,13 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from priors.choreography.comfort import Trial, easiest_poses
-from priors.choreography.grasps import Candidates, Grasp, grasp_candidates
+from priors.choreography.grasp_candidates import Candidates, grasp_candidates
+from priors.choreography.grasps import Grasp
+from priors.choreography.hold_plans import HoldPlan, HoldPreferences
 from priors.choreography.keyframes import euler_matrix, interpolate_keyframes, yaw_matrix
 from priors.choreography.motions.common import place_held, rise, wander_path, wobble
 from priors.choreography.motions.held import take_of
-from priors.choreography.plan import HoldPlan, HoldPreferences, Performance, in_world
+from priors.choreography.plan import Performance, in_world
 from priors.choreography.pose_targets import HEAD
 from priors.choreography.shapes import opening_of
 from priors.choreography.tracks import Pin
@@ -109,10 +111,9 @@ def _grasps(candidates: Candidates, heights: Float[ndarray, "V"], hand: int) -> 
     share = (candidates.point[:, 1] - low) / (high - low)
     cost = np.maximum(HELD_FROM - share, 0.0) + np.maximum(share - HELD_TO, 0.0)
     cost = 10.0 * cost + candidates.crowding + 0.5 * np.abs(share - 0.5)
-    is_bar = candidates.radius > 0.0
-    wall = np.where(is_bar, 9.0, cost + 2.0 * np.abs(candidates.normal[:, 1]))
+    wall = np.where(candidates.is_flat, cost + 2.0 * np.abs(candidates.normal[:, 1]), 9.0)
     upright = np.abs(candidates.axis[:, 1])
-    bar = np.where(is_bar, cost + 1.0 - upright, 9.0)
+    bar = np.where(candidates.is_bar, cost + 1.0 - upright, 9.0)
     up = np.array([0.0, 1.0, 0.0])
     grasps = []
     if bar.min() < 1.5:

@@ -8,6 +8,7 @@ from numpy import ndarray
 
 from priors.choreography.comfort import Trial, easiest_poses
 from priors.choreography.footsteps import FootPlan, stance
+from priors.choreography.hold_plans import TOES, HoldPlan, HoldPreferences
 from priors.choreography.keyframes import (
     euler_matrix,
     forward_of,
@@ -21,12 +22,11 @@ from priors.choreography.motions.common import (
     fly_and_land,
     lowest_point,
     place_held,
-    squat_for,
     wander_path,
 )
 from priors.choreography.motions.held import take_of
 from priors.choreography.person import Person
-from priors.choreography.plan import TOES, HoldPlan, HoldPreferences, Performance
+from priors.choreography.plan import Performance
 from priors.language.script import Action
 
 STRIDE_ROOM = 0.16  # metres that a leading foot needs ahead of a standing one's toes
@@ -89,7 +89,7 @@ def _slide(performance: Performance, action: Action, *, forward: bool, lean: flo
     slid = performance.objects[action.object]
     slid.rest_on(0.0, slice(None))
     hands = slid.center[:, 1] + take.middle[1]
-    track.crouch = np.maximum(squat_for(performance, person, hands), 0.05)
+    track.crouch = np.maximum(performance.tracks[person].person.squat_for(hands), 0.05)
     track.look_at = slid.center + 1.0 * np.stack([forward_of(h) for h in track.heading])
     performance.hold(person, action.object, take, 0, frames)
 

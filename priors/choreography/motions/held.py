@@ -1,34 +1,37 @@
 """Motions of things held in the hands: lift, carry and put, hold."""
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
+from hoijax.objects.asset import Asset
+from priors.choreography.hold_plans import (
+    BELLY,
+    QUARTER_TURNS,
+    HoldPlan,
+    HoldPreferences,
+    beside_leg,
+)
 from priors.choreography.keyframes import euler_matrix, interpolate_keyframes, smooth_noise
 from priors.choreography.motions.common import (
     hold_heights,
     lowest_point,
     place_held,
     rise,
-    squat_for,
     wander_path,
     wobble,
 )
 from priors.choreography.motions.shelter import shelter
 from priors.choreography.placement import stand_at, support_under
-from priors.choreography.plan import (
-    BELLY,
-    QUARTER_TURNS,
-    HoldPlan,
-    HoldPreferences,
-    Performance,
-    near_extent,
-    plan_take,
-)
+from priors.choreography.plan import Performance
 from priors.choreography.shapes import canopy_of
 from priors.language.parser import BACKWARDS, FROM_GROUND
 from priors.language.script import Action
 
 PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
 LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
+BENT_ELBOW = 0.3  # metres that a bent elbow lifts what is too long to hang from a straight arm
+MOST_SWING = 0.5  # radians that a thing leans to bring its weight below one hand
 
 DEFAULT_WISH = HoldPreferences()
 
@@ -46,7 +49,7 @@ def take_of(
     if not parts:
         part = performance.script.graph.objects[action.object].parts[0]
         parts = {0: part, 1: part}
-    return plan_take(performance, person, action.object, parts, wish, yaws)
+    return performance.plan_hold(person, action.object, parts, wish, yaws)
 
 
 def lift(performance: Performance, action: Action) -> None:
@@ -60,7 +63,7 @@ def lift(performance: Performance, action: Action) -> None:
         hand = next(iter(performance.hands_on(person, action.object)))
         _at_side(performance, action, hand, rise(frames, 3, performance.frame(0.6), 0.0, 1.0))
         return
-    take = take_of(performance, person, action)
+    take = take_of(performance, person, action, HoldPreferences(from_ground=lower is None))
     grasp = 0 if performance.is_continuous(action) else performance.frame(0.27)
     up = performance.frame(rng.uniform(0.62, 0.72))
     turn = rng.uniform(-1.0, 1.0) if rng.random() < 0.6 else 0.0
@@ -70,8 +73,7 @@ def lift(performance: Performance, action: Action) -> None:
         track.half_width += 0.03
 
     # A weight on a bar: held round its middle axis, so it may roll and go over the head.
-    is_bar = all(g.is_bar for g in take.grasps.values()) and len(take.grasps) == 2
-    is_bar = is_bar and float(np.linalg.norm(take.middle[1:])) < 0.08
+    is_bar = take.is_across_one_bar and float(np.linalg.norm(take.middle[1:])) < 0.08
     heights = hold_heights(performance, person)
     goals = ["hanging", "chest", "overhead"] if is_bar else ["waist", "chest"]
     goal = goals[int(rng.integers(len(goals)))]
@@ -111,7 +113,7 @@ def _bend(
     """Squat as deep as the hands need, from when they reach out until they come up."""
     track, frames = performance.tracks[person], performance.frames
     hand_height = performance.objects[action.object].center[:, 1] + take.middle[1]
-    bend = squat_for(performance, person, hand_height)
+    bend = performance.tracks[person].person.squat_for(hand_height)
     if grasp > 0:
         bend = 0.02 + (bend - 0.02) * rise(frames, 1, grasp, 0.0, 1.0)
     track.crouch = np.maximum(bend, track.crouch)
@@ -144,7 +146,7 @@ def carry(performance: Performance, action: Action) -> None:
     if _hangs(performance, action):
         _at_side(performance, action, next(iter(hands)), raised)
         return
-    take = take_of(performance, person, action)
+    take = take_of(performance, person, action, HoldPreferences(from_ground=picks_up))
     height = hold_heights(performance, person)["waist"] * rng.uniform(0.92, 1.06)
     local = np.zeros((frames, 3))
     local[:, 1] = height - take.middle[1] + 0.015 * smooth_noise(rng, frames, 1)[:, 0]
@@ -160,32 +162,47 @@ def carry(performance: Performance, action: Action) -> None:
 
 
 def _at_side(performance: Performance, action: Action, hand: int, raised: np.ndarray) -> None:
-    """A large thing hangs from one hand, its flat side along the leg.
+    """A large thing hangs from one hand beside the leg, its weight as far below the hand as it swings.
 
-    raised: per frame, 0 on the ground, 1 hanging from the straight arm.
+    raised: per frame, 0 on the ground, 1 hanging.
     """
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
     asset, track = performance.asset(action.object), performance.tracks[person]
     sideways = asset.extents[0] < asset.extents[2]
-    hanging = track.person.shoulder_height - track.person.arm_length - 0.1
+    straight = track.person.shoulder_height - track.person.arm_length - 0.1
     yaws = (0.0, 1.0) if sideways else (0.5, 1.5)
-    take = take_of(performance, person, action, HoldPreferences(longest=hanging - 0.1), yaws)
-    half = near_extent(
-        asset, euler_matrix(*np.array([[0.5 * np.pi], [0.0], [0.0]]))[0] @ take.rotation, 10.0
-    )
-    side = 1.0 if hand == 0 else -1.0
-    grip = np.array([side * max(0.25, half + 0.17), 0.0, 0.02])
+    longest = straight + BENT_ELBOW - 0.1
+    wish = HoldPreferences(height=straight, longest=longest, at_side=True)
+    take = take_of(performance, person, action, wish, yaws)
+    swing = _swing_to_hang(asset, take)
+    hung = euler_matrix(*swing[:, None])[0] @ take.rotation
+    grip = hung @ (take.grasps[hand].point - asset.center)
     rest = -lowest_point(performance, action.object, take.rotation)
-    local = np.zeros((frames, 3)) + grip - take.middle * [1.0, 0.0, 1.0]
-    local[:, 1] = rest + raised * (max(hanging - take.middle[1], rest + 0.05) - rest)
+    low = -lowest_point(performance, action.object, hung) + 0.08
+    held = max(straight - grip[1], low)
+    start, end = (beside_leg(asset, rotation, take) for rotation in (take.rotation, hung))
+    start[1], end[1] = rest, held
+    local = start + raised[:, None] * (end - start)
     local[:, 1] += 0.01 * smooth_noise(rng, frames, 1)[:, 0] * raised
-    angles = wobble(performance, raised, 3.0)
+    angles = wobble(performance, raised, 3.0) + raised[:, None] * swing
     look = track.look_at.copy()
-    place_held(performance, person, action.object, take, local, angles)
+    place_held(performance, person, action.object, take, local, angles, keep_clear=False)
     track.look_at, track.look_weight[:] = look, 1.0
     _bend(performance, person, action, take, 0)
     performance.hold(person, action.object, take, 0, frames)
+
+
+def _swing_to_hang(asset: Asset, take: HoldPlan) -> Float[ndarray, "3"]:
+    """Yaw, pitch and roll that bring the weight below the one hand, or as near as a wrist lets it."""
+    (grasp,) = take.grasps.values()
+    hanging = take.rotation @ (asset.samples.mean(axis=0, dtype=float) - grasp.point)
+    level = float(np.hypot(hanging[0], hanging[2]))
+    if hanging[1] >= 0.0 or level < 1e-3:  # weight above the hand: the wrist keeps it upright
+        return np.zeros(3)
+    angle = min(float(np.arctan2(level, -hanging[1])), MOST_SWING)
+    # About the level axis hanging x down.
+    return angle / level * np.array([0.0, hanging[2], -hanging[0]])
 
 
 def put_on(performance: Performance, action: Action, lower: int) -> None:
@@ -198,7 +215,7 @@ def put_on(performance: Performance, action: Action, lower: int) -> None:
     distance = rng.uniform(0.6, 1.1) * (-0.7 if BACKWARDS in action.manners else 1.0)
     root, heading = wander_path(performance, start, stop, distance, rng.uniform(-0.7, 0.7))
     track = performance.set_path(person, root, heading)
-    take = take_of(performance, person, action)
+    take = take_of(performance, person, action, HoldPreferences(from_ground=picks_up))
     base, ahead = stand_at(performance, lower, track, frames - 1, take.near)
     rest = base - lowest_point(performance, action.object, take.rotation)
     height = max(hold_heights(performance, person)["waist"] - take.middle[1], rest + 0.12)

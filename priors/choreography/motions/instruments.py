@@ -10,10 +10,11 @@ from numpy import ndarray
 from hoijax.objects.asset import Asset
 from priors.choreography.comfort import Trial, easiest_poses
 from priors.choreography.grasps import Grasp
+from priors.choreography.hold_plans import BELLY, HoldPlan
 from priors.choreography.joint_limits import standing_reference
 from priors.choreography.keyframes import smooth_noise
 from priors.choreography.motions.common import place_held, wander_path, wobble
-from priors.choreography.plan import BELLY, HoldPlan, Performance
+from priors.choreography.plan import Performance
 from priors.choreography.shapes import STRING_WORDS, Instrument, instrument_of, part_with
 from priors.language.nouns import compact_name, kind_of
 from priors.language.script import Action

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.geometry.transforms import GRAVITY
+from priors.choreography.hold_plans import BELLY, HoldPlan, HoldPreferences
 from priors.choreography.keyframes import (
     euler_matrix,
     forward_of,
@@ -24,14 +25,7 @@ from priors.choreography.motions.common import (
 )
 from priors.choreography.motions.held import LARGE, hold, take_of
 from priors.choreography.motions.instruments import is_instrument, play_instrument
-from priors.choreography.plan import (
-    BELLY,
-    HoldPlan,
-    HoldPreferences,
-    Performance,
-    in_world,
-    plan_take,
-)
+from priors.choreography.plan import Performance, in_world
 from priors.language.script import Action
 
 WIND_UP = 0.5
@@ -132,7 +126,7 @@ def _catch_of(
     facing = np.full(frames, heading + np.pi)
     performance.set_path(person, np.repeat(place[None], frames, axis=0), facing).stagger = 0.2
     hands = {h: touch.part for h, touch in performance.hands_on(person, action.object).items()}
-    take = plan_take(performance, person, action.object, hands, HoldPreferences())
+    take = performance.plan_hold(person, action.object, hands, HoldPreferences())
     chest = hold_heights(performance, person)["chest"]
     local = np.array([[0.0, chest - take.middle[1], take.near + BELLY + 0.16]])
     flight = max(3, round(rng.uniform(0.55, 0.75) * performance.fps))

@@ -3,9 +3,10 @@
 import numpy as np
 
 from priors.choreography.grasps import Grasp
+from priors.choreography.hold_plans import HoldPlan
 from priors.choreography.keyframes import smooth_noise
 from priors.choreography.motions.common import place_held, wander_path, wobble
-from priors.choreography.plan import HoldPlan, Performance
+from priors.choreography.plan import Performance
 from priors.choreography.shapes import Canopy
 from priors.language.script import Action
 

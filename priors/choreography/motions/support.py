@@ -58,7 +58,7 @@ def sit(performance: Performance, action: Action) -> None:
     seated = rise(frames, performance.frame(0.2), performance.frame(0.6), 0.0, 1.0)
     seated = seated if late else np.ones(frames)
     _seat_person(performance, person, seated_at, heading, seat, spot, edge, seated)
-    performance.tracks[person].soft_objects.add(action.object)
+    performance.tracks[person].seats.add(action.object)
     if touch is not None:
         first = int(np.argmax(seated > 0.995))
         performance.mark(touch, first, frames)

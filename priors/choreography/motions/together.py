@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from priors.choreography.hold_plans import BELLY, HoldPlan, HoldPreferences
 from priors.choreography.keyframes import (
     euler_matrix,
     forward_of,
@@ -11,11 +12,10 @@ from priors.choreography.keyframes import (
 from priors.choreography.motions.common import (
     hold_heights,
     lowest_point,
-    squat_for,
     wander_path,
     wobble,
 )
-from priors.choreography.plan import BELLY, HoldPlan, HoldPreferences, Performance, plan_take
+from priors.choreography.plan import Performance
 from priors.language.script import Action
 
 ON_GROUND = ("push", "pull", "drag")
@@ -73,9 +73,7 @@ def _take_at(
         part = performance.script.graph.objects[action.object].parts[0]
         parts = {0: part, 1: part}
     seen = yaw_matrix(np.array([-bearing]))[0] @ upright
-    return plan_take(
-        performance, person, action.object, parts, HoldPreferences(), (0.0,), seen, 0.0
-    )
+    return performance.plan_hold(person, action.object, parts, HoldPreferences(), (0.0,), seen, 0.0)
 
 
 def _stand_by(
@@ -98,7 +96,7 @@ def _stand_by(
         person, moved.center[:, [0, 2]] - (take.near + gap) * ahead, heading
     )
     hands = moved.center[:, 1] + take.middle[1]
-    track.crouch = np.maximum(squat_for(performance, person, hands), 0.03)
+    track.crouch = np.maximum(performance.tracks[person].person.squat_for(hands), 0.03)
     track.look_at = moved.center + np.array([0.0, 0.4, 0.0])
     track.look_weight[:] = 0.5
     track.first_foot = int(performance.rng.integers(2))

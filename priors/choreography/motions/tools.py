@@ -6,11 +6,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from priors.choreography.grasps import Candidates, Grasp, grasp_candidates
+from priors.choreography.grasp_candidates import Candidates, grasp_candidates
+from priors.choreography.grasps import Grasp
+from priors.choreography.hold_plans import BELLY, HoldPlan
 from priors.choreography.keyframes import left_of, smooth_noise
 from priors.choreography.motions.common import hold_heights, place_held, wander_path
 from priors.choreography.motions.held import take_of
-from priors.choreography.plan import BELLY, HoldPlan, Performance, in_world
+from priors.choreography.plan import Performance, in_world
 from priors.language.script import Action
 
 SHORT_TOOL = 0.12  # metres of radius from which one hand swings a thing like a stick
@@ -53,10 +55,10 @@ def _stick(performance: Performance, action: Action) -> _Stick:
 def _grip_at(candidates: Candidates, stick: _Stick, distance: float, thumb: float) -> Grasp:
     """Hold round the stick, a distance from its working end; thumb 1: away from that end, -1: to it."""
     along = (candidates.point - stick.foot) @ stick.axis
-    cost = np.abs(along - distance) + np.where(candidates.radius > 0, 0.0, 0.3)
+    cost = np.abs(along - distance) + np.where(candidates.is_bar, 0.0, 0.3)
     cost = cost + 0.3 * candidates.crowding
     best = int(np.argmin(cost))
-    if candidates.radius[best] > 0.0:
+    if candidates.is_bar[best]:
         sign = thumb if candidates.axis[best] @ stick.axis >= 0 else -thumb
         axis = sign * candidates.axis[best]
         return Grasp(candidates.point[best], np.zeros(3), axis, float(candidates.radius[best]))
