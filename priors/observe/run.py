@@ -157,7 +157,7 @@ class ObserveOptions:
         )
         names = PRESETS[self.prior] | dict(self.names)
         if names.get("body", DEFAULTS["body"]) == "fit" and "body" not in self.files():
-            check_memory(*clip.video.frames.shape[:3], FittedBody)
+            check_memory(len(clip.video.frames), clip.video.frames.shape[1:3], FittedBody)
         beside = [self.masks, self.points, self.intrinsics, *self.files()]
         bound = any(item is not None for item in beside)
         by_frame = self.masks is not None or bool(self.files())

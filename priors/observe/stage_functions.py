@@ -4,7 +4,7 @@ The functions know the roles' protocols (`priors.protocols`), never a model.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,8 +139,12 @@ def check_all_are_found(request: Request, detector: Any) -> None:
         )
 
 
-def check_memory(frames: int, height: int, width: int, body: Any) -> None:
-    """UserError for a clip whose frames a body model that takes them all at once has no memory for."""
+def check_memory(frames: int, size: Sequence[int], body: Any) -> None:
+    """UserError for a clip whose frames a body model that takes them all at once has no memory for.
+
+    size: height and width.
+    """
+    height, width = size
     per_frame = getattr(body, "bytes_per_frame", 0)
     if not per_frame:
         return
