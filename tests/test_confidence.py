@@ -80,7 +80,7 @@ def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
     method, scene, truth = prepared
     unknowns, result = result_of(method, scene, truth, losses=(1.0, 9.0))
     assert assess(scene.scene, unknowns, result).doubts == ()
-    unknowns, result = result_of(method, scene, truth, shift=1.6, losses=(1.0, 9.0))
+    unknowns, result = result_of(method, scene, truth, shift=-1.6, losses=(1.0, 9.0))
     doubts = " ".join(assess(scene.scene, unknowns, result).doubts)
     for words in (
         "lies outside its outline",
