@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from hoijax.affordance.contacts import Contact
     from hoijax.api.functional import load_object, minimize, search_starts, total_loss
     from hoijax.api.observe import observe
-    from hoijax.api.solve import evaluate, export, generate, solve
+    from hoijax.api.result_folder import evaluate, export
+    from hoijax.api.solve import generate, solve
     from hoijax.bodies import load_body
     from hoijax.bodies.posed_person import pose_body
     from hoijax.bundle.write import Bundle, check_bundle, read_bundle, write_bundle
@@ -41,8 +42,8 @@ _HOME = {
     "Unknowns": "hoijax.scene.scene",
     "UserError": "hoijax.errors",
     "check_bundle": "hoijax.bundle.write",
-    "evaluate": "hoijax.api.solve",
-    "export": "hoijax.api.solve",
+    "evaluate": "hoijax.api.result_folder",
+    "export": "hoijax.api.result_folder",
     "generate": "hoijax.api.solve",
     "load_body": "hoijax.bodies",
     "load_object": "hoijax.api.functional",

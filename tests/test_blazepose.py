@@ -11,11 +11,11 @@ from rendered_person import choreographed, standing_person
 from hoijax.bodies import OPENPOSE_18, load_body
 from hoijax.errors import UserError
 from priors.models import packaged
-from priors.models.blazepose import BlazePose, body_region, detector_anchors
+from priors.models.blazepose import OTHER_SIDE, BlazePose, _of_both, body_region, detector_anchors
 from priors.models.fitted_body import FittedBody
 from priors.models.packaged import (
     FOLDER_VARIABLE,
-    MASK_LEVEL,
+    MASK_BYTE,
     Region,
     TfliteModel,
     mediapipe_file,
@@ -122,6 +122,29 @@ def test_a_standing_person_is_read_from_all_sides(model, views, azimuth):
             assert own < other, OPENPOSE_18[i]
 
 
+@needs_weights
+def test_a_mirrored_person_is_read_as_the_mirror_image(model, views):
+    image, box = views[30].frames[0], views[30].boxes[0]
+    width = image.shape[1]
+    region = Region.around(np.asarray(box), 1.4)
+    turned = Region(np.array([width, 0]) + (-1, 1) * region.center, region.side)
+    one = model.read(image, region)
+    two = model.read(np.ascontiguousarray(image[:, ::-1]), turned)
+    back = two.landmarks[OTHER_SIDE] * (-1, 1, 1) + (width, 0, 0)
+    np.testing.assert_allclose(back[:, :2], one.landmarks[:, :2], atol=0.5)
+    np.testing.assert_allclose(back[:, 2], one.landmarks[:, 2], atol=0.02)
+    np.testing.assert_allclose(two.mask[:, ::-1].astype(int), one.mask, atol=20)
+
+
+def test_readings_that_disagree_are_unsure():
+    one, two = np.zeros((39, 3)), np.zeros((39, 3))
+    one[:, 2], two[:, 2] = 0.9, 0.3
+    two[5, 0] = 0.06 * 256
+    both = _of_both(one, two, 256)
+    np.testing.assert_allclose(both[5, 0], 0.25 * two[5, 0], rtol=1e-5)  # by confidence
+    np.testing.assert_allclose(both[[4, 5], 2], (0.6, 0.3), rtol=1e-6)
+
+
 # ---- a whole clip, tracked
 
 
@@ -141,7 +164,7 @@ def test_a_clip_is_followed(clip, poses):
     assert all(pose is not None for pose in poses)
     points = np.stack([pose.openpose for pose in poses])
     error = np.linalg.norm(points[..., :2] - clip.keypoints, axis=-1)
-    masks = np.stack([pose.mask > MASK_LEVEL for pose in poses])
+    masks = np.stack([pose.mask > MASK_BYTE for pose in poses])
     overlap = [iou(mask, labels == 1) for mask, labels in zip(masks, clip.labels, strict=True)]
     height = (clip.boxes[:, 3] - clip.boxes[:, 1]).mean()
     print(f"{error.mean():.2f} px of {height:.0f}, worst frame {error.mean(1).max():.1f}; "
@@ -219,7 +242,7 @@ def test_from_pixels_to_a_body(clip, poses):
     """Real keypoints and mask, rendered depth, our own fit: joints within centimetres, in metres."""
     every = slice(None, None, 3)
     keypoints = np.stack([pose.openpose for pose in poses])[every].astype(np.float32)
-    masks = np.stack([pose.mask > MASK_LEVEL for pose in poses])[every]
+    masks = np.stack([pose.mask > MASK_BYTE for pose in poses])[every]
     maps = type(clip.maps)(
         clip.maps.points[every], clip.maps.valid[every], clip.maps.intrinsics[every]
     )

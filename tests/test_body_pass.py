@@ -19,7 +19,8 @@ from hoijax.methods.joint.corrections import (
     without_swapped_frames,
 )
 from hoijax.methods.joint.settings import BodyPassSettings
-from hoijax.results.evaluation import BODY_JOINTS, joints_of
+from hoijax.results.evaluation import BODY_JOINTS
+from hoijax.results.geometry_queries import joints_of
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
 from priors.synthetic.erring_observations import erring_bundle

@@ -26,8 +26,8 @@ def pose(top: float, height: float = PIXELS, seen_from: float = 0.0) -> Pose:
     """A person whose head is at v = top; its mask begins at seen_from."""
     points = BODY * height + (50, top)
     inside = (points[:, 1] >= 0) & (points[:, 1] <= HEIGHT)
-    mask = np.zeros((HEIGHT, WIDTH), np.float32)
-    mask[int(max(top, seen_from, 0)) : int(min(top + height, HEIGHT)), 40:60] = 1
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[int(max(top, seen_from, 0)) : int(min(top + height, HEIGHT)), 40:60] = 255
     landmarks = np.concatenate([points, inside[:, None]], axis=-1).astype(float)
     return Pose(landmarks, 1.0, mask)
 
@@ -122,7 +122,7 @@ def test_what_stays_squeezed_has_no_confidence():
 def test_a_face_on_shoulders_that_leave_the_picture_is_invented():
     frames, poses = clip(0.0)
     wide = poses[3].mask.copy()
-    wide[0, 20:80] = 1
+    wide[0, 20:80] = 255
     out = read_again(Squeezer(pose(0.0), 0.0), frames, [*poses[:4], replace(poses[3], mask=wide)])
     assert out[4] is not None
     np.testing.assert_array_equal(out[4].landmarks[:, 2] == 0, np.arange(39) < 11)

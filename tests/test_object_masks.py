@@ -1,5 +1,6 @@
 """Objects cut out at a hint and followed through drawn clips, whose masks are known."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -14,7 +15,8 @@ cv2 = pytest.importorskip("cv2")
 from priors.models.camera_shake import estimate_shake, steadied  # noqa: E402
 from priors.models.object_cut import cut_around_points, cut_box  # noqa: E402
 from priors.models.object_tracking import ObjectTracker, background_of  # noqa: E402
-from priors.models.packaged_segmenter import PackagedSegmenter, _refined_person, cut_prompt  # noqa: E402
+from priors.models.packaged_segmenter import PackagedSegmenter, cut_prompt  # noqa: E402
+from priors.models.person_cut import PersonView, bridged, cut_person  # noqa: E402
 
 H, W = 120, 160
 
@@ -200,21 +202,51 @@ def test_hints_outside_the_clip_are_refused(hint, problem):
         check_hints([hint], ["box"], 9, H, W)
 
 
-def test_a_rough_mask_of_a_person_is_mended_by_color():
-    rng = np.random.default_rng(0)
-    person = np.zeros((120, 90), bool)
-    person[10:110, 30:60] = True
-    image = np.where(person[..., None], (40, 50, 130), (180, 170, 160)).astype(float)
-    image[95:110, 30:60] = (90, 60, 30)  # shoes
-    image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
-    rough = person.copy()
-    rough[50:54, 42:46] = False
-    rough[106:] = False
-    rough[20:40, 25:30] = True
+def test_a_person_is_cut_by_color_where_the_network_is_unsure():
+    person, image = standing_person()
+    image[30:50, 70:80] = (
+        40,
+        50,
+        130,
+    )  # a wall of the clothes' color, beside what the network is sure of
+    probability = np.where(person, 0.99, 0.01)
+    probability[50:54, 42:46] = 0.3
+    probability[106:] = np.where(person[106:], 0.2, 0.01)
+    probability[20:40, 25:30] = 0.6
     object_ = np.zeros_like(person)
     object_[60:80, 55:75] = True
-    refined = _refined_person(image, rough & ~object_, object_) & ~object_
+    view = PersonView((255 * probability).astype(np.uint8), np.zeros((39, 3)), pixel=1.0)
     wanted = person & ~object_
-    assert (refined & wanted).sum() > 0.98 * (refined | wanted).sum()
+    cut = cut_person(image, view, object_)
+    assert not (cut & object_).any()
+    assert (cut & wanted).sum() > 0.98 * (cut | wanted).sum()
+    rough = (probability > 0.5) & ~object_
     assert (rough & wanted).sum() < 0.95 * (rough | wanted).sum()
-    assert not _refined_person(image, np.zeros_like(person), object_).any()
+    blank = dataclasses.replace(view, probability=np.zeros_like(view.probability))
+    assert not cut_person(image, blank, object_).any()
+
+
+def test_a_short_loss_of_a_person_is_bridged_and_a_long_one_is_missing():
+    count, lost = 40, [3, 4, 5, 6]
+    persons, frames = zip(*(standing_person(2 * min(t, 10)) for t in range(count)), strict=True)
+    truth, masks = np.stack(persons), np.stack(persons)
+    masks[lost] = masks[12:27] = False
+    masks[4, :30] = truth[4, :30]  # a scrap is a loss too
+    masks[-1, 60:] = masks[-2:, :40] = False  # lost in part at the end
+    nothing = np.zeros_like(truth)
+    mended, filled = bridged(np.stack(frames), masks, nothing)
+    lost += [count - 2, count - 1]
+    assert np.flatnonzero(filled).tolist() == lost
+    assert not mended[12:27].any()
+    for t in lost:
+        assert (mended[t] & truth[t]).sum() > 0.95 * (mended[t] | truth[t]).sum()
+
+
+def standing_person(shift=0):
+    """(mask, image) of blue clothes and brown shoes."""
+    rng = np.random.default_rng(0)
+    person = np.zeros((120, 90), bool)
+    person[10:110, 30 + shift : 60 + shift] = True
+    image = np.where(person[..., None], (40, 50, 130), (180, 170, 160)).astype(float)
+    image[95:110, 30 + shift : 60 + shift] = (90, 60, 30)
+    return person, np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)

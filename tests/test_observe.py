@@ -553,6 +553,21 @@ def test_of_more_people_than_are_asked_the_large_ones_are_followed():
     assert len(said) == 1
 
 
+def test_of_equal_people_the_one_beside_the_hint_is_followed():
+    class Row(tiny.Fake):
+        def detect(self, image, phrases):
+            boxes = [(10.0, 0.0, 40.0, 90.0), (200.0, 0.0, 230.0, 90.0)]
+            seen = boxes[1:] if image.flat[0] == 0 else boxes
+            return [Detection(0, np.array(box), 0.9) for box in seen]
+
+    frames = np.zeros((2, 90, 260, 3), np.uint8)
+    frames[1] = 1
+    hint = np.array([50.0, 60.0, 80.0, 90.0])
+    for beside, frame, left in (([], 0, 200.0), ([hint], 1, 10.0)):
+        (who,) = find_entities(frames, [0, 1], Row(None), ["person"], beside=beside)
+        assert (who[0], who[1][0]) == (frame, left)
+
+
 def test_a_part_is_tracked_by_its_own_box_not_the_wholes():
     """The whole object has the best score for "the top part of the box": its mask would be no part."""
     scene = WholeFirst()

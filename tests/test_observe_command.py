@@ -63,7 +63,7 @@ def test_generate_by_models_ends_near_the_truth(fakes, tmp_path):
     """Exact observations by the fakes; one candidate of the search and one proposed yaw."""
     fakes.replaced["language"] = Proposer(fakes.scene)
     out = tmp_path / "out"
-    with mock.patch("hoijax.api.solve.DEFAULT_FORMATS", ("glb",)):
+    with mock.patch("hoijax.api.result_folder.DEFAULT_FORMATS", ("glb",)):
         ran = run(
             *("generate", tiny.TEXT, "--objects", "box", "--prior", "diffusion", "--inits", "1"),
             *("--out", out, *SIZE),

@@ -252,7 +252,7 @@ def saved_as_a_result(viewer, folder, out) -> None:
     click(viewer.edit.save_button)
     assert "another folder" in viewer.edit.status.content
     viewer.edit.folder_text.value = str(out)
-    with mock.patch("hoijax.api.solve.DEFAULT_FORMATS", ("amass",)):
+    with mock.patch("hoijax.api.result_folder.DEFAULT_FORMATS", ("amass",)):
         click(viewer.edit.save_button)
     assert str(out) in viewer.edit.status.content
     saved = load_result(out)
@@ -277,6 +277,15 @@ def test_a_result_of_another_method_cannot_be_solved_again(folder):
     result.run.pop("settings")
     with pytest.raises(UserError, match=r"run\.json"):
         Resolver(result, bundle)
+
+
+def test_a_result_from_before_a_term_is_solved_again_without_it(folder):
+    result, bundle = load_result(folder), read_bundle(folder / "bundle")
+    older = dataclasses.replace(result, term_names=result.term_names[:-1])
+    assert tuple(term.name for term in Resolver(older, bundle).prepared.terms) == older.term_names
+    foreign = dataclasses.replace(result, term_names=(*result.term_names[:-1], "mine"))
+    with pytest.raises(UserError, match=r"terms of its own, .*: mine"):
+        Resolver(foreign, bundle)
 
 
 def test_key_poses_move_neighbors_less(folder):

@@ -19,7 +19,8 @@ from small_scene import tree
 
 import hoijax.work.folder
 from hoijax.errors import UserError
-from hoijax.work.folder import MAX_CRASHES, Item, settings_hash, work_folder
+from hoijax.work.folder import MAX_CRASHES, Item, work_folder
+from hoijax.work.manifest import settings_hash
 from hoijax.work.runner import progress_of, work_through
 
 WORKER = Path(folder_worker.__file__)

@@ -9,10 +9,8 @@ Source: HOI-PAGE, section "Part Affordance Graph"; `is_translational`, `is_rotat
 `is_continuous` and `is_rel_static` are its a_tau, a_r, a_c and a_s.
 """
 
-import difflib
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +24,11 @@ from pydantic import (
     StringConstraints,
 )
 
+from hoijax.affordance.graph_checks import (
+    reference_problems,
+    unknown_name,
+    with_body_part_spelling,
+)
 from hoijax.errors import UserError
 from hoijax.io.npz import read_regular_file
 from hoijax.io.validation import (
@@ -157,11 +160,11 @@ class PartAffordanceGraph(_Frozen):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _spell_body_parts(cls, data: Any) -> Any:
-        return _with_body_part_spelling(data)
+        return with_body_part_spelling(data)
 
     @pydantic.model_validator(mode="after")
     def _names_agree(self) -> "PartAffordanceGraph":
-        problems = _reference_problems(self.model_dump(mode="json"))
+        problems = reference_problems(self.model_dump(mode="json"), BODY_PARTS)
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -199,11 +202,11 @@ class PartAffordanceGraph(_Frozen):
         for i, node in enumerate(self.objects):
             place = f"objects[{i}]"
             if node.name not in part_names:
-                problems.append(f"{place}.name: {_unknown(node.name, 'object', part_names)}")
+                problems.append(f"{place}.name: {unknown_name(node.name, 'object', part_names)}")
                 continue
             known = part_names[node.name] or (WHOLE_PART,)
             problems += [
-                f"{place}.parts[{j}]: {_unknown(part, f'part of {node.name!r}', known)}"
+                f"{place}.parts[{j}]: {unknown_name(part, f'part of {node.name!r}', known)}"
                 for j, part in enumerate(node.parts)
                 if part not in known
             ]
@@ -220,8 +223,8 @@ class PartAffordanceGraph(_Frozen):
 def graph_problems(data: Any) -> list[str]:
     """Every problem of a parsed JSON value as a graph: of form, and of names that do not agree."""
     # The model checks names only once the form is right; here they are reported together.
-    return validation_problems(PartAffordanceGraph, data) + _reference_problems(
-        _with_body_part_spelling(data)
+    return validation_problems(PartAffordanceGraph, data) + reference_problems(
+        with_body_part_spelling(data), BODY_PARTS
     )
 
 
@@ -235,117 +238,3 @@ def _read_text(path: Path) -> str:
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not JSON: not UTF-8 text ({error.reason}).") from None
-
-
-def _items(data: Any, key: str) -> list[tuple[int, dict[str, Any]]]:
-    """(position, item) of the well-formed dicts of a list; anything else is reported elsewhere."""
-    items = data.get(key) if isinstance(data, dict) else None
-    items = items if isinstance(items, list | tuple) else []
-    return [(i, item) for i, item in enumerate(items) if isinstance(item, dict)]
-
-
-def _text(item: Any, key: str) -> str | None:
-    value = item.get(key) if isinstance(item, dict) else None
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def _with_body_part_spelling(data: Any) -> Any:
-    """The raw graph with 'Left hand' and 'left-hand' as 'left_hand': models write all three.
-
-    Only at the person's end of an edge; an object may well have a part named "Left-hand grip".
-    """
-    people = {_text(item, "name") for _, item in _items(data, "people")} - {None}
-    if not people:
-        return data
-
-    def spelled(edge: Any) -> Any:
-        if not isinstance(edge, dict):
-            return edge
-        ends = {
-            key: {**edge[key], "part": "_".join(re.split(r"[\s_-]+", part.lower()))}
-            for key in ("first", "second")
-            if _text(edge.get(key), "entity") in people and (part := _text(edge[key], "part"))
-        }
-        return {**edge, **ends}
-
-    edges = data.get("edges")
-    if not isinstance(edges, list | tuple):
-        return data
-    return {**data, "edges": [spelled(edge) for edge in edges]}
-
-
-def _reference_problems(data: Any) -> list[str]:
-    """Names that do not agree: duplicates, unknown entities and parts, impossible edges.
-
-    Reads raw JSON, so that these are found also where the form is wrong in other places.
-    """
-    problems: list[str] = []
-    parts_of: dict[str, list[str]] = {}
-    owner: dict[str, str] = {}
-    for key in ("objects", "people"):
-        for i, item in _items(data, key):
-            name = _text(item, "name")
-            if name is None:
-                continue
-            if name in owner:
-                problems.append(f"{key}[{i}].name: {name!r} is already used; make names unique")
-                continue
-            owner[name] = key
-            parts = item.get("parts") if key == "objects" else BODY_PARTS
-            parts = parts if isinstance(parts, list | tuple) else []
-            parts_of[name] = [part.strip() for part in parts if isinstance(part, str)]
-            for j, part in enumerate(parts_of[name]):
-                if part in parts_of[name][:j]:
-                    problems.append(f"{key}[{i}].parts[{j}]: {part!r} is listed twice")
-    return problems + _edge_problems(data, owner, parts_of)
-
-
-def _edge_problems(
-    data: Any, owner: Mapping[str, str], parts_of: Mapping[str, list[str]]
-) -> list[str]:
-    problems: list[str] = []
-    seen: dict[frozenset[tuple[str, str]], int] = {}
-    held: dict[tuple[str, str], tuple[str, int]] = {}  # body part in continuous contact -> object
-    for i, edge in _items(data, "edges"):
-        ends = []
-        for key in ("first", "second"):
-            entity, part = _text(edge.get(key), "entity"), _text(edge.get(key), "part")
-            place = f"edges[{i}].{key}"
-            if entity is not None and entity not in owner:
-                problems.append(f"{place}.entity: {_unknown(entity, 'object or person', owner)}")
-            elif entity is not None and part is not None:
-                is_person = owner[entity] == "people"
-                kind = "body part" if is_person else f"part of {entity!r}"
-                if part not in parts_of[entity]:
-                    problems.append(f"{place}.part: {_unknown(part, kind, parts_of[entity])}")
-                ends.append((entity, part))
-        if len(ends) < 2:
-            continue
-        people = [end for end in ends if owner[end[0]] == "people"]
-        if len(people) == 2 or ends[0][0] == ends[1][0]:
-            problems.append(
-                f"edges[{i}]: joins {ends[0][0]!r} with {ends[1][0]!r}; an edge is an object part "
-                "with a body part, or with a part of another object"
-            )
-            continue
-        pair = frozenset(ends)
-        if pair in seen:
-            problems.append(f"edges[{i}]: repeats edges[{seen[pair]}]; remove one")
-        seen.setdefault(pair, i)
-        if people and edge.get("is_continuous") is True:
-            object_name = next(end[0] for end in ends if end not in people)
-            other, j = held.setdefault(people[0], (object_name, i))
-            if other != object_name:
-                problems.append(
-                    f"edges[{i}]: {people[0][1]} of {people[0][0]!r} touches {object_name!r} throughout, "
-                    f"and in edges[{j}] {other!r}; set is_continuous to false in one, or use "
-                    "another body part"
-                )
-    return problems
-
-
-def _unknown(name: str, kind: str, known: Iterable[str]) -> str:
-    known = list(dict.fromkeys(known))
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{name!r} is no known {kind}; {hint}known: {', '.join(known) or 'none'}"

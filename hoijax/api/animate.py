@@ -12,7 +12,8 @@ import numpy as np
 
 from hoijax.api.compose import ComposeOptions, compose_to_folder, placeholder
 from hoijax.api.observe import check_observable, observe, observe_by_models
-from hoijax.api.solve import solve, write_results
+from hoijax.api.result_folder import write_results
+from hoijax.api.solve import solve
 from hoijax.composition.still_image import FIELD_OF_VIEW, still_image
 from hoijax.errors import UserError
 from hoijax.io.atomic import check_output, output_folder

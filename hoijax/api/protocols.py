@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoijax.api.solve import find_ground_truth
+from hoijax.api.result_folder import find_ground_truth
 from hoijax.errors import UserError
 from hoijax.importers.mesh_folders import mesh_folders
 from hoijax.importers.mesh_motions import (

@@ -2,17 +2,13 @@
 
 import dataclasses
 import hashlib
-import tempfile
 from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from hoijax.affordance.contact_table import ContactTable, compile_contacts
 from hoijax.affordance.graph import PartAffordanceGraph, graph_problems
+from hoijax.bundle.bundle import Bundle
 from hoijax.bundle.evidence import (
-    absence_lines,
     absent_keys,
     layout_of,
     observation_value_problems,
@@ -24,98 +20,28 @@ from hoijax.bundle.plausibility import (
     OBSERVATION_LIMITS,
     TRUTH_LIMITS,
     magnitude_problems,
-    mesh_problems,
 )
+from hoijax.bundle.read_assets import parts_file, read_asset
 from hoijax.bundle.schema import (
     EVERY_ARRAY,
-    MESH_DTYPES,
-    MESH_SHAPES,
-    SAMPLE_DTYPES,
-    SAMPLE_SHAPES,
     TRUTH_DTYPES,
     TRUTH_SHAPES,
     GroundTruth,
     Manifest,
-    ManifestObject,
-    Provenance,
     array_problems,
     manifest_problems,
     observation_layout,
     rigid_problems,
 )
-from hoijax.errors import UserError
 from hoijax.io.npz import read_npz
 from hoijax.io.validation import parse_json, validation_problems
 from hoijax.objects.appearance import checked_appearance
 from hoijax.objects.articulated.joints import Joint, joints_between
-from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 
 AFFORDANCE = "affordance.json"
 OBSERVATIONS = "observations.npz"
 TRUTH = "truth.npz"
 VIDEO = "video.mp4"
-
-
-@dataclasses.dataclass(frozen=True)
-class Bundle:
-    """All that the solver may know about a scene.
-
-    Objects are counted in the order of `assets`, people in the order of `affordance.people`.
-    """
-
-    prompt: str
-    """The sentence that was asked for."""
-    fps: float
-    affordance: PartAffordanceGraph
-    assets: tuple[Asset, ...]
-    bodies: tuple[str, ...]
-    """Name of each person's body model, which the shape parameters belong to."""
-    observations: Observations
-    provenance: Mapping[str, Provenance]
-    """By array of the observations; "*" stands for all others."""
-    proposed_yaws: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    """Likely turns of objects about the world's y axis, by name, in degrees, best first: further
-    starts of a solve. An object without any is found by the search alone."""
-    joints: tuple[Joint, ...] = ()
-    """Joints between objects (indices into `assets`), parents first: links of articulated objects."""
-    absent: tuple[str, ...] = ()
-    """Arrays that the file does not have; those in `observations` are padding, or a guess."""
-
-    @property
-    def frame_count(self) -> int:
-        return self.observations.frame_count
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.observations.image_size
-
-    @cached_property
-    def contact_table(self) -> ContactTable:
-        """The graph as integers, in the order of the assets."""
-        return compile_contacts(self.affordance, self.part_names)
-
-    @property
-    def part_names(self) -> dict[str, tuple[str, ...]]:
-        """Part names of every object, by name and in order, as `compile_contacts` takes them."""
-        return {asset.name: asset.part_names for asset in self.assets}
-
-    @property
-    def absences(self) -> list[str]:
-        """A line for everything that the bundle lacks, and what takes its place."""
-        people = [person.name for person in self.affordance.people]
-        names = [asset.name for asset in self.assets]
-        return absence_lines(self.observations, self.absent, names, people)
-
-    @property
-    def body(self) -> str:
-        """The one body model of all people. Raises UserError where they differ."""
-        if len(set(self.bodies)) != 1:
-            raise UserError(
-                f"the bundle's people have different bodies: {', '.join(self.bodies)}; "
-                "give all of them the same one"
-            )
-        return self.bodies[0]
 
 
 def digest(content: bytes) -> str:
@@ -165,7 +91,7 @@ def _read_files(
     problems: list[str] = []
     present = set(files.names()) - {MANIFEST}
     used = {AFFORDANCE, OBSERVATIONS, *(node.file for node in manifest.objects)}
-    used |= {name for node in manifest.objects if (name := _parts_file(node)) in manifest.sha256}
+    used |= {name for node in manifest.objects if (name := parts_file(node)) in manifest.sha256}
     previews = {node.preview for node in manifest.objects if node.preview}
     used |= previews & present & set(manifest.sha256)
     known = used | {TRUTH, VIDEO} | previews
@@ -198,10 +124,6 @@ def _read_files(
     return contents, problems
 
 
-def _parts_file(node: ManifestObject) -> str:
-    return str(Path(node.file).with_suffix("")) + ".parts.json"
-
-
 def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None, list[str]]:
     """(the bundle, where nothing stands in the way; every problem). Never looks into the ground truth.
 
@@ -215,7 +137,7 @@ def inspect_bundle(files: BundleFiles, reports_all: bool) -> tuple[Bundle | None
     assets = []
     for node in manifest.objects:
         if node.file in contents:
-            asset, asset_problems = _read_asset(node, contents)
+            asset, asset_problems = read_asset(node, contents)
             appearance = checked_appearance(contents.get(node.preview or ""))
             if asset is not None and appearance is not None:
                 asset = dataclasses.replace(asset, appearance=appearance)
@@ -311,54 +233,6 @@ def _sizes(manifest: Manifest) -> dict[str, tuple[int, str]]:
         "P": (len(manifest.people), f"people in {MANIFEST}"),
         "O": (len(manifest.objects), f"objects in {MANIFEST}"),
     }
-
-
-def _read_asset(
-    node: ManifestObject, contents: Mapping[str, bytes]
-) -> tuple[Asset | None, list[str]]:
-    try:
-        if node.file.endswith(".npz"):
-            return _asset_from_npz(node, contents[node.file])
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"mesh{Path(node.file).suffix}"
-            path.write_bytes(contents[node.file])
-            if (parts_file := _parts_file(node)) in contents:
-                path.with_name("mesh.parts.json").write_bytes(contents[parts_file])
-            asset = load_asset(path, name=node.name)
-    except UserError as error:
-        return None, [f"{node.file}: {error}"]
-    if asset.part_names != node.parts:
-        return None, [
-            f"{node.file}: expected the parts {list(node.parts)} as in {MANIFEST}, found "
-            f"{list(asset.part_names)}"
-        ]
-    return asset, []
-
-
-def _asset_from_npz(node: ManifestObject, content: bytes) -> tuple[Asset | None, list[str]]:
-    arrays, damage = read_npz(content, node.file)
-    if not arrays and damage:
-        return None, list(damage.values())
-    shapes, dtypes = MESH_SHAPES, MESH_DTYPES
-    if any(key in arrays for key in SAMPLE_SHAPES):
-        shapes, dtypes = {**shapes, **SAMPLE_SHAPES}, {**dtypes, **SAMPLE_DTYPES}
-    problems = array_problems(arrays, node.file, shapes, dtypes, {}, damage)
-    for key in ("face_parts", "sample_parts"):
-        labels = arrays.get(key, np.zeros(0))
-        if labels.size and (labels.min() < -1 or labels.max() >= len(node.parts)):
-            problems.append(
-                f"{node.file}: key {key!r}: expected -1 to {len(node.parts) - 1}, found "
-                f"{labels.min()} to {labels.max()}"
-            )
-    problems = problems or mesh_problems(arrays, node.file)
-    if problems:
-        return None, problems
-    mesh = (arrays["vertices"], arrays["faces"], arrays["face_parts"])
-    checked = asset_from_arrays(node.name, *mesh, node.parts, where=node.file)
-    if "samples" not in arrays:
-        return checked, []
-    samples, normals, parts = (arrays[key] for key in SAMPLE_SHAPES)
-    return Asset(node.name, *mesh, node.parts, samples, normals, parts), []
 
 
 def inspect_ground_truth(files: BundleFiles) -> tuple[GroundTruth | None, list[str]]:

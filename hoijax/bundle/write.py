@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hoijax.bundle.bundle import Bundle
 from hoijax.bundle.files import MANIFEST, open_bundle, write_files
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.read import (
@@ -20,7 +21,6 @@ from hoijax.bundle.read import (
     OBSERVATIONS,
     TRUTH,
     VIDEO,
-    Bundle,
     digest,
     inspect_bundle,
     inspect_ground_truth,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from hoijax.cli import interrupts
+from hoijax.cli.ablating import Ablate
 from hoijax.cli.aligning import Align
 from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
@@ -17,7 +18,7 @@ from hoijax.cli.console import Reporter
 from hoijax.cli.hints import own_options_first, slip_of
 from hoijax.cli.masking import Mask
 from hoijax.cli.physics import Physics
-from hoijax.cli.results import Ablate, BundleCommand, Doctor, Evaluate, Export, View
+from hoijax.cli.results import BundleCommand, Doctor, Evaluate, Export, View
 from hoijax.cli.solving import Generate, Observe, Solve
 from hoijax.errors import UserError
 from hoijax.io import sigterm

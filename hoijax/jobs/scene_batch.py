@@ -17,7 +17,8 @@ from typing import Any
 
 import jax
 
-from hoijax.api.solve import save_to_folder, solve
+from hoijax.api.result_folder import save_to_folder
+from hoijax.api.solve import solve
 from hoijax.bundle.object_store import fetch, is_remote
 from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
 from hoijax.losses.term import LossTerm

@@ -5,28 +5,32 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.affordance.contact_table import ContactKind
-from hoijax.bodies.body_field import BodyField, build_body_field
+from hoijax.bodies.body_field import build_body_field
 from hoijax.bodies.parts import BODY_PARTS, part_vertex_indices
-from hoijax.bodies.posed_person import pose_joints, pose_measured
-from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bodies.posed_person import pose_measured
+from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.schema import GroundTruth
 from hoijax.errors import UserError
-from hoijax.geometry.transforms import compose_rigid, invert_rigid
+from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.distance_grid import (
     FIRST_PART,
     SIGNED,
     UNSIGNED,
     DistanceGrids,
     build_distance_grids,
-    query,
 )
 from hoijax.objects.symmetry import find_symmetries
-from hoijax.programs import program
 from hoijax.results import metrics
+from hoijax.results.geometry_queries import (
+    distance_to_object,
+    field_distance,
+    joints_of,
+    moved_points,
+)
 from hoijax.results.result import Result
 from hoijax.runtime import on_device
 
@@ -151,7 +155,10 @@ class Evaluator:
     def skin_distances(self, poses: Float[ndarray, "O T 4 4"]) -> Float[ndarray, "P T V"]:
         """Signed distance of every person's skin to the nearest object, metres."""
         distances = [
-            [_distance(self.grids[o], vertices, poses[o], SIGNED) for vertices in self.bodies[0]]
+            [
+                distance_to_object(self.grids[o], vertices, poses[o], SIGNED)
+                for vertices in self.bodies[0]
+            ]
             for o in range(len(poses))
         ]
         return np.min(distances, axis=0)
@@ -172,12 +179,12 @@ class Evaluator:
                 [part_vertex_indices(self.body, BODY_PARTS[p], PART_VERTICES) for p in parts]
             )
             points = self.bodies[0][int(table.person[edge])][:, chosen]
-        return _distance(self.grids[target], points, poses[target], row).min(axis=1)
+        return distance_to_object(self.grids[target], points, poses[target], row).min(axis=1)
 
     def _object_part_points(self, index: int, part: int, poses: ndarray) -> Float[ndarray, "T n 3"]:
         asset = self.result.assets[index]
         samples = asset.samples[asset.sample_parts == part] if part >= 0 else asset.samples
-        return _moved(np.resize(samples, (PART_VERTICES, 3)), poses[index])
+        return moved_points(np.resize(samples, (PART_VERTICES, 3)), poses[index])
 
     def _contact_values(self, poses: ndarray, edges: ndarray) -> dict[str, float]:
         signed = np.concatenate(list(self.skin_distances(poses)), axis=1)
@@ -204,9 +211,9 @@ class Evaluator:
             )
             field = build_body_field(self.body, shaped)
             for asset, T in zip(self.result.assets, poses, strict=True):
-                points = on_device(_moved(asset.samples[:FIELD_SAMPLES], T), jnp.float32)
+                points = on_device(moved_points(asset.samples[:FIELD_SAMPLES], T), jnp.float32)
                 frames = (on_device(rotations[p]), on_device(translations[p]))
-                distances.append(np.asarray(_field_distance(field, shaped, points, *frames)))
+                distances.append(np.asarray(field_distance(field, shaped, points, *frames)))
         signed = np.concatenate(distances, axis=1)
         return {
             "object_in_body_mean_cm": metrics.penetration_mean_cm(signed),
@@ -231,7 +238,7 @@ class Evaluator:
         fps, assets = self.result.fps, self.result.assets
         vertices, joints = self.bodies
         moved = [
-            _moved(asset.samples[:MOTION_SAMPLES], T)
+            moved_points(asset.samples[:MOTION_SAMPLES], T)
             for asset, T in zip(assets, poses, strict=True)
         ]
         everyone = np.concatenate(list(joints), axis=1)
@@ -248,7 +255,7 @@ class Evaluator:
             "object_ground_penetration_cm": float(
                 np.mean(
                     [
-                        metrics.ground_penetration_cm(_moved(asset.vertices, T))
+                        metrics.ground_penetration_cm(moved_points(asset.vertices, T))
                         for asset, T in zip(assets, poses, strict=True)
                     ]
                 )
@@ -259,7 +266,9 @@ class Evaluator:
         samples = self.result.assets[index].samples[:MOTION_SAMPLES]
         candidates = [self.object_poses(k)[index] for k in range(len(self.result.losses))]
         finite = [poses for poses in candidates if np.isfinite(poses).all()]
-        return metrics.object_diversity(np.stack([_moved(samples, poses) for poses in finite]))
+        return metrics.object_diversity(
+            np.stack([moved_points(samples, poses) for poses in finite])
+        )
 
     def _truth_values(
         self, poses: ndarray, edges: ndarray, ground_truth: GroundTruth
@@ -293,25 +302,6 @@ class Evaluator:
         return values
 
 
-_query = program(query)
-
-
-@program
-def _field_distance(
-    field: BodyField, shaped: ShapedBody, points: Array, rotations: Array, translations: Array
-) -> Float[Array, "T n"]:
-    Ts_world_joint = jax.vmap(shaped.pose_joints)(rotations, translations)
-    return jax.vmap(field.distance)(points, Ts_world_joint)
-
-
-@program
-def _joints(
-    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
-) -> Float[Array, "T 55 3"]:
-    shaped = body.shape(betas).with_rest_joints(rest_joints)
-    return pose_joints(shaped, rotations, translations)[..., :3, 3]
-
-
 def spread_summary(result: Result) -> dict[str, float]:
     """How sure the winner's poses are, by object where there are several: medians over frames.
 
@@ -331,35 +321,3 @@ def spread_summary(result: Result) -> dict[str, float]:
             names = [f"{name}/{asset.name}" for asset in result.assets]
             summary |= dict(zip(names, values.tolist(), strict=True))
     return summary
-
-
-def joints_of(body: SkinnedBody, motion: GroundTruth | Result) -> Float[ndarray, "P T 55 3"]:
-    """World joints of all people of a ground truth, or of a result's winner."""
-    constants = jax.device_put(body)
-    people = zip(
-        motion.body_betas,
-        motion.body_rest_joints,
-        motion.body_rotations,
-        motion.body_translations,
-        strict=True,
-    )
-    return np.stack(
-        [
-            np.asarray(_joints(constants, *(on_device(x, jnp.float32) for x in person)))
-            for person in people
-        ]
-    )
-
-
-def _distance(
-    grids: DistanceGrids, points_world: ndarray, poses: ndarray, row: int
-) -> Float[ndarray, "T n"]:
-    """Distance of world points (T, n, 3) to an object at poses (T, 4, 4)."""
-    T_object_world = invert_rigid(poses)
-    local = points_world @ T_object_world[:, :3, :3].swapaxes(-1, -2)
-    local = local + T_object_world[:, None, :3, 3]
-    return np.asarray(_query(grids, on_device(local, jnp.float32), jnp.int32(row)))
-
-
-def _moved(points_object: ndarray, poses: ndarray) -> Float[ndarray, "T n 3"]:
-    return points_object @ poses[:, :3, :3].swapaxes(-1, -2) + poses[:, None, :3, 3]

@@ -163,7 +163,7 @@ class EditPanel:
 
     def save(self) -> Path | None:
         """Write what is shown as a result folder of its own; None, and why not in the status."""
-        from hoijax.api.solve import save_to_folder
+        from hoijax.api.result_folder import save_to_folder
 
         viewer = self.viewer
         with viewer.lock:

@@ -11,8 +11,6 @@ processes died over the item, and only deaths that it was alone in count against
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -24,11 +22,10 @@ from typing import Any
 
 from hoijax.errors import UserError
 from hoijax.io.file_lock import lock_file
-from hoijax.io.json_files import differences, read_json, write_json
+from hoijax.io.json_files import read_json, write_json
+from hoijax.work.manifest import MANIFEST, check_manifest, manifest_of, refuse_foreign, writing
 
-MANIFEST = "manifest.json"
 WORK = ".work"
-MANIFEST_VERSION = 1
 MAX_CRASHES = 5
 """Processes that may die while an item is alone in them before it counts as failed."""
 ALONE, SHARED = "a", "s"
@@ -242,24 +239,19 @@ def work_folder(
     something else or results of other settings, naming what differs, and where locks do not work.
     """
     out = Path(out).absolute()
-    settings = json.loads(_canonical(settings))
-    wanted = {
-        "manifest_version": MANIFEST_VERSION,
-        "settings_hash": settings_hash(settings),
-        "settings": settings,
-    }
+    wanted = manifest_of(settings)
     if out.is_file():
         raise UserError(f"--out '{out}' is a file. Give a folder.")
     keyed = [Item(i.id, i.source, f"{i.key} {wanted['settings_hash']}") for i in items]
     with writing(out):
-        _refuse_foreign(out)
+        refuse_foreign(out)
         for kind in ("done", "failed", "locks"):
             (out / WORK / kind).mkdir(parents=True, exist_ok=True)
     with _presence(out) as (descriptor, is_first):
         with writing(out):
             if not (out / MANIFEST).exists():
                 write_json(out / MANIFEST, wanted, exclusive=True)
-            _check_manifest(out, wanted, force, is_first)
+            check_manifest(out, wanted, force, is_first)
             folder = WorkFolder(out, keyed, shard, _failures(out) if retry is None else retry)
             if is_first:
                 folder.remove_leftovers()
@@ -287,60 +279,7 @@ def _presence(out: Path) -> Iterator[tuple[int, bool]]:
         os.close(descriptor)
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Nothing is written to a folder that holds other things."""
-    if not out.is_dir() or (out / MANIFEST).exists():
-        return
-    others = sorted(name for name in os.listdir(out) if not name.startswith("."))
-    if others and not (out / MANIFEST).exists():  # made by another process meanwhile
-        raise UserError(
-            f"--out '{out}' holds files that are not results of many scenes ({others[0]}). "
-            "Give a new or empty folder."
-        )
-
-
-def _check_manifest(out: Path, wanted: dict[str, Any], force: bool, is_first: bool) -> None:
-    """Refuse a folder of other settings; with `force`, make it one of these settings."""
-    present = read_json(out / MANIFEST)
-    if present is None:
-        raise UserError(f"'{out / MANIFEST}' is no JSON object. Restore it, or give another --out.")
-    if present == wanted:
-        return
-    if not force:
-        listed = "\n".join(f"  {line}" for line in differences(present, wanted))
-        raise UserError(
-            f"--out '{out}' holds results of other settings:\n{listed}\nGive the same "
-            "settings, another --out, or --force to do them all again."
-        )
-    if not is_first:
-        raise UserError(
-            f"--force: another process works in '{out}' with other settings. Stop it first."
-        )
-    write_json(out / MANIFEST, wanted)
-
-
 def _failures(out: Path) -> dict[str, str]:
     """Tokens of all failures in a folder, by item."""
     markers = {path.stem: read_json(path) for path in (out / WORK / "failed").glob("*.json")}
     return {name: str(marker.get("token")) for name, marker in markers.items() if marker}
-
-
-def settings_hash(settings: Mapping[str, Any]) -> str:
-    """SHA-256 of settings as canonical JSON."""
-    return hashlib.sha256(_canonical(settings).encode()).hexdigest()
-
-
-def _canonical(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
-
-
-@contextlib.contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """An OSError in here is a UserError that names the output folder."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"--out '{out}' cannot be written: {error.strerror or error}. "
-            "Check the permissions and the free space, or give another --out."
-        ) from error

@@ -11,7 +11,8 @@ from typing import Any
 
 from hoijax.errors import UserError
 from hoijax.progress import Log, silent
-from hoijax.work.folder import Claim, Item, WorkFolder, writing
+from hoijax.work.folder import Claim, Item, WorkFolder
+from hoijax.work.manifest import writing
 
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """No space, no quota, read-only: the next item would fail in the same way."""

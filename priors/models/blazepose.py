@@ -17,7 +17,7 @@ from numpy import ndarray
 from hoijax.errors import UserError
 from priors.models.cut_off import read_cut_off
 from priors.models.packaged import (
-    MASK_LEVEL,
+    MASK_BYTE,
     MEDIAPIPE,
     Region,
     TfliteModel,
@@ -54,6 +54,26 @@ PERSON_WORDS = frozenset(
     ]
 )
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
+OTHER_SIDE = np.array(
+    [
+        0,
+        4,
+        5,
+        6,
+        1,
+        2,
+        3,
+        8,
+        7,
+        10,
+        9,
+        *(i + 1 - 2 * (i % 2 == 0) for i in range(11, 33)),
+        *range(33, 39),
+    ]
+)
+"""BlazePose landmark on the other side of the body; the last six place the square."""
+AGREEMENT = 0.06
+"""Of the square's side: readings of the image and its mirror image that are so far apart are half as sure."""
 NECK, OPENPOSE_HIPS = 1, (8, 11)
 HIPS_INWARD, HIPS_DOWN = 0.41, 0.13
 """BlazePose marks hips wider and higher than the joints of SMPL bodies: shares of the way to their
@@ -73,8 +93,8 @@ class Pose:
     """u, v in pixels; confidence (visible and inside the image) in [0, 1]."""
     presence: float
     """Probability that the square shows a person."""
-    mask: Float32[ndarray, "H W"]
-    """Probability that a pixel shows the person."""
+    mask: UInt8[ndarray, "H W"]
+    """Probability that a pixel shows the person, of 255: those of a long clip are held at once."""
 
     @property
     def openpose(self) -> Float[ndarray, "18 3"]:
@@ -96,7 +116,7 @@ class Pose:
     @property
     def box(self) -> Float[ndarray, " 4"]:
         """Box of the mask, or of the sure landmarks where the mask is empty."""
-        mask = self.mask > MASK_LEVEL
+        mask = self.mask > MASK_BYTE
         if mask.any():
             return mask_box(mask)
         sure = self.landmarks[:33, :2][self.landmarks[:33, 2] >= np.median(self.landmarks[:33, 2])]
@@ -138,7 +158,7 @@ class BlazePose:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(MODEL_NAME, "3")
+        return ModelId(MODEL_NAME, "4")
 
     def keypoints(
         self,
@@ -177,7 +197,7 @@ class BlazePose:
         count, height, width = frames.shape[:3]
         masks, scores = np.zeros((1, count, height, width), bool), np.zeros((1, count), np.float32)
         for t, pose in self.follow(frames, prompt):
-            masks[0, t], scores[0, t] = pose.mask > MASK_LEVEL, pose.presence
+            masks[0, t], scores[0, t] = pose.mask > MASK_BYTE, pose.presence
         return Tracks(masks, scores)
 
     def follow(
@@ -245,17 +265,45 @@ class BlazePose:
         """Landmarks and mask in a square, None where it does not show a person."""
         height, width = image.shape[:2]
         size = self._landmarks.input_size
-        outputs = self._landmarks(region.crop(image, size).astype(np.float32) / 255)
-        presence = float(outputs[(1,)][0])
+        crop = region.crop(image, size).astype(np.float32) / 255
+        points, presence, seen = self._look(crop)
         least = self.settings.presence if min_presence is None else min_presence
         if presence < least:
             return None
-        rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)
-        pixels = region.to_image(rows[:, :2] / size)
+        mirrored, _, mirrored_seen = self._look(np.ascontiguousarray(crop[:, ::-1]))
+        points = _of_both(points, _unmirrored(mirrored, size), size)
+        pixels = region.to_image(points[:, :2] / size)
         inside = ((pixels >= 0) & (pixels <= (width, height))).all(-1)
-        confidence = _sigmoid(rows[:, 3]) * _sigmoid(rows[:, 4]) * inside
-        mask = region.paste(_sigmoid(outputs[(size, size, 1)][..., 0]), height, width)
-        return Pose(np.concatenate([pixels, confidence[:, None]], -1), presence, mask)
+        mask = region.paste(127.5 * (seen + mirrored_seen[:, ::-1]), height, width)
+        landmarks = np.concatenate([pixels, (points[:, 2] * inside)[:, None]], -1)
+        return Pose(landmarks, presence, mask.round().astype(np.uint8))
+
+    def _look(
+        self, crop: Float32[ndarray, "K K 3"]
+    ) -> tuple[Float[ndarray, "39 3"], float, Float32[ndarray, "K K"]]:
+        """(landmarks in pixels of a square with confidences, presence, probability of every pixel)."""
+        size = self._landmarks.input_size
+        outputs = self._landmarks(crop)
+        rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)
+        confidence = _sigmoid(rows[:, 3]) * _sigmoid(rows[:, 4])
+        points = np.concatenate([rows[:, :2], confidence[:, None]], -1)
+        return points, float(outputs[(1,)][0]), _sigmoid(outputs[(size, size, 1)][..., 0])
+
+
+def _unmirrored(points: Float[ndarray, "39 3"], size: int) -> Float[ndarray, "39 3"]:
+    """Landmarks of a mirrored square in the square itself: left ones were right ones."""
+    return points[OTHER_SIDE] * (-1.0, 1.0, 1.0) + (size, 0.0, 0.0)
+
+
+def _of_both(
+    one: Float[ndarray, "39 3"], two: Float[ndarray, "39 3"], size: int
+) -> Float[ndarray, "39 3"]:
+    """The mean of two readings by their confidence; where they disagree, they are less sure."""
+    weights = np.stack([one[:, 2], two[:, 2]])[..., None] + 1e-6
+    apart = np.linalg.norm(one[:, :2] - two[:, :2], axis=-1) / (AGREEMENT * size)
+    mean = (weights * np.stack([one, two])[..., :2]).sum(axis=0) / weights.sum(axis=0)
+    confidence = 0.5 * (one[:, 2] + two[:, 2]) / (1.0 + apart**2)
+    return np.concatenate([mean, confidence[:, None]], -1)
 
 
 def body_region(hips: Float[ndarray, " 2"], reach: Float[ndarray, " 2"]) -> Region:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from priors.models.packaged import MASK_LEVEL, Region, mask_box
+from priors.models.packaged import MASK_BYTE, Region, mask_box
 
 if TYPE_CHECKING:
     from priors.models.blazepose import BlazePose, Pose
@@ -91,7 +91,7 @@ def _read_again(
     first: Sequence[tuple[float, float]],
 ) -> tuple["Pose", Sequence[tuple[float, float]]]:
     """(the pose, squares to try first in the next frame). first: those of this frame."""
-    mask = pose.mask > MASK_LEVEL
+    mask = pose.mask > MASK_BYTE
     if mask[0].sum() > SHOULDER_WIDTH * lengths[0]:
         pose = _without(pose, FACE)
     if _bone_cost(pose, lengths) < STRANGE:
@@ -126,7 +126,7 @@ def _seen(mask: ndarray, box: Float[ndarray, " 4"]) -> Float[ndarray, " 4"]:
 
 def _is_same(pose: "Pose", other: "Pose") -> bool:
     """Whether two readings of an image are of one person."""
-    a, b = pose.mask > MASK_LEVEL, other.mask > MASK_LEVEL
+    a, b = pose.mask > MASK_BYTE, other.mask > MASK_BYTE
     return bool((a & b).sum() > SHARED * min(a.sum(), b.sum()))
 
 

@@ -12,7 +12,16 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 
-__all__ = ["cut_around_points", "cut_box", "disc", "fill_holes", "grow", "refine_cut", "shrink"]
+__all__ = [
+    "cut_around_points",
+    "cut_box",
+    "cut_trimap",
+    "disc",
+    "fill_holes",
+    "grow",
+    "refine_cut",
+    "shrink",
+]
 
 INSTALL = 'pip install "hoijax[video]"'
 MARGIN = 0.35
@@ -162,6 +171,13 @@ def refine_cut(
     size = float(np.sqrt(mask.sum()))
     _mark(trimap, points, SEED_RADIUS * size)
     return _grab(image, trimap, MARGIN * size + band, rounds)
+
+
+def cut_trimap(
+    image: UInt8[ndarray, "H W 3"], trimap: UInt8[ndarray, "H W"], size: float, rounds: int = 2
+) -> Bool[ndarray, "H W"]:
+    """GrabCut of what a trimap (OpenCV's four labels) leaves open; size: of the object, in pixels."""
+    return _grab(image, trimap, MARGIN * size, rounds)
 
 
 def _mark(trimap: UInt8[ndarray, "H W"], points: ndarray | None, radius: float) -> None:

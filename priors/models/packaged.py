@@ -21,7 +21,8 @@ from priors.protocols import Prompt
 MEDIAPIPE = "mediapipe==0.10.21"
 FOLDER_VARIABLE = "HOIJAX_MEDIAPIPE_MODULES"
 INSTALL = f"pip install --no-deps {MEDIAPIPE} && pip install ai-edge-litert"
-MASK_LEVEL = 0.5
+MASK_LEVEL, MASK_BYTE = 0.5, 127
+"""Probabilities above these show the person; the second of 255."""
 
 
 def mediapipe_file(name: str) -> Path:

@@ -1,8 +1,8 @@
 """People and objects of a clip on two CPU cores, without a download: BlazePose, and hints followed by OpenCV.
 
-People are what BlazePose's mask shows less the objects, cut again by color; objects are cut out where the user hinted at
-them (`priors.models.object_cut`) and followed from there (`priors.models.object_tracking`), hands and
-forearms taken out.
+People are what BlazePose's mask shows less the objects (`priors.models.person_cut`); objects are cut out
+where the user hinted at them (`priors.models.object_cut`) and followed from there
+(`priors.models.object_tracking`), hands and forearms taken out.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,19 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
-from priors.models.blazepose import BlazePose, Pose
+from priors.models.blazepose import BlazePose
 from priors.models.camera_shake import estimate_shake
 from priors.models.object_cut import (
     cut_around_points,
     cut_box,
-    fill_holes,
     grow,
     main_pieces,
     opencv,
     refine_cut,
-    shrink,
 )
 from priors.models.object_tracking import Background, ObjectTracker, background_of
-from priors.models.packaged import MASK_LEVEL, MEDIAPIPE, prompt_box
+from priors.models.packaged import MASK_BYTE, MEDIAPIPE, prompt_box
+from priors.models.person_cut import PersonView, bridged, cut_person, view_of
 from priors.protocols import ModelId, Prompt, Tracks
 
 __all__ = ["PackagedSegmenter", "cut_prompt"]
@@ -41,11 +40,8 @@ SURE = 0.5
 CORRECTED = 0.3
 """Of the square root of an object's area: how far points of the user may move its edge."""
 
-
-PERSON_BAND, PERSON_CORE = 0.12, 0.05
-"""Of the square root of a person's area: how far out its edge is searched, and how far in it may be."""
-MIN_REFINED, MAX_REFINED = 0.7, 1.6
-"""Of a person's area before."""
+BRIDGED = 0.5
+"""Score of a person who is followed by flow between two frames."""
 
 
 class PackagedSegmenter:
@@ -57,7 +53,7 @@ class PackagedSegmenter:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "3")
+        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "4")
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of people and objects, which do not overlap; where one is lost, its mask is empty.
@@ -65,84 +61,79 @@ class PackagedSegmenter:
         Raises UserError where nothing stands out at a hint.
         """
         count, height, width = frames.shape[:3]
-        masks = np.zeros((len(prompts), count, height, width), bool)
+        small = _at_work_size(frames)
+        shape = small.shape[1:3]
+        masks = np.zeros((len(prompts), count, *shape), bool)
         scores = np.zeros((len(prompts), count), np.float32)
-        arms = np.zeros((count, height, width), bool)
-        for i, prompt in enumerate(prompts):
-            if not prompt.is_person:
-                continue
-            for t, pose in self._people.follow(frames, prompt):
-                mask = pose.mask > MASK_LEVEL
-                masks[i, t], scores[i, t] = main_pieces(mask), pose.presence
-                arms[t] |= arm_mask(pose, height, width)
+        arms = np.zeros((count, *shape), bool)
+        views: dict[int, dict[int, PersonView]] = {}
+        people = [i for i, prompt in enumerate(prompts) if prompt.is_person]
         objects = [i for i, prompt in enumerate(prompts) if not prompt.is_person]
+        for i in objects:  # a hint beside its object is refused before people are followed
+            cut_prompt(small[prompts[i].frame], prompts[i], shape[0] / height)
+        for i in people:
+            views[i] = {}
+            for t, pose in self._people.follow(frames, prompts[i]):
+                views[i][t], scores[i, t] = view_of(pose, shape), pose.presence
+                arms[t] |= arm_mask(views[i][t].landmarks, *shape)
         if objects:
-            follower = _ObjectFollower(frames, arms)
+            follower = _ObjectFollower(small, shape[0] / height, arms)
             for i in objects:
                 masks[i], scores[i] = follower.follow(prompts[i])
-        people = [i for i, prompt in enumerate(prompts) if prompt.is_person]
-        for t, image in enumerate(frames):
-            taken = masks[objects, t].any(0)
-            for i in people:
-                others = np.asarray(taken | masks[[j for j in people if j != i], t].any(0))
-                masks[i, t] = _refined_person(image, masks[i, t] & ~taken, others) & ~taken
-        return Tracks(masks, scores)
+        taken = np.asarray(masks[objects].any(axis=0))
+        for i in people:
+            for t, view in views[i].items():
+                others = [
+                    v[t].probability > MASK_BYTE for j, v in views.items() if j != i and t in v
+                ]
+                masks[i, t] = cut_person(small[t], view, np.any([taken[t], *others], axis=0))
+        for i in people:
+            others = np.asarray(taken | masks[[j for j in people if j != i]].any(axis=0))
+            masks[i], filled = bridged(small, masks[i], others)
+            scores[i] = np.where(filled, BRIDGED, scores[i])
+        return Tracks(_enlarged(masks, (height, width)), scores)
 
 
-def _refined_person(
-    image: UInt8[ndarray, "H W 3"], mask: Bool[ndarray, "H W"], others: Bool[ndarray, "H W"]
-) -> Bool[ndarray, "H W"]:
-    """A person's mask with its edge where colors part: the network's has 256 pixels, holes, and no shoes.
-
-    others: objects and other people. What changes the mask too much found other colors than the person's.
-    """
-    if not mask.any():
-        return mask
+def _at_work_size(frames: UInt8[ndarray, "T H W 3"]) -> UInt8[ndarray, "T h w 3"]:
+    """Pictures whose longer side is at most `WORK_SIDE`."""
+    scale = WORK_SIDE / max(frames.shape[1:3])
+    if scale >= 1.0:
+        return frames
     cv2 = opencv()
-    scale = min(1.0, WORK_SIDE / max(image.shape))
-    shape = (round(scale * image.shape[1]), round(scale * image.shape[0]))
-    small = image if scale == 1.0 else cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
-    rough, away = (cv2.resize(m.astype(np.float32), shape) > 0.5 for m in (mask, others))
-    size = float(np.sqrt(rough.sum()))
-    refined = refine_cut(
-        small,
-        rough,
-        band=PERSON_BAND * size,
-        core=shrink(rough, PERSON_CORE * size),
-        background=away & ~rough,
-    )
-    refined &= main_pieces(refined | away)  # a shin below a ball belongs to the person
-    refined = fill_holes(refined, float(refined.sum()))
-    if not MIN_REFINED < refined.sum() / max(rough.sum(), 1) < MAX_REFINED:
-        return mask
-    whole = (image.shape[1], image.shape[0])
-    return refined if scale == 1.0 else cv2.resize(refined.astype(np.float32), whole) > 0.5
+    shape = round(scale * frames.shape[2]), round(scale * frames.shape[1])
+    return np.stack([cv2.resize(f, shape, interpolation=cv2.INTER_AREA) for f in frames])
+
+
+def _enlarged(masks: Bool[ndarray, "N T h w"], size: tuple[int, int]) -> Bool[ndarray, "N T H W"]:
+    if masks.shape[2:] == size:
+        return masks
+    whole = np.zeros((*masks.shape[:2], *size), bool)
+    for index in np.argwhere(masks.any(axis=(2, 3))):
+        one = masks[tuple(index)].astype(np.float32)
+        whole[tuple(index)] = opencv().resize(one, size[::-1]) > 0.5
+    return whole
 
 
 class _ObjectFollower:
     """Objects of one clip, followed in pictures of `WORK_SIDE`."""
 
-    def __init__(self, frames: UInt8[ndarray, "T H W 3"], occluders: Bool[ndarray, "T H W"]):
-        cv2 = opencv()
-        self.size = frames.shape[1:3]
-        self.scale = min(1.0, WORK_SIDE / max(self.size))
-        if self.scale == 1.0:
-            self.frames, self.occluders = frames, occluders
-        else:
-            shape = tuple(round(self.scale * side) for side in self.size)[::-1]
-            smaller = [cv2.resize(f, shape, interpolation=cv2.INTER_AREA) for f in frames]
-            arms = [cv2.resize(m.astype(np.uint8), shape) > 0 for m in occluders]
-            self.frames, self.occluders = np.stack(smaller), np.stack(arms)
+    def __init__(
+        self,
+        frames: UInt8[ndarray, "T h w 3"],
+        scale: float,
+        occluders: Bool[ndarray, "T h w"],
+    ):
+        """scale: of these pictures over the prompts' pixels."""
+        self.frames, self.scale, self.occluders = frames, scale, occluders
         self.background: Background | None = None
         if estimate_shake(self.frames).is_static:
             self.background = background_of(self.frames)
 
-    def follow(self, prompt: Prompt) -> tuple[Bool[ndarray, "T H W"], Float[ndarray, " T"]]:
+    def follow(self, prompt: Prompt) -> tuple[Bool[ndarray, "T h w"], Float[ndarray, " T"]]:
         """Between two hints, each frame takes the track of the nearer one that sees the object.
 
         Points without a box, in a frame where the object is already seen, correct its mask there.
         """
-        count = len(self.frames)
         whole = [
             one for one in prompt.all if one is prompt or one.points is None or one.box is not None
         ]
@@ -154,11 +145,7 @@ class _ObjectFollower:
                 seeds[one.frame] = cut_prompt(
                     self.frames[one.frame], one, self.scale, before=masks[one.frame]
                 )
-        masks, scores = self._tracked(seeds)
-        whole_size = np.zeros((count, *self.size), bool)
-        for t in np.flatnonzero(scores):
-            whole_size[t] = self._full_size(masks[t])
-        return whole_size, scores
+        return self._tracked(seeds)
 
     def _tracked(
         self, seeds: dict[int, Bool[ndarray, "h w"]]
@@ -178,12 +165,6 @@ class _ObjectFollower:
                 if fit > 0 and abs(t - frame) < distances[t]:
                     masks[t], scores[t], distances[t] = mask, fit, abs(t - frame)
         return masks, scores
-
-    def _full_size(self, mask: Bool[ndarray, "h w"]) -> Bool[ndarray, "H W"]:
-        if self.scale == 1.0:
-            return mask
-        shape = (self.size[1], self.size[0])
-        return opencv().resize(mask.astype(np.float32), shape) > 0.5
 
 
 def cut_prompt(
@@ -232,12 +213,12 @@ def _corrected(
     return main_pieces(corrected)
 
 
-def arm_mask(pose: Pose, height: int, width: int) -> Bool[ndarray, "H W"]:
+def arm_mask(landmarks: Float[ndarray, "39 3"], height: int, width: int) -> Bool[ndarray, "H W"]:
     """Forearms and hands that are seen for sure."""
     cv2 = opencv()
     mask = np.zeros((height, width), np.uint8)
     for elbow, wrist, fingers in ARMS:
-        points = pose.landmarks[[elbow, wrist, *fingers]]
+        points = landmarks[[elbow, wrist, *fingers]]
         if points[1, 2] < SURE:
             continue
         corners = points[:, :2].round().astype(np.int32)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hoijax.bundle.read import Bundle
+from hoijax.bundle.bundle import Bundle
 from hoijax.bundle.write import write_bundle
 from hoijax.objects.specs import load_objects
 from hoijax.progress import Log, silent

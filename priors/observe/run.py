@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hoijax.affordance.graph import PartAffordanceGraph
-from hoijax.bundle.read import Bundle
+from hoijax.bundle.bundle import Bundle
 from hoijax.errors import UserError
 from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.io.clip_intake import parse_seconds, read_clip

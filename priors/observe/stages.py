@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from hoijax.bundle.bundle import Bundle
 from hoijax.bundle.observations import Observations
-from hoijax.bundle.read import Bundle
 from hoijax.bundle.schema import Provenance
 from hoijax.errors import UserError
 from hoijax.progress import Log, finished, silent

@@ -59,8 +59,11 @@ def find_and_track(
     UserError where somebody or something is in no frame.
     """
     searched = spread_frames(len(frames), frames_searched)
-    people = find_entities(frames, searched, detector, [PERSON] * len(graph.people), log)
     hinted = [prompt_of(hints, asset.name) for asset in assets]
+    beside = [_shown(hint) for hint in hints]
+    people = find_entities(
+        frames, searched, detector, [PERSON] * len(graph.people), log, beside=beside
+    )
     open_ = [o for o, prompt in enumerate(hinted) if prompt is None]
     phrases = [node.description or node.name for node in graph.objects]
     objects: list[_Found | None] = [None] * len(hinted)
@@ -127,11 +130,13 @@ def find_entities(
     detector: Detector,
     phrases: Sequence[str],
     log: Log = silent,
+    beside: Sequence[Float[ndarray, " 4"]] = (),
 ) -> list[_Found | None]:
     """(frame, box) of every phrase in the frame that shows as many as are asked most surely.
 
     Of equal frames the first. Entities of one phrase are told apart from left to right. Of more people
-    than are asked the large ones are taken, for bystanders stand behind; `log` hears of it.
+    than are asked the large ones are taken, for bystanders stand behind; `log` hears of it. beside: boxes of
+    objects that people act with, who are then rather those near them.
     """
     if not phrases:
         return []
@@ -145,12 +150,13 @@ def find_entities(
         detections = detector.detect(frames[t], asked)
         for number, phrase in enumerate(asked):
             chosen = _distinct([d for d in detections if d.phrase == number])
-            members = groups[phrase]
+            members, near = groups[phrase], {}
             if phrase == PERSON:
                 most = max(most, len(chosen))
-                chosen.sort(key=lambda d: -d.score * _area(np.asarray(d.box)) ** 0.5)
+                near = {id(d): _nearness(np.asarray(d.box), beside) for d in chosen}
+                chosen.sort(key=lambda d: -d.score * near[id(d)] * _area(np.asarray(d.box)) ** 0.5)
             chosen = chosen[: len(members)]
-            sureness = min((d.score for d in chosen), default=0.0)
+            sureness = min((d.score * near.get(id(d), 1.0) for d in chosen), default=0.0)
             if len(chosen) < len(members) or sureness <= best[phrase]:
                 continue
             best[phrase] = sureness
@@ -160,8 +166,27 @@ def find_entities(
                 entities[member] = (t, box)
     wanted = len(groups.get(PERSON, ()))
     if most > wanted > 0:
-        log(f"people: up to {most} are seen at once, the {wanted} largest followed")
+        which = "largest" if not len(beside) else "large ones near the hints"
+        log(f"people: up to {most} are seen at once, the {wanted} {which} followed")
     return entities
+
+
+def _shown(hint: Hint) -> Float[ndarray, " 4"]:
+    """Box of what a hint marks; of clicks on the object where it has no box."""
+    if hint.box is not None:
+        left, top, width, height = hint.box
+        return np.array([left, top, left + width, top + height])
+    on = np.array([point[:2] for point in hint.points if point[2] > 0] or [hint.points[0][:2]])
+    return np.concatenate([on.min(axis=0), on.max(axis=0)])
+
+
+def _nearness(box: Float[ndarray, " 4"], others: Sequence[Float[ndarray, " 4"]]) -> float:
+    """1 where a box touches one of the others, a half where it is as far away as it is long."""
+    if not len(others):
+        return 1.0
+    gaps = [np.maximum(0.0, np.maximum(o[:2] - box[2:], box[:2] - o[2:])) for o in others]
+    gap = min(float(np.linalg.norm(g)) for g in gaps)
+    return 1.0 / (1.0 + (gap / max(float((box[2:] - box[:2]).max()), 1.0)) ** 2)
 
 
 def _distinct(detections: Sequence[Detection]) -> list[Detection]:

@@ -116,7 +116,8 @@ def time_shell(paths: Sequence[Path], inits: int, out: Path) -> dict[str, float]
 
 def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, dict[str, float]]:
     """Both loops in this process; each has solved a scene of every kind before."""
-    from hoijax.api.solve import DEFAULT_FORMATS, solve_to_folder
+    from hoijax.api.result_folder import DEFAULT_FORMATS
+    from hoijax.api.solve import solve_to_folder
     from hoijax.jobs.scenes import FORMATS_OF_MANY
     from hoijax.runtime import enable_compilation_cache
 

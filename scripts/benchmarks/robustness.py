@@ -30,7 +30,8 @@ from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.evidence import GROUPS
 from hoijax.bundle.schema import GroundTruth
 from hoijax.bundle.write import Bundle, read_bundle, write_bundle
-from hoijax.results.evaluation import BODY_JOINTS, Evaluator, joints_of
+from hoijax.results.evaluation import BODY_JOINTS, Evaluator
+from hoijax.results.geometry_queries import joints_of
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.synthetic.erring_observations import erring_bundle
