@@ -156,17 +156,17 @@ class Store:
         """The stored result, or None. A damaged one gives a CorruptEntryWarning and None."""
         folder, problem = self._folder(stage, key), ""
         for _ in range(REREADS):
-            before = _inode(folder)
-            if before is None:
-                return None
-            try:
-                return _read(folder, stage, key)
-            except FileNotFoundError as error:
-                problem = f"{Path(error.filename).name} is missing"
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                problem = str(error)
-            if _inode(folder) == before:
-                break  # else another process replaced it while we read
+            with _open_folder(folder) as before:
+                if before is None:
+                    return None
+                try:
+                    return _read(folder, stage, key)
+                except FileNotFoundError as error:
+                    problem = f"{Path(error.filename).name} is missing"
+                except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                    problem = str(error)
+                if _inode(folder) == before:
+                    break  # else another process replaced it while we read
         warnings.warn(
             f"stage {stage!r}: the stored result {folder} is damaged ({problem}); it is set aside "
             "and computed again",
@@ -263,6 +263,20 @@ class Store:
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _open_folder(folder: Path) -> Iterator[int | None]:
+    """Its inode, or None where there is none. While it is open, no new folder gets the same number."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield None
+        return
+    try:
+        yield os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
 
 
 def _inode(folder: Path) -> int | None:

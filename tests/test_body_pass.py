@@ -10,15 +10,14 @@ import pytest
 
 import hoijax
 from hoijax.bodies import load_body
+from hoijax.bodies.kinematics import JOINT_NAMES
 from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.methods.joint import build_problem, corrections
 from hoijax.methods.joint.body_descent import solve_bodies
 from hoijax.methods.joint.build_problem import body_problem
-from hoijax.methods.joint.corrections import (
-    correct_bundle,
-    without_swapped_frames,
-)
+from hoijax.methods.joint.corrections import correct_bundle
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.methods.joint.swapped_frames import without_swapped_frames
 from hoijax.results.evaluation import BODY_JOINTS
 from hoijax.results.geometry_queries import joints_of
 from hoijax.scene.scene import Unknowns
@@ -101,18 +100,36 @@ def test_padding_changes_nothing(clip, body, monkeypatch):
     chex.assert_trees_all_close(padded_clip, plain_clip, atol=2e-4)
 
 
-def test_frames_with_left_and_right_exchanged_are_mended(clip):
+def test_a_frame_that_jumps_away_and_back_is_mended(clip):
     o = clip[0].observations
     smooth = np.repeat(o.body_rotations[:, :1], FRAMES, axis=1)
     smooth = smooth + 0.01 * np.arange(FRAMES)[None, :, None, None]
-    swapped = smooth.copy()
-    swapped[:, 4, 1:22] += 0.9
-    mended, count = without_swapped_frames(dataclasses.replace(o, body_rotations=swapped))
+    lost = smooth.copy()
+    lost[:, 4, 1:22] += 0.9
+    mended, count = without_swapped_frames(dataclasses.replace(o, body_rotations=lost))
     assert count == 1
     np.testing.assert_allclose(mended.body_rotations, smooth, atol=0.02)
     same, count = without_swapped_frames(dataclasses.replace(o, body_rotations=smooth))
     assert count == 0
     np.testing.assert_allclose(same.body_rotations, smooth, atol=1e-6)
+
+
+def test_left_and_right_are_exchanged_back(clip, rng):
+    """In single frames, every other one, and runs up to the end; a mirror written by hand."""
+    o = clip[0].observations
+    step = np.linspace(0.0, 0.3, FRAMES)[None, :, None, None]
+    pose = 0.2 * rng.standard_normal((1, 1, 55, 3))
+    smooth = (pose + step * rng.standard_normal((1, 1, 55, 3))).astype(np.float32)
+    frames = np.array([1, 3, 5, 6, FRAMES - 1])
+    swapped = smooth.copy()
+    for joint, name in enumerate(JOINT_NAMES):
+        other = {"left": "right", "right": "left"}.get(name.partition("_")[0])
+        source = JOINT_NAMES.index(name.replace(name.partition("_")[0], other)) if other else joint
+        if joint:
+            swapped[:, frames, joint] = smooth[:, frames, source] * [1.0, -1.0, -1.0]
+    mended, count = without_swapped_frames(dataclasses.replace(o, body_rotations=swapped))
+    assert count == len(frames)
+    np.testing.assert_allclose(mended.body_rotations, smooth, atol=1e-6)
 
 
 def test_keypoints_beside_the_persons_mask_are_believed_less(clip):
@@ -132,6 +149,22 @@ def test_keypoints_beside_the_persons_mask_are_believed_less(clip):
     np.testing.assert_array_equal(
         corrections.with_believed_keypoints(unmasked).keypoints, keypoints
     )
+
+
+def test_points_lie_on_the_rays_of_their_pixels(clip):
+    """Of a map that is shifted across the view and has a focal length of its own; a far point stays."""
+    o = clip[0].observations
+    warped = o.object_points * [1.05, 0.97, 1.0] + [0.02, -0.01, 0.0]
+    warped[0, 0, 0] = far = [9.0, 0.0, 2.0]
+    bent = dataclasses.replace(o, object_points=warped.astype(np.float32))
+    mended = corrections.on_their_rays(bent).object_points
+    np.testing.assert_allclose(mended[0, 0, 0], far)
+    seen = np.array(o.object_point_mask)
+    seen[0, 0, 0] = False
+    points, frames = mended[seen], np.nonzero(seen)[1]
+    projected = np.einsum("nij,nj->ni", o.intrinsics[frames], points / points[:, 2:])[:, :2]
+    np.testing.assert_allclose(projected, o.object_pixels[seen], atol=1e-2)
+    np.testing.assert_array_equal(points[:, 2], warped[seen][:, 2].astype(np.float32))
 
 
 def test_published_settings_keep_the_body():
@@ -180,7 +213,7 @@ def test_a_result_is_reopened_without_the_body_pass(clip, monkeypatch):
     from hoijax.methods.joint.method import METHOD
 
     bundle, factor = clip[0], 1.1
-    whole = corrections.zoomed(bundle.observations, factor)
+    whole = corrections.zoomed(corrections.on_their_rays(bundle.observations), factor)
     corrected = corrections.Corrections(
         dataclasses.replace(bundle, observations=whole),
         np.asarray(bundle.observations.Ts_world_camera),

@@ -1,5 +1,6 @@
 """Objects of another size than their meshes: meshes, scenes, and the size that a clip shows."""
 
+import dataclasses
 import io
 
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from hoijax.methods.joint.sizes import (
     resized_bundle,
     scale_range,
 )
+from hoijax.objects.articulated.joints import Joint
 from hoijax.objects.asset import asset_from_arrays
 from hoijax.objects.distance_grid import SIGNED, UNSIGNED, build_distance_grids, query
 from hoijax.objects.resizing import resized
@@ -39,10 +41,10 @@ def sphere():
     )
 
 
-def test_a_stretched_sphere_is_an_ellipsoid_about_its_own_center():
+def test_a_stretched_sphere_is_an_ellipsoid_about_the_origin():
     ball, factors = sphere(), np.array([0.5, 1.0, 2.0])
     egg = resized(ball, factors.tolist())
-    np.testing.assert_allclose(egg.center, ball.center, atol=1e-6)
+    np.testing.assert_allclose(egg.center, ball.center * factors, atol=1e-6)
     np.testing.assert_allclose(egg.extents, ball.extents * factors, atol=1e-6)
     local = (egg.samples - egg.center) / (0.2 * factors)
     np.testing.assert_allclose(np.linalg.norm(local, axis=1), 1.0, atol=0.01)
@@ -75,7 +77,8 @@ def test_a_resized_scene_is_the_scene_of_the_resized_meshes():
         for kind in (SIGNED, UNSIGNED):
             row = int(scene.objects.first_grid[o]) + kind
             got = scaled.distance(points, jnp.full(64, row), jnp.full(64, o))
-            np.testing.assert_allclose(got, query(exact, points, kind), atol=2e-5)
+            moved = points + (factor - 1.0) * asset.center  # a scene resizes about centers
+            np.testing.assert_allclose(got, query(exact, moved, kind), atol=2e-5)
         np.testing.assert_allclose(
             np.ptp(scaled.objects.samples[o], axis=0),
             factor * np.ptp(np.asarray(scene.objects.samples[o]), axis=0),
@@ -152,3 +155,11 @@ def test_a_factor_that_is_given_is_the_size(lift):
     larger = resized_bundle(lift, known_scales(lift, "1.2"))
     np.testing.assert_allclose(larger.assets[0].extents, 1.2 * lift.assets[0].extents, rtol=1e-5)
     assert (known_scales(lift, "solve") == 1.0).all()
+
+
+def test_objects_on_joints_keep_their_size(lift):
+    hinge = Joint("lid", "revolute", 0, 1, np.eye(4), np.array([1.0, 0.0, 0.0]), 0.0, 2.0)
+    jointed = dataclasses.replace(lift, joints=(hinge,))
+    with pytest.raises(hoijax.UserError, match="on joints keep the size"):
+        known_scales(jointed, "0.9")
+    assert (known_scales(jointed, "solve") == 1.0).all()

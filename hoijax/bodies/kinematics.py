@@ -24,6 +24,13 @@ JOINT_NAMES: tuple[str, ...] = (
     *_BODY, *_FACE, *(f"{side}_{finger}" for side in ("left", "right") for finger in _FINGERS)
 )  # fmt: skip
 """The 55 SMPL-X joints: 22 body, jaw and eyes, 15 fingers left, 15 fingers right."""
+MIRRORED = tuple(
+    JOINT_NAMES.index(
+        name.replace("left", "right") if name.startswith("left") else name.replace("right", "left")
+    )
+    for name in JOINT_NAMES
+)
+"""The joint of the other side; a joint in the middle is its own."""
 
 JOINT_PARENTS: tuple[int, ...] = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 15, 15, 15,

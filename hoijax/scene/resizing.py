@@ -13,7 +13,10 @@ from hoijax.scene.scene import Scene
 
 
 def resized_scene(scene: Scene, factors: Sequence[float]) -> Scene:
-    """The scene with every object scaled by one factor about its center (host arrays, exact).
+    """The scene with every object scaled by one factor (host arrays, exact).
+
+    In the scene about its center, which is what the unknowns place: where an asset has its origin does not
+    matter here.
 
     Objects must be free: joints between them are not moved along.
     """

@@ -15,7 +15,7 @@ import numpy as np
 from numpy import ndarray
 
 from hoijax.bodies.keypoints import OPENPOSE_18
-from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS
+from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS, MIRRORED
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
 
@@ -140,16 +140,9 @@ def body_hands(draft: Draft, strength: float, rng: np.random.Generator) -> None:
 
 def body_swaps(draft: Draft, strength: float, rng: np.random.Generator) -> None:
     """Left and right exchanged for single frames."""
-    mirror = np.array([1.0, -1.0, -1.0])
-    order = np.arange(55)
-    for joint, name in enumerate(JOINT_NAMES):
-        side, _, rest = name.partition("_")
-        other = {"left": "right", "right": "left"}.get(side)
-        if other and f"{other}_{rest}" in JOINT_NAMES and rest != "eye":
-            order[joint] = JOINT_NAMES.index(f"{other}_{rest}")
     draws = rng.random((draft.people, draft.frames))
     swapped = (draws < 0.03 * strength) | (draws == draws.min())  # one frame at the least
-    exchanged = draft.rotations[:, :, order] * mirror
+    exchanged = draft.rotations[:, :, MIRRORED] * np.array([1.0, -1.0, -1.0])
     exchanged[:, :, 0] = draft.rotations[:, :, 0]
     draft.rotations[:] = np.where(swapped[..., None, None], exchanged, draft.rotations)
 

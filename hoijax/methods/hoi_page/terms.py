@@ -44,7 +44,7 @@ PUBLISHED_TERMS = (
 DEFAULT_TERMS = (
     LossTerm.constant("object_points", robust_object_points, 1e3, scale=POINT_RHO),
     LossTerm.constant("part_points", robust_part_points, 3e2, scale=POINT_RHO),
-    LossTerm.constant("model_mask", model_mask, 2e-2, scale=MASK_RHO),
+    LossTerm.constant("model_mask", model_mask, 1e-1, scale=MASK_RHO),
     LossTerm.constant("translation_smoothness", translation_smoothness, 3e3),
     LossTerm.constant("rotation_smoothness", rotation_smoothness, 1e2),
     LossTerm("penetration", penetration, 0.0, 3.0),

@@ -41,9 +41,11 @@ JOINT_DEGREES = (
 )
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
 PELVIS_STEP = 0.01
-MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, (0.012, 0.012, 0.04), (0.006, 0.006, 0.02)
-ACROSS_RAYS = 0.1
-"""Of the shifts of a point map, where there is none."""
+MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, 0.04, 0.02
+ACROSS_RAYS = 0.02
+"""Shifts of a point map across the view, in those along it: points lie on the rays of their pixels."""
+WITHOUT_POINTS = 0.1
+"""Factor on the shifts, where there is no point map."""
 FRAME_BUCKET = 16
 """Clips are padded to a multiple of so many frames."""
 CANDIDATES = 32
@@ -101,8 +103,8 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
 
 
 def _without_points(change: FrameChange) -> FrameChange:
-    """Without a point map what was seen of objects may move along its rays, hardly across them."""
-    held = jnp.asarray([1.0, ACROSS_RAYS, ACROSS_RAYS, ACROSS_RAYS])
+    """Without a point map what was seen of objects may move along its rays, hardly otherwise."""
+    held = jnp.asarray([1.0, *(WITHOUT_POINTS,) * 3])
     return dataclasses.replace(change, point_map=change.point_map * held)
 
 
@@ -157,8 +159,10 @@ def _deviations(
         shape = people, MOVING_JOINTS, 3
         return on_device(np.broadcast_to(radians[None, :, None], shape), np.float32)
 
-    def frame(column: int, pelvis: float, scale: float, shift: tuple, moved: tuple) -> FrameChange:
-        rows = np.full((people, 3), pelvis), [scale, *shift], np.broadcast_to(moved, (objects, 6))
+    def frame(column: int, pelvis: float, scale: float, shift: float, moved: tuple) -> FrameChange:
+        across = ACROSS_RAYS * shift
+        point_map = [scale, across, across, shift]
+        rows = np.full((people, 3), pelvis), point_map, np.broadcast_to(moved, (objects, 6))
         return FrameChange(joints(column), *(on_device(x, np.float32) for x in rows))
 
     def moved(turn: float, across: float, along: float) -> tuple[float, ...]:
@@ -171,7 +175,7 @@ def _deviations(
         3,
         settings.pelvis_bias,
         settings.map_scale,
-        (0.4 * settings.map_shift,) * 2 + (settings.map_shift,),
+        settings.map_shift,
         moved(turn, settings.object_bias, settings.object_bias_depth),
     )
     clip = ClipChange(

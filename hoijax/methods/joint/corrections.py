@@ -17,9 +17,7 @@ from hoijax.bundle.write import Bundle
 from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.rotations import (
     axis_angle_to_matrix,
-    geodesic_angle,
     matrix_to_axis_angle,
-    slerp_midpoint,
 )
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.initialization.evidence import complete
@@ -34,6 +32,7 @@ from hoijax.methods.joint.body_problem import (
 )
 from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.settings import BodyPassSettings
+from hoijax.methods.joint.swapped_frames import without_swapped_frames
 from hoijax.methods.reopened import with_bodies_of
 from hoijax.programs import program
 from hoijax.results.observed import FOCAL_FACTOR, focal_factor
@@ -43,10 +42,10 @@ from hoijax.scene.build_bodies import without_broken_numbers
 
 OBJECT_SHIFTS, CAMERA_CHANGE = "object_shifts", "camera_change"
 """Keys in `run.json`; the latter is `ClipChange.camera`."""
+OFF_PIXEL = 0.1
+"""Of the image's width, between a point and its pixel."""
 BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
 """Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
-SWAP_RADIANS = 0.35
-"""A frame whose joints turn so far (mean) from both neighbors, while these agree, is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,8 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
 
     Where the descent does not lower the energy, the estimates stay as they are given.
     """
-    observations, repaired = without_swapped_frames(with_believed_keypoints(bundle.observations))
+    believed = with_believed_keypoints(on_their_rays(bundle.observations))
+    observations, repaired = without_swapped_frames(believed)
     bundle = dataclasses.replace(bundle, observations=observations)
     problem = body_problem(bundle, body, settings)
     nothing = no_change(problem)
@@ -120,7 +120,7 @@ def corrected_again(bundle: Bundle, result: Result) -> Bundle | None:
     if zoom is None:
         return None
     whole = complete(with_bodies_of(without_broken_numbers(bundle), result))
-    o = zoomed(with_believed_keypoints(whole.observations), zoom)
+    o = zoomed(with_believed_keypoints(on_their_rays(whole.observations)), zoom)
     if OBJECT_SHIFTS in run:
         o = shifted(o, np.asarray(run[OBJECT_SHIFTS], np.float32))
     if CAMERA_CHANGE in run:
@@ -141,6 +141,26 @@ def no_change(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:
     return changes, jax.tree.map(lambda x: on_device(np.zeros(x.shape, np.float32)), problem.clip)
 
 
+def on_their_rays(o: Observations) -> Observations:
+    """Points of the point map at their depth on the rays of their pixels.
+
+    A prior shifts or bends its map, or has a focal length of its own; which pixel shows a point is not in
+    doubt. A point that lies so far from its pixel that the two can hardly belong together stays.
+    """
+    width = o.image_size[1]
+    focal, center = o.intrinsics[:, None, [0, 1], [0, 1]], o.intrinsics[:, None, :2, 2]
+    changed = {}
+    for kind in ("person", "object"):
+        points = np.asarray(getattr(o, f"{kind}_points"), np.float32)
+        pixels = np.asarray(getattr(o, f"{kind}_pixels"), np.float32)
+        across = (pixels - center) / focal * points[..., 2:]
+        away = np.linalg.norm((across - points[..., :2]) * focal, axis=-1)
+        near = away < OFF_PIXEL * width * np.maximum(points[..., 2], 0.0)
+        moved = np.concatenate([across, points[..., 2:]], axis=-1)
+        changed[f"{kind}_points"] = np.where(near[..., None], moved, points).astype(np.float32)
+    return dataclasses.replace(o, **changed)
+
+
 def with_believed_keypoints(o: Observations) -> Observations:
     """Keypoints with less confidence where they are not on the person's own mask: a joint that something
     hides is invented, as confidently as any other.
@@ -158,28 +178,6 @@ def with_believed_keypoints(o: Observations) -> Observations:
         beside = inside & (away > BESIDE_MASK * height)
         keypoints[p, t, beside, 2] *= BESIDE_SHARE
     return dataclasses.replace(o, keypoints=keypoints)
-
-
-def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
-    """Single frames in which the pose jumps away and back, taken from their neighbors; how many.
-
-    Recoveries exchange left and right for a frame now and then.
-    """
-    rotations = np.array(o.body_rotations, np.float32)
-    if o.frame_count < 3:
-        return o, 0
-    matrices = np.asarray(axis_angle_to_matrix(on_device(rotations[:, :, 1:MOVING_JOINTS])))
-
-    def turned(a: ndarray, b: ndarray) -> ndarray:
-        return np.asarray(geodesic_angle(on_device(a), on_device(b))).mean(axis=-1)
-
-    before, here, after = matrices[:, :-2], matrices[:, 1:-1], matrices[:, 2:]
-    away = np.minimum(turned(before, here), turned(here, after))
-    wrong = (away > SWAP_RADIANS) & (turned(before, after) < 0.5 * away)
-    for p, t in zip(*np.nonzero(wrong), strict=True):
-        middle = slerp_midpoint(jnp.asarray(matrices[p, t]), jnp.asarray(matrices[p, t + 2]))
-        rotations[p, t + 1, 1:MOVING_JOINTS] = matrix_to_axis_angle(middle)
-    return dataclasses.replace(o, body_rotations=rotations), int(wrong.sum())
 
 
 @program

@@ -58,7 +58,7 @@ class BodyPassSettings:
     map_scale: float = 0.03
     """Scale of the point map: of a clip, and of a frame about it."""
     map_shift: float = 0.05
-    """Its shift along the view; across it 0.4 of that."""
+    """Its shift along the view; hardly across it, where pixels tell."""
     contact: float = 0.01
     """Of touching skin from its object, once objects are known; ..."""
     slip: float = 0.02

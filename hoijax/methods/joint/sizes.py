@@ -36,6 +36,9 @@ DEVIATION, PRIOR = 0.15, 0.05
 SMALLEST, LARGEST = 0.6, 1.7
 NEGLIGIBLE = 0.01
 """Of the logarithm: a size so near to the mesh's is the mesh's."""
+MASK_TERM, MASK_SHARE = "model_mask", 0.2
+"""Share of its weight with which what sticks out of a mask counts here: nothing says that a mesh fills its
+mask, so that thin masks make small objects."""
 ROUNDS, STEPS = 4, 3
 MOVED = 2
 """Candidates that are fitted: one alone costs almost as much."""
@@ -83,8 +86,13 @@ def resized_bundle(bundle: Bundle, factors: Float[ndarray, "O 3"]) -> Bundle:
 
 
 def known_scales(bundle: Bundle, text: str) -> Float[ndarray, "O 3"]:
-    """Factors before anything is solved: one that is given, else 1."""
+    """Factors before anything is solved: one that is given, else 1. Raises UserError for objects on joints."""
     allowed = scale_range(text)
+    if bundle.joints and allowed.is_known and allowed != FIXED:
+        raise UserError(
+            f"--object-scale {text}: objects on joints keep the size of their meshes. Scale the URDF where it "
+            "is loaded: --objects FILE,scale=..."
+        )
     return np.full((len(bundle.assets), 3), allowed.lowest if allowed.is_known else 1.0)
 
 
@@ -119,7 +127,9 @@ class SizeSearch:
     ) -> None:
         """rebuilt: the scene of a bundle with meshes of other proportions."""
         self.order = ranking(solution.losses)
-        self.descent, self.numbers, self.rebuilt = descent, numbers, rebuilt
+        self.descent, self.rebuilt = descent, rebuilt
+        masks = {name: MASK_SHARE * w for name, w in numbers.weights.items() if name == MASK_TERM}
+        self.numbers = dataclasses.replace(numbers, weights=numbers.weights | masks)
         self.solution = taken(solution, self.order)
         neighbors = taken(prepared.neighbors, self.order)
         self.prepared = dataclasses.replace(prepared, neighbors=neighbors)
