@@ -91,6 +91,15 @@ def describe_device() -> str:
     return f"{device.platform} ({device.device_kind}, {jax.device_count()} devices)"
 
 
+def available_memory() -> int:
+    """Bytes that this machine has left."""
+    table = Path("/proc/meminfo")
+    for line in table.read_text().splitlines() if table.exists() else ():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 2**31
+
+
 def peak_memory_gb() -> float | None:
     """The most memory this process has held so far; of the host, where a device has its own."""
     try:

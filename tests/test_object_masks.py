@@ -222,6 +222,18 @@ def test_a_person_is_cut_by_color_where_the_network_is_unsure():
     assert (cut & wanted).sum() > 0.98 * (cut | wanted).sum()
     rough = (probability > 0.5) & ~object_
     assert (rough & wanted).sum() < 0.95 * (rough | wanted).sum()
+    ball = np.zeros_like(person)
+    ball[80:100, 25:65] = True  # below it a foot is left
+    assert cut_person(image, view, ball)[101:105, 32:58].all()
+    wall = np.zeros_like(person)
+    wall[:, 62:] = wall[116:, :20] = True  # much larger than the person, who does not touch it
+    small = dataclasses.replace(
+        view,
+        probability=np.where(np.indices(person.shape)[0] > 85, view.probability, 0).astype(
+            np.uint8
+        ),
+    )
+    assert cut_person(image, small, wall).any()
     blank = dataclasses.replace(view, probability=np.zeros_like(view.probability))
     assert not cut_person(image, blank, object_).any()
 

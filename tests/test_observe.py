@@ -173,6 +173,17 @@ def test_a_detector_of_people_needs_hints_before_any_work(scene, tmp_path):
     assert not any(models.calls().values())
 
 
+def test_clips_larger_than_the_memory_are_refused_before_any_work(scene, tmp_path, monkeypatch):
+    models = tiny.TinyModels(scene)
+    models.get("body").bytes_per_frame = 1e6
+    request = Request(tiny.TEXT, scene.assets, video=Video(scene.frames, tiny.FPS))
+    free = int(tiny.FRAMES * (1e6 + 9 * scene.frames[0, ..., 0].size))
+    monkeypatch.setattr("priors.observe.stage_functions.available_memory", lambda: free - 1)
+    with pytest.raises(UserError, match=f"--seconds START:END, at most {tiny.FRAMES - 1} frames"):
+        observe(request, SETTINGS, models, Store(tmp_path))
+    assert not any(models.calls().values())
+
+
 def test_proposed_yaws_are_asked_for_with_the_scene_and_reach_the_bundle(scene, tmp_path):
     proposer = Proposer(scene)
     models = tiny.TinyModels(scene, {"language": proposer})

@@ -6,16 +6,20 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 from jax.extend.core import jaxprs_in_params
-from test_batch import TERMS, make_jobs, solve
+from test_batch import TERMS, make_jobs
 
 import hoijax
 from hoijax.bodies import load_body
 from hoijax.exporters.clip import _shaped
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.term import default_weights
+from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.programs import Program, forget_programs, keep_programs
 from hoijax.programs.sources import Sources, imports_of, modules_named
 from hoijax.programs.store import STORE, Store
+from hoijax.solver.adam import Adam
+from hoijax.solver.problem import SolverInputs
+from hoijax.solver.resumable import optimize
 
 HOME = Path(hoijax.__file__).parent
 TREE = {
@@ -181,8 +185,9 @@ def test_every_module_that_is_traced_counts(traced):
     """Of real programs: arrays alone, our classes, static terms whose solver names no loss."""
     rotation_6d_to_matrix(jnp.ones((5, 6)))
     _shaped(load_body("anny"), jnp.zeros(3), None)
-    job = make_jobs(1)[0]
-    solve(job.scene, job.initial, job.neighbors, default_weights(TERMS))
+    (job,), terms = make_jobs(1), [term for term in TERMS if term.name == "contact"]
+    problem, weights = object_problem(terms), default_weights(terms)
+    optimize(Adam(2, 1), SolverInputs(problem, job.scene, job.initial, job.neighbors, weights))
     sources = Sources(HOME)
     assert len(traced) >= 3
     for name, named, seen in traced:

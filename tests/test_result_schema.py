@@ -161,6 +161,14 @@ def test_a_winner_that_was_chosen_stays_the_winner(tmp_path):
     assert load_result(save_result(result, tmp_path)).chosen is None
 
 
+def test_terms_of_old_folders_have_their_new_names(tmp_path):
+    run = {"weights": {"rendered_colours": 2.0, "smooth": 1.0}}
+    old = tiny_result(term_names=("rendered_colours", "smooth"), run=run)
+    result = load_result(save_result(old, tmp_path))
+    assert result.term_names == ("rendered_colors", "smooth")
+    assert result.run["weights"] == {"rendered_colors": 2.0, "smooth": 1.0}
+
+
 def test_all_problems_come_at_once(folder):
     spoil(folder, body_betas=np.full((P, 10), np.nan), codes=np.array([7, 7]))
     (folder / "objects" / "box.glb").write_bytes(b"glTF")

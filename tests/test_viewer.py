@@ -279,6 +279,15 @@ def test_a_result_of_another_method_cannot_be_solved_again(folder):
         Resolver(result, bundle)
 
 
+def test_a_result_from_before_a_term_is_solved_again_without_it(folder):
+    result, bundle = load_result(folder), read_bundle(folder / "bundle")
+    older = dataclasses.replace(result, term_names=result.term_names[:-1])
+    assert tuple(term.name for term in Resolver(older, bundle).prepared.terms) == older.term_names
+    foreign = dataclasses.replace(result, term_names=(*result.term_names[:-1], "mine"))
+    with pytest.raises(UserError, match=r"terms of its own, .*: mine"):
+        Resolver(foreign, bundle)
+
+
 def test_key_poses_move_neighbors_less(folder):
     result = load_result(folder)
     T = np.array(result.Ts_world_object[0, 5])

@@ -21,7 +21,7 @@ GIB = 2**30
 )
 def test_workers_follow_cores_scenes_and_memory(monkeypatch, cores, scenes, free, count, why):
     monkeypatch.setattr(hoijax.jobs.scene_batch, "on_cpu", lambda: True)
-    monkeypatch.setattr(hoijax.solver.batch, "available_memory", lambda: free)
+    monkeypatch.setattr(hoijax.runtime, "available_memory", lambda: free)
     monkeypatch.setattr(workers, "_cores", lambda: list(range(cores)))
     said: list[str] = []
     assert workers.useful_workers(scenes, said.append) == count

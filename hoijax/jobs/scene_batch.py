@@ -29,9 +29,9 @@ from hoijax.methods.running import Solved as SolvedPasses
 from hoijax.physics.files import read_sentences
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.result import Result
-from hoijax.runtime import describe_device, versions
+from hoijax.runtime import available_memory, describe_device, versions
 from hoijax.settings import SceneSettings
-from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job, available_memory
+from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job
 from hoijax.solver.problem import ResultCode, Solution
 from hoijax.work.folder import Item
 from hoijax.work.runner import GroupWork

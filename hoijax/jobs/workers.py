@@ -25,7 +25,7 @@ def useful_workers(scenes: int, log: Log = silent) -> int:
     Says what it chose on a CPU, and why not more.
     """
     from hoijax.jobs.scene_batch import on_cpu
-    from hoijax.solver.batch import available_memory
+    from hoijax.runtime import available_memory
 
     if not on_cpu():
         return 1

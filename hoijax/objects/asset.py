@@ -118,21 +118,9 @@ def load_asset(
         raise UserError(f"--scale must be a positive number, got {scale}.")
     path = Path(spec)
     if str(spec) in PROCEDURAL_OBJECTS and not path.is_file():
-        vertices, faces, face_parts, part_names = make_procedural(str(spec))
-        return asset_from_arrays(
-            name or str(spec), vertices * scale, faces, face_parts, part_names, seed, samples
-        )
-    if not path.is_file():
-        what = "is a folder, not a mesh file" if path.is_dir() else "does not exist"
-        raise UserError(
-            f"object '{spec}' {what}.{nearest_hint(str(spec), PROCEDURAL_OBJECTS)} Give the path of a mesh (glb, obj, ply, stl), or one of the "
-            f"procedural objects: {', '.join(PROCEDURAL_OBJECTS)}."
-        )
-    sidecar = path.with_name(f"{path.stem}.parts.json")
-    vertices, faces, face_parts, part_names = read_mesh(path, split=not sidecar.is_file())
-    if sidecar.is_file():
-        face_parts, part_names = read_parts_file(sidecar, len(faces))
-    check_mesh(vertices, faces, str(path))
+        made = make_procedural(str(spec))
+        return asset_from_arrays(name or str(spec), made[0] * scale, *made[1:], seed, samples)
+    vertices, faces, face_parts, part_names = _read_file(path, str(spec))
     # In double precision, before anything else: a scan in map coordinates is a million metres away.
     middle = _offset_to_origin(vertices, faces, str(path))
     vertices = (vertices - middle) * scale
@@ -144,17 +132,8 @@ def load_asset(
         R_asset_file = chosen.rotation()
         vertices = vertices @ R_asset_file.T
         log(f"up {chosen.up} ({chosen.reason}), front {chosen.front}")
-    faces = orient_outward(vertices, faces)
-    asset = asset_from_arrays(
-        name or graph_name(path.stem),
-        vertices,
-        faces,
-        face_parts,
-        part_names,
-        seed,
-        samples,
-        str(path),
-    )
+    surface = vertices, orient_outward(vertices, faces), face_parts, part_names
+    asset = asset_from_arrays(name or graph_name(path.stem), *surface, seed, samples, str(path))
     _warn_about_unit(asset, str(path), scale, usual)
     if not has_appearance:
         return asset
@@ -162,6 +141,25 @@ def load_asset(
     T_asset_file[:3, :3] = scale * R_asset_file
     T_asset_file[:3, 3] = -T_asset_file[:3, :3] @ middle
     return replace(asset, appearance=read_appearance(path, T_asset_file))
+
+
+def _read_file(path: Path, spec: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """(vertices, faces, face_parts, part_names) of a mesh file and of the parts named beside it."""
+    from hoijax.objects.procedural import PROCEDURAL_OBJECTS
+
+    if not path.is_file():
+        what = "is a folder, not a mesh file" if path.is_dir() else "does not exist"
+        raise UserError(
+            f"object '{spec}' {what}.{nearest_hint(spec, PROCEDURAL_OBJECTS)} Give the path of a "
+            "mesh (glb, obj, ply, stl), or one of the procedural objects: "
+            f"{', '.join(PROCEDURAL_OBJECTS)}."
+        )
+    sidecar = path.with_name(f"{path.stem}.parts.json")
+    vertices, faces, face_parts, part_names = read_mesh(path, split=not sidecar.is_file())
+    if sidecar.is_file():
+        face_parts, part_names = read_parts_file(sidecar, len(faces))
+    check_mesh(vertices, faces, str(path))
+    return vertices, faces, face_parts, part_names
 
 
 def graph_name(stem: str) -> str:

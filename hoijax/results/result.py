@@ -108,6 +108,8 @@ class Result:
 
 APPEARANCES = "appearances"
 """Folder of what objects look like, where their files have colors."""
+RENAMED_TERMS = {"rendered_colours": "rendered_colors"}
+"""Terms in old folders that have another name today."""
 _OPTIONAL = (
     "candidate_body_rotations",
     "candidate_body_translations",
@@ -228,7 +230,14 @@ def _read_run(path: Path) -> tuple[dict | None, list[str]]:
     if version is not None and version != RESULT_VERSION:
         return None, [f"run.json: version {version}, expected {RESULT_VERSION}"]
     problems = [f"run.json: {problem}" for problem in validation_problems(ResultHeader, run)]
-    return (None if problems else run), problems
+    return (None if problems else _with_new_names(run)), problems
+
+
+def _with_new_names(run: dict[str, Any]) -> dict[str, Any]:
+    """What an old folder says, with its terms called as they are today."""
+    terms = [RENAMED_TERMS.get(name, name) for name in run["term_names"]]
+    weights = {RENAMED_TERMS.get(name, name): x for name, x in run.get("weights", {}).items()}
+    return {**run, "term_names": terms, **({"weights": weights} if weights else {})}
 
 
 def _read_arrays(path: Path) -> tuple[dict[str, ndarray], list[str]]:

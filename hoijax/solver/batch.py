@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +20,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from hoijax.errors import UserError
 from hoijax.progress import Log, silent
+from hoijax.runtime import available_memory
 from hoijax.solver.problem import Solution
 
 MAX_SCENES = 64
@@ -67,15 +67,6 @@ def free_memory(device: Any) -> int:
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     return available_memory() // jax.local_device_count()
-
-
-def available_memory() -> int:
-    """Bytes that this machine has left."""
-    table = Path("/proc/meminfo")
-    for line in table.read_text().splitlines() if table.exists() else ():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 2**31
 
 
 def needed_memory(compiled: Any) -> int:

@@ -50,13 +50,16 @@ class Resolver:
 
     def __init__(self, result: Result, bundle: Bundle) -> None:
         self.method, self.settings = method_of(result), settings_of(result)
-        self.prepared = self.method.reopen(bundle, result, self.settings)
-        self.terms: tuple[LossTerm, ...] = self.prepared.terms
-        if tuple(term.name for term in self.terms) != tuple(result.term_names):
+        prepared = self.method.reopen(bundle, result, self.settings)
+        known = {term.name: term for term in prepared.terms}
+        if unknown := set(result.term_names) - known.keys():
             raise UserError(
                 "the result was solved with terms of its own, which the viewer does not know: "
-                f"{', '.join(sorted(set(result.term_names) - {t.name for t in self.terms}))}."
+                f"{', '.join(sorted(unknown))}."
             )
+        # An older result lacks terms that the method has today.
+        self.terms: tuple[LossTerm, ...] = tuple(known[name] for name in result.term_names)
+        self.prepared = dataclasses.replace(prepared, terms=self.terms)
         self.step = self.method.passes(self.settings)[-1]
         self.numbers = self.method.numbers(self.settings, self.terms, weights_of(result))
         self.centers = np.stack([asset.center for asset in result.assets])

@@ -18,6 +18,9 @@ FIT_POINTS = 512  # points of the point map that the fit gets for every frame
 class FittedBody(BodyRecoverer):
     """`BodyRecovery` by our own optimizer: keypoints and point map, no weights (priors.models.body_fit)."""
 
+    bytes_per_frame = 2.5e6
+    """A whole clip is fitted at once."""
+
     def __init__(self, body_name: str = "anny"):
         """body_name: "anny", or the path of the user's SMPL-X or SMPL-H file."""
         self.body_name = body_name

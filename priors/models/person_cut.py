@@ -33,9 +33,13 @@ LEG_SHARE = 1.15
 MIN_CUT, MAX_CUT = 0.6, 1.6
 """Of a person's area before: what changes it more found other colors than the person's."""
 COLLAPSED, AROUND = 0.8, 8
-"""A mask smaller than this fraction of the median of so many frames on both sides is lost in part."""
+"""A mask smaller than this fraction of the usual one in so many frames on both sides is lost in part."""
+USUAL_AREA = 75
+"""Percentile: a person may be lost in part for longer than not."""
 MAX_GAP = 12
 """Frames in a row over which a person is followed by flow."""
+SPECK = 0.2
+"""Of the largest piece: smaller ones are not the person's."""
 BRIDGE_BAND = 0.06
 """Of the square root of the area: how far a mask moved by flow may be off."""
 
@@ -67,7 +71,8 @@ def cut_person(
     """The person's mask. others: objects and other people, which it leaves out."""
     cv2 = opencv()
     probability = view.probability / 255.0
-    rough = main_pieces((probability > 0.5) & ~others)
+    seen = probability > 0.5
+    rough = _main_pieces(seen & ~others, others)
     if not rough.any():
         return rough
     trimap = np.full(rough.shape, cv2.GC_PR_BGD, np.uint8)
@@ -76,9 +81,16 @@ def cut_person(
     trimap[away | others] = cv2.GC_BGD
     trimap[shrink((probability > SURE_PERSON) & rough, view.pixel)] = cv2.GC_FGD
     cut = cut_trimap(image, trimap, float(np.sqrt(rough.sum())))
-    cut &= main_pieces(cut | others)  # a shin below a ball belongs to the person
+    cut = _main_pieces(cut & ~others, others)
     cut = fill_holes(cut, float(cut.sum())) & ~others
     return cut if MIN_CUT < cut.sum() / rough.sum() < MAX_CUT else rough
+
+
+def _main_pieces(mask: Bool[ndarray, "h w"], others: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
+    """The mask without specks; what is joined behind others counts as one: a shin below a ball."""
+    count, labels = opencv().connectedComponents((mask | others).astype(np.uint8))
+    sizes = np.bincount(labels[mask], minlength=count)
+    return mask & (sizes > SPECK * sizes.max())[labels]
 
 
 def _shoes(view: PersonView) -> Bool[ndarray, "h w"]:
@@ -132,7 +144,7 @@ def _sound(areas: ndarray) -> Bool[ndarray, " T"]:
     sound = areas > 0
     for t in np.flatnonzero(sound):
         around = areas[max(t - AROUND, 0) : t + AROUND + 1]
-        sound[t] = areas[t] >= COLLAPSED * np.median(around[around > 0])
+        sound[t] = areas[t] >= COLLAPSED * np.percentile(around[around > 0], USUAL_AREA)
     return sound
 
 

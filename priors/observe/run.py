@@ -16,10 +16,12 @@ from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.models.camera_shake import with_static_camera
-from priors.models.catalog import CHOICES, PRESETS
+from priors.models.catalog import CHOICES, DEFAULTS, PRESETS
+from priors.models.fitted_body import FittedBody
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
 from priors.observe.hints import parse_hints, steadied_hint
+from priors.observe.stage_functions import check_memory
 from priors.observe.stages import STAGES, Models, Run, observe
 from priors.observe.user_files import encode_video, read_image, read_masks, read_source
 from priors.protocols import Hint
@@ -153,6 +155,9 @@ class ObserveOptions:
             seconds=None if self.seconds is None else parse_seconds(self.seconds),
             log=log,
         )
+        names = PRESETS[self.prior] | dict(self.names)
+        if names.get("body", DEFAULTS["body"]) == "fit" and "body" not in self.files():
+            check_memory(len(clip.video.frames), clip.video.frames.shape[1:3], FittedBody)
         beside = [self.masks, self.points, self.intrinsics, *self.files()]
         bound = any(item is not None for item in beside)
         by_frame = self.masks is not None or bool(self.files())

@@ -303,6 +303,10 @@ class Run:
         roles = [role for stage in working for role in stage.roles]
         roles = [role for role in roles if role not in self.request.sources]
         self.models.check_ready(tuple(dict.fromkeys(roles)))
+        if any(stage.name == "body" for stage in working):
+            clip, settings = self.request.video, self.settings
+            size = (settings.height, settings.width) if clip is None else clip.frames.shape[1:3]
+            work.check_memory(settings.frames, size, self._model("body"))
         if any(stage.name == "masks" for stage in working):
             work.check_all_are_found(self.request, self._model("detector"))
 

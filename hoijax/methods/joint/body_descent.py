@@ -5,7 +5,10 @@ differences of positions, whose Jacobians are the frames' own. So one forward-mo
 all of a banded system with a border, which is solved in time linear in the frames.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import flax.struct
 import jax
@@ -64,95 +67,100 @@ class _Priors:
     clip: Float[Array, " c"]
 
 
-@program
-def solve_bodies(
-    problem: BodyProblem, start: tuple[FrameChange, ClipChange], rounds: Int[Array, ""]
-) -> BodySolution:
-    """Minimize the energy from a start in `rounds` damped Gauss-Newton steps.
+@dataclass(frozen=True)
+class _Energy:
+    """The energy of flat unknowns: x (T, n) of the frames, g (c,) of the clip, whose first n are the bias."""
 
-    Unknowns in flight are flat: x (T, n) of the frames, g (c,) of the clip, whose first n are the bias.
-    """
-    step_sigma, frame_of = ravel_pytree(problem.steps)
-    clip_sigma, clip_of = ravel_pytree(problem.clip)
-    size = len(step_sigma)
-    varying, _ = ravel_pytree(problem.varying)
-    follows = problem.frames.real[1:]
-    priors = _Priors(
-        varying=varying**-2, steps=follows[:, None] * step_sigma**-2, clip=clip_sigma**-2
-    )
+    problem: BodyProblem
+    priors: _Priors
+    size: int
+    """n"""
+    frame_of: Callable[[Array], FrameChange]
+    clip_of: Callable[[Array], ClipChange]
+    paths_of: Callable[[Array], Any]
 
-    def changes_of(z):
-        # z: a frame's change with the bias in it, then the clip's other numbers.
-        return frame_of(z[:size]), clip_of(jnp.concatenate([jnp.zeros(size), z[size:]]))
+    def inputs(self, x: Array, g: Array) -> Array:
+        """z of every frame: its change with the bias in it, then the clip's other numbers."""
+        n = self.size
+        return jnp.concatenate([x + g[:n], jnp.broadcast_to(g[n:], (len(x), len(g) - n))], 1)
 
-    def flat_residuals(z, frame, matched):
-        residuals, paths = frame_residuals(*changes_of(z), frame, problem, matched)
+    def changes_of(self, z: Array) -> tuple[FrameChange, ClipChange]:
+        n = self.size
+        return self.frame_of(z[:n]), self.clip_of(jnp.concatenate([jnp.zeros(n), z[n:]]))
+
+    def residuals(self, z: Array, frame: Any, matched: Array) -> tuple[Array, Array]:
+        """(residuals, paths) of one frame, flat."""
+        residuals, paths = frame_residuals(*self.changes_of(z), frame, self.problem, matched)
         return ravel_pytree(residuals)[0], ravel_pytree(paths)[0]
 
-    def inputs(x, g):
-        return jnp.concatenate(
-            [x + g[:size], jnp.broadcast_to(g[size:], (len(x), len(g) - size))], 1
-        )
+    def with_slopes(self, row: tuple[Array, Any, Array]) -> tuple[tuple, tuple]:
+        """The same and their Jacobians by z."""
 
-    def energy_of(r, q, x, g, weights):
-        bends = zip(weights, (STEP, BEND), strict=True)
-        paths = sum(jnp.sum(weight * _difference(q, c) ** 2) for weight, c in bends)
-        changes = jnp.sum(priors.varying * x**2) + jnp.sum(priors.clip * g**2)
-        changes = changes + jnp.sum(priors.steps * (x[1:] - x[:-1]) ** 2)
-        return 0.5 * (jnp.sum(r**2) + paths + changes)
-
-    def energy(x, g, weights, matched):
-        flat = jax.vmap(flat_residuals)(inputs(x, g), problem.frames, matched)
-        return energy_of(*flat, x, g, weights)
-
-    def with_slopes(row):
         def twice(z):
-            values = flat_residuals(z, row[1], row[2])
+            values = self.residuals(z, row[1], row[2])
             return values, values
 
         slopes, values = jax.jacfwd(twice, has_aux=True)(row[0])
         return values, slopes
 
-    def one_round(_, carry):
-        x, g, damping, _, _ = carry
-        z = inputs(x, g)
+    def total(self, r: Array, q: Array, x: Array, g: Array, weights: Any) -> Array:
+        bends = zip(weights, (STEP, BEND), strict=True)
+        paths = sum(jnp.sum(weight * _difference(q, c) ** 2) for weight, c in bends)
+        changes = jnp.sum(self.priors.varying * x**2) + jnp.sum(self.priors.clip * g**2)
+        changes = changes + jnp.sum(self.priors.steps * (x[1:] - x[:-1]) ** 2)
+        return 0.5 * (jnp.sum(r**2) + paths + changes)
+
+    def at(self, x: Array, g: Array, weights: Any, matched: Array) -> Array:
+        flat = jax.vmap(self.residuals)(self.inputs(x, g), self.problem.frames, matched)
+        return self.total(*flat, x, g, weights)
+
+    def one_round(self, _: Any, carry: tuple) -> tuple:
+        """A damped step, taken where it lowers the energy under this round's weights."""
+        problem, (x, g, damping, _, _) = self.problem, carry
+        z = self.inputs(x, g)
         matched = jax.lax.map(
-            lambda row: matched_skin(*changes_of(row[0]), row[1], problem), (z, problem.frames)
+            lambda row: matched_skin(*self.changes_of(row[0]), row[1], problem),
+            (z, problem.frames),
         )
         rows = (z, problem.frames, matched)
-        (r, q), (J, Q) = jax.lax.map(with_slopes, rows, batch_size=min(FRAMES_AT_ONCE, len(x)))
-        weights = _path_weights(jax.vmap(paths_of)(q), problem)
-        here = energy_of(r, q, x, g, weights)
-        system = _with_priors(_normal_equations(r, J, q, Q, weights, size), x, g, priors)
-        dx, dg = _damped_step(system, damping)
-        there = energy(x + dx, g + dg, weights, matched)
+        at_once = min(FRAMES_AT_ONCE, len(x))
+        (r, q), (J, Q) = jax.lax.map(self.with_slopes, rows, batch_size=at_once)
+        weights = _path_weights(jax.vmap(self.paths_of)(q), problem)
+        here = self.total(r, q, x, g, weights)
+        system = _normal_equations(r, J, q, Q, weights, self.size)
+        dx, dg = _damped_step(_with_priors(system, x, g, self.priors), damping)
+        there = self.at(x + dx, g + dg, weights, matched)
         taken = jnp.isfinite(there) & (there < here)
         x, g = jnp.where(taken, x + dx, x), jnp.where(taken, g + dg, g)
         damping = jnp.clip(damping * jnp.where(taken, EASE, HARDEN), MIN_DAMPING, MAX_DAMPING)
         return x, g, damping, weights, matched
 
+
+@program
+def solve_bodies(
+    problem: BodyProblem, start: tuple[FrameChange, ClipChange], rounds: Int[Array, ""]
+) -> BodySolution:
+    """Minimize the energy from a start in `rounds` damped Gauss-Newton steps."""
+    step_sigma, frame_of = ravel_pytree(problem.steps)
+    clip_sigma, clip_of = ravel_pytree(problem.clip)
+    varying, _ = ravel_pytree(problem.varying)
+    follows = problem.frames.real[1:]
+    priors = _Priors(
+        varying=varying**-2, steps=follows[:, None] * step_sigma**-2, clip=clip_sigma**-2
+    )
     frames = problem.frames.pelvis.shape[0]
     first = jax.vmap(lambda change: ravel_pytree(change)[0])(start[0]), ravel_pytree(start[1])[0]
-    example = jax.tree.map(lambda leaf: leaf[0], problem.frames)
     points, contours = problem.frames.point_weights, problem.frames.contours.weights
     none = jnp.zeros((*points.shape[:2], points.shape[2] + contours.shape[2]), jnp.int32)
-    shapes = jax.eval_shape(
-        partial(frame_residuals, problem=problem),
-        problem.steps,
-        problem.clip,
-        example,
-        matched=none[0],
-    )
-    flat_paths, paths_of = ravel_pytree(
-        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes[1])
-    )
+    flat_paths, paths_of = _flat_paths(problem, none[0])
+    energy = _Energy(problem, priors, len(step_sigma), frame_of, clip_of, paths_of)
     width = len(flat_paths)
     empty = jnp.zeros((frames - 1, width)), jnp.zeros((max(frames - 2, 0), width))
     carry = (*first, jnp.asarray(FIRST_DAMPING), empty, none)
-    x, g, _, last, matched = jax.lax.fori_loop(0, rounds, one_round, carry)
+    x, g, _, last, matched = jax.lax.fori_loop(0, rounds, energy.one_round, carry)
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), first)
     last_energy, first_energy = jax.lax.map(
-        lambda pair: energy(pair[0], pair[1], last, matched), both
+        lambda pair: energy.at(pair[0], pair[1], last, matched), both
     )
     return BodySolution(
         changes=jax.vmap(frame_of)(x),
@@ -160,6 +168,19 @@ def solve_bodies(
         energy=last_energy,
         first_energy=first_energy,
     )
+
+
+def _flat_paths(problem: BodyProblem, matched: Array) -> tuple[Array, Callable[[Array], Any]]:
+    """Zeros in place of a frame's paths, flat, and what makes paths of such an array."""
+    example = jax.tree.map(lambda leaf: leaf[0], problem.frames)
+    shapes = jax.eval_shape(
+        partial(frame_residuals, problem=problem),
+        problem.steps,
+        problem.clip,
+        example,
+        matched=matched,
+    )
+    return ravel_pytree(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes[1]))
 
 
 def _damped_step(system: _System, damping: Array) -> tuple[Array, Array]:
