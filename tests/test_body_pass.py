@@ -279,3 +279,5 @@ def test_hands_and_objects_that_touch_are_moved_together(clip, body):
     assert joint_error(body, after, truth) < joint_error(body, before, truth) + 0.015
     left_out = dataclasses.replace(settings, body_pass=dataclasses.replace(SMALL, contact_rounds=0))
     assert settle(left_out, descent, prepared, solution, numbers) is prepared
+    alone = dataclasses.replace(numbers, weights=numbers.weights | {"contact": np.zeros(2)})
+    assert settle(settings, descent, prepared, solution, alone) is prepared

@@ -13,6 +13,7 @@ from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import load_asset
 from hoijax.objects.distance_grid import build_distance_grids
+from hoijax.objects.resizing import resized
 from hoijax.results.evaluation import Evaluator, evaluate
 from hoijax.results.result import Result
 
@@ -85,6 +86,22 @@ def ground_truth(result) -> GroundTruth:
         body_betas=result.body_betas,
         body_rest_joints=result.body_rest_joints,
     )
+
+
+def test_another_result_is_measured_with_its_own_body_and_size(result, body, grids, ground_truth):
+    """As by an evaluator of its own: the joint method moves bodies and resizes meshes."""
+    other = dataclasses.replace(
+        result,
+        body_translations=result.body_translations + np.float32(0.1),
+        assets=(resized(result.assets[0], 1.3),),
+    )
+    evaluator = Evaluator(result, body, ground_truth, grids)
+    before = evaluator.measure(0)
+    evaluator.take(other)
+    after = evaluator.measure(0)
+    assert after == Evaluator(other, body, ground_truth).measure(0)
+    assert after["mpjpe_mm"] > before["mpjpe_mm"] + 50.0
+    assert after["noncollision"] != before["noncollision"]
 
 
 def test_edge_distances_are_those_of_libigl(result, body, grids):

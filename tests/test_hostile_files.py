@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.bundle.discovery import find_bundles
+from hoijax.bundle.write import read_bundle
 from hoijax.errors import UserError
 from hoijax.importers import import_amass, import_gvhmr, import_interact, import_omomo
 from hoijax.io.atomic import check_apart, check_output
@@ -117,6 +120,22 @@ def test_an_output_that_is_a_pipe_or_in_the_bundle_is_refused_and_stays(pipe, tm
         with pytest.raises(UserError, match=r"inside the bundle|holds the bundle"):
             check_apart(bundle, out)
     check_apart(bundle, tmp_path / "bundle-2")
+
+
+def test_a_socket_is_no_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # addresses of sockets are short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("listens")
+        with pytest.raises(UserError, match="pipe, socket or device"):
+            check_output(tmp_path / "listens")
+        assert (tmp_path / "listens").is_socket()
+
+
+def test_a_pipe_among_the_bundles_of_a_folder_does_not_block_a_run(pipe):
+    pipe.rename(pipe.with_name("scene.zip"))
+    (found,) = find_bundles(pipe.parent)
+    with pytest.raises(UserError, match=r"scene\.zip"):
+        read_bundle(found)
 
 
 def test_results_of_many_scenes_are_not_written_into_a_bundle(tmp_path):

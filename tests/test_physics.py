@@ -228,7 +228,17 @@ def test_feet_and_balance(held):
     assert values["floor_penetration_cm"] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("numbers", [{"mass": 0.0}, {"mass": -1.0}, {"density": 0.0}])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"mass": 0.0},
+        {"mass": -1.0},
+        {"mass": 1e9},
+        {"density": 0.0},
+        {"density": float("nan")},
+        {"density": 1e6},
+    ],
+)
 def test_masses_are_positive(held, numbers):
     with pytest.raises(UserError, match="must be positive"):
         judge(held, Weight(**numbers))

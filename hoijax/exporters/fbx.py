@@ -31,14 +31,14 @@ last = 0.0
 for action in bpy.data.actions:
     last = max(last, action.frame_range[1])
 scene.frame_start, scene.frame_end = 0, round(last)
-for thing in list(bpy.data.objects):
-    if thing.type == "ARMATURE":
-        for bone in thing.data.bones:
+for node in list(bpy.data.objects):
+    if node.type == "ARMATURE":
+        for bone in node.data.bones:
             bone.name = re.sub(r"^person_[0-9]+_", "", bone.name)
-    parent = thing.parent
+    parent = node.parent
     is_held = parent is not None and parent.type == "ARMATURE"
-    if is_held and not any(m.type == "ARMATURE" for m in thing.modifiers):
-        thing.parent = None  # animation of what is below an armature is not written
+    if is_held and not any(m.type == "ARMATURE" for m in node.modifiers):
+        node.parent = None  # animation of what is below an armature is not written
 bpy.ops.export_scene.fbx(
     filepath=fbx, object_types={"ARMATURE", "MESH", "EMPTY"}, add_leaf_bones=False, bake_anim=True,
     bake_anim_use_all_actions=False, bake_anim_use_nla_strips=False, bake_anim_simplify_factor=0.0,

@@ -125,11 +125,11 @@ def _contacts(
     owner = owning_joint(person)
     labels = np.zeros((len(distances), len(MUJOCO_ORDER)))
     for column, joint in enumerate(MUJOCO_ORDER):
-        own = owner == joint
-        nearest = distances[:, own].min(axis=1, initial=np.inf)
+        of_joint = owner == joint
+        nearest = distances[:, of_joint].min(axis=1, initial=np.inf)
         label = np.where(nearest < TOUCHING, 1.0, np.where(nearest > APART, -1.0, 0.0))
         if joint in FEET:
-            lowest = person.vertices_world[:, own, 1].min(axis=1, initial=np.inf)
+            lowest = person.vertices_world[:, of_joint, 1].min(axis=1, initial=np.inf)
             label = np.where((label < 0) & (lowest < APART), 0.0, label)
         labels[:, column] = label
     return (distances.min(axis=1) < TOUCHING).astype(np.float64), labels

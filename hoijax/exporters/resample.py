@@ -54,17 +54,17 @@ def loop_clip(clip: Clip, seconds: float = 0.5) -> Clip:
         )
     count = clip.frame_count - blend
     # frame 0 of the loop is what followed frame kept - 1: the tail's first, all tail, no head
-    share = np.zeros(count)
-    share[:blend] = 1.0 - np.arange(blend) / blend
+    fraction = np.zeros(count)
+    fraction[:blend] = 1.0 - np.arange(blend) / blend
     head = np.arange(count)
     tail = np.where(head < blend, count + head, head)
 
     def mixed_places(values: ndarray) -> ndarray:
-        weight = share.reshape(-1, *(1,) * (values.ndim - 1))
+        weight = fraction.reshape(-1, *(1,) * (values.ndim - 1))
         return values[head] * (1.0 - weight) + values[tail] * weight
 
     def mixed_rotations(values: ndarray) -> ndarray:
-        return slerp(values[head], values[tail], share)
+        return slerp(values[head], values[tail], fraction)
 
     return _mapped(clip, mixed_places, mixed_rotations, clip.fps)
 
@@ -115,33 +115,35 @@ def resample_positions(
     positions: Float[ndarray, "T *rest"], times: Float[ndarray, "U"]
 ) -> Float[ndarray, "U *rest"]:
     """Linear interpolation along the first axis."""
-    before, after, share = _neighbors(len(positions), times)
-    share = share.reshape(-1, *(1,) * (positions.ndim - 1))
-    return positions[before] * (1 - share) + positions[after] * share
+    before, after, fraction = _neighbors(len(positions), times)
+    fraction = fraction.reshape(-1, *(1,) * (positions.ndim - 1))
+    return positions[before] * (1 - fraction) + positions[after] * fraction
 
 
 def resample_rotations(
     axis_angles: Float[ndarray, "T *rest 3"], times: Float[ndarray, "U"]
 ) -> Float[ndarray, "U *rest 3"]:
     """Slerp of axis-angle rotations along the first axis; exact at whole frames."""
-    before, after, share = _neighbors(len(axis_angles), times)
-    return slerp(axis_angles[before], axis_angles[after], share)
+    before, after, fraction = _neighbors(len(axis_angles), times)
+    return slerp(axis_angles[before], axis_angles[after], fraction)
 
 
 def slerp(
-    start: Float[ndarray, "T *rest 3"], end: Float[ndarray, "T *rest 3"], share: Float[ndarray, "T"]
+    start: Float[ndarray, "T *rest 3"],
+    end: Float[ndarray, "T *rest 3"],
+    fraction: Float[ndarray, "T"],
 ) -> Float[ndarray, "T *rest 3"]:
-    """Axis-angle rotations `share` of the way from start to end, along the shorter arc."""
+    """Axis-angle rotations `fraction` of the way from start to end, along the shorter arc."""
     from scipy.spatial.transform import Rotation
 
     first, last = (
         Rotation.from_rotvec(start.reshape(-1, 3)),
         Rotation.from_rotvec(end.reshape(-1, 3)),
     )
-    shares = np.broadcast_to(share.reshape(-1, *(1,) * (start.ndim - 1)), start.shape)
-    step = Rotation.from_rotvec(shares.reshape(-1, 3) * (first.inv() * last).as_rotvec())
+    fractions = np.broadcast_to(fraction.reshape(-1, *(1,) * (start.ndim - 1)), start.shape)
+    step = Rotation.from_rotvec(fractions.reshape(-1, 3) * (first.inv() * last).as_rotvec())
     result = (first * step).as_rotvec().reshape(start.shape)
-    whole = share == 0.0
+    whole = fraction == 0.0
     result[whole] = start[whole]  # keep angles beyond pi as they were given
     return result
 

@@ -111,9 +111,9 @@ def _inside_hull(
     candidates = nodes[inside]
     for start in range(0, len(planes), 64):
         block = planes[start : start + 64]
-        kept = np.all(candidates @ block[:, :3].T + block[:, 3] < 1e-4, axis=1)
-        inside[inside] = kept
-        candidates = candidates[kept]
+        is_inside = np.all(candidates @ block[:, :3].T + block[:, 3] < 1e-4, axis=1)
+        inside[inside] = is_inside
+        candidates = candidates[is_inside]
     return inside
 
 

@@ -11,6 +11,8 @@ from hoijax.geometry.transforms import GRAVITY
 from hoijax.results.protocols.mesh_motion import MeshMotion
 from hoijax.results.protocols.shared import similarity
 
+MAX_MASS, MAX_DENSITY = 1e5, 22_590.0
+"""Kilograms, and kg/m3, above which a number is a mistake."""
 SMOOTHED_SECONDS = 0.4
 """Window of the cubic (Savitzky-Golay) that accelerations are taken from: a millimeter of jitter at
 30 fps is 2 m/s2 in plain second differences."""
@@ -54,15 +56,17 @@ def rigid_motion(
     """The object's motion as that of a rigid body of evenly spread mass.
 
     mass: kilograms; by default `density` (kg/m3) times the volume of its convex hull, which is that of
-    hollow or leaky scans too. Raises UserError for masses and densities that are not positive, and for
-    clips of fewer than four frames.
+    hollow or leaky scans too. Raises UserError for masses and densities that are not positive or
+    larger than anything has, and for clips of fewer than four frames.
     """
     import trimesh
 
-    if not (density > 0 and np.isfinite(density)) or (
-        mass is not None and not (mass > 0 and np.isfinite(mass))
-    ):
-        raise UserError("mass (kg) and density (kg/m3) must be positive numbers.")
+    for value, most in ((1.0 if mass is None else mass, MAX_MASS), (density, MAX_DENSITY)):
+        if not 0 < value <= most:
+            raise UserError(
+                "mass (kg) and density (kg/m3) must be positive numbers, at most "
+                f"{MAX_MASS:g} and {MAX_DENSITY:g} (osmium's)."
+            )
     if motion.frame_count < 4:
         raise UserError(f"accelerations need 4 frames or more; the clip has {motion.frame_count}.")
     vertices = motion.object_vertices.astype(np.float64)

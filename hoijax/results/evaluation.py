@@ -82,10 +82,14 @@ class Evaluator:
         self.table = result.contact_table
 
     def take(self, result: Result) -> None:
-        """Measure another result of the same clip from now on."""
+        """Measure another result of the same clip from now on, which may have other bodies and sizes."""
+        meshes = zip(self.result.assets, result.assets, strict=True)
+        if not all(np.array_equal(old.vertices, new.vertices) for old, new in meshes):
+            for name in ("grids", "symmetries"):
+                self.__dict__.pop(name, None)
+            self._grids = self._symmetries = None
         self.result = result
-        if result.candidate_body_rotations is not None:
-            self._bodies.clear()
+        self._bodies.clear()
 
     def measure(self, candidate: int) -> dict[str, float]:
         """Metrics of one candidate.

@@ -89,10 +89,10 @@ class Gvhmr(BodyRecoverer):
         self._ready()
         with readable_errors(STAGE, self._model_id, smaller="fewer frames"):
             data = self._inputs(seen.video, seen.keypoints, seen.masks, seen.maps)
-            found = self._network.predict(data, static_cam=True, world_from_incam=True)
+            motion = self._network.predict(data, static_cam=True, world_from_incam=True)
         times = np.arange(len(seen.keypoints)) * (GVHMR_FPS / seen.video.fps)
         world, camera = (
-            _at_times(found[f"smpl_params_{name}"], times) for name in ("global", "incam")
+            _at_times(motion[f"smpl_params_{name}"], times) for name in ("global", "incam")
         )
         return to_body_motion(world, camera, self._body)
 
@@ -162,11 +162,13 @@ def _at_times(parameters: dict[str, Any], times: Float[ndarray, " N"]) -> dict[s
     """SMPL-X parameters of the network's frames at other times: rotations along arcs, the rest linear."""
     arrays = {name: value.detach().cpu().float().numpy() for name, value in parameters.items()}
     turns = ("global_orient", "body_pose")
-    found = {name: values_at(value, times) for name, value in arrays.items() if name not in turns}
+    resampled = {
+        name: values_at(value, times) for name, value in arrays.items() if name not in turns
+    }
     for name in turns:
         rotations = arrays[name].reshape(len(arrays[name]), -1, 3)
-        found[name] = rotations_at(rotations, times).reshape(len(times), -1)
-    return found
+        resampled[name] = rotations_at(rotations, times).reshape(len(times), -1)
+    return resampled
 
 
 def require_gvhmr() -> None:
@@ -181,10 +183,10 @@ def local_checkpoint(model_id: ModelId) -> Path | None:
     """The checkpoint that a path names: a file, or a directory that holds it; None for a hub id."""
     path = Path(model_id.name).expanduser()
     if path.is_dir():
-        found = sorted(path.rglob(GVHMR_CHECKPOINT))
-        if not found:
+        checkpoints = sorted(path.rglob(GVHMR_CHECKPOINT))
+        if not checkpoints:
             raise UserError(f"{STAGE}: the directory {path} holds no {GVHMR_CHECKPOINT}")
-        return found[0]
+        return checkpoints[0]
     return path if path.is_file() else None
 
 

@@ -110,17 +110,17 @@ def scene_at(scene: Scene, frames: slice) -> Scene:
 
 
 def fade(count: int) -> Float[ndarray, " {count}"]:
-    """Shares of the later window over the frames that two share: smooth from near 0 to near 1."""
+    """Fractions of the later window over the frames that two share: smooth from near 0 to near 1."""
     x = (np.arange(count) + 1.0) / (count + 1.0)
     return x * x * (3.0 - 2.0 * x)
 
 
 def blend_rotations(
-    a: Float[ndarray, "*batch t 3 3"], b: Float[ndarray, "*batch t 3 3"], share: ndarray
+    a: Float[ndarray, "*batch t 3 3"], b: Float[ndarray, "*batch t 3 3"], fraction: ndarray
 ) -> Float[ndarray, "*batch t 3 3"]:
-    """From a to b along the shorter turn, by the share of each frame."""
+    """From a to b along the shorter turn, by the fraction of each frame."""
     between = Rotation.from_matrix((np.swapaxes(a, -1, -2) @ b).reshape(-1, 3, 3)).as_rotvec()
-    part = between.reshape(*a.shape[:-2], 3) * share[:, None]
+    part = between.reshape(*a.shape[:-2], 3) * fraction[:, None]
     turn = Rotation.from_rotvec(part.reshape(-1, 3)).as_matrix().reshape(a.shape)
     return a @ turn
 
@@ -132,14 +132,14 @@ def join_similarities(
     joined = np.array(pieces[0], np.float64)
     for (begin, _), piece in zip(windows.spans[1:], pieces[1:], strict=True):
         shared = len(joined) - begin
-        old, new, share = joined[begin:], np.array(piece[:shared], np.float64), fade(shared)
+        old, new, fraction = joined[begin:], np.array(piece[:shared], np.float64), fade(shared)
         scales = [np.cbrt(np.linalg.det(Ts[:, :3, :3])) for Ts in (old, new)]
         turned = [
             Ts[:, :3, :3] / s[:, None, None] for Ts, s in zip((old, new), scales, strict=True)
         ]
-        scale = np.exp((1.0 - share) * np.log(scales[0]) + share * np.log(scales[1]))
-        mixed = old + share[:, None, None] * (new - old)
-        mixed[:, :3, :3] = scale[:, None, None] * blend_rotations(turned[0], turned[1], share)
+        scale = np.exp((1.0 - fraction) * np.log(scales[0]) + fraction * np.log(scales[1]))
+        mixed = old + fraction[:, None, None] * (new - old)
+        mixed[:, :3, :3] = scale[:, None, None] * blend_rotations(turned[0], turned[1], fraction)
         joined = np.concatenate([joined[:begin], mixed, piece[shared:]])
     return joined.astype(np.float32)
 
@@ -164,9 +164,9 @@ class Poses:
         self.seams.append(
             {"frame": begin, "cm": 100 * float(apart.max()), "degrees": float(angle.max())}
         )
-        share = fade(shared)
-        mixed_r = blend_rotations(old_r, new_r, share)
-        mixed_x = old_x + share[:, None] * (new_x - old_x)
+        fraction = fade(shared)
+        mixed_r = blend_rotations(old_r, new_r, fraction)
+        mixed_x = old_x + fraction[:, None] * (new_x - old_x)
         parts = [self.rotations[:, :, :begin], mixed_r, new.rotations[:, :, shared:]]
         self.rotations = np.concatenate(parts, axis=2)
         parts = [self.translations[:, :, :begin], mixed_x, new.translations[:, :, shared:]]

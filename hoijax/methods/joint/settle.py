@@ -53,6 +53,8 @@ from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.neighbor_lists import empty_neighbors
 from hoijax.solver.problem import Solution
 
+CONTACT_TERM = "contact"
+"""Without its weight, contacts move nothing here either."""
 LOOKS = 2
 """Times that contacts are looked up."""
 
@@ -78,7 +80,7 @@ def settle(
     """
     prepared, solution = _with_sizes(settings, descent, prepared, solution, numbers, log)
     rounds = settings.body_pass.contact_rounds
-    if not rounds:
+    if not rounds or not np.any(np.asarray(numbers.weights.get(CONTACT_TERM, 1.0)) > 0.0):
         return prepared
     evidence = prepared.extra
     done = evidence.corrections.body_pass
