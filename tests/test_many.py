@@ -61,7 +61,8 @@ def test_the_loop_makes_every_bundle_and_names_every_failure(tmp_path):
 
     again = tiny.TinyModels()
     assert looped(tmp_path, path, again) == (2, failures)
-    assert again.calls() == {"language": 1}, "only what failed is tried again"
+    called = {role: count for role, count in again.calls().items() if count}
+    assert called == {"language": 1}, "only what failed is tried again"
     done_file = out / ".work" / "done" / "box-0.json"
     done_file.unlink()  # as after a kill between bundle and mark
     assert looped(tmp_path, path, tiny.TinyModels())[0] == 2
