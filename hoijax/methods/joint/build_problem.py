@@ -45,7 +45,7 @@ MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, 0.04, 0.02
 ACROSS_RAYS = 0.02
 """Shifts of a point map across the view, in those along it: points lie on the rays of their pixels."""
 WITHOUT_POINTS = 0.1
-"""Factor on the shifts, where there is no point map."""
+"""Factor on the shifts along the view, where there is no point map."""
 FRAME_BUCKET = 16
 """Clips are padded to a multiple of so many frames."""
 CANDIDATES = 32
@@ -104,7 +104,7 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
 
 def _without_points(change: FrameChange) -> FrameChange:
     """Without a point map what was seen of objects may move along its rays, hardly otherwise."""
-    held = jnp.asarray([1.0, *(WITHOUT_POINTS,) * 3])
+    held = jnp.asarray([1.0, 1.0, 1.0, WITHOUT_POINTS])
     return dataclasses.replace(change, point_map=change.point_map * held)
 
 
