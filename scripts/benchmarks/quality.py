@@ -132,10 +132,10 @@ def captured_bundles(folder: Path, options: Options) -> list[Path]:
     ]
 
 
-def measure(path: Path, preset: str, inits: int | None) -> dict:
+def measure(path: Path, preset: str, options: Options) -> dict:
     """Solve one bundle and measure every candidate; a row of the table."""
     begun = time.perf_counter()
-    result = hoijax.solve(path, preset=preset, inits=inits)
+    result = hoijax.solve(path, method=options.method, preset=preset, inits=options.inits)
     seconds = time.perf_counter() - begun
     ground_truth, bundle = read_ground_truth(path), read_bundle(path)
     evaluator = Evaluator(result, load_body(bundle.body), ground_truth)
@@ -271,7 +271,7 @@ def main() -> None:
                 if options.method == "anchor-motion":
                     rows.append(measure_anchor(path, preset, options, results))
                 else:
-                    rows.append(measure(path, preset, options.inits))
+                    rows.append(measure(path, preset, options))
                 console.print(rows[-1], soft_wrap=True)
                 report(options, rows)
     print_table(console, rows)
