@@ -32,6 +32,14 @@ MIRRORED = tuple(
 )
 """The joint of the other side; a joint in the middle is its own."""
 
+
+def exchanged_sides(rotations: Float[np.ndarray, "*n 55 3"]) -> Float[np.ndarray, "*n 55 3"]:
+    """Axis-angle rotations with left and right exchanged, but for the pelvis, which stays (host)."""
+    exchanged = rotations[..., MIRRORED, :] * np.array([1.0, -1.0, -1.0], rotations.dtype)
+    exchanged[..., 0, :] = rotations[..., 0, :]
+    return exchanged
+
+
 JOINT_PARENTS: tuple[int, ...] = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 15, 15, 15,
     20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35, 20, 37, 38,

@@ -42,6 +42,14 @@ PART_VERTICES = (
 MOTION_SAMPLES = 256  # surface samples that stand for an object's motion; a prefix is well spread
 FEET = (10, 11)  # left_foot, right_foot
 BODY_JOINTS = 22
+BODY_ARRAYS = (
+    "body_rotations",
+    "body_translations",
+    "body_betas",
+    "body_rest_joints",
+    "candidate_body_rotations",
+    "candidate_body_translations",
+)
 FIELD_SAMPLES = 1024  # object samples whose depth in the body is measured
 
 
@@ -88,8 +96,10 @@ class Evaluator:
             for name in ("grids", "symmetries"):
                 self.__dict__.pop(name, None)
             self._grids = self._symmetries = None
+        arrays = ((getattr(r, name) for r in (self.result, result)) for name in BODY_ARRAYS)
+        if not all(np.array_equal(old, new) for old, new in arrays):
+            self._bodies.clear()
         self.result = result
-        self._bodies.clear()
 
     def measure(self, candidate: int) -> dict[str, float]:
         """Metrics of one candidate.

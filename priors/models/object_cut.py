@@ -86,13 +86,17 @@ def fill_holes(mask: Bool[ndarray, "H W"], area: float) -> Bool[ndarray, "H W"]:
     return mask | np.isin(labels, small)
 
 
-def main_pieces(mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
-    """The largest connected piece and those not much smaller: an object may be cut by an arm."""
-    count, labels, stats, _ = opencv().connectedComponentsWithStats(mask.astype(np.uint8))
-    if count < 3:
-        return mask
-    areas = stats[1:, 4]
-    return np.isin(labels, 1 + np.flatnonzero(areas > SPECK * areas.max()))
+def main_pieces(
+    mask: Bool[ndarray, "H W"], others: Bool[ndarray, "H W"] | None = None
+) -> Bool[ndarray, "H W"]:
+    """The largest connected piece and those not much smaller: an object may be cut by an arm.
+
+    others: what is joined behind these counts as one piece: a shin below a ball.
+    """
+    joined = mask if others is None else mask | others
+    count, labels = opencv().connectedComponents(joined.astype(np.uint8))
+    areas = np.bincount(labels[mask], minlength=count)
+    return mask & (areas > SPECK * areas.max())[labels]
 
 
 def cut_box(

@@ -38,8 +38,6 @@ USUAL_AREA = 75
 """Percentile: a person may be lost in part for longer than not."""
 MAX_GAP = 12
 """Frames in a row over which a person is followed by flow."""
-SPECK = 0.2
-"""Of the largest piece: smaller ones are not the person's."""
 BRIDGE_BAND = 0.06
 """Of the square root of the area: how far a mask moved by flow may be off."""
 
@@ -72,7 +70,7 @@ def cut_person(
     cv2 = opencv()
     probability = view.probability / 255.0
     seen = probability > 0.5
-    rough = _main_pieces(seen & ~others, others)
+    rough = main_pieces(seen & ~others, others)
     if not rough.any():
         return rough
     trimap = np.full(rough.shape, cv2.GC_PR_BGD, np.uint8)
@@ -81,16 +79,9 @@ def cut_person(
     trimap[away | others] = cv2.GC_BGD
     trimap[shrink((probability > SURE_PERSON) & rough, view.pixel)] = cv2.GC_FGD
     cut = cut_trimap(image, trimap, float(np.sqrt(rough.sum())))
-    cut = _main_pieces(cut & ~others, others)
+    cut = main_pieces(cut & ~others, others)
     cut = fill_holes(cut, float(cut.sum())) & ~others
     return cut if MIN_CUT < cut.sum() / rough.sum() < MAX_CUT else rough
-
-
-def _main_pieces(mask: Bool[ndarray, "h w"], others: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
-    """The mask without specks; what is joined behind others counts as one: a shin below a ball."""
-    count, labels = opencv().connectedComponents((mask | others).astype(np.uint8))
-    sizes = np.bincount(labels[mask], minlength=count)
-    return mask & (sizes > SPECK * sizes.max())[labels]
 
 
 def _shoes(view: PersonView) -> Bool[ndarray, "h w"]:

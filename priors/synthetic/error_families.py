@@ -15,7 +15,7 @@ import numpy as np
 from numpy import ndarray
 
 from hoijax.bodies.keypoints import OPENPOSE_18
-from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS, MIRRORED
+from hoijax.bodies.kinematics import JOINT_NAMES, JOINT_PARENTS, exchanged_sides
 from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
 
@@ -142,8 +142,7 @@ def body_swaps(draft: Draft, strength: float, rng: np.random.Generator) -> None:
     """Left and right exchanged for single frames."""
     draws = rng.random((draft.people, draft.frames))
     swapped = (draws < 0.03 * strength) | (draws == draws.min())  # one frame at the least
-    exchanged = draft.rotations[:, :, MIRRORED] * np.array([1.0, -1.0, -1.0])
-    exchanged[:, :, 0] = draft.rotations[:, :, 0]
+    exchanged = exchanged_sides(draft.rotations)
     draft.rotations[:] = np.where(swapped[..., None, None], exchanged, draft.rotations)
 
 

@@ -14,6 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
+from hoijax.geometry.camera import unproject
 from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.rotations import (
     axis_angle_to_matrix,
@@ -148,16 +149,16 @@ def on_their_rays(o: Observations) -> Observations:
     doubt. A point that lies so far from its pixel that the two can hardly belong together stays.
     """
     width = o.image_size[1]
-    focal, center = o.intrinsics[:, None, [0, 1], [0, 1]], o.intrinsics[:, None, :2, 2]
+    focal = o.intrinsics[:, None, [0, 1], [0, 1]]
     changed = {}
     for kind in ("person", "object"):
         points = np.asarray(getattr(o, f"{kind}_points"), np.float32)
         pixels = np.asarray(getattr(o, f"{kind}_pixels"), np.float32)
-        across = (pixels - center) / focal * points[..., 2:]
-        away = np.linalg.norm((across - points[..., :2]) * focal, axis=-1)
+        K = np.broadcast_to(o.intrinsics, (*points.shape[:2], 3, 3))
+        moved = np.asarray(unproject(*map(on_device, (pixels, points[..., 2], K))))
+        away = np.linalg.norm((moved - points)[..., :2] * focal, axis=-1)
         near = away < OFF_PIXEL * width * np.maximum(points[..., 2], 0.0)
-        moved = np.concatenate([across, points[..., 2:]], axis=-1)
-        changed[f"{kind}_points"] = np.where(near[..., None], moved, points).astype(np.float32)
+        changed[f"{kind}_points"] = np.where(near[..., None], moved, points)
     return dataclasses.replace(o, **changed)
 
 

@@ -10,13 +10,12 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from hoijax.bodies.kinematics import MIRRORED
+from hoijax.bodies.kinematics import exchanged_sides
 from hoijax.bundle.write import Observations
+from hoijax.methods.joint.body_problem import MOVING_JOINTS
 
-BODY = slice(1, 22)
+BODY = slice(1, MOVING_JOINTS)
 """Joints of the body but for the pelvis."""
-MIRROR = np.array([1.0, -1.0, -1.0], np.float32)
-"""Of an axis-angle in the plane between left and right."""
 SWAP_COST = 0.02
 """Radians (mean over joints) that a frame must gain in smoothness to count as exchanged."""
 JUMP_RADIANS = 0.35
@@ -30,8 +29,7 @@ def without_swapped_frames(o: Observations) -> tuple[Observations, int]:
     rotations = np.array(o.body_rotations, np.float32)
     if o.frame_count < 3:
         return o, 0
-    exchanged = rotations[:, :, MIRRORED] * MIRROR
-    exchanged[:, :, 0] = rotations[:, :, 0]
+    exchanged = exchanged_sides(rotations)
     swapped = np.stack([_swapped(*both) for both in zip(rotations, exchanged, strict=True)])
     rotations = np.where(swapped[..., None, None], exchanged, rotations)
     before, here, after = (rotations[:, t, BODY] for t in (slice(-2), slice(1, -1), slice(2, None)))
