@@ -22,6 +22,8 @@ EDGE_FACING = 0.25  # share of what palms' directions count, at edges that finge
 UNLIKE = 0.12  # metres between holds that are two choices
 OPEN_PALM, HAND_SPAN = 1.5, 0.1
 """Discomfort of a thing that hangs from one flat palm, and metres that a hand closes over anyway."""
+ALONG_ARM, ELBOW = 1.0, np.array([0.2, 0.05, -0.2])
+"""Discomfort of closing round what points along the forearm, and a bent elbow: aside, ahead, up of the chest."""
 HAND_WIDTH = 0.11  # metres between two hands on one stem
 STEM = 0.8  # cosine with the vertical from which a bar is a stem
 HAND_CLEARANCE = 0.06  # metres between a flat hold and the floor: the hand's half width
@@ -197,14 +199,15 @@ def one_hand_holds(
     cost = _single_cost(view, context) + 3.0 * candidates.crowding
     cost += 0.6 * np.maximum(0.0, 0.1 - sign * view.local[:, 0])
     facing = sign * view.normal[:, 0] - 0.4 * view.normal[:, 1] - 0.5 * view.normal[:, 2]
-    cost -= np.where(candidates.is_bar, 0.6, 0.4 * facing)
+    cost -= np.where(candidates.is_bar, 0.6, np.where(candidates.is_edge, 0.0, 0.4 * facing))
+    cost += ALONG_ARM * _along_forearm(view, sign)
     if away_from is not None:
         near = np.linalg.norm(candidates.point - away_from, axis=1)
         cost += 6.0 * np.maximum(0.0, context.spread - near)
     elif context.is_carried:
         cost += LEVER * np.maximum(_lever(view) - WRIST_LEVER, 0.0)
         cost += TOPPLING * np.maximum(view.center_of_mass[2] - view.local[:, 2] - 0.05, 0.0)
-        cost += OPEN_PALM * (candidates.is_flat & (asset.extents.min() > HAND_SPAN))
+        cost += OPEN_PALM * (candidates.is_flat & (_width(candidates, asset) > HAND_SPAN))
     holds = []
     for _ in range(count):
         best = int(np.argmin(cost))
@@ -216,6 +219,22 @@ def one_hand_holds(
     return holds
 
 
+def _width(candidates: Candidates, asset: Asset) -> Float[ndarray, "N"]:
+    """Of the whole object along the surface, where it is least: what a palm there has to close over."""
+    across = np.argmax(np.abs(candidates.normal), axis=1)
+    return np.where(np.eye(3, dtype=bool)[across], np.inf, asset.extents).min(axis=1)
+
+
+def _along_forearm(view: "_View", sign: float) -> Float[ndarray, "N"]:
+    """How far a bar or an edge points along the forearm that comes to it: fingers close across an arm.
+
+    sign: 1 of the left arm, -1 of the right. 0 across, 1 along; 0 where there is neither.
+    """
+    forearm = view.local - np.array([sign, 1.0, 1.0]) * ELBOW
+    forearm /= np.maximum(np.linalg.norm(forearm, axis=1, keepdims=True), 1e-6)
+    return np.sum(forearm * view.axis, axis=1) ** 2
+
+
 @dataclass(frozen=True)
 class _View:
     """Candidates in the person's axes: x left, y ahead, z up from the point between the shoulders."""
@@ -223,6 +242,8 @@ class _View:
     local: Float[ndarray, "N 3"]
     normal: Float[ndarray, "N 3"]
     """Left, ahead, up components."""
+    axis: Float[ndarray, "N 3"]
+    """Of a bar or an edge, in the same components; zero where there is neither."""
     height: Float[ndarray, "N"]
     """World height."""
     bottom: Float[ndarray, "N"]
@@ -242,16 +263,17 @@ def _seen_by(candidates: Candidates, asset: Asset, context: HoldContext) -> _Vie
     world = (points - asset.center) @ context.rotation.T + context.center
     normal = candidates.normal @ context.rotation.T
     local = (world - context.shoulders) @ axes.T
-    steepness = np.abs((candidates.axis @ context.rotation.T)[:, 1])
+    axis = candidates.axis @ context.rotation.T
     height = world[:-1, 1]
     return _View(
         local=local[:-1],
         normal=normal @ axes.T,
+        axis=axis @ axes.T,
         height=height,
         bottom=height - context.floor,
         is_bar=candidates.is_bar,
         is_flat=candidates.is_flat,
-        steepness=steepness,
+        steepness=np.abs(axis[:, 1]),
         center_of_mass=local[-1],
     )
 

@@ -11,6 +11,7 @@ from priors.choreography.hold_plans import (
     HoldPlan,
     HoldPreferences,
     beside_leg,
+    beside_shoulder,
 )
 from priors.choreography.keyframes import euler_matrix, interpolate_keyframes, smooth_noise
 from priors.choreography.motions.common import (
@@ -252,8 +253,7 @@ def hold(performance: Performance, action: Action) -> None:
     local = np.zeros((frames, 3))
     local[:, 1] = rng.uniform(heights["waist"], heights["chest"]) - take.middle[1]
     local[:, 2] = take.near + BELLY + 0.06
-    if len(take.grasps) == 1:
-        local[:, 0] = (0.16 if 0 in take.grasps else -0.16) - take.middle[0]
+    local[:, 0] = beside_shoulder(take)
     noise = smooth_noise(rng, frames, 3)
     local += noise * [0.03, 0.05, 0.0] + [0.0, 0.0, 0.02] * np.abs(noise)
     rest = -lowest_point(performance, action.object, take.rotation)
