@@ -17,7 +17,8 @@ WIDEST = 0.9  # metres between two hands that hold opposite sides with ease
 PARALLEL = 0.97  # cosine of two holds on one bar
 TIPPING, TOPPLING, HANGING, LEVER = 3.0, 1.5, 1.0, 3.0
 """Discomfort of a metre from the weight: ahead of both hands, above and below them, aside of one grip."""
-WRIST_LEVER = 0.15  # metres beside one hand at which it keeps a small thing level
+WRIST_LEVER, EASY_LEVER = 0.15, 1.5
+"""Metres beside one hand at which it keeps a small thing level, and discomfort of a metre of them."""
 EDGE_FACING = 0.25  # share of what palms' directions count, at edges that fingers are below
 UNLIKE = 0.12  # metres between holds that are two choices
 OPEN_PALM, HAND_SPAN = 1.5, 0.1
@@ -205,7 +206,8 @@ def one_hand_holds(
         near = np.linalg.norm(candidates.point - away_from, axis=1)
         cost += 6.0 * np.maximum(0.0, context.spread - near)
     elif context.is_carried:
-        cost += LEVER * np.maximum(_lever(view) - WRIST_LEVER, 0.0)
+        lever = _lever(view)
+        cost += LEVER * np.maximum(lever - WRIST_LEVER, 0.0) + EASY_LEVER * lever
         cost += TOPPLING * np.maximum(view.center_of_mass[2] - view.local[:, 2] - 0.05, 0.0)
         cost += OPEN_PALM * (candidates.is_flat & (_width(candidates, asset) > HAND_SPAN))
     holds = []
