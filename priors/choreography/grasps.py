@@ -12,14 +12,18 @@ from numpy import ndarray
 from hoijax.objects.asset import Asset
 from priors.choreography.grasp_candidates import Candidates
 from priors.choreography.keyframes import forward_of, left_of
+from priors.choreography.shapes import center_of_mass
 
 WIDEST = 0.9  # metres between two hands that hold opposite sides with ease
 PARALLEL = 0.97  # cosine of two holds on one bar
-TIPPING, TOPPLING, HANGING, LEVER = 3.0, 1.5, 1.0, 3.0
-"""Discomfort of a metre from the weight: ahead of both hands, above and below them, aside of one grip."""
+TIPPING, TOPPLING, HANGING, LEVER, SLIPPING = 3.0, 2.5, 1.0, 3.0, 0.6
+"""Discomfort of a metre from the weight: ahead of both hands, above and below them, aside of one grip; and of a
+hand that holds by friction alone: round an upright bar, on top."""
+FAR = 0.3  # metres ahead of the hands at which weight counts twice
+STACKED = 0.4  # of the slipping of two hands above each other, which lock by tilting
 WRIST_LEVER, EASY_LEVER = 0.15, 1.5
 """Metres beside one hand at which it keeps a small thing level, and discomfort of a metre of them."""
-EDGE_FACING = 0.25  # share of what palms' directions count, at edges that fingers are below
+UNEVEN = 0.5  # discomfort of a squared difference of directions of two edges, mirrored
 UNLIKE = 0.12  # metres between holds that are two choices
 OPEN_PALM, HAND_SPAN = 1.5, 0.1
 """Discomfort of a thing that hangs from one flat palm, and metres that a hand closes over anyway."""
@@ -103,12 +107,17 @@ def two_hand_holds(
     middle = view.center_of_mass[0] if context.is_carried else 0.0
     pair += 3.0 * np.abs(side[:, None] + side[None, :] - 2.0 * middle)  # symmetric about the weight
     is_bar, is_edge = candidates.is_bar, candidates.is_edge
-    freedom = np.where(is_bar, 0.0, np.where(is_edge & (not facing), EDGE_FACING, 1.0))
-    pair += np.minimum(freedom[:, None], freedom[None, :]) * _facing_cost(view, facing)
+    is_firm = is_bar | (is_edge & (not facing))
+    facing_cost = np.where(is_firm[:, None] & is_firm[None, :], 0.0, _facing_cost(view, facing))
+    pair += np.where(is_bar[:, None] | is_bar[None, :], 0.0, facing_cost)
+    if not facing:
+        both = is_edge[:, None] & is_edge[None, :]
+        pair += np.where(both, UNEVEN * _unevenness(view), 0.0)
     pair += 1.5 * (is_bar[:, None] != is_bar[None, :])
     if context.is_carried:
-        pair += _imbalance(view)
-        pair = np.minimum(pair, _stacked(candidates, view, cost))
+        weak = SLIPPING * np.where(is_bar, view.steepness**2, _on_top(view))
+        pair += _imbalance(view) + weak[:, None] + weak[None, :]
+        pair = np.minimum(pair, _stacked(candidates, view, cost + STACKED * weak))
     holds = []
     for _ in range(count):
         left, right = np.unravel_index(int(np.argmin(pair)), pair.shape)
@@ -123,8 +132,10 @@ def two_hand_holds(
 
 
 def _like(candidates: Candidates, index: int) -> Bool[ndarray, "N"]:
-    """Holds of one kind at about the same place."""
-    near = np.linalg.norm(candidates.point - candidates.point[index], axis=1) < UNLIKE
+    """Holds of one kind at about the same place; farther along one side they are still alike."""
+    on_one_side = candidates.normal @ candidates.normal[index] > PARALLEL
+    apart = np.linalg.norm(candidates.point - candidates.point[index], axis=1)
+    near = apart < UNLIKE * (1.0 + on_one_side)
     is_bar, is_edge = candidates.is_bar, candidates.is_edge
     return near & (is_bar == is_bar[index]) & (is_edge == is_edge[index])
 
@@ -140,6 +151,12 @@ def _facing_cost(view: "_View", facing: bool) -> Float[ndarray, "N N"]:
     return 0.8 * squeeze + 0.8 * outward
 
 
+def _unevenness(view: "_View") -> Float[ndarray, "N N"]:
+    """Of two edges that fingers are below: squared difference of one's direction and the mirrored other's."""
+    mirrored = view.normal * [-1.0, 1.0, 1.0]
+    return 2.0 - 2.0 * mirrored @ view.normal.T
+
+
 def _on_one_bar(candidates: Candidates) -> Bool[ndarray, "N N"]:
     """Pairs that lie along one straight bar or edge."""
     axis = candidates.axis
@@ -152,11 +169,17 @@ def _on_one_bar(candidates: Candidates) -> Bool[ndarray, "N N"]:
     return alike & parallel & (aside < 0.03)
 
 
+def _on_top(view: "_View") -> Float[ndarray, "N"]:
+    """How far a palm, or fingers over an edge, come from above: 0 beside or below, 1 on top."""
+    return np.clip(2.0 * view.normal[:, 2] - 0.6, 0.0, 1.0)
+
+
 def _imbalance(view: "_View") -> Float[ndarray, "N N"]:
     """The weight tips forward or back of the hands, or over them where it is higher up."""
     _, ahead, up = (0.5 * (axis[:, None] + axis[None, :]) for axis in view.local.T)
     _, mass_ahead, mass_up = view.center_of_mass
-    cost = TIPPING * np.abs(mass_ahead - ahead) + HANGING * np.maximum(up - mass_up - 0.1, 0.0)
+    off = np.abs(mass_ahead - ahead)
+    cost = TIPPING * off * (1.0 + off / FAR) + HANGING * np.maximum(up - mass_up - 0.1, 0.0)
     return cost + TOPPLING * np.maximum(mass_up - up - 0.05, 0.0)
 
 
@@ -255,13 +278,12 @@ class _View:
     steepness: Float[ndarray, "N"]
     """Of a bar: 0 level, 1 upright."""
     center_of_mass: Float[ndarray, "3"]
-    """In the same axes; of the surface, which is all that samples know."""
+    """In the same axes."""
 
 
 def _seen_by(candidates: Candidates, asset: Asset, context: HoldContext) -> _View:
     axes = np.stack([left_of(context.heading), forward_of(context.heading), [0.0, 1.0, 0.0]])
-    mass = asset.samples.mean(axis=0, dtype=float)
-    points = np.concatenate([candidates.point, mass[None]])
+    points = np.concatenate([candidates.point, center_of_mass(asset)[None]])
     world = (points - asset.center) @ context.rotation.T + context.center
     normal = candidates.normal @ context.rotation.T
     local = (world - context.shoulders) @ axes.T
@@ -285,7 +307,7 @@ def _single_cost(view: _View, context: HoldContext) -> Float[ndarray, "N"]:
     reach = np.linalg.norm(view.local * [1.0, 1.0, 0.5], axis=1)
     cost = 3.0 * np.maximum(0.0, reach - 0.55) + 0.3 * reach
     cost += 3.0 * np.maximum(0.0, view.local[:, 1] - 0.33)  # leaning over to reach it
-    cost += 6.0 * np.maximum(0.0, HAND_CLEARANCE * np.where(view.is_flat, 1.3, 0.7) - view.bottom)
+    cost += 6.0 * np.maximum(0.0, HAND_CLEARANCE * np.where(view.is_bar, 0.7, 1.3) - view.bottom)
     cost += 4.0 * np.maximum(0.0, view.bottom - context.longest) - context.high * view.local[:, 2]
     if context.longest < 5.0:  # hanging from the hand: a level handle
         cost += np.where(view.is_flat, 0.5, 1.0 * view.steepness)

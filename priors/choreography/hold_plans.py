@@ -24,7 +24,7 @@ BELLY, TOES = 0.17, 0.26  # metres ahead of the pelvis
 QUARTER_TURNS = (0.0, 0.5, 1.0, 1.5)
 LEG, SHOULDER, ARM_ASIDE = 0.17, 0.16, 0.25
 """Metres from the middle: the leg's outside, a shoulder, and a hand beside the leg."""
-WAYS, TRIALS = 3, 8
+WAYS, TRIALS = 4, 10
 """Holds of a way round that are compared, and holds in all that are tried on the body."""
 EASE, WORST = 0.15, 30.0
 """Discomfort of a unit of the trial's cost, and the cost from which a pose is out of the question."""

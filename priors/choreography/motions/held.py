@@ -25,7 +25,7 @@ from priors.choreography.motions.common import (
 from priors.choreography.motions.shelter import shelter
 from priors.choreography.placement import stand_at, support_under
 from priors.choreography.plan import Performance
-from priors.choreography.shapes import canopy_of
+from priors.choreography.shapes import canopy_of, center_of_mass
 from priors.language.parser import BACKWARDS, FROM_GROUND
 from priors.language.script import Action
 
@@ -197,7 +197,7 @@ def _at_side(performance: Performance, action: Action, hand: int, raised: np.nda
 def _swing_to_hang(asset: Asset, take: HoldPlan) -> Float[ndarray, "3"]:
     """Yaw, pitch and roll that bring the weight below the one hand, or as near as a wrist lets it."""
     (grasp,) = take.grasps.values()
-    hanging = take.rotation @ (asset.samples.mean(axis=0, dtype=float) - grasp.point)
+    hanging = take.rotation @ (center_of_mass(asset) - grasp.point)
     level = float(np.hypot(hanging[0], hanging[2]))
     if hanging[1] >= 0.0 or level < 1e-3:  # weight above the hand: the wrist keeps it upright
         return np.zeros(3)
