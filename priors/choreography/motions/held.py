@@ -26,10 +26,10 @@ from priors.choreography.motions.shelter import shelter
 from priors.choreography.placement import stand_at, support_under
 from priors.choreography.plan import Performance
 from priors.choreography.shapes import canopy_of, center_of_mass
-from priors.language.parser import BACKWARDS, FROM_GROUND
+from priors.language.parser import BACKWARDS, FROM_GROUND, OVERHEAD
 from priors.language.script import Action
+from priors.language.unsaid import PUT_WORDS
 
-PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
 LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
 BENT_ELBOW = 0.3  # metres that a bent elbow lifts what is too long to hang from a straight arm
 MOST_SWING = 0.5  # radians that a thing leans to bring its weight below one hand
@@ -78,6 +78,7 @@ def lift(performance: Performance, action: Action) -> None:
     heights = hold_heights(performance, person)
     goals = ["hanging", "chest", "overhead"] if is_bar else ["waist", "chest"]
     goal = goals[int(rng.integers(len(goals)))]
+    goal = OVERHEAD if OVERHEAD in action.manners else goal
     far, near = take.standing_room, take.near + BELLY + 0.05
     base = 0.0
     if lower is not None:
