@@ -40,7 +40,13 @@ CONFIG = (
     "jax_numpy_dtype_promotion",
     "jax_numpy_rank_promotion",
     "jax_threefry_partitionable",
+    "jax_optimization_level",
+    "jax_exec_time_optimization_effort",
+    "jax_memory_fitting_level",
+    "jax_memory_fitting_effort",
 )
+FLAG = "jax_disable_most_optimizations"
+"""One more setting, without an attribute of `jax.config`."""
 ENVIRONMENT = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 
 
@@ -96,7 +102,7 @@ class Store:
         from jax._src import compiler
         from jax._src.lib import xla_client  # pyright: ignore[reportPrivateImportUsage]
 
-        digest = _digest(lowered.as_text() + self._platform)
+        digest = _digest(json.dumps([lowered.as_text(), configuration(), self._platform]))
         loaded = self.binary(name, digest)
         if loaded is not None:
             return digest, loaded
@@ -181,8 +187,9 @@ def _platform() -> str:
 
 
 def configuration() -> tuple[str, ...]:
-    """Settings of JAX that change what is traced; some are changed for a block of code."""
-    return tuple(str(getattr(jax.config, name, None)) for name in CONFIG)
+    """Settings of JAX that change what is traced or compiled; some are changed for a block of code."""
+    settings = (getattr(jax.config, name, None) for name in CONFIG)
+    return tuple(map(str, (*settings, jax.config.read(FLAG))))
 
 
 def _instructions() -> str:

@@ -48,6 +48,9 @@ OFF_PIXEL = 0.1
 BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
 """Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
 
+JUDGED, LEAST_DOUBT = 0.5, 0.1
+"""Share of the frames in which keypoints and points must judge a body; deviations are not made smaller."""
+
 
 @dataclass(frozen=True)
 class Corrections:
@@ -98,6 +101,10 @@ def correct_bundle(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings
     problem = body_problem(bundle, body, settings)
     nothing = no_change(problem)
     solution = solve_bodies(problem, nothing, np.int32(settings.rounds))
+    doubt = doubt_in_estimates(bundle.observations, solution, settings)
+    if doubt < 1.0:
+        problem = with_smaller_changes(problem, doubt)
+        solution = solve_bodies(problem, nothing, np.int32(settings.rounds))
     if not bool(solution.energy <= solution.first_energy):
         solution = solution.replace(changes=nothing[0], clip=nothing[1])  # pyright: ignore
     return corrected_by(BodyPass(bundle, repaired, problem, solution))
@@ -131,6 +138,32 @@ def corrected_again(bundle: Bundle, result: Result) -> Bundle | None:
         moved = (Ts @ compose_rigid(turn, change[3:])).astype(np.float32)
         o = dataclasses.replace(o, Ts_world_camera=moved)
     return dataclasses.replace(whole, observations=o, absent=())
+
+
+def doubt_in_estimates(
+    o: Observations, solution: BodySolution, settings: BodyPassSettings
+) -> float:
+    """How far estimates may be off, as a share of what is usual: by how much changing them helps.
+
+    Where the body motion, keypoints and point map of a clip agree as they are, none of the three is far
+    off, as they err apart from each other; an outline and some contact that fit better elsewhere are then
+    no reason to move the body. Without point maps of people only two are left, one perhaps fitted to the
+    other, and nothing is said: 1.
+    """
+    seen = o.person_point_mask.any(axis=-1) & (o.keypoints[..., 2] > 0.0).any(axis=-1)
+    if np.mean(seen) < JUDGED:
+        return 1.0
+    gain = float(solution.first_energy - solution.energy) / max(int(seen.sum()), 1)
+    return float(np.clip(gain / settings.usual_gain, LEAST_DOUBT, 1.0))
+
+
+def with_smaller_changes(problem: BodyProblem, factor: float) -> BodyProblem:
+    """With all standard deviations of changes multiplied by a factor."""
+    changes = {
+        name: jax.tree.map(lambda x: x * np.float32(factor), getattr(problem, name))
+        for name in ("varying", "steps", "clip")
+    }
+    return dataclasses.replace(problem, **changes)
 
 
 def no_change(problem: BodyProblem) -> tuple[FrameChange, ClipChange]:

@@ -16,6 +16,9 @@ class BodyPassSettings:
 
     rounds: int = 10
     """Damped Gauss-Newton steps."""
+    usual_gain: float = 5.0
+    """Energy by which changes usually improve a frame of a person, at least. Where they improve it less, the
+    estimates agree with each other already, and all deviations of changes shrink in proportion."""
     points: int = 64
     """Observed points of a person in a frame."""
     vertices: int = 2048
