@@ -242,10 +242,17 @@ def test_clothes_thicken_their_part_and_leave_bones_hands_face_and_soles(body):
     shift = np.asarray(dressed.vertices_rest - base.vertices_rest)
     thicker = np.linalg.norm(shift, axis=1)
     parts = np.asarray(body.part_ids)
-    for part, low, high in (("left_leg", 0.01, 0.016), ("left_hand", 0.0, 0.002), ("head", 0.0, 0.002)):
+    for part, low, high in (
+        ("left_leg", 0.01, 0.016),
+        ("left_hand", 0.0, 0.002),
+        ("head", 0.0, 0.002),
+    ):
         assert low <= np.median(thicker[parts == BODY_PARTS.index(part)]) < high, part
-    assert thicker.max() < 0.016 and shift[:, 1].min() == 0.0
-    mesh, bare = (trimesh.Trimesh(x.vertices_rest, body.faces, process=False) for x in (dressed, base))
+    assert thicker.max() < 0.016
+    assert shift[:, 1].min() == 0.0
+    mesh, bare = (
+        trimesh.Trimesh(x.vertices_rest, body.faces, process=False) for x in (dressed, base)
+    )
     assert 1.1 < mesh.volume / bare.volume < 1.6
 
 

@@ -165,7 +165,9 @@ def with_flights(
     """
     edges, heights = scene.edges, np.asarray(unknowns.object_translation)[winner, ..., 1]
     ends = np.stack([np.asarray(edges.source), np.asarray(edges.target)])
-    of_object = (ends[..., None] == np.arange(len(heights))).any(axis=0) & np.asarray(edges.mask)[:, None]
+    of_object = (ends[..., None] == np.arange(len(heights))).any(axis=0) & np.asarray(edges.mask)[
+        :, None
+    ]
     touched = np.einsum("eo,et->ot", of_object, states[winner]) > 0.0
     if scene.joints is not None:
         touched[np.asarray(scene.joints.children)] = True
