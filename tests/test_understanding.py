@@ -187,3 +187,12 @@ def test_backwards_is_against_the_heading(word, sign):
     along = np.diff(track.root, axis=0)
     heading = np.stack([forward_of(h)[[0, 2]] for h in track.heading[:-1]])
     assert sign * (along * heading).sum() > 0.4
+
+
+def test_hands_move_no_joints_and_that_is_said():
+    from hoijax.objects.articulated.loading import load_articulated
+    from priors.synthetic.articulated_scenes import observe_articulated
+
+    laptop = load_articulated("laptop", samples=64)
+    with pytest.raises(UserError, match=r"the lid of 'laptop'\. Hands are put on the body"):
+        observe_articulated("a person lifts the lid of the laptop", laptop)
