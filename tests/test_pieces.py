@@ -78,7 +78,8 @@ def test_pieces_see_what_one_go_sees(tmp_path):
         assert differ.max() < 0.002  # the decoder starts elsewhere
         ends.append(part.begin + len(ids))
     begins = [part.begin for part in parts]
-    assert begins[0] == 0 and ends[-1] == COUNT
+    assert begins[0] == 0
+    assert ends[-1] == COUNT
     assert all(begin < end for begin, end in zip(begins[1:], ends[:-1], strict=True))
 
 
