@@ -122,6 +122,13 @@ def test_changed_source_code_traces_anew_and_compiles_nothing_that_stayed(
     assert len(list(folder.glob("entries/*"))) == 4
 
 
+@pytest.mark.parametrize("options", [{"xla_cpu_gone": 1}, {"xla_backend_optimization_level": 1}])
+def test_compile_options_are_given_where_xla_knows_them(folder, monkeypatch, options):
+    expected = rotation_6d_to_matrix.jitted(six(5))
+    monkeypatch.setattr(store, "CPU_OPTIONS", options)
+    np.testing.assert_allclose(rotation_6d_to_matrix(six(5)), expected, atol=1e-6)
+
+
 def test_what_has_no_name_elsewhere_is_left_to_jit(folder, traced):
     def local(x, sign):
         return sign * x

@@ -94,12 +94,8 @@ MAX_LETTERS = 5_000
 MAX_PEOPLE = 16
 
 
-def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
-    """Actions and relations of a sentence over the given objects.
-
-    Raises UserError for a sentence without a known verb (it lists those known), and for objects of
-    which the sentence does not say what happens with them.
-    """
+def _find_words(text: str, objects: Sequence[PartedObject]) -> Words:
+    """Verbs, people and objects. Raises UserError for a text that is too long or has none of ours."""
     if len(text) > MAX_LETTERS:
         raise UserError(
             f"the sentence has {len(text)} letters; at most {MAX_LETTERS}. Say one interaction."
@@ -117,6 +113,16 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         raise UserError(
             f"the sentence speaks of {count} people; at most {MAX_PEOPLE} are animated."
         )
+    return words
+
+
+def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
+    """Actions and relations of a sentence over the given objects.
+
+    Raises UserError for a sentence without a known verb (it lists those known), and for objects of
+    which the sentence does not say what happens with them.
+    """
+    words = _find_words(text, objects)
     refuse_turned_meaning(text, words, objects)
     subjects, receivers = _subjects(words)
     owners = _objects_of_clauses(words, objects)
