@@ -12,7 +12,7 @@ from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6
 from hoijax.methods import confidence
 from hoijax.methods.base import method_named
 from hoijax.methods.confidence import _path_spread, assess, moves_least
-from hoijax.results.evaluation import spread_summary
+from hoijax.results.spread import spread_summary
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
 from hoijax.viewer.charts import UNSEEN, spread_strip
