@@ -70,7 +70,7 @@ def _bent_or_stepped(moves, bend, step):
 
 def translation_smoothness(posed):
     t = posed.object_translations
-    bend, step = t[:, 1:-1] - 0.5 * (t[:, :-2] + t[:, 2:]), t[:, 1:] - t[:, :-1]
+    bend, step = smoothness.bends(posed), t[:, 1:] - t[:, :-1]
     rows = _bent_or_stepped(posed.scene.objects.is_translational, bend, step)
     return Residuals(rows, jnp.ones_like(rows))
 

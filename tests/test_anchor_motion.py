@@ -13,6 +13,7 @@ import pytest
 from anchor_factory import make_anchor
 from counted import programs_made
 from small_scene import as_users_run, run
+from traced_modules import watched_loads
 
 import hoijax
 import hoijax.api.solve
@@ -90,14 +91,19 @@ def small_settings(settings=SMALL):
 
 
 @pytest.fixture(scope="module")
-def folder(made, tmp_path_factory):
-    """The bundle, and beside it the result of the command a user types."""
+def commanded(made, tmp_path_factory):
+    """The bundle, and beside it the result of the command a user types; the programs that it loaded."""
     place = tmp_path_factory.mktemp("anchor")
     write_bundle(place / "bundle", *made)
-    with small_settings(), programs_made(1):
+    with small_settings(), programs_made(1), watched_loads() as loads:
         ran = run("solve", place / "bundle", "--method", "anchorhoi", "--out", place / "out")
     assert ran.code == 0, ran.err
-    return place
+    return place, loads
+
+
+@pytest.fixture(scope="module")
+def folder(commanded):
+    return commanded[0]
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +122,12 @@ def test_both_passes_are_one_program(result):
     """Which the fixture asserts."""
     assert SMALL.track_steps != SMALL.steps
     assert result.history.shape[1] == SMALL.steps
+
+
+@pytest.mark.slow
+def test_every_module_that_runs_counts_in_the_key_of_its_program(commanded):
+    for load in commanded[1]:
+        assert load.uncounted() == set(), load.program.function
 
 
 @pytest.mark.slow

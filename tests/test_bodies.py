@@ -10,6 +10,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies import JOINT_NAMES, JOINT_PARENTS, load_body, rotations_from_smplh
 from hoijax.bodies.skinned_body import as_numpy
 from hoijax.bodies.skinning import build_skin, dense_weights
@@ -217,7 +218,7 @@ def test_gradient_is_finite_at_the_rest_pose(shaped):
 
 
 def test_shape_is_linear_and_plausible(body):
-    assert body.shape_directions.shape[-1] == 10
+    assert body.shape_directions.shape[-1] == 15
     base = body.shape(jnp.zeros(10))
     np.testing.assert_allclose(base.vertices_rest, body.template, atol=1e-6)
     for k in range(10):
@@ -230,8 +231,29 @@ def test_shape_is_linear_and_plausible(body):
     short = body.shape(jnp.array([1.0, -1.0]))
     padded = body.shape(jnp.array([1.0, -1.0] + [0.0] * 8))
     np.testing.assert_allclose(short.vertices_rest, padded.vertices_rest, atol=1e-6)
-    with pytest.raises(UserError, match="10 shape directions"):
-        body.shape(jnp.zeros(11))
+    with pytest.raises(UserError, match="15 shape directions"):
+        body.shape(jnp.zeros(16))
+
+
+def test_clothes_thicken_their_part_and_leave_bones_hands_face_and_soles(body):
+    base = body.shape(jnp.zeros(15))
+    dressed = body.shape(jnp.zeros(15).at[10:].set(1.0))
+    np.testing.assert_array_equal(dressed.joints_rest, base.joints_rest)
+    shift = np.asarray(dressed.vertices_rest - base.vertices_rest)
+    thicker = np.linalg.norm(shift, axis=1)
+    parts = np.asarray(body.part_ids)
+    for part, low, high in (
+        ("left_leg", 0.01, 0.016),
+        ("left_hand", 0.0, 0.002),
+        ("head", 0.0, 0.002),
+    ):
+        assert low <= np.median(thicker[parts == BODY_PARTS.index(part)]) < high, part
+    assert thicker.max() < 0.016
+    assert shift[:, 1].min() == 0.0
+    mesh, bare = (
+        trimesh.Trimesh(x.vertices_rest, body.faces, process=False) for x in (dressed, base)
+    )
+    assert 1.1 < mesh.volume / bare.volume < 1.6
 
 
 def test_fit_betas_recovers_a_known_shape(body):

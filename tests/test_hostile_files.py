@@ -18,7 +18,7 @@ from hoijax.importers import import_amass, import_gvhmr, import_interact, import
 from hoijax.io.atomic import check_apart, check_output
 from hoijax.io.npz import MAX_MEMBERS, npz_bytes, read_npz
 from hoijax.io.validation import parse_json
-from hoijax.jobs.scenes import scene_items
+from hoijax.jobs.scene_names import scene_items
 
 FRAMES = 3
 

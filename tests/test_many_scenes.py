@@ -11,7 +11,8 @@ from small_scene import INITS, generated, run, tree
 
 import hoijax.jobs.scenes
 from hoijax.errors import UserError
-from hoijax.jobs.scenes import find_scenes, is_many, solve_many
+from hoijax.jobs.scene_names import find_scenes, is_many
+from hoijax.jobs.scenes import solve_many
 from hoijax.programs import forget_programs
 from hoijax.results.result import load_result
 

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from hoijax.errors import UserError
-from hoijax.objects.asset import load_asset
+from hoijax.objects.asset import MeshScaleWarning, load_asset
 from hoijax.objects.orientation import AXES, Orientation, axis_vector, orientation_of
 from hoijax.objects.specs import UnusualSizeWarning, load_objects, parse_object
 from hoijax.objects.usual_sizes import USUAL_SIZES, usual_size_of
@@ -154,3 +154,39 @@ def test_3mf_is_z_up_and_names_its_package(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install lxml"):
         load_asset(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "unit"),
+    [("mug.obj", 100.0, "centimetres"), ("chair.stl", 1000.0, "millimetres")],
+)
+def test_the_unit_of_a_file_without_one_is_guessed_by_its_noun(tmp_path, name, factor, unit):
+    box = trimesh.creation.box((0.08, 0.1, 0.08) if "mug" in name else (0.5, 0.9, 0.5))
+    box.apply_scale(factor).export(tmp_path / name)
+    said = []
+    (asset,) = load_objects([tmp_path / name], log=said.append)
+    np.testing.assert_allclose(asset.extents * factor, np.sort(box.extents)[[0, 2, 1]], rtol=1e-5)
+    assert f"scale {1 / factor:g} (guessed: {unit}" in said[0]
+    with pytest.warns((UnusualSizeWarning, MeshScaleWarning)):  # as it is, where the user says so
+        (asset,) = load_objects([f"{name.split('.')[0]}={tmp_path / name},scale=1"])
+    assert asset.extents.max() == pytest.approx(box.extents.max(), rel=1e-5)
+
+
+def test_nothing_is_scaled_that_may_be_meant(tmp_path):
+    """Formats in metres, nouns of no known size, and sizes that no unit mends."""
+    cases = (("mug.glb", 10.0), ("gadget.obj", 3.0), ("chair.obj", 0.34))
+    for name, side in cases:
+        trimesh.creation.box((side, side, side)).export(tmp_path / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            (asset,) = load_objects([tmp_path / name])
+        assert asset.extents.max() == pytest.approx(side, rel=1e-5)
+
+
+def test_3mf_says_its_unit(tmp_path):
+    pytest.importorskip("lxml")
+    trimesh.creation.box((400.0, 300.0, 300.0)).export(tmp_path / "crate.3mf")
+    said = []
+    (asset,) = load_objects([tmp_path / "crate.3mf"], log=said.append)
+    assert asset.extents.max() == pytest.approx(0.4)
+    assert "the file is in millimeters" in said[0]

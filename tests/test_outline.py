@@ -95,7 +95,7 @@ def test_a_leg_without_keypoints_and_flesh_are_found(scene):
     masks = scene[4]
     after = filled(scene, masks)
     assert iou(scene, average(scene)) < 0.75
-    assert iou(scene, after) > 0.88
+    assert iou(scene, after) > 0.87
     assert after.rotations[1, LEFT_HIP, 2] == pytest.approx(0.4, abs=0.2)
 
 

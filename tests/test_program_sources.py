@@ -1,27 +1,25 @@
 """Which source code a program is made of: all that runs when it is traced, and little else."""
 
 import ast
-from pathlib import Path
+import dataclasses
 
 import jax.numpy as jnp
 import pytest
-from jax.extend.core import jaxprs_in_params
 from test_batch import TERMS, make_jobs
+from traced_modules import HOME, watched_loads
 
-import hoijax
 from hoijax.bodies import load_body
 from hoijax.exporters.clip import _shaped
 from hoijax.geometry.rotations import rotation_6d_to_matrix
 from hoijax.losses.term import default_weights
 from hoijax.methods.hoi_page.terms import object_problem
-from hoijax.programs import Program, forget_programs, keep_programs
+from hoijax.programs import forget_programs, keep_programs
 from hoijax.programs.sources import Sources, imports_of, modules_named
-from hoijax.programs.store import STORE, Store
+from hoijax.programs.store import STORE
 from hoijax.solver.adam import Adam
 from hoijax.solver.problem import SolverInputs
 from hoijax.solver.resumable import optimize
 
-HOME = Path(hoijax.__file__).parent
 TREE = {
     "__init__": "def __getattr__(name):\n    from importlib import import_module\n",
     "solver": "from tree.losses.term import Term\nfrom tree import names\n",
@@ -140,57 +138,26 @@ def test_a_package_names_no_value_like_its_module():
 
 
 @pytest.fixture
-def traced(tmp_path, monkeypatch):
-    """(name, modules that its key names, modules that its trace went through) of programs made here."""
-    rows, keys = [], []
-    before, trace, entry = STORE.folder, Program._traced, Store.entry
-
-    def watched_entry(self, name, described, kind="entries"):
-        keys.append(modules_named(described))
-        return entry(self, name, described, kind)
-
-    def watched(self, *args):
-        made = trace(self, *args)
-        rows.append((self.function.__name__, keys[-1], modules_traced(made.jaxpr.jaxpr)))
-        return made
-
-    monkeypatch.setattr(Program, "_traced", watched)
-    monkeypatch.setattr(Store, "entry", watched_entry)
+def empty_store(tmp_path):
+    before = STORE.folder
     keep_programs(tmp_path)
     forget_programs()
-    yield rows
+    yield
     keep_programs(before)
     forget_programs()
 
 
-def modules_traced(jaxpr) -> set[str]:
-    """Modules of hoijax in the stack of any operation, as deep as the program's own function."""
-    modules = set()
-    for equation in jaxpr.eqns:
-        for frame in equation.source_info.traceback.frames:
-            file = Path(frame.file_name)
-            if (file.name, frame.function_name) == ("program.py", "flat"):
-                break
-            if file.is_relative_to(HOME):
-                modules.add(".".join(file.relative_to(HOME.parent).with_suffix("").parts))
-        # Not of functions that are jitted or differentiated by themselves: they were perhaps traced
-        # before, under who called them then.
-        if equation.primitive.name in ("cond", "scan", "while"):
-            for inner in jaxprs_in_params(equation.params):
-                modules |= modules_traced(inner)
-    return {module.removesuffix(".__init__") for module in modules}
-
-
-def test_every_module_that_is_traced_counts(traced):
-    """Of real programs: arrays alone, our classes, static terms whose solver names no loss."""
-    rotation_6d_to_matrix(jnp.ones((5, 6)))
-    _shaped(load_body("anny"), jnp.zeros(3), None)
-    (job,), terms = make_jobs(1), [term for term in TERMS if term.name == "contact"]
-    problem, weights = object_problem(terms), default_weights(terms)
-    optimize(Adam(2, 1), SolverInputs(problem, job.scene, job.initial, job.neighbors, weights))
-    sources = Sources(HOME)
-    assert len(traced) >= 3
-    for name, named, seen in traced:
-        assert seen, name
-        assert seen <= sources.closure(named), name
-    assert "hoijax.losses.contacts" in traced[-1][2]
+def test_every_module_that_runs_counts(empty_store):
+    """Of arrays alone, our classes, static terms whose solver names no loss. Whole solves of each method:
+    `test_programs.py`, `test_anchor_motion.py`."""
+    with watched_loads() as loads:
+        rotation_6d_to_matrix(jnp.ones((5, 6)))
+        _shaped(load_body("anny"), jnp.zeros(3), None)
+        (job,), terms = make_jobs(1), [term for term in TERMS if term.name == "contact"]
+        problem, weights = object_problem(terms), default_weights(terms)
+        optimize(Adam(2, 1), SolverInputs(problem, job.scene, job.initial, job.neighbors, weights))
+    assert len(loads) >= 3
+    for load in loads:
+        assert load.uncounted() == set(), load.program.function
+    blind = dataclasses.replace(loads[-1], counted=set())
+    assert {"hoijax.losses.contacts", "hoijax.solver.adam"} <= blind.uncounted()

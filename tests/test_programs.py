@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_scene import INITS, generated, run
+from traced_modules import watched_loads
 
 from hoijax.bodies import load_body
 from hoijax.exporters.clip import _shaped
@@ -81,7 +82,12 @@ def test_other_shapes_types_and_settings_are_other_programs(folder, traced):
         rotation_6d_to_matrix(array)
     with jax.default_matmul_precision("highest"):
         rotation_6d_to_matrix(six(5))
-    assert len(traced) == len(list(folder.glob("entries/*"))) == 4
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", not before)  # other bits, of the same text
+    rotation_6d_to_matrix(six(5))
+    jax.config.update("jax_disable_most_optimizations", before)
+    assert len(traced) == len(list(folder.glob("entries/*"))) == 5
+    assert len(list(folder.glob("binaries/*"))) == 5
 
 
 @pytest.mark.parametrize("which", ["entries/*", "binaries/*"])
@@ -114,6 +120,13 @@ def test_changed_source_code_traces_anew_and_compiles_nothing_that_stayed(
     assert len(traced) == 7
     assert list(folder.glob("binaries/*")) == [binary]
     assert len(list(folder.glob("entries/*"))) == 4
+
+
+@pytest.mark.parametrize("options", [{"xla_cpu_gone": 1}, {"xla_backend_optimization_level": 1}])
+def test_compile_options_are_given_where_xla_knows_them(folder, monkeypatch, options):
+    expected = rotation_6d_to_matrix.jitted(six(5))
+    monkeypatch.setattr(store, "CPU_OPTIONS", options)
+    np.testing.assert_allclose(rotation_6d_to_matrix(six(5)), expected, atol=1e-6)
 
 
 def test_what_has_no_name_elsewhere_is_left_to_jit(folder, traced):
@@ -158,13 +171,16 @@ def test_a_warm_solve_traces_nothing(tmp_path_factory, tmp_path, traced):
     bundle = generated(tmp_path_factory)[0] / "bundle"
     traced.clear()
     forget_programs()
-    ran = run("solve", bundle, "--out", tmp_path / "warm", "--inits", str(INITS), "--fast")
+    with watched_loads() as loads:
+        ran = run("solve", bundle, "--out", tmp_path / "warm", "--inits", str(INITS), "--fast")
     assert ran.code == 0, ran.err
     assert traced == []
-    assert loaded_count() <= 20
+    assert loaded_count() <= 24
     written = {path.name for path in (tmp_path / "warm").iterdir()}
     assert {"result.npz", "run.json", "scene.glb"} <= written
     assert not written & {"metrics.json", "preview.mp4", "amass.npz", "physics.json"}
+    for load in loads:
+        assert load.uncounted() == set(), load.program.function
 
 
 def test_outputs_by_number_come_back_by_number():

@@ -13,7 +13,7 @@ from hoijax.bundle import object_store
 from hoijax.bundle.write import bundle_hash, read_bundle
 from hoijax.errors import UserError
 from hoijax.jobs.scene_batch import _read
-from hoijax.jobs.scenes import find_scenes, is_many, scene_items
+from hoijax.jobs.scene_names import find_scenes, is_many, scene_items
 
 fsspec = pytest.importorskip("fsspec")
 

@@ -59,12 +59,65 @@ def test_what_would_be_something_else_is_refused(text, name, says):
         ("a person kicks the ball to the left", "ball", "'left'"),
         ("a person throws the ball and kicks it", "ball", "'throw'"),
         ("after a while a person lifts the box", "box", "'after'"),
+        ("a person sits under the table", "table", "'under the table'"),
+        ("a person sits on the floor next to the box", "box", "'next to the box'"),
+        ("a person puts the ball into the box", "ball box", "'into the box'"),
+        ("a person takes the ball out of the box", "ball box", "'out of the box'"),
+        ("a person puts the ball next to the box", "ball box", "'next to the box'"),
+        ("a person pulls the chair away from the table", "chair table", "'table': nothing"),
+        ("a person carries a box and a suitcase", "box suitcase", "'suitcase': nothing"),
+        ("a person swings the broom at the ball", "broom ball", "'ball': nothing"),
+        ("a person carries two boxes", "box", "'2 boxes': 1 mesh"),
+        ("a person lifts the box three times", "box", "'times'"),
+        ("a person kicks the ball to another person", "ball", "'to person'"),
+        ("a person sits on the chair, then stands up", "chair", "'stands'"),
+        ("a person lifts the box and dances", "box", "'dances'"),
+        ("a person lifts the box with both feet", "box", "'left foot': people lift with"),
+        ("a person kicks the ball with the left hand", "ball", "'left hand': people kick with"),
+        ("a person carries a chair over her head", "chair", "'overhead'"),
     ],
 )
 def test_what_no_motion_shows_is_not_animated(text, name, says):
     with pytest.raises(UserError, match=says) as refusal:
-        make_script(text, [load_asset(name)])
+        make_script(text, [load_asset(word) for word in name.split()])
     assert "--prior diffusion" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "summary"),
+    [
+        ("a person sits on a chair, reading a box", "chair box", "sit chair; person 1: hold box"),
+        ("a person lifts the box and walks", "box", "person 1: lift box. Ignored: walks"),
+        ("a person lifts a box above the head", "box", "person 1: lift box, overhead"),
+        ("a person throws the ball up and catches it", "ball", "person 1: play ball"),
+        (
+            "a person carries the box to the table",
+            "box table",
+            "carry box; box on table at the end",
+        ),
+        ("a person kicks the ball near the chair", "ball chair", "person 1: kick ball"),
+        ("two people carry the table", "table", "people 1 and people 2: carry table"),
+    ],
+)
+def test_what_is_animated_is_not_refused(text, names, summary):
+    assert (
+        make_script(text, [load_asset(name) for name in names.split()]).summary().endswith(summary)
+    )
+
+
+def test_words_that_are_no_verbs_are_not_taken_for_misspelt_ones():
+    for text, hint in (("a person sist on the chair", "'sits'"), ("a person trows it", "'throws'")):
+        with pytest.raises(UserError, match=hint):
+            script(text, "chair")
+    for text in ("a person walks around", "a person leans on it", "a person lies on the bed"):
+        with pytest.raises(UserError, match="no known verb") as refusal:
+            script(text, "chair")
+        assert "Did you mean" not in str(refusal.value)
+
+
+def test_what_is_lifted_over_the_head_ends_there():
+    plan = performance("a person lifts the box over the head", "box")
+    assert plan.objects[0].lowest()[-1] > plan.tracks[0].person.shoulder_height
 
 
 def test_graphs_for_videos_may_say_more_than_is_animated():
@@ -134,3 +187,12 @@ def test_backwards_is_against_the_heading(word, sign):
     along = np.diff(track.root, axis=0)
     heading = np.stack([forward_of(h)[[0, 2]] for h in track.heading[:-1]])
     assert sign * (along * heading).sum() > 0.4
+
+
+def test_hands_move_no_joints_and_that_is_said():
+    from hoijax.objects.articulated.loading import load_articulated
+    from priors.synthetic.articulated_scenes import observe_articulated
+
+    laptop = load_articulated("laptop", samples=64)
+    with pytest.raises(UserError, match=r"the lid of 'laptop'\. Hands are put on the body"):
+        observe_articulated("a person lifts the lid of the laptop", laptop)

@@ -231,19 +231,19 @@ def _as_jax(leaf: AnyArray) -> Array:
     return jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
-@jax.jit
+@program
 def _rows(arrays: tuple[Array, Array | None], keep: Array) -> tuple[Array, Array | None]:
     return jax.tree.map(lambda array: array[keep], arrays)
 
 
-@jax.jit
+@program
 def _moved_along(
     template: Float[Array, "n 3"], directions: Float[Array, "n 3 b"], betas: Float[Array, " m"]
 ) -> Float[Array, "n 3"]:
     return template + directions[..., : betas.shape[0]] @ betas
 
 
-@jax.jit
+@program
 def _stretched(
     vertices: Float[Array, "v 3"],
     joint: Int[Array, "v k"],
@@ -261,7 +261,7 @@ def _stretched(
     return vertices + jnp.sum(weights[..., None] * shift, axis=1)
 
 
-@jax.jit
+@program
 def _with_face_joints(
     joints: Float[Array, "52 3"], reference: Float[Array, "55 3"]
 ) -> Float[Array, "55 3"]:

@@ -17,9 +17,10 @@ from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
 from hoijax.cli.hints import own_options_first, slip_of
 from hoijax.cli.masking import Mask
+from hoijax.cli.observing import Observe
 from hoijax.cli.physics import Physics
 from hoijax.cli.results import BundleCommand, Doctor, Evaluate, Export, View
-from hoijax.cli.solving import Generate, Observe, Solve
+from hoijax.cli.solving import Generate, Solve
 from hoijax.errors import UserError
 from hoijax.io import sigterm
 

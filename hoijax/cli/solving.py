@@ -1,4 +1,4 @@
-"""`hoijax generate | observe | solve`: what makes bundles and results."""
+"""`hoijax generate | solve`: what makes results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from hoijax.cli.flags import (
     TrackFlags,
     format_names,
 )
+from hoijax.cli.many import parse_shard, say_progress
 from hoijax.cli.physics import say_verdict
 from hoijax.cli.prior_flags import PriorFlags
 from hoijax.cli.results import say_result
@@ -130,66 +131,6 @@ class Generate(PriorFlags, ObjectFlags, TrackFlags, StrictFlags, OutputFlags):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Observe(PriorFlags, ObjectFlags, OutputFlags):
-    """Sentence and object meshes to an observation bundle; or many, from a file."""
-
-    text: tyro.conf.Positional[str | None] = None
-    """What happens, in English. Not with --prompts."""
-    objects: tuple[str, ...] = ()
-    """Mesh files (glb, obj, ply, stl), or shipped objects; "mug=model.obj,up=z,scale=0.01"."""
-    out: Path
-    """Bundle folder (or .zip) to write; with --prompts the folder of all bundles."""
-    prior: Literal["rules", "packaged", "diffusion"] = "diffusion"
-    """diffusion (an image, a video and what large models see in it), packaged (your --video on the
-    CPU, no download) or rules (no video)."""
-    prompts: Path | None = None
-    """A jsonl file of scenes: {"text": ..., "objects": [...]} and more, one a line."""
-    frames: int | None = None
-    """Length of the clip: 49 by default, all of your --video."""
-    seed: int = 0
-    """The same seed gives the same result on the same machine."""
-    cluster: str | None = None
-    """Many sentences (--prompts): "ray" observes by Ray tasks, on $RAY_ADDRESS or this machine."""
-    shard: str | None = None
-    """Many sentences (--prompts): I/N observes every N-th, from the I-th on (counted from 0)."""
-
-    def run(self, reporter: Reporter) -> None:
-        from hoijax.api.observe import observe_prompts, observe_to_folder
-
-        frames = FRAMES if self.frames is None else self.frames
-        numbers = {"frames": frames, "seed": self.seed, **self.axes()}
-        prior = "packaged" if self.prior == "packaged" else "diffusion"
-        options = self.stage_options(prior, self.frames)
-        if self.prompts is not None:
-            if self.text is not None or self.objects or self.prior == "rules":
-                raise UserError(
-                    "--prompts brings texts and objects, and uses models: leave TEXT, --objects and "
-                    "--prior rules away."
-                )
-            many = {"cluster": self.cluster, "shard": parse_shard(self.shard)}
-            progress = observe_prompts(
-                self.prompts, self.out, options, **many, **numbers, log=reporter.log
-            )
-            _say_progress(reporter, progress, self.out, f"{progress.done} bundles in {self.out}")
-            return
-        if self.cluster or self.shard:
-            raise UserError("--cluster and --shard are for many scenes: give them by --prompts.")
-        if self.text is None:
-            raise UserError('say what happens: hoijax observe "a person ..." --objects ...')
-        path = observe_to_folder(
-            self.text,
-            self.objects,
-            self.out,
-            options,
-            prior=self.prior,
-            **numbers,
-            log=reporter.log,
-        )
-        reporter.say(f"wrote {path}")
-        reporter.add(files=[path])
-
-
 @dataclass(frozen=True)
 class Solve(TrackFlags, StrictFlags, OutputFlags):
     """Observation bundles to object trajectories; of many, those not done yet."""
@@ -212,7 +153,8 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
     distributed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Many bundles: one of the processes of a TPU slice or multi-node job, over one global mesh."""
     method: str = DEFAULT_METHOD
-    """hoi-page moves the objects among estimated bodies; anchor-motion moves bodies and objects."""
+    """joint corrects bodies and camera, then moves objects; hoi-page moves objects among bodies as they
+    are estimated; anchor-motion (or anchorhoi) moves both."""
     preset: str | None = None
     """"default" (ours) or "hoi-page" (published settings)."""
     window: int | None = None
@@ -231,7 +173,7 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
         from hoijax.api.solve import solve_to_folder
         from hoijax.cli.method_flags import options_of_flags
         from hoijax.experiments.tracking import open_tracker
-        from hoijax.jobs.scenes import is_many, solve_many
+        from hoijax.jobs.scene_names import is_many
 
         if not self.bundle:
             raise UserError("say what to solve: hoijax solve BUNDLE --out RESULT")
@@ -249,31 +191,7 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
         if self.fast and tracker is not None:
             raise UserError("--track records metrics, which --fast leaves out: omit one of them.")
         if is_many(self.bundle):
-            if self.window is not None or tracker is not None:
-                raise UserError("--window and --track are for one bundle at a time.")
-            if self.strict:
-                raise UserError("--strict is for one bundle at a time; summary.csv has all doubts.")
-            if self.fast:
-                raise UserError(
-                    "--fast is for one bundle at a time: many have a summary of metrics."
-                )
-            if self.restart:
-                raise UserError(
-                    "--restart is for one bundle at a time; many are solved again by --force."
-                )
-            many: dict[str, Any] = {
-                "force": self.force,
-                "workers": self.workers,
-                "cluster": self.cluster,
-                "distributed": self.distributed,
-                "shard": parse_shard(self.shard),
-                "physics": self.physics,
-            }
-            progress = solve_many(self.bundle, self.out, log=reporter.log, **many, **options)
-            counts = f"{progress.done} of {progress.total} scenes done"
-            _say_progress(
-                reporter, progress, self.out, f"{counts} in {self.out}; see summary.csv there"
-            )
+            self._solve_many(options, reporter)
             return
         result, rows = solve_to_folder(
             self.bundle[0],
@@ -290,6 +208,31 @@ class Solve(TrackFlags, StrictFlags, OutputFlags):
         if tracker is not None:
             tracker(result, rows, self.out)
         self.check(result.run)
+
+    def _solve_many(self, options: dict[str, Any], reporter: Reporter) -> None:
+        from hoijax.jobs.scenes import solve_many
+
+        if self.window is not None or self.track is not None:
+            raise UserError("--window and --track are for one bundle at a time.")
+        if self.strict:
+            raise UserError("--strict is for one bundle at a time; summary.csv has all doubts.")
+        if self.fast:
+            raise UserError("--fast is for one bundle at a time: many have a summary of metrics.")
+        if self.restart:
+            raise UserError(
+                "--restart is for one bundle at a time; many are solved again by --force."
+            )
+        many: dict[str, Any] = {
+            "force": self.force,
+            "workers": self.workers,
+            "cluster": self.cluster,
+            "distributed": self.distributed,
+            "shard": parse_shard(self.shard),
+            "physics": self.physics,
+        }
+        progress = solve_many(self.bundle, self.out, log=reporter.log, **many, **options)
+        counts = f"{progress.done} of {progress.total} scenes done"
+        say_progress(reporter, progress, self.out, f"{counts} in {self.out}; see summary.csv there")
 
 
 def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
@@ -310,26 +253,3 @@ def parse_weights(text: str) -> dict[str, float | tuple[float, float]]:
             check_weight(item, number)
         weights[name] = numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
     return weights
-
-
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """ "3/32" to (3, 32); all of the work where nothing is given."""
-    if text is None:
-        return 0, 1
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise UserError(f"--shard: cannot read '{text}'. Write I/N with I from 0 to N-1.")
-    return int(index), int(count)
-
-
-def _say_progress(reporter: Reporter, progress, out: Path, summary: str) -> None:
-    """How many scenes there are; a failure ends the command with exit code 2."""
-    reporter.say(summary)
-    reporter.add(out=out, done=progress.done, total=progress.total, elsewhere=progress.open)
-    reporter.add(failed=progress.failed)
-    if progress.open:
-        reporter.say(f"{progress.open} are in the hands of other processes")
-    for name, message in progress.failed.items():
-        reporter.say(f"  {name}: {message}")
-    if progress.failed:
-        raise UserError(f"{len(progress.failed)} scenes failed; the same command tries them again.")

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ COLUMNS = {
     "non-collision": "noncollision",
 }
 """Column of the table to name of the metric; contact@0cm and non-collision as published."""
+
+Row = dict[str, str | float]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def ablate(
     restart: bool = False,
     log: Log = silent,
     **options: Any,
-) -> list[dict[str, str | float]]:
+) -> list[Row]:
     """Rows of the ablation table (`hoijax ablate`): metrics of the winners, mean over the bundles.
 
     bundles: a bundle, or a folder of bundles or result folders. preset: the method's published settings
@@ -114,26 +116,12 @@ def ablate(
         before = store.rows()
         if before:
             log(f"{len(before)} rows were measured before the interruption")
-    singles: list[dict[str, str | float]] = []
-    for path in paths:
-        bundle = read_bundle(path)
-        evaluator = None
-        for configuration in CONFIGURATIONS:
-            if len(singles) < len(before):  # in the same order
-                singles.append(before[len(singles)])
-                continue
-            begun = time.perf_counter()
-            result = _solve(bundle, configuration, method, settings)
-            if evaluator is None:
-                evaluator = Evaluator(result, load_body(bundle.body), find_ground_truth(path))
-            evaluator.take(result)
-            values = evaluator.measure(result.winner)
-            singles.append({"bundle": str(path), "configuration": configuration.name, **values})
-            if store is not None:
-                store.keep_rows(singles)
-            numbers = ", ".join(f"{name} {values[key]:.4g}" for name, key in COLUMNS.items())
-            log(f"{path}: {configuration.name}: {numbers} ({time.perf_counter() - begun:.0f} s)")
-            counted(log, "ablation", len(singles), len(paths) * len(CONFIGURATIONS))
+    singles: list[Row] = []
+    for row in _measured_rows(paths, before, method, settings, log):
+        singles.append(row)
+        if store is not None and len(singles) > len(before):
+            store.keep_rows(singles)
+        counted(log, "ablation", len(singles), len(paths) * len(CONFIGURATIONS))
     rows = [_mean_row(configuration.name, singles) for configuration in CONFIGURATIONS]
     if out is not None and as_folder:
         _write_table(Path(out), preset, paths, singles)
@@ -152,7 +140,31 @@ def _solve(bundle: Bundle, configuration: Configuration, method: Method, setting
     return solve(bundle, method=method, settings=settings, weights=weights)
 
 
-def _mean_row(name: str, singles: list[dict[str, str | float]]) -> dict[str, str | float]:
+def _measured_rows(
+    paths: Sequence[Path], before: Sequence[Row], method: Method, settings: Any, log: Log
+) -> Iterator[Row]:
+    """A row for every bundle and configuration; the first are those of `before`, in the same order."""
+    earlier = iter(before)
+    for path in paths:
+        bundle = read_bundle(path)
+        evaluator = None
+        for configuration in CONFIGURATIONS:
+            row = next(earlier, None)
+            if row is not None:
+                yield row
+                continue
+            begun = time.perf_counter()
+            result = _solve(bundle, configuration, method, settings)
+            if evaluator is None:
+                evaluator = Evaluator(result, load_body(bundle.body), find_ground_truth(path))
+            evaluator.take(result)
+            values = evaluator.measure(result.winner)
+            numbers = ", ".join(f"{name} {values[key]:.4g}" for name, key in COLUMNS.items())
+            log(f"{path}: {configuration.name}: {numbers} ({time.perf_counter() - begun:.0f} s)")
+            yield {"bundle": str(path), "configuration": configuration.name, **values}
+
+
+def _mean_row(name: str, singles: list[Row]) -> Row:
     rows = [single for single in singles if single["configuration"] == name]
     means = {
         column: float(np.mean([float(single[metric]) for single in rows]))
@@ -174,8 +186,8 @@ def _write_json(
     path: Path,
     preset: str,
     paths: list[Path],
-    rows: list[dict[str, str | float]],
-    singles: list[dict[str, str | float]],
+    rows: list[Row],
+    singles: list[Row],
 ) -> None:
     with added_files(path.absolute().parent) as partial:
         (partial / path.name).write_text(_content(preset, paths, rows, singles))
@@ -191,9 +203,7 @@ def _content(preset: str, paths: list[Path], rows: list, singles: list) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def _write_table(
-    out: Path, preset: str, paths: list[Path], singles: list[dict[str, str | float]]
-) -> None:
+def _write_table(out: Path, preset: str, paths: list[Path], singles: list[Row]) -> None:
     """The table as a folder; `run.json` marks it as ours."""
     rows = []
     for configuration in CONFIGURATIONS:

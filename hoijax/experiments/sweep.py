@@ -93,11 +93,7 @@ def sweep(
     plan = SweepPlan(plan) if isinstance(plan, str) else plan
     method = method_named(options.pop("method", DEFAULT_METHOD))
     settings = checked_settings(method, **options)
-    table = method.terms(settings)
-    factors = parse_factors(plan.weights, factor_names(table, method.rates(settings)))
-    designs = make_designs(factors, plan.design, plan.samples, settings.seed)
-    if plan.seeds < 1:
-        raise UserError(f"--seeds must be at least 1, got {plan.seeds}.")
+    designs = _designs_of(plan, method, settings)
     paths = find_bundles(Path(bundles))
     if out is not None:
         check_output(out)
@@ -117,14 +113,7 @@ def sweep(
     cases = _prepare_all(paths, method, settings, plan.seeds)
     log(f"{len(designs)} designs x {len(cases)} scenes and seeds x {settings.inits} candidates")
     batch = MethodBatch(method, settings, log=log)
-
-    def numbers(terms: Sequence[LossTerm]) -> Numbers:
-        return stacked_designs(designs, terms, method, settings)
-
-    def block(name: str, solver: BatchSolver, jobs: Sequence[Job], designs: Numbers) -> Any:
-        return solve_designs(solver, jobs, designs, checkpoints, log, stage=f"{name}, ")
-
-    solved = batch.run([case.prepared for case in cases], numbers, block)
+    solved = _solve_all(batch, cases, designs, checkpoints, log)
     seconds = time.perf_counter() - begun
     log(f"solved in {seconds:.1f} s, {batch.programs} compiled programs")
     singles = _measure_all(cases, solved, designs, method)
@@ -143,6 +132,34 @@ def sweep(
         assert checkpoints is not None
         checkpoints.drop()
     return rows
+
+
+def _designs_of(plan: SweepPlan, method: Method, settings: Any) -> list[Design]:
+    """Raises UserError for a plan that this method cannot follow."""
+    factors = parse_factors(
+        plan.weights, factor_names(method.terms(settings), method.rates(settings))
+    )
+    if plan.seeds < 1:
+        raise UserError(f"--seeds must be at least 1, got {plan.seeds}.")
+    return make_designs(factors, plan.design, plan.samples, settings.seed)
+
+
+def _solve_all(
+    batch: MethodBatch,
+    cases: Sequence[_Case],
+    designs: Sequence[Design],
+    checkpoints: SolveCheckpoints | None,
+    log: Log,
+) -> Sequence[Sequence[Solved]]:
+    """For every case the solution of every design."""
+
+    def numbers(terms: Sequence[LossTerm]) -> Numbers:
+        return stacked_designs(designs, terms, batch.method, batch.settings)
+
+    def block(name: str, solver: BatchSolver, jobs: Sequence[Job], stacks: Numbers) -> Any:
+        return solve_designs(solver, jobs, stacks, checkpoints, log, stage=f"{name}, ")
+
+    return batch.run([case.prepared for case in cases], numbers, block)
 
 
 def _prepare_all(paths: Sequence[Path], method: Method, settings: Any, seeds: int) -> list[_Case]:

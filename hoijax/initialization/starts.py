@@ -8,7 +8,6 @@ every frame at once, and dynamic programming over time to K distinct trajectorie
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +26,7 @@ from hoijax.initialization.trajectory_paths import PathCosts, best_paths
 from hoijax.initialization.unflip import is_new, unfold
 from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.objects.symmetry import find_symmetries
+from hoijax.programs import program
 from hoijax.runtime import on_device
 from hoijax.scene.objects import WHOLE_UNSIGNED
 from hoijax.scene.scene import Scene, Unknowns
@@ -121,7 +121,7 @@ def with_proposed_yaws(
     return Starts(unknowns, (*starts.labels, *proposed.labels))
 
 
-@partial(jax.jit, static_argnames="samples")
+@program(static=("samples",))
 def searched(scene: Scene, o: int | Int[Array, ""], samples: int) -> SearchObject:
     """Object `o` as the search of poses reads it, with so many of its samples."""
     objects = scene.objects
@@ -137,7 +137,7 @@ def searched(scene: Scene, o: int | Int[Array, ""], samples: int) -> SearchObjec
     )
 
 
-@partial(jax.jit, static_argnames="points")
+@program(static=("points",))
 def evidence_of(scene: Scene, o: int | Int[Array, ""], points: int) -> FrameEvidence:
     """What was seen of object `o` in all frames, with so many of its points."""
     seen = scene.observed

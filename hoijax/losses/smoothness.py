@@ -14,11 +14,23 @@ Mask = Bool[Array, "*entities frames"]
 
 
 def translation_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
-    """Moving: squared distance to the neighbors' mid-point. Static: to the previous frame. (O, T)"""
+    """Moving: squared distance to the neighbors' mid-point. Static: to the previous frame. (O, T)
+
+    In free flight the mid-point of a path that nothing bends but gravity lies below it.
+    """
     t = posed.object_translations
-    bend = jnp.sum((t[:, 1:-1] - 0.5 * (t[:, :-2] + t[:, 2:])) ** 2, axis=-1)
+    bend = jnp.sum(bends(posed) ** 2, axis=-1)
     step = STATIC_FACTOR * jnp.sum((t[:, 1:] - t[:, :-1]) ** 2, axis=-1)
     return _of_free_objects(posed, posed.scene.objects.is_translational, bend, step)
+
+
+def bends(posed: PosedScene) -> Float[Array, "O t 3"]:
+    """Metres from the neighbors' mid-point, less what gravity bends a flight by, from the second frame on."""
+    t = posed.object_translations
+    bend = t[:, 1:-1] - 0.5 * (t[:, :-2] + t[:, 2:])
+    if posed.scene.drops is None:
+        return bend
+    return bend.at[..., 1].add(-posed.scene.drops[:, 1:-1])
 
 
 def rotation_smoothness(posed: PosedScene) -> tuple[Values, Mask]:

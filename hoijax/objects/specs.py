@@ -18,6 +18,7 @@ from hoijax.objects.asset import (
     load_asset,
 )
 from hoijax.objects.orientation import check_axes
+from hoijax.objects.units import unit_of
 from hoijax.objects.usual_sizes import UsualSize, handling_remark, size_remark, usual_size_of
 from hoijax.progress import Log, silent
 
@@ -107,21 +108,28 @@ def load_objects(
             spec.front or (None if spec.up and front and spec.up[-1] == front[-1] else front),
             scale if spec.scale is None else spec.scale,
         )
-        assets.append(_load(spec, given, usual, log))
+        assets.append(_load(spec, given, usual, scale == 1.0, log))
     return tuple(_named_apart(assets))
 
 
-def _load(spec: ObjectSpec, given: ObjectSpec, usual: UsualSize | None, log: Log) -> Asset:
+def _load(
+    spec: ObjectSpec, given: ObjectSpec, usual: UsualSize | None, is_scale_free: bool, log: Log
+) -> Asset:
+    """The asset of a spec. given: with what holds for all files; is_scale_free: no scale is given for all."""
     is_file = Path(spec.source).is_file()
     if not is_file and (spec.up or spec.front):
         raise UserError(
             f"--objects {spec}: shipped objects have their axes; up and front are of files."
         )
     notes: list[str] = []
+    scale = 1.0 if given.scale is None else given.scale
+    if is_file and is_scale_free and spec.scale is None:
+        scale, reason = unit_of(Path(spec.source), usual)
+        notes += [f"scale {scale:g} ({reason})"] if reason else []
     asset = load_asset(
         spec.source,
         name=spec.name,
-        scale=1.0 if given.scale is None else given.scale,
+        scale=scale,
         up=(given.up or "guess") if is_file else None,
         front=given.front if is_file else None,
         usual=usual,

@@ -123,6 +123,14 @@ def build_scene(
         possible = contacts_possible(observations, assets, edges, cameras, outline)
         hull = np.stack([hull_points(asset) for asset in assets])
         silhouettes = Silhouettes(on_device(hull), outline, on_device(possible, jnp.float32))
+    drops = np.zeros((len(assets), observations.frame_count), np.float32)
     return Scene(
-        grids, constants, observed, cameras, vertices_world, edges, silhouettes=silhouettes
+        grids,
+        constants,
+        observed,
+        cameras,
+        vertices_world,
+        edges,
+        silhouettes=silhouettes,
+        drops=on_device(drops),
     )

@@ -48,6 +48,9 @@ class Scene:
     fps: Float[Array, ""] | None = None
     silhouettes: Silhouettes | None = None
     """None: every object has depth wherever it was seen."""
+    drops: Float[Array, "O T"] | None = None
+    """Metres that the mean of its neighbors lies below an object in free flight, 0 elsewhere
+    (`initialization.flights`). None: nothing is known to fly."""
 
     @property
     def frame_count(self) -> int:

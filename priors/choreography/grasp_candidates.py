@@ -18,7 +18,7 @@ SPACING, NEIGHBORS = 0.008, 96  # metres between the neighbors that count, and h
 BAR_WIDTH = 0.065  # metres: what fingers can close around
 PLATE_THICKNESS = 0.055  # metres: what fingers and thumb can close over
 STRIP, STRAIGHT = 0.018, 0.055  # metres: depth of the strip along an edge, and how long it must be
-FREE = 0.004  # metres above a surface that must be outside
+FREE, PAST_EDGE = 0.004, 0.02  # metres above a surface, and past an edge, that must be outside
 BARS, EDGES, FLATS = 140, 140, 240
 """Most candidates of each kind."""
 
@@ -86,8 +86,10 @@ def grasp_candidates(asset: Asset, part: str | None, rng: np.random.Generator) -
             np.union1d(flat[: FLATS // 2], upright[: FLATS // 2]),
         ]
     )
-    # Bodies that overlap have faces inside each other, where no hand gets to.
-    is_outside = signed_distance(asset, points[chosen] + FREE * normals[chosen]) > 0.0
+    # Bodies that overlap have faces inside each other, where no hand gets to; few samples look like edges.
+    past_edge = shapes.center + (shapes.radius + PAST_EDGE)[:, None] * shapes.normal
+    free = np.where(shapes.is_edge[:, None], past_edge, points + FREE * normals)
+    is_outside = signed_distance(asset, free[chosen]) > 0.0
     chosen = chosen[is_outside] if is_outside.any() else chosen
     center, normal, axis = shapes.center[chosen], shapes.normal[chosen], shapes.axis[chosen]
     radius, is_edge = shapes.radius[chosen], shapes.is_edge[chosen]

@@ -12,16 +12,23 @@ from numpy import ndarray
 from hoijax.objects.asset import Asset
 from priors.choreography.grasp_candidates import Candidates
 from priors.choreography.keyframes import forward_of, left_of
+from priors.choreography.shapes import center_of_mass
 
 WIDEST = 0.9  # metres between two hands that hold opposite sides with ease
 PARALLEL = 0.97  # cosine of two holds on one bar
-TIPPING, TOPPLING, HANGING, LEVER = 3.0, 1.5, 1.0, 3.0
-"""Discomfort of a metre from the weight: ahead of both hands, above and below them, aside of one grip."""
-WRIST_LEVER = 0.15  # metres beside one hand at which it keeps a small thing level
-EDGE_FACING = 0.25  # share of what palms' directions count, at edges that fingers are below
+TIPPING, TOPPLING, HANGING, LEVER, SLIPPING = 3.0, 2.5, 1.0, 3.0, 0.6
+"""Discomfort of a metre from the weight: ahead of both hands, above and below them, aside of one grip; and of a
+hand that holds by friction alone: round an upright bar, on top."""
+FAR = 0.3  # metres ahead of the hands at which weight counts twice
+STACKED = 0.4  # of the slipping of two hands above each other, which lock by tilting
+WRIST_LEVER, EASY_LEVER = 0.15, 1.5
+"""Metres beside one hand at which it keeps a small thing level, and discomfort of a metre of them."""
+UNEVEN = 0.5  # discomfort of a squared difference of directions of two edges, mirrored
 UNLIKE = 0.12  # metres between holds that are two choices
 OPEN_PALM, HAND_SPAN = 1.5, 0.1
 """Discomfort of a thing that hangs from one flat palm, and metres that a hand closes over anyway."""
+ALONG_ARM, ELBOW = 1.0, np.array([0.2, 0.05, -0.2])
+"""Discomfort of closing round what points along the forearm, and a bent elbow: aside, ahead, up of the chest."""
 HAND_WIDTH = 0.11  # metres between two hands on one stem
 STEM = 0.8  # cosine with the vertical from which a bar is a stem
 HAND_CLEARANCE = 0.06  # metres between a flat hold and the floor: the hand's half width
@@ -100,12 +107,17 @@ def two_hand_holds(
     middle = view.center_of_mass[0] if context.is_carried else 0.0
     pair += 3.0 * np.abs(side[:, None] + side[None, :] - 2.0 * middle)  # symmetric about the weight
     is_bar, is_edge = candidates.is_bar, candidates.is_edge
-    freedom = np.where(is_bar, 0.0, np.where(is_edge & (not facing), EDGE_FACING, 1.0))
-    pair += np.minimum(freedom[:, None], freedom[None, :]) * _facing_cost(view, facing)
+    is_firm = is_bar | (is_edge & (not facing))
+    facing_cost = np.where(is_firm[:, None] & is_firm[None, :], 0.0, _facing_cost(view, facing))
+    pair += np.where(is_bar[:, None] | is_bar[None, :], 0.0, facing_cost)
+    if not facing:
+        both = is_edge[:, None] & is_edge[None, :]
+        pair += np.where(both, UNEVEN * _unevenness(view), 0.0)
     pair += 1.5 * (is_bar[:, None] != is_bar[None, :])
     if context.is_carried:
-        pair += _imbalance(view)
-        pair = np.minimum(pair, _stacked(candidates, view, cost))
+        weak = SLIPPING * np.where(is_bar, view.steepness**2, _on_top(view))
+        pair += _imbalance(view) + weak[:, None] + weak[None, :]
+        pair = np.minimum(pair, _stacked(candidates, view, cost + STACKED * weak))
     holds = []
     for _ in range(count):
         left, right = np.unravel_index(int(np.argmin(pair)), pair.shape)
@@ -120,8 +132,10 @@ def two_hand_holds(
 
 
 def _like(candidates: Candidates, index: int) -> Bool[ndarray, "N"]:
-    """Holds of one kind at about the same place."""
-    near = np.linalg.norm(candidates.point - candidates.point[index], axis=1) < UNLIKE
+    """Holds of one kind at about the same place; farther along one side they are still alike."""
+    on_one_side = candidates.normal @ candidates.normal[index] > PARALLEL
+    apart = np.linalg.norm(candidates.point - candidates.point[index], axis=1)
+    near = apart < UNLIKE * (1.0 + on_one_side)
     is_bar, is_edge = candidates.is_bar, candidates.is_edge
     return near & (is_bar == is_bar[index]) & (is_edge == is_edge[index])
 
@@ -137,6 +151,12 @@ def _facing_cost(view: "_View", facing: bool) -> Float[ndarray, "N N"]:
     return 0.8 * squeeze + 0.8 * outward
 
 
+def _unevenness(view: "_View") -> Float[ndarray, "N N"]:
+    """Of two edges that fingers are below: squared difference of one's direction and the mirrored other's."""
+    mirrored = view.normal * [-1.0, 1.0, 1.0]
+    return 2.0 - 2.0 * mirrored @ view.normal.T
+
+
 def _on_one_bar(candidates: Candidates) -> Bool[ndarray, "N N"]:
     """Pairs that lie along one straight bar or edge."""
     axis = candidates.axis
@@ -149,11 +169,17 @@ def _on_one_bar(candidates: Candidates) -> Bool[ndarray, "N N"]:
     return alike & parallel & (aside < 0.03)
 
 
+def _on_top(view: "_View") -> Float[ndarray, "N"]:
+    """How far a palm, or fingers over an edge, come from above: 0 beside or below, 1 on top."""
+    return np.clip(2.0 * view.normal[:, 2] - 0.6, 0.0, 1.0)
+
+
 def _imbalance(view: "_View") -> Float[ndarray, "N N"]:
     """The weight tips forward or back of the hands, or over them where it is higher up."""
     _, ahead, up = (0.5 * (axis[:, None] + axis[None, :]) for axis in view.local.T)
     _, mass_ahead, mass_up = view.center_of_mass
-    cost = TIPPING * np.abs(mass_ahead - ahead) + HANGING * np.maximum(up - mass_up - 0.1, 0.0)
+    off = np.abs(mass_ahead - ahead)
+    cost = TIPPING * off * (1.0 + off / FAR) + HANGING * np.maximum(up - mass_up - 0.1, 0.0)
     return cost + TOPPLING * np.maximum(mass_up - up - 0.05, 0.0)
 
 
@@ -197,14 +223,16 @@ def one_hand_holds(
     cost = _single_cost(view, context) + 3.0 * candidates.crowding
     cost += 0.6 * np.maximum(0.0, 0.1 - sign * view.local[:, 0])
     facing = sign * view.normal[:, 0] - 0.4 * view.normal[:, 1] - 0.5 * view.normal[:, 2]
-    cost -= np.where(candidates.is_bar, 0.6, 0.4 * facing)
+    cost -= np.where(candidates.is_bar, 0.6, np.where(candidates.is_edge, 0.0, 0.4 * facing))
+    cost += ALONG_ARM * _along_forearm(view, sign)
     if away_from is not None:
         near = np.linalg.norm(candidates.point - away_from, axis=1)
         cost += 6.0 * np.maximum(0.0, context.spread - near)
     elif context.is_carried:
-        cost += LEVER * np.maximum(_lever(view) - WRIST_LEVER, 0.0)
+        lever = _lever(view)
+        cost += LEVER * np.maximum(lever - WRIST_LEVER, 0.0) + EASY_LEVER * lever
         cost += TOPPLING * np.maximum(view.center_of_mass[2] - view.local[:, 2] - 0.05, 0.0)
-        cost += OPEN_PALM * (candidates.is_flat & (asset.extents.min() > HAND_SPAN))
+        cost += OPEN_PALM * (candidates.is_flat & (_width(candidates, asset) > HAND_SPAN))
     holds = []
     for _ in range(count):
         best = int(np.argmin(cost))
@@ -216,6 +244,22 @@ def one_hand_holds(
     return holds
 
 
+def _width(candidates: Candidates, asset: Asset) -> Float[ndarray, "N"]:
+    """Of the whole object along the surface, where it is least: what a palm there has to close over."""
+    across = np.argmax(np.abs(candidates.normal), axis=1)
+    return np.where(np.eye(3, dtype=bool)[across], np.inf, asset.extents).min(axis=1)
+
+
+def _along_forearm(view: "_View", sign: float) -> Float[ndarray, "N"]:
+    """How far a bar or an edge points along the forearm that comes to it: fingers close across an arm.
+
+    sign: 1 of the left arm, -1 of the right. 0 across, 1 along; 0 where there is neither.
+    """
+    forearm = view.local - np.array([sign, 1.0, 1.0]) * ELBOW
+    forearm /= np.maximum(np.linalg.norm(forearm, axis=1, keepdims=True), 1e-6)
+    return np.sum(forearm * view.axis, axis=1) ** 2
+
+
 @dataclass(frozen=True)
 class _View:
     """Candidates in the person's axes: x left, y ahead, z up from the point between the shoulders."""
@@ -223,6 +267,8 @@ class _View:
     local: Float[ndarray, "N 3"]
     normal: Float[ndarray, "N 3"]
     """Left, ahead, up components."""
+    axis: Float[ndarray, "N 3"]
+    """Of a bar or an edge, in the same components; zero where there is neither."""
     height: Float[ndarray, "N"]
     """World height."""
     bottom: Float[ndarray, "N"]
@@ -232,26 +278,26 @@ class _View:
     steepness: Float[ndarray, "N"]
     """Of a bar: 0 level, 1 upright."""
     center_of_mass: Float[ndarray, "3"]
-    """In the same axes; of the surface, which is all that samples know."""
+    """In the same axes."""
 
 
 def _seen_by(candidates: Candidates, asset: Asset, context: HoldContext) -> _View:
     axes = np.stack([left_of(context.heading), forward_of(context.heading), [0.0, 1.0, 0.0]])
-    mass = asset.samples.mean(axis=0, dtype=float)
-    points = np.concatenate([candidates.point, mass[None]])
+    points = np.concatenate([candidates.point, center_of_mass(asset)[None]])
     world = (points - asset.center) @ context.rotation.T + context.center
     normal = candidates.normal @ context.rotation.T
     local = (world - context.shoulders) @ axes.T
-    steepness = np.abs((candidates.axis @ context.rotation.T)[:, 1])
+    axis = candidates.axis @ context.rotation.T
     height = world[:-1, 1]
     return _View(
         local=local[:-1],
         normal=normal @ axes.T,
+        axis=axis @ axes.T,
         height=height,
         bottom=height - context.floor,
         is_bar=candidates.is_bar,
         is_flat=candidates.is_flat,
-        steepness=steepness,
+        steepness=np.abs(axis[:, 1]),
         center_of_mass=local[-1],
     )
 
@@ -261,7 +307,7 @@ def _single_cost(view: _View, context: HoldContext) -> Float[ndarray, "N"]:
     reach = np.linalg.norm(view.local * [1.0, 1.0, 0.5], axis=1)
     cost = 3.0 * np.maximum(0.0, reach - 0.55) + 0.3 * reach
     cost += 3.0 * np.maximum(0.0, view.local[:, 1] - 0.33)  # leaning over to reach it
-    cost += 6.0 * np.maximum(0.0, HAND_CLEARANCE * np.where(view.is_flat, 1.3, 0.7) - view.bottom)
+    cost += 6.0 * np.maximum(0.0, HAND_CLEARANCE * np.where(view.is_bar, 0.7, 1.3) - view.bottom)
     cost += 4.0 * np.maximum(0.0, view.bottom - context.longest) - context.high * view.local[:, 2]
     if context.longest < 5.0:  # hanging from the hand: a level handle
         cost += np.where(view.is_flat, 0.5, 1.0 * view.steepness)

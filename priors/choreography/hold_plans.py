@@ -22,8 +22,9 @@ FEET_HALF_WIDTH, SHIN = 0.2, 0.35  # width and height in which feet and shins ne
 KNEES = (0.35, 0.62)  # heights at which bent knees do
 BELLY, TOES = 0.17, 0.26  # metres ahead of the pelvis
 QUARTER_TURNS = (0.0, 0.5, 1.0, 1.5)
-LEG, ARM_ASIDE = 0.17, 0.25  # metres from the middle: the leg's outside, and a hand beside it
-WAYS, TRIALS = 3, 8
+LEG, SHOULDER, ARM_ASIDE = 0.17, 0.16, 0.25
+"""Metres from the middle: the leg's outside, a shoulder, and a hand beside the leg."""
+WAYS, TRIALS = 4, 10
 """Holds of a way round that are compared, and holds in all that are tried on the body."""
 EASE, WORST = 0.15, 30.0
 """Discomfort of a unit of the trial's cost, and the cost from which a pose is out of the question."""
@@ -179,7 +180,7 @@ def _tried_on(
     """The holds with what they ask of the body added: standing, and bent down where it is taken up."""
     trials = []
     for _, plan in options:
-        center = np.array([0.0, 0.0, plan.near + BELLY + 0.05])
+        center = np.array([beside_shoulder(plan), 0.0, plan.near + BELLY + 0.05])
         if wish.at_side:
             center = beside_leg(asset, plan.rotation, plan)
         center[1] = (wish.height or 0.0) - plan.middle[1]
@@ -194,6 +195,13 @@ def _tried_on(
     return [
         (cost + float(of_body), plan) for (cost, plan), of_body in zip(options, ease, strict=True)
     ]
+
+
+def beside_shoulder(plan: HoldPlan) -> float:
+    """How far to the left an object's center is, so that a single hand is ahead of its own shoulder."""
+    if len(plan.grasps) > 1:
+        return 0.0
+    return (SHOULDER if 0 in plan.grasps else -SHOULDER) - float(plan.middle[0])
 
 
 def beside_leg(

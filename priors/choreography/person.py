@@ -75,9 +75,7 @@ def make_person(betas: Float[ndarray, "10"], body: SkinnedBody | None = None) ->
     """Shape a body (the shipped one by default) and measure it."""
     body = load_anny() if body is None else body
     shaped = body.shape(on_device(betas, jnp.float32))
-    # To a tenth of a micrometre: sums that cancel differ in their last bit from run to run.
-    joints = np.round(np.asarray(shaped.joints_rest), 7)
-    vertices = np.asarray(shaped.vertices_rest)
+    joints, vertices = np.asarray(shaped.joints_rest), np.asarray(shaped.vertices_rest)
     normals = vertex_normals(vertices, np.asarray(body.faces))
     weights = dense_weights(body)
     palms, grips, palm_normals, knuckles = [], [], [], []

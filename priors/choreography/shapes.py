@@ -10,11 +10,37 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.objects.asset import Asset
+from hoijax.objects.content_cache import remember
+from priors.choreography.exact_distance import signed_distance
 
 OPENING_WORDS = ("rim", "mouth", "lip", "spout", "opening", "neck")
 STRING_WORDS = ("string", "fretboard", "fingerboard", "neck")
 PLUCKED = 0.46  # of the body's length, from its lower end
 CANOPY_RADIUS, STEM_RADIUS, HANDLE_SHARE = 0.22, 0.06, 0.08
+
+LATTICE, SHELL = (
+    22,
+    0.004,
+)  # points along a side of the box; metres of wall where a mesh encloses nothing
+
+
+@remember(16)
+def center_of_mass(asset: Asset) -> Float[ndarray, "3"]:
+    """Of what the mesh encloses and a thin wall on its surface, at one density, in the mesh frame.
+
+    A pot outweighs its stems and a seat its legs, closed or not.
+    """
+    low, high = asset.vertices.min(axis=0).astype(float), asset.vertices.max(axis=0).astype(float)
+    middles = (np.arange(LATTICE) + 0.5) / LATTICE
+    lattice = np.stack(np.meshgrid(middles, middles, middles, indexing="ij"), axis=-1)
+    points = low + lattice.reshape(-1, 3) * (high - low)
+    inside = points[signed_distance(asset, points) < 0.0]
+    enclosed = float(np.prod(high - low)) * len(inside) / len(points)
+    a, b, c = np.moveaxis(asset.vertices[asset.faces].astype(float), 1, 0)
+    wall = SHELL * 0.5 * float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
+    surface = asset.samples.mean(axis=0, dtype=float)
+    middle = inside.mean(axis=0) if len(inside) else surface
+    return (enclosed * middle + wall * surface) / (enclosed + wall)
 
 
 @dataclass(frozen=True)

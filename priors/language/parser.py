@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hoijax.errors import UserError
+from priors.language import unsaid
 from priors.language.nouns import PartedObject, find_objects
 from priors.language.part_words import find_body_parts, find_object_parts
 from priors.language.sentence import (
@@ -28,10 +29,11 @@ from priors.language.understanding import (
     unplayed,
 )
 
-PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
-BACKWARDS, FROM_GROUND = "backwards", "from ground"
+BACKWARDS, FROM_GROUND, OVERHEAD = "backwards", "from ground", "overhead"
 WALKING = ("carry",)
 """Verbs whose motion goes backwards where the sentence says so."""
+ALONG_THE_GROUND = {"push", "pull", "drag", "kick"}
+"""Verbs of things that stand on the ground, not on what they are pulled from."""
 JOINING = {"with", "beside"}
 """'a man with a friend' does it together; 'to a friend' does not."""
 HOW_TO_GIVE_A_GRAPH = (
@@ -52,7 +54,7 @@ class Action:
     object: int
     """Index into the objects."""
     manners: tuple[str, ...] = ()
-    """How, beside the usual way: BACKWARDS, FROM_GROUND (of 'lifts it and puts it down')."""
+    """How, beside the usual way: BACKWARDS, OVERHEAD, FROM_GROUND (of 'lifts it and puts it down')."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,8 @@ MAX_LETTERS = 5_000
 MAX_PEOPLE = 16
 
 
-def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
-    """Actions and relations of a sentence over the given objects.
-
-    Raises UserError for a sentence without a known verb (it lists those known), and for objects of
-    which the sentence does not say what happens with them.
-    """
+def _find_words(text: str, objects: Sequence[PartedObject]) -> Words:
+    """Verbs, people and objects. Raises UserError for a text that is too long or has none of ours."""
     if len(text) > MAX_LETTERS:
         raise UserError(
             f"the sentence has {len(text)} letters; at most {MAX_LETTERS}. Say one interaction."
@@ -115,6 +113,16 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         raise UserError(
             f"the sentence speaks of {count} people; at most {MAX_PEOPLE} are animated."
         )
+    return words
+
+
+def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
+    """Actions and relations of a sentence over the given objects.
+
+    Raises UserError for a sentence without a known verb (it lists those known), and for objects of
+    which the sentence does not say what happens with them.
+    """
+    words = _find_words(text, objects)
     refuse_turned_meaning(text, words, objects)
     subjects, receivers = _subjects(words)
     owners = _objects_of_clauses(words, objects)
@@ -137,6 +145,9 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         part for i, part in touched if not library()["verbs"][actions[i].verb].get("is_support")
     ]
     reasons = unplayed(words, dropped, carried_there, backwards)
+    reasons += _unsaid(words, objects, owners, used, receivers)
+    reasons += unsaid.body_parts([(actions[i].verb, part) for i, part in effectors])
+    reasons += unsaid.overhead(words, [(a.verb, objects[a.object].name) for a in actions])
     lifted = {action.object for action in actions if FROM_GROUND in action.manners}
     if any(r.phase == "start" and r.upper in lifted for r in relations):
         reasons.append("'puts': what is lifted from a thing is not put down again")
@@ -154,6 +165,22 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         tuple(reasons),
         ignored_words(words, objects, backwards),
     )
+
+
+def _unsaid(
+    words: Words,
+    objects: Sequence[PartedObject],
+    owners: list[list[int]],
+    used: set[int],
+    receivers: Sequence[int],
+) -> list[str]:
+    """Places, numbers, people and actions that the words name and no motion shows."""
+    return [
+        *unsaid.places(words, owners, used),
+        *unsaid.counts(words),
+        *unsaid.passing_on(words, receivers),
+        *unsaid.other_actions(words),
+    ]
 
 
 def _subjects(words: Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
@@ -261,7 +288,7 @@ def _merge(
             old = chosen.get(key)
             if old is None or not rules[verb.verb].get("is_preparation"):
                 chosen[key] = (old[0] if old else clause, verb)
-                if old and old[1].verb == "lift" and verb.word in PUT_WORDS:
+                if old and old[1].verb == "lift" and verb.word in unsaid.PUT_WORDS:
                     manners[key] = (FROM_GROUND,)
             if old and old[1].verb != verb.verb and not _is_prepared(old[1], verb):
                 dropped.append(verb if chosen[key][1] is old[1] else old[1])
@@ -282,6 +309,8 @@ def _merge(
             and len(k[0]) == 1
         ):
             how = (*how, BACKWARDS)
+        if verb.verb in unsaid.LIFTED and unsaid.is_overhead(words):
+            how = (*how, OVERHEAD)
         actions.append(Action(verb.verb, verb.word, *k, how))
     return actions, [order.index(key) for key in keys], dropped
 
@@ -314,9 +343,11 @@ def _relations(words: Words, owners: list[list[int]]) -> list[Relation]:
                 continue
             phase = None
             if preposition in OFF:
-                phase = "start"
+                phase = None if verb.verb in ALONG_THE_GROUND else "start"
+            elif preposition == "to" and verb.verb == "carry" and o not in main:
+                phase = "end"
             elif preposition in ON and o not in main:
-                is_end = preposition in ("onto", "into") or verb.word in PUT_WORDS
+                is_end = preposition in ("onto", "into") or verb.word in unsaid.PUT_WORDS
                 phase = "end" if is_end or verb.verb in ("lift", "throw") else "throughout"
             if phase:
                 relations.append(Relation(partner, o, phase))

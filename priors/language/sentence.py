@@ -164,6 +164,8 @@ def preposition_before(tokens: list[str], position: int, stops: set[int]) -> str
     for i in range(position - 1, max(-1, position - 7), -1):
         if tokens[i] == "top" and i > 0 and tokens[i - 1] == "on":
             return "on"
+        if tokens[i] == "to" and i > 0 and tokens[i - 1] in ("next", "close"):
+            return "next"
         if tokens[i] in PREPOSITIONS:
             return tokens[i]
         if i in stops or tokens[i] in ("and", "then", "while"):

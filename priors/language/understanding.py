@@ -21,6 +21,7 @@ from priors.language.sentence import (
     library,
     singular,
 )
+from priors.language.unsaid import is_overhead
 
 NEGATIONS = {"not", "never", "without", "no", "nobody", "neither", "nor", "cannot", "hardly"}
 NEGATIONS |= {"refuses", "refuse", "fails", "fail", "unable", "avoids", "avoid", "instead"}
@@ -187,7 +188,12 @@ def unknown_verb_hint(tokens: Sequence[str]) -> str:
     known = known_verb_forms()
     others = {*PREPOSITIONS, *DETERMINERS, *library()["person_words"].split()}
     others |= {word for group in library()["nouns"].values() for word in group}
-    hints = [nearest_hint(token, known, 0.75) for token in tokens if token not in others]
+    hints = []
+    for token in tokens:  # people misspell letters within a word, seldom its first
+        alike = [form for form in known if form[0] == token[0] and abs(len(form) - len(token)) < 2]
+        swapped = [form for form in alike if sorted(form) == sorted(token)]
+        if token not in others and token not in known:
+            hints.append(nearest_hint(token, swapped, 0.7) or nearest_hint(token, alike, 0.82))
     return next((hint for hint in hints if hint), "")
 
 
@@ -238,6 +244,7 @@ def ignored_words(
     read |= set(_noun_of_the_object(words, objects))
     known = GLUE | DETERMINERS | PREPOSITIONS | set(NUMBERS) | parts | CATCHING
     known |= {"left", "right", "hand", "hands"} | (BACKWARDS if backwards else set())
+    known |= {"overhead", "above"} if is_overhead(words) else set()
     return tuple(
         token
         for i, token in enumerate(words.tokens)

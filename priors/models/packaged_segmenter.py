@@ -32,6 +32,8 @@ __all__ = ["PackagedSegmenter", "cut_prompt"]
 
 WORK_SIDE = 640
 """Pixels: longer side of the pictures in which objects are followed."""
+STAIRS = 0.5
+"""Pixels of those pictures: blur that takes the stairs off the edge of an enlarged mask."""
 ARMS = ((13, 15, (17, 19, 21)), (14, 16, (18, 20, 22)))
 """BlazePose landmarks of an elbow, a wrist, and the ends of the fingers, left and right."""
 FOREARM_WIDTH, HAND_WIDTH = 0.14, 0.16
@@ -53,7 +55,7 @@ class PackagedSegmenter:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "7")
+        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "8")
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of people and objects, which do not overlap; where one is lost, its mask is empty.
@@ -107,10 +109,10 @@ def _at_work_size(frames: UInt8[ndarray, "T H W 3"]) -> UInt8[ndarray, "T h w 3"
 def _enlarged(masks: Bool[ndarray, "N T h w"], size: tuple[int, int]) -> Bool[ndarray, "N T H W"]:
     if masks.shape[2:] == size:
         return masks
-    whole = np.zeros((*masks.shape[:2], *size), bool)
+    whole, blur = np.zeros((*masks.shape[:2], *size), bool), STAIRS * size[0] / masks.shape[2]
     for index in np.argwhere(masks.any(axis=(2, 3))):
-        one = masks[tuple(index)].astype(np.float32)
-        whole[tuple(index)] = opencv().resize(one, size[::-1]) > 0.5
+        one = opencv().resize(masks[tuple(index)].astype(np.float32), size[::-1])
+        whole[tuple(index)] = opencv().GaussianBlur(one, (0, 0), blur) > 0.5
     return whole
 
 

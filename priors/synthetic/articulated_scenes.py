@@ -21,6 +21,8 @@ from hoijax.objects.articulated.model import ArticulatedAsset, pose_links
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.choreography.choreographer import choreograph
+from priors.language.nouns import compact_name
+from priors.language.sentence import singular, tokenize
 from priors.synthetic.from_text import BODY, make_script
 from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
@@ -96,7 +98,11 @@ def observe_articulated(
     objects, joints = scene_objects(asset)
     if values is None:
         values = joint_motion(joints, frames, seed)
+    _refuse_hands_on_links(text, asset)
     script = make_script(text, objects[:1], log=log)
+    moving = [joint.name for joint in joints if joint.kind != FIXED]
+    if moving:
+        log(f"hands are on {objects[0].name}; by themselves move its joints {', '.join(moving)}")
     scene = choreograph(script, objects[:1], frames=frames, seed=seed)
     Ts_world_object = _link_poses(asset, joints, values, scene.Ts_world_object[0])
     if close_up is None:
@@ -131,6 +137,18 @@ def observe_articulated(
         joints=joints,
     )
     return bundle, rendered.ground_truth, values
+
+
+def _refuse_hands_on_links(text: str, asset: ArticulatedAsset) -> None:
+    """Raises UserError for a sentence about a link that moves: hands are put on the root alone."""
+    words = {singular(token) for token in tokenize(text)} - {"left", "right"}
+    named = [name for name in asset.link_names[1:] if compact_name(name) in words]
+    if named and compact_name(named[0]) != compact_name(asset.name):
+        raise UserError(
+            f"{text!r} is about the {named[0]} of {asset.name!r}. Hands are put on the body of an object, and "
+            f"its joints move by themselves: say what happens with the {asset.name}, or observe a video "
+            "(--video with --prior packaged or diffusion)."
+        )
 
 
 def _close_up(

@@ -150,7 +150,7 @@ def time_folder(paths: Sequence[Path], inits: int, workers: int | None, out: Pat
 
 
 def measure(given: argparse.Namespace) -> dict:
-    from hoijax.jobs.scenes import find_scenes
+    from hoijax.jobs.scene_names import find_scenes
     from hoijax.runtime import describe_device, versions
 
     paths = spread([Path(path) for path in find_scenes([given.bundles]).values()], given.count)

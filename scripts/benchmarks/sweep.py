@@ -18,11 +18,26 @@ SCENES = ("box", "box", "ball", "ball", "box")
 INITS = 16
 
 
+def _settings():
+    """A few short steps: what is measured is how many descents one program serves."""
+    from hoijax.methods.hoi_page.method import METHOD
+    from hoijax.settings import AlignmentSettings
+
+    return METHOD.settings(
+        inits=INITS,
+        start="yaw",
+        steps=3,
+        grid_resolution=10,
+        points=64,
+        contact_points=8,
+        alignment=AlignmentSettings(steps=5, points=64, vertices=256),
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", type=Path)
     save = parser.parse_args().save
-
     from hoijax.api.observe import load_objects, observe
     from hoijax.experiments.blocks import block_size, solve_designs
     from hoijax.experiments.designs import factor_names, make_designs, parse_factors
@@ -32,19 +47,10 @@ def main() -> None:
     from hoijax.methods.running import MethodBatch, job_of
     from hoijax.progress import silent
     from hoijax.runtime import describe_device, enable_compilation_cache, versions
-    from hoijax.settings import AlignmentSettings
     from hoijax.solver.batch import buckets_of
 
     enable_compilation_cache()
-    settings = METHOD.settings(
-        inits=INITS,
-        start="yaw",
-        steps=3,
-        grid_resolution=10,
-        points=64,
-        contact_points=8,
-        alignment=AlignmentSettings(steps=5, points=64, vertices=256),
-    )
+    settings = _settings()
     jobs = []
     for seed, name in enumerate(SCENES):
         bundle, _ = observe(f"a person lifts a {name}", load_objects([name]), frames=12, seed=seed)

@@ -43,7 +43,7 @@ SIGMA = 0.012
 """Of the focal length: a mask's edge, as sure as a keypoint (`energy.KEYPOINT_SIGMA`)."""
 RHO = 0.06
 """Of the focal length: Geman-McClure's scale; an edge without skin so near is not the person's."""
-COUNT = 60.0
+COUNT = 120.0
 """Independent edges and vertices in a frame: neighbors err alike."""
 FLESH_SIGMA = 3.0
 """Of betas about bones that stay; clothes count as flesh."""

@@ -99,6 +99,7 @@ def scene_at(scene: Scene, frames: slice) -> Scene:
         ),
         body_vertices_world=scene.body_vertices_world[:, frames],
         edges=dataclasses.replace(scene.edges, points=scene.edges.points[:, :, frames]),
+        drops=None if scene.drops is None else scene.drops[:, frames],
         silhouettes=None
         if (seen_in := scene.silhouettes) is None
         else dataclasses.replace(

@@ -16,7 +16,7 @@ from hoijax.methods.hoi_page.method import HoiPage
 from hoijax.methods.hoi_page.stages import posed_bodies_of, prepare_aligned
 from hoijax.methods.joint.corrections import Corrections, correct_bundle, corrected_again
 from hoijax.methods.joint.settings import PRESETS, JointSettings
-from hoijax.methods.joint.settle import JointEvidence, settle_pass
+from hoijax.methods.joint.settle import JointEvidence, settle_pass, with_flights
 from hoijax.methods.joint.sizes import (
     FIXED,
     known_scales,
@@ -109,7 +109,10 @@ class Joint(HoiPage):
             bundle = corrections_of(bundle, settings).bundle
         else:
             bundle = resized_bundle(again, recorded_scales(again, result.run))
-        return super().reopen(bundle, result, settings)
+        prepared = super().reopen(bundle, result, settings)
+        states = prepared.extra.states
+        scene = with_flights(prepared.scene, prepared.initial, states, result.winner, bundle.fps)
+        return dataclasses.replace(prepared, scene=scene)
 
 
 def corrections_of(bundle: Bundle, settings: JointSettings) -> Corrections:

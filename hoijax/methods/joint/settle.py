@@ -17,6 +17,7 @@ from hoijax.bodies.fitting.residuals import FEET
 from hoijax.candidates import taken
 from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.initialization.contact_states import always_touching, contact_states
+from hoijax.initialization.flights import drops
 from hoijax.initialization.starts import Starts
 from hoijax.losses.contacts import edge_distances, side_shares
 from hoijax.methods.choice import likeliest
@@ -49,6 +50,7 @@ from hoijax.methods.joint.sizes import (
 from hoijax.methods.passes import Numbers, Pass, Prepared
 from hoijax.programs import program
 from hoijax.progress import Log, silent
+from hoijax.runtime import on_device
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.neighbor_lists import empty_neighbors
@@ -101,7 +103,7 @@ def settle(
     corrections = dataclasses.replace(corrections, bundle=bundle)
     scene = scene_of(bundle, corrections.Ts_world_pointmap, posed_bodies_of(bundle), settings)
     starts = Starts(moved, prepared.labels)
-    return _prepared_again(settings, prepared, corrections, scene, starts, run)
+    return _prepared_again(settings, prepared, corrections, scene, starts, winner, run)
 
 
 def _prepared_again(
@@ -110,11 +112,13 @@ def _prepared_again(
     corrections: Corrections,
     scene: Scene,
     starts: Starts,
+    winner: int,
     run: Mapping[str, Any],
 ) -> Prepared:
-    """Another scene of the same clip, with candidates where they start."""
+    """Another scene of the same clip, with candidates where they start; what flies is told by the winner."""
     bundle = corrections.bundle
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
+    scene = with_flights(scene, starts.unknowns, states, winner, bundle.fps)
     evidence = JointEvidence(states, corrections.Ts_world_pointmap, run, corrections)
     return prepared_of(bundle, prepared.terms, scene, starts, evidence)
 
@@ -148,7 +152,27 @@ def _with_sizes(
     corrections = dataclasses.replace(corrections, bundle=resized)
     run = with_scales(evidence.run, resized, factors)
     starts, scene = Starts(solution.unknowns, prepared.labels), rebuilt(resized)
-    return _prepared_again(settings, prepared, corrections, scene, starts, run), solution
+    winner = lowest_loss(solution.losses)
+    again = _prepared_again(settings, prepared, corrections, scene, starts, winner, run)
+    return again, solution
+
+
+def with_flights(
+    scene: Scene, unknowns: Unknowns, states: Float[ndarray, "K E T"], winner: int, fps: float
+) -> Scene:
+    """A scene that knows in which frames the objects of a candidate fly.
+
+    Those on joints do not, nor those that an edge of the graph holds in these frames.
+    """
+    edges, heights = scene.edges, np.asarray(unknowns.object_translation)[winner, ..., 1]
+    ends = np.stack([np.asarray(edges.source), np.asarray(edges.target)])
+    of_object = (ends[..., None] == np.arange(len(heights))).any(axis=0) & np.asarray(edges.mask)[
+        :, None
+    ]
+    touched = np.einsum("eo,et->ot", of_object, states[winner]) > 0.0
+    if scene.joints is not None:
+        touched[np.asarray(scene.joints.children)] = True
+    return scene.replace(drops=on_device(drops(heights, touched, fps)))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @program

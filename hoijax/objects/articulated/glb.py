@@ -40,14 +40,6 @@ def read_articulated_glb(path: Path, *, samples: int = 2048) -> ArticulatedAsset
         ) from error
     names = [node.get("name", "") for node in nodes]
     parents = {child: i for i, node in enumerate(nodes) for child in node.get("children", [])}
-    world: dict[int, np.ndarray] = {}
-
-    def place(i: int) -> np.ndarray:
-        if i not in world:
-            local = _local_transform(nodes[i], f"{path}: node '{names[i]}'")
-            world[i] = (place(parents[i]) if i in parents else np.eye(4)) @ local
-        return world[i]
-
     joints = {i for i, node in enumerate(nodes) if _joint_of(node) is not None}
     if not joints:
         raise UserError(
@@ -64,7 +56,7 @@ def read_articulated_glb(path: Path, *, samples: int = 2048) -> ArticulatedAsset
         raise UserError(
             f"{path}: nodes with joints need names that differ, and none may be '{ROOT}'"
         )
-    T_link = {None: np.eye(4)} | {i: place(i) for i in joints}
+    T_link = {None: np.eye(4)} | _world_transforms(nodes, parents, joints, path)
     pieces: dict[int | None, list] = {i: [] for i in label}
     for name in scene.graph.nodes_geometry:
         T, geometry = scene.graph[name]
@@ -81,17 +73,8 @@ def read_articulated_glb(path: Path, *, samples: int = 2048) -> ArticulatedAsset
     for i in sorted(joints):
         above = link_of(parents.get(i))
         kind, axis, limits = _joint_numbers(nodes[i], f"{path}: joint of node '{names[i]}'")
-        rows.append(
-            (
-                names[i],
-                kind,
-                label[above],
-                label[i],
-                np.linalg.inv(T_link[above]) @ T_link[i],
-                axis,
-                limits,
-            )
-        )
+        T_above_link = np.linalg.inv(T_link[above]) @ T_link[i]
+        rows.append((names[i], kind, label[above], label[i], T_above_link, axis, limits))
     return assemble(path.stem, links, rows, where=str(path))
 
 
@@ -158,6 +141,21 @@ def _local_transform(node: dict[str, Any], where: str) -> np.ndarray:
             f"{where} is scaled or sheared; apply the scale to the meshes before exporting"
         )
     return T
+
+
+def _world_transforms(
+    nodes: list[dict[str, Any]], parents: dict[int, int], asked: set[int], path: Path
+) -> dict[int, np.ndarray]:
+    """T_world_node of the nodes asked for. Others may be scaled."""
+    known: dict[int, np.ndarray] = {}
+
+    def world(i: int) -> np.ndarray:
+        if i not in known:
+            local = _local_transform(nodes[i], f"{path}: node '{nodes[i].get('name', '')}'")
+            known[i] = (world(parents[i]) if i in parents else np.eye(4)) @ local
+        return known[i]
+
+    return {i: world(i) for i in asked}
 
 
 def _merge(name: str, pieces: list, samples: int, where: str) -> Asset | None:

@@ -11,6 +11,7 @@ from priors.choreography.hold_plans import (
     HoldPlan,
     HoldPreferences,
     beside_leg,
+    beside_shoulder,
 )
 from priors.choreography.keyframes import euler_matrix, interpolate_keyframes, smooth_noise
 from priors.choreography.motions.common import (
@@ -24,11 +25,11 @@ from priors.choreography.motions.common import (
 from priors.choreography.motions.shelter import shelter
 from priors.choreography.placement import stand_at, support_under
 from priors.choreography.plan import Performance
-from priors.choreography.shapes import canopy_of
-from priors.language.parser import BACKWARDS, FROM_GROUND
+from priors.choreography.shapes import canopy_of, center_of_mass
+from priors.language.parser import BACKWARDS, FROM_GROUND, OVERHEAD
 from priors.language.script import Action
+from priors.language.unsaid import PUT_WORDS
 
-PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
 LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
 BENT_ELBOW = 0.3  # metres that a bent elbow lifts what is too long to hang from a straight arm
 MOST_SWING = 0.5  # radians that a thing leans to bring its weight below one hand
@@ -77,6 +78,7 @@ def lift(performance: Performance, action: Action) -> None:
     heights = hold_heights(performance, person)
     goals = ["hanging", "chest", "overhead"] if is_bar else ["waist", "chest"]
     goal = goals[int(rng.integers(len(goals)))]
+    goal = OVERHEAD if OVERHEAD in action.manners else goal
     far, near = take.standing_room, take.near + BELLY + 0.05
     base = 0.0
     if lower is not None:
@@ -196,7 +198,7 @@ def _at_side(performance: Performance, action: Action, hand: int, raised: np.nda
 def _swing_to_hang(asset: Asset, take: HoldPlan) -> Float[ndarray, "3"]:
     """Yaw, pitch and roll that bring the weight below the one hand, or as near as a wrist lets it."""
     (grasp,) = take.grasps.values()
-    hanging = take.rotation @ (asset.samples.mean(axis=0, dtype=float) - grasp.point)
+    hanging = take.rotation @ (center_of_mass(asset) - grasp.point)
     level = float(np.hypot(hanging[0], hanging[2]))
     if hanging[1] >= 0.0 or level < 1e-3:  # weight above the hand: the wrist keeps it upright
         return np.zeros(3)
@@ -252,8 +254,7 @@ def hold(performance: Performance, action: Action) -> None:
     local = np.zeros((frames, 3))
     local[:, 1] = rng.uniform(heights["waist"], heights["chest"]) - take.middle[1]
     local[:, 2] = take.near + BELLY + 0.06
-    if len(take.grasps) == 1:
-        local[:, 0] = (0.16 if 0 in take.grasps else -0.16) - take.middle[0]
+    local[:, 0] = beside_shoulder(take)
     noise = smooth_noise(rng, frames, 3)
     local += noise * [0.03, 0.05, 0.0] + [0.0, 0.0, 0.02] * np.abs(noise)
     rest = -lowest_point(performance, action.object, take.rotation)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.geometry.transforms import GRAVITY
-from priors.choreography.hold_plans import BELLY, HoldPlan, HoldPreferences
+from priors.choreography.hold_plans import BELLY, HoldPlan, HoldPreferences, beside_shoulder
 from priors.choreography.keyframes import (
     euler_matrix,
     forward_of,
@@ -46,7 +46,8 @@ def throw(performance: Performance, action: Action) -> None:
     near = take.near + BELLY + 0.05
     speed, climb = rng.uniform(1.3, 2.0), rng.uniform(1.4, 2.0)
     chest = heights["chest"] - take.middle[1]
-    held, let_go = np.array([[0.0, chest - 0.12, near + 0.1], [0.0, chest + 0.06, near + 0.16]])
+    aside = beside_shoulder(take)
+    held, let_go = np.array([[aside, chest - 0.12, near], [aside, chest + 0.06, near + 0.1]])
     if catch is not None:  # thrown so that it arrives where the other one's hands are
         start = in_world(let_go[None], root[release][None], heading[release : release + 1])[0]
         launch_world = catch.launch_from(start, (catch.frame - release) / fps)
