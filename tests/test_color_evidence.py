@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import trimesh
+from trimesh.visual import ColorVisuals
 
 from hoijax.bundle.write import read_bundle, write_bundle
 from hoijax.geometry.rotations import matrix_to_rotation_6d
@@ -38,7 +39,7 @@ def painted(tmp_path_factory):
     for f, normal in enumerate(mesh.face_normals):
         axis = int(np.abs(normal).argmax())
         colors[f, :3] = SIDES[axis, int(np.sign(normal[axis]))]
-    mesh.visual = trimesh.visual.ColorVisuals(mesh, face_colors=colors)
+    mesh.visual = ColorVisuals(mesh, face_colors=colors)
     path = tmp_path_factory.mktemp("painted") / "box.glb"
     mesh.export(path)
     return path
@@ -104,7 +105,7 @@ def test_a_mesh_of_one_color_says_nothing(clip):
     grey = bundle.assets[0].appearance
     scene = trimesh.load_scene(trimesh.util.wrap_as_stream(grey), file_type="glb")
     for mesh in scene.geometry.values():
-        mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=[90, 90, 200, 255])
+        mesh.visual = ColorVisuals(mesh, vertex_colors=[90, 90, 200, 255])
     plain = dataclasses.replace(bundle.assets[0], appearance=scene.export(file_type="glb"))
     without = dataclasses.replace(bundle, assets=(plain,))
     assert not compared(without, truth, [np.eye(3)]).is_known

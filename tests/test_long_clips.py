@@ -101,7 +101,7 @@ def scene():
 @pytest.fixture(scope="module")
 def solved(scene):
     bundle, _ = scene
-    settings = METHOD.settings(inits=2, **SMALL | {"alignment": AlignmentSettings()})
+    settings = METHOD.settings(inits=4, **SMALL | {"alignment": AlignmentSettings()})
     with as_users_run(), programs_made(1):
         return solve_long_bundle(bundle, settings, WINDOW)
 

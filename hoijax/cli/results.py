@@ -241,7 +241,7 @@ def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Pa
     ]
     confidence = result.run.get("confidence", {})
     if "unexplained_colors" in confidence:
-        shares = np.min(confidence["unexplained_colors"], axis=1)
+        shares = map(min, confidence["unexplained_colors"])
         texts = (f"{name} {100 * x:.0f} %" for name, x in zip(result.labels, shares, strict=True))
         reporter.say(f"colors of the clip left unexplained: {', '.join(texts)}")
     for k in confidence.get("twins", ()):

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import trimesh
 import tyro
+from trimesh.visual import ColorVisuals
 
 import hoijax
 from hoijax.results.metrics import rotation_errors_deg
@@ -53,7 +54,7 @@ def painted_box(path: Path) -> Path:
     axis = np.abs(mesh.face_normals).argmax(axis=1)
     side = 2 * axis + (np.take_along_axis(mesh.face_normals, axis[:, None], 1)[:, 0] < 0)
     colors = np.concatenate([np.array(SIDES)[side], np.full((len(side), 1), 255)], axis=1)
-    mesh.visual = trimesh.visual.ColorVisuals(mesh, face_colors=colors.astype(np.uint8))
+    mesh.visual = ColorVisuals(mesh, face_colors=colors.astype(np.uint8))
     mesh.export(path)
     return path
 

@@ -152,7 +152,7 @@ def _with_sizes(
     corrections = dataclasses.replace(corrections, bundle=resized)
     run = with_scales(evidence.run, resized, factors)
     starts, scene = Starts(solution.unknowns, prepared.labels), rebuilt(resized)
-    winner = lowest_loss(solution.losses)
+    winner = likeliest(prepared, solution)
     again = _prepared_again(settings, prepared, corrections, scene, starts, winner, run)
     return again, solution
 
