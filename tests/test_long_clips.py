@@ -95,13 +95,13 @@ def test_a_window_goes_on_from_the_twin_that_the_last_one_chose():
 def scene():
     with as_users_run():
         box = load_asset("box")
-        return observe("a person carries a box with both hands", (box,), frames=FRAMES, seed=3)
+        return observe("a person carries a box with both hands", (box,), frames=FRAMES, seed=4)
 
 
 @pytest.fixture(scope="module")
 def solved(scene):
     bundle, _ = scene
-    settings = METHOD.settings(inits=4, **SMALL | {"alignment": AlignmentSettings()})
+    settings = METHOD.settings(inits=2, **SMALL | {"alignment": AlignmentSettings()})
     with as_users_run(), programs_made(1):
         return solve_long_bundle(bundle, settings, WINDOW)
 
