@@ -102,6 +102,14 @@ def test_reskinning_gives_the_posed_people(clip, read):
             assert distance.max() < 0.02
 
 
+def test_every_skeleton_hangs_on_a_node_of_its_own(read):
+    """Blender makes one armature of all joints whose skeletons have the same parent."""
+    parents = {child: i for i, node in enumerate(read.nodes) for child in node.children or []}
+    above = [parents.get(skin.skeleton) for skin in read.skins]
+    assert None not in above
+    assert len(set(above)) == len(read.skins) > 1
+
+
 def test_joints_of_the_file_are_the_joints_of_the_body(clip, read):
     world = world_transforms(read, 4)
     person = clip.people[1]

@@ -79,3 +79,6 @@ def test_a_urdf_of_one_link_is_an_object_without_joints(tmp_path):
     assert values.shape == (0, 12)
     assert bundle.joints == ()
     assert ground_truth.Ts_world_object.shape == (1, 12, 4, 4)
+    T = ground_truth.Ts_world_object[0, 0]
+    height = np.ptp((bundle.assets[0].vertices @ T[:3, :3].T)[:, 1])
+    assert height == pytest.approx(0.25, abs=0.02)  # z up in the file, upright in the scene

@@ -180,6 +180,43 @@ def observe_to_folder(
     return write_bundle(out, bundle, video=video)
 
 
+def observe_pieces_to_folder(
+    text: str,
+    objects: Sequence[str | Path],
+    out: str | Path,
+    stage_options: Mapping[str, Any],
+    seconds: float,
+    *,
+    scale: float = 1.0,
+    up: str | None = None,
+    front: str | None = None,
+    seed: int = 0,
+    log: Log = silent,
+) -> list[Path]:
+    """A long clip to a folder of bundles, one for every so many seconds (`hoijax observe --pieces`).
+
+    Memory is that of one piece. Each bundle is named by the first frame of its piece; `hoijax solve` takes
+    the folder. Raises UserError as `priors.observe.pieces.observe_pieces`; bundles of pieces before stay.
+    """
+    from priors.observe.pieces import observe_pieces  # priors are joined here only, and lazily
+
+    out = Path(out)
+    if out.suffix == ".zip" or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise UserError(
+            f"{out}: --pieces writes a folder of bundles; give one that is new or empty."
+        )
+    assets = load_to_act_with(objects, scale, up=up, front=front, text=text, log=log)
+    enable_compilation_cache()
+    share_gpu()
+    options = _observe_options(stage_options, 49, seed)  # all frames of a piece are read
+    written = []
+    for piece in observe_pieces(text, assets, options, seconds, log=log):
+        target = out / f"frame_{piece.begin:06d}"
+        written.append(write_bundle(target, piece.bundle, video=piece.video))
+        log(f"wrote {target}")
+    return written
+
+
 def observe_prompts(
     prompts: Path,
     out: Path,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -31,6 +31,9 @@ class Observe(PriorFlags, ObjectFlags, OutputFlags):
     """A jsonl file of scenes: {"text": ..., "objects": [...]} and more, one a line."""
     frames: int | None = None
     """Length of the clip: 49 by default, all of your --video."""
+    pieces: float | None = None
+    """Seconds: a long --video is observed in pieces, each a bundle in the folder --out, in the memory of
+    one; an object is handed on from piece to piece."""
     seed: int = 0
     """The same seed gives the same result on the same machine."""
     cluster: str | None = None
@@ -61,6 +64,9 @@ class Observe(PriorFlags, ObjectFlags, OutputFlags):
             raise UserError("--cluster and --shard are for many scenes: give them by --prompts.")
         if self.text is None:
             raise UserError('say what happens: hoijax observe "a person ..." --objects ...')
+        if self.pieces is not None:
+            self._observe_pieces(self.text, self.pieces, options, reporter)
+            return
         path = observe_to_folder(
             self.text,
             self.objects,
@@ -72,3 +78,26 @@ class Observe(PriorFlags, ObjectFlags, OutputFlags):
         )
         reporter.say(f"wrote {path}")
         reporter.add(files=[path])
+
+    def _observe_pieces(
+        self, text: str, seconds: float, options: dict[str, Any], reporter: Reporter
+    ) -> None:
+        """A bundle for every piece of a long clip."""
+        from hoijax.api.observe import observe_pieces_to_folder
+
+        if self.prior == "rules" or self.frames is not None:
+            raise UserError("--pieces cuts a --video: leave --frames and --prior rules away.")
+        paths = observe_pieces_to_folder(
+            text,
+            self.objects,
+            self.out,
+            options,
+            seconds,
+            seed=self.seed,
+            **self.axes(),
+            log=reporter.log,
+        )
+        reporter.say(
+            f"wrote {len(paths)} bundles in {self.out}; `hoijax solve {self.out}` takes them"
+        )
+        reporter.add(files=paths)

@@ -74,7 +74,11 @@ class _Writer:
         self.times = self.buffer.add_values(seconds, bounds=True)
 
     def add_person(self, person: PersonClip, index: int) -> None:
-        """A mesh node and beside it the skeleton; the skin alone moves the mesh."""
+        """A mesh node and beside it the skeleton; the skin alone moves the mesh.
+
+        The skeleton hangs on a node of its own: readers that make one armature of all joints with a common
+        parent (Blender) keep people apart.
+        """
         shaped = person.shaped
         rest = np.asarray(shaped.joints_rest, np.float32)
         first = len(self.nodes)
@@ -105,7 +109,8 @@ class _Writer:
                 skin=len(self.skins) - 1,
             )
         )
-        self.roots += [first, len(self.nodes) - 1]
+        self.nodes.append(Node(name=f"person_{index + 1}_skeleton", children=[first]))
+        self.roots += [len(self.nodes) - 1, len(self.nodes) - 2]
         for joint in range(len(rest)):
             self._rotate(first + joint, person.joint_rotations[:, joint])
         self._move(first, rest[0] + person.translations)

@@ -15,7 +15,7 @@ from hoijax.errors import UserError
 from hoijax.io.video import Video, ffmpeg_executable
 from hoijax.progress import Log, silent
 
-__all__ = ["Clip", "parse_seconds", "read_clip"]
+__all__ = ["Clip", "clip_length", "parse_seconds", "read_clip"]
 
 MAX_FPS = 31.0
 """Frames a second that are read; of faster clips every second, third ... frame."""
@@ -67,6 +67,17 @@ def parse_seconds(text: str) -> tuple[float, float]:
             f"--seconds {text}: cannot be read. Write START:END in seconds, as 10:16.5."
         )
     return start, end
+
+
+def clip_length(path: str | Path) -> tuple[float, float]:
+    """(seconds, frames a second as `read_clip` reads them) of a video. UserError where it does not say."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no video {path}.")
+    facts = _facts(path)
+    if facts.seconds is None:
+        raise UserError(f"{path} does not say how long it is; convert it: {_CONVERT}")
+    return facts.seconds, facts.fps / math.ceil(facts.fps / MAX_FPS)
 
 
 def read_clip(

@@ -185,7 +185,7 @@ def _edges(
         slope = np.sum(aside_off * (out - out_mean[:, None]), axis=1)
         slope /= np.maximum(np.sum(aside_off**2, axis=1), 1e-9)
         outward = outward - 0.7 * slope[:, None] * line
-        outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+        outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-9)
     line = np.cross(thin, outward)
     low = np.where(strip, aside, np.inf).min(axis=1)
     high = np.where(strip, aside, -np.inf).max(axis=1)

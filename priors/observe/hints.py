@@ -29,10 +29,13 @@ _HOW = (
 )
 
 
-def parse_hints(texts: Sequence[str]) -> tuple[Hint, ...]:
-    """Hints of the command line. UserError for what cannot be read."""
+def parse_hints(texts: Sequence[str | Hint]) -> tuple[Hint, ...]:
+    """Hints of the command line; those that are read already stay. UserError for what cannot be read."""
     hints: list[Hint] = []
     for text in texts:
+        if isinstance(text, Hint):
+            hints.append(text)
+            continue
         if text.endswith(".json"):
             hints += _read_hints(Path(text))
             continue

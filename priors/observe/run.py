@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jaxtyping import Float
+from numpy import ndarray
+
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.bundle import Bundle
 from hoijax.errors import UserError
@@ -28,13 +31,26 @@ from priors.protocols import Hint
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
-__all__ = ["ObserveOptions", "check_clip", "observe_clip"]
+__all__ = ["ObserveOptions", "SeenClip", "check_clip", "observe_clip", "observe_seen"]
 
 LOCAL = "local:"
 FROM_FILES = ("keypoints", "body")
 """Roles whose flag takes the name of a model or the path of a file."""
 COORDINATES = ("auto", "thousandths", "pixels")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@\w+)?")
+
+
+@dataclass(frozen=True)
+class SeenClip:
+    """The user's clip as it is observed; None: there is none."""
+
+    video: Video | None
+    hints: tuple[Hint, ...]
+    """In its pixels."""
+    scale: float = 1.0
+    """Side of its frames over that of the file's."""
+    motions: Float[ndarray, "T 3 3"] | None = None
+    """Homographies from its pixels to those of the frames before they were steadied; None: they stayed."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ class ObserveOptions:
     image: Path | None = None
     video: Path | None = None
     masks: Path | None = None
-    hints: Sequence[str] = ()
+    hints: Sequence[str | Hint] = ()
     """OBJECT=FRAME:x,y[,width,height], or files of hints; see `priors.observe.hints`."""
     seconds: str | None = None
     """START:END of the clip, in seconds; all of it by default."""
@@ -111,11 +127,14 @@ class ObserveOptions:
         }
         return named | ({} if self.points is None else {"geometry": self.points})
 
-    def request(self, text: str, assets: Sequence[Asset], log: Log = silent) -> Request:
-        """The request with the user's files read."""
+    def request(
+        self, text: str, assets: Sequence[Asset], log: Log = silent, seen: "SeenClip | None" = None
+    ) -> Request:
+        """The request with the user's files read. seen: the clip, where it is read already."""
         if self.prior == "packaged" and self.video is None:
             raise UserError("--prior packaged reads a clip of yours: give --video.")
-        video, hints, scale = self._clip_and_hints(log)
+        seen = seen or self.seen_clip(log)
+        video, hints, scale = seen.video, seen.hints, seen.scale
         pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
         people = None if pag is None else len(pag.people)
         objects = [asset.name for asset in assets]
@@ -143,12 +162,11 @@ class ObserveOptions:
             sources=sources,
         )
 
-    def _clip_and_hints(self, log: Log) -> tuple[Video | None, tuple[Hint, ...], float]:
-        """The clip as it is observed, steadied where its camera shakes, the hints in its pixels, and how
-        much smaller it was made."""
+    def seen_clip(self, log: Log = silent) -> "SeenClip":
+        """The clip as it is observed, steadied where its camera shakes, with the hints in its pixels."""
         hints = parse_hints(self.hints)
         if self.video is None:
-            return None, hints, 1.0
+            return SeenClip(None, hints)
         clip = read_clip(
             self.video,
             frames=None if self.whole_clip else self.settings.frames,
@@ -173,7 +191,7 @@ class ObserveOptions:
         hints = tuple(hint.scaled(clip.scale) for hint in hints)
         if motions is not None:
             hints = tuple(steadied_hint(hint, motions) for hint in hints)
-        return Video(frames, clip.video.fps), hints, clip.scale
+        return SeenClip(Video(frames, clip.video.fps), hints, clip.scale, motions)
 
     def settings_of(self, request: Request) -> ObserveSettings:
         """The settings, of as many frames as the request's whole clip has."""
@@ -239,7 +257,20 @@ def observe_clip(
 
     models: your own, in place of those that the options name.
     """
-    request, store = options.request(text, assets, log), options.store()
+    return observe_seen(text, assets, options, options.seen_clip(log), models=models, log=log)
+
+
+def observe_seen(
+    text: str,
+    assets: Sequence[Asset],
+    options: ObserveOptions,
+    seen: SeenClip,
+    *,
+    models: Models | None = None,
+    log: Log = silent,
+) -> tuple[Bundle, bytes]:
+    """As `observe_clip`, of a clip that is read already."""
+    request, store = options.request(text, assets, log, seen), options.store()
     models = models or RegisteredModels(options.choices(), store)
     settings = options.settings_of(request)
     bundle, run = observe(request, settings, models, store, restart=options.restart, log=log)

@@ -155,7 +155,8 @@ def check_memory(frames: int, size: Sequence[int], body: Any) -> None:
         raise UserError(
             f"nothing was computed: {frames} frames of {width} x {height} pixels take about "
             f"{frames * per_frame / 1e9:.0f} GB and {free / 1e9:.0f} GB are free. Give a part of the clip "
-            f"(--seconds START:END, at most {int(free / per_frame)} frames) or fewer --frames."
+            f"(--seconds START:END, at most {int(free / per_frame)} frames), fewer --frames, or observe it in "
+            "pieces (hoijax observe --pieces SECONDS)."
         )
 
 

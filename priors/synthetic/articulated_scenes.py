@@ -99,11 +99,12 @@ def observe_articulated(
     if values is None:
         values = joint_motion(joints, frames, seed)
     _refuse_hands_on_links(text, asset)
-    script = make_script(text, objects[:1], log=log)
+    standing = _root_in_object(asset, objects[0])
+    script = make_script(text, (standing,), log=log)
     moving = [joint.name for joint in joints if joint.kind != FIXED]
     if moving:
         log(f"hands are on {objects[0].name}; by themselves move its joints {', '.join(moving)}")
-    scene = choreograph(script, objects[:1], frames=frames, seed=seed)
+    scene = choreograph(script, (standing,), frames=frames, seed=seed)
     Ts_world_object = _link_poses(asset, joints, values, scene.Ts_world_object[0])
     if close_up is None:
         close_up = (
@@ -151,6 +152,19 @@ def _refuse_hands_on_links(text: str, asset: ArticulatedAsset) -> None:
         )
 
 
+def _root_in_object(asset: ArticulatedAsset, root: Asset) -> Asset:
+    """The root link in the object's frame, which is y up: URDF's links are z up."""
+    T = asset.T_asset_root
+    R = T[:3, :3]
+    return dataclasses.replace(
+        root,
+        vertices=(root.vertices @ R.T + T[:3, 3]).astype(np.float32),
+        samples=(root.samples @ R.T + T[:3, 3]).astype(np.float32),
+        sample_normals=(root.sample_normals @ R.T).astype(np.float32),
+        appearance=None,
+    )
+
+
 def _close_up(
     camera: PinholeCamera,
     T_world_camera: Float[ndarray, "4 4"],
@@ -182,13 +196,13 @@ def _link_poses(
     asset: ArticulatedAsset,
     joints: tuple[Joint, ...],
     values: Float[ndarray, "D T"],
-    Ts_world_root: Float[ndarray, "T 4 4"],
+    Ts_world_asset: Float[ndarray, "T 4 4"],
 ) -> Float[ndarray, "L T 4 4"]:
-    """T_world_link of all links; the choreographed object is the root link itself."""
-    tree = dataclasses.replace(asset, T_asset_root=np.eye(4)).tree()
+    """T_world_link of all links."""
+    tree = asset.tree()
     moving = np.array([joint.kind != FIXED for joint in joints], bool)  # none in a single link
     posed = jax.vmap(lambda v, T: pose_links(tree, v, T))(
-        values[moving].T.astype(np.float32), Ts_world_root.astype(np.float32)
+        values[moving].T.astype(np.float32), Ts_world_asset.astype(np.float32)
     )
     return np.moveaxis(np.asarray(posed), 1, 0)
 

@@ -1,0 +1,111 @@
+"""A clip in pieces: its object is handed on, and seen as in one go."""
+
+import numpy as np
+import pytest
+
+from hoijax.bundle.bundle import Bundle
+from hoijax.bundle.observations import Observations
+from hoijax.errors import UserError
+from hoijax.io.video import write_video
+from hoijax.objects.asset import Asset
+from priors.observe import pieces
+from priors.observe.pieces import observe_pieces
+from priors.observe.run import ObserveOptions
+
+FPS, COUNT, SIDE = 10.0, 70, 12
+
+
+def bare(kind, **fields):
+    """An object of a class with these fields alone."""
+    made = object.__new__(kind)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+BOX = (bare(Asset, name="box"),)
+
+
+def corner(t: int) -> tuple[int, int]:
+    return 20 + t, 30 + int(8 * np.sin(0.2 * t))
+
+
+def clip(tmp_path, hidden=()):
+    """A white square that moves over a gray image; hidden: frames in which it is gone."""
+    frames = np.full((COUNT, 96, 128, 3), 90, np.uint8)
+    for t in range(COUNT):
+        if t not in hidden:
+            x, y = corner(t)
+            frames[t, y : y + SIDE, x : x + SIDE] = 255
+    return write_video(tmp_path / "clip.mp4", frames, FPS)
+
+
+def options(path, *hints: str, **others) -> ObserveOptions:
+    return ObserveOptions(video=path, hints=hints, camera="static", prior="packaged", **others)
+
+
+def bright(text, assets, part, seen, **_):
+    """The square in every frame, if the hint's box is about it: in place of all stages."""
+    frames = seen.video.frames
+    masks = frames[..., 0] > 170
+    hint = seen.hints[0]
+    rows, columns = np.nonzero(masks[hint.frame])
+    wanted = columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
+    np.testing.assert_allclose(hint.box, wanted, atol=1.5)
+    ids = np.where(masks, 2, 0).astype(np.uint8)
+    seen_of = bare(Observations, instance_ids=ids, body_rotations=np.zeros((1, len(ids), 55, 3)))
+    return bare(Bundle, observations=seen_of, assets=BOX), b""
+
+
+@pytest.fixture(autouse=True)
+def stages(monkeypatch):
+    monkeypatch.setattr(pieces, "observe_seen", bright)
+
+
+def test_pieces_see_what_one_go_sees(tmp_path):
+    path = clip(tmp_path)
+    x, y = corner(0)
+    asked = options(path, f"box=0:{x},{y},{SIDE},{SIDE}")
+    (whole,) = observe_pieces("", BOX, asked, 60.0)
+    parts = list(observe_pieces("", BOX, asked, 2.0))
+    expected = whole.bundle.observations.instance_ids
+    assert len(expected) == COUNT
+    ends = []
+    for part in parts:
+        ids = part.bundle.observations.instance_ids
+        assert len(ids) <= 20
+        differ = (ids != expected[part.begin : part.begin + len(ids)]).mean(axis=(1, 2))
+        assert differ.max() < 0.002  # the decoder starts elsewhere
+        ends.append(part.begin + len(ids))
+    begins = [part.begin for part in parts]
+    assert begins[0] == 0
+    assert ends[-1] == COUNT
+    assert all(begin < end for begin, end in zip(begins[1:], ends[:-1], strict=True))
+
+
+def test_an_object_that_hides_at_the_end_of_a_piece_is_handed_on_from_before(tmp_path):
+    x, y = corner(0)
+    asked = options(clip(tmp_path, hidden=range(15, 22)), f"box=0:{x},{y},{SIDE},{SIDE}")
+    parts = list(observe_pieces("", BOX, asked, 2.0))
+    assert parts[1].begin == 14
+
+
+def test_an_object_that_stays_away_needs_a_hint(tmp_path):
+    x, y = corner(0)
+    path, first = clip(tmp_path, hidden=range(5, 25)), f"box=0:{x},{y},{SIDE},{SIDE}"
+    with pytest.raises(UserError, match=r"out of sight from frame 5 on: .*--hint box=FRAME"):
+        list(observe_pieces("", BOX, options(path, first), 2.0))
+    x, y = corner(26)
+    again = options(path, first, f"box=26:{x},{y},{SIDE},{SIDE}")
+    assert [part.begin for part in observe_pieces("", BOX, again, 2.0)][:2] == [0, 10]
+
+
+def test_what_pieces_cannot_be_made_of_is_refused(tmp_path):
+    path = clip(tmp_path)
+    for asked, seconds, words in (
+        (ObserveOptions(), 2.0, "give --video"),
+        (options(path), 0.5, "at least 1.6 seconds"),
+        (options(path, masks=tmp_path), 2.0, "whole clips"),
+    ):
+        with pytest.raises(UserError, match=words):
+            next(observe_pieces("", BOX, asked, seconds))
