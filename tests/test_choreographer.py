@@ -200,6 +200,7 @@ def test_lifted_object_ends_in_the_air_and_starts_on_the_ground():
     assert lowest[-1] > 0.3
 
 
+@pytest.mark.slow
 def test_same_seed_same_scene_other_seed_other_scene():
     assets = [load_asset("box")]
     script = script_from_text(CARRY[0], assets)

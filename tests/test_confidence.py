@@ -11,13 +11,19 @@ import hoijax
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.methods import confidence
 from hoijax.methods.base import method_named
+from hoijax.methods.choice import unlikelihood
 from hoijax.methods.confidence import _path_spread, assess, moves_least
-from hoijax.results.evaluation import spread_summary
+from hoijax.results.spread import spread_summary
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
 from hoijax.viewer.charts import UNSEEN, spread_strip
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.from_text import BODY, scene_of_text
+
+
+def assessed(scene, unknowns, result):
+    """By losses alone."""
+    return assess(scene, unknowns, result, unlikelihood(result.losses, None))
 
 
 def test_path_spread_is_the_inverse_of_the_information():
@@ -79,9 +85,9 @@ def result_of(method, prepared, truth, turn=0.0, shift=0.0, losses=(1.0, 1.02)):
 def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
     method, scene, truth = prepared
     unknowns, result = result_of(method, scene, truth, losses=(1.0, 9.0))
-    assert assess(scene.scene, unknowns, result).doubts == ()
+    assert assessed(scene.scene, unknowns, result).doubts == ()
     unknowns, result = result_of(method, scene, truth, shift=-1.6, losses=(1.0, 9.0))
-    doubts = " ".join(assess(scene.scene, unknowns, result).doubts)
+    doubts = " ".join(assessed(scene.scene, unknowns, result).doubts)
     for words in (
         "lies outside its outline",
         "is not covered",
@@ -90,7 +96,7 @@ def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
     ):
         assert words in doubts
     unknowns, result = result_of(method, scene, truth, shift=np.linspace(0.0, 4.0, 12))
-    doubts = " ".join(assess(scene.scene, unknowns, result).doubts)
+    doubts = " ".join(assessed(scene.scene, unknowns, result).doubts)
     assert "never nearer than" not in doubts
     assert "moves through the air" in doubts
 
@@ -98,15 +104,15 @@ def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
 def test_candidates_that_fit_alike_and_are_turned_are_twins(prepared, monkeypatch):
     method, scene, truth = prepared
     unknowns, result = result_of(method, scene, truth)
-    found = assess(scene.scene, unknowns, result)
+    found = assessed(scene.scene, unknowns, result)
     assert found.twins == (1,)
     assert not found.doubts  # the turned box is nearly the box
     monkeypatch.setattr(confidence, "SAME_SHAPE", 0.0)
-    doubts = assess(scene.scene, unknowns, result).doubts
+    doubts = assessed(scene.scene, unknowns, result).doubts
     assert "cannot tell them apart" in " ".join(doubts)
     clear = dataclasses.replace(result, losses=np.asarray([1.0, 9.0], np.float32))
-    assert assess(scene.scene, unknowns, clear).twins == ()
-    assert np.all(found.rotation_spread > assess(scene.scene, unknowns, clear).rotation_spread)
+    assert assessed(scene.scene, unknowns, clear).twins == ()
+    assert np.all(found.rotation_spread > assessed(scene.scene, unknowns, clear).rotation_spread)
 
 
 def test_frames_in_which_nothing_was_seen_are_flagged_and_wider(prepared):
@@ -120,7 +126,7 @@ def test_frames_in_which_nothing_was_seen_are_flagged_and_wider(prepared):
         detected=jnp.asarray(hidden),
         point_mask=blind.observed.point_mask & jnp.asarray(hidden)[..., None],
     )
-    found = assess(dataclasses.replace(blind, observed=observed), unknowns, result)
+    found = assessed(dataclasses.replace(blind, observed=observed), unknowns, result)
     assert found.unseen[0].tolist() == (~hidden[0]).tolist()
     assert found.position_spread[0, 4] > found.position_spread[0, 0]
 
@@ -140,7 +146,7 @@ def test_spreads_are_summed_up_and_drawn(prepared):
     method, scene, truth = prepared
     unknowns, result = result_of(method, scene, truth)
     assert spread_summary(result) == {}
-    found = assess(scene.scene, unknowns, result)
+    found = assessed(scene.scene, unknowns, result)
     position = np.full((1, 12), 0.02)
     unseen = np.zeros((1, 12), bool)
     unseen[0, :3] = True

@@ -380,6 +380,7 @@ def test_pickles_are_refused_with_the_way_out(tmp_path):
 # ---- all of it
 
 
+@pytest.mark.slow
 def test_a_clip_with_files_for_every_role_needs_no_model(tmp_path):
     """Files of what is true of a rendered clip end as the bundle of that truth, from the sentence by rules."""
     scene_files = tiny.answers()

@@ -2,6 +2,8 @@
 
 import io
 import os
+import pickle
+import re
 import socket
 import tracemalloc
 import zipfile
@@ -54,6 +56,18 @@ BAD_HEADERS = {
     "date": header("(1,)", "'<M8[s]'"),
     "bomb": header("(1000000000,)"),
 }
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (pickle.dumps({"poses": np.zeros(3)}), "a pickle, which may run code"),
+        (npy(header("(1,)"), b"\0" * 4), "a single array; .* numpy.savez"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_is_no_npz_is_named(content, says):
+    assert re.search(says, read_npz(content, "f.npz")[1][""])
 
 
 @pytest.mark.parametrize("name", BAD_HEADERS)

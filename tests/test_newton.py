@@ -12,7 +12,7 @@ from scene_factory import FRAMES, OBJECTS, MadeScene, make_scene, starts_around
 from scipy.spatial.transform import Rotation
 
 from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
-from hoijax.initialization.starts import _with_twins
+from hoijax.initialization.tracks import with_twins
 from hoijax.initialization.unflip import is_new, unfold
 from hoijax.losses.curvature import Curvature, curvature_of
 from hoijax.losses.fit import object_points, part_points
@@ -270,10 +270,10 @@ def test_too_few_tracks_are_joined_by_their_half_turns():
     """A box has three of them, a plate that is the same turned about y only two more."""
     track = turning(), np.zeros((20, 3))
     none = np.eye(3)[None]
-    assert len(_with_twins([track], none, 6)) == 4
-    assert len(_with_twins([track], none, 2)) == 2
+    assert len(with_twins([track], none, 6)) == 4
+    assert len(with_twins([track], none, 2)) == 2
     about_y = Rotation.from_rotvec([0.0, np.pi, 0.0]).as_matrix()
-    tracks = _with_twins([track], np.stack([np.eye(3), about_y]), 6)
+    tracks = with_twins([track], np.stack([np.eye(3), about_y]), 6)
     assert len(tracks) == 2
     assert all(np.linalg.det(r).min() > 0.99 for r, _ in tracks)
 

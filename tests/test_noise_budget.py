@@ -31,6 +31,7 @@ def solved(tmp_path_factory, monkeypatch):
     return folder, seen
 
 
+@pytest.mark.slow
 def test_every_family_at_every_level_is_solved_and_its_cost_is_named(solved, tmp_path):
     folder, seen = solved
     rows = noise_budget(

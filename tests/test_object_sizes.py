@@ -66,6 +66,7 @@ def test_colors_are_resized_with_the_mesh(tmp_path):
     assert set(map(tuple, looks.to_mesh().visual.vertex_colors[:, :3])) == {(200, 10, 10)}
 
 
+@pytest.mark.slow
 def test_a_resized_scene_is_the_scene_of_the_resized_meshes():
     ball, box = sphere(), hoijax.load_object("box")
     scene = Scene.from_arrays([ball, box], frames=2)

@@ -2,8 +2,6 @@
 
 import inspect
 import json
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 from unittest import mock
@@ -287,19 +285,3 @@ def test_the_page_names_every_model():
             assert f"`{name}`" in page, f"{role}: {name}"
             assert choice.id in page, choice.id
     assert json.dumps("non-commercial").strip('"') in page
-
-
-def test_importing_the_stages_loads_no_model_library():
-    folder = Path(__file__).parents[1] / "priors" / "observe"
-    program = (
-        "import sys\n"
-        + "".join(
-            f"import priors.observe.{path.stem}\n" for path in sorted(folder.glob("[a-z]*.py"))
-        )
-        + "print({n.partition('.')[0] for n in sys.modules} & "
-        "{'torch', 'transformers', 'diffusers', 'openai', 'ray', 'xgrammar', 'mediapipe'})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"

@@ -10,6 +10,7 @@ import trimesh
 from hoijax.errors import UserError
 from hoijax.physics.balance import feet_and_balance, volume_centers
 from hoijax.physics.contacts import ContactSettings
+from hoijax.physics.decomposition import SHEET, thickened
 from hoijax.physics.rigid_motion import rigid_motion, smoothed_derivative
 from hoijax.physics.support import SupportSettings, find_support, solve_frame
 from hoijax.physics.verdict import Weight, judge
@@ -242,6 +243,16 @@ def test_feet_and_balance(held):
 def test_masses_are_positive(held, numbers):
     with pytest.raises(UserError, match="must be positive"):
         judge(held, Weight(**numbers))
+
+
+def test_flat_objects_are_sheets(held):
+    """A poster has no volume, so no hull: it ended in a traceback."""
+    flat = dataclasses.replace(held, object_vertices=held.object_vertices * [1.0, 1.0, 0.0])
+    rigid = rigid_motion(flat, density=1000.0)
+    assert rigid.mass == pytest.approx(1000.0 * (2 * HALF) ** 2 * SHEET, rel=1e-3)
+    assert np.isfinite(judge(flat).values["missing_mean_weights"])
+    pieces = thickened(flat.object_vertices[0].astype(np.float64))
+    assert trimesh.convex.convex_hull(pieces).volume == pytest.approx(rigid.mass / 1000, rel=1e-3)
 
 
 def test_short_clips_and_bad_settings_are_refused(held):

@@ -996,15 +996,18 @@ def test_compose_runs_its_models_where_it_is_told(monkeypatch):
         compose("a man sitting on a sofa", dataclasses.replace(options, precision="int8"))
 
 
-def test_importing_the_models_loads_no_torch():
-    folder = Path(__file__).parents[1] / "priors" / "models"
+def test_importing_models_and_stages_loads_no_model_library():
+    priors = Path(__file__).parents[1] / "priors"
     program = "import sys\n"
     program += "".join(
-        f"import priors.models.{path.stem}\n" for path in sorted(folder.glob("[a-z]*.py"))
+        f"import priors.{name}.{path.stem}\n"
+        for name in ("models", "observe")
+        for path in sorted((priors / name).glob("[a-z]*.py"))
     )
     program += "import json; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     loaded = set(json.loads(done.stdout))
-    assert not loaded & {"torch", "transformers", "diffusers", "openai", "mediapipe"}
+    libraries = {"torch", "transformers", "diffusers", "openai", "mediapipe", "ray", "xgrammar"}
+    assert not loaded & libraries

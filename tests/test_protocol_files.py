@@ -54,6 +54,22 @@ def test_a_pair_of_mesh_sequences(folders):
     assert values["v2d/cd_h_sum_cm"] == pytest.approx(0, abs=1e-6)
 
 
+def test_a_body_that_stands_along_z_is_remarked(tmp_path):
+    body = trimesh.creation.box((0.5, 0.3, 1.7))  # z up
+    tile = np.tile(body.vertices, (5, 1, 1))
+    faces = np.asarray(body.faces)
+    np.savez(
+        tmp_path / "z.npz",
+        body_vertices=tile,
+        object_vertices=0.2 * tile,
+        body_faces=faces,
+        object_faces=faces,
+        fps=30.0,
+    )
+    with pytest.warns(UserWarning, match="m along z. If it does not lie, the file is z up"):
+        read_mesh_motions(tmp_path / "z.npz")
+
+
 def write_meshes(folder, arrays, suffix=".ply"):
     """Two folders of meshes, named so that the alphabet is not the order: 8, 9, 10 ..."""
     for what in ("human", "object"):

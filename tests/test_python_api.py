@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from small_scene import as_users_run
 
 import hoijax as hj
 from hoijax.viewer.points import point_clouds
+from hoijax.viewer.server import viewer_url
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 NOTEBOOK = PAGE.parents[1] / "notebooks" / "python_api.ipynb"
@@ -148,6 +150,23 @@ def test_what_is_shown_is_what_was_solved(page):
     assert np.linalg.norm(middle - page["path"][0]) < 0.1
     with pytest.raises(hj.UserError, match="one candidate"):
         point_clouds(page["scene"], page["x0"])
+
+
+@pytest.mark.slow
+def test_the_browser_gets_a_page_that_looks_at_the_scene(page):
+    server = hj.view(page["scene"], page["best"])
+    try:
+        camera = server.initial_camera
+        eye, target = np.array(camera.position), np.array(camera.look_at)
+        with urlopen(viewer_url(server)) as answer:
+            assert b"<title>" in answer.read()
+    finally:
+        server.stop()
+    clouds = point_clouds(page["scene"], page["best"])
+    away = np.concatenate([frames[0] for frames in clouds.values()]) - eye
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    cosines = away @ forward / np.linalg.norm(away, axis=1)
+    assert cosines.min() > np.cos(np.radians(37.5))  # viser's picture is 75 degrees high
 
 
 @pytest.fixture(scope="module")

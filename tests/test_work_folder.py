@@ -67,6 +67,7 @@ def test_an_undisturbed_run_leaves_results_and_markers(undisturbed):
 # --- kills
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["serial", "groups"])
 def test_killed_ten_times_nothing_is_lost_half_written_or_blamed(tmp_path, undisturbed, how):
     """kill -9 ten times at random points, each in the work on some item, before anything is done."""

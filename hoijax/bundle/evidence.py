@@ -15,9 +15,9 @@ from hoijax.bundle.observations import Observations
 from hoijax.bundle.schema import observation_layout, rigid_problems
 
 OBSERVATIONS = "observations.npz"
-ALWAYS_OPTIONAL = ("object_detected", "body_mask", "frame_mask")
-"""Masks that follow from the other arrays where they are not given."""
-ONLY_IN_2 = ("body_mask", "frame_mask")
+ALWAYS_OPTIONAL = ("object_detected", "body_mask", "frame_mask", "color_images")
+"""Masks that follow from the other arrays where they are not given, and images that need not be there."""
+ONLY_IN_2 = ("body_mask", "frame_mask", "color_images")
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "intrinsics": ("intrinsics",),
     "camera poses": ("Ts_world_camera",),
@@ -69,7 +69,7 @@ def observations_from(arrays: Mapping[str, ndarray], sizes: Mapping[str, int]) -
     sizes: lengths of the axes P, O, T, H and W. Intrinsics are guessed (`guessed_intrinsics`), a camera
     that is not given is level and stands `CAMERA_HEIGHT` above the ground.
     """
-    lengths = {"N": 1, "M": 1, "B": 1, **sizes}
+    lengths = {"N": 1, "M": 1, "B": 1, "h": 0, "w": 0, **sizes}
     shapes, dtypes = observation_layout()
     whole = dict(arrays)
     for key, axes in shapes.items():

@@ -55,12 +55,17 @@ class Observations:
     """False: no estimate of the body in this frame. Not given: it is there in all frames."""
     frame_mask: Bool[ndarray, " T"] = cast(ndarray, None)
     """False: nothing of this frame is to be read. Not given: all frames are."""
+    color_images: UInt8[ndarray, "T h w 3"] = cast(ndarray, None)
+    """The clip made small, sRGB, over the same field of view. Not given: h = w = 0."""
 
     def __post_init__(self) -> None:
         if self.body_mask is None:
             object.__setattr__(self, "body_mask", np.ones(np.shape(self.body_rotations)[:2], bool))
         if self.frame_mask is None:
             object.__setattr__(self, "frame_mask", np.ones(np.shape(self.instance_ids)[0], bool))
+        if self.color_images is None:
+            nothing = np.zeros((np.shape(self.instance_ids)[0], 0, 0, 3), np.uint8)
+            object.__setattr__(self, "color_images", nothing)
 
     @property
     def frame_count(self) -> int:
@@ -82,7 +87,12 @@ class Observations:
 
 def observation_dtypes() -> dict[str, np.dtype]:
     """Storage dtype of every array of an observations.npz, by key."""
-    kinds = {"instance_ids": np.uint8, "object_detected": np.bool_, "object_point_parts": np.int32}
+    kinds = {
+        "instance_ids": np.uint8,
+        "object_detected": np.bool_,
+        "object_point_parts": np.int32,
+        "color_images": np.uint8,
+    }
     names = list(Observations.__dataclass_fields__)
     return {
         name: np.dtype(kinds.get(name, np.bool_ if name.endswith("_mask") else np.float32))

@@ -70,6 +70,8 @@ def write_bundle(
             entry["yaws"] = [float(yaw) for yaw in yaws]
     files[AFFORDANCE] = bundle.affordance.to_json().encode()
     arrays = _arrays(bundle.observations)
+    if not bundle.observations.color_images.size:
+        del arrays["color_images"]
     files[OBSERVATIONS] = npz_bytes({k: a for k, a in arrays.items() if k not in bundle.absent})
     if ground_truth is not None:
         files[TRUTH] = npz_bytes(_arrays(ground_truth))

@@ -240,6 +240,10 @@ def say_result(reporter: Reporter, result, rows: list[dict[str, float]], out: Pa
         for label, loss, code in zip(result.labels, result.losses, result.codes, strict=True)
     ]
     confidence = result.run.get("confidence", {})
+    if "unexplained_colors" in confidence:
+        shares = map(min, confidence["unexplained_colors"])
+        texts = (f"{name} {100 * x:.0f} %" for name, x in zip(result.labels, shares, strict=True))
+        reporter.say(f"colors of the clip left unexplained: {', '.join(texts)}")
     for k in confidence.get("twins", ()):
         reporter.say(
             f"cannot be told apart by this evidence: {result.labels[result.winner]} and {result.labels[k]}"

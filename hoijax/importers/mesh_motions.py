@@ -1,9 +1,11 @@
 """People and objects as meshes in time, for evaluation: from result folders and from other programs' files."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.affordance.graph import BODY_PARTS
@@ -34,6 +36,10 @@ NO_OBJECT = (
     "{}: moves no object; human-object protocols need one. Add object_names, object_rotations and "
     "object_translations (docs/exports.md)."
 )
+LONG, LYING = (
+    1.3,
+    2.0,
+)  # metres, and times its height: a body that lies, or a file with another up axis
 HEIGHTS = (0.3, 4.0)
 """Metres that a body may reach from its lowest to its highest vertex; else another unit is meant."""
 
@@ -170,6 +176,17 @@ def _moved_bodies(
     return motions_of_clip(motion.clip(model, assets, on_ground=not at_rest), model)
 
 
+def _warn_about_up(path: Path, body: Float[ndarray, "T V 3"]) -> None:
+    """Warn of a body that is tall along another axis than y: it lies, or the file has another up axis."""
+    wide, tall, deep = np.median(np.ptp(body, axis=1), axis=0)
+    if deep > max(LONG, LYING * tall, wide):
+        warnings.warn(
+            f"{path}: the body measures {tall:.2f} m along y, which is up here, and {deep:.2f} m along z. If it "
+            "does not lie, the file is z up: turn (x, y, z) into (x, z, -y).",
+            stacklevel=3,
+        )
+
+
 def _mesh_pair(path: Path, arrays: dict[str, ndarray]) -> MeshMotion:
     missing = [key for key in MESH_KEYS if key not in arrays]
     if missing:
@@ -194,6 +211,7 @@ def _mesh_pair(path: Path, arrays: dict[str, ndarray]) -> MeshMotion:
         raise UserError(
             f"{path}: the body measures {height:g}; vertices must be in metres (y up). Scale the file."
         )
+    _warn_about_up(path, points["body_vertices"])
     faces = {
         what: _indices(path, arrays[f"{what}_faces"], points[f"{what}_vertices"], 3)
         for what in ("body", "object")

@@ -5,7 +5,6 @@ the loss discriminates, the search fails. The default is therefore a global sear
 every frame at once, and dynamic programming over time to K distinct trajectories.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy import ndarray
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from hoijax.bundle.write import Bundle
 from hoijax.candidates import ranking
@@ -22,8 +21,8 @@ from hoijax.geometry.rotations import super_fibonacci_rotations
 from hoijax.initialization.outline_seeds import outline_centers, with_outlines
 from hoijax.initialization.pose_search import FrameEvidence, SearchObject, search_frames
 from hoijax.initialization.search_contacts import contact_parts, contact_points
+from hoijax.initialization.tracks import fill_gaps, with_continuous, with_twins
 from hoijax.initialization.trajectory_paths import PathCosts, best_paths
-from hoijax.initialization.unflip import is_new, unfold
 from hoijax.objects.distance_grid import DistanceGrids
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.programs import program
@@ -255,7 +254,7 @@ def search_starts(
             fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths
         ]
-        tracks = _with_twins(_with_continuous(hypotheses, symmetries[o]), symmetries[o], count)
+        tracks = with_twins(with_continuous(hypotheses, symmetries[o]), symmetries[o], count)
         # An object with fewer distinct paths than candidates starts the rest from its best again.
         tracks = [tracks[k % len(tracks)] for k in range(count)]
         rotation = np.stack([r for r, _ in tracks])
@@ -266,59 +265,6 @@ def search_starts(
         on_device(np.stack(translation, axis=1), jnp.float32),
     )
     return Starts(unknowns, tuple(f"path {k + 1}" for k in range(count)))
-
-
-Track = tuple[Float[ndarray, "T 3 3"], Float[ndarray, "T 3"]]
-
-
-def _with_continuous(tracks: list[Track], symmetries: Float[ndarray, "S 3 3"]) -> list[Track]:
-    """Tracks in order, each that flips replaced by its continuous variants; those that flip last."""
-    continuous: list[Track] = []
-    flipping: list[Track] = []
-    for rotations, translations in tracks:
-        variants = unfold(rotations)
-        if variants:
-            flipping.append((rotations, translations))
-        for track in variants or [rotations]:
-            if is_new(track, [r for r, _ in continuous], symmetries):
-                continuous.append((track, translations))
-    return continuous + flipping
-
-
-def _with_twins(
-    tracks: list[Track], symmetries: Float[ndarray, "S 3 3"], count: int
-) -> list[Track]:
-    """Where there are fewer than `count`: half turns of the tracks about the mesh's axes, best first.
-
-    Seen from one side, many objects fit nearly as well turned about: what else is known decides.
-    """
-    tracks = list(tracks)
-    for rotations, translations in tuple(tracks):
-        for axis in range(3):
-            if len(tracks) >= count:
-                return tracks
-            half_turn = np.where(np.arange(3) == axis, 1.0, -1.0) * np.eye(3)
-            if is_new(rotations @ half_turn, [r for r, _ in tracks], symmetries):
-                tracks.append((rotations @ half_turn, translations))
-    return tracks
-
-
-def fill_gaps(rotations: ndarray, translations: ndarray, seen: ndarray, symmetries: ndarray):
-    """Unwrap symmetric flips between frames of one path, then slerp through frames without detection."""
-    rotations = rotations.copy()
-    valid = np.flatnonzero(seen)
-    for a, b in itertools.pairwise(valid):
-        options = rotations[b] @ symmetries
-        trace = np.einsum("ij,sij->s", rotations[a], options)
-        rotations[b] = options[np.argmax(trace)]
-    if len(valid) == 1:
-        return np.broadcast_to(rotations[valid[0]], rotations.shape), np.broadcast_to(
-            translations[valid[0]], translations.shape
-        )
-    frames = np.clip(np.arange(len(seen)), valid[0], valid[-1])
-    filled = Slerp(valid, Rotation.from_matrix(rotations[valid]))(frames).as_matrix()
-    moved = np.stack([np.interp(frames, valid, translations[valid, i]) for i in range(3)], axis=-1)
-    return filled, moved
 
 
 def find_starts(scene: Scene, bundle: Bundle, settings: SceneSettings) -> Starts:

@@ -74,9 +74,8 @@ def read_npz(content: bytes, where: str) -> tuple[dict[str, np.ndarray], dict[st
         archive = zipfile.ZipFile(io.BytesIO(content))
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         damage = (
-            "an empty file"
-            if not content
-            else f"{len(content)} bytes that are none, or a truncated one ({error})"
+            _what_else(content)
+            or f"{len(content)} bytes that are none, or a truncated one ({error})"
         )
         return {}, {"": f"{where}: expected an npz (a zip of arrays), found {damage}"}
     with archive:
@@ -92,6 +91,20 @@ def read_npz(content: bytes, where: str) -> tuple[dict[str, np.ndarray], dict[st
                 reason = str(error) or type(error).__name__
                 problems[key] = f"{where}: key {key!r}: {reason}"
     return arrays, problems
+
+
+def _what_else(content: bytes) -> str:
+    """What a file is that is no npz, with the remedy; empty where that is not known."""
+    if not content:
+        return "an empty file"
+    if content.startswith(b"\x93NUMPY"):
+        return "a single array; write what belongs together with numpy.savez"
+    if content[:1] == b"\x80" and content[-1:] == b".":
+        return (
+            "a pickle, which may run code when it is read; where you trust it, load it yourself and write its "
+            "arrays with numpy.savez"
+        )
+    return ""
 
 
 def archive_problem(archive: zipfile.ZipFile) -> str | None:

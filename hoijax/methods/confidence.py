@@ -40,8 +40,8 @@ LASTING_METRES = 0.04
 """Of an object in the world, the same in all frames."""
 SCALE_POSITION, SCALE_ROTATION = 2.5, 0.8
 """Of spreads: so that 90 % of true errors are within 1.645 spreads."""
-FITS_ALIKE = 0.1
-"""Share of the winner's loss by which one candidate is worse than another and yet as likely."""
+AS_LIKELY = 1.0
+"""Natural logarithm of how much less likely a candidate may be and yet not be told from the winner."""
 TWIN_DEGREES = 45.0
 MISSED, MISSED_METRES = 0.5, 0.05
 """Share of an outline, and how far off counts as missed."""
@@ -77,15 +77,19 @@ class Confidence:
     """Why the result is not to be trusted; none: nothing speaks against it."""
 
 
-def assess(scene: Scene, unknowns: Unknowns, result: Result) -> Confidence:
-    """The confidence in a result. unknowns: of all candidates, as the last pass left them."""
+def assess(
+    scene: Scene, unknowns: Unknowns, result: Result, unlikely: Float[ndarray, " K"]
+) -> Confidence:
+    """The confidence in a result. unknowns: of all candidates, as the last pass left them. unlikely: their
+    negative log likelihoods (`choice.unlikelihood`)."""
     best = taken(unknowns, result.winner)
     looks = jax.device_get(_look(scene, best))
     unseen = ~np.asarray(scene.observed.detected)
     position, rotation = _evidence_spread(scene, best, looks)
     turns = turns_of(result)
-    between = _candidate_spread(result, turns)
-    twins = twins_of(result, turns)
+    unlikely = unlikely - unlikely[result.winner]
+    between = _candidate_spread(result, turns, unlikely)
+    twins = twins_of(unlikely, turns)
     return Confidence(
         np.sqrt(LASTING_METRES**2 + SCALE_POSITION**2 * (position**2 + between[0] ** 2)).astype(
             np.float32
@@ -177,11 +181,10 @@ def _path_spread(
 
 
 def _candidate_spread(
-    result: Result, turns: Float[ndarray, "K O"]
+    result: Result, turns: Float[ndarray, "K O"], unlikely: Float[ndarray, " K"]
 ) -> tuple[Float[ndarray, "O T"], Float[ndarray, "O T"]]:
-    """(metres, radians) between candidates, each by how well it fits beside the winner."""
-    worse = result.losses / max(float(result.losses[result.winner]), 1e-12) - 1.0
-    share = np.where(np.isfinite(worse), np.exp(-np.maximum(worse, 0.0) / FITS_ALIKE), 0.0)
+    """(metres, radians) between candidates, each by how likely it is beside the winner."""
+    share = np.exp(-np.maximum(unlikely, 0.0))
     share = (share / share.sum())[:, None, None]
     places = np.asarray(centered_poses(result).object_translation)
     away = np.linalg.norm(places - places[result.winner], axis=-1)
@@ -204,12 +207,13 @@ def turns_of(result: Result) -> Float[ndarray, "K O"]:
     )
 
 
-def twins_of(result: Result, turns: Float[ndarray, "K O"]) -> tuple[int, ...]:
-    """Candidates that fit as well as the winner and turn an object by a quarter circle or so against it."""
-    limit = (1.0 + FITS_ALIKE) * float(result.losses[result.winner])
-    alike = np.isfinite(result.losses) & (result.losses <= limit)
-    alike[result.winner] = False
-    return tuple(int(k) for k in np.flatnonzero(alike & (turns > TWIN_DEGREES).any(axis=1)))
+def twins_of(unlikely: Float[ndarray, " K"], turns: Float[ndarray, "K O"]) -> tuple[int, ...]:
+    """Candidates as likely as the winner that turn an object by a quarter circle or so against it.
+
+    unlikely: beside the winner's. turns: against it; its own are 0.
+    """
+    alike = (unlikely <= AS_LIKELY) & (turns > TWIN_DEGREES).any(axis=1)
+    return tuple(int(k) for k in np.flatnonzero(alike))
 
 
 def moves_least(result: Result, candidates: tuple[int, ...]) -> int:

@@ -10,16 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from hoijax.bundle.write import Bundle
+from hoijax.candidates import lowest_loss
 from hoijax.initialization.evidence import completion_lines
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method
+from hoijax.methods.choice import colors_of, turned, unlikelihood
 from hoijax.methods.confidence import assess, moves_least
 from hoijax.methods.passes import Numbers, Overrides, Pass, Prepared, stopwatch
+from hoijax.methods.results import centered_poses
 from hoijax.progress import Log, silent
 from hoijax.results.result import Result
 from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job
 from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Watch, optimize, optimize_in_segments
+
+COLORS = "unexplained_colors"
+"""Key under "confidence" in `run.json`: of each candidate and object (`color_evidence.ColorMatch`)."""
 
 
 def solve_bundle(
@@ -50,12 +56,24 @@ def solve_bundle(
 
 def with_confidence(result: Result, prepared: Prepared, solution: Solution) -> Result:
     """The result with spreads, twins and what speaks against it; of twins, the one that moves least wins."""
-    confidence = assess(prepared.scene, solution.unknowns, result)
+    colors = colors_of(prepared, centered_poses(result))
+    if colors is not None:
+        centers = np.stack([asset.center for asset in result.assets])
+        poses = result.object_rotations, result.object_translations
+        R, t = turned(*poses, colors.turns, centers)
+        result = dataclasses.replace(result, object_rotations=R, object_translations=t)
+    unlikely = unlikelihood(result.losses, colors)
+    best = lowest_loss(unlikely)
+    if best != result.winner:
+        result = dataclasses.replace(result, chosen=best)
+    confidence = assess(prepared.scene, solution.unknowns, result, unlikely)
     calmest = moves_least(result, (result.winner, *confidence.twins))
     if calmest != result.winner:
         result = dataclasses.replace(result, chosen=calmest)
-        confidence = assess(prepared.scene, solution.unknowns, result)
+        confidence = assess(prepared.scene, solution.unknowns, result, unlikely)
     recorded = {"doubts": list(confidence.doubts), "twins": list(confidence.twins)}
+    if colors is not None:
+        recorded[COLORS] = np.round(colors.unexplained, 3).tolist()
     return dataclasses.replace(
         result,
         position_spread=confidence.position_spread,

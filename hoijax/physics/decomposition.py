@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 
+SHEET = 1e-3  # metres of thickness that a flat object has at least
 MAX_SECONDS = 60.0
 WORKER = Path(__file__).with_name("coacd_worker.py")
 EXTRA = (
@@ -61,7 +62,7 @@ def convex_pieces(vertices: Float[ndarray, "M 3"], faces: ndarray) -> ConvexPiec
     if importlib.util.find_spec("coacd") is None:
         raise UserError(EXTRA)
     pieces = tuple(points for points in _decomposed(vertices, faces) if _has_volume(points))
-    return ConvexPieces(pieces or (np.asarray(vertices, np.float64),), not pieces)
+    return ConvexPieces(pieces or (thickened(np.asarray(vertices, np.float64)),), not pieces)
 
 
 def _decomposed(vertices: Float[ndarray, "M 3"], faces: ndarray) -> list[Float[ndarray, "N 3"]]:
@@ -83,6 +84,14 @@ def _decomposed(vertices: Float[ndarray, "M 3"], faces: ndarray) -> list[Float[n
                 return np.split(found["vertices"], np.cumsum(found["counts"])[:-1])
         except (subprocess.SubprocessError, OSError, ValueError, KeyError, zipfile.BadZipFile):
             return []
+
+
+def thickened(vertices: Float[ndarray, "V 3"]) -> Float[ndarray, "W 3"]:
+    """The points themselves; of sheets and wires, which have no volume, points on both sides of them."""
+    axes = np.linalg.svd(vertices - vertices.mean(axis=0), full_matrices=False)[2]
+    for axis in axes[np.ptp(vertices @ axes.T, axis=0) < SHEET]:
+        vertices = np.concatenate([vertices - 0.5 * SHEET * axis, vertices + 0.5 * SHEET * axis])
+    return vertices
 
 
 def _has_volume(points: Float[ndarray, "N 3"]) -> bool:

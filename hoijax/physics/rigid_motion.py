@@ -8,6 +8,7 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import GRAVITY
+from hoijax.physics.decomposition import thickened
 from hoijax.results.protocols.mesh_motion import MeshMotion
 from hoijax.results.protocols.shared import similarity
 
@@ -70,7 +71,7 @@ def rigid_motion(
     if motion.frame_count < 4:
         raise UserError(f"accelerations need 4 frames or more; the clip has {motion.frame_count}.")
     vertices = motion.object_vertices.astype(np.float64)
-    hull = trimesh.convex.convex_hull(vertices[0])
+    hull = trimesh.convex.convex_hull(thickened(vertices[0]))
     hull.density = density if mass is None else mass / hull.volume
     properties = hull.mass_properties
     frames = [similarity(vertices[0], v, scaled=False) for v in vertices]

@@ -265,7 +265,7 @@ def _sentence(
         words.append(_replay_words(again, fps))
     if body["foot_skate_cm_s@3cm"] > SKATES:
         words.append(f"feet skate at {body['foot_skate_cm_s@3cm']:.0f} cm/s")
-    return f"{'; '.join(words)} (assumed {mass:.1f} kg)"
+    return f"{'; '.join(words)} (assumed {mass:.{1 if mass >= 0.1 else 3}f} kg)"
 
 
 def _worst(support: Support, settings: SupportSettings, mass: float) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.geometry.transforms import invert_rigid
 from hoijax.objects.asset import Asset
 from hoijax.programs import program
+from hoijax.rendering.small_images import averaged
 from hoijax.rendering.soft_raster import join_samples, sample_mesh
 from hoijax.runtime import on_device
 from hoijax.scene.images import ObservedImages
@@ -131,7 +132,7 @@ def with_colors(
     the mean of their instance. (The paper's avatar has learned colors instead.)
     """
     t, h, w = images.depth.shape
-    small = _resized(video[np.asarray(images.chosen)], h, w)
+    small = averaged(video[np.asarray(images.chosen)], h, w)
     instances = images.target.shape[-1]
     seen, color = _observed_colors(images, posed, jnp.asarray(small))
     weight = np.asarray(seen.sum(axis=0))[:, None]
@@ -153,16 +154,6 @@ def with_colors(
             [images.channel_weights, jnp.broadcast_to(any_seen, (t, 3))], axis=-1
         ),
     )
-
-
-def _resized(video: UInt8[ndarray, "T H W 3"], h: int, w: int) -> Float[ndarray, "T {h} {w} 3"]:
-    """Colors 0 to 1 at the middle of every small pixel's own block, averaged."""
-    rows = np.linspace(0, video.shape[1], h + 1).astype(int)
-    columns = np.linspace(0, video.shape[2], w + 1).astype(int)
-    summed = np.add.reduceat(video.astype(np.float64), rows[:-1], axis=1)
-    summed = np.add.reduceat(summed, columns[:-1], axis=2)
-    area = np.diff(rows)[:, None] * np.diff(columns)[None]
-    return (summed / area[None, :, :, None] / 255.0).astype(np.float32)
 
 
 @program

@@ -12,6 +12,8 @@ from hoijax.solver.neighbor_lists import empty_neighbors
 from hoijax.viewer.server import HOST, start_server
 
 SAMPLES = 1024
+EYE = np.array([0.5, 0.3, 1.2])
+"""From the middle of what is shown, in its longest sides: in front of people, a little above."""
 COLORS = {"objects": (60, 120, 216), "bodies": (160, 160, 160), "observed": (220, 90, 40)}
 
 
@@ -23,6 +25,8 @@ def view(scene: Scene, unknowns: Unknowns, *, host: str = HOST, port: int = 0) -
     clouds = point_clouds(scene, unknowns)
     server = start_server(host, port)
     server.scene.set_up_direction("+y")
+    server.scene.world_axes.visible = False
+    server.scene.add_grid("/ground", width=4.0, height=4.0, plane="xz", cell_size=0.5)
     slider = server.gui.add_slider("Frame", 0, max(scene.frame_count - 1, 1), 1, 0)
 
     def draw(_: Any = None) -> None:
@@ -33,6 +37,10 @@ def view(scene: Scene, unknowns: Unknowns, *, host: str = HOST, port: int = 0) -
 
     slider.on_update(draw)
     draw()
+    points = np.concatenate([frames[0] for frames in clouds.values()])
+    middle, size = points.mean(axis=0), np.ptp(points, axis=0).max()
+    server.initial_camera.position = tuple((middle + size * EYE).tolist())
+    server.initial_camera.look_at = tuple(middle.tolist())
     return server
 
 

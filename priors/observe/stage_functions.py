@@ -17,6 +17,7 @@ from hoijax.importers.masks import fit_labels
 from hoijax.io.validation import numbered
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
+from hoijax.rendering.small_images import color_images
 from hoijax.runtime import available_memory
 from priors.masks import mask_boxes
 from priors.models.from_files import frames_of
@@ -452,6 +453,9 @@ def assemble_bundle(inputs: Inputs) -> Content:
         [len(asset.part_names) for asset in inputs.assets()],
         inputs.settings.seed,
     )
+    if any(asset.appearance for asset in inputs.assets()):
+        colors = color_images(inputs.video().frames)
+        observations = dataclasses.replace(observations, color_images=colors)
     absent = [] if "points" in inputs.entries["points"].arrays else WITHOUT_POINTS
     if (inputs.entries["points"].value or {}).get("guessed"):
         absent = ["intrinsics", *absent]

@@ -147,8 +147,8 @@ STAGES = (
         work.assemble_bundle,
         needs=("pag", "parts", "video", "masks", "points", "keypoints", "body"),
         settings=("seed",),
-        asked=lambda r: [[a.name, a.part_names] for a in r.assets],
-        version=2,
+        asked=lambda r: [[a.name, a.part_names, bool(a.appearance)] for a in r.assets],
+        version=3,
     ),
     Stage(
         "yaws",
@@ -173,6 +173,7 @@ MAKER = {
     "body_rest_joints": "body",
     "keypoints": "keypoints",
     "instance_ids": "masks",
+    "color_images": "video",
     "object_detected": "masks",
     "object_pixels": "masks",
     "object_point_parts": "masks",

@@ -14,6 +14,7 @@ from priors.masks import sample_pixels
 from priors.synthetic.error_families import Draft, apply_errors, check_families
 from priors.synthetic.mask_noise import usable_points
 from priors.synthetic.observation_noise import NoiseModel
+from priors.synthetic.rendered_colors import with_colors
 from priors.synthetic.rendered_observations import (
     MIN_VISIBLE_PIXELS,
     RenderedGroundTruth,
@@ -118,6 +119,7 @@ def erring_bundle(
 ) -> tuple[Bundle, GroundTruth]:
     """A known scene as a bundle of erring observations, and the ground truth behind it."""
     observations, assets = observe_with_errors(scene, strengths, seed)
+    observations = with_colors(observations, scene, seed)
     provenance = Provenance(
         model="priors.synthetic.error_families",
         revision="1",

@@ -16,6 +16,7 @@ from priors.choreography.choreographer import choreograph
 from priors.language.script import Script, script_from_graph, script_from_text
 from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
+from priors.synthetic.rendered_colors import with_colors
 from priors.synthetic.rendered_observations import RenderedGroundTruth, observe_with_ground_truth
 
 BODY = "anny"
@@ -73,7 +74,7 @@ def observe_text(
         affordance=script.graph,
         assets=tuple(assets),
         bodies=(BODY,) * len(script.graph.people),
-        observations=rendered.observations,
+        observations=with_colors(rendered.observations, truth, seed),
         provenance={"*": provenance},
     )
     return bundle, rendered.ground_truth

@@ -23,7 +23,8 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.initialization.joints.paths import best_path
 from hoijax.initialization.joints.refine import FEW_POINTS, refine_paths, refine_tree
 from hoijax.initialization.joints.tree import placed_links, tree_from
-from hoijax.initialization.starts import Starts, fill_gaps, find_starts, search_object
+from hoijax.initialization.starts import Starts, find_starts, search_object
+from hoijax.initialization.tracks import fill_gaps
 from hoijax.initialization.trajectory_paths import best_paths
 from hoijax.objects.asset import Asset
 from hoijax.objects.symmetry import find_symmetries

@@ -27,7 +27,7 @@ Span = tuple[int, int]
 Piece = TypeVar("Piece")
 MIN_WINDOW = 8
 OVERLAP_SHARE = 0.25
-_FIRST_AXIS = ("intrinsics", "Ts_world_camera", "instance_ids", "frame_mask")
+_FIRST_AXIS = ("intrinsics", "Ts_world_camera", "instance_ids", "frame_mask", "color_images")
 _TIMELESS = ("body_betas", "body_rest_joints")
 
 

@@ -14,12 +14,13 @@ from numpy import ndarray
 
 from hoijax.bodies.fitting.foot_plants import foot_plants
 from hoijax.bodies.fitting.residuals import FEET
-from hoijax.candidates import lowest_loss
+from hoijax.candidates import taken
 from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.initialization.contact_states import always_touching, contact_states
 from hoijax.initialization.flights import drops
 from hoijax.initialization.starts import Starts
 from hoijax.losses.contacts import edge_distances, side_shares
+from hoijax.methods.choice import likeliest
 from hoijax.methods.hoi_page.stages import Evidence, posed_bodies_of, prepared_of, scene_of
 from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
 from hoijax.methods.joint.body_problem import (
@@ -86,8 +87,8 @@ def settle(
         return prepared
     evidence = prepared.extra
     done = evidence.corrections.body_pass
-    winner = lowest_loss(solution.losses)
-    best = solution.best
+    winner = likeliest(prepared, solution)
+    best = taken(solution.unknowns, winner)
     rotations = np.asarray(rotation_6d_to_matrix(best.object_rotation_6d))
     objects = rotations, np.asarray(best.object_translation)
     shares = np.asarray(_side_shares(prepared.scene, best))
@@ -151,7 +152,7 @@ def _with_sizes(
     corrections = dataclasses.replace(corrections, bundle=resized)
     run = with_scales(evidence.run, resized, factors)
     starts, scene = Starts(solution.unknowns, prepared.labels), rebuilt(resized)
-    winner = lowest_loss(solution.losses)
+    winner = likeliest(prepared, solution)
     again = _prepared_again(settings, prepared, corrections, scene, starts, winner, run)
     return again, solution
 
