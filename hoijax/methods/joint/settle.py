@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from hoijax.bodies.fitting.foot_plants import foot_plants
 from hoijax.bodies.fitting.residuals import FEET
+from hoijax.bundle.write import Bundle
 from hoijax.candidates import taken
 from hoijax.geometry.rotations import matrix_to_rotation_6d, rotation_6d_to_matrix
 from hoijax.initialization.contact_states import always_touching, contact_states
@@ -140,8 +141,17 @@ def _with_sizes(
         log("objects on joints keep the size of their meshes")
         return prepared, solution
     Ts, skins = evidence.Ts_world_pointmap, prepared.scene.body_vertices_world
-    rebuilt = partial(scene_of, Ts_world_pointmap=Ts, vertices_world=skins, settings=settings)
-    search = SizeSearch(descent, prepared, solution, numbers, rebuilt)
+    # What flies is not shrunk for the sake of a smoother path: gravity bends it.
+    winner = likeliest(prepared, solution)
+    flying = with_flights(prepared.scene, solution.unknowns, evidence.states, winner, bundle.fps)
+
+    def rebuilt(bundle: Bundle) -> Scene:
+        scene = scene_of(bundle, Ts, skins, settings)
+        return scene.replace(drops=flying.drops)  # pyright: ignore[reportAttributeAccessIssue]
+
+    search = SizeSearch(
+        descent, dataclasses.replace(prepared, scene=flying), solution, numbers, rebuilt
+    )
     factors = find_scales(search, allowed, len(bundle.assets))
     if np.all(factors == 1.0):
         return prepared, solution
