@@ -127,7 +127,7 @@ def generated(factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """The result folder of the small scene and what its `hoijax generate` printed; made once.
 
     Compiled like everything in tests that are not marked optimized. Tests that compare with it to the bit
-    forget what their process has in memory first (`forget_programs`): that may be compiled otherwise.
+    forget what their process has in memory first (`forget_programs`), to load it as another one would.
     """
 
     def make(folder: Path) -> None:

@@ -13,7 +13,7 @@ from hoijax.methods import confidence
 from hoijax.methods.base import method_named
 from hoijax.methods.choice import unlikelihood
 from hoijax.methods.confidence import _path_spread, assess, moves_least
-from hoijax.results.evaluation import spread_summary
+from hoijax.results.spread import spread_summary
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
 from hoijax.viewer.charts import UNSEEN, spread_strip

@@ -90,6 +90,17 @@ def test_other_shapes_types_and_settings_are_other_programs(folder, traced):
     assert len(list(folder.glob("binaries/*"))) == 5
 
 
+def test_a_person_has_the_bits_of_the_settings_not_of_what_ran_before(folder, traced):
+    """Rest joints of one seed once differed: JAX remembers a function as it was first compiled."""
+    body, betas = load_body("anny"), np.linspace(-1.0, 1.0, 10, dtype=np.float32)
+    before = jax.config.read("jax_disable_most_optimizations")
+    for plain in (before, not before):
+        jax.config.update("jax_disable_most_optimizations", plain)
+        body.shape(betas)
+    jax.config.update("jax_disable_most_optimizations", before)
+    assert traced == 4 * ["_moved_along"]  # skin and joints
+
+
 @pytest.mark.parametrize("which", ["entries/*", "binaries/*"])
 def test_a_broken_file_is_made_again(folder, traced, which):
     expected = np.asarray(rotation_6d_to_matrix(six(5)))

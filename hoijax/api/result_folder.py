@@ -25,9 +25,10 @@ from hoijax.io.atomic import added_files, check_output, output_folder
 from hoijax.physics.files import VERDICTS, write_verdicts
 from hoijax.physics.verdict import by_object, judge
 from hoijax.progress import Log, Stopwatch, silent
-from hoijax.results.evaluation import Evaluator, spread_summary
+from hoijax.results.evaluation import Evaluator
 from hoijax.results.observed import observed_video
 from hoijax.results.result import Result, load_result, save_result
+from hoijax.results.spread import spread_summary
 from hoijax.runtime import enable_compilation_cache
 
 DEFAULT_FORMATS = ("amass", "glb", "mp4")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from hoijax.errors import UserError
 from priors.language import unsaid
-from priors.language.nouns import PartedObject, find_objects
+from priors.language.nouns import PartedObject, compact_name, find_objects
 from priors.language.part_words import find_body_parts, find_object_parts
 from priors.language.sentence import (
     DETERMINERS,
@@ -34,6 +34,7 @@ WALKING = ("carry",)
 """Verbs whose motion goes backwards where the sentence says so."""
 ALONG_THE_GROUND = {"push", "pull", "drag", "kick"}
 """Verbs of things that stand on the ground, not on what they are pulled from."""
+FURNITURE = ("chair", "stool", "bench", "table", "desk", "sofa", "couch", "bed", "cabinet", "shelf")
 JOINING = {"with", "beside"}
 """'a man with a friend' does it together; 'to a friend' does not."""
 HOW_TO_GIVE_A_GRAPH = (
@@ -128,7 +129,7 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     owners = _objects_of_clauses(words, objects)
     actions, action_of_clause, dropped = _merge(words, subjects, owners)
     backwards = any(BACKWARDS in action.manners for action in actions)
-    relations = _relations(words, owners)
+    relations = _relations(words, owners, [node.name for node in objects])
     used = {a.object for a in actions} | {o for r in relations for o in (r.upper, r.lower)}
     unused = [
         f"{node.name!r}"
@@ -180,6 +181,7 @@ def _unsaid(
         *unsaid.counts(words),
         *unsaid.passing_on(words, receivers),
         *unsaid.other_actions(words),
+        *unsaid.own_limbs(words),
     ]
 
 
@@ -316,8 +318,9 @@ def _merge(
 
 
 def _is_prepared(first: VerbMention, then: VerbMention) -> bool:
-    """'picks up and throws' is one action; 'throws and picks up' is two."""
-    return bool(library()["verbs"][first.verb].get("is_preparation"))
+    """'picks up and throws', 'takes and drinks' is one action; 'throws and picks up' is two."""
+    is_preparation = library()["verbs"][first.verb].get("is_preparation")
+    return bool(is_preparation) or (first.word == "take" and then.verb != "sit")
 
 
 def _arrivals(words: Words, action_of_clause: list[int]) -> tuple[int, ...]:
@@ -330,7 +333,13 @@ def _arrivals(words: Words, action_of_clause: list[int]) -> tuple[int, ...]:
     return tuple(sorted(arrivals))
 
 
-def _relations(words: Words, owners: list[list[int]]) -> list[Relation]:
+def _is_brought(verb: VerbMention, name: str) -> bool:
+    """Whether 'to the table' ends on the table: cups do, chairs stand beside it."""
+    stands = any(compact_name(name).endswith(noun) for noun in FURNITURE)
+    return verb.verb == "carry" and not stands
+
+
+def _relations(words: Words, owners: list[list[int]], names: Sequence[str]) -> list[Relation]:
     """Objects that stand on others, from the prepositions their nouns hang on."""
     relations: list[Relation] = []
     main = {o for group in owners for o in group}
@@ -344,7 +353,7 @@ def _relations(words: Words, owners: list[list[int]]) -> list[Relation]:
             phase = None
             if preposition in OFF:
                 phase = None if verb.verb in ALONG_THE_GROUND else "start"
-            elif preposition == "to" and verb.verb == "carry" and o not in main:
+            elif preposition == "to" and o not in main and _is_brought(verb, names[partner]):
                 phase = "end"
             elif preposition in ON and o not in main:
                 is_end = preposition in ("onto", "into") or verb.word in unsaid.PUT_WORDS

@@ -164,7 +164,11 @@ def preposition_before(tokens: list[str], position: int, stops: set[int]) -> str
     for i in range(position - 1, max(-1, position - 7), -1):
         if tokens[i] == "top" and i > 0 and tokens[i - 1] == "on":
             return "on"
-        if tokens[i] == "to" and i > 0 and tokens[i - 1] in ("next", "close"):
+        if (
+            tokens[i] == "to"
+            and i > 0
+            and tokens[i - 1] in ("next", "close", "closer", "near", "nearer")
+        ):
             return "next"
         if tokens[i] in PREPOSITIONS:
             return tokens[i]

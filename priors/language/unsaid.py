@@ -7,6 +7,7 @@ a video model may well show what rules cannot.
 from collections.abc import Sequence
 
 from priors.language.nouns import compact_name
+from priors.language.part_words import BODY_NOUNS
 from priors.language.sentence import (
     DETERMINERS,
     FORWARD,
@@ -15,6 +16,7 @@ from priors.language.sentence import (
     PREPOSITIONS,
     Words,
     library,
+    singular,
 )
 
 PLACES = {"under", "below", "beneath", "underneath", "behind", "between", "inside", "into", "out"}
@@ -119,6 +121,21 @@ def other_actions(words: Words) -> list[str]:
             continue
         if token not in DETERMINERS | PREPOSITIONS | set(NUMBERS):
             reasons.append(f"{token!r}: this action is not known")
+    return reasons
+
+
+def own_limbs(words: Words) -> list[str]:
+    """Limbs that are moved themselves: 'raises both arms'."""
+    between = DETERMINERS | {"both", "two", "left", "right"}
+    reasons = []
+    for verb in words.verbs:
+        i = verb.position + 1
+        while words.tokens[i : i + 1] and words.tokens[i] in between:
+            i += 1
+        noun = words.tokens[i] if i < len(words.tokens) else ""
+        is_limb = noun in BODY_NOUNS or singular(noun) in BODY_NOUNS
+        if is_limb and i not in words.stops and i > verb.position + 1:
+            reasons.append(f"{f'{verb.word} {noun}'!r}: limbs move with objects here")
     return reasons
 
 
