@@ -100,6 +100,17 @@ def test_an_object_that_stays_away_needs_a_hint(tmp_path):
     assert [part.begin for part in observe_pieces("", BOX, again, 2.0)][:2] == [0, 10]
 
 
+def test_boxes_are_handed_on_in_the_pixels_of_the_file():
+    """Steadied by a shift of (5, -3) in frame 1, of a clip that was made half as large."""
+    mask = np.zeros((48, 64), bool)
+    mask[10:20, 30:50] = True
+    motions = np.tile(np.eye(3), (2, 1, 1))
+    motions[1, :2, 2] = 5.0, -3.0
+    seen = pieces.SeenClip(None, (), 0.5, motions)
+    assert pieces._box_in_file(mask, 0, seen) == (60.0, 20.0, 40.0, 20.0)
+    assert pieces._box_in_file(mask, 1, seen) == (70.0, 14.0, 40.0, 20.0)
+
+
 def test_what_pieces_cannot_be_made_of_is_refused(tmp_path):
     path = clip(tmp_path)
     for asked, seconds, words in (

@@ -57,9 +57,9 @@ def remote_bundles(path: str | Path) -> dict[str, str]:
             candidates = sorted(store.ls(root, detail=False))
         bundles = {}
         for candidate in candidates:
-            if (place := _bundle_at(store, candidate)) is not None:
+            if (address := _bundle_at(store, candidate)) is not None:
                 name = candidate.rstrip("/").rpartition("/")[2].removesuffix(".zip")
-                bundles[name] = store.unstrip_protocol(place)
+                bundles[name] = store.unstrip_protocol(address)
     except UserError:
         raise
     except Exception as error:  # every store has errors of its own
@@ -69,11 +69,11 @@ def remote_bundles(path: str | Path) -> dict[str, str]:
     return bundles
 
 
-def _bundle_at(store: Any, place: str) -> str | None:
-    place = place.rstrip("/")
-    if place.endswith(".zip"):
-        return place
-    for folder in (place, f"{place}/bundle"):
+def _bundle_at(store: Any, address: str) -> str | None:
+    address = address.rstrip("/")
+    if address.endswith(".zip"):
+        return address
+    for folder in (address, f"{address}/bundle"):
         if store.exists(f"{folder}/{MANIFEST}"):
             return folder
     return None

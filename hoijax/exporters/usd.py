@@ -56,10 +56,10 @@ def save_usd(path: str | Path, clip: Clip, *, z_up: bool = False) -> list[Path]:
     root = UsdGeom.Xform.Define(stage, ROOT)
     stage.SetDefaultPrim(root.GetPrim())
     for index, person in enumerate(clip.people):
-        place = f"{ROOT}/person_{index + 1}"
-        UsdSkel.Root.Define(stage, place)
-        _add_skeleton(stage, place, person)
-        _add_skin(stage, place, person, PERSON_COLORS[index % len(PERSON_COLORS)])
+        prim_path = f"{ROOT}/person_{index + 1}"
+        UsdSkel.Root.Define(stage, prim_path)
+        _add_skeleton(stage, prim_path, person)
+        _add_skin(stage, prim_path, person, PERSON_COLORS[index % len(PERSON_COLORS)])
     files = [path]
     for index in range(len(clip.assets)):
         files += _add_object(stage, clip, index)
@@ -75,7 +75,7 @@ def joint_paths() -> list[str]:
     return paths
 
 
-def _add_skeleton(stage, place: str, person: PersonClip) -> None:
+def _add_skeleton(stage, prim_path: str, person: PersonClip) -> None:
     """Skeleton in its rest pose and the animation that moves it."""
     from pxr import Gf, UsdSkel, Vt
     from scipy.spatial.transform import Rotation
@@ -84,11 +84,11 @@ def _add_skeleton(stage, place: str, person: PersonClip) -> None:
     local = rest - np.where(
         np.array(JOINT_PARENTS)[:, None] < 0, 0.0, rest[np.maximum(JOINT_PARENTS, 0)]
     )
-    skeleton = UsdSkel.Skeleton.Define(stage, f"{place}/skeleton")
+    skeleton = UsdSkel.Skeleton.Define(stage, f"{prim_path}/skeleton")
     skeleton.CreateJointsAttr(joint_paths())
     skeleton.CreateBindTransformsAttr(Vt.Matrix4dArray([_moved(joint) for joint in rest]))
     skeleton.CreateRestTransformsAttr(Vt.Matrix4dArray([_moved(joint) for joint in local]))
-    animation = UsdSkel.Animation.Define(stage, f"{place}/skeleton/motion")
+    animation = UsdSkel.Animation.Define(stage, f"{prim_path}/skeleton/motion")
     animation.CreateJointsAttr(joint_paths())
     ones = np.ones((len(rest), 3), np.float32)
     animation.CreateScalesAttr(Vt.Vec3hArray.FromNumpy(ones.astype(np.float16)))
@@ -106,20 +106,20 @@ def _add_skeleton(stage, place: str, person: PersonClip) -> None:
     binding.CreateAnimationSourceRel().SetTargets([animation.GetPath()])
 
 
-def _add_skin(stage, place: str, person: PersonClip, color: tuple[float, ...]) -> None:
+def _add_skin(stage, prim_path: str, person: PersonClip, color: tuple[float, ...]) -> None:
     from pxr import Gf, UsdSkel
 
     shaped = person.shaped
     mesh = add_mesh(
-        stage, f"{place}/skin", np.asarray(shaped.vertices_rest), np.asarray(shaped.faces)
+        stage, f"{prim_path}/skin", np.asarray(shaped.vertices_rest), np.asarray(shaped.faces)
     )
     mesh.CreateDisplayColorAttr([Gf.Vec3f(*color)])
-    paint(mesh, f"{place}/skin_material")
+    paint(mesh, f"{prim_path}/skin_material")
     indices, weights = np.asarray(shaped.skin_indices), np.asarray(shaped.skin_weights, np.float64)
     weights = weights / weights.sum(-1, keepdims=True)
     count = indices.shape[1]
     binding = UsdSkel.BindingAPI.Apply(mesh.GetPrim())
-    binding.CreateSkeletonRel().SetTargets([f"{place}/skeleton"])
+    binding.CreateSkeletonRel().SetTargets([f"{prim_path}/skeleton"])
     binding.CreateJointIndicesPrimvar(False, count).Set(indices.astype(np.int32).ravel())
     binding.CreateJointWeightsPrimvar(False, count).Set(weights.astype(np.float32).ravel())
     binding.CreateGeomBindTransformAttr(Gf.Matrix4d(1.0))
@@ -134,17 +134,17 @@ def _add_object(stage, clip: Clip, index: int) -> list[Path]:
     from pxr import Gf, UsdGeom, Vt
 
     asset = clip.assets[index]
-    place = f"{ROOT}/object_{index + 1}"
+    prim_path = f"{ROOT}/object_{index + 1}"
     files: list[Path] = []
     if asset.appearance is None:
-        node = add_mesh(stage, place, asset.vertices, asset.faces)
+        node = add_mesh(stage, prim_path, asset.vertices, asset.faces)
         primvar = node.CreateDisplayColorPrimvar(UsdGeom.Tokens.uniform)
         colors = part_colors(asset, index)[asset.face_parts]
         primvar.Set(Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(colors)))
         paint(node, f"{ROOT}/object_{index + 1}_material")
     else:
-        node = UsdGeom.Xform.Define(stage, place)
-        files = add_looks(stage, place, asset.appearance)
+        node = UsdGeom.Xform.Define(stage, prim_path)
+        files = add_looks(stage, prim_path, asset.appearance)
     node.GetPrim().SetDisplayName(asset.name)
     op = node.AddTransformOp()
     for frame, T in enumerate(clip.Ts_world_object[index].astype(np.float64)):

@@ -21,8 +21,8 @@ from hoijax.objects.colored_triangles import PLAIN, linear_rgb
 ROUGHNESS = 0.75
 
 
-def add_looks(stage: Any, place: str, appearance: bytes) -> list[Path]:
-    """The meshes of an appearance below the prim at `place`; texture files that were written."""
+def add_looks(stage: Any, prim_path: str, appearance: bytes) -> list[Path]:
+    """The meshes of an appearance below the prim at `prim_path`; texture files that were written."""
     import trimesh
     from pxr import UsdShade
 
@@ -34,19 +34,19 @@ def add_looks(stage: Any, place: str, appearance: bytes) -> list[Path]:
         if not isinstance(source, trimesh.Trimesh) or not len(source.faces):
             continue
         vertices = source.vertices @ T_object_node[:3, :3].T + T_object_node[:3, 3]
-        mesh = add_mesh(stage, f"{place}/mesh_{number}", vertices, np.asarray(source.faces))
+        mesh = add_mesh(stage, f"{prim_path}/mesh_{number}", vertices, np.asarray(source.faces))
         mesh.CreateDoubleSidedAttr(True)
-        material = UsdShade.Material.Define(stage, f"{place}/material_{number}")
-        _dress(mesh, material, source.visual, textures, place.rsplit("/", 1)[-1])
+        material = UsdShade.Material.Define(stage, f"{prim_path}/material_{number}")
+        _dress(mesh, material, source.visual, textures, prim_path.rsplit("/", 1)[-1])
         UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(material)
     return textures.written
 
 
-def paint(mesh: Any, place: str) -> None:
+def paint(mesh: Any, prim_path: str) -> None:
     """Give a mesh that has displayColor a material that shows it."""
     from pxr import Sdf, UsdShade
 
-    material = UsdShade.Material.Define(mesh.GetPrim().GetStage(), place)
+    material = UsdShade.Material.Define(mesh.GetPrim().GetStage(), prim_path)
     base = _surface(material).CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
     colors = mesh.GetDisplayColorAttr().Get()
     if len(colors) == 1:
@@ -110,8 +110,8 @@ def _surface(material: Any, pbr: Any = None) -> Any:
     """The surface shader of a material, as rough, metallic and clear as glTF's numbers say."""
     from pxr import Sdf, UsdShade
 
-    place = f"{material.GetPath()}/surface"
-    surface = UsdShade.Shader.Define(material.GetPrim().GetStage(), place)
+    prim_path = f"{material.GetPath()}/surface"
+    surface = UsdShade.Shader.Define(material.GetPrim().GetStage(), prim_path)
     surface.CreateIdAttr("UsdPreviewSurface")
     material.CreateSurfaceOutput().ConnectToSource(surface.ConnectableAPI(), "surface")
     has_map = getattr(pbr, "metallicRoughnessTexture", None) is not None

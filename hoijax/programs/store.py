@@ -44,9 +44,8 @@ CONFIG = (
     "jax_exec_time_optimization_effort",
     "jax_memory_fitting_level",
     "jax_memory_fitting_effort",
+    "jax_disable_most_optimizations",
 )
-FLAG = "jax_disable_most_optimizations"
-"""One more setting, without an attribute of `jax.config`."""
 ENVIRONMENT = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 """Compiling takes half the time, and what comes out is as fast. $XLA_FLAGS go before them."""
@@ -189,8 +188,16 @@ def _platform() -> str:
 
 def configuration() -> tuple[str, ...]:
     """Settings of JAX that change what is traced or compiled; some are changed for a block of code."""
-    settings = (getattr(jax.config, name, None) for name in CONFIG)
-    return tuple(map(str, (*settings, jax.config.read(FLAG))))
+    return tuple(str(_setting(name)) for name in CONFIG)
+
+
+def _setting(name: str) -> Any:
+    """None where this JAX has no such setting. Some are attributes, the others can only be read."""
+    try:
+        return getattr(jax.config, name)
+    except AttributeError:
+        with contextlib.suppress(AttributeError):
+            return jax.config.read(name)
 
 
 def _cpu_options() -> dict[str, Any]:

@@ -180,8 +180,8 @@ class Viewer:
     def _arrange(self) -> None:
         with self.lock, self.server.atomic():
             for k, stage in list(self.stages.items()):
-                place = self.shown.index(k) if k in self.shown else 0
-                stage.place(SIDE_STEP * place, k in self.shown)
+                column = self.shown.index(k) if k in self.shown else 0
+                stage.place(SIDE_STEP * column, k in self.shown)
                 stage.show_contacts(bool(self.contact_box.value))
                 opacity = float(self.opacity_slider.value)
                 stage.set_opacity(None if opacity >= 1.0 else opacity)
