@@ -86,6 +86,8 @@ class Options:
     """Of errors and views."""
     json: Path | None = None
     """Rows and summary; rows that are there already are kept and not measured again."""
+    plot: Path | None = None
+    """A picture of the first method's errors by family, at the largest strength."""
 
 
 def known_scenes(options: Options) -> Iterator[tuple[str, bool, dict]]:
@@ -203,6 +205,36 @@ def summarize(rows: list[dict]) -> list[dict]:
     return out
 
 
+def plot(rows: list[dict], path: Path, method: str) -> None:
+    """Median errors of object and body by family, the worst on top, beside those without any error."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    def median(family: str, key: str) -> float:
+        mine = [r for r in rows if r["method"] == method and r["family"] == family]
+        strongest = max(r["strength"] for r in mine)
+        return float(np.median([r[key] for r in mine if r["strength"] == strongest]))
+
+    families = sorted({r["family"] for r in rows}, key=lambda f: median(f, "translation_cm"))
+    figure, panels = pyplot.subplots(1, 3, figsize=(10, 0.25 * len(families) + 1), sharey=True)
+    shown = (
+        ("translation_cm", "object, cm"),
+        ("rotation_deg", "object, degrees"),
+        ("mpjpe_mm", "body, mm"),
+    )
+    for panel, (key, label) in zip(panels, shown, strict=True):
+        panel.barh(families, [median(f, key) for f in families], color="tab:blue")
+        if NONE in families:
+            panel.axvline(median(NONE, key), color="gray", linestyle=":")
+        panel.set_xlabel(label)
+        panel.tick_params(labelsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     """Command line."""
     options = tyro.cli(Options, description=__doc__)
@@ -236,6 +268,8 @@ def main() -> None:
                     rows.append(head | measure(bundle, ground_truth, method))
                     console.print(rows[-1], soft_wrap=True)
                     _write(options, rows)
+    if options.plot:
+        plot(rows, options.plot, options.methods[0])
 
 
 def _write(options: Options, rows: list[dict]) -> None:
