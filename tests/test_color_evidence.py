@@ -20,29 +20,13 @@ from hoijax.scene.objects import Cameras
 from hoijax.scene.scene import Unknowns
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.from_text import BODY, scene_of_text
-
-SIDES = {  # axis, sign: sRGB
-    (0, 1): (200, 200, 190),
-    (0, -1): (60, 110, 70),
-    (1, 1): (210, 180, 60),
-    (1, -1): (150, 120, 90),
-    (2, 1): (170, 60, 50),
-    (2, -1): (90, 90, 100),
-}
+from scripts.benchmarks.colors import painted_box
 
 
 @pytest.fixture(scope="module")
 def painted(tmp_path_factory):
     """The file of a box each of whose sides has a color; a half turn about any axis keeps its shape."""
-    mesh = trimesh.creation.box((0.5, 0.32, 0.38)).subdivide().subdivide()
-    colors = np.full((len(mesh.faces), 4), 255, np.uint8)
-    for f, normal in enumerate(mesh.face_normals):
-        axis = int(np.abs(normal).argmax())
-        colors[f, :3] = SIDES[axis, int(np.sign(normal[axis]))]
-    mesh.visual = ColorVisuals(mesh, face_colors=colors)
-    path = tmp_path_factory.mktemp("painted") / "box.glb"
-    mesh.export(path)
-    return path
+    return painted_box(tmp_path_factory.mktemp("painted") / "box.glb")
 
 
 @pytest.fixture(scope="module")

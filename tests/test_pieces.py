@@ -107,8 +107,8 @@ def test_boxes_are_handed_on_in_the_pixels_of_the_file():
     motions = np.tile(np.eye(3), (2, 1, 1))
     motions[1, :2, 2] = 5.0, -3.0
     seen = pieces.SeenClip(None, (), 0.5, motions)
-    assert pieces._box_in_file(mask, 0, seen) == (60.0, 20.0, 40.0, 20.0)
-    assert pieces._box_in_file(mask, 1, seen) == (70.0, 14.0, 40.0, 20.0)
+    assert pieces._hint_in_file("box", mask, 0, seen).box == (60.0, 20.0, 40.0, 20.0)
+    assert pieces._hint_in_file("box", mask, 1, seen).box == (70.0, 14.0, 40.0, 20.0)
 
 
 def test_what_pieces_cannot_be_made_of_is_refused(tmp_path):

@@ -36,10 +36,8 @@ NO_OBJECT = (
     "{}: moves no object; human-object protocols need one. Add object_names, object_rotations and "
     "object_translations (docs/exports.md)."
 )
-LONG, LYING = (
-    1.3,
-    2.0,
-)  # metres, and times its height: a body that lies, or a file with another up axis
+LONG, LYING = 1.3, 2.0
+"""Metres, and times its height: of a body that lies, or of a file with another up axis."""
 HEIGHTS = (0.3, 4.0)
 """Metres that a body may reach from its lowest to its highest vertex; else another unit is meant."""
 

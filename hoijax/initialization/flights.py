@@ -25,13 +25,13 @@ def drops(
     falls freely has no lowest point on its way, so a flight lies between two touches or low points; it must
     fall about as gravity asks, which a thing that is carried does not.
     """
-    found = np.zeros(heights.shape, np.float32)
+    lowered = np.zeros(heights.shape, np.float32)
     drop = 0.5 * float(np.linalg.norm(GRAVITY)) / fps**2
-    for height, held, row in zip(heights, touched, found, strict=True):
+    for height, held, row in zip(heights, touched, lowered, strict=True):
         for begin, end in _between_touches(height, held):
             if _falls(height[begin : end + 1], fps):
                 row[begin + 1 : end] = drop
-    return found
+    return lowered
 
 
 def _between_touches(height: Float[ndarray, " T"], held: Bool[ndarray, " T"]):

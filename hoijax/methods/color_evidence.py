@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from hoijax.bundle.observations import Observations
 from hoijax.geometry.rotations import rotation_6d_to_matrix
+from hoijax.geometry.thinning import thinned
 from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.asset import Asset
 from hoijax.objects.colored_triangles import colored_triangles, linear_rgb
@@ -71,19 +72,26 @@ def match_colors(
     """
     rotations = np.asarray(rotation_6d_to_matrix(poses.object_rotation_6d), np.float64)
     translations = np.asarray(poses.object_translation)
+    Ts_map_world = np.asarray(cameras.Ts_pointmap_world, np.float64)
     unexplained = np.ones(rotations.shape[:2])
     turns = np.broadcast_to(np.eye(3), (*rotations.shape[:2], 3, 3)).copy()
     for o, asset in enumerate(assets):
-        seen = _seen_pixels(observations, o)
+        seen = _seen_pixels(observations, cameras, o)
         if not asset.appearance or len(seen.frames) < FEWEST_PIXELS:
             continue
         vertices, faces, albedo = colored_triangles(asset.appearance)
         surface = RayScene([RenderMesh(vertices - asset.center, faces, 1, color=albedo)])
-        group = symmetries[o]
-        group = group[np.linspace(0, len(group) - 1, min(len(group), LARGEST_GROUP)).astype(int)]
+        group = thinned(symmetries[o], LARGEST_GROUP)
         for k in range(len(rotations)):
-            Ts_world_object = compose_rigid(rotations[k, o], translations[k, o])
-            shares = [_unexplained(surface, seen, cameras, Ts_world_object, turn) for turn in group]
+            Ts_map_object = Ts_map_world @ compose_rigid(rotations[k, o], translations[k, o])
+            Ts_object_map = np.linalg.inv(Ts_map_object)[seen.frames]
+            eyes = Ts_object_map[:, :3, 3]
+            directions = np.einsum("nij,nj->ni", Ts_object_map[:, :3, :3], seen.rays)
+            turned_by = rotations[k, o][seen.frames]
+            shares = [
+                _unexplained(surface, seen.colors, eyes @ turn, directions @ turn, turned_by @ turn)
+                for turn in group
+            ]
             best = int(np.argmin(shares))
             if shares[best] > CLEARLY_LESS * shares[0]:
                 best = 0
@@ -96,13 +104,13 @@ class _Seen:
     """Pixels of one object in the small images."""
 
     frames: Int[ndarray, " n"]
-    pixels: Float[ndarray, "n 2"]
-    """Of the stored size."""
+    rays: Float[ndarray, "n 3"]
+    """In camera axes."""
     colors: Float[ndarray, "n 3"]
     """Linear."""
 
 
-def _seen_pixels(observations: Observations, o: int) -> _Seen:
+def _seen_pixels(observations: Observations, cameras: Cameras, o: int) -> _Seen:
     images, labels = observations.color_images, observations.instance_ids
     small, size = np.array(images.shape[1:3]), np.array(labels.shape[1:3])
     row, column = (
@@ -110,39 +118,31 @@ def _seen_pixels(observations: Observations, o: int) -> _Seen:
     )
     number = observations.person_count + o + 1
     seen = np.flatnonzero(observations.object_detected[o] & observations.frame_mask)
-    seen = (
-        seen[np.linspace(0, len(seen) - 1, min(FRAMES, len(seen))).astype(int)]
-        if len(seen)
-        else seen
-    )
-    rows = [(np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 3)))]
-    for t in seen.tolist():
-        v, u = np.nonzero(labels[t][np.ix_(row, column)] == number)
-        chosen = np.linspace(0, len(v) - 1, min(PIXELS, len(v))).astype(int) if len(v) else v
-        v, u = v[chosen], u[chosen]
-        pixels = np.stack([(u + 0.5) / small[1] * size[1], (v + 0.5) / small[0] * size[0]], 1)
-        rows.append((np.full(len(v), t), pixels, linear_rgb(images[t, v, u])))
-    frames, pixels, colors = (np.concatenate(x) for x in zip(*rows, strict=True))
-    return _Seen(frames, pixels, colors)
+    rows = [(np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 3)))]
+    for t in thinned(seen, FRAMES).tolist():
+        places = np.argwhere(labels[t][np.ix_(row, column)] == number)
+        v, u = thinned(places, PIXELS).T
+        K = np.asarray(cameras.intrinsics[t], np.float64)
+        x = ((u + 0.5) / small[1] * size[1] - K[0, 2]) / K[0, 0]
+        y = ((v + 0.5) / small[0] * size[0] - K[1, 2]) / K[1, 1]
+        rays = np.stack([x, y, np.ones_like(x)], axis=1)
+        rows.append((np.full(len(v), t), rays, linear_rgb(images[t, v, u])))
+    frames, rays, colors = (np.concatenate(x) for x in zip(*rows, strict=True))
+    return _Seen(frames, rays, colors)
 
 
 def _unexplained(
     surface: RayScene,
-    seen: _Seen,
-    cameras: Cameras,
-    Ts_world_object: Float[ndarray, "T 4 4"],
-    turn: Float[ndarray, "3 3"],
+    colors: Float[ndarray, "n 3"],
+    eyes: Float[ndarray, "n 3"],
+    directions: Float[ndarray, "n 3"],
+    rotations: Float[ndarray, "n 3 3"],
 ) -> float:
-    """Of one object of one candidate. Pixels whose rays miss it are left out."""
-    K = np.asarray(cameras.intrinsics, np.float64)[seen.frames]
-    x, y = ((seen.pixels - K[:, :2, 2]) / K[:, [0, 1], [0, 1]]).T
-    rays = np.stack([x, y, np.ones_like(x)], axis=1)
-    Ts_map_object = np.asarray(cameras.Ts_pointmap_world, np.float64) @ Ts_world_object
-    Ts_map_object[:, :3, :3] = Ts_map_object[:, :3, :3] @ turn
-    Ts_object_map = np.linalg.inv(Ts_map_object)[seen.frames]
-    rotations, colors = (Ts_world_object[:, :3, :3] @ turn)[seen.frames], seen.colors
-    directions = np.einsum("nij,nj->ni", Ts_object_map[:, :3, :3], rays)
-    hits = surface.intersect(Ts_object_map[:, :3, 3], directions)
+    """Of one object of one turn of a candidate. Pixels whose rays miss it are left out.
+
+    eyes, directions: the pixels' rays in the object's axes. rotations: these axes in the world.
+    """
+    hits = surface.intersect(eyes, directions)
     met = hits.face_ids >= 0
     albedo = surface.colors[hits.face_ids[met]].astype(np.float64)
     if met.mean() < FEWEST_HITS or albedo.std(axis=0).max() < FEWEST_COLORS:

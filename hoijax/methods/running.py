@@ -24,9 +24,6 @@ from hoijax.solver.batch import MAX_SCENES, BatchSolver, Job
 from hoijax.solver.problem import Solution
 from hoijax.solver.resumable import Watch, optimize, optimize_in_segments
 
-COLORS = "unexplained_colors"
-"""Key under "confidence" in `run.json`: of each candidate and object (`color_evidence.ColorMatch`)."""
-
 
 def solve_bundle(
     method: Method,
@@ -73,7 +70,7 @@ def with_confidence(result: Result, prepared: Prepared, solution: Solution) -> R
         confidence = assess(prepared.scene, solution.unknowns, result, unlikely)
     recorded = {"doubts": list(confidence.doubts), "twins": list(confidence.twins)}
     if colors is not None:
-        recorded[COLORS] = np.round(colors.unexplained, 3).tolist()
+        recorded["unexplained_colors"] = np.round(colors.unexplained, 3).tolist()
     return dataclasses.replace(
         result,
         position_spread=confidence.position_spread,

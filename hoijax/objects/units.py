@@ -31,12 +31,9 @@ def unit_of(path: Path, usual: UsualSize | None) -> tuple[float, str]:
     suffix = path.suffix.lower()
     if suffix == ".3mf":
         unit = _unit_of_3mf(path)
-        factor = METERS.get(unit, 1.0)
-        if _longest_side(path) * factor < HANDLED[0] <= _longest_side(path) <= HANDLED[1]:
-            return (
-                1.0,
-                f"guessed: metres, though the file says {unit}s",
-            )  # who writes it forgets the unit
+        factor, longest = METERS.get(unit, 1.0), _longest_side(path)
+        if longest * factor < HANDLED[0] <= longest <= HANDLED[1]:  # who writes it forgets the unit
+            return 1.0, f"guessed: metres, though the file says {unit}s"
         return factor, f"the file is in {unit}s"
     if suffix not in WITHOUT_UNIT or usual is None:
         return 1.0, ""

@@ -18,10 +18,8 @@ STRING_WORDS = ("string", "fretboard", "fingerboard", "neck")
 PLUCKED = 0.46  # of the body's length, from its lower end
 CANOPY_RADIUS, STEM_RADIUS, HANDLE_SHARE = 0.22, 0.06, 0.08
 
-LATTICE, SHELL = (
-    22,
-    0.004,
-)  # points along a side of the box; metres of wall where a mesh encloses nothing
+LATTICE, SHELL = 22, 0.004
+"""Points along a side of the box; metres of wall where a mesh encloses nothing."""
 
 
 @remember(16)

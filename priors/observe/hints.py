@@ -118,10 +118,14 @@ def steadied_hint(hint: Hint, motions: Float[ndarray, "T 3 3"]) -> Hint:
     """The hint in a clip that was steadied; motions: homographies from the first frame to each."""
     if hint.frame >= len(motions):
         return hint
-    back = np.linalg.inv(motions[hint.frame])
+    return moved_hint(hint, np.linalg.inv(motions[hint.frame]))
+
+
+def moved_hint(hint: Hint, homography: Float[ndarray, "3 3"]) -> Hint:
+    """The hint where a homography takes it; of a box, the one that bounds its corners."""
 
     def moved(u: float, v: float) -> tuple[float, float]:
-        x, y, w = back @ (u, v, 1.0)
+        x, y, w = homography @ (u, v, 1.0)
         return float(x / w), float(y / w)
 
     box = None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy import ndarray
 
 from hoijax.bundle.bundle import Bundle
@@ -18,7 +18,8 @@ from hoijax.errors import UserError
 from hoijax.io.clip_intake import clip_length, parse_seconds
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
-from priors.observe.hints import parse_hints
+from priors.masks import mask_boxes
+from priors.observe.hints import moved_hint, parse_hints
 from priors.observe.run import ObserveOptions, SeenClip, observe_seen
 from priors.observe.stages import Models
 from priors.protocols import Hint
@@ -115,24 +116,14 @@ def _handed_on(
     if not last:
         return 0, ()
     first = min(frame for frame, _ in last.values())
-    hints = [
-        Hint(name, frame - first, _box_in_file(mask, frame, seen))
-        for name, (frame, mask) in last.items()
-    ]
-    return first, tuple(hints)
+    hints = [_hint_in_file(name, mask, frame, seen) for name, (frame, mask) in last.items()]
+    return first, tuple(dataclasses.replace(hint, frame=hint.frame - first) for hint in hints)
 
 
-def _box_in_file(
-    mask: Bool[ndarray, "H W"], frame: int, seen: SeenClip
-) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a mask in the pixels of the clip's file."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    low: Float[ndarray, " 2"] = np.array([columns[0], rows[0]], float)
-    high: Float[ndarray, " 2"] = np.array([columns[-1] + 1, rows[-1] + 1], float)
+def _hint_in_file(name: str, mask: Bool[ndarray, "H W"], frame: int, seen: SeenClip) -> Hint:
+    """The box of a mask in the pixels of the clip's file."""
+    left, top, right, bottom = mask_boxes(mask[None])[0][0].tolist()
+    hint = Hint(name, frame, (left, top, right - left, bottom - top))
     if seen.motions is not None:
-        corners = np.array([[u, v, 1.0] for u in (low[0], high[0]) for v in (low[1], high[1])])
-        moved = corners @ seen.motions[frame].T
-        places = moved[:, :2] / moved[:, 2:]
-        low, high = places.min(axis=0), places.max(axis=0)
-    left, top, right, bottom = np.concatenate([low, high]) / seen.scale
-    return float(left), float(top), float(right - left), float(bottom - top)
+        hint = moved_hint(hint, seen.motions[frame])
+    return hint.scaled(1.0 / seen.scale)

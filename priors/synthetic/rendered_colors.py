@@ -11,7 +11,7 @@ from hoijax.objects.colored_triangles import colored_triangles
 from hoijax.rendering.raycast import RenderMesh, cast
 from hoijax.rendering.shading import make_backdrop, shade
 from hoijax.rendering.small_images import small_size
-from priors.synthetic.rendered_observations import RenderedGroundTruth
+from priors.synthetic.rendered_observations import RenderedGroundTruth, posed_meshes
 
 WHITE_BALANCE, GREY_LEVELS = 0.1, 4.0
 """Deviations of a clip's channels (logarithm), and of a pixel."""
@@ -40,19 +40,17 @@ def rendered_colors(scene: RenderedGroundTruth, seed: int) -> UInt8[ndarray, "T 
         height=h,
     )
     backdrop = make_backdrop(small, scene.T_world_camera)
+    people, frame_count = scene.person_vertices_world.shape[:2]
+    shapes = []
+    for o, asset in enumerate(scene.assets):
+        vertices, faces, color = asset.vertices, asset.faces, RenderMesh.color
+        if asset.appearance:
+            vertices, faces, color = colored_triangles(asset.appearance)
+        shapes.append(RenderMesh(vertices, faces, people + o + 1, color=color))
     frames = []
-    for t in range(scene.person_vertices_world.shape[1]):
-        meshes = [
-            RenderMesh(skin[t], scene.person_faces, 1) for skin in scene.person_vertices_world
-        ]
-        for o, asset in enumerate(scene.assets):
-            vertices, faces, color = asset.vertices, asset.faces, RenderMesh.color
-            if asset.appearance:
-                vertices, faces, color = colored_triangles(asset.appearance)
-            T = scene.Ts_world_object[o, t]
-            posed = (vertices @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
-            meshes.append(RenderMesh(posed, faces, 2, color=color))
-        frames.append(shade(cast(meshes, small, scene.T_world_camera), backdrop))
+    for t in range(frame_count):
+        image = cast(posed_meshes(scene, t, shapes), small, scene.T_world_camera)
+        frames.append(shade(image, backdrop))
     balance = np.exp(WHITE_BALANCE * rng.normal(size=3))
     images = np.stack(frames) * balance + GREY_LEVELS * rng.normal(size=(len(frames), h, w, 3))
     return np.clip(np.round(images), 0, 255).astype(np.uint8)

@@ -1,6 +1,7 @@
 """From a known moving scene to what priors would have seen of it: render, then degrade."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -152,23 +153,27 @@ def _check(scene: RenderedGroundTruth) -> None:
         raise UserError("a scene holds at most 255 people and objects together")
 
 
+def posed_meshes(
+    scene: RenderedGroundTruth, t: int, shapes: Sequence[RenderMesh]
+) -> list[RenderMesh]:
+    """People and objects in a frame. shapes: of the objects, in their own frames."""
+    skins = enumerate(scene.person_vertices_world[:, t])
+    meshes = [RenderMesh(skin, scene.person_faces, p + 1) for p, skin in skins]
+    for shape, T in zip(shapes, scene.Ts_world_object[:, t], strict=True):
+        posed = (shape.vertices_world @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
+        meshes.append(replace(shape, vertices_world=posed))
+    return meshes
+
+
 def render_scene(scene: RenderedGroundTruth) -> _Pictures:
     people, frames = scene.person_vertices_world.shape[:2]
+    shapes = [
+        RenderMesh(asset.vertices, asset.faces, people + o + 1, asset.face_parts)
+        for o, asset in enumerate(scene.assets)
+    ]
     casts = []
     for t in range(frames):
-        meshes = [
-            RenderMesh(scene.person_vertices_world[p, t], scene.person_faces, p + 1)
-            for p in range(people)
-        ]
-        for o, asset in enumerate(scene.assets):
-            T_world_object = scene.Ts_world_object[o, t]
-            vertices = asset.vertices @ T_world_object[:3, :3].T + T_world_object[:3, 3]
-            meshes.append(
-                RenderMesh(
-                    vertices.astype(np.float32), asset.faces, people + o + 1, asset.face_parts
-                )
-            )
-        image = cast(meshes, scene.camera, scene.T_world_camera)
+        image = cast(posed_meshes(scene, t, shapes), scene.camera, scene.T_world_camera)
         casts.append((image.depth, image.instance_ids, image.part_ids))
     depth, instance_ids, part_ids = (np.stack(images) for images in zip(*casts, strict=True))
     return _Pictures(depth, instance_ids, part_ids, scene.camera.ray_directions())

@@ -27,6 +27,7 @@ from hoijax.geometry.camera import project
 from hoijax.geometry.descent import cosine_rate, descend
 from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.safe_math import geman_mcclure
+from hoijax.geometry.thinning import thinned
 from hoijax.geometry.transforms import transform_points
 from hoijax.programs import program
 
@@ -106,7 +107,7 @@ def outlines_of(
         covered = np.asarray(binary_dilation(cover, iterations=2), bool)
         rim = np.argwhere(mask & ~inner & ~covered)
         inside = np.argwhere(inner & ~covered)
-        chosen = np.concatenate([_spread(rim, EDGES), _spread(inside, INSIDE)])
+        chosen = np.concatenate([thinned(rim, EDGES), thinned(inside, INSIDE)])
         padding = EDGES + INSIDE - len(chosen)
         edges.append(np.pad(chosen[:, ::-1] + 0.5, ((0, padding), (0, 0))))
         weights.append(np.pad(np.full(len(chosen), 1.0 / max(len(chosen), 1)), (0, padding)))
@@ -117,11 +118,6 @@ def outlines_of(
         weights=jnp.asarray(np.stack(weights), jnp.float32),
         seen=jnp.asarray(person.any(axis=(1, 2)), jnp.float32),
     )
-
-
-def _spread(places: Int[ndarray, "n 2"], count: int) -> Int[ndarray, "m 2"]:
-    """At most `count` of them, evenly in their order."""
-    return places[np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)]
 
 
 def outline_energy(

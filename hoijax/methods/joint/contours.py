@@ -16,6 +16,7 @@ from numpy import ndarray
 from scipy import ndimage
 
 from hoijax.geometry.nearest import nearest_indices
+from hoijax.geometry.thinning import thinned
 from hoijax.runtime import on_device
 
 CLOSED = 0.01
@@ -103,7 +104,7 @@ def _around(
     label = ids[pixels[:, 0], pixels[:, 1]]
     own = (label == number) | ((label == 0) & (away <= CLOSED * len(ids)))
     near = np.flatnonzero(own | (away < NEAR * len(ids)))
-    chosen = near[np.linspace(0, len(near) - 1, min(count, len(near))).astype(int)]
+    chosen = thinned(near, count)
     return chosen, own[chosen]
 
 

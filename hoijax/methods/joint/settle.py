@@ -82,13 +82,15 @@ def settle(
     winner's objects after one more body pass, in which what touches moves together. Other candidates
     move as the winner does.
     """
-    prepared, solution = _with_sizes(settings, descent, prepared, solution, numbers, log)
+    winner = likeliest(prepared, solution)
+    prepared, solution, winner = _with_sizes(
+        settings, descent, prepared, solution, winner, numbers, log
+    )
     rounds = settings.body_pass.contact_rounds
     if not rounds or not np.any(np.asarray(numbers.weights.get(CONTACT_TERM, 1.0)) > 0.0):
         return prepared
     evidence = prepared.extra
     done = evidence.corrections.body_pass
-    winner = likeliest(prepared, solution)
     best = taken(solution.unknowns, winner)
     rotations = np.asarray(rotation_6d_to_matrix(best.object_rotation_6d))
     objects = rotations, np.asarray(best.object_translation)
@@ -129,20 +131,20 @@ def _with_sizes(
     descent: Pass,
     prepared: Prepared,
     solution: Solution,
+    winner: int,
     numbers: Numbers,
     log: Log,
-) -> tuple[Prepared, Solution]:
-    """With meshes of the size that fits best, and candidates fitted to them."""
+) -> tuple[Prepared, Solution, int]:
+    """With meshes of the size that fits best, candidates fitted to them, and the likeliest of these."""
     allowed = scale_range(settings.object_scale)
     bundle, evidence = prepared.bundle, prepared.extra
     if allowed.is_known:
-        return prepared, solution
+        return prepared, solution, winner
     if bundle.joints:
         log("objects on joints keep the size of their meshes")
-        return prepared, solution
+        return prepared, solution, winner
     Ts, skins = evidence.Ts_world_pointmap, prepared.scene.body_vertices_world
     # What flies is not shrunk for the sake of a smoother path: gravity bends it.
-    winner = likeliest(prepared, solution)
     flying = with_flights(prepared.scene, solution.unknowns, evidence.states, winner, bundle.fps)
 
     def rebuilt(bundle: Bundle) -> Scene:
@@ -154,7 +156,7 @@ def _with_sizes(
     )
     factors = find_scales(search, allowed, len(bundle.assets))
     if np.all(factors == 1.0):
-        return prepared, solution
+        return prepared, solution, winner
     search.loss(factors)
     solution = search.latest()
     corrections = evidence.corrections
@@ -162,9 +164,9 @@ def _with_sizes(
     corrections = dataclasses.replace(corrections, bundle=resized)
     run = with_scales(evidence.run, resized, factors)
     starts, scene = Starts(solution.unknowns, prepared.labels), rebuilt(resized)
-    winner = likeliest(prepared, solution)
+    winner = likeliest(dataclasses.replace(prepared, bundle=resized), solution)
     again = _prepared_again(settings, prepared, corrections, scene, starts, winner, run)
-    return again, solution
+    return again, solution, winner
 
 
 def with_flights(
