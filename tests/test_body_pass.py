@@ -300,7 +300,7 @@ def test_hands_and_objects_that_touch_are_moved_together(clip, body):
     settled = settle(settings, descent, prepared, solution, numbers)
     held = truth.edge_contact.any(axis=0)
     error = np.linalg.norm(np.asarray(settled.initial.object_translation[0]) - true, axis=-1)
-    assert error[:, held].mean() < 0.03
+    assert error[:, held].mean() < 0.8 * 0.04
     before, after = bundle.observations, settled.bundle.observations
     assert joint_error(body, after, truth) < joint_error(body, before, truth) + 0.015
     left_out = dataclasses.replace(settings, body_pass=dataclasses.replace(SMALL, contact_rounds=0))

@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.rendering.raycast import CastImage, RayScene, RenderMesh, cast
-from hoijax.rendering.shading import Backdrop, lit_shares, make_backdrop, shade
+from hoijax.rendering.shading import Backdrop, make_backdrop, shade, shade_and_light
 
 SAME_FACE = 0.9
 """Cosine between normals of neighboring pixels under which an edge is between them."""
@@ -45,8 +45,7 @@ class StillView:
         """A shaded image."""
         scene = RayScene(meshes)
         seen = cast(scene, self.camera, self.T_world_camera)
-        lit = lit_shares(seen, self.backdrop)
-        image = shade(seen, self.backdrop, lit=lit)
+        image, lit = shade_and_light(seen, self.backdrop)
         edges = surface_edges(seen)
         chosen = np.flatnonzero(_doubled(edges))
         finer = cast(scene, self.fine, self.T_world_camera, chosen)

@@ -93,7 +93,10 @@ class RayScene:
         self, origins: Float[ndarray, "N 3"], directions: Float[ndarray, "N 3"]
     ) -> ndarray:
         """(N,) bool: whether anything lies along each ray."""
-        return self.intersect(origins, directions).face_ids >= 0
+        if self._embree is None or len(origins) == 0:
+            return np.zeros(len(origins), bool)
+        rays = (np.ascontiguousarray(x, np.float32) for x in (origins, directions))
+        return self._embree.run(*rays, query="OCCLUDED") >= 0  # half the time of a first hit
 
     @cached_property
     def corner_normals(self) -> ndarray:

@@ -70,14 +70,25 @@ def shade(
     """sRGB colors of a cast image over the ground plane; `backdrop` must be of the same camera.
 
     pixels: the flat indices that were cast, where not all were; others show the backdrop.
-    lit: `lit_shares`, where they are known.
+    lit: as `shade_and_light` returns it, where it is known.
     """
     if backdrop is None:
         backdrop = make_backdrop(cast.camera, cast.T_world_camera)
+    return shade_and_light(cast, backdrop, pixels, lit)[0]
+
+
+def shade_and_light(
+    cast: CastImage,
+    backdrop: Backdrop,
+    pixels: Int[ndarray, "n"] | None = None,
+    lit: Float[ndarray, "H W"] | None = None,
+) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "H W"]]:
+    """`shade`, and the share of the key light that each pixel's surface sees (1 where nothing can shade it)."""
+    surfaces = _seen_surfaces(cast, backdrop, pixels)
     if lit is None:
-        lit = lit_shares(cast, backdrop, pixels)
+        lit = _lit_shares(cast, backdrop, surfaces)
     rays, light = backdrop.rays_world, backdrop.light
-    mesh, normals, _, ground, ground_points = _seen_surfaces(cast, backdrop, pixels)
+    mesh, ground, normals = surfaces.mesh, surfaces.ground, surfaces.normals
     lit_mesh, lit_ground = lit.reshape(-1)[mesh], lit.reshape(-1)[ground]
     view = -rays[mesh] / np.linalg.norm(rays[mesh], axis=-1, keepdims=True)
     received = KEY * np.maximum(normals @ light, 0) * (1 - SHADOW_DEPTH * (1 - lit_mesh))
@@ -85,41 +96,49 @@ def shade(
     received += FILL * np.maximum((normals * view).sum(-1), 0)
     mesh_color = cast.scene.colors[cast.hits.face_ids[mesh]] * received[:, None]
     shadow = backdrop.key_share[ground] * SHADOW_DEPTH * (1 - lit_ground)
-    taken = 1 - (1 - shadow) * _contact(cast.scene, ground_points)
+    taken = 1 - (1 - shadow) * _contact(cast.scene, surfaces.ground_points)
     ground_color = backdrop.color[ground] - backdrop.ground_color[ground] * taken[:, None]
     image = backdrop.image.copy()
     image[mesh], image[ground] = _shown(mesh_color), _shown(ground_color)
-    return image.reshape(*cast.depth.shape, 3)
+    return image.reshape(*cast.depth.shape, 3), lit
 
 
-def lit_shares(
-    cast: CastImage, backdrop: Backdrop, pixels: Int[ndarray, "n"] | None = None
-) -> Float[ndarray, "H W"]:
-    """Share of the key light that each pixel's surface sees; 1 where nothing can shade it."""
-    mesh, normals, mesh_points, ground, ground_points = _seen_surfaces(cast, backdrop, pixels)
-    up = np.broadcast_to(np.array([0, 1, 0], np.float32), ground_points.shape)
-    points, facing = (np.concatenate(x) for x in ((mesh_points, ground_points), (normals, up)))
-    lit, at = np.ones(cast.depth.shape, np.float32), np.concatenate([mesh, ground])
-    lit.reshape(-1)[at] = _lit_share(
-        cast.scene, points, facing, at, cast.depth.shape, backdrop.light
-    )
-    return lit
+@dataclass(frozen=True)
+class _Surfaces:
+    """What is shaded in an image: meshes, and the ground where shadows may fall. World frame."""
+
+    mesh: Int[ndarray, "m"]
+    """Flat indices of pixels, ..."""
+    normals: Float[ndarray, "m 3"]
+    points: Float[ndarray, "m 3"]
+    ground: Int[ndarray, "g"]
+    """and of those of the ground."""
+    ground_points: Float[ndarray, "g 3"]
 
 
-def _seen_surfaces(
-    cast: CastImage, backdrop: Backdrop, pixels: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(pixels of meshes, normals, points, pixels of the ground near shadows, points), world frame."""
+def _seen_surfaces(cast: CastImage, backdrop: Backdrop, pixels: np.ndarray | None) -> _Surfaces:
     eye, rays = cast.T_world_camera[:3, 3], backdrop.rays_world
     is_mesh = (cast.hits.face_ids >= 0) & (cast.hits.distance < backdrop.to_ground)
     mesh = np.flatnonzero(is_mesh)
     normals = cast.scene.smooth_normals(cast.hits.subset(mesh))
     seen_side = cast.normals_world.reshape(-1, 3)[mesh]  # open meshes are lit on both sides
     normals *= np.where((normals * seen_side).sum(-1, keepdims=True) < 0, -1, 1)
-    mesh_points = eye + rays[mesh] * cast.hits.distance[mesh, None]
+    points = eye + rays[mesh] * cast.hits.distance[mesh, None]
     ground = _ground_near_shadows(cast.scene, backdrop, is_mesh, eye, pixels)
     ground_points = eye + rays[ground] * backdrop.to_ground[ground, None]
-    return mesh, normals, mesh_points, ground, ground_points
+    return _Surfaces(mesh, normals, points, ground, ground_points)
+
+
+def _lit_shares(cast: CastImage, backdrop: Backdrop, surfaces: _Surfaces) -> Float[ndarray, "H W"]:
+    up = np.broadcast_to(np.array([0, 1, 0], np.float32), surfaces.ground_points.shape)
+    points = np.concatenate([surfaces.points, surfaces.ground_points])
+    facing = np.concatenate([surfaces.normals, up])
+    at = np.concatenate([surfaces.mesh, surfaces.ground])
+    lit = np.ones(cast.depth.shape, np.float32)
+    lit.reshape(-1)[at] = _lit_share(
+        cast.scene, points, facing, at, cast.depth.shape, backdrop.light
+    )
+    return lit
 
 
 def _shown(linear: np.ndarray) -> np.ndarray:

@@ -29,6 +29,8 @@ from hoijax.solver.banded import solve_arrow
 
 EASE, HARDEN = 0.3, 6.0
 FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-3, 1e-6, 1e4
+CONVERGED = 2e-4
+"""A step that lowers the energy by less than this part of it is the last."""
 SKATE_RHO = 0.03  # metres between frames: a low foot that moves further walks
 FRAMES_AT_ONCE = 64
 """Jacobians of so many frames are in memory together."""
@@ -114,9 +116,9 @@ class _Energy:
         flat = jax.vmap(self.residuals)(self.inputs(x, g), self.problem.frames, matched)
         return self.total(*flat, x, g, weights)
 
-    def one_round(self, _: Any, carry: tuple) -> tuple:
+    def one_round(self, carry: tuple) -> tuple:
         """A damped step, taken where it lowers the energy under this round's weights."""
-        problem, (x, g, damping, _, _) = self.problem, carry
+        problem, (x, g, damping, _, _, left) = self.problem, carry
         z = self.inputs(x, g)
         matched = jax.lax.map(
             lambda row: matched_skin(*self.changes_of(row[0]), row[1], problem),
@@ -133,14 +135,15 @@ class _Energy:
         taken = jnp.isfinite(there) & (there < here)
         x, g = jnp.where(taken, x + dx, x), jnp.where(taken, g + dg, g)
         damping = jnp.clip(damping * jnp.where(taken, EASE, HARDEN), MIN_DAMPING, MAX_DAMPING)
-        return x, g, damping, weights, matched
+        converged = taken & (here - there < CONVERGED * here)
+        return x, g, damping, weights, matched, jnp.where(converged, 0, left - 1)
 
 
 @program
 def solve_bodies(
     problem: BodyProblem, start: tuple[FrameChange, ClipChange], rounds: Int[Array, ""]
 ) -> BodySolution:
-    """Minimize the energy from a start in `rounds` damped Gauss-Newton steps."""
+    """Minimize the energy from a start in at most `rounds` damped Gauss-Newton steps."""
     step_sigma, frame_of = ravel_pytree(problem.steps)
     clip_sigma, clip_of = ravel_pytree(problem.clip)
     varying, _ = ravel_pytree(problem.varying)
@@ -156,8 +159,10 @@ def solve_bodies(
     energy = _Energy(problem, priors, len(step_sigma), frame_of, clip_of, paths_of)
     width = len(flat_paths)
     empty = jnp.zeros((frames - 1, width)), jnp.zeros((max(frames - 2, 0), width))
-    carry = (*first, jnp.asarray(FIRST_DAMPING), empty, none)
-    x, g, _, last, matched = jax.lax.fori_loop(0, rounds, energy.one_round, carry)
+    carry = (*first, jnp.asarray(FIRST_DAMPING), empty, none, jnp.asarray(rounds, jnp.int32))
+    x, g, _, last, matched, _ = jax.lax.while_loop(
+        lambda carry: carry[-1] > 0, energy.one_round, carry
+    )
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (x, g), first)
     last_energy, first_energy = jax.lax.map(
         lambda pair: energy.at(pair[0], pair[1], last, matched), both

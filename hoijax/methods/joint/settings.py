@@ -15,7 +15,7 @@ class BodyPassSettings:
     """
 
     rounds: int = 10
-    """Damped Gauss-Newton steps."""
+    """Damped Gauss-Newton steps, at most."""
     usual_gain: float = 5.0
     """Energy by which changes usually improve a frame of a person, at least. Where they improve it less, the
     estimates agree with each other already, and all deviations of changes shrink in proportion."""
@@ -74,8 +74,7 @@ class BodyPassSettings:
     """and of a frame about that, along the view twice as much."""
     object_turn: float = 0.01
     contact_rounds: int = 5
-    """Damped Gauss-Newton steps each time that contacts are looked up, which is twice. 0: objects do not
-    move bodies."""
+    """The same each time that contacts are looked up, which is twice. 0: objects do not move bodies."""
 
 
 @dataclass(frozen=True)
