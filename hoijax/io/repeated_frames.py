@@ -4,6 +4,7 @@ Seen as motion, every fifth frame stands still and the next one leaps. Where the
 out, and the rate is that of the footage; others keep their time.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,7 @@ def _is_regular(shares: Float[ndarray, " t"], within: Bool[ndarray, " t"]) -> bo
 def _differences(frames: UInt8[ndarray, "T H W 3"]) -> Float[ndarray, " t"]:
     """How much of the usual change each frame but the first shows; nan where nothing moves."""
     small = frames[:, ::PIXEL_STEP, ::PIXEL_STEP]
-    pairs = zip(small, small[1:], strict=False)
+    pairs = itertools.pairwise(small)
     change = np.array([np.abs(b.astype(np.int16) - a).mean() for a, b in pairs])
     around = [change[max(t - AROUND, 0) : t + AROUND + 1] for t in range(len(change))]
     usual = np.array([np.percentile(some, USUAL) for some in around])
