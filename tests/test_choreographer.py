@@ -14,7 +14,8 @@ from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from priors.choreography.choreographer import Choreography, _framing_view, choreograph
 from priors.choreography.footsteps import plan_footsteps
 from priors.choreography.grasp_candidates import grasp_candidates
-from priors.choreography.grasps import HoldContext, two_hand_holds
+from priors.choreography.grasps import two_hand_holds
+from priors.choreography.hold_costs import HoldContext
 from priors.choreography.joint_limits import JOINT_LOWER, JOINT_UPPER
 from priors.choreography.keyframes import (
     euler_matrix,

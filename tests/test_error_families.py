@@ -15,7 +15,8 @@ from hoijax.geometry.transforms import compose_rigid, look_at
 from hoijax.objects.asset import asset_from_arrays
 from priors.synthetic import erring_observations
 from priors.synthetic.erring_observations import observe_with_errors
-from priors.synthetic.error_families import FAMILIES, ar1, tuned_families
+from priors.synthetic.error_draft import ar1
+from priors.synthetic.error_families import FAMILIES, tuned_families
 from priors.synthetic.rendered_observations import RenderedGroundTruth
 
 FRAMES = 16

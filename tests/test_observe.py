@@ -18,7 +18,8 @@ from hoijax.bundle.write import check_bundle, read_bundle, write_bundle
 from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid, invert_rigid
 from priors.observe.assemble import in_one_world, label_images
-from priors.observe.stages import STAGE_NAMES, observe
+from priors.observe.chain import observe
+from priors.observe.stages import STAGE_NAMES
 from priors.observe.tracking import EntityMasks, find_and_track, find_entities
 from priors.protocols import BodyMotion, Detection, Hint, Tracks, Video
 from priors.settings import GivenMasks, ObserveSettings, Request
@@ -178,7 +179,7 @@ def test_clips_larger_than_the_memory_are_refused_before_any_work(scene, tmp_pat
     models.get("body").bytes_per_frame = 1e6
     request = Request(tiny.TEXT, scene.assets, video=Video(scene.frames, tiny.FPS))
     free = int(tiny.FRAMES * (1e6 + 9 * scene.frames[0, ..., 0].size))
-    monkeypatch.setattr("priors.observe.stage_functions.available_memory", lambda: free - 1)
+    monkeypatch.setattr("priors.observe.request_checks.available_memory", lambda: free - 1)
     with pytest.raises(UserError, match=f"--seconds START:END, at most {tiny.FRAMES - 1} frames"):
         observe(request, SETTINGS, models, Store(tmp_path))
     assert not any(models.calls().values())
@@ -273,7 +274,7 @@ def test_a_damaged_result_is_computed_again_and_said(scene, tmp_path):
 PROGRAM = """
 import sys, tiny_priors as tiny
 from priors.settings import ObserveSettings, Request
-from priors.observe.stages import observe
+from priors.observe.chain import observe
 from priors.store import Store
 models = tiny.TinyModels()
 settings = ObserveSettings(12, 96, 128, image_tries=2, image_candidates=1)
@@ -446,7 +447,8 @@ def test_errors_name_the_stage_and_the_remedy_and_keep_what_is_finished(scene, t
 
 def test_bodies_are_recovered_knowing_what_else_is_there():
     """Of each person: all other people and all objects, without the person where masks overlap."""
-    from priors.observe.stage_functions import Inputs, recover_bodies
+    from priors.observe.stage_functions import recover_bodies
+    from priors.observe.stage_inputs import Inputs
     from priors.protocols import PointMaps
     from priors.store import Entry
 

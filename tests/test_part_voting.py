@@ -19,7 +19,8 @@ from priors.observe.part_voting import (
     vote_parts,
     with_parts,
 )
-from priors.observe.stage_functions import Inputs, label_parts
+from priors.observe.stage_functions import label_parts
+from priors.observe.stage_inputs import Inputs
 from priors.protocols import Detection, ModelId, Tracks
 from priors.settings import ObserveSettings, Request
 from priors.store import Entry

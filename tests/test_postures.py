@@ -8,7 +8,8 @@ from priors.choreography.choreographer import choreograph, joint_transforms
 from priors.choreography.dispatch import perform
 from priors.choreography.exact_distance import signed_distance
 from priors.choreography.grasp_candidates import grasp_candidates
-from priors.choreography.grasps import HoldContext, two_hand_holds
+from priors.choreography.grasps import two_hand_holds
+from priors.choreography.hold_costs import HoldContext
 from priors.choreography.hold_plans import HoldPreferences, plan_hold
 from priors.choreography.keyframes import forward_of
 from priors.choreography.person import make_person, skin_of

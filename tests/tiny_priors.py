@@ -296,7 +296,7 @@ ROLES = {
 
 @dataclass
 class TinyModels:
-    """`priors.observe.stages.Models` of fakes over one scene."""
+    """`priors.observe.chain.Models` of fakes over one scene."""
 
     scene: Answers = field(default_factory=answers)
     replaced: dict[str, Any] = field(default_factory=dict)

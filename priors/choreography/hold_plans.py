@@ -13,7 +13,8 @@ from numpy import ndarray
 from hoijax.objects.asset import Asset
 from priors.choreography.comfort import Trial, easiest_poses
 from priors.choreography.grasp_candidates import Candidates, grasp_candidates
-from priors.choreography.grasps import Grasp, HoldContext, one_hand_holds, two_hand_holds
+from priors.choreography.grasps import Grasp, one_hand_holds, two_hand_holds
+from priors.choreography.hold_costs import HoldContext
 from priors.choreography.keyframes import yaw_matrix
 from priors.choreography.person import Person
 

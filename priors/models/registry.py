@@ -82,7 +82,7 @@ class ModelChoices:
 
 
 class RegisteredModels:
-    """`priors.observe.stages.Models` of the registry: one model a role, made on first use.
+    """`priors.observe.chain.Models` of the registry: one model a role, made on first use.
 
     Making one loads no weights: models do that when they are first asked.
     """

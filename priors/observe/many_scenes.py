@@ -19,9 +19,10 @@ from hoijax.work.folder import Item, Shard, WorkFolder, work_folder
 from hoijax.work.ray_tasks import check_cluster, run_tasks
 from hoijax.work.runner import GroupWork, Progress, progress_of, work_in_groups
 from priors.models.registry import RegisteredModels
+from priors.observe.chain import Models, Run, unneeded_after
 from priors.observe.prompt_list import PromptedScene, read_prompts
 from priors.observe.run import ObserveOptions
-from priors.observe.stages import STAGES, Models, Run, unneeded_after
+from priors.observe.stages import STAGES
 from priors.observe.user_files import encode_video
 from priors.store import content_key
 

@@ -19,9 +19,9 @@ from hoijax.io.clip_intake import clip_length, parse_seconds
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.masks import mask_boxes
+from priors.observe.chain import Models
 from priors.observe.hints import moved_hint, parse_hints
 from priors.observe.run import ObserveOptions, SeenClip, observe_seen
-from priors.observe.stages import Models
 from priors.protocols import Hint
 
 __all__ = ["Piece", "observe_pieces"]

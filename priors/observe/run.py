@@ -23,9 +23,10 @@ from priors.models.catalog import CHOICES, DEFAULTS, PRESETS
 from priors.models.fitted_body import FittedBody
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
+from priors.observe.chain import Models, Run, observe
 from priors.observe.hints import parse_hints, steadied_hint
-from priors.observe.stage_functions import check_memory
-from priors.observe.stages import STAGES, Models, Run, observe
+from priors.observe.request_checks import check_memory
+from priors.observe.stages import STAGES
 from priors.observe.user_files import encode_video, read_image, read_masks, read_source
 from priors.protocols import Hint
 from priors.settings import LanguageSettings, ObserveSettings, Request

@@ -4,7 +4,6 @@ The functions know the roles' protocols (`priors.protocols`), never a model.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,188 +12,23 @@ from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
 from hoijax.bundle.evidence import GROUPS, guessed_intrinsics
 from hoijax.bundle.observations import Observations
 from hoijax.errors import UserError
-from hoijax.importers.masks import fit_labels
 from hoijax.io.validation import numbered
-from hoijax.objects.asset import Asset
-from hoijax.progress import Log, silent
 from hoijax.rendering.small_images import color_images
-from hoijax.runtime import available_memory
 from priors.masks import mask_boxes
 from priors.models.from_files import frames_of
 from priors.models.hands import with_hands
 from priors.observe.assemble import assemble
-from priors.observe.hints import check_hints
+from priors.observe.request_checks import known_parts
+from priors.observe.stage_inputs import Content, Inputs
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
-from priors.protocols import BodyMotion, PointMaps, Video
-from priors.settings import GivenMasks, ObserveSettings, Request
-from priors.store import Entry
+from priors.protocols import BodyMotion
+from priors.settings import Request
 
-Content = tuple[dict[str, np.ndarray], Any]
-"""What is stored of a result: arrays and a JSON value."""
 BODY = "anny"
-PIXEL_BYTES = 9
-"""Of a pixel of a frame: the clip, masks and labels (measured: 787 MB for 96 frames of 320 x 240 pixels, 1,235
-for 240, `FittedBody.bytes_per_frame` included)."""
 WITHOUT_POINTS = [
     key for group in ("object points", "part labels", "person points") for key in GROUPS[group]
 ]
 """Arrays that a bundle lacks of a clip without point maps."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Inputs:
-    """What a stage may see."""
-
-    request: Request
-    settings: ObserveSettings
-    models: Mapping[str, Any]
-    entries: Mapping[str, Entry]
-    log: Log = silent
-
-    def graph(self) -> PartAffordanceGraph:
-        """Its objects in the order of the assets."""
-        return PartAffordanceGraph.model_validate(self.entries["pag"].value["graph"])
-
-    def assets(self) -> tuple[Asset, ...]:
-        """The objects with the parts that were found on them."""
-        if "parts" not in self.entries:
-            return self.request.assets
-        return tuple(
-            _with_parts(asset, o, self.entries["parts"])
-            for o, asset in enumerate(self.request.assets)
-        )
-
-    def video(self) -> Video:
-        entry = self.entries["video"]
-        return Video(entry.arrays["frames"], float(entry.value["fps"]))
-
-    def masks(self) -> EntityMasks:
-        return EntityMasks(**self.entries["masks"].arrays)
-
-    def point_maps(self) -> PointMaps:
-        """Maps that say nothing where no geometry model was asked for."""
-        arrays = self.entries["points"].arrays
-        if "points" not in arrays:
-            return PointMaps.unknown(arrays["intrinsics"], *self.video().frames.shape[1:3])
-        return PointMaps(**arrays)
-
-    def bodies(self) -> list[BodyMotion]:
-        arrays = self.entries["body"].arrays
-        names = [field.name for field in dataclasses.fields(BodyMotion)]
-        count = len(arrays[names[0]])
-        return [BodyMotion(**{name: arrays[name][p] for name in names}) for p in range(count)]
-
-
-def checked_request(request: Request, settings: ObserveSettings, log: Log = silent) -> Request:
-    """The request with its clip cut to the asked frames.
-
-    Refuses, before any model is loaded, files of the user that do not fit.
-    """
-    names = [asset.name for asset in request.assets]
-    if not request.text.strip():
-        raise UserError("the text is empty. Say what happens: 'a person sweeps the floor'.")
-    if not names or len(set(names)) < len(names):
-        raise UserError(f"every object needs a name of its own, got {names or 'no object'}.")
-    if request.pag is not None:
-        problems = request.pag.check_against(_known_parts(request, request.pag))
-        if problems:
-            raise UserError(f"--pag does not fit the objects:\n{numbered(problems)}")
-    if request.video is not None and len(request.video.frames) < settings.frames:
-        count = len(request.video.frames)
-        raise UserError(
-            f"stage 'video': the clip given with --video has {count} frames, {settings.frames} are "
-            f"asked for. Give --frames {count}, or a longer clip."
-        )
-    if request.hints:
-        if request.video is None:
-            raise UserError("--hint needs the clip it belongs to: give --video as well.")
-        height, width = request.video.frames.shape[1:3]
-        check_hints(request.hints, names, settings.frames, height, width)
-    if request.masks is not None:
-        request = _fitted_masks(request, settings, log)
-    if request.video is None:
-        if request.sources or (request.intrinsics is not None and request.image is None):
-            raise UserError(
-                "files of keypoints, points, bodies or intrinsics belong to a clip: give --video as well "
-                "(intrinsics may belong to an --image)."
-            )
-        return request
-    height, width = request.video.frames.shape[1:3]
-    for source in request.sources.values():
-        source.check_clip(settings.frames, height, width, log)
-    if request.intrinsics is not None:
-        frames_of(request.intrinsics, settings.frames, height, width)  # or its UserError
-    clip = Video(request.video.frames[: settings.frames], request.video.fps)
-    return dataclasses.replace(request, video=clip)
-
-
-def check_all_are_found(request: Request, detector: Any) -> None:
-    """UserError for objects without a hint where the detector knows people only."""
-    hinted = {hint.object for hint in request.hints}
-    open_ = [asset.name for asset in request.assets if asset.name not in hinted]
-    if open_ and getattr(detector, "people_only", False):
-        raise UserError(
-            f"nothing was computed: this detector finds people only, so say where {', '.join(open_)} "
-            f"can be seen: --hint {open_[0]}=FRAME:x,y,width,height (a box in pixels, frames counted "
-            "from 0), or mark it with `hoijax mask CLIP`; or give --masks, or another --detector."
-        )
-
-
-def check_memory(frames: int, size: Sequence[int], body: Any) -> None:
-    """UserError for a clip whose frames a body model that takes them all at once has no memory for.
-
-    size: height and width.
-    """
-    height, width = size
-    per_frame = getattr(body, "bytes_per_frame", 0)
-    if not per_frame:
-        return
-    per_frame += PIXEL_BYTES * height * width
-    free = available_memory()
-    if frames * per_frame > free:
-        raise UserError(
-            f"nothing was computed: {frames} frames of {width} x {height} pixels take about "
-            f"{frames * per_frame / 1e9:.0f} GB and {free / 1e9:.0f} GB are free. Give a part of the clip "
-            f"(--seconds START:END, at most {int(free / per_frame)} frames), fewer --frames, or observe it in "
-            "pieces (hoijax observe --pieces SECONDS)."
-        )
-
-
-def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Request:
-    """The request with its masks at the clip's size; UserError where they are of another clip."""
-    assert request.masks is not None
-    if request.video is None:
-        raise UserError("--masks needs the clip they belong to: give --video as well.")
-    shape = (settings.frames, *request.video.frames.shape[1:3])
-    size = request.masks.instance_ids.shape
-    if size[0] < shape[0]:
-        raise UserError(
-            f"stage 'masks': --masks holds {size[0]} images of {size[2]} x {size[1]} pixels, "
-            f"the clip has {shape[0]} frames of {shape[2]} x {shape[1]}. Give one label image a "
-            f"frame, or --frames {size[0]}."
-        )
-    if size[0] > shape[0]:
-        log(f"masks: {size[0]} images for {shape[0]} frames; the first {shape[0]} are taken")
-    height, width = shape[1:]
-    labels = fit_labels(request.masks.instance_ids, height, width, log)
-    parts = request.masks.part_ids
-    parts = None if parts is None else fit_labels(parts, height, width)
-    people = 1 if request.pag is None else len(request.pag.people)
-    ids = set(np.unique(labels[: shape[0]]).tolist()) - {0}
-    wanted = set(range(1, 1 + people + len(request.assets)))
-    if not wanted <= ids:
-        missing = ", ".join(map(str, sorted(wanted - ids)))
-        raise UserError(
-            f"stage 'masks': --masks has no pixel of the value {missing}. Values are 1 to P for the "
-            f"people, then one for each of the {len(request.assets)} objects, 0 for all else."
-        )
-    return dataclasses.replace(request, masks=GivenMasks(labels, parts))
-
-
-def _known_parts(request: Request, graph: PartAffordanceGraph) -> dict[str, tuple[str, ...]]:
-    """Part names by object; a mesh without parts takes those that the graph names."""
-    named = {node.name: node.parts for node in graph.objects}
-    return {a.name: a.part_names or named.get(a.name, ()) for a in request.assets}
 
 
 # ---- pag
@@ -212,7 +46,7 @@ def given_graph(request: Request) -> Content | None:
 
 
 def _graph_content(graph: PartAffordanceGraph, request: Request) -> Content:
-    problems = graph.check_against(_known_parts(request, graph))
+    problems = graph.check_against(known_parts(request, graph))
     if problems:
         raise UserError(f"the graph does not fit the objects:\n{numbered(problems)}")
     nodes = {node.name: node for node in graph.objects}
@@ -245,18 +79,6 @@ def label_parts(inputs: Inputs) -> Content:
         arrays[f"sample_parts_{o}"] = labeled.sample_parts
         names[str(o)] = list(wanted)
     return arrays, {"part_names": names}
-
-
-def _with_parts(asset: Asset, index: int, entry: Entry) -> Asset:
-    names = entry.value["part_names"].get(str(index))
-    if names is None:
-        return asset
-    return dataclasses.replace(
-        asset,
-        part_names=tuple(names),
-        face_parts=entry.arrays[f"face_parts_{index}"],
-        sample_parts=entry.arrays[f"sample_parts_{index}"],
-    )
 
 
 # ---- image and video

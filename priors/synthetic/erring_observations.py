@@ -11,7 +11,8 @@ from hoijax.bundle.schema import GroundTruth, Provenance
 from hoijax.bundle.write import Bundle
 from hoijax.objects.asset import Asset
 from priors.masks import sample_pixels
-from priors.synthetic.error_families import Draft, apply_errors, check_families
+from priors.synthetic.error_draft import Draft
+from priors.synthetic.error_families import apply_errors, check_families
 from priors.synthetic.mask_noise import usable_points
 from priors.synthetic.observation_noise import NoiseModel
 from priors.synthetic.rendered_colors import with_colors
