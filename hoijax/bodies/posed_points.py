@@ -90,7 +90,7 @@ def _spins(rotations, change, transforms) -> Float[Array, "66"]:
     return jnp.concatenate([local[:1], world]).ravel()
 
 
-def _lever_arms(points_rest, weights, palette, transforms) -> Float[Array, "3n 66"]:
+def _lever_arms(points_rest, weights, palette, transforms) -> Float[Array, "rows 66"]:
     """Derivatives of all points by spins about all joints of the body."""
     by_joint = jnp.sum(palette[None, ..., :3] * points_rest[:, None, None, :], axis=-1)
     by_joint = weights[..., None] * (by_joint + palette[..., 3])
