@@ -96,7 +96,8 @@ def _painted_over(
     behind = away & ~others
     if not behind.any():
         return image
-    rows, columns = distance_transform_edt(~behind, return_distances=False, return_indices=True)
+    nearest = distance_transform_edt(~behind, return_distances=False, return_indices=True)
+    rows, columns = np.asarray(nearest)
     return np.where(others[..., None], image[rows, columns], image)
 
 
