@@ -4,7 +4,8 @@ import dataclasses
 import json
 import os
 import signal
-from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import chex
 import jax
@@ -34,10 +35,12 @@ from hoijax.composition.fields.known_scene import (
 from hoijax.composition.fields.noise import NoiseSettings
 from hoijax.composition.fields.radiance_field import FieldSettings
 from hoijax.composition.fields.surface import surface_of_grid
-from hoijax.composition.method import Composer, Hooks, Observers
+from hoijax.composition.method import Composer
 from hoijax.composition.metrics import chamfer
 from hoijax.composition.object_placement import place_mesh
+from hoijax.composition.observers import Observers
 from hoijax.composition.settings import ComposeSettings, compose_preset
+from hoijax.composition.stage_loop import Hooks, StageLoop
 from hoijax.errors import UserError
 from hoijax.io import sigterm
 from hoijax.io.checkpoints import DONE, Checkpoints
@@ -344,7 +347,6 @@ def test_skeletons_are_in_pixels_of_the_renders():
 def test_renders_of_a_step_are_whole_groups_of_the_guidance(views, group, rendered):
     """MVDream looks at four views of a subject at once; the preset "small" asks for one."""
     from hoijax.composition.fields.distillation import Distiller, StepReport, TrainState
-    from hoijax.composition.method import Composer
 
     seen = []
 
@@ -356,18 +358,11 @@ def test_renders_of_a_step_are_whole_groups_of_the_guidance(views, group, render
             seen.append((len(prompts), len(cameras.Ts_world_camera)))
             return state.replace(step=state.step + 1), StepReport(0, 0.0, 0.5, 0.0, True)
 
-    composer = SimpleNamespace(
-        settings=ComposeSettings(views=views, size=8),
-        observers=SimpleNamespace(guidance=SimpleNamespace(group=group)),
-        hooks=SimpleNamespace(log=lambda text: None),
-        skipped=0,
-        _saved=lambda *_: None,
-        _save=lambda *_: None,
-        seconds={},
-    )
+    guidance: Any = mock.Mock(group=group)
+    loop = StageLoop(ComposeSettings(views=views, size=8), guidance, Hooks())
     state = TrainState(None, None, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
     once = (lambda step, cameras: (None, "a box"), lambda step, state: None)
-    Composer._distil(composer, "coarse", Counts(), state, 1, *once)
+    loop.run("coarse", Counts(), state, 1, *once)
     assert seen == [(rendered, rendered)]
 
 

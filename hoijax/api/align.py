@@ -14,7 +14,8 @@ from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.importers.body_meshes import BodyMeshes, read_body_meshes
 from hoijax.importers.intrinsics import read_intrinsics
-from hoijax.initialization.image_alignment import ImageAlignment, PhotoMesh, align_to_image
+from hoijax.initialization.image_alignment import ImageAlignment, align_to_image
+from hoijax.initialization.silhouette_search import PhotoMesh
 from hoijax.io.atomic import check_output, output_folder
 from hoijax.progress import Log, silent
 from hoijax.rendering.raycast import RenderMesh, cast

@@ -15,9 +15,11 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
-from hoijax.composition.method import Composer, Composition, Hooks, Observers
+from hoijax.composition.method import Composer, Composition
+from hoijax.composition.observers import Observers
 from hoijax.composition.output import BODY, ComposedScene, assemble, write_composition
 from hoijax.composition.settings import ComposeSettings, compose_preset
+from hoijax.composition.stage_loop import Hooks
 from hoijax.errors import UserError
 from hoijax.io.atomic import check_output, output_folder
 from hoijax.io.checkpoints import Checkpoints

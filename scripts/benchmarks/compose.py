@@ -24,10 +24,12 @@ from hoijax.composition.fields.cameras import random_cameras, ring_cameras
 from hoijax.composition.fields.composition import Entity
 from hoijax.composition.fields.distillation import Distiller, stack_cameras
 from hoijax.composition.fields.volume_rendering import camera_rays
-from hoijax.composition.method import Composer, Composition, Hooks, Observers
+from hoijax.composition.method import Composer, Composition
 from hoijax.composition.metrics import mean_of
+from hoijax.composition.observers import Observers
 from hoijax.composition.output import assemble
 from hoijax.composition.settings import ComposeSettings, compose_preset
+from hoijax.composition.stage_loop import Hooks
 from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.models.composition import CompositionPriors, composition_priors
 from scripts.baselines.compose_direct import DirectRender, standing_unknowns
