@@ -10,7 +10,7 @@ from export_scene import FPS, FRAMES, export_clip, vertices_world
 from PIL import Image
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
-from trimesh.visual import TextureVisuals
+from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from hoijax.bodies.skinned_body import JOINT_NAMES
@@ -133,6 +133,7 @@ def jointed_clip() -> Clip:
 
 def test_joints_are_hinges_and_slides(tmp_path):
     clip = jointed_clip()
+    assert clip.joint_values is not None
     save_mujoco(tmp_path, clip)
     model = mujoco.MjModel.from_xml_path(str(tmp_path / "scene.xml"))
     kinds = [mujoco.mjtJoint(kind).name for kind in model.jnt_type]
@@ -162,7 +163,7 @@ def test_objects_show_their_textures_and_collide_as_before(tmp_path):
     textured = trimesh.Trimesh(quad, [[0, 1, 2], [0, 2, 3]], process=False)
     textured.visual = TextureVisuals(uv, material=material)
     painted = trimesh.Trimesh(quad + np.array([0, 0, 0.4]), [[0, 1, 2], [0, 2, 3]], process=False)
-    painted.visual.vertex_colors = [[0, 128, 0, 255]] * 4
+    painted.visual = ColorVisuals(painted, vertex_colors=[[0, 128, 0, 255]] * 4)
     box = trimesh.creation.box((0.2, 0.2, 0.2))
     box.visual = TextureVisuals(material=PBRMaterial(baseColorFactor=[255, 255, 0, 255]))
     for name, mesh in (("sheet", textured), ("leaf", painted), ("body", box)):

@@ -49,6 +49,8 @@ def save_mujoco(folder: str | Path, clip: Clip, *, density: float = DENSITY) -> 
     root = ElementTree.Element("mujoco", model="hoijax")
     ElementTree.SubElement(root, "compiler", angle="radian", autolimits="true")
     ElementTree.SubElement(root, "option", timestep="0.002", gravity=f"0 0 {GRAVITY[1]}")
+    headlight = {"ambient": "0.4 0.4 0.4", "diffuse": "0.4 0.4 0.4"}
+    ElementTree.SubElement(ElementTree.SubElement(root, "visual"), "headlight", headlight)
     assets = ElementTree.SubElement(root, "asset")
     world = ElementTree.SubElement(root, "worldbody")
     ElementTree.SubElement(world, "light", pos="0 0 4", dir="0 0 -1")
