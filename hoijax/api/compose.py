@@ -72,9 +72,9 @@ class ComposeOptions:
         if self.steps is not None:
             if self.steps < 1:
                 raise UserError(f"--steps must be at least 1, got {self.steps}.")
-            share = self.steps / settings.coarse_steps
+            fraction = self.steps / settings.coarse_steps
             scaled = {
-                key: max(round(getattr(settings, key) * share), 1)
+                key: max(round(getattr(settings, key) * fraction), 1)
                 for key in ("coarse_steps", "anchor_steps", "object_steps", "avatar_steps")
             }
             noise = dataclasses.replace(settings.noise, anneal_steps=self.steps)

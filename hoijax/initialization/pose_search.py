@@ -64,8 +64,8 @@ class SearchObject:
 
 def robust(squared: Float[Array, " r"]) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
     """Geman-McClure cost and the weight of the equivalent reweighted least squares."""
-    share = ROBUST**2 / (squared + ROBUST**2)
-    return squared * share, share**2
+    weight = ROBUST**2 / (squared + ROBUST**2)
+    return squared * weight, weight**2
 
 
 def _point_terms(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
@@ -196,8 +196,8 @@ def refine_pose(
 
     def normal(pose: Pose):
         residual, jacobian, weight = residuals(target, frame, *pose)
-        cost, share = robust(residual**2)
-        scaled = (weight * share)[:, None] * jacobian
+        cost, row_weight = robust(residual**2)
+        scaled = (weight * row_weight)[:, None] * jacobian
         return scaled.T @ jacobian, scaled.T @ residual, jnp.sum(weight * cost)
 
     def move(pose: Pose, change: Float[Array, " 6"]) -> Pose:

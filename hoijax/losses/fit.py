@@ -48,9 +48,9 @@ def object_points_curvature(posed: PosedScene, scale: Scale = ROBUST_RHO) -> Cur
     observed = posed.scene.observed
     rows = posed.scene.objects.first_grid + WHOLE_UNSIGNED
     distance, jacobian = distance_rows(posed, observed.points_world, rows)
-    share = _shares(observed.point_mask)
-    mean = jnp.sum(share * distance**2, axis=-1, keepdims=True)
-    weight = share * robust_weight(mean, scale)
+    point_weight = _shares(observed.point_mask)
+    mean = jnp.sum(point_weight * distance**2, axis=-1, keepdims=True)
+    weight = point_weight * robust_weight(mean, scale)
     return _of_rows(posed, jacobian, weight)
 
 

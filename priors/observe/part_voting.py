@@ -63,10 +63,12 @@ def vote_parts(
         raise UserError(f"object '{asset.name}': give one or more part names, each once.")
     phrases = [f"the {part} part of the {object_name or asset.name}" for part in part_names]
     views = render_views(asset, size)
-    found = [part_masks(view, phrases, detector, segmenter) for view in views]
-    masks = without_whole_objects(views, found)
+    detected = [part_masks(view, phrases, detector, segmenter) for view in views]
+    masks = without_whole_objects(views, detected)
     never = [
-        part for i, part in enumerate(part_names) if not any(found[i].any() for found, _ in masks)
+        part
+        for i, part in enumerate(part_names)
+        if not any(detected[i].any() for detected, _ in masks)
     ]
     if never:
         raise UserError(_unseen_message(asset, never, phrases, part_names))
@@ -114,20 +116,20 @@ def part_masks(
     count, silhouette = len(phrases), view.faces >= 0
     masks = np.zeros((count, *silhouette.shape), bool)
     scores = np.zeros(count)
-    found = [d for d in detector.detect(view.image, phrases) if 0 <= d.phrase < count]
-    if not found:
+    detections = [d for d in detector.detect(view.image, phrases) if 0 <= d.phrase < count]
+    if not detections:
         return masks, scores
-    prompts = [Prompt(0, box=d.box) for d in found]
+    prompts = [Prompt(0, box=d.box) for d in detections]
     tracks = segmenter.track(view.image[None], prompts)
     pieces = tracks.masks[:, 0] & silhouette
     is_whole = pieces.sum((1, 2)) > LARGEST_PART * silhouette.sum()
     in_pieces = {
         d.phrase
-        for d, p, whole in zip(found, pieces, is_whole, strict=True)
+        for d, p, whole in zip(detections, pieces, is_whole, strict=True)
         if p.any() and not whole
     }
     for detection, piece, sure, whole in zip(
-        found, pieces, tracks.scores[:, 0], is_whole, strict=True
+        detections, pieces, tracks.scores[:, 0], is_whole, strict=True
     ):
         if piece.any() and not (whole and detection.phrase in in_pieces):
             masks[detection.phrase] |= piece
@@ -145,14 +147,14 @@ def without_whole_objects(
     part that is large in most views keeps its masks: smaller masks go before it anyway.
     """
     silhouettes = np.array([max((view.faces >= 0).sum(), 1) for view in views])
-    cover = np.stack([found.sum((1, 2)) for found, _ in masks]) / silhouettes[:, None]
+    cover = np.stack([part_mask.sum((1, 2)) for part_mask, _ in masks]) / silhouettes[:, None]
     usual = np.array([np.median(row[row > 0]) if row.any() else 0.0 for row in cover.T])
     body = int(np.argmax(usual))
-    kept = []
-    for (found, scores), row in zip(masks, cover, strict=True):
+    partial = []
+    for (part_mask, scores), row in zip(masks, cover, strict=True):
         is_whole = (row > LARGEST_PART) & (np.arange(len(row)) != body)
-        kept.append((found & ~is_whole[:, None, None], np.where(is_whole, 0.0, scores)))
-    return kept
+        partial.append((part_mask & ~is_whole[:, None, None], np.where(is_whole, 0.0, scores)))
+    return partial
 
 
 def face_parts_from_votes(
@@ -168,23 +170,23 @@ def face_parts_from_votes(
     count, parts = len(asset.faces), len(masks[0][1])
     votes, asked = np.zeros((count, parts)), np.zeros((count, parts))
     seen = np.zeros(count)
-    for view, (found, scores) in zip(views, masks, strict=True):
+    for view, (part_mask, scores) in zip(views, masks, strict=True):
         shown = view.faces >= 0
         pixels = np.bincount(view.faces[shown], minlength=count).astype(float)
         seen += pixels
-        is_found = found.any((1, 2))
+        is_found = part_mask.any((1, 2))
         weights = np.where(is_found, np.maximum(scores, 1e-3), UNDETECTED * _mean(scores))
         asked += pixels[:, None] * weights
         owner = np.full(view.faces.shape, -1)
-        for part in np.argsort(-found.sum((1, 2)), kind="stable"):
-            owner[found[part]] = part
+        for part in np.argsort(-part_mask.sum((1, 2)), kind="stable"):
+            owner[part_mask[part]] = part
         for part in np.flatnonzero(is_found):
             mine = view.faces[shown & (owner == part)]
             votes[:, part] += weights[part] * np.bincount(mine, minlength=count)
     neighbors = face_neighbors(asset)
     votes, asked = (_smoothed(x, neighbors) for x in (votes, asked))
-    share = votes / np.maximum(asked, 1e-9)
-    labels = np.where(share.max(-1) >= LEVEL, share.argmax(-1), -1)
+    fraction = votes / np.maximum(asked, 1e-9)
+    labels = np.where(fraction.max(-1) >= LEVEL, fraction.argmax(-1), -1)
     return _filled(asset, labels, seen >= FEWEST_PIXELS, neighbors).astype(np.int32)
 
 

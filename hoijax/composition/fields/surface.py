@@ -65,8 +65,8 @@ def surface_of_grid(
     values = np.pad(np.minimum(values, 4.0 * level), 2)
     values = np.asarray(ndimage.gaussian_filter(values, SMOOTHING))
     n = values.shape[0]
-    place = np.arange(n, dtype=np.float64) - 2.0
-    corners = np.stack(np.meshgrid(place, place, place, indexing="ij"), axis=-1)
+    coordinate = np.arange(n, dtype=np.float64) - 2.0
+    corners = np.stack(np.meshgrid(coordinate, coordinate, coordinate, indexing="ij"), axis=-1)
     # igl runs x fastest; its inside is below the level.
     flat = (level - values).transpose(2, 1, 0).reshape(-1).astype(np.float64)
     where = np.ascontiguousarray(corners.transpose(2, 1, 0, 3).reshape(-1, 3))

@@ -133,9 +133,9 @@ def corrected_again(bundle: Bundle, result: Result) -> Bundle | None:
         o = shifted(o, np.asarray(run[OBJECT_SHIFTS], np.float32))
     if CAMERA_CHANGE in run:
         change = np.asarray(run[CAMERA_CHANGE], np.float32)
-        turn = np.asarray(axis_angle_to_matrix(on_device(change[:3])))
+        rotation = np.asarray(axis_angle_to_matrix(on_device(change[:3])))
         Ts = average_static_camera(o.Ts_world_camera)
-        moved = (Ts @ compose_rigid(turn, change[3:])).astype(np.float32)
+        moved = (Ts @ compose_rigid(rotation, change[3:])).astype(np.float32)
         o = dataclasses.replace(o, Ts_world_camera=moved)
     return dataclasses.replace(whole, observations=o, absent=())
 
