@@ -164,7 +164,9 @@ def compose_to_folder(
         scene, composition = compose(text, options, hooks=hooks, settings=settings)
     except UserError:
         checkpoints.close()
-        if not any((work / "checkpoints").iterdir()):  # refused at the door: nothing to continue
+        if not any(
+            (work / "checkpoints").iterdir()
+        ):  # refused before work began: nothing to resume
             shutil.rmtree(work, ignore_errors=True)
         raise
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -213,10 +215,10 @@ def _work_folder(out: Path, text: str, options: ComposeOptions, settings: Compos
 def _previews(work: Path) -> Callable[[str, int, ndarray], None]:
     """Images of the stages in the work folder; preview.png is always the newest."""
 
-    def write(stage: str, step: int, picture: Float[ndarray, "H W 3"]) -> None:
+    def write(stage: str, step: int, image: Float[ndarray, "H W 3"]) -> None:
         from PIL import Image
 
-        shown = (255.0 * np.clip(picture, 0.0, 1.0) ** (1 / 2.2) + 0.5).astype(np.uint8)
+        shown = (255.0 * np.clip(image, 0.0, 1.0) ** (1 / 2.2) + 0.5).astype(np.uint8)
         image = Image.fromarray(shown)
         factor = max(192 // shown.shape[0], 1)
         image = image.resize(

@@ -1,6 +1,6 @@
 """Clothes as shape directions: the skin of a part moves out, never down; bones stay.
 
-People in pictures wear trousers, jackets and boots. Phenotypes (muscle, weight) thicken a body in all places
+People in images wear trousers, jackets and boots. Phenotypes (muscle, weight) thicken a body in all places
 at once, and not by the width of a sleeve.
 """
 

@@ -1,7 +1,7 @@
 """Per-frame global pose search: many rotations, each refined by a few robust Gauss-Newton steps.
 
 All frames and hypotheses run in one vmapped program. Residuals of one hypothesis in one frame:
-observed points to the whole object, labelled points to their part, and projected model samples to
+observed points to the whole object, labeled points to their part, and projected model samples to
 the mask's distance transform. The derivative of each with respect to the six pose parameters is
 known in closed form, so a step is one look-up and one 6 x 6 solve.
 """

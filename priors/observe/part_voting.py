@@ -25,7 +25,7 @@ VIEWS = ((20, (45, 135, 225, 315)), (-20, (45, 135, 225, 315)), (65, (0, 180)), 
 """(elevation, azimuths) in degrees; the published views are the first two rows, at 15 degrees."""
 FIELD_OF_VIEW = 31.0  # degrees: the object's bounding sphere fits at four times its radius
 DISTANCE = 4.0  # of the camera from the object's center, in radii (published)
-PICTURE = 512  # pixels (published)
+IMAGE_SIZE = 512  # pixels (published)
 BACKGROUND = 255
 LARGEST_PART = (
     0.9  # a mask that covers more of the object than this is the whole object (published)
@@ -52,9 +52,9 @@ def vote_parts(
     segmenter: VideoSegmenter,
     *,
     object_name: str | None = None,
-    size: int = PICTURE,
+    size: int = IMAGE_SIZE,
 ) -> Asset:
-    """The asset with its faces (and samples) labelled by part; -1 where no part was seen.
+    """The asset with its faces (and samples) labeled by part; -1 where no part was seen.
 
     part_names: as in the part affordance graph. object_name: what the detector is told the object is.
     Raises UserError, naming part and object, for a part that no view shows.
@@ -79,7 +79,7 @@ def vote_parts(
     return with_parts(asset, labels, tuple(part_names))
 
 
-def render_views(asset: Asset, size: int = PICTURE) -> list[View]:
+def render_views(asset: Asset, size: int = IMAGE_SIZE) -> list[View]:
     """The object on a white ground, from twelve sides."""
     camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, size, size)
     vertices = (asset.vertices - asset.center).astype(np.float32)

@@ -48,7 +48,7 @@ OFF_PIXEL = 0.1
 BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
 """Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
 
-JUDGED, LEAST_DOUBT = 0.5, 0.1
+JUDGED, MIN_DOUBT = 0.5, 0.1
 """Share of the frames in which keypoints and points must judge a body; deviations are not made smaller."""
 
 
@@ -154,7 +154,7 @@ def doubt_in_estimates(
     if np.mean(seen) < JUDGED:
         return 1.0
     gain = float(solution.first_energy - solution.energy) / max(int(seen.sum()), 1)
-    return float(np.clip(gain / settings.usual_gain, LEAST_DOUBT, 1.0))
+    return float(np.clip(gain / settings.usual_gain, MIN_DOUBT, 1.0))
 
 
 def with_smaller_changes(problem: BodyProblem, factor: float) -> BodyProblem:

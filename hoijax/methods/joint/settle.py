@@ -65,7 +65,7 @@ LOOKS = 2
 
 @dataclass(frozen=True)
 class JointEvidence(Evidence):
-    """What the second descent goes on from."""
+    """Where the second optimization starts."""
 
     corrections: Corrections | None = None
 
