@@ -12,9 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies import JOINT_NAMES, JOINT_PARENTS, load_body, rotations_from_smplh
+from hoijax.bodies.posed_points import pose_points
 from hoijax.bodies.skinned_body import as_numpy
 from hoijax.bodies.skinning import build_skin, dense_weights
 from hoijax.errors import UserError
+from hoijax.geometry.rotations import axis_angle_to_matrix
 
 OMOMO = Path(__file__).resolve().parents[2] / "shared" / "data" / "omomo"
 
@@ -158,6 +160,41 @@ def test_subset_poses_the_same_vertices(shaped, rng):
     part = pose(shaped.subset(keep), rotations, translation).vertices_world
     np.testing.assert_allclose(part, full[keep], atol=1e-5)
     np.testing.assert_array_equal(shaped.subset(keep).part_ids, shaped.part_ids[keep])
+
+
+def test_chosen_points_and_their_slopes_are_those_of_the_whole_body(shaped, rng):
+    """The derivative by lever arms against plain forward mode through the tree, fingers bent."""
+    root = np.asarray(shaped.joints_rest[0])
+    centered = shaped.replace(
+        vertices_rest=shaped.vertices_rest - root, joints_rest=shaped.joints_rest - root
+    )
+    angles = rng.normal(size=(55, 3), scale=0.4).astype(np.float32)
+    chosen = rng.integers(0, len(shaped.vertices_rest), 40)
+
+    def rotations(body):
+        return axis_angle_to_matrix(jnp.concatenate([body, angles[22:]]))
+
+    def by_points(body):
+        return jnp.concatenate(centered.pose_chosen(rotations(body), chosen))
+
+    def by_tree(body):
+        posed = centered.pose_matrices(rotations(body), jnp.zeros(3))
+        return jnp.concatenate([posed.vertices_world[chosen], posed.joints_world[:22]])
+
+    for points, tree in (
+        (by_points(angles[:22]), by_tree(angles[:22])),
+        (jax.jacfwd(by_points)(angles[:22]), jax.jacfwd(by_tree)(angles[:22])),
+    ):
+        np.testing.assert_allclose(points, tree, atol=2e-6)
+    with pytest.raises(NotImplementedError, match="rest points"):
+        jax.jvp(
+            lambda w: pose_points(*_points_of(centered, w)), (jnp.eye(2, 55),), (jnp.eye(2, 55),)
+        )
+
+
+def _points_of(shaped, weights):
+    still = jnp.broadcast_to(jnp.eye(3), (55, 3, 3))
+    return still[:22], still[22:], jnp.zeros((2, 3)), weights, shaped.joints_rest
 
 
 def test_bodies_pass_through_jit_and_vmap_and_trace_once(shaped, rng):

@@ -27,7 +27,7 @@ def openpose18(posed: PosedBody, body: SkinnedBody) -> Float[Array, "18 3"]:
 
 
 def openpose18_from(
-    joints_world: Float[AnyArray, "55 3"], face_world: Float[AnyArray, "5 3"]
+    joints_world: Float[AnyArray, "joints 3"], face_world: Float[AnyArray, "5 3"]
 ) -> Float[Array, "18 3"]:
     """The same from joints and the posed `body.face_vertices`, which `shaped.subset` poses cheaply."""
     neck = jnp.mean(joints_world[_SHOULDERS], axis=0)

@@ -48,6 +48,8 @@ JOINT_PARENTS: tuple[int, ...] = (
 """Index of each joint's parent; -1 for the pelvis."""
 
 JOINT_COUNT = len(JOINT_NAMES)
+BODY_JOINT_COUNT = len(_BODY)
+"""The first ones: fingers, jaw and eyes follow."""
 SMPLH_JOINTS: tuple[int, ...] = (*range(22), *range(25, JOINT_COUNT))
 """Places of the 52 SMPL-H / AMASS joints (no jaw, no eyes) among the 55."""
 

@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hoijax.bodies.kinematics import JOINT_PARENTS
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_PARENTS
 
-BODY_JOINT_COUNT = 22
 BODY_PARENTS = JOINT_PARENTS[:BODY_JOINT_COUNT]
 _DEGREES = {
     "pelvis": ((-60, 90), (-40, 40), (-30, 30)),

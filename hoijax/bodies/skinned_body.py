@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from hoijax.bodies.kinematics import (
+    BODY_JOINT_COUNT,
     JOINT_COUNT,
     JOINT_NAMES,
     JOINT_PARENTS,
@@ -23,6 +24,7 @@ from hoijax.bodies.kinematics import (
     forward_kinematics,
     homogeneous,
 )
+from hoijax.bodies.posed_points import pose_points
 from hoijax.bodies.skinning import Skin, apply_skin, apply_skin_to_corrected, build_skin
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix
@@ -138,26 +140,32 @@ class ShapedBody:
             Ts_world_joint=homogeneous(transforms),
         )
 
-    @program
     def pose_chosen(
         self,
         rotations: Float[AnyArray, "55 3 3"],
-        translation: Float[AnyArray, " 3"],
         chosen: Int[AnyArray, " m"],
-    ) -> tuple[Float[Array, "m 3"], Float[Array, "55 3"]]:
-        """(some vertices, all joints) in the world, by `pose_matrices`; which vertices may be traced."""
-        transforms = forward_kinematics(self.joints_rest, rotations, translation)
+    ) -> tuple[Float[Array, "m 3"], Float[Array, "22 3"]]:
+        """(some vertices, joints of the body) by `pose_matrices`, about the origin of the rest pose.
+
+        Which vertices may be traced. Derivatives take fingers as fixed in their hands.
+        """
+        body, hands = jnp.split(jnp.asarray(rotations), [BODY_JOINT_COUNT])
+        hands = jax.lax.stop_gradient(hands)
         rest = jnp.asarray(self.vertices_rest)[chosen]
         if self.pose_correctives is not None:
-            features = (rotations[1:] - jnp.eye(3, dtype=rotations.dtype)).reshape(-1)
+            features = (jnp.concatenate([body, hands])[1:] - jnp.eye(3)).reshape(-1)
             rest = rest + jnp.asarray(self.pose_correctives)[chosen] @ features
-        weights = jnp.asarray(self.skin_weights)[chosen]
-        joints = jnp.asarray(self.skin_indices)[chosen]
-        # A product, not a gather of matrices: forward derivatives move the palette alone.
-        dense = jnp.sum(weights[..., None] * jax.nn.one_hot(joints, JOINT_COUNT), axis=1)
-        blended = (dense @ self._palette(transforms).reshape(JOINT_COUNT, 12)).reshape(-1, 3, 4)
-        vertices = jnp.sum(blended[..., :3] * rest[:, None, :], axis=-1) + blended[..., 3]
-        return vertices, transforms[..., 3]
+        slots = jax.nn.one_hot(jnp.asarray(self.skin_indices)[chosen], JOINT_COUNT)
+        weights = jnp.sum(jnp.asarray(self.skin_weights)[chosen][..., None] * slots, axis=1)
+        ends = self.joints_rest[:BODY_JOINT_COUNT]
+        points = pose_points(
+            body,
+            hands,
+            jnp.concatenate([rest, ends]),
+            jnp.concatenate([weights, jnp.eye(BODY_JOINT_COUNT, JOINT_COUNT)]),
+            self.joints_rest,
+        )
+        return points[: len(rest)], points[len(rest) :]
 
     def _palette(self, transforms: Float[Array, "55 3 4"]) -> Float[Array, "55 3 4"]:
         """What moves a rest vertex with each joint."""

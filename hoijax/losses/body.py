@@ -13,7 +13,7 @@ from hoijax.bodies.fitting.residuals import (
     slip_energy,
     surface_energy,
 )
-from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT
 from hoijax.geometry.bilinear import bilinear
 from hoijax.geometry.camera import project
 from hoijax.geometry.safe_math import Scale, geman_mcclure

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from hoijax.bodies.pose_prior import BODY_JOINT_COUNT, limit_excess, pose_energy
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT
+from hoijax.bodies.pose_prior import limit_excess, pose_energy
 from hoijax.geometry.rotations import matrix_to_axis_angle
 from hoijax.scene.bodies import MovingBodies
 from hoijax.scene.posed import PosedScene, present

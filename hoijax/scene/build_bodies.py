@@ -14,8 +14,9 @@ from hoijax.affordance.contact_table import ContactKind, ContactTable
 from hoijax.affordance.graph import BODY_PARTS
 from hoijax.bodies.body_field import BodyField, build_body_field
 from hoijax.bodies.contact import contact_candidates
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT
 from hoijax.bodies.parts import part_vertex_indices
-from hoijax.bodies.pose_prior import BODY_JOINT_COUNT, prior_centers
+from hoijax.bodies.pose_prior import prior_centers
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bodies.vposer import load_vposer
 from hoijax.bundle.evidence import visible

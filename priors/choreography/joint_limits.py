@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hoijax.bodies.pose_prior import BODY_JOINT_COUNT as JOINT_COUNT
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT as JOINT_COUNT
 from hoijax.bodies.pose_prior import (
     BODY_PARENTS,
     JOINT_LOWER,

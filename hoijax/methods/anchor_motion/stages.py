@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hoijax.bodies import load_body
-from hoijax.bodies.pose_prior import BODY_JOINT_COUNT
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT
 from hoijax.bundle.write import Bundle
 from hoijax.errors import UserError
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d

@@ -232,37 +232,40 @@ def _difference(values: Array, coefficients: tuple[float, ...]) -> Array:
 
 
 def _normal_equations(r, J, q, Q, weights, size: int) -> _System:
-    """J^T J and J^T r of frames' residuals and of weighted differences of their paths."""
-    frames, (Jx, Qx) = len(r), (J[:, :, :size], Q[:, :, :size])
-    main, border = jnp.einsum("tri,trj->tij", Jx, Jx), jnp.einsum("tri,trj->tij", Jx, J)
-    corner = jnp.einsum("tri,trj->ij", J, J)
-    by_frame, by_clip = jnp.einsum("tri,tr->ti", Jx, r), jnp.einsum("tri,tr->i", J, r)
-    bands = [main, jnp.zeros((frames - 1, size, size)), jnp.zeros((max(frames - 2, 0), size, size))]
+    """J^T J and J^T r of frames' residuals and of weighted differences of their paths.
+
+    What a frame adds by its own z is in `bands`, as blocks on the diagonal and right of it. A clip's number is
+    in every frame's z: its rows and columns are sums of theirs.
+    """
+    frames, width = len(r), J.shape[2]
+    bands = [jnp.einsum("tri,trj->tij", J, J)]
+    bands += [jnp.zeros((max(frames - i, 0), width, width)) for i in (1, 2)]
+    gradient = jnp.einsum("tri,tr->ti", J, r)
     for weight, coefficients in zip(weights, (STEP, BEND), strict=True):
         count = frames - len(coefficients) + 1
         if count < 1:
             continue
         rows = [slice(i, i + count) for i in range(len(coefficients))]
         value = weight * _difference(q, coefficients)
-        slope = _difference(Q, coefficients)
-        weighted = weight[..., None] * slope
-        corner = corner + jnp.einsum("tri,trj->ij", slope, weighted)
-        by_clip = by_clip + jnp.einsum("tri,tr->i", slope, value)
         for i, (ci, si) in enumerate(zip(coefficients, rows, strict=True)):
-            by_frame = by_frame.at[si].add(ci * jnp.einsum("tri,tr->ti", Qx[si], value))
-            border = border.at[si].add(ci * jnp.einsum("tri,trj->tij", Qx[si], weighted))
+            gradient = gradient.at[si].add(ci * jnp.einsum("tri,tr->ti", Q[si], value))
+            weighted = ci * weight[..., None] * Q[si]
             for j in range(i, len(coefficients)):
-                scaled = ci * coefficients[j] * weight[..., None] * Qx[rows[j]]
-                block = jnp.einsum("tri,trj->tij", Qx[si], scaled)
+                block = coefficients[j] * jnp.einsum("tri,trj->tij", weighted, Q[rows[j]])
                 bands[j - i] = bands[j - i].at[si].add(block)
+    border = bands[0]
+    for i, band in enumerate(bands[1:], start=1):
+        across = jnp.swapaxes(band, 1, 2)
+        border = border.at[: len(band)].add(band).at[i : i + len(band)].add(across)
+    main, to_next, to_second = (band[:, :size, :size] for band in bands)
     return _System(
-        main=bands[0],
-        to_next=bands[1],
-        to_second=bands[2],
-        border=border,
-        corner=corner,
-        by_frame=by_frame,
-        by_clip=by_clip,
+        main=main,
+        to_next=to_next,
+        to_second=to_second,
+        border=border[:, :size],
+        corner=jnp.sum(border, axis=0),
+        by_frame=gradient[:, :size],
+        by_clip=jnp.sum(gradient, axis=0),
     )
 
 

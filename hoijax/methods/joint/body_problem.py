@@ -125,7 +125,7 @@ class PosedPeople:
 
     skin: Float[Array, "P v 3"]
     """The chosen vertices."""
-    joints: Float[Array, "P 55 3"]
+    joints: Float[Array, "P 22 3"]
     rotations: Float[Array, "P 22 3 3"]
 
 
@@ -148,15 +148,11 @@ def pose_people(
         given = frame.rotations[p]
         root, rest = local[0] @ given[0], given[1:MOVING_JOINTS] @ local[1:]
         rotations = jnp.concatenate([root[None], rest, given[MOVING_JOINTS:]])
-        size = jnp.exp(body_size[p])
-        scaled = person.replace(  # pyright: ignore[reportAttributeAccessIssue]
-            vertices_rest=person.vertices_rest * size, joints_rest=person.joints_rest * size
-        )
-        pelvis = frame.pelvis[p] + change.pelvis[p]
-        translation = pelvis - scaled.joints_rest[0]
-        skin, places = scaled.pose_chosen(rotations, translation, chosen[p])
-        skins.append(skin)
-        joints.append(places)
+        # A person of another size about a rest pelvis at the origin.
+        size, pelvis = jnp.exp(body_size[p]), frame.pelvis[p] + change.pelvis[p]
+        skin, places = person.pose_chosen(rotations, chosen[p])
+        skins.append(pelvis + size * skin)
+        joints.append(pelvis + size * places)
         turned.append(rotations[:MOVING_JOINTS])
     return PosedPeople(jnp.stack(skins), jnp.stack(joints), jnp.stack(turned))
 
