@@ -215,10 +215,10 @@ def _work_folder(out: Path, text: str, options: ComposeOptions, settings: Compos
 def _previews(work: Path) -> Callable[[str, int, ndarray], None]:
     """Images of the stages in the work folder; preview.png is always the newest."""
 
-    def write(stage: str, step: int, image: Float[ndarray, "H W 3"]) -> None:
+    def write(stage: str, step: int, rendered: Float[ndarray, "H W 3"]) -> None:
         from PIL import Image
 
-        shown = (255.0 * np.clip(image, 0.0, 1.0) ** (1 / 2.2) + 0.5).astype(np.uint8)
+        shown = (255.0 * np.clip(rendered, 0.0, 1.0) ** (1 / 2.2) + 0.5).astype(np.uint8)
         image = Image.fromarray(shown)
         factor = max(192 // shown.shape[0], 1)
         image = image.resize(

@@ -206,7 +206,7 @@ class SceneBatch:
         if isinstance(solved.outcome, Result):
             return solved.outcome
         times = {**ready.seconds, "optimize": round(solved.seconds, 3)}
-        prepared, solution = solved.outcome.prepared, solved.found.solution
+        prepared, solution = solved.outcome.prepared, solved.outcome.solution
         result = with_confidence(self.method.result(prepared, solution), prepared, solution)
         source = {"bundle": ready.source, "bundle_hash": ready.bundle_hash}
         run = {
