@@ -4,7 +4,6 @@ MuJoCo knows one texture or one color for a mesh. Colors of vertices become a te
 every face.
 """
 
-import io
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from hoijax.objects.colored_triangles import PLAIN
+from hoijax.objects.colored_triangles import PLAIN, base_color, shown_meshes
 
 SHOWN_GROUP, COLLIDING_GROUP = "2", "3"
 """MuJoCo's viewers show geoms of groups 0 to 2."""
@@ -29,16 +28,8 @@ def add_looks(
     scene: Path,
 ) -> list[Path]:
     """Show an appearance on a body of `scene`, the XML file; meshes and textures that were written."""
-    import trimesh
-
-    glb = trimesh.load_scene(io.BytesIO(appearance), file_type="glb", process=False)
     written: list[Path] = []
-    for number, node in enumerate(glb.graph.nodes_geometry, start=1):
-        T_object_node, geometry_name = glb.graph[node]
-        mesh: Any = glb.geometry[geometry_name]
-        if not isinstance(mesh, trimesh.Trimesh) or not len(mesh.faces):
-            continue
-        vertices = mesh.vertices @ T_object_node[:3, :3].T + T_object_node[:3, 3]
+    for number, mesh in enumerate(shown_meshes(appearance), start=1):
         label = f"{name}_look_{number}"
         uv, uv_faces, image, tint = _looks(mesh)
         color = " ".join(f"{value:.6g}" for value in (*np.clip(tint, 0, 1) ** (1 / 2.2), 1.0))
@@ -53,7 +44,7 @@ def add_looks(
             material["texture"] = label
         ElementTree.SubElement(assets, "material", material)
         path = scene.with_name(f"{scene.stem}_{label}.obj")
-        _write_textured_obj(path, vertices, np.asarray(mesh.faces), uv, uv_faces)
+        _write_textured_obj(path, np.asarray(mesh.vertices), np.asarray(mesh.faces), uv, uv_faces)
         written.append(path)
         shell = {"name": label, "file": path.name, "inertia": "shell"}  # may be flat or open
         ElementTree.SubElement(assets, "mesh", shell)
@@ -82,8 +73,7 @@ def _looks(mesh: Any) -> tuple[ndarray, ndarray, Any, Float[ndarray, "3"]]:
         uv = np.stack([column + 0.5, side - row - 0.5], axis=1) / side
         corners = np.arange(len(faces))[:, None].repeat(3, axis=1)
         return uv, corners, Image.fromarray(pixels), np.ones(3)
-    factor = getattr(visual.material, "baseColorFactor", None)
-    tint = np.ones(3) if factor is None else np.asarray(factor, np.float64)[:3] / 255
+    tint = base_color(visual.material)
     image = getattr(visual.material, "baseColorTexture", None)
     if image is None or visual.uv is None:
         return *nothing, None, tint
