@@ -32,9 +32,9 @@ from priors.protocols import ModelId, Prompt, Tracks
 __all__ = ["PackagedSegmenter", "cut_prompt"]
 
 WORK_SIDE = 640
-"""Pixels: longer side of the pictures in which objects are followed."""
+"""Pixels: longer side of the images in which objects are followed."""
 STAIRS = 0.5
-"""Pixels of those pictures: blur that takes the stairs off the edge of an enlarged mask."""
+"""Pixels of those images: blur that takes the stairs off the edge of an enlarged mask."""
 ARMS = ((13, 15, (17, 19, 21)), (14, 16, (18, 20, 22)))
 """BlazePose landmarks of an elbow, a wrist, and the ends of the fingers, left and right."""
 FOREARM_WIDTH, HAND_WIDTH = 0.14, 0.16
@@ -99,7 +99,7 @@ class PackagedSegmenter:
 
 
 def _at_work_size(frames: UInt8[ndarray, "T H W 3"]) -> UInt8[ndarray, "T h w 3"]:
-    """Pictures whose longer side is at most `WORK_SIDE`."""
+    """Images whose longer side is at most `WORK_SIDE`."""
     scale = WORK_SIDE / max(frames.shape[1:3])
     if scale >= 1.0:
         return frames
@@ -119,7 +119,7 @@ def _enlarged(masks: Bool[ndarray, "N T h w"], size: tuple[int, int]) -> Bool[nd
 
 
 class _ObjectFollower:
-    """Objects of one clip, followed in pictures of `WORK_SIDE`."""
+    """Objects of one clip, followed in images of `WORK_SIDE`."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class _ObjectFollower:
         scale: float,
         occluders: Bool[ndarray, "T h w"],
     ):
-        """scale: of these pictures over the prompts' pixels."""
+        """scale: of these images over the prompts' pixels."""
         self.frames, self.scale, self.occluders = frames, scale, occluders
         self.background: Background | None = None
         if estimate_shake(self.frames).is_static:
@@ -177,7 +177,7 @@ def cut_prompt(
     scale: float = 1.0,
     before: Bool[ndarray, "H W"] | None = None,
 ) -> Bool[ndarray, "H W"]:
-    """The mask of a prompt in a picture that is `scale` times the prompt's.
+    """The mask of a prompt in an image that is `scale` times the prompt's.
 
     before: a mask that points without a box correct, where they lie near it. Raises UserError where
     nothing stands out.
