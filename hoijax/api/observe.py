@@ -48,7 +48,7 @@ def observe(
     seed: int = 0,
     log: Log = silent,
 ) -> tuple[Bundle, GroundTruth]:
-    """Observations of a sentence by the no-weights prior, with the truth they were made from."""
+    """Observations of a sentence by the no-weights prior, with the ground truth they were made from."""
     from priors.synthetic.from_text import observe_text  # priors are joined here only, and lazily
 
     return observe_text(text, objects, graph=graph, frames=frames, seed=seed, log=log)
