@@ -262,3 +262,16 @@ def standing_person(shift=0):
     image = np.where(person[..., None], (40, 50, 130), (180, 170, 160)).astype(float)
     image[95:110, 30 + shift : 60 + shift] = (90, 60, 30)
     return person, np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+
+
+def test_what_is_held_says_nothing_of_the_background():
+    person, image = standing_person()
+    brown, box = (150, 110, 70), np.zeros_like(person)
+    image[106:][person[106:]] = brown  # shoes of a box's color
+    box[30:100, 58:95] = True
+    image[box] = brown
+    probability = np.where(person, 0.99, 0.01)
+    probability[106:] = np.where(person[106:], 0.7, 0.2)
+    view = PersonView((255 * probability).astype(np.uint8), np.zeros((39, 3)), pixel=1.0)
+    cut = cut_person(image, view, box)
+    assert cut[106:][person[106:]].mean() > 0.95

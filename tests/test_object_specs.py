@@ -8,6 +8,7 @@ import trimesh
 
 from hoijax.errors import UserError
 from hoijax.objects.asset import MeshScaleWarning, load_asset
+from hoijax.objects.mesh_files import read_mesh
 from hoijax.objects.orientation import AXES, Orientation, axis_vector, orientation_of
 from hoijax.objects.specs import UnusualSizeWarning, load_objects, parse_object
 from hoijax.objects.usual_sizes import USUAL_SIZES, usual_size_of
@@ -170,6 +171,17 @@ def test_the_unit_of_a_file_without_one_is_guessed_by_its_noun(tmp_path, name, f
     with pytest.warns((UnusualSizeWarning, MeshScaleWarning)):  # as it is, where the user says so
         (asset,) = load_objects([f"{name.split('.')[0]}={tmp_path / name},scale=1"])
     assert asset.extents.max() == pytest.approx(box.extents.max(), rel=1e-5)
+
+
+def test_a_file_of_a_guessed_unit_is_read_once(tmp_path, monkeypatch):
+    trimesh.creation.box((50.0, 90.0, 50.0)).export(tmp_path / "chair.obj")
+    reads = []
+    monkeypatch.setattr(
+        "hoijax.objects.asset.read_mesh", lambda *a, **k: reads.append(a) or read_mesh(*a, **k)
+    )
+    (asset,) = load_objects([tmp_path / "chair.obj"])
+    assert asset.extents.max() == pytest.approx(0.9, rel=1e-5)
+    assert len(reads) == 1
 
 
 def test_nothing_is_scaled_that_may_be_meant(tmp_path):

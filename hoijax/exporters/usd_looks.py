@@ -7,7 +7,6 @@ the mesh's vertex colors; displayColor says nearly the same to viewers that show
 # pxr is compiled and has no stubs:
 # pyright: reportAttributeAccessIssue=false
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,19 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.exporters.usd_mesh import add_mesh
-from hoijax.objects.colored_triangles import PLAIN, linear_rgb
+from hoijax.objects.colored_triangles import PLAIN, base_color, linear_rgb, shown_meshes
 
 ROUGHNESS = 0.75
 
 
 def add_looks(stage: Any, prim_path: str, appearance: bytes) -> list[Path]:
     """The meshes of an appearance below the prim at `prim_path`; texture files that were written."""
-    import trimesh
     from pxr import UsdShade
 
-    scene = trimesh.load_scene(io.BytesIO(appearance), file_type="glb", process=False)
     textures = _TextureFiles(Path(stage.GetRootLayer().realPath))
-    for number, node in enumerate(scene.graph.nodes_geometry, start=1):
-        T_object_node, geometry_name = scene.graph[node]
-        source: Any = scene.geometry[geometry_name]
-        if not isinstance(source, trimesh.Trimesh) or not len(source.faces):
-            continue
-        vertices = source.vertices @ T_object_node[:3, :3].T + T_object_node[:3, 3]
-        mesh = add_mesh(stage, f"{prim_path}/mesh_{number}", vertices, np.asarray(source.faces))
+    for number, source in enumerate(shown_meshes(appearance), start=1):
+        vertices, faces = np.asarray(source.vertices), np.asarray(source.faces)
+        mesh = add_mesh(stage, f"{prim_path}/mesh_{number}", vertices, faces)
         mesh.CreateDoubleSidedAttr(True)
         material = UsdShade.Material.Define(stage, f"{prim_path}/material_{number}")
         _dress(mesh, material, source.visual, textures, prim_path.rsplit("/", 1)[-1])
@@ -133,10 +126,7 @@ def _surface(material: Any, pbr: Any = None) -> Any:
 
 def _tint(pbr: Any) -> Float[ndarray, "3"]:
     """Linear base color of a material, grey where there is none."""
-    if pbr is None:
-        return np.full(3, PLAIN)
-    factor = getattr(pbr, "baseColorFactor", None)
-    return np.ones(3) if factor is None else np.asarray(factor, np.float64)[:3] / 255.0
+    return np.full(3, PLAIN) if pbr is None else base_color(pbr)
 
 
 def _texture(material: Any, file: str, tint: Float[ndarray, "3"]) -> Any:

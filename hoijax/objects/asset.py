@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def load_asset(
     spec: str | Path,
     *,
     name: str | None = None,
-    scale: float = 1.0,
+    scale: float | Callable[[float], float] = 1.0,
     up: str | None = None,
     front: str | None = None,
     usual: UsualSize | None = None,
@@ -99,7 +100,8 @@ def load_asset(
     Args:
         spec: path of a glb, gltf, obj, ply, stl ... file, or the name of a procedural object.
         name: name in the affordance graph; the file's stem by default.
-        scale: factor from the file's unit to metres (0.001 for millimetres).
+        scale: factor from the file's unit to metres (0.001 for millimetres), or what gives it for the
+            longest side of a file's mesh.
         up, front: axes of the file ("y", "-z", ...) that become +y and +z; None takes the file as it is,
             up="guess" decides by the format, `usual` and the shape (`hoijax.objects.orientation`).
         usual: the size of such things, where it is known what the object is.
@@ -114,15 +116,18 @@ def load_asset(
     """
     from hoijax.objects.procedural import PROCEDURAL_OBJECTS, make_procedural
 
-    if not np.isfinite(scale) or scale <= 0.0:
+    if not callable(scale) and not (np.isfinite(scale) and scale > 0.0):
         raise UserError(f"--scale must be a positive number, got {scale}.")
     path = Path(spec)
     if str(spec) in PROCEDURAL_OBJECTS and not path.is_file():
+        scale = 1.0 if callable(scale) else scale
         made = make_procedural(str(spec))
         return asset_from_arrays(name or str(spec), made[0] * scale, *made[1:], seed, samples)
     vertices, faces, face_parts, part_names = _read_file(path, str(spec))
     # In double precision, before anything else: a scan in map coordinates is a million metres away.
     middle = _offset_to_origin(vertices, faces, str(path))
+    if callable(scale):
+        scale = scale(float(np.ptp(vertices[np.unique(faces)], axis=0).max()))
     vertices = (vertices - middle) * scale
     R_asset_file = np.eye(3)
     if up is not None or front is not None:

@@ -28,19 +28,8 @@ def colored_triangles(
 
     Raises UserError where the bytes are no glb.
     """
-    import trimesh
-
-    try:
-        scene = trimesh.load_scene(io.BytesIO(appearance), file_type="glb", process=False)
-    except Exception as error:
-        raise UserError(f"an object's colors cannot be read again ({error}).") from error
-    pieces = []
-    for node in scene.graph.nodes_geometry:
-        T_scene_node, name = scene.graph[node]
-        mesh = scene.geometry[name]
-        if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
-            v, f, c = _colored_faces(mesh, MAX_RENDERED_FACES // max(len(scene.geometry), 1))
-            pieces.append((v @ T_scene_node[:3, :3].T + T_scene_node[:3, 3], f, c))
+    meshes = shown_meshes(appearance)
+    pieces = [_colored_faces(mesh, MAX_RENDERED_FACES // len(meshes)) for mesh in meshes]
     if not pieces:
         raise UserError("an object's colors hold no triangles.")
     starts = np.cumsum([0] + [len(v) for v, _, _ in pieces[:-1]])
@@ -50,6 +39,33 @@ def colored_triangles(
     for array in (vertices, faces, colors):
         array.flags.writeable = False
     return vertices, faces, colors
+
+
+def shown_meshes(appearance: bytes) -> "list[trimesh.Trimesh]":
+    """The meshes of an appearance in the asset's frame, with their visuals.
+
+    Raises UserError where the bytes are no glb.
+    """
+    import trimesh
+
+    try:
+        scene = trimesh.load_scene(io.BytesIO(appearance), file_type="glb", process=False)
+    except Exception as error:
+        raise UserError(f"an object's colors cannot be read again ({error}).") from error
+    meshes = []
+    for node in scene.graph.nodes_geometry:
+        T_asset_node, name = scene.graph[node]
+        mesh = scene.geometry[name]
+        if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
+            placed = mesh.vertices @ T_asset_node[:3, :3].T + T_asset_node[:3, 3]
+            meshes.append(trimesh.Trimesh(placed, mesh.faces, visual=mesh.visual, process=False))
+    return meshes
+
+
+def base_color(material: Any) -> Float[ndarray, "3"]:
+    """Linear base color of a glTF material, which its texture is multiplied by."""
+    factor = getattr(material, "baseColorFactor", None)
+    return np.ones(3) if factor is None else np.asarray(factor, np.float64)[:3] / 255.0
 
 
 def _colored_faces(mesh: "trimesh.Trimesh", most: int) -> tuple[ndarray, ndarray, ndarray]:
@@ -64,10 +80,8 @@ def _colored_faces(mesh: "trimesh.Trimesh", most: int) -> tuple[ndarray, ndarray
         table = np.asarray(visual.vertex_colors, np.float64)[:, :3] / 255.0
         vertices, faces, table = _divided(vertices, faces, table, most)
         return vertices, faces, table[faces].mean(axis=1)
-    material = visual.material
-    factor = getattr(material, "baseColorFactor", None)
-    tint = np.ones(3) if factor is None else np.asarray(factor, np.float64)[:3] / 255.0
-    image, uv = getattr(material, "baseColorTexture", None), visual.uv
+    tint = base_color(visual.material)
+    image, uv = getattr(visual.material, "baseColorTexture", None), visual.uv
     if image is None or uv is None:
         return vertices, faces, np.broadcast_to(tint, (len(faces), 3))
     vertices, faces, table = _divided(vertices, faces, np.asarray(uv, np.float64), most)

@@ -123,13 +123,17 @@ def _load(
         )
     notes: list[str] = []
     scale = 1.0 if given.scale is None else given.scale
-    if is_file and is_scale_free and spec.scale is None:
-        scale, reason = unit_of(Path(spec.source), usual)
-        notes += [f"scale {scale:g} ({reason})"] if reason else []
+
+    def guessed_scale(longest: float) -> float:
+        factor, reason = unit_of(Path(spec.source), longest, usual)
+        notes.extend([f"scale {factor:g} ({reason})"] if reason else [])
+        return factor
+
+    is_guessed = is_file and is_scale_free and spec.scale is None
     asset = load_asset(
         spec.source,
         name=spec.name,
-        scale=scale,
+        scale=guessed_scale if is_guessed else scale,
         up=(given.up or "guess") if is_file else None,
         front=given.front if is_file else None,
         usual=usual,

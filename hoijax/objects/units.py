@@ -4,9 +4,6 @@ import zipfile
 from pathlib import Path
 from xml.etree.ElementTree import ParseError, iterparse
 
-import numpy as np
-
-from hoijax.objects.mesh_files import read_mesh
 from hoijax.objects.usual_sizes import HANDLED, TOLERANCE, UsualSize
 
 METERS = {
@@ -22,22 +19,21 @@ WITHOUT_UNIT = {".obj", ".stl", ".ply", ".off"}
 GUESSED = {"millimetres": 1e-3, "centimetres": 1e-2}
 
 
-def unit_of(path: Path, usual: UsualSize | None) -> tuple[float, str]:
+def unit_of(path: Path, longest: float, usual: UsualSize | None) -> tuple[float, str]:
     """Factor from a file's unit to metres, and how it is known; (1, "") for metres.
 
-    usual: the size of what it shows. A guess needs a size that is out of the question in metres and
+    longest: side of the mesh in the file's unit. usual: the size of what it shows. A guess needs a size that is out of the question in metres and
     usual in one other unit.
     """
     suffix = path.suffix.lower()
     if suffix == ".3mf":
         unit = _unit_of_3mf(path)
-        factor, longest = METERS.get(unit, 1.0), _longest_side(path)
+        factor = METERS.get(unit, 1.0)
         if longest * factor < HANDLED[0] <= longest <= HANDLED[1]:  # who writes it forgets the unit
             return 1.0, f"guessed: metres, though the file says {unit}s"
         return factor, f"the file is in {unit}s"
     if suffix not in WITHOUT_UNIT or usual is None:
         return 1.0, ""
-    longest = _longest_side(path)
     low, high = usual.low / TOLERANCE, usual.high * TOLERANCE
     fitting = [(f, unit) for unit, f in GUESSED.items() if low <= longest * f <= high]
     if low <= longest <= high or len(fitting) != 1:
@@ -47,11 +43,6 @@ def unit_of(path: Path, usual: UsualSize | None) -> tuple[float, str]:
         f"guessed: {unit}, as a {usual.noun} of {longest:.3g} m is none; scale=1 behind its name takes "
         "it as it is"
     )
-
-
-def _longest_side(path: Path) -> float:
-    vertices, faces, _, _ = read_mesh(path)
-    return float(np.ptp(vertices[np.unique(faces)], axis=0).max())
 
 
 def _unit_of_3mf(path: Path) -> str:

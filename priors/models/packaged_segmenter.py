@@ -15,6 +15,7 @@ from numpy import ndarray
 from hoijax.errors import UserError
 from priors.models.blazepose import BlazePose
 from priors.models.camera_shake import estimate_shake
+from priors.models.motion_blur import without_blur
 from priors.models.object_cut import (
     cut_around_points,
     cut_box,
@@ -55,7 +56,7 @@ class PackagedSegmenter:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "8")
+        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "10")
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of people and objects, which do not overlap; where one is lost, its mask is empty.
@@ -82,6 +83,7 @@ class PackagedSegmenter:
             follower = _ObjectFollower(small, shape[0] / height, arms)
             for i in objects:
                 masks[i], scores[i] = follower.follow(prompts[i])
+                masks[i] = without_blur(masks[i])
         taken = np.asarray(masks[objects].any(axis=0))
         for i in people:
             for t, view in views[i].items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
+from scipy.ndimage import distance_transform_edt
 
 from priors.models.blazepose import Pose
 from priors.models.object_cut import (
@@ -78,10 +79,26 @@ def cut_person(
     away = (probability < SURE_BACKGROUND) & ~grow(rough, view.pixel) & ~_shoes(view)
     trimap[away | others] = cv2.GC_BGD
     trimap[shrink((probability > SURE_PERSON) & rough, view.pixel)] = cv2.GC_FGD
-    cut = cut_trimap(image, trimap, float(np.sqrt(rough.sum())))
+    picture = _painted_over(image, others, trimap == cv2.GC_BGD)
+    cut = cut_trimap(picture, trimap, float(np.sqrt(rough.sum())))
     cut = main_pieces(cut & ~others, others)
     cut = fill_holes(cut, float(cut.sum())) & ~others
     return cut if MIN_CUT < cut.sum() / rough.sum() < MAX_CUT else rough
+
+
+def _painted_over(
+    image: UInt8[ndarray, "h w 3"], others: Bool[ndarray, "h w"], away: Bool[ndarray, "h w"]
+) -> UInt8[ndarray, "h w 3"]:
+    """The image with the nearest background in place of objects and other people.
+
+    What a box looks like says nothing of what lies behind a person: shoes of its color are not background.
+    """
+    behind = away & ~others
+    if not behind.any():
+        return image
+    nearest = distance_transform_edt(~behind, return_distances=False, return_indices=True)
+    rows, columns = np.asarray(nearest)
+    return np.where(others[..., None], image[rows, columns], image)
 
 
 def _shoes(view: PersonView) -> Bool[ndarray, "h w"]:

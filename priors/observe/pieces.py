@@ -87,7 +87,7 @@ def observe_pieces(
             options, seconds=f"{span[0]:.6f}:{span[1]:.6f}", hints=here, whole_clip=True
         )
         log(f"frames {begin} to {stop - 1} of {count}")
-        seen = part.seen_clip(log)
+        seen = part.seen_clip(log, every_frame=True)
         bundle, video = observe_seen(text, assets, part, seen, models=models, log=log)
         yield Piece(begin, bundle, video)
         if stop >= count:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -15,6 +16,7 @@ from hoijax.bundle.bundle import Bundle
 from hoijax.errors import UserError
 from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.io.clip_intake import parse_seconds, read_clip
+from hoijax.io.repeated_frames import Footage, footage_of
 from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
@@ -163,8 +165,11 @@ class ObserveOptions:
             sources=sources,
         )
 
-    def seen_clip(self, log: Log = silent) -> "SeenClip":
-        """The clip as it is observed, steadied where its camera shakes, with the hints in its pixels."""
+    def seen_clip(self, log: Log = silent, every_frame: bool = False) -> "SeenClip":
+        """The clip as it is observed, steadied where its camera shakes, with the hints in its pixels.
+
+        Frames that repeat others regularly are left out, unless files have an entry for each or `every_frame`.
+        """
         hints = parse_hints(self.hints)
         if self.video is None:
             return SeenClip(None, hints)
@@ -186,13 +191,19 @@ class ObserveOptions:
                 f"{self.video} not every frame is read (--seconds, or more than 31 a second). Convert the clip "
                 f"first, and run what made the files on that: ffmpeg -i {self.video} -r 25 out.mp4"
             )
+        video, footage = _without_repeats(clip.video, keep=every_frame or by_frame, log=log)
+        count = len(clip.video.frames)  # a hint beyond the clip stays beyond it, to be refused
+        hints = tuple(
+            dataclasses.replace(h, frame=footage.position(h.frame)) if h.frame < count else h
+            for h in hints
+        )
         frames, motions = with_static_camera(
-            clip.video.frames, self.camera, bound_to_pixels=bound, log=log
+            video.frames, self.camera, bound_to_pixels=bound, log=log
         )
         hints = tuple(hint.scaled(clip.scale) for hint in hints)
         if motions is not None:
             hints = tuple(steadied_hint(hint, motions) for hint in hints)
-        return SeenClip(Video(frames, clip.video.fps), hints, clip.scale, motions)
+        return SeenClip(Video(frames, video.fps), hints, clip.scale, motions)
 
     def settings_of(self, request: Request) -> ObserveSettings:
         """The settings, of as many frames as the request's whole clip has."""
@@ -279,3 +290,19 @@ def observe_seen(
         path = Path(folder) / "video.mp4"
         encode_video(run.video(), path)
         return bundle, path.read_bytes()
+
+
+def _without_repeats(video: Video, *, keep: bool, log: Log) -> tuple[Video, Footage]:
+    """The clip without frames that repeat others regularly; what repeats is said."""
+    footage = footage_of(video.frames)
+    if footage.strays:
+        log(f"video: {footage.strays} of its frames repeat the one before; motion halts there")
+    if footage.cycle is None:
+        return video, footage
+    rate = footage.rate(video.fps)
+    what = f"video: one of {footage.cycle} frames repeats the one before"
+    if keep:
+        log(f"{what}, and stays, as other files and pieces count frames")
+        return video, Footage(np.arange(len(video.frames)), None, 0)
+    log(f"{what}; left out, {len(footage.frames)} frames at {rate:.4g} a second remain")
+    return Video(np.ascontiguousarray(video.frames[footage.frames]), rate), footage

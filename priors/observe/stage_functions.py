@@ -7,6 +7,8 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
 
 from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
 from hoijax.bundle.evidence import GROUPS, guessed_intrinsics
@@ -18,6 +20,7 @@ from priors.masks import mask_boxes
 from priors.models.from_files import frames_of
 from priors.models.hands import with_hands
 from priors.observe.assemble import assemble
+from priors.observe.doubted_keypoints import doubted
 from priors.observe.request_checks import known_parts
 from priors.observe.stage_inputs import Content, Inputs
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
@@ -221,14 +224,21 @@ def map_points(inputs: Inputs) -> Content:
 
 
 def find_keypoints(inputs: Inputs) -> Content:
-    """OpenPose-18 of every person, in the box of the person's mask."""
+    """OpenPose-18 of every person, in the box of the person's mask; what masks contradict is less sure."""
     frames, model = inputs.video().frames, inputs.models["keypoints"]
-    keypoints = []
-    for mask in inputs.masks().people:
+    masks, keypoints = inputs.masks(), []
+    for p, mask in enumerate(masks.people):
         boxes, present = mask_boxes(mask)
         points = model.keypoints(frames, boxes, present)
+        points = doubted(np.nan_to_num(points), mask, _around(masks, p))
         keypoints.append(np.where(present[:, None, None], points, 0).astype(np.float32))
     return {"keypoints": np.nan_to_num(np.stack(keypoints))}, None
+
+
+def _around(masks: EntityMasks, person: int) -> Bool[ndarray, "T H W"]:
+    """Other people and objects, which may hide the person."""
+    others = [*np.delete(masks.people, person, axis=0), *masks.objects]
+    return np.any(others, axis=0) & ~masks.people[person]
 
 
 def recover_bodies(inputs: Inputs) -> Content:
@@ -243,9 +253,7 @@ def recover_bodies(inputs: Inputs) -> Content:
                 f"person {p + 1} has no keypoint in any frame. Use another keypoint model "
                 "(--keypoints), another --seed, or your own clip (--video)"
             )
-        others = [*np.delete(masks.people, p, axis=0), *masks.objects]
-        other = np.any(others, axis=0) & ~masks.people[p]
-        motion = model.recover(inputs.video(), points, masks.people[p], maps, other)
+        motion = model.recover(inputs.video(), points, masks.people[p], maps, _around(masks, p))
         if hands is not None:
             motion = with_hands(motion, hands.hands(inputs.video().frames, points))
         bodies.append(motion)

@@ -108,6 +108,7 @@ STAGES = (
         work.find_keypoints,
         needs=("video", "masks"),
         roles=("keypoints",),
+        version=2,
     ),
     Stage(
         "body",

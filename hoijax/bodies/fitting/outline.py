@@ -49,11 +49,20 @@ COUNT = 120.0
 FLESH_SIGMA = 3.0
 """Of betas about bones that stay; clothes count as flesh."""
 ENDS = tuple(
-    JOINT_NAMES.index(name)
-    for name in ("left_middle1", "right_middle1", "left_thumb1", "right_thumb1", "left_eye_smplhf")
+    (JOINT_NAMES.index(end), JOINT_NAMES.index(base))
+    for end, base in (
+        ("left_middle1", "left_wrist"),
+        ("right_middle1", "right_wrist"),
+        ("left_thumb1", "left_wrist"),
+        ("right_thumb1", "right_wrist"),
+        ("left_eye_smplhf", "head"),
+        ("left_foot", "left_ankle"),
+        ("right_foot", "right_ankle"),
+    )
 )
-ENDS_ACCELERATION = 18.0
-"""Metres per second squared of what shows how hands and head turn, which few pixels see."""
+ENDS_ACCELERATION = 4.0
+"""Metres per second squared of these ends about their bases: how hands, head and feet turn few pixels show,
+and what is not shown trembles with the masks."""
 FLESH_RATE = 5.0
 """Betas by which one of the descent's unit changes flesh."""
 STEPS, REFRESH_EVERY = 300, 20
@@ -173,8 +182,9 @@ def _descend(
         rest = energy(motion, shaped, data, no_points, jnp.asarray(RHO_KEYPOINTS))
         posed = pose_motion(shaped, motion)
         seen = outline_energy(pixels_of(posed), focal, outlines, nearest)
-        ends = jnp.asarray(posed.joints_world)[:, jnp.array(ENDS)]
-        wobble = jnp.sum((2.0 * data.fps**2 * bend(ends) / ENDS_ACCELERATION) ** 2, axis=(-1, -2))
+        joints, ends = jnp.asarray(posed.joints_world), jnp.array(ENDS)
+        turning = bend(joints[:, ends[:, 0]] - joints[:, ends[:, 1]])
+        wobble = jnp.sum((2.0 * data.fps**2 * turning / ENDS_ACCELERATION) ** 2, axis=(-1, -2))
         swollen = jnp.sum((flesh / FLESH_SIGMA) ** 2)
         seen = 0.5 * COUNT * seen / SIGMA**2 + 0.5 * wobble
         return rest + jnp.mean(seen) + 0.5 * swollen
