@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hoijax.io.atomic import output_folder
-from hoijax.work.folder import Item, work_folder
-from hoijax.work.runner import GroupWork, Progress, work_in_groups, work_through
+from hoijax.work.folder import Item, WorkFolder, work_folder
+from hoijax.work.runner import GroupWork, Progress, work_in_groups
 
 SETTINGS = {"seconds": "any"}
 
@@ -39,6 +40,12 @@ def share(names, out: Path, log: Path, count: int, seconds: float) -> tuple[int,
     return progress.done, len(progress.failed)
 
 
+def one_by_one(folder: WorkFolder, act: Callable[[Item], dict]) -> Progress:
+    """Items as `hoijax solve DIR` does them, in groups of one."""
+    group = GroupWork(lambda item: item, lambda group: group, lambda item, *_: act(item), lambda: 1)
+    return work_in_groups(folder, group, 1)
+
+
 def work(
     out: Path, log: Path, own: list[Item], seconds: float, how: str = "serial", kills: str = ""
 ) -> Progress:
@@ -56,7 +63,7 @@ def work(
     with work_folder(out, own, SETTINGS) as folder:
         note(log, "up")
         if how == "serial":
-            return work_through(folder, write)
+            return one_by_one(folder, write)
         group = GroupWork(
             lambda item: item,
             lambda group: [write(item) for item in group],

@@ -73,7 +73,7 @@ def test_without_part_contact_the_contact_falls(seen_too_far, tmp_path):
     assert any(fitted[column] != full[column] for column in COLUMNS)
 
 
-def test_without_part_labels_nothing_is_labelled(bundle):
+def test_without_part_labels_nothing_is_labeled(bundle):
     scene = hoijax.read_bundle(bundle)
     assert (scene.observations.object_point_parts >= 0).any()
     told = without_part_labels(scene)

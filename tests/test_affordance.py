@@ -314,7 +314,7 @@ def test_a_graph_that_does_not_fit_the_objects():
         assert message in str(caught.value)
 
 
-def test_an_object_without_labelled_parts_is_touched_anywhere():
+def test_an_object_without_labeled_parts_is_touched_anywhere():
     data = graph_data(edge("person 1.hips", "table.surface"))
     data["objects"][1]["parts"] = ["surface"]
     table = compile_contacts(parse(data), {**PARTS, "table": ()})

@@ -117,7 +117,7 @@ def test_listed_pieces_give_the_same_distance(person):
     Ts = shaped.pose_joints(POSES["reaching"], jnp.zeros(3))
     rng = np.random.default_rng(1)
     points = jnp.asarray(rng.uniform((-0.5, -0.5, -0.2), (0.5, 0.7, 0.8), (400, 3)), jnp.float32)
-    every_piece = jnp.broadcast_to(jnp.arange(field.piece_count), (400, field.piece_count))
+    every_piece = jnp.broadcast_to(jnp.arange(field.radii.shape[-1]), (400, field.radii.shape[-1]))
     every, some, listed = jax.jit(
         lambda p, T: (
             field.distance(p, T, every_piece, 1e-6),

@@ -107,7 +107,7 @@ def test_estimates_that_agree_with_each_other_are_kept(exact, clip, body):
     assert corrections.doubt_in_estimates(seen, solution, SMALL) == 1.0
     unseen = dataclasses.replace(seen, keypoints=np.zeros_like(seen.keypoints))
     still = solution.replace(energy=solution.first_energy)
-    assert corrections.doubt_in_estimates(seen, still, SMALL) == corrections.LEAST_DOUBT
+    assert corrections.doubt_in_estimates(seen, still, SMALL) == corrections.MIN_DOUBT
     assert corrections.doubt_in_estimates(unseen, still, SMALL) == 1.0
 
 

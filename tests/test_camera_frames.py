@@ -107,7 +107,7 @@ def test_points_behind_the_camera_have_finite_pixels_and_gradients():
     np.testing.assert_array_equal(project(points, intrinsics), as_near)
 
 
-def test_ray_directions_pass_through_pixel_centres():
+def test_ray_directions_pass_through_pixel_centers():
     small = PinholeCamera(fx=50.0, fy=48.0, cx=3.0, cy=2.0, width=6, height=4)
     rays = small.ray_directions()
     assert rays.shape == (4, 6, 3)

@@ -107,7 +107,7 @@ def test_the_humanoids_own_kinematics_give_the_joints(stored):
     np.testing.assert_allclose(body_rot.as_matrix(), chained, atol=1e-5)
 
 
-def test_contacts_are_labelled_by_distance(stored):
+def test_contacts_are_labeled_by_distance(stored):
     clip, motion = export_clip(), stored["motion"]
     assert (motion[:, 330] == 1).all()
     labels = dict(zip(LINKS, motion[:, 331:383].T, strict=True))

@@ -70,7 +70,7 @@ def test_the_gradient_is_the_score_of_the_noisy_pictures(rng):
     ]
     mean = denoised(
         noisy=jnp.asarray(noisy[None], jnp.float32),
-        pictures=jnp.asarray(pictures[None], jnp.float32),
+        image_set=jnp.asarray(pictures[None], jnp.float32),
         alpha=alpha,
         sigma=sigma,
     )
@@ -97,7 +97,7 @@ def test_of_several_pictures_the_near_one_pulls_at_little_noise_and_all_at_much(
     for level, expected in ((0.05, three[:, 1]), (0.999, three.mean(1))):
         alpha, sigma = alpha_sigma(jnp.array([level]))
         noisy = alpha[:, None] * near
-        found = denoised(noisy=noisy, pictures=jnp.asarray(three), alpha=alpha, sigma=sigma)
+        found = denoised(noisy=noisy, image_set=jnp.asarray(three), alpha=alpha, sigma=sigma)
         np.testing.assert_allclose(found, expected, atol=0.02)
 
 
@@ -305,7 +305,7 @@ def test_closed_form_guidance_in_pytorch_is_the_jax_one(twins, pictures):
     noise = jax.random.normal(jax.random.key(2), flat.shape)
     three = jnp.asarray(pictures.sets["three"].reshape(1, 3, -1))
     ours = closed_form_gradient(
-        images=flat, pictures=three, every_image=three, noise=noise, levels=levels,
+        images=flat, image_set=three, every_image=three, noise=noise, levels=levels,
         guidance=jnp.ones(()), weight="variance",
     )  # fmt: skip
 

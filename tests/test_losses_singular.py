@@ -31,7 +31,7 @@ def test_points_exactly_on_the_surface(made):
     assert found.totals["object_points"] < 2e-4
 
 
-def test_points_on_grid_nodes_and_at_the_centre(made):
+def test_points_on_grid_nodes_and_at_the_center(made):
     """Where cells meet the gradient jumps, but it is one of the two."""
     grids, twin = made.scene.grids, make_twin(made)
     points = np.array(made.scene.observed.points_world)

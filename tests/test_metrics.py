@@ -103,7 +103,7 @@ def test_diversity_is_the_mean_over_pairs(rng):
     assert metrics.object_diversity(np.stack([results[0]] * 3)) == 0
 
 
-def test_translation_is_compared_at_the_centre(rng):
+def test_translation_is_compared_at_the_center(rng):
     true, center = poses(rng), np.array([0.3, -0.2, 0.5])
     turned = true.copy()  # turned about its center, then moved by 3 cm
     turn = Rotation.from_rotvec([0.4, 1.0, -0.3]).as_matrix()

@@ -67,7 +67,7 @@ def test_saved_assets_come_back_with_their_parts(name, tmp_path):
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["thing.glb"]
 
 
-def test_saved_assets_keep_unlabelled_faces_and_part_order(tmp_path):
+def test_saved_assets_keep_unlabeled_faces_and_part_order(tmp_path):
     box = trimesh.creation.box()
     labels = np.array([1] * 4 + [0] * 4 + [-1] * 4)
     names = ("zeta", "alpha", "never used")

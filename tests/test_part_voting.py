@@ -10,7 +10,7 @@ from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
 from priors.language.script import script_from_text
 from priors.models.packaged import mask_box
 from priors.observe.part_voting import (
-    PICTURE,
+    IMAGE_SIZE,
     View,
     face_neighbors,
     face_parts_from_votes,
@@ -240,7 +240,7 @@ def test_the_part_stage_labels_meshes_without_parts():
     """The stage of `hoijax observe`: the graph's parts, found on a mesh that brings none."""
     asset = load_asset("chair")
     script = script_from_text("a person sits on a chair", [asset])
-    ground_truth, bare = TrueParts(asset, size=PICTURE), without_parts(asset)
+    ground_truth, bare = TrueParts(asset, size=IMAGE_SIZE), without_parts(asset)
     node = script.graph.objects[0].model_copy(update={"parts": asset.part_names})
     graph = script.graph.model_copy(update={"objects": (node,)})
     entries = {"pag": Entry({}, {"graph": graph.model_dump(mode="json")}, "", 0.0)}

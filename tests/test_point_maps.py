@@ -93,7 +93,7 @@ def test_focal_does_not_depend_on_scale_and_survives_noise(room, rng):
     assert shift == pytest.approx(0.31 * 0.7, rel=0.05)
 
 
-def test_shift_under_a_given_camera_with_its_own_centre(room):
+def test_shift_under_a_given_camera_with_its_own_center(room):
     intrinsics = CAMERA.matrix.astype(np.float64)
     intrinsics[:2, 2] += (6.0, -4.0)  # the same depth seen through a shifted principal point
     points = unproject_depth(room.depth[None], intrinsics[None])[0]

@@ -72,7 +72,7 @@ def test_energy_equals_a_mixture_in_float64(rng):
     assert float(pose_energy(jnp.asarray(pose, jnp.float32))) == pytest.approx(expected, rel=1e-4)
 
 
-def test_an_estimate_is_a_centre_in_its_own_frame(rng):
+def test_an_estimate_is_a_center_in_its_own_frame(rng):
     estimate = rng.normal(size=(3, BODY_JOINT_COUNT, 3)).astype(np.float32)
     centers = prior_centers(3, estimate)
     assert centers.shape == (3, len(REFERENCE_POSES) + 1, BODY_JOINT_COUNT, 3)

@@ -85,12 +85,6 @@ def test_six_d_round_trip_and_gram_schmidt(rng):
     np.testing.assert_allclose(np.linalg.det(found), 1.0, atol=1e-5)
 
 
-def test_geodesic_angle(rng):
-    a, step = Rotation.random(len(special_rotations(rng)), rng), special_rotations(rng)
-    angle = jax.jit(ours.geodesic_angle)(f32(a.as_matrix()), f32((a * step).as_matrix()))
-    np.testing.assert_allclose(angle, step.magnitude(), atol=2e-6, rtol=1e-5)
-
-
 def test_squared_chordal_is_four_sine_squared_of_half_the_angle(rng):
     a, b = Rotation.random(100, rng), Rotation.random(100, rng)
     found = jax.jit(ours.squared_chordal)(f32(a.as_matrix()), f32(b.as_matrix()))
@@ -172,7 +166,7 @@ def test_gradients_are_finite_at_singular_points():
             ours.quaternion_to_matrix(flat[:, :4]),
             *(
                 function(a, b)
-                for function in (ours.geodesic_angle, ours.squared_chordal, ours.slerp_midpoint)
+                for function in (ours.squared_chordal, ours.slerp_midpoint)
                 for a, b in ((same, same), (same, half), (half, half))
             ),
             *(

@@ -282,7 +282,7 @@ def test_one_transition_costs_no_more_than_the_cut(rng):
 # --- published starts ------------------------------------------------------------------------------
 
 
-def test_observed_centres(made):
+def test_observed_centers(made):
     """Middle of the box of the observed points; a missed frame takes the nearest seen one."""
     found = observed_centers(made.scene)
     points, mask = (np.asarray(made.scene.observed.points_world), made.scene.observed.point_mask)
@@ -293,7 +293,7 @@ def test_observed_centres(made):
         np.testing.assert_allclose(found[o, t], middle, atol=1e-6)
 
 
-def test_a_detected_frame_whose_points_were_all_dropped_has_a_centre(made):
+def test_a_detected_frame_whose_points_were_all_dropped_has_a_center(made):
     """A detection without a single usable point takes its place from the nearest frame that has one."""
     mask = np.asarray(made.scene.observed.point_mask).copy()
     mask[1, 3] = False

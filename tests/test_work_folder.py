@@ -14,14 +14,14 @@ from threading import Barrier
 
 import folder_worker
 import pytest
-from folder_worker import SETTINGS, items
+from folder_worker import SETTINGS, items, one_by_one
 from small_scene import tree
 
 import hoijax.work.folder
 from hoijax.errors import UserError
 from hoijax.work.folder import MAX_CRASHES, Item, work_folder
 from hoijax.work.manifest import settings_hash
-from hoijax.work.runner import progress_of, work_through
+from hoijax.work.runner import progress_of
 
 WORKER = Path(folder_worker.__file__)
 COUNT = 12
@@ -145,7 +145,7 @@ def test_shards_share_out_everything(tmp_path):
     done: list[str] = []
     for shard in ((0, 2), (1, 2)):
         with work_folder(tmp_path / "out", items(5), {}, shard=shard) as folder:
-            progress = work_through(folder, lambda item: result(folder, item, done))
+            progress = one_by_one(folder, lambda item: result(folder, item, done))
             assert progress.done == progress.total == (3, 2)[shard[0]]
             assert progress_of(folder, folder.everything).done == len(done)
     assert sorted(done) == [f"scene-{i}" for i in range(5)]
@@ -172,7 +172,7 @@ def test_a_failure_stops_nothing_and_is_tried_again_by_the_next_run(tmp_path):
                     raise ValueError("broken")
                 return result(folder, item, calls)
 
-            return work_through(folder, act).failed
+            return one_by_one(folder, act).failed
 
     assert run() == {"scene-1": "ValueError: broken"}
     assert run(retry={}) == {"scene-1": "ValueError: broken"}, "a worker of the same run"
@@ -206,8 +206,12 @@ def test_a_full_disk_stops_the_run_and_the_next_goes_on(tmp_path, monkeypatch, u
         with pytest.raises(UserError, match=r"No space left[\s\S]*resumes there"):
             folder_worker.work(out, log, items(COUNT), 0.0)
     assert not [name for name in tree(out) if "locks/" in name or "partial" in name]
-    markers = sorted(path.name for path in (out / ".work/done").iterdir())
-    assert markers == ["scene-0.json", "scene-1.json"]
+    markers = {path.name for path in (out / ".work/done").iterdir()}
+    assert {"scene-0.json", "scene-1.json"} <= markers, (
+        "and what was begun beside the one that failed"
+    )
+    assert "scene-2.json" not in markers
+    assert len(markers) < COUNT - 1
     folder_worker.work(out, log, items(COUNT), 0.0)
     assert tree(out) == undisturbed
 
@@ -220,7 +224,7 @@ def test_other_settings_are_refused_by_name_and_forced(tmp_path):
 
     def run(settings, force=False):
         with work_folder(tmp_path / "out", items(2), settings, force=force) as folder:
-            return work_through(folder, lambda item: result(folder, item, done))
+            return one_by_one(folder, lambda item: result(folder, item, done))
 
     run({"version": "1", "solve": {"steps": 3}})
     before = tree(tmp_path)
@@ -244,11 +248,11 @@ def test_what_changed_or_was_deleted_is_done_again(tmp_path):
     for key in ("a", "a", "b", "b"):
         items = [Item("one", "bundles/one", "a"), Item("two", "bundles/two", key)]
         with work_folder(tmp_path / "out", items, {}) as folder:
-            work_through(folder, lambda item, folder=folder: result(folder, item, done))
+            one_by_one(folder, lambda item, folder=folder: result(folder, item, done))
     assert done == ["one", "two", "two"]
     (tmp_path / "out" / "one").rmdir()
     with work_folder(tmp_path / "out", items, {}) as folder:
-        work_through(folder, lambda item: result(folder, item, done))
+        one_by_one(folder, lambda item: result(folder, item, done))
     assert done[3:] == ["one"]
 
 
@@ -268,7 +272,7 @@ def test_a_folder_of_the_claim_files_is_continued(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
     with work_folder(out, items(3), {}) as folder:
-        assert work_through(folder, lambda item: result(folder, item, done)).done == 3
+        assert one_by_one(folder, lambda item: result(folder, item, done)).done == 3
     assert done == ["scene-1", "scene-2"]
 
 

@@ -44,7 +44,7 @@ class ContactTable:
     counts (HOI-PAGE). A video shows that a hand holds the handle, seldom surely which one."""
     object: Int[ndarray, " E"]
     part: Int[ndarray, " E"]
-    """-1 also where the object has no labelled parts: the contact is with all of it."""
+    """-1 also where the object has no labeled parts: the contact is with all of it."""
     other_object: Int[ndarray, " E"]
     other_part: Int[ndarray, " E"]
     is_continuous: Bool[ndarray, " E"]
@@ -115,7 +115,7 @@ def compile_contacts(
 
 
 def _part_index(end: PartReference, part_names: Mapping[str, Sequence[str]]) -> int:
-    """-1, the whole object, where its mesh has no labelled parts."""
+    """-1, the whole object, where its mesh has no labeled parts."""
     known = part_names[end.entity]
     return list(known).index(end.part) if known else -1
 

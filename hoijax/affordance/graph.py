@@ -56,7 +56,7 @@ BODY_PARTS = (
 """The twelve body parts a graph may name; a body part index anywhere is a position in here."""
 
 WHOLE_PART = "surface"
-"""The one part of an object whose mesh has no labelled parts: all of it."""
+"""The one part of an object whose mesh has no labeled parts: all of it."""
 
 MAX_DESCRIPTION_WORDS = 20
 MAX_VIDEO_PROMPT_WORDS = 150

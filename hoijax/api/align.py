@@ -44,21 +44,19 @@ def align(
     UserError for files that cannot be read or do not fit each other.
     """
     check_output(out)
-    picture = _image(Path(image), "--image")
+    photo = _image(Path(image), "--image")
     seen = _mask(Path(person_mask), "--person-mask"), _mask(Path(object_mask), "--object-mask")
     meshes = read_body_meshes(person)
     if len(meshes.vertices) != 1:
         raise UserError(f"--person {person}: {len(meshes.vertices)} meshes; a photograph has one.")
     scene, mesh, in_camera = _object(Path(object_))
-    camera = _camera(picture, meshes, focal, log)
+    camera = _camera(photo, meshes, focal, log)
     body = PhotoMesh(meshes.vertices[0], meshes.faces)
     alignment = align_to_image(body, mesh, seen[0], seen[1], camera, known_pose=in_camera)
     stands = _moved(meshes.vertices[0], alignment.T_world_camera)
     with output_folder(out) as folder:
         _write(folder, alignment, scene, in_camera, stands, meshes.faces)
-        _overlay(picture, camera, alignment, stands, meshes.faces, mesh).save(
-            folder / "overlay.png"
-        )
+        _overlay(photo, camera, alignment, stands, meshes.faces, mesh).save(folder / "overlay.png")
         record = {key: _plain(value) for key, value in asdict(alignment).items()}
         record |= {"object_scale": alignment.object_scale, "focal": camera.fx}
         (folder / "alignment.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -131,7 +129,7 @@ def _write(
 
 
 def _overlay(
-    picture, camera: PinholeCamera, alignment: ImageAlignment, stands, faces, mesh: PhotoMesh
+    photo, camera: PinholeCamera, alignment: ImageAlignment, stands, faces, mesh: PhotoMesh
 ):
     """The photograph with both meshes over it."""
     from PIL import Image
@@ -145,7 +143,7 @@ def _overlay(
     toward = np.abs(seen.normals_world @ alignment.T_world_camera[:3, 2])[..., None]
     colors = np.array([(0, 0, 0), PERSON_COLOR, OBJECT_COLOR])[seen.instance_ids]
     shown = 255 * (colors * (0.3 + 0.7 * toward)) ** (1 / 2.2)
-    drawn = np.where(seen.instance_ids[..., None] > 0, 0.65 * shown + 0.35 * picture, picture)
+    drawn = np.where(seen.instance_ids[..., None] > 0, 0.65 * shown + 0.35 * photo, photo)
     image = Image.fromarray(drawn.astype(np.uint8))
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     return image

@@ -45,7 +45,7 @@ def generate_composed(
     what anchor motion keeps. static: a scene that is there, in place of one that is composed; so is one
     already in OUT_still.
 
-    stage_options: None moves by rules; else see `observe_by_models`: a video model goes on from the static
+    stage_options: None moves by rules; else see `observe_by_models`: a video model continues the static
     scene's image, OUT_still/image.png, unless an image or a clip of the user's is named there. What models
     and files lack is refused before anything is composed.
     """

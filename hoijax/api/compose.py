@@ -72,9 +72,9 @@ class ComposeOptions:
         if self.steps is not None:
             if self.steps < 1:
                 raise UserError(f"--steps must be at least 1, got {self.steps}.")
-            share = self.steps / settings.coarse_steps
+            fraction = self.steps / settings.coarse_steps
             scaled = {
-                key: max(round(getattr(settings, key) * share), 1)
+                key: max(round(getattr(settings, key) * fraction), 1)
                 for key in ("coarse_steps", "anchor_steps", "object_steps", "avatar_steps")
             }
             noise = dataclasses.replace(settings.noise, anneal_steps=self.steps)
@@ -164,7 +164,9 @@ def compose_to_folder(
         scene, composition = compose(text, options, hooks=hooks, settings=settings)
     except UserError:
         checkpoints.close()
-        if not any((work / "checkpoints").iterdir()):  # refused at the door: nothing to continue
+        if not any(
+            (work / "checkpoints").iterdir()
+        ):  # refused before work began: nothing to resume
             shutil.rmtree(work, ignore_errors=True)
         raise
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -213,10 +215,10 @@ def _work_folder(out: Path, text: str, options: ComposeOptions, settings: Compos
 def _previews(work: Path) -> Callable[[str, int, ndarray], None]:
     """Images of the stages in the work folder; preview.png is always the newest."""
 
-    def write(stage: str, step: int, picture: Float[ndarray, "H W 3"]) -> None:
+    def write(stage: str, step: int, rendered: Float[ndarray, "H W 3"]) -> None:
         from PIL import Image
 
-        shown = (255.0 * np.clip(picture, 0.0, 1.0) ** (1 / 2.2) + 0.5).astype(np.uint8)
+        shown = (255.0 * np.clip(rendered, 0.0, 1.0) ** (1 / 2.2) + 0.5).astype(np.uint8)
         image = Image.fromarray(shown)
         factor = max(192 // shown.shape[0], 1)
         image = image.resize(

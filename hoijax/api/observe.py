@@ -48,7 +48,7 @@ def observe(
     seed: int = 0,
     log: Log = silent,
 ) -> tuple[Bundle, GroundTruth]:
-    """Observations of a sentence by the no-weights prior, with the truth they were made from."""
+    """Observations of a sentence by the no-weights prior, with the ground truth they were made from."""
     from priors.synthetic.from_text import observe_text  # priors are joined here only, and lazily
 
     return observe_text(text, objects, graph=graph, frames=frames, seed=seed, log=log)
@@ -70,13 +70,13 @@ def observe_articulated(
 ) -> tuple[Bundle, GroundTruth]:
     """As `observe`, for one object with joints (a URDF file or a shipped one): its links are objects.
 
-    Raises UserError for further objects or a scale: made scenes have one such object, as it is.
+    Raises UserError for further objects or a scale: synthetic scenes have one such object, as it is.
     """
     from priors.synthetic import articulated_scenes
 
     if len(objects) != 1 or scale != 1.0:
         raise UserError(
-            f"a made scene has one object with joints, as large as its file says; got "
+            f"a synthetic scene has one object with joints, as large as its file says; got "
             f"{', '.join(map(str, objects))} and --scale {scale}."
         )
     spec = parse_object(objects[0])

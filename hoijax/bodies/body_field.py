@@ -63,10 +63,6 @@ class BodyField:
     sample_vertices: Int[AnyArray, "... M"]
     sample_pieces: Bool[AnyArray, "... M P"]
 
-    @property
-    def piece_count(self) -> int:
-        return int(self.radii.shape[-1])
-
     def frames(self, Ts_world_joint: Float[AnyArray, "55 4 4"]) -> Float[Array, "P 3 4"]:
         """[R | t] of every piece in the world: the nearest rotation of the blend of its joints."""
         rotation, position = Ts_world_joint[:, :3, :3], Ts_world_joint[:, :3, 3]

@@ -1,6 +1,6 @@
 """Clothes as shape directions: the skin of a part moves out, never down; bones stay.
 
-People in pictures wear trousers, jackets and boots. Phenotypes (muscle, weight) thicken a body in all places
+People in images wear trousers, jackets and boots. Phenotypes (muscle, weight) thicken a body in all places
 at once, and not by the width of a sleeve.
 """
 
@@ -35,6 +35,6 @@ def clothes(
     directions = np.empty((*template.shape, len(PARTS)), np.float32)
     for number, words in enumerate(PARTS):
         members = [any(word in name for word in words) for name in JOINT_NAMES]
-        share = np.sum(skin_weights * np.array(members)[skin_indices], axis=1)
-        directions[..., number] = UNIT * share[:, None] * outward
+        member_weight = np.sum(skin_weights * np.array(members)[skin_indices], axis=1)
+        directions[..., number] = UNIT * member_weight[:, None] * outward
     return directions

@@ -66,10 +66,10 @@ def _along(vertices: np.ndarray, joints: np.ndarray, start: str, end: str) -> np
 
 
 def _beyond(
-    vertices: np.ndarray, joints: np.ndarray, side: str, share: float
+    vertices: np.ndarray, joints: np.ndarray, side: str, fraction: float
 ) -> Bool[np.ndarray, " v"]:
-    """Hand vertices past the first `share` of the way from wrist to knuckle (no wrist skin)."""
-    return _along(vertices, joints, f"{side}_wrist", f"{side}_middle1") > share
+    """Hand vertices past the first `fraction` of the way from wrist to knuckle (no wrist skin)."""
+    return _along(vertices, joints, f"{side}_wrist", f"{side}_middle1") > fraction
 
 
 def _forearm(vertices: np.ndarray, joints: np.ndarray, side: str) -> Bool[np.ndarray, " v"]:

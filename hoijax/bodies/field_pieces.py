@@ -166,7 +166,7 @@ def build_pieces(
     piece_of_vertex, blend = assign_pieces(vertices, weights)
     owned = [faces[(piece_of_vertex == p)[faces].any(1)] for p in range(len(blend))]
     is_fine = np.isin(blend.argmax(1), list(FINE_JOINTS)).astype(int)
-    sizes = [float(np.float32(resolution * share)) for share in (1.0, FINE_SHARE)]
+    sizes = [float(np.float32(resolution * fraction)) for fraction in (1.0, FINE_SHARE)]
     margins = [MARGIN, FINE_MARGIN]
     boxes = []
     for members, fine in zip(owned, is_fine, strict=True):

@@ -157,7 +157,7 @@ def _object_problems(o: Observations, object_names: list[str], part_counts: list
             problems.append(
                 f"{where}: no frame has a detection of {name!r}, neither a mask nor a point, so "
                 "there is nothing to fit; make sure the object can be seen and that its "
-                "description fits, or leave it away"
+                "description fits, or omit it"
             )
         elif labels.size and (labels.min() < -1 or labels.max() >= count):
             problems.append(

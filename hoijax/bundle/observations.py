@@ -23,7 +23,7 @@ class Observations:
 
     A point map is a prior's per-pixel 3D estimate in the camera's axes (OpenCV), right only up to a
     similarity per frame. A sample is one pixel of an entity's eroded mask: its pixel, its point-map
-    point, and the object part it was labelled with.
+    point, and the object part it was labeled with.
     """
 
     intrinsics: Float[ndarray, "T 3 3"]
@@ -37,7 +37,7 @@ class Observations:
     object_points: Float[ndarray, "O T N 3"]
     object_pixels: Float[ndarray, "O T N 2"]
     object_point_parts: Int[ndarray, "O T N"]
-    """Part index of the asset the sample was labelled with, -1 none."""
+    """Part index of the asset the sample was labeled with, -1 none."""
     object_point_mask: Bool[ndarray, "O T N"]
     person_points: Float[ndarray, "P T M 3"]
     person_pixels: Float[ndarray, "P T M 2"]

@@ -137,10 +137,10 @@ class Progress:
         if left is not None:
             words.append(f"about {left:.0f} s left")
         self._spinner.update(text=Text("  ".join(words)))
-        share = None if left is None else passed / max(passed + left, 1e-9)
-        if share is None:
+        fraction = None if left is None else passed / max(passed + left, 1e-9)
+        if fraction is None:
             return self._spinner
-        bar = ProgressBar(total=1.0, completed=share, width=40)
+        bar = ProgressBar(total=1.0, completed=fraction, width=40)
         return Group(self._spinner, bar)
 
     def _coming(self) -> str:

@@ -40,9 +40,7 @@ class Mask(OutputFlags):
         from hoijax.api.masks import open_masks
 
         if self.save and not self.hint:
-            raise UserError(
-                "--save needs a hint for every object: give --hint, or leave --save away."
-            )
+            raise UserError("--save needs a hint for every object: give --hint, or omit --save.")
         if self.json and not self.save:
             raise UserError(
                 "--json needs an end: give --save, the page serves until it is stopped."

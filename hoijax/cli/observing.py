@@ -86,7 +86,7 @@ class Observe(PriorFlags, ObjectFlags, OutputFlags):
         from hoijax.api.observe import observe_pieces_to_folder
 
         if self.prior == "rules" or self.frames is not None:
-            raise UserError("--pieces cuts a --video: leave --frames and --prior rules away.")
+            raise UserError("--pieces cuts a --video: omit --frames and --prior rules.")
         paths = observe_pieces_to_folder(
             text,
             self.objects,

@@ -119,7 +119,7 @@ def fit_body(
     winner = taken(unknowns, best)
     scale = float(jnp.exp(winner.log_scale))
     joints = np.asarray(pose_motion(person, winner).joints_world)[0]
-    pose, turn = divmod(best, len(TURNS))
+    pose, yaw = divmod(best, len(TURNS))
     names = ("standing", "reaching", "sitting", "crouching")
     return BodyFit(
         rotations=np.asarray(rotations_of(winner))[0],
@@ -127,7 +127,7 @@ def fit_body(
         scale=scale,
         joints_world=joints,
         energies=energies,
-        label=f"{names[pose]}, {round(np.degrees(TURNS[turn]))} degrees",
+        label=f"{names[pose]}, {round(np.degrees(TURNS[yaw]))} degrees",
     )
 
 

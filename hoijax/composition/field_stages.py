@@ -151,11 +151,11 @@ def check_field(entity: Entity, settings: ComposeSettings, what: str) -> float:
     """Mean opacity of a field from around. UserError where it is all empty or all full: not to be meshed."""
     cameras = ring_cameras(settings.orbit, 4, (32, 32))
     opacity = float(np.mean(render_views(entity, cameras, settings, 32).opacity))
-    share = float(jnp.mean(entity.occupancy.occupied.astype(jnp.float32)))
+    occupied = float(jnp.mean(entity.occupancy.occupied.astype(jnp.float32)))
     if not 1e-3 < opacity < 0.95:
         state = "empty" if opacity <= 1e-3 else "full"
         raise UserError(
-            f"the {what} field is {state} (mean opacity {opacity:.4f}, {100 * share:.0f} % of its cells "
+            f"the {what} field is {state} (mean opacity {opacity:.4f}, {100 * occupied:.0f} % of its cells "
             "occupied): nothing was distilled that could be meshed. Try another --seed, more --steps, or "
             "a prompt that the guidance knows better."
         )
@@ -218,7 +218,7 @@ def align_part(
     field, over random backgrounds, so that emptiness cannot be painted in the background's color.
     """
     features = _features(coarse, cameras, masks, part, settings)
-    share = ALIGN_RAYS / settings.size**2
+    ray_fraction = ALIGN_RAYS / settings.size**2
     cells, cell = _occupied_cells(coarse)
     entity, losses = _align(
         coarse,
@@ -228,7 +228,7 @@ def align_part(
         steps=settings.anchor_steps,
         rate=settings.learning_rate,
         samples=settings.samples,
-        budget=int(max(share, 1.0) * settings.budget),
+        budget=int(max(ray_fraction, 1.0) * settings.budget),
     )
     return entity, np.asarray(losses)
 

@@ -1,7 +1,5 @@
 """How near a composition comes to a scene that is known."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -100,8 +98,3 @@ def _spread_points(
     from hoijax.objects.surface_samples import sample_surface
 
     return sample_surface(np.asarray(vertices, np.float32), np.asarray(faces), count, 0)[0]
-
-
-def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Means of the metrics of several scenes."""
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -70,26 +70,32 @@ def assemble(
         foot = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
         foot[1] = vertices[:, 1].min()
         asset = asset_from_arrays(priors.object_name, vertices - foot, faces)
-        rotation, place, unit = np.eye(3), foot, 1.0
+        rotation, position, unit = np.eye(3), foot, 1.0
         paint = colors[faces].mean(axis=1)
     else:
         points = asset_from_arrays("target", vertices, faces).samples
         placed = place_mesh(asset.samples, points)
         metrics |= {"placement_residual_cm": 100.0 * placed.residual, "mesh_scale": placed.scale}
         unit = 1.0 / placed.scale
-        rotation, place = placed.rotation, unit * placed.translation
+        rotation, position = placed.rotation, unit * placed.translation
         paint = np.asarray((0.72, 0.45, 0.30))
         if priors.known is not None:
-            metrics |= _pose_error(rotation, place, asset, priors.known)
+            metrics |= _pose_error(rotation, position, asset, priors.known)
     fit, look, surface = composition.fit, composition.look, composition.surface
     shaped = surface.person(look)
     rest = unit * fit.scale * np.asarray(shaped.joints_rest, np.float32)
     translation = (unit * np.asarray(fit.translation)).astype(np.float32)
     result = _result(
-        priors, asset, np.asarray(look.betas), rest, fit.rotations, translation, (rotation, place)
+        priors,
+        asset,
+        np.asarray(look.betas),
+        rest,
+        fit.rotations,
+        translation,
+        (rotation, position),
     )
     skin = unit * np.asarray(posed_avatar(surface, look, fit))
-    object_vertices = (asset.vertices @ rotation.T + place).astype(np.float32)
+    object_vertices = (asset.vertices @ rotation.T + position).astype(np.float32)
     shown = np.asarray(look.colors)[np.asarray(surface.body.faces)].mean(axis=1)
     avatar = {
         "betas": np.asarray(look.betas),
@@ -134,10 +140,12 @@ def surface_level(entity: Entity, settings: ComposeSettings) -> float:
     return max(agreement, key=lambda level: agreement[level])
 
 
-def _pose_error(rotation: ndarray, place: ndarray, asset: Asset, known: Any) -> dict[str, float]:
+def _pose_error(
+    rotation: ndarray, translation: ndarray, asset: Asset, known: Any
+) -> dict[str, float]:
     """Mean distance of the mesh's samples from where they truly are, cm."""
     T = known.ground_truth["T_world_object"]
-    ours = asset.samples @ rotation.T + place
+    ours = asset.samples @ rotation.T + translation
     true = asset.samples @ T[:3, :3].T + T[:3, 3]
     return {"mesh_pose_error_cm": 100.0 * float(np.linalg.norm(ours - true, axis=1).mean())}
 

@@ -53,7 +53,7 @@ class Configuration:
 
 
 def without_part_labels(bundle: Bundle) -> Bundle:
-    """No observed point is labelled with a part: the search for starts would use the labels too."""
+    """No observed point is labeled with a part: the search for starts would use the labels too."""
     seen = bundle.observations
     unlabeled = np.full_like(seen.object_point_parts, -1)
     seen = dataclasses.replace(seen, object_point_parts=unlabeled)

@@ -32,11 +32,11 @@ class Range:
     low: float
     high: float
 
-    def at(self, share: float) -> float:
-        """The number at a share in [0, 1] of the way, in its logarithm where the range is wide."""
+    def at(self, fraction: float) -> float:
+        """The number at a fraction in [0, 1] of the way, in its logarithm where the range is wide."""
         if self.low > 0.0 and self.high / self.low >= LOGARITHMIC_FROM:
-            return float(self.low * (self.high / self.low) ** share)
-        return self.low + (self.high - self.low) * share
+            return float(self.low * (self.high / self.low) ** fraction)
+        return self.low + (self.high - self.low) * fraction
 
 
 Factors = dict[str, list[Ramp] | Range]
@@ -148,12 +148,12 @@ def make_designs(
 
 def _chosen(factors: Factors, shares: Float[ndarray, " n"]) -> Design:
     design: Design = {}
-    for (name, values), share in zip(factors.items(), shares, strict=True):
+    for (name, values), fraction in zip(factors.items(), shares, strict=True):
         if isinstance(values, Range):
-            number = float(f"{values.at(float(share)):.6g}")  # tables show what was solved
+            number = float(f"{values.at(float(fraction)):.6g}")  # tables show what was solved
             design[name] = (number, number)
         else:
-            design[name] = values[min(int(share * len(values)), len(values) - 1)]
+            design[name] = values[min(int(fraction * len(values)), len(values) - 1)]
     return design
 
 

@@ -87,7 +87,7 @@ def sweep(
     and the half width of their 95 % confidence interval ("... +-"). options: as `checked_settings`
     takes them (method, preset, inits, ...). out: a folder that gets tables (CSV, Markdown, LaTeX), `index.html` with plots and
     images, results of what is shown there, and `run.json`; beside it, while it runs, what is solved
-    is kept (`solver.solve_checkpoints`), and the same call goes on from there unless `restart`.
+    is kept (`solver.solve_checkpoints`), and the same call resumes there unless `restart`.
     Raises UserError before any work.
     """
     plan = SweepPlan(plan) if isinstance(plan, str) else plan

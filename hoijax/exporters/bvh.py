@@ -37,14 +37,14 @@ def save_bvh(
     """Write one person of a clip (world y up) at the clip's frame rate. The unit is in no BVH file."""
     who = clip.people[person]
     scale = UNITS_PER_METER[unit]
-    turn = Z_UP_FROM_Y_UP.astype(np.float64) if z_up else np.eye(3)
+    R_file_world = Z_UP_FROM_Y_UP.astype(np.float64) if z_up else np.eye(3)
     rest = np.asarray(who.shaped.joints_rest, np.float64)
-    places = (rest[0] + who.translations.astype(np.float64)) @ turn.T * scale
+    places = (rest[0] + who.translations.astype(np.float64)) @ R_file_world.T * scale
     # the same turn before and after: the rest pose stands upright, whichever axis is up
-    vectors = who.joint_rotations.astype(np.float64) @ turn.T
+    vectors = who.joint_rotations.astype(np.float64) @ R_file_world.T
     orders, angles = euler_angles(vectors)
     rows = np.concatenate([places, angles[:, depth_first()].reshape(len(places), -1)], 1)
-    lines = ["HIERARCHY", *_joint_lines(rest @ turn.T * scale, orders, 0, ""), "MOTION"]
+    lines = ["HIERARCHY", *_joint_lines(rest @ R_file_world.T * scale, orders, 0, ""), "MOTION"]
     lines += [f"Frames: {len(rows)}", f"Frame Time: {1.0 / clip.fps:.8f}"]
     lines += [" ".join(f"{value:.6f}" for value in row) for row in rows]
     path = Path(path)

@@ -154,15 +154,15 @@ def clip_from_result(result: "Result", body: SkinnedBody) -> Clip:
     return Clip(result.fps, tuple(people), result.assets, result.Ts_world_object, *joints)
 
 
-def clip_view(result: "Result", found: "FoundBundle | None") -> ClipView | None:
+def clip_view(result: "Result", source: "FoundBundle | None") -> ClipView | None:
     """How the video of a result's bundle saw it; None where there is no video."""
     from hoijax.results.observed import camera_poses
 
-    if found is None or found.video is None:
+    if source is None or source.video is None:
         return None
     rotations, positions = camera_poses(result.Ts_world_pointmap)
-    intrinsics = np.asarray(found.bundle.observations.intrinsics, np.float64)
-    return ClipView(found.video, intrinsics, compose_rigid(rotations, positions))
+    intrinsics = np.asarray(source.bundle.observations.intrinsics, np.float64)
+    return ClipView(source.video, intrinsics, compose_rigid(rotations, positions))
 
 
 def turn_world(

@@ -152,7 +152,7 @@ def _add_object(stage, clip: Clip, index: int) -> list[Path]:
     return files
 
 
-def _moved(place: Float[ndarray, "3"]):
+def _moved(translation: Float[ndarray, "3"]):
     from pxr import Gf
 
-    return Gf.Matrix4d(1.0).SetTranslate(Gf.Vec3d(*place.tolist()))
+    return Gf.Matrix4d(1.0).SetTranslate(Gf.Vec3d(*translation.tolist()))

@@ -109,26 +109,6 @@ def rotation_6d_to_matrix(rotation_6d: Float[Array, "*batch 6"]) -> Float[Array,
     return jnp.stack([first, second, jnp.cross(first, second)], axis=-1)
 
 
-@program
-def geodesic_angle(
-    a: Float[Array, "*batch 3 3"], b: Float[Array, "*batch 3 3"]
-) -> Float[Array, "*batch"]:
-    """Angle in radians of the rotation from a to b; exact near 0 and pi (arctan2 form)."""
-    relative = jnp.swapaxes(a, -1, -2) @ b
-    axis = jnp.stack(
-        [
-            relative[..., 2, 1] - relative[..., 1, 2],
-            relative[..., 0, 2] - relative[..., 2, 0],
-            relative[..., 1, 0] - relative[..., 0, 1],
-        ],
-        axis=-1,
-    )
-    squared = jnp.sum(axis * axis, axis=-1)
-    sine = jnp.where(squared < 1e-14, 0.0, jnp.sqrt(jnp.where(squared < 1e-14, 1.0, squared)))
-    trace = relative[..., 0, 0] + relative[..., 1, 1] + relative[..., 2, 2]
-    return jnp.arctan2(sine, trace - 1.0)
-
-
 def squared_chordal(
     a: Float[Array, "*batch 3 3"], b: Float[Array, "*batch 3 3"]
 ) -> Float[Array, "*batch"]:

@@ -27,8 +27,8 @@ def safe_min(values: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
     The derivative of `jnp.min` looks for the values that equal it: where a compiler works out the values
     twice, rounded differently, it finds none and divides by zero.
     """
-    place = jnp.argmin(values, axis=-1, keepdims=True)
-    return jnp.sum(jnp.where(jnp.arange(values.shape[-1]) == place, values, 0.0), axis=-1)
+    lowest = jnp.argmin(values, axis=-1, keepdims=True)
+    return jnp.sum(jnp.where(jnp.arange(values.shape[-1]) == lowest, values, 0.0), axis=-1)
 
 
 def masked_mean(values: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, ""]:

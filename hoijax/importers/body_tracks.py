@@ -312,7 +312,7 @@ def camera_path(track: BodyTrack) -> Float[ndarray, "T 4 4"] | None:
     if track.camera is None or track.world is None:
         return track.Ts_world_camera
     world = Rotation.from_matrix(track.world.turn) * Rotation.from_rotvec(track.world.orientations)
-    turn = world * Rotation.from_rotvec(track.camera.orientations).inv()
+    rotation = world * Rotation.from_rotvec(track.camera.orientations).inv()
     pelvis_world = (track.rest_pelvis + track.world.translations) @ track.world.turn.T
     pelvis_camera = track.rest_pelvis + track.camera.translations
-    return compose_rigid(turn.as_matrix(), pelvis_world - turn.apply(pelvis_camera))
+    return compose_rigid(rotation.as_matrix(), pelvis_world - rotation.apply(pelvis_camera))

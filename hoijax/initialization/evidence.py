@@ -135,7 +135,7 @@ def _filled(
 ) -> tuple[ndarray, ndarray]:
     good = np.flatnonzero(mask)
     frames = np.clip(np.arange(len(mask)), good[0], good[-1])
-    place = np.stack([np.interp(frames, good, translations[good, i]) for i in range(3)], axis=-1)
+    position = np.stack([np.interp(frames, good, translations[good, i]) for i in range(3)], axis=-1)
     if len(good) == 1:
         turned = np.broadcast_to(rotations[good], rotations.shape)
     else:
@@ -146,7 +146,7 @@ def _filled(
             ],
             axis=1,
         )
-    return turned.astype(np.float32), place.astype(np.float32)
+    return turned.astype(np.float32), position.astype(np.float32)
 
 
 def with_focal_length(o: Observations, body: SkinnedBody) -> Observations:

@@ -138,18 +138,18 @@ def _matches(similarity: Similarity, data: AlignmentData, use_pixels: bool) -> _
     if use_pixels:
         projected = project(apply_inverse(similarity, data.vertices_world), data.intrinsics)
         pixel_vertices = at(nearest_indices(data.pixels, projected))
-    share = _shares(data.mask)[..., None]
+    weight = _shares(data.mask)[..., None]
     points = jnp.where(data.mask[..., None], data.points, 0.0)
     targets = at(nearest_indices(apply(similarity, data.points), data.vertices_world))
-    mean_point, mean_target = jnp.sum(share * points, 1), jnp.sum(share * targets, 1)
+    mean_point, mean_target = jnp.sum(weight * points, 1), jnp.sum(weight * targets, 1)
     points, targets = points - mean_point[:, None], targets - mean_target[:, None]
     return _Matches(
         mean_point,
         mean_target,
-        jnp.sum(share * points**2, (1, 2)),
-        jnp.sum(share * targets**2, (1, 2)),
-        jnp.einsum("tni,tnj->tij", share * targets, points, precision="highest"),
-        jnp.sum(share, (1, 2)),
+        jnp.sum(weight * points**2, (1, 2)),
+        jnp.sum(weight * targets**2, (1, 2)),
+        jnp.einsum("tni,tnj->tij", weight * targets, points, precision="highest"),
+        jnp.sum(weight, (1, 2)),
         pixel_vertices,
     )
 
@@ -169,10 +169,10 @@ def _off_rays(
     linear: Float[Array, "T 3 3"], similarity: Similarity, data: AlignmentData, rays: _Rays
 ) -> Float[Array, ""]:
     """Squared pixels between points, seen from the estimated camera, and where they were seen."""
-    turn, place = data.Ts_world_camera[:, :3, :3], data.Ts_world_camera[:, :3, 3]
+    rotation, position = data.Ts_world_camera[:, :3, :3], data.Ts_world_camera[:, :3, 3]
     # One affine map from point map to camera, by component: a product with a 3 x 3 matrix is slower.
-    inner = jnp.sum(turn[:, :, :, None] * linear[:, :, None, :], 1)
-    shift = jnp.sum(turn * (similarity.translation - place)[:, :, None], 1)
+    inner = jnp.sum(rotation[:, :, :, None] * linear[:, :, None, :], 1)
+    shift = jnp.sum(rotation * (similarity.translation - position)[:, :, None], 1)
     in_camera = [
         sum(inner[:, i, j, None] * rays.points[:, j] for j in range(3)) + shift[:, i, None]
         for i in range(3)
@@ -189,8 +189,8 @@ def _loss(
     matches: _Matches,
     weights: AlignmentWeights,
 ) -> Float[Array, ""]:
-    turn = rotation_6d_to_matrix(similarity.rotation_6d)
-    linear = jnp.exp(similarity.log_scale)[:, None, None] * turn
+    rotation = rotation_6d_to_matrix(similarity.rotation_6d)
+    linear = jnp.exp(similarity.log_scale)[:, None, None] * rotation
     squared = _squared_distance(linear, similarity, matches)
     points = jnp.mean(geman_mcclure(squared, ROBUST_RHO))
     pixels = jnp.asarray(0.0)

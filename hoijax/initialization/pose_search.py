@@ -1,7 +1,7 @@
 """Per-frame global pose search: many rotations, each refined by a few robust Gauss-Newton steps.
 
 All frames and hypotheses run in one vmapped program. Residuals of one hypothesis in one frame:
-observed points to the whole object, labelled points to their part, and projected model samples to
+observed points to the whole object, labeled points to their part, and projected model samples to
 the mask's distance transform. The derivative of each with respect to the six pose parameters is
 known in closed form, so a step is one look-up and one 6 x 6 solve.
 """
@@ -64,8 +64,8 @@ class SearchObject:
 
 def robust(squared: Float[Array, " r"]) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
     """Geman-McClure cost and the weight of the equivalent reweighted least squares."""
-    share = ROBUST**2 / (squared + ROBUST**2)
-    return squared * share, share**2
+    weight = ROBUST**2 / (squared + ROBUST**2)
+    return squared * weight, weight**2
 
 
 def _point_terms(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
@@ -196,8 +196,8 @@ def refine_pose(
 
     def normal(pose: Pose):
         residual, jacobian, weight = residuals(target, frame, *pose)
-        cost, share = robust(residual**2)
-        scaled = (weight * share)[:, None] * jacobian
+        cost, row_weight = robust(residual**2)
+        scaled = (weight * row_weight)[:, None] * jacobian
         return scaled.T @ jacobian, scaled.T @ residual, jnp.sum(weight * cost)
 
     def move(pose: Pose, change: Float[Array, " 6"]) -> Pose:

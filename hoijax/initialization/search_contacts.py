@@ -32,8 +32,8 @@ def contact_parts(scene: Scene, o: int | Int[Array, ""]) -> ContactParts:
     """Edges between a body and object `o`."""
     edges = scene.edges
     is_own = edges.mask & (edges.source == scene.object_count) & (edges.target == o)
-    share = is_own.astype(jnp.float32)
-    weight = share / jnp.maximum(jnp.sum(share), 1.0)
+    selected = is_own.astype(jnp.float32)
+    weight = selected / jnp.maximum(jnp.sum(selected), 1.0)
     return ContactParts(edges.grid, weight, edges.slot_mask, edges.select_side, edges.use_mean)
 
 

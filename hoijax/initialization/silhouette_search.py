@@ -165,9 +165,11 @@ def _poses(
 ) -> tuple[Float[ndarray, "4 4"], Float[ndarray, "4 4"]]:
     """(T_world_camera, T_world_object): the person's lowest point on the floor, and the object's."""
     pitch, roll, heading, x, z, size = unknowns
-    turn = _camera_turn(pitch, roll)
-    floor = float(turn.apply(search.person)[:, 1].min())
-    T_world_camera = compose_rigid(turn.as_matrix(), np.array([0.0, -floor, 0.0])).astype(float)
+    camera_rotation = _camera_turn(pitch, roll)
+    floor = float(camera_rotation.apply(search.person)[:, 1].min())
+    T_world_camera = compose_rigid(
+        camera_rotation.as_matrix(), np.array([0.0, -floor, 0.0])
+    ).astype(float)
     rotation = Rotation.from_euler("y", heading) * _upright(up)
     scale = np.exp(size)
     points = scale * rotation.apply(search.points)
@@ -266,7 +268,7 @@ def silhouette(
     """Where the camera sees the object; rays are moved into the object's own frame, so that it is built once."""
     T_world_camera, T_world_object = poses
     T_object_camera = np.linalg.inv(T_world_object) @ T_world_camera
-    turn = T_object_camera[:3, :3].astype(np.float32)
-    rays = np.einsum("ni,ji->nj", camera.ray_directions().reshape(-1, 3), turn)
+    rotation = T_object_camera[:3, :3].astype(np.float32)
+    rays = np.einsum("ni,ji->nj", camera.ray_directions().reshape(-1, 3), rotation)
     eye = np.broadcast_to(T_object_camera[:3, 3].astype(np.float32), rays.shape)
     return scene.occluded(eye, rays).reshape(camera.height, camera.width)

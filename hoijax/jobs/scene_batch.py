@@ -64,7 +64,7 @@ class Ready:
 class Solved:
     """What a group's run gave one scene, with its share of the seconds; or the whole result."""
 
-    found: SolvedPasses | Result
+    outcome: SolvedPasses | Result
     seconds: float = 0.0
     together: int = 1
 
@@ -203,10 +203,10 @@ class SceneBatch:
 
     def result(self, ready: Ready, solved: Solved) -> Result:
         """The result of a scene as `solve` returns it."""
-        if isinstance(solved.found, Result):
-            return solved.found
+        if isinstance(solved.outcome, Result):
+            return solved.outcome
         times = {**ready.seconds, "optimize": round(solved.seconds, 3)}
-        prepared, solution = solved.found.prepared, solved.found.solution
+        prepared, solution = solved.outcome.prepared, solved.outcome.solution
         result = with_confidence(self.method.result(prepared, solution), prepared, solution)
         source = {"bundle": ready.source, "bundle_hash": ready.bundle_hash}
         run = {

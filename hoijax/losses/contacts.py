@@ -163,13 +163,13 @@ def _banded(
     for offset in range(3):
         count = max(frames - offset, 0)
         pair = 2.0 * _mean_product(arms[:, :, :count], arms[:, :, offset:])
-        share = jnp.zeros((*weight.shape[:2], count))
+        products = jnp.zeros((*weight.shape[:2], count))
         for first in range(3 - offset):
             # The earlier frame of the pair stands at place `first` of the slip of frame t.
             product = weight * (slip[:, first] * slip[:, first + offset])[:, None, None]
             shifted = _shift(product, 1 - first)
-            share = share + shifted[..., :count]
-        blocks.append(jnp.einsum("est,estij->etij", share, pair))
+            products = products + shifted[..., :count]
+        blocks.append(jnp.einsum("est,estij->etij", products, pair))
     return blocks
 
 
@@ -184,9 +184,9 @@ def _mean_product(
     outer = jnp.stack([jnp.mean(b[..., i : i + 1] * a, axis=-2) for i in range(3)], axis=-2)
     dot = outer[..., 0, 0] + outer[..., 1, 1] + outer[..., 2, 2]
     eye = jnp.eye(3)
-    turn = dot[..., None, None] * eye - outer
+    rotational = dot[..., None, None] * eye - outer
     mean_a, mean_b = (skew(jnp.sum(x, axis=-2) / count) for x in (a, b))
-    top = jnp.concatenate([turn, mean_a], axis=-1)
+    top = jnp.concatenate([rotational, mean_a], axis=-1)
     bottom = jnp.concatenate([-mean_b, jnp.broadcast_to(eye, mean_b.shape)], axis=-1)
     return jnp.concatenate([top, bottom], axis=-2)
 

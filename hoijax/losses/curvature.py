@@ -202,8 +202,8 @@ def twist_rows(
 ) -> Float[Array, "*batch 6"]:
     """(a x b, shift), component by component: XLA then fuses it with what made a and b."""
     x, y = ([v[..., i] for i in range(3)] for v in (a, b))
-    turn = [x[i - 2] * y[i - 1] - x[i - 1] * y[i - 2] for i in range(3)]
-    return jnp.stack([*turn, *(shift[..., i] for i in range(3))], axis=-1)
+    moment = [x[i - 2] * y[i - 1] - x[i - 1] * y[i - 2] for i in range(3)]
+    return jnp.stack([*moment, *(shift[..., i] for i in range(3))], axis=-1)
 
 
 def to_world_axes(

@@ -48,14 +48,14 @@ def object_points_curvature(posed: PosedScene, scale: Scale = ROBUST_RHO) -> Cur
     observed = posed.scene.observed
     rows = posed.scene.objects.first_grid + WHOLE_UNSIGNED
     distance, jacobian = distance_rows(posed, observed.points_world, rows)
-    share = _shares(observed.point_mask)
-    mean = jnp.sum(share * distance**2, axis=-1, keepdims=True)
-    weight = share * robust_weight(mean, scale)
+    point_weight = _shares(observed.point_mask)
+    mean = jnp.sum(point_weight * distance**2, axis=-1, keepdims=True)
+    weight = point_weight * robust_weight(mean, scale)
     return _of_rows(posed, jacobian, weight)
 
 
 def part_points(posed: PosedScene, scale: Scale = ROBUST_RHO) -> tuple[Values, Mask]:
-    """3D chamfer of each part's labelled points to that part alone. (O, Q, T)"""
+    """3D chamfer of each part's labeled points to that part alone. (O, Q, T)"""
     observed = posed.scene.observed
     points = posed.to_asset(observed.points_world)
     owner = jnp.arange(posed.scene.object_count)
@@ -97,9 +97,9 @@ def robust_object_points_curvature(posed: PosedScene, scale: Scale = POINT_RHO) 
 
 
 def robust_part_points(posed: PosedScene, scale: Scale = POINT_RHO) -> tuple[Values, Mask]:
-    """Ours: labelled points to their part, robust by point: some labels are wrong. (O, T)
+    """Ours: labeled points to their part, robust by point: some labels are wrong. (O, T)
 
-    Averaged over the labelled points of the frame, so that a part of which little is seen counts
+    Averaged over the labeled points of the frame, so that a part of which little is seen counts
     as little.
     """
     observed = posed.scene.observed
@@ -169,7 +169,7 @@ def object_pixels(posed: PosedScene) -> tuple[Values, Mask]:
 
 
 def part_pixels(posed: PosedScene) -> tuple[Values, Mask]:
-    """2D chamfer of each part's labelled pixels to that part's samples. (O, Q, T)"""
+    """2D chamfer of each part's labeled pixels to that part's samples. (O, Q, T)"""
     squared = jnp.sum(_off_pixels(posed, posed.neighbors.nearest_part_sample) ** 2, axis=-1)
     shares = _pixel_shares(posed, squared.shape[-1])
     per_part = jnp.einsum("otn,otnq->oqt", squared, shares)

@@ -52,10 +52,10 @@ def rendered_depth(posed: PosedScene, scale: Scale = DEPTH_RHO) -> tuple[Values,
     observed, image = posed.scene.observed_images, posed.rendered_image
     if observed is None or image is None:
         return _nothing(posed)
-    share = jnp.where(observed.depth_mask, image.coverage, 0.0)
+    weight = jnp.where(observed.depth_mask, image.coverage, 0.0)
     away = jnp.where(observed.depth_mask, image.depth - observed.depth, 0.0)
-    total = jnp.sum(share, axis=(1, 2))
-    values = jnp.sum(share * geman_mcclure(away**2, scale), axis=(1, 2))
+    total = jnp.sum(weight, axis=(1, 2))
+    values = jnp.sum(weight * geman_mcclure(away**2, scale), axis=(1, 2))
     return (values / jnp.maximum(total, 1.0))[None], (total > 0.0)[None]
 
 

@@ -27,8 +27,8 @@ LARGEST_GROUP = 72
 """Symmetries of an object that are tried."""
 CLEARLY_LESS = 0.85
 """Share of what is unexplained below which a symmetric turn is clearly better."""
-LEAST_UNEXPLAINED = 0.05
-"""No light model explains a picture better than this."""
+MIN_UNEXPLAINED = 0.05
+"""No light model explains an image better than this."""
 SAME_COLOR = 0.05
 """Linear distance of colors that may be one."""
 FEWEST_HITS = 0.5
@@ -156,7 +156,7 @@ def _unexplained(
     off = np.linalg.norm(colors - np.median(colors, axis=0), axis=-1)
     left = np.linalg.norm(colors - _lit(albedo, normals, colors), axis=-1)
     shares = (np.sum(np.log1p((x / SAME_COLOR) ** 2)) for x in (left, off))
-    return float(np.clip(np.divide(*shares), LEAST_UNEXPLAINED, 1.0))
+    return float(np.clip(np.divide(*shares), MIN_UNEXPLAINED, 1.0))
 
 
 def _lit(

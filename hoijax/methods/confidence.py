@@ -145,10 +145,10 @@ def _evidence_spread(
     view = view / np.linalg.norm(view, axis=-1, keepdims=True)
     spreads = []
     for i in range(len(centers)):
-        share = mask[i] / np.maximum(mask[i].sum(-1, keepdims=True), 1)
+        point_weights = mask[i] / np.maximum(mask[i].sum(-1, keepdims=True), 1)
         normal = looks["normals"][i]
         rows = np.concatenate([np.cross(points[i] - centers[i][:, None], normal), normal], axis=-1)
-        weight = share * POINT_COUNT / POINT_METRES**2
+        weight = point_weights * POINT_COUNT / POINT_METRES**2
         blocks = np.einsum("tn,tni,tnj->tij", weight, rows, rows)
         seen = detected[i][:, None, None] / OUTLINE_METRES**2
         blocks[:, 3:, 3:] += seen * np.einsum("tai,taj->tij", view, view)
@@ -184,12 +184,12 @@ def _candidate_spread(
     result: Result, turns: Float[ndarray, "K O"], unlikely: Float[ndarray, " K"]
 ) -> tuple[Float[ndarray, "O T"], Float[ndarray, "O T"]]:
     """(metres, radians) between candidates, each by how likely it is beside the winner."""
-    share = np.exp(-np.maximum(unlikely, 0.0))
-    share = (share / share.sum())[:, None, None]
+    likelihood = np.exp(-np.maximum(unlikely, 0.0))
+    likelihood = (likelihood / likelihood.sum())[:, None, None]
     places = np.asarray(centered_poses(result).object_translation)
     away = np.linalg.norm(places - places[result.winner], axis=-1)
     turned = np.radians(turns)[..., None] * np.ones_like(away)
-    return np.sqrt((share * away**2).sum(0)), np.sqrt((share * turned**2).sum(0))
+    return np.sqrt((likelihood * away**2).sum(0)), np.sqrt((likelihood * turned**2).sum(0))
 
 
 def turns_of(result: Result) -> Float[ndarray, "K O"]:
@@ -250,9 +250,9 @@ def _doubts(
             ("outside", "of it lies outside its outline"),
             ("uncovered", "of its outline is not covered"),
         ):
-            share = float(np.median(looks[name][o][frames]))
-            if share > MISSED:
-                doubts.append(f"{asset.name}: {100 * share:.0f} % {words} in half of the frames")
+            fraction = float(np.median(looks[name][o][frames]))
+            if fraction > MISSED:
+                doubts.append(f"{asset.name}: {100 * fraction:.0f} % {words} in half of the frames")
         mask = np.asarray(scene.observed.point_mask[o])[frames]
         if mask.any():
             away = float(np.median(np.abs(looks["distance"][o][frames])[mask]))

@@ -38,7 +38,7 @@ class MeshScaleWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Asset:
-    """A triangle mesh in its own frame (metres), labelled by part, with points spread on its surface.
+    """A triangle mesh in its own frame (metres), labeled by part, with points spread on its surface.
 
     Attributes:
         name: what the object is called in a part affordance graph.

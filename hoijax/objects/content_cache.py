@@ -55,7 +55,7 @@ def remember(
     """Decorator: keep the results of the last `count` assets (and options), as read-only arrays."""
 
     def decorate(function: Callable[Concatenate[Asset, Given], Found]):
-        kept: OrderedDict[tuple, Found] = OrderedDict()
+        cache: OrderedDict[tuple, Found] = OrderedDict()
         lock, signature = Lock(), inspect.signature(function)
 
         @functools.wraps(function)
@@ -64,17 +64,17 @@ def remember(
             given.apply_defaults()
             key = (content_key(asset), *list(given.arguments.values())[1:])
             with lock:
-                if key in kept:
-                    kept.move_to_end(key)
-                    return kept[key]
+                if key in cache:
+                    cache.move_to_end(key)
+                    return cache[key]
             result = _kept(function, key, lambda: function(asset, *args, **options))
             for array in jax.tree.leaves(result):
                 if isinstance(array, np.ndarray):
                     array.flags.writeable = False
             with lock:
-                kept[key] = result
-                while len(kept) > count:
-                    kept.popitem(last=False)
+                cache[key] = result
+                while len(cache) > count:
+                    cache.popitem(last=False)
             return result
 
         return remembering

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 Piece = tuple[str, Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]
-"""Part name, vertices and faces of one surface or of one labelled stretch of it."""
+"""Part name, vertices and faces of one surface or of one labeled stretch of it."""
 
 
 def loft(outlines: Float[np.ndarray, "R N 3"], labels: str | Sequence[str]) -> list[Piece]:

@@ -80,8 +80,8 @@ def _decomposed(vertices: Float[ndarray, "M 3"], faces: ndarray) -> list[Float[n
                 timeout=MAX_SECONDS,
                 start_new_session=True,  # Ctrl-C is for us; the worker is ended on the way out
             )
-            with np.load(target, allow_pickle=False) as found:
-                return np.split(found["vertices"], np.cumsum(found["counts"])[:-1])
+            with np.load(target, allow_pickle=False) as stored:
+                return np.split(stored["vertices"], np.cumsum(stored["counts"])[:-1])
         except (subprocess.SubprocessError, OSError, ValueError, KeyError, zipfile.BadZipFile):
             return []
 

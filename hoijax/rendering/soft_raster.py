@@ -55,8 +55,8 @@ class RenderedImage:
 
     def over(self, background: Float[Array, "H W C"] | Float[Array, " C"]) -> Float[Array, "H W C"]:
         """Features over a background, mixed by coverage."""
-        share = self.coverage[..., None]
-        return share * self.features + (1.0 - share) * background
+        coverage = self.coverage[..., None]
+        return coverage * self.features + (1.0 - coverage) * background
 
 
 def sample_mesh(
@@ -171,8 +171,8 @@ def render(
     """
     height, width = size
     pixel, weight, depth = _project(samples, vertices_world, intrinsics, T_world_camera)
-    near, share = _tent(pixel, height, width)
-    area = weight[:, None] * share
+    near, tent = _tent(pixel, height, width)
+    area = weight[:, None] * tent
     summed = _scatter(near, area[..., None], height * width)[:, 0]
     counted = jax.lax.stop_gradient(area) > 0.0
     far = jnp.where(counted, jax.lax.stop_gradient(depth)[:, None], jnp.inf)
@@ -217,19 +217,19 @@ def _tent(pixel: Float[Array, "S 2"], height: int, width: int) -> tuple[Array, A
 
     Pixels beside the image become index height * width.
     """
-    place = pixel - 0.5
-    cell = jnp.floor(jax.lax.stop_gradient(place))
-    fraction = place - cell
+    position = pixel - 0.5
+    cell = jnp.floor(jax.lax.stop_gradient(position))
+    fraction = position - cell
     cell = jnp.clip(cell, -2.0, float(max(height, width) + 1)).astype(jnp.int32)
-    index, share = [], []
+    index, weight = [], []
     for right in (0, 1):
         for down in (0, 1):
             column, row = cell[:, 0] + right, cell[:, 1] + down
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
             index.append(jnp.where(inside, row * width + column, height * width))
             along = fraction[:, 0] if right else 1.0 - fraction[:, 0]
-            share.append(along * (fraction[:, 1] if down else 1.0 - fraction[:, 1]))
-    return jnp.stack(index, axis=-1), jnp.stack(share, axis=-1)
+            weight.append(along * (fraction[:, 1] if down else 1.0 - fraction[:, 1]))
+    return jnp.stack(index, axis=-1), jnp.stack(weight, axis=-1)
 
 
 def _scatter(index: Int[Array, "S 4"], values: Float[Array, "S 4 C"], count: int) -> Array:

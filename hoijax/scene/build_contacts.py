@@ -43,7 +43,7 @@ def contact_edges(
     rows += [blank] * (padded - len(rows))
     columns = {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}
     target, part = columns["target"], columns.pop("part")
-    # An asset without labelled parts has one part, its whole surface (affordance.WHOLE_PART).
+    # An asset without labeled parts has one part, its whole surface (affordance.WHOLE_PART).
     has_parts = np.array([len(asset.part_names) > 0 for asset in assets])[target]
     row = np.where(has_parts & (part >= 0), FIRST_PART + part, WHOLE_UNSIGNED)
     columns["grid"] = (first_grid[target] + row).astype(np.int32)

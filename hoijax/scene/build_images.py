@@ -172,9 +172,11 @@ def _observed_colors(
         u, v = (local[:, i] / z * k[i, i] + k[i, 2] for i in (0, 1))
         inside = (u >= 0) & (u < w) & (v >= 0) & (v < h)
         row, column = (jnp.clip(x, 0, n - 1).astype(jnp.int32) for x, n in ((v, h), (u, w)))
-        share = jnp.sum(features[row, column] * samples.features, axis=-1)
+        visibility = jnp.sum(features[row, column] * samples.features, axis=-1)
         is_same_mesh = jnp.sum(target[row, column] * samples.features, axis=-1) > 0.5
-        nearest = inside & is_same_mesh & (z < depth[row, column] + VISIBLE_SLACK) & (share > 0.5)
+        nearest = (
+            inside & is_same_mesh & (z < depth[row, column] + VISIBLE_SLACK) & (visibility > 0.5)
+        )
         return nearest.astype(jnp.float32), image[row, column]
 
     return jax.vmap(one)(

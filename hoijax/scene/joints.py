@@ -68,13 +68,13 @@ def jointed(
     """Poses (centerd frames) with the children of joints moved to where their parents hold them."""
     rotations, shifts = list(object_rotations), list(object_translations)
     for d, (parent, child) in enumerate(zip(joints.parents, joints.children, strict=True)):
-        origin, turn = joints.Ts_parent_joint[d, :3, 3], joints.Ts_parent_joint[d, :3, :3]
+        origin, rotation = joints.Ts_parent_joint[d, :3, 3], joints.Ts_parent_joint[d, :3, :3]
         axis, value = joints.axes[d], values[d]
         if joints.slides[d]:
-            moved, local = turn, _rotated(turn, value[:, None] * axis)
+            moved, local = rotation, _rotated(rotation, value[:, None] * axis)
         else:
             about = jax.vmap(rotation_about, in_axes=(None, 0))(axis, value)
-            moved, local = _product(turn, about), jnp.zeros(3)
+            moved, local = _product(rotation, about), jnp.zeros(3)
         rotations[child] = _product(rotations[parent], moved)
         at = origin + local - centers[parent] + _rotated(moved, centers[child])
         shifts[child] = _rotated(rotations[parent], at) + shifts[parent]

@@ -46,7 +46,7 @@ class ObservedObjects:
     part_shares: Float[Array, "O T N Q"]
     """One-hot part label divided by that part's number of points in the frame; 0 without label."""
     part_grids: Int[Array, "O T N"]
-    """Grid row of the labelled part (of the whole object where there is no label)."""
+    """Grid row of the labeled part (of the whole object where there is no label)."""
     part_of_sample: Bool[Array, "O Q S"]
     detected: Bool[Array, "O T"]
     mask_distance: Float[Array, "O T h w 4"]

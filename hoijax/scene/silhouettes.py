@@ -112,7 +112,7 @@ def build_outlines(o: Observations, assets: tuple[Asset, ...]) -> Outline | None
     if unseen := [asset.name for asset, is_seen in zip(assets, seen, strict=True) if not is_seen]:
         raise UserError(
             f"no frame shows {', '.join(unseen)} larger than {MIN_PIXELS} pixels: nothing to solve "
-            "for. Film from nearer, or leave it away."
+            "for. Film from nearer, or omit it."
         )
     if not short.any():
         return None

@@ -1,4 +1,4 @@
-"""Checkpoints of one solve, in a hidden folder beside its result: the same command goes on from them.
+"""Checkpoints of one solve, in a hidden folder beside its result: the same command resumes from them.
 
 Only long solves make any: the first is written when `checkpoint_seconds` of work are not kept yet.
 What a checkpoint holds is what the optimizer carries from round to round, so a descent that goes on

@@ -43,10 +43,10 @@ def _strip(rows: Sequence[tuple[str, Sequence[str], Sequence[str], str]], frame:
     return "".join(parts) + "</svg>"
 
 
-def heat(share: float) -> str:
+def heat(fraction: float) -> str:
     """White at 0 over orange to dark red at 1."""
     stops = np.array([[250, 250, 247], [253, 174, 97], [165, 0, 38]], float)
-    at = float(np.clip(share, 0, 1)) * 2
+    at = float(np.clip(fraction, 0, 1)) * 2
     low = min(int(at), 1)
     r, g, b = (stops[low] + (stops[low + 1] - stops[low]) * (at - low)).astype(int)
     return f"#{r:02x}{g:02x}{b:02x}"

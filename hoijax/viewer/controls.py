@@ -27,7 +27,7 @@ class Viewer:
     def __init__(
         self, server: Any, result: Result, observed: FoundBundle | None, folder: Path
     ) -> None:
-        self.server, self.result, self.found, self.folder = server, result, observed, folder
+        self.server, self.result, self.source, self.folder = server, result, observed, folder
         self.body = load_body(result.body_name)
         self.grids = Evaluator(result, self.body).grids
         self.lock = threading.RLock()

@@ -27,7 +27,7 @@ class EditPanel:
         self.solved_under: Edits | None = None
         """The edits of what is shown, where it was solved here."""
         self.gizmo: Any = None
-        self._build(gui, off=not viewer.found)
+        self._build(gui, off=not viewer.source)
 
     def _build(self, gui: Any, off: bool) -> None:
         result = self.viewer.result
@@ -119,11 +119,11 @@ class EditPanel:
     def resolver_or_say(self) -> Resolver | None:
         """The problem of this result; None, and why not in the status line."""
         viewer = self.viewer
-        if viewer.found is None:
+        if viewer.source is None:
             self.status.content = "Needs the bundle that was solved."
         elif self.resolver is None:
             try:
-                self.resolver = Resolver(viewer.result, viewer.found.bundle)
+                self.resolver = Resolver(viewer.result, viewer.source.bundle)
             except UserError as error:
                 self.status.content = escape(str(error))
         return self.resolver
@@ -167,14 +167,14 @@ class EditPanel:
 
         viewer = self.viewer
         with viewer.lock:
-            if self.solved_under is None or self.resolver is None or viewer.found is None:
+            if self.solved_under is None or self.resolver is None or viewer.source is None:
                 self.status.content = "Nothing was solved here yet."
                 return None
             self.save_button.disabled = True
             self.status.content = "Saving ..."
             try:
                 result = recorded(
-                    viewer.result, self.resolver, self.solved_under, viewer.found.path
+                    viewer.result, self.resolver, self.solved_under, viewer.source.path
                 )
                 out = Path(self.folder_text.value.strip()).expanduser()
                 if out.absolute() == viewer.folder.absolute():

@@ -48,12 +48,12 @@ def pixel_of_ray(
     return float((x + 0.5) * width), float(y * width + 0.5 * height)
 
 
-def ray_of_screen(camera: Any, place: tuple[float, float]) -> Float[ndarray, " 3"]:
-    """Direction in the world of a place on the screen (0 to 1 from its top left)."""
+def ray_of_screen(camera: Any, pixel: tuple[float, float]) -> Float[ndarray, " 3"]:
+    """Direction in the world of a point on the screen (0 to 1 from its top left)."""
     from scipy.spatial.transform import Rotation
 
     reach = np.tan(camera.fov / 2)
-    x, y = 2 * place[0] - 1, 2 * place[1] - 1
+    x, y = 2 * pixel[0] - 1, 2 * pixel[1] - 1
     w, *xyz = camera.wxyz
     return Rotation.from_quat([*xyz, w]).apply([x * reach * camera.aspect, y * reach, 1.0])
 
@@ -128,7 +128,7 @@ class MaskEditor:
     def _selected(self, event: Any) -> None:
         camera = event.client.camera
         places = (event.screen_min, event.screen_max)
-        rays = [ray_of_screen(camera, place) for place in places]
+        rays = [ray_of_screen(camera, pixel) for pixel in places]
         low, high = (self._pixel(np.asarray(camera.position), ray) for ray in rays)
         if low is not None and high is not None:
             corner, other = np.minimum(low, high), np.maximum(low, high)

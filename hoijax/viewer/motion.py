@@ -113,8 +113,8 @@ def edge_labels(result: Result) -> tuple[str, ...]:
 
 def contact_colors(distances: Float[ndarray, " V"]) -> UInt8[ndarray, "V 3"]:
     """Yellow where skin touches, blue at 5 cm, red where it is inside an object."""
-    share = np.clip(distances / CONTACT_THRESHOLD, 0.0, 1.0)[:, None]
-    colors = _NEAR + (_FAR - _NEAR) * share
+    fraction = np.clip(distances / CONTACT_THRESHOLD, 0.0, 1.0)[:, None]
+    colors = _NEAR + (_FAR - _NEAR) * fraction
     return np.where(distances[:, None] < -INSIDE, _RED, colors).astype(np.uint8)
 
 

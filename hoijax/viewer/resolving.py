@@ -193,9 +193,9 @@ def with_key_poses(result: Result, edits: Edits) -> Result:
     frames = np.arange(result.frame_count)
     for (o, t), T in edits.key_poses.items():
         bell = 0.5 + 0.5 * np.cos(np.pi * np.clip(np.abs(frames - t) / (REACH + 1), 0, 1))
-        turn = T[:3, :3].astype(np.float64) @ rotations[:, o, t].swapaxes(-1, -2)
+        rotation = T[:3, :3].astype(np.float64) @ rotations[:, o, t].swapaxes(-1, -2)
         shift = T[:3, 3] - translations[:, o, t]
-        axis = np.asarray(_log(turn))
+        axis = np.asarray(_log(rotation))
         for f in np.flatnonzero(bell > 0):
             rotations[:, o, f] = _exp(axis * bell[f]) @ rotations[:, o, f]
             translations[:, o, f] += shift * bell[f]

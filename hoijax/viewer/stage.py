@@ -225,7 +225,7 @@ class ObservedStage:
         clip = motion.clip
         places = [person.vertices_world[:, ::50] for person in clip.people]
         places += [clip.Ts_world_object[o][:, None, :3, 3] for o in range(len(clip.assets))]
-        depths = [np.einsum("tni,ti->tn", place - eye, forward).max() for place in places]
+        depths = [np.einsum("tni,ti->tn", points - eye, forward).max() for points in places]
         half = np.tan(self.fovs[0] / 2)
         # viser's frustum has the volume of a unit one: see CameraFrustum in its client
         return float((max(depths) + BEHIND) * np.cbrt(half * half * self.aspect / 3.0))

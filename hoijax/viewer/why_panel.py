@@ -34,7 +34,7 @@ class WhyPanel:
         self.physics_button.on_click(lambda _: self.judge())
         gui.add_markdown("**Loss by term and frame** (weighted)")
         self.terms_html = gui.add_html("")
-        self.terms_button = gui.add_button("Measure terms by frame", disabled=not viewer.found)
+        self.terms_button = gui.add_button("Measure terms by frame", disabled=not viewer.source)
         self.terms_button.on_click(lambda _: self.measure_terms())
         self.status = gui.add_html("")
         gui.add_markdown("**Loss by term and step** (weighted)")

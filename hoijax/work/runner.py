@@ -1,4 +1,4 @@
-"""Working through a folder: item by item or in groups, a failure ends nothing else."""
+"""Working through a folder in groups of items: a failure ends nothing else."""
 
 import errno
 import threading
@@ -56,20 +56,6 @@ def progress_of(folder: WorkFolder, items: Sequence[Item] | None = None) -> Prog
     left = [item for item in items if folder.done(item) is None]
     failed = {item.id: why for item in left if (why := folder.failure(item))}
     return Progress(len(items) - len(left), failed, len(items))
-
-
-def work_through(folder: WorkFolder, act: Callable[[Item], Row], log: Log = silent) -> Progress:
-    """Do every item that nobody else does; returns when what is left is in other hands.
-
-    act: does one item, all of it, and returns its row. What it raises is that item's failure, and
-    ends nothing else, unless nothing more can be written: then UserError.
-    """
-    begun, at_start = time.perf_counter(), folder.count_settled()
-    while (claim := _take_alone(folder)) is not None:
-        log(f"{claim.item.id}: begun")
-        finish_item(folder, claim, lambda claim=claim: act(claim.item), log)
-        log(_speed(folder, at_start, time.perf_counter() - begun))
-    return progress_of(folder)
 
 
 def _take_alone(folder: WorkFolder) -> Claim | None:
@@ -176,9 +162,10 @@ class _Groups:
 def work_in_groups(
     folder: WorkFolder, work: GroupWork, threads: int, log: Log = silent
 ) -> Progress:
-    """As `work_through`, with items solved in groups: one group is solved while the next is prepared
-    and the last one's results are written.
+    """Do every item that nobody else does; returns when what is left is in other hands.
 
+    One group is solved while the next is prepared and the last one's results are written. What is raised is
+    that item's failure, and ends nothing else, unless nothing more can be written: then UserError.
     Items over which a process died, with others beside them, are done afterwards, each alone: so no
     other pays for one that ends processes, and it is blamed only for its own.
     """

@@ -67,8 +67,8 @@ def _place_resting_objects(performance: Performance) -> None:
         asset = performance.asset(index)
         center = np.zeros((frames, 3))
         center[:, [0, 2]] = performance.origin + np.array([-1.2 - asset.radius, -0.3])
-        turn = np.full(frames, performance.rng.uniform(-np.pi, np.pi))
-        performance.set_object(index, center, yaw_matrix(turn)).rest_on(0.0, slice(None))
+        yaw = np.full(frames, performance.rng.uniform(-np.pi, np.pi))
+        performance.set_object(index, center, yaw_matrix(yaw)).rest_on(0.0, slice(None))
 
 
 def _ride_along(performance: Performance, upper: int, lower: int) -> None:
@@ -76,10 +76,10 @@ def _ride_along(performance: Performance, upper: int, lower: int) -> None:
     below = performance.objects[lower]
     offset = np.array([0.0, 0.0])
     height = top_height(below.asset, offset, np.eye(3), 0.15)
-    turn = yaw_matrix(performance.rng.uniform(-np.pi, np.pi, 1))[0]
-    local = np.array([0.0, height - lowest_point(performance, upper, turn), 0.0])
+    local_rotation = yaw_matrix(performance.rng.uniform(-np.pi, np.pi, 1))[0]
+    local = np.array([0.0, height - lowest_point(performance, upper, local_rotation), 0.0])
     center = below.center + below.rotation @ local
-    performance.set_object(upper, center, below.rotation @ turn)
+    performance.set_object(upper, center, below.rotation @ local_rotation)
 
 
 def _place_bystanders(performance: Performance) -> None:
@@ -95,8 +95,8 @@ def _place_bystanders(performance: Performance) -> None:
         away = middle[[0, 2]] - busy.mean(axis=0)
         bearing = float(np.arctan2(*away)) if np.linalg.norm(away) > 0.05 else 0.0
         reach = np.linalg.norm(subject.center[:, [0, 2]] - middle[[0, 2]], axis=1).max()
-        place = middle + (reach + subject.asset.radius + 0.9) * forward_of(bearing)
-        root = np.repeat(place[None, [0, 2]], frames, axis=0)
+        position = middle + (reach + subject.asset.radius + 0.9) * forward_of(bearing)
+        root = np.repeat(position[None, [0, 2]], frames, axis=0)
         track = performance.set_path(person, root, np.full(frames, bearing + np.pi))
         track.look_at = subject.center.copy()
 

@@ -61,7 +61,7 @@ class _Shapes:
 
 
 def part_samples(asset: Asset, part: str | None) -> Int[ndarray, "n"]:
-    """Indices of the surface samples of a part; of the whole surface where the part is not labelled."""
+    """Indices of the surface samples of a part; of the whole surface where the part is not labeled."""
     if part is not None and part in asset.part_names:
         chosen = np.flatnonzero(asset.sample_parts == asset.part_names.index(part))
         if len(chosen) >= 8:

@@ -120,8 +120,8 @@ def _as_grasp(
         return Grasp(candidates.point[index], np.zeros(3), axis, float(candidates.radius[index]))
     normal = context.rotation @ candidates.normal[index]
     # Fingers go on in the arm's direction, up or down where the surface faces the person.
-    place = context.rotation @ (candidates.point[index] - middle) + context.center
-    arm = place - context.shoulders + 0.17 * medial
+    palm_point = context.rotation @ (candidates.point[index] - middle) + context.center
+    arm = palm_point - context.shoulders + 0.17 * medial
     fingers = arm / max(float(np.linalg.norm(arm)), 1e-6) + 0.35 * forward
     fingers = fingers - (fingers @ normal) * normal
     if np.linalg.norm(fingers) < 0.4:

@@ -40,17 +40,17 @@ def stand_at(
     frames = performance.frames
     asset = performance.asset(lower)
     heading = float(track.heading[frame])
-    turn = performance.rng.choice([0.0, np.pi])
+    yaw = performance.rng.choice([0.0, np.pi])
     if asset.extents[2] > 1.2 * asset.extents[0]:
-        turn += 0.5 * np.pi  # the long side faces the person
-    local = yaw_matrix(np.array(turn))
+        yaw += 0.5 * np.pi  # the long side faces the person
+    local = yaw_matrix(np.array(yaw))
     rotation = yaw_matrix(np.array(heading)) @ local
     edge = BELLY + 0.09
     near = near_extent(asset, local, 0.3)
     ahead = max(edge + upper_near + 0.03, upper_near + BELLY + 0.05)
     distance = max(edge + near, ahead - near + upper_near + 0.03)
-    place = track.root[frame] + distance * forward_of(heading)[[0, 2]]
-    center = np.repeat([[place[0], 0.0, place[1]]], frames, axis=0)
+    position = track.root[frame] + distance * forward_of(heading)[[0, 2]]
+    center = np.repeat([[position[0], 0.0, position[1]]], frames, axis=0)
     placed = performance.set_object(lower, center, np.repeat(rotation[None], frames, axis=0))
     placed.rest_on(0.0, slice(None))
     spot = np.array([0.0, ahead - distance])

@@ -58,9 +58,9 @@ class Performance:
         self.origin = np.zeros(2)
         """Ground point (x, z) near which the current action takes place."""
 
-    def frame(self, share: float) -> int:
-        """Frame at a share of the clip."""
-        return round(share * (self.frames - 1))
+    def frame(self, fraction: float) -> int:
+        """Frame at a fraction of the clip."""
+        return round(fraction * (self.frames - 1))
 
     def asset(self, index: int) -> Asset:
         return self.objects[index].asset

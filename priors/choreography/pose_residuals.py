@@ -141,15 +141,19 @@ def _self_collisions(chain: Chain, targets: PoseTargets, skeleton: Skeleton) -> 
     by_ends = by_ends.reshape(*ends.shape, -1)
     axis = ends[:, :, 1] - ends[:, :, 0]
     arms = points[:, :, None] - ends[:, None, :, 0]
-    share = np.clip(np.einsum("tscj,tcj->tsc", arms, axis) / np.sum(axis**2, -1)[:, None], 0.0, 1.0)
-    off = arms - share[..., None] * axis[:, None]
+    fraction = np.clip(
+        np.einsum("tscj,tcj->tsc", arms, axis) / np.sum(axis**2, -1)[:, None], 0.0, 1.0
+    )
+    off = arms - fraction[..., None] * axis[:, None]
     distance = np.linalg.norm(off, axis=-1) + 1e-9
     depth = SELF_COLLISION * np.maximum(skeleton.capsule_radii - distance, 0.0)
     slopes = np.zeros((*depth.shape, by_points.shape[-1]))
     t, s, c = np.nonzero(depth)
     out = (off / distance[..., None])[t, s, c]
     # The nearest point of the axis slides along it, across the way out: its share may stand still.
-    nearest = by_ends[t, c, 0] + share[t, s, c, None, None] * (by_ends[t, c, 1] - by_ends[t, c, 0])
+    nearest = by_ends[t, c, 0] + fraction[t, s, c, None, None] * (
+        by_ends[t, c, 1] - by_ends[t, c, 0]
+    )
     slopes[t, s, c] = -SELF_COLLISION * np.einsum("nj,njk->nk", out, by_points[t, s] - nearest)
     return depth.reshape(len(depth), -1), slopes.reshape(len(depth), -1, slopes.shape[-1])
 

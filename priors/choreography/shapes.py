@@ -147,14 +147,14 @@ def canopy_of(asset: Asset) -> Canopy | None:
     """None where the mesh is not a slim stem below and a wide top."""
     points = asset.samples.astype(float)
     low, high = points[:, 1].min(), points[:, 1].max()
-    share = (points[:, 1] - low) / (high - low)
-    stem = points[share < 0.5]
+    level = (points[:, 1] - low) / (high - low)
+    stem = points[level < 0.5]
     if len(stem) < 8:
         return None
     axis = np.median(stem[:, [0, 2]], axis=0)
     aside = np.linalg.norm(points[:, [0, 2]] - axis, axis=1)
     wide = aside > CANOPY_RADIUS
-    if aside[share < 0.5].max() > STEM_RADIUS or not wide.any():
+    if aside[level < 0.5].max() > STEM_RADIUS or not wide.any():
         return None
     handle = np.array([axis[0], low + HANDLE_SHARE * (high - low), axis[1]])
     beside = np.abs(points[:, 1] - handle[1]) < 0.04

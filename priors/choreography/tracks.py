@@ -249,10 +249,10 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         rows = fade**2 > weight[:, hand, 0]
         center, rotation = _as_the_hand_meets_it(hold, track.holds, track_of)
         R = rotation[rows]
-        place = grasp.point - track_of.asset.center
-        place = place if hold.slide is None else place + hold.slide[rows]
-        place = np.broadcast_to(place, (int(rows.sum()), 3))
-        world = center[rows] + np.einsum("tij,tj->ti", R, place)
+        grip = grasp.point - track_of.asset.center
+        grip = grip if hold.slide is None else grip + hold.slide[rows]
+        grip = np.broadcast_to(grip, (int(rows.sum()), 3))
+        world = center[rows] + np.einsum("tij,tj->ti", R, grip)
         outward = R @ grasp.normal
         gap = PALM_GAP + 0.10 * (1.0 - fade[rows])
         if grasp.is_bar:

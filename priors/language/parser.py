@@ -139,7 +139,7 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     if unused:
         raise UserError(
             f"{text!r} does not say what happens with {' and '.join(unused)}. Name every object in "
-            f"the sentence, or leave its mesh away. {HOW_TO_GIVE_A_GRAPH}"
+            f"the sentence, or omit its mesh. {HOW_TO_GIVE_A_GRAPH}"
         )
     effectors, touched = find_body_parts(words, action_of_clause)
     carried_there = [

@@ -65,8 +65,8 @@ def places(words: Words, owners: list[list[int]], used: set[int]) -> list[str]:
 def is_overhead(words: Words) -> bool:
     """Whether the sentence says "over the head" or "overhead"."""
     heads = [i for i, token in enumerate(words.tokens) if token == "head"]
-    said = any(OVERHEAD & set(words.tokens[max(0, i - 2) : i]) for i in heads)
-    return said or "overhead" in words.tokens
+    is_said = any(OVERHEAD & set(words.tokens[max(0, i - 2) : i]) for i in heads)
+    return is_said or "overhead" in words.tokens
 
 
 def overhead(words: Words, actions: Sequence[tuple[str, str]]) -> list[str]:

@@ -28,13 +28,13 @@ def fit_body(
     points, mask = person_points, person_point_mask
     _check(len(keypoints), intrinsics, Ts_world_camera, points, mask)
     given = {"person_points": points, "person_point_mask": mask, **options}
-    found = fit_person(keypoints, intrinsics, Ts_world_camera, body=body, **given)
+    fit = fit_person(keypoints, intrinsics, Ts_world_camera, body=body, **given)
     return BodyMotion(
-        rotations=found.rotations,
-        translations=found.translations,
-        betas=found.betas,
-        rest_joints=found.rest_joints,
-        Ts_world_camera=found.Ts_world_camera,
+        rotations=fit.rotations,
+        translations=fit.translations,
+        betas=fit.betas,
+        rest_joints=fit.rest_joints,
+        Ts_world_camera=fit.Ts_world_camera,
     )
 
 

@@ -165,8 +165,8 @@ class FileBody(BodyRecoverer):
         """A motion that knows only its world in a camera that stands where the keypoints see it, and the
         rotations from that camera to the world."""
         assert track.world is not None
-        turn = Rotation.from_matrix(track.world.turn)
-        world = turn * Rotation.from_rotvec(
+        rotation = Rotation.from_matrix(track.world.turn)
+        world = rotation * Rotation.from_rotvec(
             rotations_at(track.world.orientations[:, None], rows)[:, 0]
         )
         pelvis = values_at(self._pelvis(track, track.world.translations) @ track.world.turn.T, rows)
@@ -175,9 +175,11 @@ class FileBody(BodyRecoverer):
         self._log(
             "body: the file knows no camera; the one that sees its joints at the keypoints is taken"
         )
-        turn = Rotation.from_matrix(camera[:3, :3])
-        placed = _Placed((turn.inv() * world).as_rotvec(), turn.inv().apply(pelvis - camera[:3, 3]))
-        return placed, Rotation.concatenate([turn] * len(rows))
+        rotation = Rotation.from_matrix(camera[:3, :3])
+        placed = _Placed(
+            (rotation.inv() * world).as_rotvec(), rotation.inv().apply(pelvis - camera[:3, 3])
+        )
+        return placed, Rotation.concatenate([rotation] * len(rows))
 
     def _turns(self, track, rows, maps, person_masks, other_masks) -> Rotation:
         """Rotations from the camera to a world whose y is up, one a frame."""
@@ -211,13 +213,13 @@ class FileBody(BodyRecoverer):
         translations = (turns.apply(seen.pelvis) - rest[0]).astype(np.float32)
         lowest = lowest_point(self._body, betas, moved, translations, rest)
         up = np.array([0.0, lowest, 0.0], np.float32)
-        place = np.repeat(-up[None], len(moved), axis=0)
+        positions = np.repeat(-up[None], len(moved), axis=0)
         return BodyMotion(
             rotations=moved,
             translations=translations - up,
             betas=np.asarray(betas, np.float32),
             rest_joints=np.asarray(rest, np.float32),
-            Ts_world_camera=compose_rigid(turns.as_matrix(), place),
+            Ts_world_camera=compose_rigid(turns.as_matrix(), positions),
         )
 
 

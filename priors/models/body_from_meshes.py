@@ -57,18 +57,18 @@ class FileMeshes(BodyRecoverer):
     def _recover(self, seen: SeenPerson) -> BodyMotion:
         """The motion on our body; up is that of the ground in the maps, else of a level camera."""
         keypoints, maps = seen.keypoints, seen.maps
-        turn = np.diag([1.0, -1.0, -1.0])
+        rotation = np.diag([1.0, -1.0, -1.0])
         if maps.valid.any():
             ground = estimate_ground(maps, seen.masks, other_masks=seen.other_masks)
-            turn = ground.T_world_camera[:3, :3].astype(np.float64)
+            rotation = ground.T_world_camera[:3, :3].astype(np.float64)
         else:
             self._log("body: no point map says which way is up; the camera is taken to be level")
         count = len(keypoints)
-        world = self.meshes.vertices[:count] @ turn.T
-        place = np.array([0.0, -np.percentile(world[..., 1].min(1), 5), 0.0])
-        pose = compose_rigid(turn, place)
+        world = self.meshes.vertices[:count] @ rotation.T
+        position = np.array([0.0, -np.percentile(world[..., 1].min(1), 5), 0.0])
+        pose = compose_rigid(rotation, position)
         start = self._start(keypoints, maps.intrinsics, pose, float(seen.video.fps))
-        return self._refined(world + place, start)
+        return self._refined(world + position, start)
 
     def _start(self, keypoints, intrinsics, pose: ndarray, fps: float) -> BodyMotion:
         """The fit to keypoints and to points of the side that the camera sees."""
@@ -96,8 +96,8 @@ class FileMeshes(BodyRecoverer):
         faces, middle = self.meshes.faces, len(world) // 2
 
         def begun(frame: int, betas, rest) -> MeshFit:
-            place = start.rest_joints[0] + start.translations[frame] - rest[0]
-            return MeshFit(betas, rest, start.rotations[frame], place)
+            translation = start.rest_joints[0] + start.translations[frame] - rest[0]
+            return MeshFit(betas, rest, start.rotations[frame], translation)
 
         person = begun(middle, start.betas, start.rest_joints)
         person = fit_to_mesh(self._body, world[middle], faces, person)

@@ -55,5 +55,7 @@ def camera_of_world(
         if best is None or solution.cost < best.cost:
             best = solution
     assert best is not None
-    turn = Rotation.from_rotvec(best.x[:3]).inv()
-    return compose_rigid(turn.as_matrix(), center - turn.apply(best.x[3:])).astype(np.float64)
+    rotation = Rotation.from_rotvec(best.x[:3]).inv()
+    return compose_rigid(rotation.as_matrix(), center - rotation.apply(best.x[3:])).astype(
+        np.float64
+    )

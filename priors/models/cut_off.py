@@ -73,13 +73,13 @@ def read_cut_off(
     if not measured:
         return list(poses)
     lengths = np.percentile(measured, USUAL_LENGTH, axis=0)
-    found: list[Pose | None] = []
+    chosen: list[Pose | None] = []
     tried = SQUARES
     for image, pose, box in zip(frames, poses, np.asarray(boxes, np.float64), strict=True):
         if pose is not None:
             pose, tried = _read_again(model, image, pose, box, lengths, tried)
-        found.append(pose)
-    return found
+        chosen.append(pose)
+    return chosen
 
 
 def _read_again(
@@ -96,8 +96,8 @@ def _read_again(
         pose = _without(pose, FACE)
     if _bone_cost(pose, lengths) < STRANGE:
         return pose, SQUARES
-    found = [model.read(image, region) for region in model.search(image)[:MAX_FOUND]]
-    sound = [p for p in found if p is not None and _is_same(p, pose)]
+    poses = [model.read(image, region) for region in model.search(image)[:MAX_FOUND]]
+    sound = [p for p in poses if p is not None and _is_same(p, pose)]
     sound = [p for p in sound if _bone_cost(p, lengths) < STRANGE]
     if sound:  # the square that the frame before left was the wrong one
         return min(sound, key=lambda p: _bone_cost(p, lengths) - p.presence), SQUARES

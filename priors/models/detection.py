@@ -197,11 +197,11 @@ class VlmDetector:
         scale = np.tile(np.array(image.shape[1::-1], np.float64) / counted, 2)
         limit = np.tile(np.array(image.shape[1::-1], np.float64), 2)
         detections = []
-        for place, box in enumerate(answer.boxes):
+        for rank, box in enumerate(answer.boxes):
             edges = np.array([box.left, box.top, box.right, box.bottom], np.float64) * scale
             edges = np.clip(np.nan_to_num(edges), 0, limit)
             if 1 <= box.phrase <= len(phrases) and (edges[2:] - edges[:2] >= 1).all():
-                detections.append(Detection(box.phrase - 1, edges, 1.0 / (1.0 + 0.1 * place)))
+                detections.append(Detection(box.phrase - 1, edges, 1.0 / (1.0 + 0.1 * rank)))
         return detections
 
     @property

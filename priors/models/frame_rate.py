@@ -18,17 +18,17 @@ def values_at(
     values: Float[ndarray, "T *C"], times: Float[ndarray, " N"]
 ) -> Float[ndarray, "N *C"]:
     """Linear between frames; the last frame's after the end."""
-    first, second, share = _neighbors(len(values), times)
-    share = share.reshape(-1, *[1] * (values.ndim - 1)).astype(values.dtype)
-    return (1 - share) * values[first] + share * values[second]
+    first, second, fraction = _neighbors(len(values), times)
+    fraction = fraction.reshape(-1, *[1] * (values.ndim - 1)).astype(values.dtype)
+    return (1 - fraction) * values[first] + fraction * values[second]
 
 
 def keypoints_at(
     keypoints: Float[ndarray, "T J 3"], times: Float[ndarray, " N"]
 ) -> Float[ndarray, "N J 3"]:
     """(u, v, confidence) between frames; a point that one frame lacks is where the other saw it."""
-    first, second, share = _neighbors(len(keypoints), times)
-    weights = np.stack([1 - share, share])[..., None].astype(keypoints.dtype)
+    first, second, fraction = _neighbors(len(keypoints), times)
+    weights = np.stack([1 - fraction, fraction])[..., None].astype(keypoints.dtype)
     weights = weights * np.stack([keypoints[first, :, 2], keypoints[second, :, 2]])
     total = weights.sum(0)
     pixels = np.stack([keypoints[first, :, :2], keypoints[second, :, :2]])
@@ -40,10 +40,10 @@ def rotations_at(
     rotations: Float[ndarray, "T J 3"], times: Float[ndarray, " N"]
 ) -> Float[ndarray, "N J 3"]:
     """Rotation vectors between frames, along the shortest arc."""
-    first, second, share = _neighbors(len(rotations), times)
+    first, second, fraction = _neighbors(len(rotations), times)
     start = Rotation.from_rotvec(rotations[first].reshape(-1, 3).astype(np.float64))
     end = Rotation.from_rotvec(rotations[second].reshape(-1, 3).astype(np.float64))
-    arc = (start.inv() * end).as_rotvec() * np.repeat(share, rotations.shape[1])[:, None]
+    arc = (start.inv() * end).as_rotvec() * np.repeat(fraction, rotations.shape[1])[:, None]
     turned = (start * Rotation.from_rotvec(arc)).as_rotvec()
     return turned.reshape(len(times), -1, 3).astype(rotations.dtype)
 

@@ -100,8 +100,8 @@ def estimate_ground(
     if plane is None:
         height = -float(np.percentile(person @ UP, LOWEST))
         return GroundEstimate(_pose(UP, height), "level", 0.0)
-    normal, offset, share = plane
-    return GroundEstimate(_pose(normal, offset), "plane", share)
+    normal, offset, inliers = plane
+    return GroundEstimate(_pose(normal, offset), "plane", inliers)
 
 
 def _some(points: ndarray, count: int, rng: np.random.Generator) -> Float[ndarray, "n 3"]:
@@ -135,16 +135,16 @@ def _best_plane(
     normal, height = normals[best], heights[best]
     for _ in range(3):
         normal, height = _refit(points, normal, height, settings)
-    share = float(_inside(points, normal[None], np.array([height]), settings).mean())
+    inliers = float(_inside(points, normal[None], np.array([height]), settings).mean())
     refit = (normal[None], np.array([height]))
-    if share < settings.min_share or not _upright(*refit, settings)[0]:
+    if inliers < settings.min_share or not _upright(*refit, settings)[0]:
         return None
     near = points[_inside(points, *refit, settings)[0]]
     if np.linalg.svd(near - near.mean(0), compute_uv=False)[1] < (
         settings.min_extent * np.sqrt(len(near))
     ):
         return None
-    return (normal, height, share) if _under(*refit, person, settings)[0] else None
+    return (normal, height, inliers) if _under(*refit, person, settings)[0] else None
 
 
 def _upright(normals: ndarray, heights: ndarray, settings: GroundSettings) -> ndarray:

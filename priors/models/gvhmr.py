@@ -220,16 +220,16 @@ def to_body_motion(
     rotations = np.zeros((frames, 55, 3), np.float32)
     rotations[:, 0] = world["global_orient"]
     rotations[:, 1 : 1 + BODY_JOINTS] = world["body_pose"].reshape(frames, BODY_JOINTS, 3)
-    turn = Rotation.from_rotvec(world["global_orient"].astype(np.float64))
-    turn *= Rotation.from_rotvec(camera["global_orient"].astype(np.float64)).inv()
+    rotation = Rotation.from_rotvec(world["global_orient"].astype(np.float64))
+    rotation *= Rotation.from_rotvec(camera["global_orient"].astype(np.float64)).inv()
     pelvis_world = rest_joints[0] + world["transl"]
     pelvis_camera = rest_joints[0] + camera["transl"]
-    place = pelvis_world - turn.apply(pelvis_camera)
+    position = pelvis_world - rotation.apply(pelvis_camera)
     motion = BodyMotion(
         rotations=rotations,
         translations=world["transl"].astype(np.float32),
         betas=betas,
         rest_joints=rest_joints,
-        Ts_world_camera=compose_rigid(turn.as_matrix(), place).astype(np.float32),
+        Ts_world_camera=compose_rigid(rotation.as_matrix(), position).astype(np.float32),
     )
     return on_the_ground(motion, body)

@@ -154,10 +154,10 @@ def _turn_hand(
 
 def global_rotation(rotations: Float[ndarray, "55 3"], joint: int) -> Rotation:
     """Rotation of a joint's frame to the world."""
-    turn = Rotation.from_rotvec(rotations[joint])
+    rotation = Rotation.from_rotvec(rotations[joint])
     while (joint := JOINT_PARENTS[joint]) >= 0:
-        turn = Rotation.from_rotvec(rotations[joint]) * turn
-    return turn
+        rotation = Rotation.from_rotvec(rotations[joint]) * rotation
+    return rotation
 
 
 def palm_rotation(

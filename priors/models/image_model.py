@@ -23,12 +23,11 @@ from priors.models.torch_runtime import (
 )
 from priors.protocols import ModelId
 
-__all__ = ["FLUX_DEV", "FLUX_SCHNELL", "DiffusionImageModel", "FluxImageModel", "FluxSettings"]
+__all__ = ["FLUX_DEV", "DiffusionImageModel", "FluxImageModel", "FluxSettings"]
 
 STAGE = "image"
 PIXEL_MULTIPLE = 16  # latents are 8 times smaller and taken in 2 x 2 patches
 FLUX_DEV = ModelId("black-forest-labs/FLUX.1-dev")
-FLUX_SCHNELL = ModelId("black-forest-labs/FLUX.1-schnell")
 
 
 @dataclass(frozen=True)

@@ -213,8 +213,8 @@ def _grab(
         return mask
     cv2.setRNGSeed(0)  # its color clusters start at random
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    picture = np.ascontiguousarray(image[window])
-    cv2.grabCut(picture, labels, None, *models, rounds, cv2.GC_INIT_WITH_MASK)
+    crop = np.ascontiguousarray(image[window])
+    cv2.grabCut(crop, labels, None, *models, rounds, cv2.GC_INIT_WITH_MASK)
     mask[window] = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     return mask
 

@@ -15,6 +15,7 @@ from numpy import ndarray
 from hoijax.errors import UserError
 from priors.models.blazepose import BlazePose
 from priors.models.camera_shake import estimate_shake
+from priors.models.motion_blur import without_blur
 from priors.models.object_cut import (
     cut_around_points,
     cut_box,
@@ -31,9 +32,9 @@ from priors.protocols import ModelId, Prompt, Tracks
 __all__ = ["PackagedSegmenter", "cut_prompt"]
 
 WORK_SIDE = 640
-"""Pixels: longer side of the pictures in which objects are followed."""
+"""Pixels: longer side of the images in which objects are followed."""
 STAIRS = 0.5
-"""Pixels of those pictures: blur that takes the stairs off the edge of an enlarged mask."""
+"""Pixels of those images: blur that takes the stairs off the edge of an enlarged mask."""
 ARMS = ((13, 15, (17, 19, 21)), (14, 16, (18, 20, 22)))
 """BlazePose landmarks of an elbow, a wrist, and the ends of the fingers, left and right."""
 FOREARM_WIDTH, HAND_WIDTH = 0.14, 0.16
@@ -55,7 +56,7 @@ class PackagedSegmenter:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "9")
+        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "10")
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of people and objects, which do not overlap; where one is lost, its mask is empty.
@@ -82,6 +83,7 @@ class PackagedSegmenter:
             follower = _ObjectFollower(small, shape[0] / height, arms)
             for i in objects:
                 masks[i], scores[i] = follower.follow(prompts[i])
+                masks[i] = without_blur(masks[i])
         taken = np.asarray(masks[objects].any(axis=0))
         for i in people:
             for t, view in views[i].items():
@@ -97,7 +99,7 @@ class PackagedSegmenter:
 
 
 def _at_work_size(frames: UInt8[ndarray, "T H W 3"]) -> UInt8[ndarray, "T h w 3"]:
-    """Pictures whose longer side is at most `WORK_SIDE`."""
+    """Images whose longer side is at most `WORK_SIDE`."""
     scale = WORK_SIDE / max(frames.shape[1:3])
     if scale >= 1.0:
         return frames
@@ -117,7 +119,7 @@ def _enlarged(masks: Bool[ndarray, "N T h w"], size: tuple[int, int]) -> Bool[nd
 
 
 class _ObjectFollower:
-    """Objects of one clip, followed in pictures of `WORK_SIDE`."""
+    """Objects of one clip, followed in images of `WORK_SIDE`."""
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class _ObjectFollower:
         scale: float,
         occluders: Bool[ndarray, "T h w"],
     ):
-        """scale: of these pictures over the prompts' pixels."""
+        """scale: of these images over the prompts' pixels."""
         self.frames, self.scale, self.occluders = frames, scale, occluders
         self.background: Background | None = None
         if estimate_shake(self.frames).is_static:
@@ -175,7 +177,7 @@ def cut_prompt(
     scale: float = 1.0,
     before: Bool[ndarray, "H W"] | None = None,
 ) -> Bool[ndarray, "H W"]:
-    """The mask of a prompt in a picture that is `scale` times the prompt's.
+    """The mask of a prompt in an image that is `scale` times the prompt's.
 
     before: a mask that points without a box correct, where they lie near it. Raises UserError where
     nothing stands out.

@@ -87,9 +87,9 @@ def crop(image: Any, middle: ndarray, window: ndarray, size: tuple[int, int]) ->
     u, v = (2 * axis / (count - 1) - 1 for axis, count in zip(axes, (width, height), strict=True))
     grid = torch.stack(torch.meshgrid(u, v, indexing="xy"), -1)[None].float().to(image.device)
     grows = min(size[1] / window[0], size[0] / window[1]) >= 1
-    picture = image.permute(2, 0, 1)[None].float()
+    batch = image.permute(2, 0, 1)[None].float()
     taken = torch.nn.functional.grid_sample(
-        picture, grid, mode="bicubic" if grows else "bilinear", align_corners=True
+        batch, grid, mode="bicubic" if grows else "bilinear", align_corners=True
     )[0]
     return normalized(taken / 255)
 

@@ -138,10 +138,10 @@ class MaskSession:
         """A frame with its masks in color, and with its hints."""
         from PIL import Image, ImageDraw
 
-        picture = self.frames[frame].astype(np.float32)
+        shaded = self.frames[frame].astype(np.float32)
         for name, masks in self.masks.items():
-            picture[masks[frame]] = 0.5 * picture[masks[frame]] + 0.5 * np.array(self.color(name))
-        image = Image.fromarray(picture.astype(np.uint8))
+            shaded[masks[frame]] = 0.5 * shaded[masks[frame]] + 0.5 * np.array(self.color(name))
+        image = Image.fromarray(shaded.astype(np.uint8))
         draw, reach = ImageDraw.Draw(image), max(3, self.frames.shape[2] // 160)
         for hint in self.hints:
             if hint.frame != frame:

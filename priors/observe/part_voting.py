@@ -25,7 +25,7 @@ VIEWS = ((20, (45, 135, 225, 315)), (-20, (45, 135, 225, 315)), (65, (0, 180)), 
 """(elevation, azimuths) in degrees; the published views are the first two rows, at 15 degrees."""
 FIELD_OF_VIEW = 31.0  # degrees: the object's bounding sphere fits at four times its radius
 DISTANCE = 4.0  # of the camera from the object's center, in radii (published)
-PICTURE = 512  # pixels (published)
+IMAGE_SIZE = 512  # pixels (published)
 BACKGROUND = 255
 LARGEST_PART = (
     0.9  # a mask that covers more of the object than this is the whole object (published)
@@ -52,9 +52,9 @@ def vote_parts(
     segmenter: VideoSegmenter,
     *,
     object_name: str | None = None,
-    size: int = PICTURE,
+    size: int = IMAGE_SIZE,
 ) -> Asset:
-    """The asset with its faces (and samples) labelled by part; -1 where no part was seen.
+    """The asset with its faces (and samples) labeled by part; -1 where no part was seen.
 
     part_names: as in the part affordance graph. object_name: what the detector is told the object is.
     Raises UserError, naming part and object, for a part that no view shows.
@@ -63,10 +63,12 @@ def vote_parts(
         raise UserError(f"object '{asset.name}': give one or more part names, each once.")
     phrases = [f"the {part} part of the {object_name or asset.name}" for part in part_names]
     views = render_views(asset, size)
-    found = [part_masks(view, phrases, detector, segmenter) for view in views]
-    masks = without_whole_objects(views, found)
+    detected = [part_masks(view, phrases, detector, segmenter) for view in views]
+    masks = without_whole_objects(views, detected)
     never = [
-        part for i, part in enumerate(part_names) if not any(found[i].any() for found, _ in masks)
+        part
+        for i, part in enumerate(part_names)
+        if not any(detected[i].any() for detected, _ in masks)
     ]
     if never:
         raise UserError(_unseen_message(asset, never, phrases, part_names))
@@ -77,7 +79,7 @@ def vote_parts(
     return with_parts(asset, labels, tuple(part_names))
 
 
-def render_views(asset: Asset, size: int = PICTURE) -> list[View]:
+def render_views(asset: Asset, size: int = IMAGE_SIZE) -> list[View]:
     """The object on a white ground, from twelve sides."""
     camera = PinholeCamera.from_field_of_view(FIELD_OF_VIEW, size, size)
     vertices = (asset.vertices - asset.center).astype(np.float32)
@@ -114,20 +116,20 @@ def part_masks(
     count, silhouette = len(phrases), view.faces >= 0
     masks = np.zeros((count, *silhouette.shape), bool)
     scores = np.zeros(count)
-    found = [d for d in detector.detect(view.image, phrases) if 0 <= d.phrase < count]
-    if not found:
+    detections = [d for d in detector.detect(view.image, phrases) if 0 <= d.phrase < count]
+    if not detections:
         return masks, scores
-    prompts = [Prompt(0, box=d.box) for d in found]
+    prompts = [Prompt(0, box=d.box) for d in detections]
     tracks = segmenter.track(view.image[None], prompts)
     pieces = tracks.masks[:, 0] & silhouette
     is_whole = pieces.sum((1, 2)) > LARGEST_PART * silhouette.sum()
     in_pieces = {
         d.phrase
-        for d, p, whole in zip(found, pieces, is_whole, strict=True)
+        for d, p, whole in zip(detections, pieces, is_whole, strict=True)
         if p.any() and not whole
     }
     for detection, piece, sure, whole in zip(
-        found, pieces, tracks.scores[:, 0], is_whole, strict=True
+        detections, pieces, tracks.scores[:, 0], is_whole, strict=True
     ):
         if piece.any() and not (whole and detection.phrase in in_pieces):
             masks[detection.phrase] |= piece
@@ -145,14 +147,14 @@ def without_whole_objects(
     part that is large in most views keeps its masks: smaller masks go before it anyway.
     """
     silhouettes = np.array([max((view.faces >= 0).sum(), 1) for view in views])
-    cover = np.stack([found.sum((1, 2)) for found, _ in masks]) / silhouettes[:, None]
+    cover = np.stack([part_mask.sum((1, 2)) for part_mask, _ in masks]) / silhouettes[:, None]
     usual = np.array([np.median(row[row > 0]) if row.any() else 0.0 for row in cover.T])
     body = int(np.argmax(usual))
-    kept = []
-    for (found, scores), row in zip(masks, cover, strict=True):
+    partial = []
+    for (part_mask, scores), row in zip(masks, cover, strict=True):
         is_whole = (row > LARGEST_PART) & (np.arange(len(row)) != body)
-        kept.append((found & ~is_whole[:, None, None], np.where(is_whole, 0.0, scores)))
-    return kept
+        partial.append((part_mask & ~is_whole[:, None, None], np.where(is_whole, 0.0, scores)))
+    return partial
 
 
 def face_parts_from_votes(
@@ -168,23 +170,23 @@ def face_parts_from_votes(
     count, parts = len(asset.faces), len(masks[0][1])
     votes, asked = np.zeros((count, parts)), np.zeros((count, parts))
     seen = np.zeros(count)
-    for view, (found, scores) in zip(views, masks, strict=True):
+    for view, (part_mask, scores) in zip(views, masks, strict=True):
         shown = view.faces >= 0
         pixels = np.bincount(view.faces[shown], minlength=count).astype(float)
         seen += pixels
-        is_found = found.any((1, 2))
+        is_found = part_mask.any((1, 2))
         weights = np.where(is_found, np.maximum(scores, 1e-3), UNDETECTED * _mean(scores))
         asked += pixels[:, None] * weights
         owner = np.full(view.faces.shape, -1)
-        for part in np.argsort(-found.sum((1, 2)), kind="stable"):
-            owner[found[part]] = part
+        for part in np.argsort(-part_mask.sum((1, 2)), kind="stable"):
+            owner[part_mask[part]] = part
         for part in np.flatnonzero(is_found):
             mine = view.faces[shown & (owner == part)]
             votes[:, part] += weights[part] * np.bincount(mine, minlength=count)
     neighbors = face_neighbors(asset)
     votes, asked = (_smoothed(x, neighbors) for x in (votes, asked))
-    share = votes / np.maximum(asked, 1e-9)
-    labels = np.where(share.max(-1) >= LEVEL, share.argmax(-1), -1)
+    fraction = votes / np.maximum(asked, 1e-9)
+    labels = np.where(fraction.max(-1) >= LEVEL, fraction.argmax(-1), -1)
     return _filled(asset, labels, seen >= FEWEST_PIXELS, neighbors).astype(np.int32)
 
 

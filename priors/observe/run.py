@@ -223,7 +223,7 @@ def _without_local(names: dict[str, str], weights: dict[str, str]) -> dict[str, 
         return names
     if "language" in weights:
         raise UserError(
-            f"--language {name} and --model language={weights['language']} name two models. Leave one away."
+            f"--language {name} and --model language={weights['language']} name two models. Omit one."
         )
     folder = Path(given).expanduser()
     if given and folder.is_dir() and not (folder / "config.json").is_file():

@@ -138,7 +138,7 @@ def given_image(request: Request) -> Content | None:
 
 
 def make_video(inputs: Inputs) -> Content:
-    """A clip that goes on from the image."""
+    """A clip that starts with the image."""
     settings = inputs.settings
     prompt = inputs.graph().video_prompt or inputs.request.text
     image = inputs.entries["image"].arrays["image"]

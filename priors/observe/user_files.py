@@ -1,4 +1,4 @@
-"""Files of the user that stand in for a stage or a model. Checked at the door."""
+"""Files of the user that stand in for a stage or a model. Checked before work starts."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -39,10 +39,10 @@ _ARMS = tuple(
 
 def body_lean(draft: Draft, strength: float, rng: np.random.Generator) -> None:
     """A constant lean of a few degrees."""
-    turn = np.zeros((draft.people, 1, 3))
-    turn[..., [0, 2]] = np.radians(3.0 * strength) * rng.standard_normal((draft.people, 1, 2))
+    rotvec = np.zeros((draft.people, 1, 3))
+    rotvec[..., [0, 2]] = np.radians(3.0 * strength) * rng.standard_normal((draft.people, 1, 2))
     draft.rotations[:, :, 0] = _turned(
-        draft.rotations[:, :, 0], np.broadcast_to(turn, draft.rotations[:, :, 0].shape)
+        draft.rotations[:, :, 0], np.broadcast_to(rotvec, draft.rotations[:, :, 0].shape)
     )
 
 

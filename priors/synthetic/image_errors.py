@@ -171,10 +171,10 @@ def _scaled(asset: Asset, factors: ndarray) -> Asset:
 
 def camera_moves(draft: Draft, strength: float, rng: np.random.Generator) -> None:
     """A camera said to be static that is not quite: its reported pose drifts by a degree and 2 cm."""
-    turn = np.radians(0.6 * strength) * ar1(rng, (draft.frames, 3), 0.95)
+    rotvec = np.radians(0.6 * strength) * ar1(rng, (draft.frames, 3), 0.95)
     from scipy.spatial.transform import Rotation
 
     draft.Ts_world_camera[:, :3, :3] = (
-        draft.Ts_world_camera[:, :3, :3] @ Rotation.from_rotvec(turn).as_matrix()
+        draft.Ts_world_camera[:, :3, :3] @ Rotation.from_rotvec(rotvec).as_matrix()
     )
     draft.Ts_world_camera[:, :3, 3] += 0.02 * strength * ar1(rng, (draft.frames, 3), 0.95)

@@ -119,22 +119,22 @@ def smooth_over_pixels(
 
 
 def blobs(
-    rng: np.random.Generator, shape: tuple[int, int, int], cell: float, share: float
+    rng: np.random.Generator, shape: tuple[int, int, int], cell: float, fraction: float
 ) -> ndarray:
-    """(T, H, W) bool: random blobs of about `cell` pixels that cover `share` of the image."""
+    """(T, H, W) bool: random blobs of about `cell` pixels that cover `fraction` of the image."""
     from scipy.special import ndtri
 
-    if share <= 0:
+    if fraction <= 0:
         return np.zeros(shape, bool)
-    return smooth_over_pixels(rng, shape, cell) > ndtri(1.0 - share)
+    return smooth_over_pixels(rng, shape, cell) > ndtri(1.0 - fraction)
 
 
 def bursts(
-    rng: np.random.Generator, shape: tuple[int, int], share: float, length: float
+    rng: np.random.Generator, shape: tuple[int, int], fraction: float, length: float
 ) -> ndarray:
-    """(N, T) bool: bursts of mean `length` frames that cover about `share` of the frames."""
+    """(N, T) bool: bursts of mean `length` frames that cover about `fraction` of the frames."""
     count, frames = shape
-    rate = -np.log1p(-share) / length
+    rate = -np.log1p(-fraction) / length
     lead = int(np.ceil(5 * length))  # bursts may have begun before the clip
     begins = rng.random((count, frames + lead)) < rate
     lasts = rng.geometric(1.0 / max(length, 1.0), (count, frames + lead))

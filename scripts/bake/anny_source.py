@@ -182,9 +182,9 @@ def _load_targets(folder: Path) -> tuple[list[tuple[str, ...]], scipy.sparse.csr
             with gzip.open(path, "rt") as stream:
                 table = np.fromstring(stream.read(), sep=" ").reshape(-1, 4)
             columns = 3 * table[:, :1].astype(int) + [0, 1, 2]
-            place = (np.zeros(columns.size, int), columns.ravel())
+            index = (np.zeros(columns.size, int), columns.ravel())
             values = DECIMETER * table[:, 1:].ravel()
-            rows.append(scipy.sparse.csr_matrix((values, place), (1, 3 * VERTEX_COUNT)))
+            rows.append(scipy.sparse.csr_matrix((values, index), (1, 3 * VERTEX_COUNT)))
             corners.append(corner)
     return corners, scipy.sparse.csr_matrix(scipy.sparse.vstack(rows))
 

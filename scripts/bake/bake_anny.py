@@ -95,9 +95,9 @@ def surface_in_block_order(faces: np.ndarray, weights: np.ndarray) -> tuple[np.n
     """
     used = np.unique(faces)
     used = used[np.argsort(block_of_vertices(weights[used].astype(np.float32)), kind="stable")]
-    place = np.zeros(len(weights), np.int64)
-    place[used] = np.arange(len(used))
-    return used, place[faces]
+    row_of = np.zeros(len(weights), np.int64)
+    row_of[used] = np.arange(len(used))
+    return used, row_of[faces]
 
 
 def bake(data_folder: Path) -> dict[str, np.ndarray]:

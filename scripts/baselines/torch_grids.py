@@ -165,9 +165,9 @@ class GridStyle:
     def _project(self, rotations: Tensor, translation: Tensor) -> Tensor:
         p = self.problem
         linear, shift = p.pointmap_world[:, :3, :3], p.pointmap_world[:, :3, 3]
-        turn = linear @ rotations
+        rotation = linear @ rotations
         move = (linear @ translation[..., None])[..., 0] + shift
-        return project(self.samples @ turn.mT + move[:, :, None], p.intrinsics)
+        return project(self.samples @ rotation.mT + move[:, :, None], p.intrinsics)
 
     def _pixels(self, projected: Tensor, nearest: Tensor, of_part: Tensor) -> dict[str, Tensor]:
         p = self.problem

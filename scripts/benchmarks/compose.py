@@ -25,7 +25,6 @@ from hoijax.composition.fields.composition import Entity
 from hoijax.composition.fields.distillation import Distiller, stack_cameras
 from hoijax.composition.fields.volume_rendering import camera_rays
 from hoijax.composition.method import Composer, Composition
-from hoijax.composition.metrics import mean_of
 from hoijax.composition.observers import Observers
 from hoijax.composition.output import assemble
 from hoijax.composition.settings import ComposeSettings, compose_preset
@@ -49,6 +48,11 @@ TARGETS = {
     "object_chamfer_cm": (3.0, -1),
     "seconds": (1200.0, -1),
 }
+
+
+def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means of the metrics of several scenes."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def compose_scene(

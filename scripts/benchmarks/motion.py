@@ -193,8 +193,8 @@ def _goal(case: Case, scene: Choreography, person: Person, local: ndarray) -> fl
     right = np.linalg.norm(_hand(person, local, 1) - np.asarray(case.strings), axis=-1).min(axis=1)
     start, end = np.asarray(case.neck, float)
     left = _hand(person, local, 0)
-    share = np.clip((left - start) @ (end - start) / np.sum((end - start) ** 2), 0.0, 1.0)
-    apart = np.linalg.norm(left - start - share[..., None] * (end - start), axis=-1).min(axis=1)
+    fraction = np.clip((left - start) @ (end - start) / np.sum((end - start) ** 2), 0.0, 1.0)
+    apart = np.linalg.norm(left - start - fraction[..., None] * (end - start), axis=-1).min(axis=1)
     return float(100 * max(np.median(right), np.median(apart)))
 
 

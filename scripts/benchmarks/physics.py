@@ -139,9 +139,9 @@ def disturbed(motion: MeshMotion, kind: str, size: float, seed: int) -> MeshMoti
     frames = motion.frame_count
     if kind == "turn":
         center = motion.object_vertices.mean(axis=1, keepdims=True)
-        turn = Rotation.from_rotvec(way * size / 0.3).as_matrix()
+        rotation = Rotation.from_rotvec(way * size / 0.3).as_matrix()
         return dataclasses.replace(
-            motion, object_vertices=(motion.object_vertices - center) @ turn.T + center
+            motion, object_vertices=(motion.object_vertices - center) @ rotation.T + center
         )
     if kind == "offset":
         steps = np.tile(size * way, (frames, 1))

@@ -54,8 +54,8 @@ ANCHOR_COLUMNS = (
 )
 ANCHOR_ABLATIONS: dict[str, tuple[str, ...]] = {
     "whole": (),
-    "without body keypoints": anchor_terms.BODY_EVIDENCE,
-    "without contact": anchor_terms.CONTACT_TERMS,
+    "without body keypoints": ("body_keypoints", "body_points", "body_mask"),
+    "without contact": ("contact_keypoints", "contact", "contact_drift"),
     "without penetration": anchor_terms.PENETRATION_TERMS,
 }
 NEAR_BEST = 1.2  # the winner is all right within 20 % of the best candidate by true error

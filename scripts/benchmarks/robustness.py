@@ -149,12 +149,12 @@ def against_body(
     asset, T = result.assets[0], ground_truth.Ts_world_object[0]
     estimate = result.Ts_world_object[0]
     center = np.append(asset.center, 1.0)
-    found, true = (estimate @ center)[:, :3], (T @ center)[:, :3]
+    estimated, true = (estimate @ center)[:, :3], (T @ center)[:, :3]
     joints, true_joints = (joints_of(body, x)[0, :, :BODY_JOINTS] for x in (result, ground_truth))
     frames = np.arange(len(true))
     nearest = np.linalg.norm(true_joints - true[:, None], axis=-1).argmin(axis=1)
-    away = (found - joints[frames, nearest]) - (true - true_joints[frames, nearest])
-    world = np.linalg.norm(found - true, axis=-1)
+    away = (estimated - joints[frames, nearest]) - (true - true_joints[frames, nearest])
+    world = np.linalg.norm(estimated - true, axis=-1)
     relative = float(np.median(np.linalg.norm(away, axis=-1)))
     return 100.0 * relative, 100.0 * float(np.percentile(world, 95))
 

@@ -168,7 +168,7 @@ def _observe(
     size: ProblemSize,
     rng: np.random.Generator,
 ) -> ObservedObjects:
-    """Noisy points on the faces turned to the camera, labelled with their parts."""
+    """Noisy points on the faces turned to the camera, labeled with their parts."""
     frames, parts = size.frames, part_of_sample.shape[1]
     normals = asset.sample_normals @ np.swapaxes(rotations, 1, 2)
     chosen = np.stack([rng.choice(np.flatnonzero(n[:, 2] > 0.1), size.points) for n in normals])

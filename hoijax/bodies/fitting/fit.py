@@ -54,10 +54,10 @@ def start_unknowns(start: MotionStart) -> MotionUnknowns:
     headings = START_TURNS[:1] if start.has_depth else START_TURNS
     poses = REFERENCE_POSES[list(START_POSES)]
     starts = []
-    for turn in headings:
+    for heading in headings:
         for pose in poses:
             still = np.repeat(pose[None], frames, axis=0)
-            still[:, 0] = (start.yaw + turn)[:, None] * np.array([0.0, 1.0, 0.0])
+            still[:, 0] = (start.yaw + heading)[:, None] * np.array([0.0, 1.0, 0.0])
             starts.append(still)
     if start.pose is not None:
         starts.append(start.pose)
@@ -70,9 +70,11 @@ def posed_starts(
     """Starts from axis-angles, root first, and the place of the pelvis joint in the world."""
     count, frames = poses.shape[:2]
     turns = jnp.asarray(poses, jnp.float32)
-    place = jnp.broadcast_to(jnp.asarray(pelvis, jnp.float32), (count, frames, 3))
+    translation = jnp.broadcast_to(jnp.asarray(pelvis, jnp.float32), (count, frames, 3))
     root = matrix_to_rotation_6d(axis_angle_to_matrix(turns[:, :, 0]))
-    return MotionUnknowns(root, turns[:, :, 1:], place, jnp.zeros_like(place), jnp.zeros(count))
+    return MotionUnknowns(
+        root, turns[:, :, 1:], translation, jnp.zeros_like(translation), jnp.zeros(count)
+    )
 
 
 def time_basis(frames: int) -> Float[np.ndarray, "T B"]:

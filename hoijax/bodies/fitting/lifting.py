@@ -63,9 +63,9 @@ def lifted_pose(keypoints_world: Float[ndarray, "T 18 3"]) -> Float[ndarray, "T 
         known = np.isfinite(first).all(axis=1)
         if not known.any():
             continue
-        turn, bend = _bent(limb, _unit(first[known]), _unit(second[known]))
+        rotations, bend = _bent(limb, _unit(first[known]), _unit(second[known]))
         nearest = _nearest(known, compact=True)
-        pose[:, limb.first] = turn.as_rotvec()[nearest]
+        pose[:, limb.first] = rotations.as_rotvec()[nearest]
         pose[:, limb.second] = bend[nearest, None] * np.array(limb.hinge)
     return pose.astype(np.float32)
 
@@ -124,5 +124,5 @@ def _unit(x: ndarray) -> ndarray:
 def _nearest(known: ndarray, *, compact: bool = False) -> ndarray:
     """Index of the nearest known frame of every frame; compact: counted among the known ones."""
     good = np.flatnonzero(known)
-    place = np.argmin(np.abs(np.arange(len(known))[:, None] - good), axis=1)
-    return place if compact else good[place]
+    nearest = np.argmin(np.abs(np.arange(len(known))[:, None] - good), axis=1)
+    return nearest if compact else good[nearest]

@@ -169,12 +169,12 @@ def _start_state(body: SkinnedBody, start: MeshFit) -> _State:
     betas = np.zeros(count, np.float32)
     betas[: len(start.betas)] = start.betas
     matrices = axis_angle_to_matrix(jnp.asarray(start.rotations, jnp.float32))
-    place = start.rest_joints[0] + start.translation - plain[0]
+    translation = start.rest_joints[0] + start.translation - plain[0]
     return _State(
         jnp.asarray(betas),
         jnp.asarray(np.log(wanted / lengths), jnp.float32),
         matrices,
-        jnp.asarray(place, jnp.float32),
+        jnp.asarray(translation, jnp.float32),
     )
 
 

@@ -18,11 +18,11 @@ from hoijax.composition.fields.guidance import GuidanceInfo, ViewCameras
 from hoijax.composition.fields.noise import NoiseSettings, alpha_sigma, draw_levels, score_weight
 from hoijax.errors import UserError
 
-__all__ = ["ClosedFormGuidance", "PictureSet", "closed_form_gradient", "denoised"]
+__all__ = ["ClosedFormGuidance", "ImageSet", "closed_form_gradient", "denoised"]
 
 
 @runtime_checkable
-class PictureSet(Protocol):
+class ImageSet(Protocol):
     """M images of what each prompt says, as each camera would see it."""
 
     def __call__(
@@ -35,21 +35,21 @@ class PictureSet(Protocol):
 def denoised(
     *,
     noisy: Float[Array, "N D"],
-    pictures: Float[Array, "N M D"],
+    image_set: Float[Array, "N M D"],
     alpha: Float[Array, " N"],
     sigma: Float[Array, " N"],
 ) -> Float[Array, "N D"]:
     """Mean of the set of images given a noisy one: the optimal denoiser."""
-    away = noisy[:, None] - alpha[:, None, None] * pictures
+    away = noisy[:, None] - alpha[:, None, None] * image_set
     logits = -0.5 * jnp.sum(away**2, axis=-1) / sigma[:, None] ** 2
-    return jnp.sum(jax.nn.softmax(logits, axis=-1)[..., None] * pictures, axis=1)
+    return jnp.sum(jax.nn.softmax(logits, axis=-1)[..., None] * image_set, axis=1)
 
 
 @partial(jax.jit, static_argnames=("weight",))
 def closed_form_gradient(
     *,
     images: Float[Array, "N D"],
-    pictures: Float[Array, "N M D"],
+    image_set: Float[Array, "N M D"],
     every_image: Float[Array, "N A D"],
     noise: Float[Array, "N D"],
     levels: Float[Array, " N"],
@@ -64,15 +64,15 @@ def closed_form_gradient(
     alpha, sigma = alpha_sigma(levels)
     noisy = alpha[:, None] * clean + sigma[:, None] * noise
     sets = {"noisy": noisy, "alpha": alpha, "sigma": sigma}
-    with_text = denoised(pictures=2.0 * pictures - 1.0, **sets)
-    without = denoised(pictures=2.0 * every_image - 1.0, **sets)
+    with_text = denoised(image_set=2.0 * image_set - 1.0, **sets)
+    without = denoised(image_set=2.0 * every_image - 1.0, **sets)
     mean = without + guidance * (with_text - without)
     seen = (noisy - alpha[:, None] * mean) / sigma[:, None]
     return 2.0 * score_weight(weight, alpha, sigma)[:, None] * (seen - noise)
 
 
 class ClosedFormGuidance:
-    """`Guidance` of a `PictureSet`. guidance: scale of classifier-free guidance; 1 is the exact score.
+    """`Guidance` of a `ImageSet`. guidance: scale of classifier-free guidance; 1 is the exact score.
 
     every_prompt: prompts whose images together are the set without a prompt (needed where the scale
     is not 1).
@@ -80,7 +80,7 @@ class ClosedFormGuidance:
 
     def __init__(
         self,
-        pictures: PictureSet,
+        image_set: ImageSet,
         settings: NoiseSettings | None = None,
         *,
         guidance: float = 1.0,
@@ -90,7 +90,7 @@ class ClosedFormGuidance:
             raise UserError(
                 "closed-form guidance with a scale other than 1 needs the prompts of its whole set"
             )
-        self.pictures = pictures
+        self.image_set = image_set
         self.settings = settings or NoiseSettings()
         self.scale = guidance
         self.every_prompt = tuple(every_prompt)
@@ -123,7 +123,7 @@ class ClosedFormGuidance:
             every = jnp.concatenate(sets, axis=1)
         gradient = closed_form_gradient(
             images=flat,
-            pictures=target,
+            image_set=target,
             every_image=every,
             noise=jax.random.normal(key_noise, flat.shape),
             levels=levels,
@@ -141,5 +141,5 @@ class ClosedFormGuidance:
     def _flat(
         self, prompts: Sequence[str], cameras: ViewCameras, size: tuple[int, int]
     ) -> Float[Array, "N M D"]:
-        images = np.asarray(self.pictures(prompts, cameras, size), np.float32)
+        images = np.asarray(self.image_set(prompts, cameras, size), np.float32)
         return jnp.asarray(images.reshape(*images.shape[:2], -1))

@@ -22,18 +22,18 @@ def trilinear(
 
     Points outside take the value of the nearest point of the cube; differentiable in both.
     """
-    place = jnp.clip(points_unit, 0.0, 1.0) * float(resolution - 1)
-    cell = jnp.clip(jnp.floor(jax.lax.stop_gradient(place)), 0.0, float(resolution - 2))
-    share = place - cell
+    position = jnp.clip(points_unit, 0.0, 1.0) * float(resolution - 1)
+    cell = jnp.clip(jnp.floor(jax.lax.stop_gradient(position)), 0.0, float(resolution - 2))
+    fraction = position - cell
     x, y, z = (cell[:, i].astype(jnp.int32) for i in range(3))
     first = (x * resolution + y) * resolution + z
     mixed = jnp.zeros((points_unit.shape[0], table.shape[1]), table.dtype)
     for a in (0, 1):
         for b in (0, 1):
             for c in (0, 1):
-                weight = jnp.ones_like(share[:, 0])
+                weight = jnp.ones_like(fraction[:, 0])
                 for axis, upper in enumerate((a, b, c)):
-                    weight = weight * (share[:, axis] if upper else 1.0 - share[:, axis])
+                    weight = weight * (fraction[:, axis] if upper else 1.0 - fraction[:, axis])
                 row = first + (a * resolution + b) * resolution + c
                 mixed = mixed + weight[:, None] * table.at[row].get(mode="promise_in_bounds")
     return mixed

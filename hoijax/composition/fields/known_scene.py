@@ -86,20 +86,23 @@ class KnownScene:
 
 
 def known_images(scenes: Sequence[KnownScene]):
-    """`PictureSet` of one or several scenes that fit the same words: M of them."""
+    """`ImageSet` of one or several scenes that fit the same words: M of them."""
 
-    def pictures(
+    def images(
         prompts: Sequence[str], cameras: ViewCameras, size: tuple[int, int]
     ) -> Float[ndarray, "N M H W 3"]:
         views = zip(prompts, cameras.intrinsics, cameras.Ts_world_camera, strict=True)
         return np.stack(
-            [np.stack([picture(s.ray_scene(p), K, T, size) for s in scenes]) for p, K, T in views]
+            [
+                np.stack([shaded_view(s.ray_scene(p), K, T, size) for s in scenes])
+                for p, K, T in views
+            ]
         )
 
-    return pictures
+    return images
 
 
-def picture(
+def shaded_view(
     scene: RayScene,
     intrinsics: Float[ndarray, "3 3"],
     T_world_camera: Float[ndarray, "4 4"],

@@ -46,8 +46,8 @@ def cell_points(settings: FieldSettings, cells: int, key: Array) -> Float[Array,
     """A random point in each of cells^3 cells (field's frame, metres), z fastest."""
     axis = jnp.arange(cells, dtype=jnp.float32)
     corner = jnp.stack(jnp.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    place = (corner + jax.random.uniform(key, corner.shape)) / cells
-    return jnp.asarray(settings.center) + settings.half_side * (2.0 * place - 1.0)
+    position = (corner + jax.random.uniform(key, corner.shape)) / cells
+    return jnp.asarray(settings.center) + settings.half_side * (2.0 * position - 1.0)
 
 
 def updated(

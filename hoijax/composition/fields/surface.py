@@ -56,8 +56,8 @@ def surface_of_grid(
             f"the field is {state} at a density of {level:g} per metre: there is no surface to mesh. "
             "Distil it for longer, or with another --seed."
         )
-    labelled: Any = ndimage.label(solid, np.ones((3, 3, 3)))
-    labels, count = labelled
+    labeled: Any = ndimage.label(solid, np.ones((3, 3, 3)))
+    labels, count = labeled
     sizes = ndimage.sum_labels(solid, labels, np.arange(1, count + 1))
     large: Any = np.isin(labels, 1 + np.flatnonzero(sizes >= SMALL_PART * sizes.max()))
     values = np.where(solid & ~large, 0.0, density)
@@ -65,13 +65,13 @@ def surface_of_grid(
     values = np.pad(np.minimum(values, 4.0 * level), 2)
     values = np.asarray(ndimage.gaussian_filter(values, SMOOTHING))
     n = values.shape[0]
-    place = np.arange(n, dtype=np.float64) - 2.0
-    corners = np.stack(np.meshgrid(place, place, place, indexing="ij"), axis=-1)
+    coordinate = np.arange(n, dtype=np.float64) - 2.0
+    corners = np.stack(np.meshgrid(coordinate, coordinate, coordinate, indexing="ij"), axis=-1)
     # igl runs x fastest; its inside is below the level.
     flat = (level - values).transpose(2, 1, 0).reshape(-1).astype(np.float64)
     where = np.ascontiguousarray(corners.transpose(2, 1, 0, 3).reshape(-1, 3))
-    labelled = igl.marching_cubes(np.ascontiguousarray(flat), where, n, n, n, 0.0)
-    vertices, faces = np.asarray(labelled[0]), np.asarray(labelled[1])
+    labeled = igl.marching_cubes(np.ascontiguousarray(flat), where, n, n, n, 0.0)
+    vertices, faces = np.asarray(labeled[0]), np.asarray(labeled[1])
     if len(faces) == 0:
         raise UserError(
             f"the field is empty at a density of {level:g} per metre once it is smoothed: what is there is "

@@ -87,10 +87,12 @@ def sample_depths(
     Middles of equal stretches; with a key, a random place in every stretch (stratified).
     """
     length = (far - near)[:, None] / count
-    place = jnp.arange(count, dtype=jnp.float32)[None] + 0.5
+    position = jnp.arange(count, dtype=jnp.float32)[None] + 0.5
     if key is not None:
-        place = place + jax.random.uniform(key, (near.shape[0], count), minval=-0.5, maxval=0.5)
-    return near[:, None] + length * place, jnp.broadcast_to(length, (near.shape[0], count))
+        position = position + jax.random.uniform(
+            key, (near.shape[0], count), minval=-0.5, maxval=0.5
+        )
+    return near[:, None] + length * position, jnp.broadcast_to(length, (near.shape[0], count))
 
 
 def composite(

@@ -30,14 +30,14 @@ def best_path(
     skip = np.einsum("tap,tbp->tab", flat[:-2], flat[2:])
     moved = square[:-1, :, None] + square[1:, None] - 2.0 * inner
     step = STEP_COST * (value[:, None] - value) ** 2 + STEP_SHARE * moved
-    turn = BEND_COST * (value[:, None, None] - 2 * value[:, None] + value) ** 2
+    bending = BEND_COST * (value[:, None, None] - 2 * value[:, None] + value) ** 2
     best = cost[0][:, None] + cost[1] + step[0]  # of paths that end in values (a, b)
     back = []
     for t in range(2, frames):
         bend = square[t - 2][:, None, None] + 4.0 * square[t - 1][:, None] + square[t]
         bend = bend - 4.0 * (inner[t - 2][:, :, None] + inner[t - 1])
         bend = bend + 2.0 * skip[t - 2][:, None]
-        through = best[:, :, None] + turn + BEND_SHARE * bend
+        through = best[:, :, None] + bending + BEND_SHARE * bend
         back.append(through.argmin(axis=0))
         best = through.min(axis=0) + cost[t] + step[t - 1]
     path = [int(x) for x in np.unravel_index(best.argmin(), best.shape)][::-1]

@@ -118,8 +118,8 @@ def refine_paths(
         carried, held = np.sqrt(CARRIED / 8.0), np.sqrt(HELD) * joints.levers
         places = jnp.concatenate([carried * at.ravel(), held * q])
         slopes = carried * slope.reshape(-1, size), held[:, None] * jnp.eye(size)[6:]
-        turn = np.sqrt(TURNED / 8.0)
-        turns = turn * arms.ravel(), turn * turned.reshape(-1, size)
+        turn_weight = np.sqrt(TURNED / 8.0)
+        turns = turn_weight * arms.ravel(), turn_weight * turned.reshape(-1, size)
         return (places, jnp.concatenate(slopes)), turns
 
     def one(T, q):
@@ -175,8 +175,8 @@ def _normal(joints, tree, objects, evidence, T_world_anchor, values):
         residual, jacobian, weight = residuals(one, frame, P[:3, :3], center)
         masks = jnp.arange(weight.shape[0]) >= weight.shape[0] - one.samples.shape[0]
         weight = weight * jnp.where(masks, sure, count)
-        price, share = robust(residual**2)
-        scaled = (weight * share)[:, None] * jacobian
+        price, row_weight = robust(residual**2)
+        scaled = (weight * row_weight)[:, None] * jacobian
         hessian = hessian + way.T @ (scaled.T @ jacobian) @ way
         slope = slope + way.T @ (scaled.T @ residual)
         cost = cost + jnp.sum(weight * price)

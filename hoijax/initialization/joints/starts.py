@@ -198,8 +198,8 @@ def _distinct(fits: list[_Fit], count: int) -> list[_Fit]:
 def _apart(a: _Fit, b: _Fit) -> bool:
     """Whether some link is turned by NEW_TURN or moved by NEW_SLIDE in the middle of the frames."""
     for link, T in a.poses.items():
-        turn = np.einsum("tji,tjk->tik", T[:, :3, :3], b.poses[link][:, :3, :3])
-        cosine = 0.5 * (np.trace(turn, axis1=1, axis2=2) - 1.0)
+        relative = np.einsum("tji,tjk->tik", T[:, :3, :3], b.poses[link][:, :3, :3])
+        cosine = 0.5 * (np.trace(relative, axis1=1, axis2=2) - 1.0)
         angle = np.median(np.arccos(np.clip(cosine, -1.0, 1.0)))
         moved = np.median(np.linalg.norm(T[:, :3, 3] - b.poses[link][:, :3, 3], axis=-1))
         if angle > NEW_TURN or moved > NEW_SLIDE:

@@ -46,9 +46,9 @@ def moved(
     T: Float[Array, "4 4"], move: Float[Array, " n"], center: Float[Array, " 3"]
 ) -> Float[Array, "4 4"]:
     """Turned about the anchor's center, and shifted."""
-    turn = axis_angle_to_matrix(move[:3]) @ T[:3, :3]
-    shift = T[:3, 3] + (T[:3, :3] - turn) @ center + move[3:6]
-    return T.at[:3, :3].set(turn).at[:3, 3].set(shift)
+    rotation = axis_angle_to_matrix(move[:3]) @ T[:3, :3]
+    shift = T[:3, 3] + (T[:3, :3] - rotation) @ center + move[3:6]
+    return T.at[:3, :3].set(rotation).at[:3, 3].set(shift)
 
 
 def place(
@@ -66,8 +66,8 @@ def place(
 
 
 def _inverse(T: Array) -> Float[Array, "4 4"]:
-    turn = T[:3, :3].T
-    return T.at[:3, :3].set(turn).at[:3, 3].set(-turn @ T[:3, 3])
+    rotation = T[:3, :3].T
+    return T.at[:3, :3].set(rotation).at[:3, 3].set(-rotation @ T[:3, 3])
 
 
 def ways_of(

@@ -218,9 +218,9 @@ def first_unknowns(motions: BodyMotions, objects: Unknowns, settings: AnchorSett
     joints = unknown_joints(settings)
     local = axis_angle_to_matrix(on_device(motions.rotations[:, :, :joints], jnp.float32))
     six = matrix_to_rotation_6d(local)
-    place = on_device(motions.translations, jnp.float32)
+    translation = on_device(motions.translations, jnp.float32)
     return dataclasses.replace(
         objects,
         body_rotation_6d=jnp.broadcast_to(six, (count, *six.shape)),
-        body_translation=jnp.broadcast_to(place, (count, *place.shape)),
+        body_translation=jnp.broadcast_to(translation, (count, *translation.shape)),
     )

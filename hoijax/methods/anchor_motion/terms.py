@@ -65,13 +65,11 @@ OUTLINE_TERMS = (LossTerm.constant("model_extent", fit.model_extent, 2e-2, scale
 """Added to TERMS where an object has no depth."""
 ESTIMATE_TERMS = (LossTerm.constant("body_estimate", body_estimate, 4e2, scale=body.ESTIMATE_RHO),)
 """Added to TERMS where bodies start from the bundle's motion: keypoints alone do not overrule it."""
-CONTACT_TERMS = ("contact_keypoints", "contact", "contact_drift")
 TRACKING_TERMS = ("foot_slip",)
 """Only while tracking: afterwards it is known which frames feet stand in."""
 PLANT_TERMS = ("foot_lock", "foot_clearance")
 """Only once that is known."""
 PENETRATION_TERMS = ("penetration", "object_in_body", "self_penetration")
-BODY_EVIDENCE = ("body_keypoints", "body_points", "body_mask")
 
 
 def anchor_table(

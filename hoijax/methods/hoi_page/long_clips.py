@@ -2,7 +2,7 @@
 
 Over the whole clip: the camera, the K best paths through all frames, and in which frames edges
 touch. By windows, because it costs memory and compilation: alignment, pose search, and the descent,
-where each window goes on from the poses of the window before it.
+where each window starts from the poses of the window before it.
 """
 
 import dataclasses

@@ -85,9 +85,9 @@ def object_table(
     if outlined:
         others = {term.name: term for term in OUTLINE_TERMS}
         smooth = others["translation_smoothness"]
-        share = min(max(fps / OUTLINE_FPS, SLOWEST), 1.0) ** 4
+        factor = min(max(fps / OUTLINE_FPS, SLOWEST), 1.0) ** 4
         others[smooth.name] = dataclasses.replace(
-            smooth, start=share * smooth.start, end=share * smooth.end
+            smooth, start=factor * smooth.start, end=factor * smooth.end
         )
         table = table | others if preset == "default" else others | table
     return (*table.values(), *terms)

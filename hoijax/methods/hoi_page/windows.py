@@ -122,8 +122,8 @@ def blend_rotations(
     """From a to b along the shorter turn, by the fraction of each frame."""
     between = Rotation.from_matrix((np.swapaxes(a, -1, -2) @ b).reshape(-1, 3, 3)).as_rotvec()
     part = between.reshape(*a.shape[:-2], 3) * fraction[:, None]
-    turn = Rotation.from_rotvec(part.reshape(-1, 3)).as_matrix().reshape(a.shape)
-    return a @ turn
+    rotation = Rotation.from_rotvec(part.reshape(-1, 3)).as_matrix().reshape(a.shape)
+    return a @ rotation
 
 
 def join_similarities(

@@ -198,7 +198,7 @@ def frame_residuals(
     rim = jax.vmap(lambda x: project(x, K))((rim - t) @ R)
     beyond = off_contours(rim, frame.contours) / (focal * deviations.contour)
     clear = jnp.sqrt(frame.contours.weights * deviations.contour_count)
-    share = jnp.sqrt(frame.point_weights * deviations.surface_count)[..., None]
+    point_weight = jnp.sqrt(frame.point_weights * deviations.surface_count)[..., None]
     feet = posed.joints[:, jnp.array(FEET)]
     height = feet[..., 1] - jnp.asarray(FOOT_HEIGHTS) * jnp.exp(clip.body_size)[:, None]
     stands = jnp.sqrt(planted_weights(feet))
@@ -211,7 +211,7 @@ def frame_residuals(
         "contact": jnp.sqrt(held.touch / apart.shape[1])[:, None] * apart,
         "contours": clear * shrink(beyond[..., None])[..., 0],
         "keypoints": away,
-        "surface": share * shrink((points - target) / deviations.surface),
+        "surface": point_weight * shrink((points - target) / deviations.surface),
         "feet": frame.real * jnp.where(height < 0.0, below, above),
     }
     paths = {"feet": feet, "joints": posed.joints[:, :MOVING_JOINTS], "grips": ends[:, -1]}

@@ -61,12 +61,12 @@ def contours_of(
         solid = _without_holes(ids > 0)
         rows, outward = _border(solid)
         for p in range(people):
-            chosen, own = _around(ids, p + 1, rows, count)
+            chosen, belongs = _around(ids, p + 1, rows, count)
             if not len(chosen):
                 continue
             n = len(chosen)
             places[t, p, :n] = rows[chosen, ::-1] + 0.5 + 0.5 * outward[chosen]
-            normals[t, p, :n], is_own[t, p, :n] = outward[chosen], own
+            normals[t, p, :n], is_own[t, p, :n] = outward[chosen], belongs
             weights[t, p, :n] = 1.0 / n
     return Contours(*(on_device(x) for x in (places, normals, is_own, weights)))
 
@@ -102,10 +102,10 @@ def _around(
         return np.zeros(0, int), np.zeros(0, bool)
     away = np.asarray(ndimage.distance_transform_edt(~mask))[pixels[:, 0], pixels[:, 1]]
     label = ids[pixels[:, 0], pixels[:, 1]]
-    own = (label == number) | ((label == 0) & (away <= CLOSED * len(ids)))
-    near = np.flatnonzero(own | (away < NEAR * len(ids)))
+    is_own = (label == number) | ((label == 0) & (away <= CLOSED * len(ids)))
+    near = np.flatnonzero(is_own | (away < NEAR * len(ids)))
     chosen = thinned(near, count)
-    return chosen, own[chosen]
+    return chosen, is_own[chosen]
 
 
 def contour_skin(pixels: Float[Array, "P v 2"], contours: Contours) -> Int[Array, "P N"]:

@@ -48,7 +48,7 @@ OFF_PIXEL = 0.1
 BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
 """Share of the image's height beyond which a keypoint is not on a mask, and of its confidence then left."""
 
-JUDGED, LEAST_DOUBT = 0.5, 0.1
+JUDGED, MIN_DOUBT = 0.5, 0.1
 """Share of the frames in which keypoints and points must judge a body; deviations are not made smaller."""
 
 
@@ -133,9 +133,9 @@ def corrected_again(bundle: Bundle, result: Result) -> Bundle | None:
         o = shifted(o, np.asarray(run[OBJECT_SHIFTS], np.float32))
     if CAMERA_CHANGE in run:
         change = np.asarray(run[CAMERA_CHANGE], np.float32)
-        turn = np.asarray(axis_angle_to_matrix(on_device(change[:3])))
+        rotation = np.asarray(axis_angle_to_matrix(on_device(change[:3])))
         Ts = average_static_camera(o.Ts_world_camera)
-        moved = (Ts @ compose_rigid(turn, change[3:])).astype(np.float32)
+        moved = (Ts @ compose_rigid(rotation, change[3:])).astype(np.float32)
         o = dataclasses.replace(o, Ts_world_camera=moved)
     return dataclasses.replace(whole, observations=o, absent=())
 
@@ -154,7 +154,7 @@ def doubt_in_estimates(
     if np.mean(seen) < JUDGED:
         return 1.0
     gain = float(solution.first_energy - solution.energy) / max(int(seen.sum()), 1)
-    return float(np.clip(gain / settings.usual_gain, LEAST_DOUBT, 1.0))
+    return float(np.clip(gain / settings.usual_gain, MIN_DOUBT, 1.0))
 
 
 def with_smaller_changes(problem: BodyProblem, factor: float) -> BodyProblem:

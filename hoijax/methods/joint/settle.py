@@ -65,7 +65,7 @@ LOOKS = 2
 
 @dataclass(frozen=True)
 class JointEvidence(Evidence):
-    """What the second descent goes on from."""
+    """Where the second optimization starts."""
 
     corrections: Corrections | None = None
 
@@ -289,8 +289,8 @@ def _object_poses(settled: BodyPass) -> tuple[Float[ndarray, "O T 3 3"], Float[n
 
 def _moved(unknowns: Unknowns, before: tuple, after: tuple) -> Unknowns:
     """All candidates, moved as the winner was."""
-    turn = after[0] @ np.swapaxes(before[0], -1, -2)
-    rotations = turn @ np.asarray(rotation_6d_to_matrix(unknowns.object_rotation_6d))
+    rotation = after[0] @ np.swapaxes(before[0], -1, -2)
+    rotations = rotation @ np.asarray(rotation_6d_to_matrix(unknowns.object_rotation_6d))
     return dataclasses.replace(
         unknowns,
         object_rotation_6d=matrix_to_rotation_6d(jnp.asarray(rotations, jnp.float32)),

@@ -130,8 +130,8 @@ def _local_transform(node: dict[str, Any], where: str) -> np.ndarray:
             T = np.asarray(node["matrix"], np.float64).reshape(4, 4).T
         else:
             T = np.eye(4)
-            turn = Rotation.from_quat(node.get("rotation", (0.0, 0.0, 0.0, 1.0))).as_matrix()
-            T[:3, :3] = turn * np.asarray(node.get("scale", (1.0, 1.0, 1.0)), np.float64)
+            rotation = Rotation.from_quat(node.get("rotation", (0.0, 0.0, 0.0, 1.0))).as_matrix()
+            T[:3, :3] = rotation * np.asarray(node.get("scale", (1.0, 1.0, 1.0)), np.float64)
             T[:3, 3] = node.get("translation", (0.0, 0.0, 0.0))
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: its transform is not made of numbers ({error})") from error

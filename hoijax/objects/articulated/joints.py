@@ -51,8 +51,8 @@ def joints_between(names: Sequence[str], rows: list) -> tuple[tuple[Joint, ...],
             break
         for label, kind, parent, child, T, axis, (lower, upper) in ready:
             unit = np.asarray(axis, np.float64) / max(float(np.linalg.norm(axis)), 1e-12)
-            place = names.index(parent), names.index(child)
-            made.append(Joint(label, kind, *place, T, unit, float(lower), float(upper)))
+            ends = names.index(parent), names.index(child)
+            made.append(Joint(label, kind, *ends, T, unit, float(lower), float(upper)))
         done = {row[3] for row in ready}
         left = [row for row in left if row[3] not in done]
     return tuple(made), problems

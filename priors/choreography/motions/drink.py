@@ -108,9 +108,9 @@ def _take(
 def _grasps(candidates: Candidates, heights: Float[ndarray, "V"], hand: int) -> list[Grasp]:
     """The best hold round a handle, or else on the wall; thumb up."""
     low, high = float(heights.min()), float(heights.max())
-    share = (candidates.point[:, 1] - low) / (high - low)
-    cost = np.maximum(HELD_FROM - share, 0.0) + np.maximum(share - HELD_TO, 0.0)
-    cost = 10.0 * cost + candidates.crowding + 0.5 * np.abs(share - 0.5)
+    level = (candidates.point[:, 1] - low) / (high - low)
+    cost = np.maximum(HELD_FROM - level, 0.0) + np.maximum(level - HELD_TO, 0.0)
+    cost = 10.0 * cost + candidates.crowding + 0.5 * np.abs(level - 0.5)
     wall = np.where(candidates.is_flat, cost + 2.0 * np.abs(candidates.normal[:, 1]), 9.0)
     upright = np.abs(candidates.axis[:, 1])
     bar = np.where(candidates.is_bar, cost + 1.0 - upright, 9.0)

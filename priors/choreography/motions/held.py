@@ -32,7 +32,7 @@ from priors.language.unsaid import PUT_WORDS
 
 LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
 BENT_ELBOW = 0.3  # metres that a bent elbow lifts what is too long to hang from a straight arm
-MOST_SWING = 0.5  # radians that a thing leans to bring its weight below one hand
+MAX_SWING = 0.5  # radians that a thing leans to bring its weight below one hand
 
 DEFAULT_WISH = HoldPreferences()
 
@@ -202,7 +202,7 @@ def _swing_to_hang(asset: Asset, take: HoldPlan) -> Float[ndarray, "3"]:
     level = float(np.hypot(hanging[0], hanging[2]))
     if hanging[1] >= 0.0 or level < 1e-3:  # weight above the hand: the wrist keeps it upright
         return np.zeros(3)
-    angle = min(float(np.arctan2(level, -hanging[1])), MOST_SWING)
+    angle = min(float(np.arctan2(level, -hanging[1])), MAX_SWING)
     # About the level axis hanging x down.
     return angle / level * np.array([0.0, hanging[2], -hanging[0]])
 

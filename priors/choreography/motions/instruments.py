@@ -107,5 +107,5 @@ def _way(
         rotation @ (made.strings - asset.center),
     )
     back = float(-points[np.abs(points[:, 0] - strings[0]) < 0.25, 2].min())
-    place = np.array([aside - strings[0], above - strings[1], BELLY + 0.01 + back])
-    return HoldPlan(rotation, {hand: both[hand] for hand in hands}, back, back, strings), place
+    position = np.array([aside - strings[0], above - strings[1], BELLY + 0.01 + back])
+    return HoldPlan(rotation, {hand: both[hand] for hand in hands}, back, back, strings), position

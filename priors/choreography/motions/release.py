@@ -123,16 +123,16 @@ def _catch_of(
     if not others:
         return None
     person, frames, rng = others[0], performance.frames, performance.rng
-    place = root + rng.uniform(2.2, 2.8) * forward_of(heading)[[0, 2]]
+    catcher = root + rng.uniform(2.2, 2.8) * forward_of(heading)[[0, 2]]
     facing = np.full(frames, heading + np.pi)
-    performance.set_path(person, np.repeat(place[None], frames, axis=0), facing).stagger = 0.2
+    performance.set_path(person, np.repeat(catcher[None], frames, axis=0), facing).stagger = 0.2
     hands = {h: touch.part for h, touch in performance.hands_on(person, action.object).items()}
     take = performance.plan_hold(person, action.object, hands, HoldPreferences())
     chest = hold_heights(performance, person)["chest"]
     local = np.array([[0.0, chest - take.middle[1], take.near + BELLY + 0.16]])
     flight = max(3, round(rng.uniform(0.55, 0.75) * performance.fps))
     frame = min(release + flight, frames - 3)
-    center = in_world(local, place[None], facing[:1])[0]
+    center = in_world(local, catcher[None], facing[:1])[0]
     return Catch(person, take, frame, center, yaw_matrix(facing[:1])[0] @ take.rotation)
 
 

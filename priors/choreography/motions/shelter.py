@@ -28,7 +28,7 @@ def shelter(performance: Performance, action: Action, canopy: Canopy, distance: 
     hands = sorted(performance.hands_on(person, action.object)) or [1]
     up = np.array([0.0, 1.0, 0.0])
     places = {hand: canopy.handle + BETWEEN_HANDS * row * up for row, hand in enumerate(hands)}
-    grasps = {hand: Grasp(place, np.zeros(3), up, canopy.radius) for hand, place in places.items()}
+    grasps = {hand: Grasp(point, np.zeros(3), up, canopy.radius) for hand, point in places.items()}
     middle = canopy.handle - asset.center
     take = HoldPlan(np.eye(3), grasps, 0.0, 0.0, middle)
     shoulder = track.person.shoulder_height

@@ -43,14 +43,14 @@ def step_on(performance: Performance, action: Action) -> None:
     toe = float(build.sole[1, 2])
     begin = root[0] - 0.0 * forward
     distance = toe + 0.05 + edge  # from the ankles to the thing's center
-    place = begin + distance * forward
-    ground = np.array([place[0], 0.0, place[1]])
+    position = begin + distance * forward
+    ground = np.array([position[0], 0.0, position[1]])
     placed = performance.set_object(
         action.object, np.repeat(ground[None], frames, 0), np.repeat(rotation[None], frames, 0)
     )
     placed.rest_on(0.0, slice(None))
     height = deck + float(placed.center[0, 1])
-    spot = place - (0.5 * (edge + back)) * forward - sole * forward
+    spot = position - (0.5 * (edge + back)) * forward - sole * forward
     left = left_of(heading[0])[[0, 2]]
     spot = spot - middle * left
     half = min(build.ankle_half_width, 0.5 * float(np.ptp(asset.extents[[0, 2]])) + 0.1)
