@@ -90,7 +90,7 @@ def mask_distances(instance_ids: ndarray, persons: int, objects: int) -> Float[n
     ids = np.pad(instance_ids, ((0, 0), (0, h * MASK_CELL - height), (0, w * MASK_CELL - width)))
     out = np.zeros((objects, t, h, w), np.float32)
     for frame in range(t):
-        present = np.unique(ids[frame])
+        present = np.flatnonzero(np.bincount(ids[frame].ravel(), minlength=1))
         if not (present > persons).any():
             continue
         away = np.asarray(distance_transform_edt(ids[frame] == 0))

@@ -43,8 +43,10 @@ def observed_objects(
     constants: ObjectConstants,
     Ts_world_pointmap: Float[ndarray, "T 4 4"],
     points: int,
+    mask_distance: Float[Array, "O T h w 4"] | None = None,
 ) -> ObservedObjects:
-    """Observed points brought into the world, part labels as one-hot shares, mask distances."""
+    """Observed points brought into the world, part labels as one-hot shares, mask distances (where they are
+    known, those)."""
     o = observations.object_count
     linear, shift = Ts_world_pointmap[None, :, :3, :3], Ts_world_pointmap[None, :, None, :3, 3]
     seen = pad_points(observations.object_points, points)
@@ -56,7 +58,9 @@ def observed_objects(
     shares = one_hot / np.maximum(one_hot.sum(axis=2, keepdims=True), 1)
     first = np.asarray(constants.first_grid)[:, None, None]
     grids = np.where((labels >= 0) & mask, first + FIRST_PART + labels, first + WHOLE_UNSIGNED)
-    distances = pad_cells(mask_distances(observations.instance_ids, observations.person_count, o))
+    if mask_distance is None:
+        distances = mask_distances(observations.instance_ids, observations.person_count, o)
+        mask_distance = on_device(pack_corners(pad_cells(distances)))
     sample_parts = np.asarray(constants.sample_parts)
     return ObservedObjects(
         points_world=on_device(np.where(mask[..., None], world, 0.0), jnp.float32),
@@ -66,7 +70,7 @@ def observed_objects(
         part_grids=on_device(grids, jnp.int32),
         part_of_sample=on_device(sample_parts[:, None] == np.arange(parts)[None, :, None]),
         detected=on_device(observations.object_detected),
-        mask_distance=on_device(pack_corners(distances)),
+        mask_distance=mask_distance,
     )
 
 
@@ -93,15 +97,20 @@ def build_scene(
     settings: SceneSettings,
     *,
     palm_contact: bool = True,
+    before: Scene | None = None,
 ) -> Scene:
     """Everything the losses read of a bundle, whose point maps are aligned by `Ts_world_pointmap`.
 
     palm_contact: contact candidates (palm, sole, seat) touch, instead of every vertex of a body part.
+    before: a scene of the same masks; their distances are not measured again.
     """
     assets, observations, table = bundle.assets, bundle.observations, bundle.contact_table
     grids, first_grid = stack_grids(assets, settings.grid_resolution)
     constants = object_constants(assets, table, first_grid, settings.seed)
-    observed = observed_objects(observations, assets, constants, Ts_world_pointmap, settings.points)
+    known = None if before is None else before.observed.mask_distance
+    observed = observed_objects(
+        observations, assets, constants, Ts_world_pointmap, settings.points, known
+    )
     edges = contact_edges(
         table,
         assets,

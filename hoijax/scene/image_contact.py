@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from hoijax.bundle.observations import Observations
 from hoijax.geometry.camera import NEAR
+from hoijax.geometry.cropping import window_around
 from hoijax.objects.asset import Asset
 from hoijax.scene.objects import Cameras, ContactEdges
 from hoijax.scene.silhouettes import REACH, Outline, without_specks
@@ -84,10 +85,11 @@ def contacts_possible(
 def _rim(ids: ndarray, number: int) -> tuple[ndarray, Float[ndarray, "n 2"]]:
     """(labels without specks of the instance, (u, v) of the pixels at its border)."""
     mask = without_specks(ids == number)
-    inner = np.asarray(ndimage.binary_erosion(mask), bool)
-    v, u = np.nonzero(mask & ~inner)
+    window = window_around(mask, 1)
+    inner = np.asarray(ndimage.binary_erosion(mask[window]), bool)
+    v, u = np.nonzero(mask[window] & ~inner)
     cleaned = np.where((ids == number) & ~mask, 0, ids)
-    return cleaned, np.stack([u, v], axis=-1) + 0.5
+    return cleaned, np.stack([u + window[1].start, v + window[0].start], axis=-1) + 0.5
 
 
 def _apart(

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from hoijax.bundle.observations import Observations
 from hoijax.errors import UserError
+from hoijax.geometry.cropping import window_around
 from hoijax.objects.asset import Asset
 from hoijax.runtime import on_device
 
@@ -157,8 +158,11 @@ def mask_extents(
 
 def without_specks(mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
     """A mask less the connected pieces that are leaks."""
-    labels, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
+    window = window_around(mask, 0)
+    labels, count = ndimage.label(mask[window])  # pyright: ignore[reportGeneralTypeIssues]
     if count <= 1:
         return mask
     sizes = np.bincount(labels.ravel())[1:]
-    return np.isin(labels, 1 + np.flatnonzero(sizes >= SPECK * sizes.max()))
+    whole = np.zeros_like(mask)
+    whole[window] = np.isin(labels, 1 + np.flatnonzero(sizes >= SPECK * sizes.max()))
+    return whole

@@ -101,14 +101,16 @@ def scene_of(
     Ts_world_pointmap: Float[np.ndarray, "T 4 4"],
     vertices_world: Float[Array, "P T V 3"],
     settings: HoiPageSettings,
+    before: Scene | None = None,
 ) -> Scene:
-    """The scene of a bundle whose point maps are aligned."""
+    """The scene of a bundle whose point maps are aligned. before: another of the same masks."""
     return build_scene(
         bundle,
         Ts_world_pointmap,
         vertices_world,
         settings,
         palm_contact=settings.palm_contact,
+        before=before,
     )
 
 

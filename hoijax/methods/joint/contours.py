@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 from numpy import ndarray
 from scipy import ndimage
 
+from hoijax.geometry.cropping import distances_near, window_around
 from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.thinning import thinned
 from hoijax.runtime import on_device
@@ -22,7 +23,9 @@ from hoijax.runtime import on_device
 CLOSED = 0.01
 """Of the image's height: cracks in a mask up to so wide are closed. Holes in it are filled."""
 SMOOTH = 1.5
-"""Pixels over which normals are measured."""
+"""Pixels over which normals are measured; ..."""
+BLURRED = 8
+"""no farther than so many."""
 NEAR = 0.06
 """Of the image's height: borders of other things so near to a person matter."""
 EDGE = 2
@@ -56,10 +59,9 @@ def contours_of(
     places, normals = np.zeros((*shape, 2), np.float32), np.zeros((*shape, 2), np.float32)
     is_own, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for t, ids in enumerate(instance_ids if count else ()):
-        if not np.isin(people + 1 + np.arange(objects), ids).all():
+        if not ids.any() or not np.isin(people + 1 + np.arange(objects), ids).all():
             continue
-        solid = _without_holes(ids > 0)
-        rows, outward = _border(solid)
+        rows, outward = _border(ids > 0)
         for p in range(people):
             chosen, belongs = _around(ids, p + 1, rows, count)
             if not len(chosen):
@@ -71,8 +73,8 @@ def contours_of(
     return Contours(*(on_device(x) for x in (places, normals, is_own, weights)))
 
 
-def _without_holes(mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
-    reach = max(round(0.5 * CLOSED * mask.shape[0]), 1)
+def _without_holes(mask: Bool[ndarray, "H W"], reach: int) -> Bool[ndarray, "H W"]:
+    """With cracks up to twice `reach` closed, and holes filled."""
     framed = np.pad(mask, reach + 1)
     closed = ndimage.binary_closing(framed, iterations=reach)
     inner = (slice(reach + 1, -reach - 1),) * 2
@@ -80,14 +82,19 @@ def _without_holes(mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
 
 
 def _border(mask: Bool[ndarray, "H W"]) -> tuple[Int[ndarray, "n 2"], Float[ndarray, "n 2"]]:
-    """(pixels (row, column) of a mask that touch the background, their outward normals (x, y))."""
-    inside = np.asarray(ndimage.binary_erosion(mask, border_value=1), bool)
-    pixels = np.argwhere(mask & ~inside)
-    soft = ndimage.gaussian_filter(mask.astype(np.float32), SMOOTH)
-    slope = -np.stack([ndimage.sobel(soft, axis=1), ndimage.sobel(soft, axis=0)], axis=-1)
-    normals = slope[pixels[:, 0], pixels[:, 1]]
-    length = np.linalg.norm(normals, axis=-1)
+    """(pixels (row, column) of the solid mask that touch the background, their outward normals (x, y))."""
     height, width = mask.shape
+    reach = max(round(0.5 * CLOSED * height), 1)
+    window = window_around(mask, reach + BLURRED)
+    solid = _without_holes(mask[window], reach)
+    inside = np.asarray(ndimage.binary_erosion(solid, border_value=1), bool)
+    rows, columns = np.nonzero(solid & ~inside)
+    soft = ndimage.gaussian_filter(solid.astype(np.float32), SMOOTH)
+    slope = -np.stack([ndimage.sobel(soft, axis=1), ndimage.sobel(soft, axis=0)], axis=-1)
+    normals = slope[rows, columns]
+    length = np.linalg.norm(normals, axis=-1)
+    corner = np.array([window[0].start, window[1].start])
+    pixels = np.stack([rows, columns], axis=-1) + corner
     known = (pixels >= EDGE).all(axis=1) & (pixels < [height - EDGE, width - EDGE]).all(axis=1)
     known &= length > 1e-3
     return pixels[known], normals[known] / length[known, None]
@@ -100,7 +107,7 @@ def _around(
     mask = ids == number
     if mask.sum() < MIN_PIXELS or not len(pixels):
         return np.zeros(0, int), np.zeros(0, bool)
-    away = np.asarray(ndimage.distance_transform_edt(~mask))[pixels[:, 0], pixels[:, 1]]
+    away = distances_near(mask, pixels, reach=NEAR * len(ids))
     label = ids[pixels[:, 0], pixels[:, 1]]
     is_own = (label == number) | ((label == 0) & (away <= CLOSED * len(ids)))
     near = np.flatnonzero(is_own | (away < NEAR * len(ids)))

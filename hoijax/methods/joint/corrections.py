@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.ndimage import distance_transform_edt
 
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.observations import Observations
 from hoijax.bundle.write import Bundle
 from hoijax.geometry.camera import unproject
 from hoijax.geometry.camera_motion import average_static_camera
+from hoijax.geometry.cropping import distances_near
 from hoijax.geometry.rotations import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
@@ -207,9 +207,9 @@ def with_believed_keypoints(o: Observations) -> Observations:
             continue
         column, row = np.nan_to_num(keypoints[p, t, :, :2]).astype(int).T
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        away = np.asarray(distance_transform_edt(~mask))
-        away = away[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-        beside = inside & (away > BESIDE_MASK * height)
+        pixels = np.stack([np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)], axis=1)
+        reach = BESIDE_MASK * height
+        beside = inside & (distances_near(mask, pixels, reach) > reach)
         keypoints[p, t, beside, 2] *= BESIDE_SHARE
     return dataclasses.replace(o, keypoints=keypoints)
 

@@ -104,7 +104,8 @@ def settle(
     run["corrections"] = {**numbers_before, **corrections.numbers}
     bundle = dataclasses.replace(corrections.bundle, assets=prepared.bundle.assets)
     corrections = dataclasses.replace(corrections, bundle=bundle)
-    scene = scene_of(bundle, corrections.Ts_world_pointmap, posed_bodies_of(bundle), settings)
+    Ts, skins = corrections.Ts_world_pointmap, posed_bodies_of(bundle)
+    scene = scene_of(bundle, Ts, skins, settings, prepared.scene)
     starts = Starts(moved, prepared.labels)
     return _prepared_again(settings, prepared, corrections, scene, starts, winner, run)
 
@@ -148,7 +149,7 @@ def _with_sizes(
     flying = with_flights(prepared.scene, solution.unknowns, evidence.states, winner, bundle.fps)
 
     def rebuilt(bundle: Bundle) -> Scene:
-        scene = scene_of(bundle, Ts, skins, settings)
+        scene = scene_of(bundle, Ts, skins, settings, prepared.scene)
         return scene.replace(drops=flying.drops)  # pyright: ignore[reportAttributeAccessIssue]
 
     search = SizeSearch(
