@@ -102,9 +102,8 @@ def test_one_sits_with_the_back_to_the_back_of_a_chair_without_parts():
         np.testing.assert_allclose(forward, forward_of(performance.tracks[0].heading[0]), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "hand"), [("glass", None), pytest.param("banjo", 1, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("name", "hand"), [("glass", None), ("banjo", 1)])
+@pytest.mark.slow
 def test_goals_are_reached_and_nothing_whips(name, hand):
     """Lips on the rim, a palm at the strings: within 2 cm."""
     case, asset = BY_NAME[name], asset_of(BY_NAME[name])
@@ -148,6 +147,7 @@ def test_a_thrower_does_not_lunge_after_what_is_thrown(name):
     assert steps[:, WRISTS].max() > 0.08  # the arms do it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chair", "bench", "crate"])
 def test_two_hands_take_opposite_places_about_the_weight(name):
     """Once a chair without parts was lifted by one leg."""
