@@ -9,6 +9,7 @@ of a step against the same field in plain PyTorch.
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
