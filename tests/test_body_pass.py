@@ -10,7 +10,7 @@ import pytest
 
 import hoijax
 from hoijax.bodies import load_body
-from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_NAMES
 from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.methods.joint import build_problem, corrections
 from hoijax.methods.joint.body_descent import solve_bodies
@@ -18,7 +18,6 @@ from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.corrections import correct_bundle
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.methods.joint.swapped_frames import without_swapped_frames
-from hoijax.results.evaluation import BODY_JOINTS
 from hoijax.results.geometry_queries import joints_of
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
@@ -70,7 +69,7 @@ def joint_error(body, o, truth) -> float:
     """Mean error of the body's joints in the world, metres."""
     names = ("body_rotations", "body_translations", "body_betas", "body_rest_joints")
     estimate = dataclasses.replace(truth, **{name: getattr(o, name) for name in names})
-    away = (joints_of(body, estimate) - joints_of(body, truth))[:, :, :BODY_JOINTS]
+    away = (joints_of(body, estimate) - joints_of(body, truth))[:, :, :BODY_JOINT_COUNT]
     return float(np.linalg.norm(away, axis=-1).mean())
 
 

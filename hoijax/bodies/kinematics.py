@@ -98,6 +98,14 @@ def forward_kinematics(
     return stacked[_FROM_LEVELS]
 
 
+def skinning_palette(
+    transforms: Float[Array, "55 3 4"], joints_rest: Float[AnyArray, "55 3"]
+) -> Float[Array, "55 3 4"]:
+    """What moves a rest vertex with each joint, of `forward_kinematics`."""
+    turned = jnp.sum(transforms[..., :3] * joints_rest[:, None, :], axis=-1)
+    return jnp.concatenate([transforms[..., :3], (transforms[..., 3] - turned)[..., None]], axis=-1)
+
+
 def homogeneous(transforms: Float[AnyArray, "n 3 4"]) -> Float[Array, "n 4 4"]:
     """Append the row (0, 0, 0, 1)."""
     row = jnp.zeros((len(transforms), 1, 4), transforms.dtype).at[..., 3].set(1.0)

@@ -18,6 +18,7 @@ from hoijax.bodies.kinematics import (
     JOINT_PARENTS,
     AnyArray,
     forward_kinematics,
+    skinning_palette,
 )
 
 
@@ -50,13 +51,10 @@ def pose_points(
 
 
 def _posed(body_rotations, hand_rotations, points_rest, weights, joints_rest):
-    """(points, the same by each joint alone times its weight, rotations and positions of the joints)."""
+    """(points, their blended transforms, the palette these are of, `forward_kinematics`)."""
     rotations = jnp.concatenate([body_rotations, hand_rotations])
     transforms = forward_kinematics(joints_rest, rotations, jnp.zeros(3))
-    turned = jnp.sum(transforms[..., :3] * joints_rest[:, None, :], axis=-1)
-    palette = jnp.concatenate(
-        [transforms[..., :3], (transforms[..., 3] - turned)[..., None]], axis=-1
-    )
+    palette = skinning_palette(transforms, joints_rest)
     blended = (weights @ palette.reshape(JOINT_COUNT, 12)).reshape(-1, 3, 4)
     points = jnp.sum(blended[..., :3] * points_rest[:, None, :], axis=-1) + blended[..., 3]
     return points, blended, palette, transforms

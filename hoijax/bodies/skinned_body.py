@@ -23,6 +23,7 @@ from hoijax.bodies.kinematics import (
     child_means,
     forward_kinematics,
     homogeneous,
+    skinning_palette,
 )
 from hoijax.bodies.posed_points import pose_points
 from hoijax.bodies.skinning import Skin, apply_skin, apply_skin_to_corrected, build_skin
@@ -127,7 +128,7 @@ class ShapedBody:
     ) -> PosedBody:
         """`pose` from rotation matrices local to the parent."""
         transforms = forward_kinematics(self.joints_rest, rotations, translation)
-        palette = self._palette(transforms)
+        palette = skinning_palette(transforms, self.joints_rest)
         if self.pose_correctives is None:
             vertices = apply_skin(self.skin, self.vertices_rest, palette)
         else:
@@ -166,13 +167,6 @@ class ShapedBody:
             self.joints_rest,
         )
         return points[: len(rest)], points[len(rest) :]
-
-    def _palette(self, transforms: Float[Array, "55 3 4"]) -> Float[Array, "55 3 4"]:
-        """What moves a rest vertex with each joint."""
-        turned = jnp.sum(transforms[..., :3] * self.joints_rest[:, None, :], axis=-1)
-        return jnp.concatenate(
-            [transforms[..., :3], (transforms[..., 3] - turned)[..., None]], axis=-1
-        )
 
 
 @flax.struct.dataclass

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_NAMES
 from hoijax.exporters.clip import Clip, turned_clip
 from hoijax.exporters.intermimic import MUJOCO_ORDER, owning_joint
 from hoijax.exporters.options import ExportOptions
@@ -20,7 +20,6 @@ from hoijax.geometry.transforms import Z_UP_FROM_Y_UP
 
 FORMAT = "holosoma"
 FPS = 30.0
-BODY_JOINTS = 22
 THRESHOLDS = (0.01, 0.02, 0.05)
 """Metres within which a link touches."""
 REACH = 0.10
@@ -42,10 +41,12 @@ def save_holosoma(path: str | Path, clip: Clip, *, person: int = 0, object_: int
     who = turned.people[person]
     rest = np.asarray(who.shaped.vertices_rest)
     arrays = {
-        "global_joint_positions": who.Ts_world_joint[:, :BODY_JOINTS, :3, 3].astype(np.float32),
+        "global_joint_positions": who.Ts_world_joint[:, :BODY_JOINT_COUNT, :3, 3].astype(
+            np.float32
+        ),
         "height": np.float64(np.ptp(rest[:, 1])),
         "fps": np.float64(FPS),
-        "joint_names": np.array(JOINT_NAMES[:BODY_JOINTS]),
+        "joint_names": np.array(JOINT_NAMES[:BODY_JOINT_COUNT]),
     }
     if clip.assets:
         poses = turned.Ts_world_object[object_].astype(np.float64)

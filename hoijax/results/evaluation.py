@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from hoijax.affordance.contact_table import ContactKind
 from hoijax.bodies.body_field import build_body_field
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT
 from hoijax.bodies.parts import BODY_PARTS, part_vertex_indices
 from hoijax.bodies.posed_person import pose_measured
 from hoijax.bodies.skinned_body import SkinnedBody
@@ -41,7 +42,6 @@ PART_VERTICES = (
 )
 MOTION_SAMPLES = 256  # surface samples that stand for an object's motion; a prefix is well spread
 FEET = (10, 11)  # left_foot, right_foot
-BODY_JOINTS = 22
 BODY_ARRAYS = (
     "body_rotations",
     "body_translations",
@@ -237,9 +237,9 @@ class Evaluator:
     def _joint_values(self, ground_truth: GroundTruth) -> dict[str, float]:
         """Joint errors against the ground truth's bodies, which may have other bone lengths."""
         if self._true_joints is None:
-            self._true_joints = joints_of(self.body, ground_truth)[:, :, :BODY_JOINTS]
+            self._true_joints = joints_of(self.body, ground_truth)[:, :, :BODY_JOINT_COUNT]
         true = self._true_joints
-        joints = self.bodies[1][:, :, :BODY_JOINTS]
+        joints = self.bodies[1][:, :, :BODY_JOINT_COUNT]
         if true.shape != joints.shape:
             return {}
         pairs = list(zip(joints, true, strict=True))

@@ -1,4 +1,4 @@
-"""What moves while the shutter is open is longer in its picture than it is: masks are shortened again.
+"""What moves while the shutter is open is longer in its image than it is: masks are shortened again.
 
 A mask holds about half of what a blurred edge covers. Of a ball in flight, taken by its size to be nearer than
 it is, that makes several percent of its distance.
@@ -15,7 +15,7 @@ __all__ = ["without_blur"]
 SMEAR = 0.25
 """Of the way in a frame: half of what a shutter that is open for half of the time sees. (Measured on a filmed
 ball: its mask is longer along its way by 0.23 of that, and as wide as when it rests.)"""
-LEAST, MOST = 0.5, 0.1
+MIN_END, MAX_END = 0.5, 0.1
 """Pixels at each end below which nothing is done, and of the square root of the area that is taken at most."""
 STEADY = 0.5
 """Of the way: how far the ways before and after a frame may be apart; at a bounce nothing is known."""
@@ -31,8 +31,8 @@ def without_blur(masks: Bool[ndarray, "T h w"]) -> Bool[ndarray, "T h w"]:
         speed = float(np.linalg.norm(way))
         if not np.linalg.norm(after - before) < STEADY * speed:  # nan: not seen
             continue
-        end = min(0.5 * SMEAR * speed, MOST * float(np.sqrt(masks[t].sum())))
-        if end >= LEAST:
+        end = min(0.5 * SMEAR * speed, MAX_END * float(np.sqrt(masks[t].sum())))
+        if end >= MIN_END:
             sharp[t] &= _moved(masks[t], end * way / speed) & _moved(masks[t], -end * way / speed)
     return sharp
 

@@ -26,11 +26,12 @@ from rich.console import Console
 
 import hoijax
 from hoijax.bodies import load_body
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.evidence import GROUPS
 from hoijax.bundle.schema import GroundTruth
 from hoijax.bundle.write import Bundle, read_bundle, write_bundle
-from hoijax.results.evaluation import BODY_JOINTS, Evaluator
+from hoijax.results.evaluation import Evaluator
 from hoijax.results.geometry_queries import joints_of
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, enable_compilation_cache
@@ -150,7 +151,9 @@ def against_body(
     estimate = result.Ts_world_object[0]
     center = np.append(asset.center, 1.0)
     estimated, true = (estimate @ center)[:, :3], (T @ center)[:, :3]
-    joints, true_joints = (joints_of(body, x)[0, :, :BODY_JOINTS] for x in (result, ground_truth))
+    joints, true_joints = (
+        joints_of(body, x)[0, :, :BODY_JOINT_COUNT] for x in (result, ground_truth)
+    )
     frames = np.arange(len(true))
     nearest = np.linalg.norm(true_joints - true[:, None], axis=-1).argmin(axis=1)
     away = (estimated - joints[frames, nearest]) - (true - true_joints[frames, nearest])

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.bodies.kinematics import JOINT_NAMES
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_NAMES
 
 __all__ = ["VARIANTS", "fall_accelerations", "hint_of_variant", "motion_apart", "variant_of"]
 
@@ -15,7 +15,6 @@ BESIDE_TOUCH = 2
 MIN_FRAMES, MIN_RISE = 5, 0.15
 """Of a flight: frames that are left, and metres between its lowest and highest."""
 VARIANTS = ("mirrored", "reversed", "half rate")
-BODY_JOINTS = 22
 
 
 def fall_accelerations(heights: Float[ndarray, " T"], fps: float) -> Float[ndarray, " n"]:
@@ -69,7 +68,7 @@ def motion_apart(
         mirror = np.array([-1.0, 1.0, 1.0])
         variant_joints = (variant_joints * mirror)[:, _swapped()]
         variant_centers = variant_centers * mirror
-    body = np.linalg.norm(joints - variant_joints, axis=-1)[:, :BODY_JOINTS]
+    body = np.linalg.norm(joints - variant_joints, axis=-1)[:, :BODY_JOINT_COUNT]
     return float(np.median(body)), float(
         np.median(np.linalg.norm(centers - variant_centers, axis=-1))
     )

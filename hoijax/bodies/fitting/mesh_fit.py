@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
-from hoijax.bodies.kinematics import JOINT_PARENTS
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_PARENTS
 from hoijax.bodies.parts import farthest_points
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
 from hoijax.bodies.skinning import build_skin
@@ -25,7 +25,6 @@ __all__ = ["MeshFit", "fit_to_mesh", "surface_error", "vertex_normals"]
 
 SAMPLES = 900
 """Vertices of our body, and of the other, that look for their nearest."""
-BODY_JOINTS = 22
 BETA_SIGMA, BONE_SIGMA, TURN_SIGMA = 1.5, 0.1, 0.6
 """Standard deviations of betas, of the logarithm of a bone's length, of a joint's turn from its start."""
 SURFACE_SIGMA = 0.01
@@ -41,11 +40,11 @@ _PARENTS = np.maximum(np.array(JOINT_PARENTS), 0)
 
 def _below() -> Float[ndarray, "55 21"]:
     """1 where a joint hangs on a bone: what moves when it grows."""
-    below = np.zeros((len(JOINT_PARENTS), BODY_JOINTS - 1), np.float32)
+    below = np.zeros((len(JOINT_PARENTS), BODY_JOINT_COUNT - 1), np.float32)
     for joint, parent in enumerate(JOINT_PARENTS):
         if parent >= 0:
             below[joint] = below[parent]
-            if joint < BODY_JOINTS:
+            if joint < BODY_JOINT_COUNT:
                 below[joint, joint - 1] = 1.0
     return below
 
@@ -161,9 +160,9 @@ def _subset(body: SkinnedBody, chosen: Int[ndarray, " n"]) -> SkinnedBody:
 def _start_state(body: SkinnedBody, start: MeshFit) -> _State:
     """The unknowns at a start; bone lengths against those of its betas."""
     plain = np.asarray(body.shape(jnp.asarray(start.betas)).joints_rest)
-    rest, parents = start.rest_joints, np.array(JOINT_PARENTS[1:BODY_JOINTS])
+    rest, parents = start.rest_joints, np.array(JOINT_PARENTS[1:BODY_JOINT_COUNT])
     lengths, wanted = (
-        np.linalg.norm(r[1:BODY_JOINTS] - r[parents], axis=-1) for r in (plain, rest)
+        np.linalg.norm(r[1:BODY_JOINT_COUNT] - r[parents], axis=-1) for r in (plain, rest)
     )
     count = body.shape_directions.shape[-1]
     betas = np.zeros(count, np.float32)
@@ -182,7 +181,7 @@ def _shaped(body: SkinnedBody, state: _State) -> ShapedBody:
     """The person: betas, then bones of other lengths in the same directions."""
     shaped = body.shape(state.betas)
     joints = jnp.asarray(shaped.joints_rest)
-    bones = (joints - joints[_PARENTS])[1:BODY_JOINTS]
+    bones = (joints - joints[_PARENTS])[1:BODY_JOINT_COUNT]
     longer = (jnp.exp(state.log_bones) - 1.0)[:, None] * bones
     return shaped.with_rest_joints(joints + _BELOW @ longer)
 
@@ -195,15 +194,17 @@ def _vertices(body: SkinnedBody, state: _State) -> Float[Array, "n 3"]:
 
 def _moved(state: _State, change: Float[Array, " m"], shape: bool) -> _State:
     """Unknowns after a change: turns in the joints' own frames, then place, then shape."""
-    turns = axis_angle_to_matrix(change[: 3 * BODY_JOINTS].reshape(BODY_JOINTS, 3))
-    rotations = state.rotations.at[:BODY_JOINTS].set(state.rotations[:BODY_JOINTS] @ turns)
-    start = 3 * BODY_JOINTS + 3
+    turns = axis_angle_to_matrix(change[: 3 * BODY_JOINT_COUNT].reshape(BODY_JOINT_COUNT, 3))
+    rotations = state.rotations.at[:BODY_JOINT_COUNT].set(
+        state.rotations[:BODY_JOINT_COUNT] @ turns
+    )
+    start = 3 * BODY_JOINT_COUNT + 3
     moved = state.replace(  # pyright: ignore[reportAttributeAccessIssue]
         rotations=rotations, translation=state.translation + change[start - 3 : start]
     )
     if not shape:
         return moved
-    bones = start + BODY_JOINTS - 1
+    bones = start + BODY_JOINT_COUNT - 1
     return moved.replace(
         log_bones=state.log_bones + change[start:bones], betas=state.betas + change[bones:]
     )
@@ -219,8 +220,8 @@ def _step(
     shape: bool,
 ) -> tuple[_State, Float[Array, ""]]:
     """One Levenberg-Marquardt step; a step that is no better is not taken, and damps the next."""
-    count = 3 * BODY_JOINTS + 3
-    count += BODY_JOINTS - 1 + state.betas.shape[0] if shape else 0
+    count = 3 * BODY_JOINT_COUNT + 3
+    count += BODY_JOINT_COUNT - 1 + state.betas.shape[0] if shape else 0
 
     def residuals(change: Array) -> Array:
         moved = _moved(state, change, shape)
@@ -228,7 +229,9 @@ def _step(
             _shaped(body, moved).pose_matrices(moved.rotations, moved.translation).vertices_world
         )
         off = jnp.sum((points[pairs.index] - pairs.points) * pairs.normals, axis=-1)
-        apart = jnp.swapaxes(begun[1:BODY_JOINTS], -1, -2) @ moved.rotations[1:BODY_JOINTS]
+        apart = (
+            jnp.swapaxes(begun[1:BODY_JOINT_COUNT], -1, -2) @ moved.rotations[1:BODY_JOINT_COUNT]
+        )
         turned = (apart - jnp.swapaxes(apart, -1, -2)) / 2.0
         turns = jnp.stack([turned[:, 2, 1], turned[:, 0, 2], turned[:, 1, 0]], axis=-1)
         rows = [pairs.weights * off / SURFACE_SIGMA, turns.reshape(-1) / TURN_SIGMA]

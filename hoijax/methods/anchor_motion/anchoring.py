@@ -112,7 +112,10 @@ def _settle(prepared: Prepared, tracked: Solution) -> tuple[Scene, Evidence]:
     o = bundle.observations
     full = pose_full(evidence.body, o, motions)
     Ts_world_pointmap = align(o, full, settings.alignment)
-    observed = observed_objects(o, bundle.assets, scene.objects, Ts_world_pointmap, settings.points)
+    masks = scene.observed.mask_distance
+    observed = observed_objects(
+        o, bundle.assets, scene.objects, Ts_world_pointmap, settings.points, masks
+    )
     cameras = dataclasses.replace(
         scene.cameras, Ts_pointmap_world=on_device(np.linalg.inv(Ts_world_pointmap), jnp.float32)
     )

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from hoijax.bodies.fitting.residuals import FEET, FOOT_HEIGHTS, planted_weights
 from hoijax.bodies.keypoints import openpose18_from
+from hoijax.bodies.kinematics import BODY_JOINT_COUNT
 from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.geometry.camera import project
 from hoijax.geometry.nearest import nearest_indices
@@ -28,7 +29,7 @@ from hoijax.methods.joint.held import (
 
 FACES = 5
 """The skin of a person starts with the keypoints of the face."""
-MOVING_JOINTS = 22
+MOVING_JOINTS = BODY_JOINT_COUNT
 """Fingers stay in their hands."""
 ROBUST = 3.0
 """Standard deviations beyond which evidence says little."""
@@ -214,7 +215,7 @@ def frame_residuals(
         "surface": point_weight * shrink((points - target) / deviations.surface),
         "feet": frame.real * jnp.where(height < 0.0, below, above),
     }
-    paths = {"feet": feet, "joints": posed.joints[:, :MOVING_JOINTS], "grips": ends[:, -1]}
+    paths = {"feet": feet, "joints": posed.joints, "grips": ends[:, -1]}
     return residuals, paths
 
 
