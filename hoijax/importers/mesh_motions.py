@@ -245,11 +245,11 @@ def _points(path: Path, key: str, array: ndarray) -> ndarray:
     if not good or not np.issubdtype(array.dtype, np.floating):
         found = f"{array.dtype} {array.shape}"
         raise UserError(f"{path}: {key} must be decimal numbers (T, N, 3), found {found}")
-    bad = ~np.isfinite(array).all(axis=(1, 2))
-    if bad.any():
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))
+    if len(bad):
         raise UserError(
-            f"{path}: {key} is NaN or infinite in {int(bad.sum())} of {len(bad)} frames, first in frame "
-            f"{int(bad.argmax())}; leave them out or fill them."
+            f"{path}: {key} is NaN or infinite in {len(bad)} of {len(array)} frames, first in frame {bad[0]}; "
+            "leave them out or fill them."
         )
     return array.astype(np.float64)
 
