@@ -245,6 +245,20 @@ def test_masses_are_positive(held, numbers):
         judge(held, Weight(**numbers))
 
 
+def test_one_way_to_say_what_it_weighs(held):
+    with pytest.raises(UserError, match="give one"):
+        Weight(mass=1.0, material="wood")
+    vast = dataclasses.replace(held, object_vertices=held.object_vertices * 100)
+    with pytest.raises(UserError, match="give its mass"):
+        judge(vast)
+
+
+def test_what_changes_its_shape_is_refused(held):
+    stretch = np.linspace(1, 2, held.frame_count)[:, None, None]
+    with pytest.raises(UserError, match="changes its shape"):
+        judge(dataclasses.replace(held, object_vertices=held.object_vertices * stretch))
+
+
 def test_flat_objects_are_sheets(held):
     """A poster has no volume, so no hull: it ended in a traceback."""
     flat = dataclasses.replace(held, object_vertices=held.object_vertices * [1.0, 1.0, 0.0])

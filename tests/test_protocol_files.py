@@ -143,13 +143,14 @@ def test_the_command_prints_a_table_csv_latex_and_json(folders):
         ({"object_faces": np.array([[0, 1, 8]])}, "indices of its vertices"),
         ({"joints": np.zeros((6, 17, 3))}, "22 or more"),
         ({"joints": np.zeros((5, 24, 3))}, "different numbers of frames"),
-        ({"object_vertices": np.full((6, 8, 3), np.nan)}, "finite numbers"),
-        ({"body_vertices": "millimeters"}, "must be in metres"),
+        ({"object_vertices": np.full((6, 8, 3), np.nan)}, "NaN or infinite in 6 of 6 frames"),
+        ({"object_vertices": np.zeros((6, 8))}, "decimal numbers"),
+        ({"body_vertices": "millimeters"}, "the body measures"),
+        ({"object_vertices": "millimeters"}, "the object measures"),
     ],
 )
 def test_bad_files_are_refused_with_one_sentence(arrays, tmp_path, change, says):
-    if isinstance(change.get("body_vertices"), str):
-        change = {"body_vertices": arrays["body_vertices"] * 1000}
+    change = {k: arrays[k] * 1000 if isinstance(v, str) else v for k, v in change.items()}
     content = {k: v for k, v in (arrays | change).items() if v is not None}
     np.savez(tmp_path / "bad.npz", **content)
     with pytest.raises(UserError, match=says):
@@ -193,6 +194,9 @@ def test_options_of_protocols_need_protocols_and_paths_must_exist(folders, tmp_p
     ran = run("evaluate", folders[0], "--format", "csv")
     assert ran.code == 2
     assert "need --protocol" in ran.err
+    ran = run("evaluate", folders[1] / "a.npz")
+    assert ran.code == 2
+    assert "measured with --protocol" in ran.err
     ran = run("evaluate", tmp_path / "none", "--protocol", "all")
     assert ran.code == 2
     assert "does not exist" in ran.err

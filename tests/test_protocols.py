@@ -297,6 +297,7 @@ def test_unknown_protocols_are_refused():
     for text in ("chios", "", "all,chois"):
         with pytest.raises(UserError, match="there are chois, behave"):
             protocol_names(text)
+    assert protocol_names("V2D, chois") == ("v2d", "chois")
 
 
 def test_means_count_clips_equally_and_skip_what_is_missing():

@@ -28,7 +28,7 @@ class Evaluate(OutputFlags):
     fps: float | None = None
     """With --protocol: frames a second of folders of meshes, which have none."""
     format: Literal["table", "csv", "latex"] = "table"
-    """With --protocol: what to print."""
+    """With --protocol: what to print; --json has it as JSON."""
 
     def run(self, reporter: Reporter) -> None:
         from hoijax.api.result_folder import evaluate
@@ -39,6 +39,11 @@ class Evaluate(OutputFlags):
         if self.truth or self.objects or self.fps or self.format != "table":
             raise UserError(
                 "--truth, --objects, --fps and --format need --protocol, such as --protocol all."
+            )
+        if not (self.result / "run.json").is_file() and self.result.exists():
+            raise UserError(
+                f"'{self.result}' is not a result folder: run.json is missing. Motion files and folders of "
+                "many are measured with --protocol, such as --protocol all."
             )
         values = evaluate(self.result)
         reporter.table(

@@ -40,6 +40,8 @@ LONG, LYING = 1.3, 2.0
 """Metres, and times its height: of a body that lies, or of a file with another up axis."""
 HEIGHTS = (0.3, 4.0)
 """Metres that a body may reach from its lowest to its highest vertex; else another unit is meant."""
+SIZES = (1e-3, 50.0)
+"""Metres of the diagonal of an object's box; else another unit is meant."""
 
 
 def motions_of_result(result: Result) -> tuple[MeshMotion, ...]:
@@ -169,6 +171,8 @@ def _moved_bodies(
             f"--objects, in this order; {len(objects)} were given."
         )
     assets: list[Asset] = [load_asset(mesh) for mesh in objects]
+    for mesh, asset in zip(objects, assets, strict=True):
+        _check_size(mesh, asset.vertices)
     model = load_body(body)
     at_rest = motion.rest_pelvis is not None or model.name.startswith("smpl")
     return motions_of_clip(motion.clip(model, assets, on_ground=not at_rest), model)
@@ -209,6 +213,7 @@ def _mesh_pair(path: Path, arrays: dict[str, ndarray]) -> MeshMotion:
         raise UserError(
             f"{path}: the body measures {height:g}; vertices must be in metres (y up). Scale the file."
         )
+    _check_size(path, points["object_vertices"][0])
     _warn_about_up(path, points["body_vertices"])
     faces = {
         what: _indices(path, arrays[f"{what}_faces"], points[f"{what}_vertices"], 3)
@@ -226,10 +231,26 @@ def _mesh_pair(path: Path, arrays: dict[str, ndarray]) -> MeshMotion:
     )
 
 
+def _check_size(path: str | Path, vertices: Float[ndarray, "M 3"]) -> None:
+    size = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    low, high = SIZES
+    if not low < size < high:
+        raise UserError(
+            f"{path}: the object measures {size:g}; vertices must be in metres. Scale the file."
+        )
+
+
 def _points(path: Path, key: str, array: ndarray) -> ndarray:
     good = array.ndim == 3 and array.shape[-1] == 3 and array.size
-    if not good or not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-        raise UserError(f"{path}: {key} must be finite numbers (T, N, 3), found {array.shape}")
+    if not good or not np.issubdtype(array.dtype, np.floating):
+        found = f"{array.dtype} {array.shape}"
+        raise UserError(f"{path}: {key} must be decimal numbers (T, N, 3), found {found}")
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))
+    if len(bad):
+        raise UserError(
+            f"{path}: {key} is NaN or infinite in {len(bad)} of {len(array)} frames, first in frame {bad[0]}; "
+            "leave them out or fill them."
+        )
     return array.astype(np.float64)
 
 

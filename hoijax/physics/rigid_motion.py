@@ -14,6 +14,8 @@ from hoijax.results.protocols.shared import similarity
 
 MAX_MASS, MAX_DENSITY = 1e5, 22_590.0
 """Kilograms, and kg/m3, above which a number is a mistake."""
+MAX_BEND = 0.1
+"""Of its radius by which an object's vertices may leave a rigid motion (root mean square of a frame)."""
 SMOOTHED_SECONDS = 0.4
 """Window of the cubic (Savitzky-Golay) that accelerations are taken from: a millimeter of jitter at
 30 fps is 2 m/s2 in plain second differences."""
@@ -58,7 +60,7 @@ def rigid_motion(
 
     mass: kilograms; by default `density` (kg/m3) times the volume of its convex hull, which is that of
     hollow or leaky scans too. Raises UserError for masses and densities that are not positive or
-    larger than anything has, and for clips of fewer than four frames.
+    larger than anything has, for clips of fewer than four frames, and for objects that change their shape.
     """
     import trimesh
 
@@ -77,6 +79,7 @@ def rigid_motion(
     frames = [similarity(vertices[0], v, scaled=False) for v in vertices]
     rotations = np.stack([rotation for _, rotation, _ in frames])
     shifts = np.stack([translation for _, _, translation in frames])
+    _check_rigid(vertices, rotations, shifts)
     centers = rotations @ np.asarray(properties.center_mass) + shifts
     acceleration = smoothed_derivative(centers, motion.fps, 2)
     omega, alpha = _angular(rotations, motion.fps)
@@ -84,6 +87,11 @@ def rigid_motion(
     momentum = np.einsum("tij,tj->ti", inertia, omega)
     torques = np.einsum("tij,tj->ti", inertia, alpha) + np.cross(omega, momentum)
     total = float(properties.mass)
+    if total > MAX_MASS:
+        raise UserError(
+            f"at {density:g} kg/m3 the object weighs {total:.3g} kg (at most {MAX_MASS:g}): give its mass, or "
+            "a mesh in metres."
+        )
     return RigidMotion(
         mass=total,
         radius=float(np.linalg.norm(np.ptp(vertices[0], axis=0))) / 2,
@@ -96,6 +104,22 @@ def rigid_motion(
         translations=shifts,
         velocities=np.concatenate([smoothed_derivative(centers, motion.fps, 1), omega], axis=1),
     )
+
+
+def _check_rigid(
+    vertices: Float[ndarray, "T M 3"],
+    rotations: Float[ndarray, "T 3 3"],
+    shifts: Float[ndarray, "T 3"],
+) -> None:
+    off = vertices - (vertices[0] @ rotations.swapaxes(-1, -2) + shifts[:, None])
+    bends = np.sqrt((off**2).sum(axis=-1).mean(axis=1))
+    radius = float(np.linalg.norm(np.ptp(vertices[0], axis=0))) / 2
+    if bends.max() > MAX_BEND * radius:
+        raise UserError(
+            f"the object changes its shape: in frame {int(bends.argmax())} its vertices are "
+            f"{bends.max() * 100:.1f} cm (root mean square) from those of the first frame moved rigidly. "
+            "The verdict knows rigid objects only: give each rigid part as an object."
+        )
 
 
 def smoothed_derivative(

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.affordance.graph import BODY_PARTS
+from hoijax.errors import UserError
 from hoijax.geometry.transforms import GRAVITY
 from hoijax.physics.balance import feet_and_balance
 from hoijax.physics.materials import density_of
@@ -28,11 +29,15 @@ SCORED_SLIDE = 0.1
 
 @dataclass(frozen=True)
 class Weight:
-    """Whatever of mass (kg), density (kg/m3 of the convex hull) and material the user names, in this order."""
+    """What the user names: mass (kg), density (kg/m3 of the convex hull), or material; at most one of them."""
 
     mass: float | None = None
     density: float | None = None
     material: str | None = None
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.mass, self.density, self.material)) > 1:
+            raise UserError("mass, density and material say the same in three ways: give one.")
 
     def motion(self, motion: MeshMotion) -> tuple[RigidMotion, str]:
         """The object's motion with its mass, and how that was chosen; UserError as `rigid_motion`."""

@@ -9,6 +9,8 @@ from priors.choreography.motions import drink, ground, held, release, step, supp
 from priors.choreography.motions.common import lowest_point
 from priors.choreography.placement import top_height
 from priors.choreography.plan import Performance
+from priors.choreography.playable import SLIDING, SUPPORTS
+from priors.language.script import Action
 
 MOTIONS = {
     **held.MOTIONS,
@@ -21,17 +23,21 @@ MOTIONS = {
 }
 """Motion of one person for every verb of the library."""
 
-SUPPORTS = ("sit", "ride", "step on")
 APART = 1.3  # metres between people who do separate things
 
 
 def perform(performance: Performance) -> None:
     """Plan every action, then place whoever and whatever is left."""
     script = performance.script
-    # What carries a person decides where they are; hands come after.
-    actions = sorted(script.actions, key=lambda action: action.verb not in SUPPORTS)
+    # What carries a person decides where they are; hands come after. A seat that is pushed leads.
+    moved = {action.object for action in script.actions if action.verb in SLIDING}
+
+    def order(action: Action) -> int:
+        is_led = action.verb == "sit" and action.object in moved
+        return 2 if is_led else int(action.verb not in SUPPORTS)
+
     groups: list[set[int]] = []
-    for action in actions:
+    for action in sorted(script.actions, key=order):
         group = next((g for g in groups if g & set(action.people)), None)
         if group is None:
             group = set()

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from hoijax.errors import UserError
-from priors.language import unsaid
-from priors.language.nouns import PartedObject, compact_name, find_objects
+from priors.language import unread, unsaid
+from priors.language.nouns import PartedObject, find_objects
 from priors.language.part_words import find_body_parts, find_object_parts
+from priors.language.relations import Relation, find_relations, held_upon
 from priors.language.sentence import (
     DETERMINERS,
     FORWARD,
-    OFF,
     ON,
     VerbMention,
     Words,
@@ -23,7 +22,7 @@ from priors.language.sentence import (
 )
 from priors.language.understanding import (
     CATCHING,
-    ignored_words,
+    ignored_positions,
     refuse_turned_meaning,
     unknown_verb_hint,
     unplayed,
@@ -32,9 +31,6 @@ from priors.language.understanding import (
 BACKWARDS, FROM_GROUND, OVERHEAD = "backwards", "from ground", "overhead"
 WALKING = ("carry",)
 """Verbs whose motion goes backwards where the sentence says so."""
-ALONG_THE_GROUND = {"push", "pull", "drag", "kick"}
-"""Verbs of things that stand on the ground, not on what they are pulled from."""
-FURNITURE = ("chair", "stool", "bench", "table", "desk", "sofa", "couch", "bed", "cabinet", "shelf")
 JOINING = {"with", "beside"}
 """'a man with a friend' does it together; 'to a friend' does not."""
 HOW_TO_GIVE_A_GRAPH = (
@@ -56,15 +52,6 @@ class Action:
     """Index into the objects."""
     manners: tuple[str, ...] = ()
     """How, beside the usual way: BACKWARDS, OVERHEAD, FROM_GROUND (of 'lifts it and puts it down')."""
-
-
-@dataclass(frozen=True)
-class Relation:
-    """One object stands on (or in) another."""
-
-    upper: int
-    lower: int
-    phase: Literal["start", "end", "throughout"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +116,8 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     owners = _objects_of_clauses(words, objects)
     actions, action_of_clause, dropped = _merge(words, subjects, owners)
     backwards = any(BACKWARDS in action.manners for action in actions)
-    relations = _relations(words, owners, [node.name for node in objects])
+    names = [node.name for node in objects]
+    relations = find_relations(words, owners, names)
     used = {a.object for a in actions} | {o for r in relations for o in (r.upper, r.lower)}
     unused = [
         f"{node.name!r}"
@@ -146,10 +134,15 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         part for i, part in touched if not library()["verbs"][actions[i].verb].get("is_support")
     ]
     reasons = unplayed(words, dropped, carried_there, backwards)
-    reasons += _unsaid(words, objects, owners, used, receivers)
+    ignored = ignored_positions(words, objects, backwards)
+    reasons += unsaid.reasons(words, owners, used, receivers)
+    reasons += unread.reasons(
+        words, objects, owners, ignored, {p for a in actions for p in a.people}
+    )
     reasons += unsaid.body_parts([(actions[i].verb, part) for i, part in effectors])
     reasons += unsaid.overhead(words, [(a.verb, objects[a.object].name) for a in actions])
     lifted = {action.object for action in actions if FROM_GROUND in action.manners}
+    reasons += held_upon(relations, [(a.verb, a.object) for a in actions], names)
     if any(r.phase == "start" and r.upper in lifted for r in relations):
         reasons.append("'puts': what is lifted from a thing is not put down again")
     nouns = {p: singular(m.noun) for m in reversed(words.people) for p in m.people}
@@ -164,25 +157,8 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
         touched,
         find_object_parts(words, objects, owners),
         tuple(reasons),
-        ignored_words(words, objects, backwards),
+        tuple(words.tokens[i] for i in ignored),
     )
-
-
-def _unsaid(
-    words: Words,
-    objects: Sequence[PartedObject],
-    owners: list[list[int]],
-    used: set[int],
-    receivers: Sequence[int],
-) -> list[str]:
-    """Places, numbers, people and actions that the words name and no motion shows."""
-    return [
-        *unsaid.places(words, owners, used),
-        *unsaid.counts(words),
-        *unsaid.passing_on(words, receivers),
-        *unsaid.other_actions(words),
-        *unsaid.own_limbs(words),
-    ]
 
 
 def _subjects(words: Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
@@ -331,35 +307,3 @@ def _arrivals(words: Words, action_of_clause: list[int]) -> tuple[int, ...]:
         if verb.verb == "sit" and ("down" in following or verb.word.endswith("a seat"))
     }
     return tuple(sorted(arrivals))
-
-
-def _is_brought(verb: VerbMention, name: str) -> bool:
-    """Whether 'to the table' ends on the table: cups do, chairs stand beside it."""
-    stands = any(compact_name(name).endswith(noun) for noun in FURNITURE)
-    return verb.verb == "carry" and not stands
-
-
-def _relations(words: Words, owners: list[list[int]], names: Sequence[str]) -> list[Relation]:
-    """Objects that stand on others, from the prepositions their nouns hang on."""
-    relations: list[Relation] = []
-    main = {o for group in owners for o in group}
-    for o, positions in enumerate(words.mentions):
-        for position in positions:
-            clause = words.clause_of(position)
-            verb, preposition = words.verbs[clause], words.preposition(position)
-            partner = next((p for p in owners[clause] if p != o), None)
-            if partner is None or o in owners[clause]:
-                continue
-            phase = None
-            if preposition in OFF:
-                phase = None if verb.verb in ALONG_THE_GROUND else "start"
-            elif preposition == "to" and o not in main and _is_brought(verb, names[partner]):
-                phase = "end"
-            elif preposition in ON and o not in main:
-                is_end = preposition in ("onto", "into") or verb.word in unsaid.PUT_WORDS
-                phase = "end" if is_end or verb.verb in ("lift", "throw") else "throughout"
-            if phase:
-                relations.append(Relation(partner, o, phase))
-            elif preposition in FORWARD and words.tokens[position + 1 : position + 2] == ["on"]:
-                relations.append(Relation(o, partner, "throughout"))
-    return list(dict.fromkeys(relations))

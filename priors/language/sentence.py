@@ -111,7 +111,7 @@ def find_verbs(tokens: list[str]) -> list[VerbMention]:
     for i, token in enumerate(tokens):
         for verb, phrase, rest in _verb_forms().get(token, []):
             if _follows(tokens, i, rest):
-                is_noun = i > 0 and tokens[i - 1] in DETERMINERS
+                is_noun = i > 0 and tokens[i - 1] in DETERMINERS and not _is_somebody(tokens, i - 1)
                 (nouns if is_noun else mentions).append(VerbMention(verb, phrase, i))
                 break
     return mentions or nouns
@@ -143,17 +143,33 @@ def find_people(tokens: list[str]) -> list[PersonMention]:
                 continue  # counts the noun that follows
             for word in before:
                 number = NUMBERS.get(word, int(word) if word.isdigit() else number)
+        elif _is_somebody(tokens, i):
+            noun, number = mentions[-1].noun if mentions else "person", 1
         else:
             continue
         known = [m for m in mentions if singular(m.noun) == singular(noun)]
-        if before and (before[-1] == "the" or "other" in before) and "another" not in before:
-            referred = mentions[-1:] if "other" in before else known[-1:]
-            if referred:
-                mentions.append(PersonMention(referred[0].people, i, noun))
-                continue
+        if token == "one" and known and len(known[-1].people) > 1:  # two people: one ...
+            group = known[-1]
+            mentions[-1] = PersonMention(group.people[:1], i, noun)
+            continue
+        others = [p for p in range(count) if p != mentions[0].people[0]] if mentions else []
+        if "other" in (token, *before) and others:
+            mentions.append(PersonMention((others[-1],), i, noun))
+            continue
+        if before[-1:] == ["the"] and "other" not in (token, *before) and known:
+            mentions.append(PersonMention(known[-1].people, i, noun))
+            continue
         mentions.append(PersonMention(tuple(range(count, count + number)), i, noun))
         count += number
     return mentions
+
+
+def _is_somebody(tokens: list[str], i: int) -> bool:
+    """Whether 'one', 'another' or 'the other' stands for a person: a verb follows."""
+    following = tokens[i + 1 : i + 2]
+    acts = [w for w in following if w == "is" or (w in _verb_forms() and w.endswith(("s", "ing")))]
+    is_other = tokens[i] == "other" and tokens[i - 1 : i] == ["the"]
+    return bool(acts) and (tokens[i] in ("one", "another") or is_other)
 
 
 def preposition_before(tokens: list[str], position: int, stops: set[int]) -> str | None:

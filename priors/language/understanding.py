@@ -24,7 +24,20 @@ from priors.language.sentence import (
 from priors.language.unsaid import is_overhead
 
 NEGATIONS = {"not", "never", "without", "no", "nobody", "neither", "nor", "cannot", "hardly"}
-NEGATIONS |= {"refuses", "refuse", "fails", "fail", "unable", "avoids", "avoid", "instead"}
+NEGATIONS |= {"refuses", "refuse", "fails", "fail", "unable", "avoids", "avoid", "instead", "none"}
+NEGATIONS |= {
+    "nothing",
+    "except",
+    "everything",
+    "forgets",
+    "forget",
+    "rarely",
+    "seldom",
+    "scarcely",
+}
+UNREAL = {"almost", "nearly", "barely", "could", "might", "may", "should", "must", "if", "unless"}
+UNREAL |= {"about", "pretends", "pretend", "imagines", "maybe", "perhaps"}
+"""What may happen, and does not."""
 ANIMALS = {
     "dog",
     "cat",
@@ -62,7 +75,8 @@ DIRECTIONS = {
     "clockwise",
     "anticlockwise",
 }
-DIRECTIONS |= {"counterclockwise", "diagonally"}
+DIRECTIONS |= {"counterclockwise", "diagonally", "upside", "reverse", "circle", "circles", "zigzag"}
+DIRECTIONS |= {"stairs", "staircase", "ramp", "ladder", "hill", "slope", "air"}
 ORDER = {"before", "after", "until"}
 CATCHING = {"catch", "catches", "catching", "caught"}
 GLUE = {
@@ -132,6 +146,10 @@ def refuse_turned_meaning(text: str, words: Words, objects: Sequence[PartedObjec
         if (token in NEGATIONS or token.endswith("n't")) and token not in names:
             raise UserError(
                 f"{text!r} says what does not happen ({token!r}); say what does. Negations are not read."
+            )
+        if token in UNREAL and token not in names:
+            raise UserError(
+                f"{text!r} says what may happen ({token!r}); say what does. Wishes are not read."
             )
         if singular(token) in ANIMALS and singular(token) not in names:
             raise UserError(f"{text!r} speaks of a {singular(token)}: only people are animated.")
@@ -222,10 +240,10 @@ def _is_side_of_body(tokens: Sequence[str], i: int) -> bool:
     return any(word in BODY_NOUNS or singular(word) in BODY_NOUNS for word in after)
 
 
-def ignored_words(
+def ignored_positions(
     words: Words, objects: Sequence[PartedObject], backwards: bool
-) -> tuple[str, ...]:
-    """Words that no rule has read, in order; articles and the like left out."""
+) -> tuple[int, ...]:
+    """Positions of words that no rule has read, in order; articles and the like left out."""
     read = {m.position for m in words.people}
     for verb in words.verbs:
         read.add(verb.position)
@@ -246,11 +264,11 @@ def ignored_words(
     known |= {"left", "right", "hand", "hands"} | (BACKWARDS if backwards else set())
     known |= {"overhead", "above"} if is_overhead(words) else set()
     return tuple(
-        token
+        i
         for i, token in enumerate(words.tokens)
         if i not in read
         and token not in known
-        and singular(token) not in known
+        and (singular(token) not in known or token == "seconds")
         and token not in BODY_NOUNS
         and singular(token) not in BODY_NOUNS
         and not token.isdigit()

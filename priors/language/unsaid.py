@@ -5,6 +5,7 @@ a video model may well show what rules cannot.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from priors.language.nouns import compact_name
 from priors.language.part_words import BODY_NOUNS
@@ -33,8 +34,11 @@ OVERHEAD = {"over", "above"}
 LIFTED = ("lift",)
 """Verbs that end overhead where the sentence says so."""
 STAYING = ("walk", "stand", "look", "smile", "turn", "wait", "stay", "stop", "go", "move", "step",
-           "come", "bend", "crouch", "squat", "straighten", "watch", "talk")  # fmt: skip
+           "come", "bend", "crouch", "squat", "straighten", "watch", "talk", "wear", "begin", "start",
+           "continue", "keep", "run", "approach", "lean")  # fmt: skip
 """Of what one does beside an action: it is passed over, and told."""
+ARTICLES = {"a", "an", "the"}
+MORE_BODY_NOUNS = {"tooth", "teeth", "hair", "face", "nose", "finger", "mouth"}
 USED = {"hand": "hands", "hands": "hands", "foot": "feet", "feet": "feet"}
 
 
@@ -54,12 +58,24 @@ def places(words: Words, owners: list[list[int]], used: set[int]) -> list[str]:
             if is_support and o in owners[clause] and preposition not in UPON:
                 where = f"{SPOKEN.get(preposition or '', preposition)} the {noun}"
                 reasons.append(f"{where!r}: {verb.word!r} is animated on things")
+            elif o not in owners[clause] and preposition in ("around", "past"):
+                reasons.append(f"{f'{preposition} the {noun}'!r}: no such path is planned")
+            elif o not in owners[clause] and _is_under_limbs(words, position):
+                reasons.append(f"{noun!r}: limbs are not put on other objects")
             elif o not in owners[clause] and preposition in somewhere:
                 where = f"{SPOKEN.get(preposition or '', preposition)} the {noun}"
                 reasons.append(f"{where!r}: things are put on top of others, and taken from there")
             elif o not in used and preposition not in BESIDE:
                 reasons.append(f"{noun!r}: nothing happens with it; say what does")
     return reasons
+
+
+def _is_under_limbs(words: Words, position: int) -> bool:
+    """'with feet on the chair'."""
+    before = words.tokens[max(0, position - 4) : position]
+    return any(
+        {word, singular(word)} & {*BODY_NOUNS} and after in ON for word, after in pairwise(before)
+    )
 
 
 def is_overhead(words: Words) -> bool:
@@ -105,14 +121,19 @@ def passing_on(words: Words, receivers: Sequence[int]) -> list[str]:
 
 
 def other_actions(words: Words) -> list[str]:
-    """Verbs after 'and' and 'then' that no rule knows: 'sits on the chair and reads'."""
+    """Verbs that no rule knows, after a person or 'and', or before an object: 'dances', 'opens it'."""
     reasons = []
     read, after = words.stops, {"and", "then", "while"}
+    people = {mention.position for mention in words.people}
     for i, token in enumerate(words.tokens):
         before = words.tokens[i - 1] if i else ""
         is_rising = token.startswith(("stand", "stood", "get", "got"))
         is_unknown = i not in read and token.endswith(("s", "ing", "ed")) and len(token) > 3
-        if before not in after or not (is_unknown or (is_rising and i not in read)):
+        following = words.tokens[i + 1] if i + 1 < len(words.tokens) else ""
+        is_acting = i - 1 in people or following in ARTICLES | {"it", "them"}
+        if before not in after and not (is_acting and is_unknown and before not in PREPOSITIONS):
+            continue
+        if not (is_unknown or (is_rising and i not in read)):
             continue
         is_seated = any(verb.verb == "sit" for verb in words.verbs)
         if token.startswith(STAYING) and not (is_rising and is_seated):
@@ -133,8 +154,8 @@ def own_limbs(words: Words) -> list[str]:
         while words.tokens[i : i + 1] and words.tokens[i] in between:
             i += 1
         noun = words.tokens[i] if i < len(words.tokens) else ""
-        is_limb = noun in BODY_NOUNS or singular(noun) in BODY_NOUNS
-        if is_limb and i not in words.stops and i > verb.position + 1:
+        is_limb = {noun, singular(noun)} & {*BODY_NOUNS, *MORE_BODY_NOUNS}
+        if is_limb and i not in words.stops:
             reasons.append(f"{f'{verb.word} {noun}'!r}: limbs move with objects here")
     return reasons
 
@@ -150,3 +171,19 @@ def body_parts(actions: Sequence[tuple[str, str]]) -> list[str]:
             spoken = part.replace("_", " ")
             reasons.append(f"{spoken!r}: people {verb} with their {with_what[0]}")
     return reasons
+
+
+def reasons(
+    words: Words,
+    owners: list[list[int]],
+    used: set[int],
+    receivers: Sequence[int],
+) -> list[str]:
+    """Places, numbers, people and actions that the words name and no motion shows."""
+    return [
+        *places(words, owners, used),
+        *counts(words),
+        *passing_on(words, receivers),
+        *other_actions(words),
+        *own_limbs(words),
+    ]

@@ -13,6 +13,7 @@ from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.choreography.choreographer import choreograph
+from priors.choreography.playable import conflicts
 from priors.language.script import Script, script_from_graph, script_from_text
 from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
@@ -34,15 +35,17 @@ def make_script(
     """
     if graph is None:
         script = script_from_text(text, assets)
-        if script.unplayed:
-            reasons = "; ".join(script.unplayed)
-            raise UserError(
-                f"{text!r} cannot be animated as it is said. {reasons}. Leave that out, or observe a video "
-                "(--prior diffusion)."
-            )
+    else:
+        script = script_from_graph(graph, text, assets)
+    reasons = (*script.unplayed, *conflicts(script))
+    if reasons:
+        raise UserError(
+            f"{text!r} cannot be animated as it is said. {'; '.join(reasons)}. Leave that out, or observe a "
+            "video (--prior diffusion)."
+        )
+    if graph is None:
         log(script.summary())
-        return script
-    return script_from_graph(graph, text, assets)
+    return script
 
 
 def observe_text(

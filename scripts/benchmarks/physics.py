@@ -1,7 +1,8 @@
 """The physics verdict on captured truth, on negative controls, and against ADD-S.
 
     python -m scripts.benchmarks.physics --json docs/results/physics.json
-    python -m scripts.benchmarks.physics --results solved/ --no-controls     # rank solved results
+    python -m scripts.benchmarks.physics_solved --out out/solved             # solved results, to rank too:
+    python -m scripts.benchmarks.physics --results out/solved/results --no-controls --no-ranking
 
 Truth: the captured sequences of ../shared/data/omomo (or --data), 49 frames around the contact, the
 free body on the captured bones. All clips were looked at
@@ -295,7 +296,8 @@ def main(options: Options) -> None:
         table.add_row(name, f"{value:.2f}")
     log.print(table)
     if options.json is not None:
-        content = {"device": describe_device(), "summary": values}
+        content = {"device": describe_device(), "date": time.strftime("%Y-%m-%d")}
+        content |= {"summary": values}
         content |= {"controls": control_rows, "ranking": rank_rows}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
 

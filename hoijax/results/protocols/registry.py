@@ -25,7 +25,7 @@ PROTOCOLS: dict[str, tuple[Measure, ...]] = {
 
 def protocol_names(text: str) -> tuple[str, ...]:
     """Names of a comma-separated list, or of "all". Raises UserError for one that is unknown."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
     if names == ("all",):
         return tuple(PROTOCOLS)
     unknown = [name for name in names if name not in PROTOCOLS]

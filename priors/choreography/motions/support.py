@@ -41,6 +41,9 @@ def sit(performance: Performance, action: Action) -> None:
     touch = (touches_with(performance, action, "hips") or [None])[0]
     part = touch.part if touch else performance.script.graph.objects[action.object].parts[0]
     front = front_yaw(performance, action.object, part)
+    if action.object in performance.placed:
+        _sit_on_moved(performance, action, part, front)
+        return
     root, heading = wander_path(performance, 0, 1, 0.0, 0.0)
     ground = np.array([root[0, 0], 0.0, root[0, 1]])
     rotation = yaw_matrix(heading[:1] - front)[0]
@@ -62,6 +65,16 @@ def sit(performance: Performance, action: Action) -> None:
     if touch is not None:
         first = int(np.argmax(seated > 0.995))
         performance.mark(touch, first, frames)
+
+
+def _sit_on_moved(performance: Performance, action: Action, part: str, front: float) -> None:
+    """Sit throughout on what somebody else pushes or pulls."""
+    placed = performance.objects[action.object]
+    course = np.unwrap(np.arctan2(placed.rotation[:, 0, 2], placed.rotation[:, 2, 2])) + front
+    _ride_seated(performance, action, placed, part, front, course)
+    performance.tracks[action.people[0]].seats.add(action.object)
+    for touch in touches_with(performance, action, "hips"):
+        performance.mark(touch, 0, performance.frames)
 
 
 def _seat_person(
