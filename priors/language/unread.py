@@ -48,7 +48,8 @@ def _phrase(words: Words, start: int) -> list[int] | None:
             return None
         if i in words.stops or token in PREPOSITIONS | CLAUSE_ENDS | {"of"}:
             break
-        if token not in DETERMINERS and not token.endswith("ly"):
+        is_manner = token.endswith("ly") and len(token) > 3
+        if token not in DETERMINERS and not is_manner:
             phrase.append(i)
     return phrase
 
@@ -64,6 +65,8 @@ def nouns(words: Words, objects: Sequence[PartedObject], ignored: Sequence[int])
     if any(_is_nameless(node) for node in unnamed):
         return []  # the noun may be of that object
     starts = [i for i, t in enumerate(words.tokens) if t in (PREPOSITIONS | {"like"}) - {"by"}]
+    first = words.verbs[0].position
+    starts = [i for i in starts if i > first or words.tokens[i] != "in"]  # a man in a blue shirt
     if unnamed:
         starts += [verb.position for verb in words.verbs]
     reasons = []

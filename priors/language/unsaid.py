@@ -35,7 +35,7 @@ LIFTED = ("lift",)
 """Verbs that end overhead where the sentence says so."""
 STAYING = ("walk", "stand", "look", "smile", "turn", "wait", "stay", "stop", "go", "move", "step",
            "come", "bend", "crouch", "squat", "straighten", "watch", "talk", "wear", "begin", "start",
-           "continue", "keep", "run", "approach", "lean")  # fmt: skip
+           "continue", "keep", "run", "approach", "lean", "rest", "relax", "pause", "does")  # fmt: skip
 """Of what one does beside an action: it is passed over, and told."""
 ARTICLES = {"a", "an", "the"}
 MORE_BODY_NOUNS = {"tooth", "teeth", "hair", "face", "nose", "finger", "mouth"}
