@@ -39,6 +39,7 @@ NEGLIGIBLE = 0.01
 MASK_TERM, MASK_SHARE, FILLS = "model_mask", 0.2, "model_extent"
 """Share of its weight with which what sticks out of a mask counts here, where no other term says that a mesh
 fills its mask: thin masks would make small objects."""
+PATH_TERM = "translation_smoothness"
 ROUNDS, STEPS = 4, 3
 MOVED = 2
 """Candidates that are fitted: one alone costs almost as much."""
@@ -129,7 +130,8 @@ class SizeSearch:
         self.order = ranking(solution.losses)
         self.descent, self.rebuilt = descent, rebuilt
         weights = dict(numbers.weights)
-        if FILLS not in {term.name for term in prepared.terms} and MASK_TERM in weights:
+        self.is_outlined = FILLS in {term.name for term in prepared.terms}
+        if not self.is_outlined and MASK_TERM in weights:
             weights[MASK_TERM] = MASK_SHARE * weights[MASK_TERM]
         self.numbers = dataclasses.replace(numbers, weights=weights)
         self.solution = taken(solution, self.order)
@@ -142,12 +144,23 @@ class SizeSearch:
         prepared = dataclasses.replace(
             self.prepared, scene=self.scene(factors), initial=self.solution.unknowns
         )
-        _, inputs = self.descent.inputs_of(prepared, self.numbers)
+        _, inputs = self.descent.inputs_of(prepared, self.numbers_at(factors))
         solution = optimize_in_segments(self.solver, inputs)
         losses = np.asarray(solution.losses)  # of who was not moved: infinite
         if np.isfinite(losses).any():
             self.solution = solution
         return float(np.min(np.where(np.isfinite(losses), losses, np.inf)))
+
+    def numbers_at(self, factors: Float[ndarray, "O 3"]) -> Numbers:
+        """Weights by which sizes are compared.
+
+        Where outlines alone tell how far away an object is, its path errs in the image: in proportion to its
+        size. In metres the smallest would be the smoothest.
+        """
+        weights = dict(self.numbers.weights)
+        if self.is_outlined and PATH_TERM in weights:
+            weights[PATH_TERM] = weights[PATH_TERM] / np.float32(np.exp(2 * np.log(factors).mean()))
+        return dataclasses.replace(self.numbers, weights=weights)
 
     def scene(self, factors: Float[ndarray, "O 3"]) -> Scene:
         if np.ptp(factors, axis=1).max() == 0.0:
