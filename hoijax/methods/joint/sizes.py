@@ -36,9 +36,6 @@ DEVIATION, PRIOR = 0.15, 0.05
 SMALLEST, LARGEST = 0.6, 1.7
 NEGLIGIBLE = 0.01
 """Of the logarithm: a size so near to the mesh's is the mesh's."""
-MASK_TERM, MASK_SHARE, FILLS = "model_mask", 0.2, "model_extent"
-"""Share of its weight with which what sticks out of a mask counts here, where no other term says that a mesh
-fills its mask: thin masks would make small objects."""
 ROUNDS, STEPS = 4, 3
 MOVED = 2
 """Candidates that are fitted: one alone costs almost as much."""
@@ -128,10 +125,7 @@ class SizeSearch:
         """rebuilt: the scene of a bundle with meshes of other proportions."""
         self.order = ranking(solution.losses)
         self.descent, self.rebuilt = descent, rebuilt
-        weights = dict(numbers.weights)
-        if FILLS not in {term.name for term in prepared.terms} and MASK_TERM in weights:
-            weights[MASK_TERM] = MASK_SHARE * weights[MASK_TERM]
-        self.numbers = dataclasses.replace(numbers, weights=weights)
+        self.numbers = numbers
         self.solution = taken(solution, self.order)
         neighbors = taken(prepared.neighbors, self.order)
         self.prepared = dataclasses.replace(prepared, neighbors=neighbors)
