@@ -1,13 +1,18 @@
 """Numbers and texts of the command line that cannot be meant end in one message, before any work."""
 
+import dataclasses
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from small_scene import run
 
-from hoijax.cli.bounds import MAX_WORDS, environment_problem
+from hoijax.cli.bounds import BOUNDS, MAX_WORDS, environment_problem
+from hoijax.cli.main import commands
+from hoijax.errors import UserError
+from hoijax.io.atomic import check_output
 
 GENERATE = ("generate", "a person lifts a box", "--objects", "box")
 ABLATE = ("ablate", "nowhere", "--weights", "contact=1..10", "--design", "sobol")
@@ -32,6 +37,9 @@ ABLATE = ("ablate", "nowhere", "--weights", "contact=1..10", "--design", "sobol"
         ((*ABLATE, "--samples", "100000000000"), "--samples must be at most"),
         ((*ABLATE, "--samples", "-1"), "--samples must be at least 1"),
         (("export", "nowhere", "--fps", "nan"), "--fps must be at least"),
+        (("solve", "nowhere", "--learning-rate", "nan"), "--learning-rate must be at least"),
+        (("solve", "nowhere", "--grid-resolution", "100000"), "--grid-resolution must be at most"),
+        (("physics", "nowhere", "--friction", "-1"), "--friction must be at least 0"),
     ],
 )
 def test_numbers_out_of_bounds_are_refused(arguments, says, tmp_path):
@@ -40,6 +48,28 @@ def test_numbers_out_of_bounds_are_refused(arguments, says, tmp_path):
     assert (ran.code, says in ran.err) == (2, True), ran.err[:400]
     assert "Traceback" not in ran.err
     assert not (tmp_path / "out").exists()
+
+
+def test_every_number_of_every_command_has_bounds():
+    checked_elsewhere = {"port", "scale"}
+    without = [
+        f"{command} --{field.name}"
+        for command, kind in commands().items()
+        for field in dataclasses.fields(kind)
+        if field.name not in {*BOUNDS, *checked_elsewhere}
+        and {int, float}
+        & {field.type, *get_args(field.type), *get_args((*get_args(field.type), 0)[0])}
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize("kind", ["long", "loop", "dangling"])
+def test_an_output_that_no_folder_can_be_is_refused_before_any_work(tmp_path, kind):
+    out = tmp_path / ("a" * 300 if kind == "long" else "link")
+    if kind != "long":
+        out.symlink_to("link" if kind == "loop" else tmp_path / "gone" / "away")
+    with pytest.raises(UserError, match="cannot be written"):
+        check_output(out)
 
 
 def test_errors_of_the_machine_are_told_from_those_of_the_code():

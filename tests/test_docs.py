@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_scene import copy_of, generated, run
 
@@ -240,3 +241,30 @@ def test_the_table_of_models_is_the_catalogs():
 
     page = PAGE.read_text()
     assert page == replaced(page), "run python -m scripts.docs.model_table"
+
+
+def test_the_image_of_a_composition_is_made_from_its_folder(tmp_path):
+    """Newest previews in two rows, and four frames of the turntable below them."""
+    from PIL import Image
+
+    from hoijax.io.video import write_video
+    from scripts.docs.composition_image import composition_image
+
+    (tmp_path / "previews").mkdir()
+    colors = {"coarse": 40, "anchor": 90, "avatar": 140, "object": 190}
+    for stage, level in colors.items():
+        for step, shade in ((100, 0), (200, level)):
+            image = np.full((32, 128, 3), shade, np.uint8)
+            Image.fromarray(image).save(tmp_path / "previews" / f"{stage}_{step:06d}.png")
+    Image.fromarray(np.zeros((32, 128, 3), np.uint8)).save(
+        tmp_path / "previews" / "object_part_000300.png"
+    )
+    levels = np.arange(8, dtype=np.uint8) * 30
+    write_video(
+        tmp_path / "turntable.mp4", np.tile(levels[:, None, None, None], (1, 64, 64, 3)), 8.0
+    )
+    made = composition_image(tmp_path)
+    assert made.shape == (112, 192, 3)
+    assert [int(made[y, x, 0]) for y in (16, 48) for x in (10, 180)] == list(colors.values())
+    sides = made[64:, 24::48, 0].mean(axis=0)
+    assert np.abs(sides - levels[::2]).max() < 12.0

@@ -52,6 +52,12 @@ BAD_GLTF = {
         lambda d: d.update(extensionsRequired=["EXT_meshopt_compression"]),
         "compressed .EXT_meshopt.*gltf-transform",
     ),
+    "sparse": (lambda d: d["accessors"][0].update(sparse={"count": 1}), "is sparse"),
+    "copies": (
+        lambda d: d.update(extensionsUsed=["EXT_mesh_gpu_instancing"]),
+        "uninstance in.glb out.glb",
+    ),
+    "unknown": (lambda d: d.update(extensionsRequired=["EXT_other"]), "without .* EXT_other"),
 }
 
 
@@ -60,6 +66,42 @@ def test_gltf_that_lies_is_refused(tmp_path, name):
     change, message = BAD_GLTF[name]
     with pytest.raises(UserError, match=message):
         load_asset(glb(tmp_path, change))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
+def test_fractions_of_integers_are_metres(tmp_path, kind):
+    """What quantizers write: positions and texture coordinates as normalized integers."""
+    path = save_asset(load_asset("box", samples=16), tmp_path / "box.glb")
+    plain = load_asset(path, samples=16)
+    content = path.read_bytes()
+    size = struct.unpack_from("<I", content, 12)[0]
+    data = json.loads(content[20 : 20 + size])
+    binary = bytearray(content[20 + size + 8 :])
+    reach, largest = float(np.abs(plain.vertices).max()), np.iinfo(kind).max
+    for mesh in data["meshes"]:
+        accessor = data["accessors"][mesh["primitives"][0]["attributes"]["POSITION"]]
+        start = data["bufferViews"][accessor["bufferView"]]["byteOffset"]
+        points = np.frombuffer(bytes(binary), "<f4", 3 * accessor["count"], start).reshape(-1, 3)
+        rows = np.zeros((len(points), 4), kind)  # rows begin at multiples of four bytes
+        rows[:, :3] = np.round(points / reach * largest)
+        view = {"buffer": 0, "byteOffset": len(binary), "byteLength": rows.nbytes}
+        data["bufferViews"].append(view | {"byteStride": 4 * rows.itemsize})
+        binary += rows.tobytes()
+        accessor |= {"bufferView": len(data["bufferViews"]) - 1, "normalized": True}
+        accessor |= {"componentType": {np.int8: 5120, np.int16: 5122}[kind], "byteOffset": 0}
+    for node in data["nodes"]:
+        if "mesh" in node:
+            node["scale"] = [reach] * 3
+    data["buffers"][0]["byteLength"] = len(binary)
+    data["extensionsRequired"] = ["KHR_mesh_quantization"]
+    text = json.dumps(data).encode()
+    text += b" " * (-len(text) % 4)
+    total = 28 + len(text) + len(binary)
+    head = struct.pack("<4sIIII", b"glTF", 2, total, len(text), 0x4E4F534A)
+    path.write_bytes(head + text + struct.pack("<II", len(binary), 0x004E4942) + binary)
+    read = load_asset(path, samples=16)
+    np.testing.assert_allclose(read.vertices, plain.vertices, atol=reach / largest)
+    assert read.part_names == plain.part_names
 
 
 def test_draco_names_its_decoder_where_there_is_none(tmp_path, monkeypatch):
@@ -179,6 +221,7 @@ def test_a_mesh_far_from_its_origin_keeps_its_shape(tmp_path):
         ("a" * 200, "a" * 80),
         ("latin\udce9", "latin\ufffd"),
         (" ", "object"),
+        (".", "object"),
     ],
 )
 def test_names_of_files_become_names_of_a_graph(tmp_path, stem, name):

@@ -5,8 +5,16 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from hoijax.geometry.rotations import super_fibonacci_rotations
 from hoijax.objects.asset import Asset, asset_from_arrays, load_asset
-from hoijax.objects.symmetry import continuous_axes, find_symmetries, symmetric_angle_degrees
+from hoijax.objects.symmetry import (
+    ALIKE_BUCKET,
+    ALIKE_DEGREES,
+    continuous_axes,
+    find_symmetries,
+    symmetric_angle_degrees,
+    without_alike,
+)
 
 pytestmark = pytest.mark.optimized
 
@@ -121,3 +129,21 @@ def test_angles_modulo_discrete_and_continuous_symmetries(rng):
     assert np.allclose(
         symmetric_angle_degrees(ground_truth @ off, ground_truth, only), 4.0, atol=1e-3
     )
+
+
+def test_rotations_that_look_alike_are_tried_once():
+    """Of a ball hardly any, of a cylinder a third, of what has no symmetry all; none is far from a kept one."""
+    rotations = super_fibonacci_rotations(96)
+    cylinder = find_symmetries(plain(trimesh.creation.cylinder(0.3, 1.0, sections=32)))
+    counts = []
+    for group in (find_symmetries(plain(trimesh.creation.icosphere(3))), cylinder, np.eye(3)[None]):
+        kept = without_alike(rotations, group)
+        counts.append(len(kept))
+        repeated = np.repeat(rotations[:, None], len(kept), axis=1)
+        away = symmetric_angle_degrees(repeated, np.repeat(kept[None], 96, axis=0), group).min(
+            axis=1
+        )
+        assert away.max() < ALIKE_DEGREES + 1.0
+    assert counts[0] == ALIKE_BUCKET
+    assert counts[1] < 48
+    assert counts[2] == 96

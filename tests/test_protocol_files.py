@@ -188,6 +188,11 @@ def test_an_amass_motion_with_its_object(tmp_path):
     values = scores.clips["a.npz"]
     assert values["hoi-page/noncollision"] == 1
     assert values["chois/contact_share@5cm"] == values["chois/foot_sliding_mm@8cm_4cm"] == 0
+    with np.load(tmp_path / "a.npz") as motion:
+        scaled = motion["object_translations"] * 1000
+        np.savez(tmp_path / "mm.npz", **{**motion, "object_translations": scaled})
+    with pytest.raises(UserError, match="never nearer than 2000 m"):
+        read_mesh_motions(tmp_path / "mm.npz", ["box"])
 
 
 def test_options_of_protocols_need_protocols_and_paths_must_exist(folders, tmp_path):

@@ -143,6 +143,16 @@ BAD_HEADERS = [
     ("weights", "contact"),
     ("seconds", {"optimize": "long"}),
     ("result_version", 99),
+    ("body", "anny\x00"),
+    ("bundle", "bundle\n"),
+    ("confidence", "high"),
+    ("confidence", {"doubts": "none"}),
+    ("confidence", {"twins": [99]}),
+    ("corrections", ["focal length factor"]),
+    ("corrections", {"focal length factor": "long"}),
+    ("object_scale", {"box": [1.0]}),
+    ("object_shifts", [[1.0]]),
+    ("camera_change", [0.0, "left"]),
 ]
 
 

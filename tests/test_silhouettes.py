@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scene_factory import make_scene, pixels_of
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial.transform import Rotation
 
 from hoijax.bundle.evidence import observations_from
@@ -16,6 +17,8 @@ from hoijax.initialization.pose_search import residuals
 from hoijax.initialization.starts import evidence_of, searched
 from hoijax.losses.fit import EXTENT_RHO, model_extent
 from hoijax.objects.asset import load_asset
+from hoijax.scene.build_constants import MASK_CELL, NEAR_CELLS, mask_distances
+from hoijax.scene.build_objects import with_space_for_points
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.silhouettes import (
     BESIDE_POINTS,
@@ -193,3 +196,34 @@ def test_derivatives_of_the_search_without_depth(outlined):
         np.asarray(expected)[counted],
         atol=2e-3 * float(np.abs(expected).max()),
     )
+
+
+def test_distances_are_exact_near_masks_and_good_to_a_cell_far_away():
+    """A small mask in a large image, in whose corner it is measured from cell to cell only."""
+    ids = np.zeros((1, 202, 400), np.uint8)
+    ids[0, 90:107, 30:41], ids[0, 60:121, 20:33] = 2, 1
+    found = mask_distances(ids, 1, 1)[0, 0]
+    height, width = (MASK_CELL * size for size in found.shape)
+    mask = np.pad(ids[0] > 0, ((0, height - 202), (0, width - 400)))
+    pixels = np.maximum(np.asarray(distance_transform_edt(~mask)) - 1.0, 0.0)
+    expected = pixels.reshape(-1, MASK_CELL, found.shape[1], MASK_CELL).mean(axis=(1, 3))
+    near = expected < MASK_CELL * (NEAR_CELLS - 1)
+    assert near.any()
+    assert (~near).any()
+    np.testing.assert_allclose(found[near], expected[near], atol=1e-4)
+    assert np.abs(found - expected).max() < MASK_CELL
+
+
+def test_a_scene_without_points_makes_space_for_them(outlined):
+    """A dragged pose enters as points; those that are added are unseen."""
+    seen = outlined[0].scene.observed
+    few = jax.tree.map(lambda x: x, seen).replace(
+        **{
+            name: getattr(seen, name)[:, :, :1]
+            for name in ("points_world", "pixels", "point_mask", "part_shares", "part_grids")
+        }
+    )
+    more = with_space_for_points(few, 8)
+    assert more.points_world.shape == (*seen.points_world.shape[:2], 8, 3)
+    assert not np.asarray(more.point_mask)[:, :, 1:].any()
+    assert with_space_for_points(more, 8) is more

@@ -40,7 +40,7 @@ class Ablate(OutputFlags):
     levels: int = 5
     """With --noise: strengths from 0 to twice those of real priors."""
     out: Path | None = None
-    """Write the rows as JSON here; with --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
+    """Write the rows as JSON here; with --noise or --weights a folder (page, plots, CSV, Markdown, LaTeX)."""
     restart: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Start again instead of resuming an interrupted run of this --out."""
 

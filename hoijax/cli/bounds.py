@@ -22,6 +22,23 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "fps": (0.1, 1000.0),
     "width": (16, 8192),
     "height": (16, 8192),
+    "people": (0, 16),
+    "pieces": (0.5, 100_000.0),
+    "levels": (2, 1000),
+    "mass": (1e-4, 1e5),
+    "density": (0.1, 3e4),
+    "friction": (0.0, 100.0),
+    "margin": (0.0, 1.0),
+    "points": (8, 65_536),
+    "contact_points": (1, 4096),
+    "contact_reach": (1e-3, 10.0),
+    "grid_resolution": (4, 256),
+    "round_steps": (1, 1_000_000),
+    "track_steps": (0, 1_000_000),
+    "refresh_every": (1, 1_000_000),
+    "image_every": (1, 10_000),
+    "learning_rate": (1e-8, 10.0),
+    "final_learning_rate": (0.0, 10.0),
 }
 """(least, most) of a flag, by its field; every command that has the field has the bounds."""
 MAX_SCALE = 1e9

@@ -228,7 +228,7 @@ def _read(
     fields: Mapping[str, Field],
     sizes: Mapping[str, int] | None = None,
 ) -> dict[str, ndarray]:
-    """Arrays of an npz, checked. What is pickled in it stays unread, and is an error only where it is needed."""
+    """Arrays of an npz, checked. What is pickled stays unread; texts that are optional may be, as in AMASS."""
     try:
         content = read_regular_file(path)
     except OSError as error:
@@ -237,9 +237,11 @@ def _read(
     if "" in damage:
         raise UserError(f"{damage['']}.")
     fields = {**_BODY, **fields}
-    problems = [damage[key] for key, field in fields.items() if field.needed and key in damage]
+    problems = [damage[key] for key, field in fields.items() if field != _TEXT and key in damage]
     known = {key: field for key, field in fields.items() if key not in damage}
     problems += field_problems(arrays, known, str(path), sizes)
+    if "betas" in arrays and arrays["betas"].ndim == 0:
+        problems.append(f"{path}: key 'betas': expected a row of numbers, found one number")
     _refuse(path, problems)
     return arrays
 

@@ -42,6 +42,8 @@ HEIGHTS = (0.3, 4.0)
 """Metres that a body may reach from its lowest to its highest vertex; else another unit is meant."""
 SIZES = (1e-3, 50.0)
 """Metres of the diagonal of an object's box; else another unit is meant."""
+FAR = 50.0
+"""Metres from the body that an object must come within."""
 
 
 def motions_of_result(result: Result) -> tuple[MeshMotion, ...]:
@@ -171,11 +173,12 @@ def _moved_bodies(
             f"--objects, in this order; {len(objects)} were given."
         )
     assets: list[Asset] = [load_asset(mesh) for mesh in objects]
-    for mesh, asset in zip(objects, assets, strict=True):
-        _check_size(mesh, asset.vertices)
     model = load_body(body)
     at_rest = motion.rest_pelvis is not None or model.name.startswith("smpl")
-    return motions_of_clip(motion.clip(model, assets, on_ground=not at_rest), model)
+    motions = motions_of_clip(motion.clip(model, assets, on_ground=not at_rest), model)
+    for one in motions:
+        _check_metres(motion.source, one)
+    return motions
 
 
 def _warn_about_up(path: Path, body: Float[ndarray, "T V 3"]) -> None:
@@ -213,14 +216,13 @@ def _mesh_pair(path: Path, arrays: dict[str, ndarray]) -> MeshMotion:
         raise UserError(
             f"{path}: the body measures {height:g}; vertices must be in metres (y up). Scale the file."
         )
-    _check_size(path, points["object_vertices"][0])
     _warn_about_up(path, points["body_vertices"])
     faces = {
         what: _indices(path, arrays[f"{what}_faces"], points[f"{what}_vertices"], 3)
         for what in ("body", "object")
     }
     hands = arrays.get("hand_vertices")
-    return MeshMotion(
+    motion = MeshMotion(
         fps=float(rate[0]),
         hand_vertices=None if hands is None else _indices(path, hands, points["body_vertices"]),
         body_vertices=points["body_vertices"],
@@ -229,14 +231,23 @@ def _mesh_pair(path: Path, arrays: dict[str, ndarray]) -> MeshMotion:
         body_faces=faces["body"],
         object_faces=faces["object"],
     )
+    _check_metres(path, motion)
+    return motion
 
 
-def _check_size(path: str | Path, vertices: Float[ndarray, "M 3"]) -> None:
-    size = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+def _check_metres(path: str | Path, motion: MeshMotion) -> None:
+    """Refuse objects of another unit: of a size that none has, or never within FAR of the body."""
+    name = f"the object {motion.object_name}".rstrip()
+    size = float(np.linalg.norm(np.ptp(motion.object_vertices[0], axis=0)))
     low, high = SIZES
     if not low < size < high:
+        raise UserError(f"{path}: {name} measures {size:g}; meshes must be in metres. Scale it.")
+    ways = motion.object_vertices.mean(axis=1) - motion.body_vertices.mean(axis=1)
+    apart = float(np.linalg.norm(ways, axis=-1).min())
+    if apart > FAR:
         raise UserError(
-            f"{path}: the object measures {size:g}; vertices must be in metres. Scale the file."
+            f"{path}: {name} is never nearer than {apart:.0f} m to the body; translations must be in metres, of "
+            "one world. Scale or move them."
         )
 
 
@@ -245,11 +256,11 @@ def _points(path: Path, key: str, array: ndarray) -> ndarray:
     if not good or not np.issubdtype(array.dtype, np.floating):
         found = f"{array.dtype} {array.shape}"
         raise UserError(f"{path}: {key} must be decimal numbers (T, N, 3), found {found}")
-    bad = ~np.isfinite(array).all(axis=(1, 2))
-    if bad.any():
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))
+    if len(bad):
         raise UserError(
-            f"{path}: {key} is NaN or infinite in {int(bad.sum())} of {len(bad)} frames, first in frame "
-            f"{int(bad.argmax())}; leave them out or fill them."
+            f"{path}: {key} is NaN or infinite in {len(bad)} of {len(array)} frames, first in frame {bad[0]}; "
+            "leave them out or fill them."
         )
     return array.astype(np.float64)
 

@@ -58,37 +58,51 @@ def outline_positions(
     """World positions of object `o`'s center, one for each rotation."""
     assert scene.silhouettes is not None
     outline = scene.silhouettes.outline
-    extents, beyond = np.asarray(outline.extents[o]), np.asarray(outline.goes_beyond[o])
-    T_camera_world = np.asarray(scene.cameras.Ts_pointmap_world)
-    K = np.asarray(scene.cameras.intrinsics)
-    scale = np.cbrt(np.linalg.det(T_camera_world[:, :3, :3]))[:, None]
-    turned = np.einsum(
-        "tij,thjk,nk->thni", T_camera_world[:, :3, :3], rotations, scene.silhouettes.hull[o]
+    by_frame = (
+        rotations,
+        np.asarray(outline.extents[o]),
+        np.where(np.asarray(outline.goes_beyond[o]) >= 1.0, 1.0, SELDOM),
+        np.asarray(scene.cameras.Ts_pointmap_world),
+        np.asarray(scene.cameras.intrinsics),
     )
-    d = directions()
-    weight = np.where(beyond >= 1.0, 1.0, SELDOM)
-    along = extents - K[:, :2, 2] @ d.T
-    focal = K[:, [0, 1], [0, 1]].mean(axis=1)[:, None]
-    nearer = np.ones(turned.shape[:3])
-    pixels = turned[..., :2] * focal[..., None, None]
+    hull = np.asarray(scene.silhouettes.hull[o])
+    frames = zip(*by_frame, strict=True)
+    return np.stack([_positions_in_frame(hull, *frame) for frame in frames])
+
+
+def _positions_in_frame(
+    hull: Float[ndarray, "n 3"],
+    rotations: Float[ndarray, "H 3 3"],
+    extents: Float[ndarray, " K"],
+    weight: Float[ndarray, " K"],
+    T_camera_world: Float[ndarray, "4 4"],
+    intrinsics: Float[ndarray, "3 3"],
+) -> Float[ndarray, "H 3"]:
+    """Of one frame, whose arrays fit into the processor's cache."""
+    linear, shift = T_camera_world[:3, :3], T_camera_world[:3, 3]
+    scale, d = np.cbrt(np.linalg.det(linear)), directions()
+    turned = hull @ np.swapaxes(linear @ rotations, -1, -2)
+    along = extents - d @ intrinsics[:2, 2]
+    focal = intrinsics[[0, 1], [0, 1]].mean()
+    nearer = np.ones(turned.shape[:2])
+    pixels = turned[..., :2] * focal
     for _ in range(PERSPECTIVE_ROUNDS):
-        farthest = (pixels @ d.T).argmax(axis=2)
-        reach = np.einsum("thki,ki->thk", _of(turned[..., :2], farthest), d)
+        farthest = (pixels @ d.T).argmax(axis=1)
+        reach = np.einsum("hki,ki->hk", _of(turned[..., :2], farthest), d)
         rows = np.concatenate([np.broadcast_to(d, (*reach.shape, 2)), reach[..., None]], axis=-1)
         rows = rows * _of(nearer[..., None], farthest)
-        normal = np.einsum("tk,thki,thkj->thij", weight, rows, rows) + 1e-9 * np.eye(3)
-        right = np.einsum("tk,thki,tk->thi", weight, rows, along)
-        u, v, s = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
+        normal = np.einsum("k,hki,hkj->hij", weight, rows, rows) + 1e-9 * np.eye(3)
+        right = np.einsum("k,hki,k->hi", weight, rows, along)
+        u, v, s = np.linalg.solve(normal, right[..., None])[..., 0].T
         depth = focal / np.clip(s, focal / (FARTHEST * scale), focal / (NEAREST * scale))
-        away = np.maximum(depth[..., None] + turned[..., 2], NEAREST * scale[..., None])
-        nearer = depth[..., None] / away
-        middle = np.stack([u, v], axis=-1)[:, :, None]
-        pixels = nearer[..., None] * (middle + (focal / depth)[..., None, None] * turned[..., :2])
+        away = np.maximum(depth[:, None] + turned[..., 2], NEAREST * scale)
+        nearer = depth[:, None] / away
+        middle = np.stack([u, v], axis=-1)[:, None]
+        pixels = nearer[..., None] * (middle + (focal / depth)[:, None, None] * turned[..., :2])
     camera = np.stack([u / focal * depth, v / focal * depth, depth], axis=-1)
-    inverse = np.linalg.inv(T_camera_world)
-    return np.einsum("tij,thj->thi", inverse[:, :3, :3], camera) + inverse[:, None, :3, 3]
+    return (camera - shift) @ np.linalg.inv(linear).T
 
 
-def _of(values: Float[ndarray, "T H n c"], chosen: ndarray) -> Float[ndarray, "T H K c"]:
-    """Values of the chosen vertices (T, H, K)."""
-    return np.take_along_axis(values, chosen[..., None], axis=2)
+def _of(values: Float[ndarray, "H n c"], chosen: ndarray) -> Float[ndarray, "H K c"]:
+    """Values of the chosen vertices (H, K)."""
+    return np.take_along_axis(values, chosen[..., None], axis=1)

@@ -25,7 +25,7 @@ from hoijax.initialization.search_contacts import contact_parts, contact_points
 from hoijax.initialization.tracks import fill_gaps, with_continuous, with_twins
 from hoijax.initialization.trajectory_paths import PathCosts, best_paths
 from hoijax.objects.distance_grid import DistanceGrids
-from hoijax.objects.symmetry import find_symmetries
+from hoijax.objects.symmetry import find_symmetries, without_alike
 from hoijax.programs import program
 from hoijax.runtime import on_device
 from hoijax.scene.objects import WHOLE_UNSIGNED
@@ -156,22 +156,24 @@ def evidence_of(scene: Scene, o: int | Int[Array, ""], points: int) -> FrameEvid
 
 
 Hypotheses = tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[ndarray, "T H"]]
-Search = Callable[[Scene, int, SearchSettings], Hypotheses]
+Search = Callable[[Scene, int, SearchSettings, Float[ndarray, "S 3 3"]], Hypotheses]
 
 
 def search_object(
     scene: Scene,
     o: int,
     settings: SearchSettings,
+    symmetries: Float[ndarray, "S 3 3"],
     centers: Float[ndarray, "T 3"] | None = None,
 ) -> Hypotheses:
     """Pose hypotheses of object `o` in every frame, with costs (inf where not detected).
 
+    symmetries: rotations about the center that change nothing: poses that look alike are tried once.
     centers: where to search in each frame; the observed ones by default.
     """
     target = searched(scene, o, settings.model_samples)
-    frames, hypotheses = scene.frame_count, settings.rotations
-    start = super_fibonacci_rotations(hypotheses)
+    start = without_alike(super_fibonacci_rotations(settings.rotations), symmetries)
+    frames, hypotheses, keep = scene.frame_count, len(start), min(settings.keep, len(start))
     rotations = on_device(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
     middle = observed_centers(scene)[o] if centers is None else centers
     translations = on_device(with_outlines(scene, o, np.asarray(rotations), middle))
@@ -179,16 +181,16 @@ def search_object(
     # Points tell roughly; outlines, which cost more, tell what fits them alike.
     rough = target if scene.lacks_depth else dataclasses.replace(target, hull=None)
     coarse_fits = search_frames(rough, coarse, rotations, translations, steps=settings.coarse_steps)
-    best = _keep_best(jax.device_get(coarse_fits), settings.keep)
+    best = _keep_best(jax.device_get(coarse_fits), keep)
     fine = evidence_of(scene, o, settings.fine_points)
     for _ in range(2):
         # What fits in one frame is tried in the frames beside it: a frame in which the object is
         # mostly hidden borrows its hypotheses.
-        borrowed = _borrow(*best, quota=settings.keep // 4)
+        borrowed = _borrow(*best, quota=-(-keep // 4))
         coarse_fits = search_frames(
             target, fine, *(jnp.asarray(x) for x in borrowed), steps=settings.fine_steps
         )
-        best = _keep_best(jax.device_get(coarse_fits), settings.keep)
+        best = _keep_best(jax.device_get(coarse_fits), keep)
     rotations, translations, costs = best
     costs = np.where(np.asarray(scene.observed.detected[o])[:, None], costs, np.inf)
     return rotations, translations, costs
@@ -242,7 +244,7 @@ def search_starts(
     settings = settings or SearchSettings()
     rotation_6d, translation = [], []
     for o in range(scene.object_count):
-        rotations, translations, unary = search(scene, o, settings)
+        rotations, translations, unary = search(scene, o, settings, symmetries[o])
         paths, _ = best_paths(
             rotations, translations, unary, count=count, symmetries=symmetries[o], costs=costs
         )

@@ -40,9 +40,15 @@ def check_output(path: str | Path, marker: str = RESULT_MARKER) -> Path:
     where nothing may be written.
     """
     path = Path(path)
+    try:
+        if path.is_symlink():
+            path.stat()
+        is_there = path.exists()
+    except OSError as error:  # a name too long, a link to itself or to nothing
+        raise UserError(f"--out '{str(path)[:80]}' cannot be written: {error.strerror}.") from error
     if path.is_file():
         raise UserError(f"--out '{path}' is a file. Give a folder.")
-    if path.exists() and not path.is_dir():
+    if is_there and not path.is_dir():
         raise UserError(f"--out '{path}' is a pipe, socket or device. Give a folder.")
     if path.is_dir() and any(path.iterdir()) and not (path / marker).is_file():
         raise UserError(

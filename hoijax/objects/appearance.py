@@ -17,6 +17,7 @@ from hoijax.errors import UserError
 from hoijax.io.npz import read_regular_file
 from hoijax.objects.colored_triangles import linear_rgb
 from hoijax.objects.mesh_checks import check_gltf, gltf_json
+from hoijax.objects.quantized import mesh_source
 
 if TYPE_CHECKING:
     import trimesh
@@ -131,7 +132,8 @@ def colored_scene(path: Path) -> "trimesh.Scene | None":
             "group_material": True,
             "resolver": _FolderResolver(path),
         }
-    scene = trimesh.load_scene(str(path), **options)
+    source, given = mesh_source(path)
+    scene = trimesh.load_scene(source, **options, **given)
     colored = trimesh.Scene(metadata={VISUAL_KEY: True})
     has_colors = False
     for node in scene.graph.nodes_geometry:

@@ -176,7 +176,8 @@ def graph_name(stem: str) -> str:
     letters = "".join(
         letter if letter.isprintable() and letter not in "/\\" else "_" for letter in letters
     )
-    name = letters.strip()[:80].strip() or "object"
+    name = letters.strip()[:80].strip()
+    name = name if name.strip(".") else "object"
     if re.fullmatch(r"person[ _]?\d*", name.lower()):
         name = f"object {name}"
     if name != stem:

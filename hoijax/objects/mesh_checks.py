@@ -21,11 +21,16 @@ _COMPONENT_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _PACKAGES = {".3mf": ("lxml", "lxml"), ".dae": ("collada", "pycollada")}
 """(module, package) that trimesh reads a format by."""
+GLTF_TOOL = "npx @gltf-transform/cli copy in.glb out.glb"
 _CODECS = {
-    "EXT_meshopt_compression": "npx @gltf-transform/cli copy in.glb out.glb",
-    "KHR_meshopt_compression": "npx @gltf-transform/cli copy in.glb out.glb",
-    "KHR_draco_mesh_compression": 'pip install "hoijax[meshes]" (or npx @gltf-transform/cli copy in.glb out.glb)',
+    "EXT_meshopt_compression": GLTF_TOOL,
+    "KHR_meshopt_compression": GLTF_TOOL,
+    "KHR_draco_mesh_compression": f'pip install "hoijax[meshes]" (or {GLTF_TOOL})',
 }
+_INSTANCES = "EXT_mesh_gpu_instancing"
+_HARMLESS = re.compile(r"\w+_(materials|texture|lights|animation|xmp|node_visibility)\w*")
+"""Extensions that change no surface."""
+_READ = {"KHR_draco_mesh_compression", "KHR_mesh_quantization"}
 
 
 def check_mesh_file(path: Path) -> None:
@@ -86,11 +91,30 @@ def check_gltf(path: Path, data: dict[str, Any]) -> None:
         is_here = codec == "KHR_draco_mesh_compression" and importlib.util.find_spec("DracoPy")
         if codec in named and not is_here:
             raise UserError(f"{path}: its meshes are compressed ({codec}). Decode them: {remedy}.")
+    _check_extensions(path, data)
     views = _rows(data, "bufferViews")
     is_compressed = any(codec in named for codec in _CODECS)
     for i, accessor in enumerate(_rows(data, "accessors")):
         _check_accessor(f"accessor {i}", accessor, views, is_compressed)
     _check_nodes(_rows(data, "nodes"))
+
+
+def _check_extensions(path: Path, data: dict[str, Any]) -> None:
+    """Raises UserError for copies of meshes, and for what a reader must know and ours does not."""
+    if _INSTANCES in data.get("extensionsUsed", []):
+        raise UserError(
+            f"{path}: its meshes are copied by {_INSTANCES}, which is not read. Make them meshes of their "
+            "own: npx @gltf-transform/cli uninstance in.glb out.glb."
+        )
+    unknown = [
+        name
+        for name in data.get("extensionsRequired", [])
+        if name not in _READ and not _HARMLESS.fullmatch(str(name))
+    ]
+    if unknown:
+        raise UserError(
+            f"{path}: it cannot be read without the glTF extension {unknown[0]}. Export it without, or as obj."
+        )
 
 
 def _check_accessor(
@@ -102,6 +126,8 @@ def _check_accessor(
         raise ValueError(f"{place} has no count and type")
     if count * width > MAX_ELEMENTS:
         raise ValueError(f"{place} claims {count * width} numbers; at most {MAX_ELEMENTS}")
+    if "sparse" in accessor:
+        raise ValueError(f"{place} is sparse, which is not read")
     view = accessor.get("bufferView")
     if view is None or is_compressed:
         return

@@ -1,6 +1,5 @@
 """Mesh files and their parts: reading any format trimesh knows, writing glb."""
 
-import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from hoijax.errors import UserError
 from hoijax.io.npz import read_regular_file
 from hoijax.io.validation import MAX_JSON_BYTES, parse_json
 from hoijax.objects.mesh_checks import check_mesh_file
+from hoijax.objects.quantized import mesh_source
 
 if TYPE_CHECKING:
     import trimesh
@@ -76,12 +76,12 @@ def read_mesh(
         # split_object is the name before trimesh 5.
         options |= dict.fromkeys(("split_object", "split_objects", "split_groups"), split)
         options |= {"group_material": False, "skip_materials": True, "maintain_order": True}
-    source: Any = str(path)
-    if any(0xD800 <= ord(letter) < 0xE000 for letter in source):  # a name that is not UTF-8
-        source, options["file_type"] = io.BytesIO(path.read_bytes()), path.suffix[1:].lower()
     try:
-        scene = trimesh.load_scene(source, **options)
+        source, given = mesh_source(path)
+        scene = trimesh.load_scene(source, **options, **given)
         pieces = _scene_pieces(scene)
+    except UserError:
+        raise
     except Exception as error:  # trimesh's readers raise whatever their parsers raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(

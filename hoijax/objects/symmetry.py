@@ -28,6 +28,7 @@ SAME_DEGREES = 7.6
 SPHERE_MEMBERS = 288
 """Even rotations that stand, beside turns about the axes, for a ball's symmetries."""
 LARGEST_GROUP = 600
+ALIKE_DEGREES, ALIKE_BUCKET = 20.0, 8
 
 _CHUNK = 256
 _STARTS, _SEARCH_POINTS, _TEST_POINTS = 2048, 192, 1024
@@ -94,6 +95,26 @@ def symmetric_angle_degrees(
         cosine = cosine + (quaternion[..., 1:] @ axes[0]) ** 2
     half = np.arccos(np.sqrt(np.clip(cosine.max(axis=-1), 0.0, 1.0)))
     return 2.0 * np.degrees(half)
+
+
+def without_alike(
+    rotations: Float[np.ndarray, "N 3 3"], symmetries: Float[np.ndarray, "S 3 3"]
+) -> Float[np.ndarray, "M 3 3"]:
+    """Rotations T_world_object that show an object differently, by `ALIKE_DEGREES` or more, from those before.
+
+    All of them where no axis is continuous: hardly any are alike then. Filled up to a multiple of
+    `ALIKE_BUCKET` by others, so that few programs serve all objects.
+    """
+    axes = continuous_axes(symmetries)
+    if not len(axes):
+        return rotations
+    chosen = [0]
+    for i in range(1, len(rotations) if len(axes) == 1 else 0):
+        relative = np.swapaxes(rotations[chosen], -1, -2) @ rotations[i]
+        if _angle_to_nearest(relative, symmetries).min() > ALIKE_DEGREES:
+            chosen.append(i)
+    others = np.setdiff1d(np.arange(len(rotations)), chosen)
+    return rotations[np.sort([*chosen, *others[: -len(chosen) % ALIKE_BUCKET]])]
 
 
 def continuous_axes(symmetries: Float[np.ndarray, "S 3 3"]) -> Float[np.ndarray, "A 3"]:

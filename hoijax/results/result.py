@@ -195,6 +195,8 @@ def load_result(folder: str | Path) -> Result:
             problems.append(
                 f"run.json: winner: is {header.winner}, of {len(header.labels)} candidates from 0 on"
             )
+        if any(k >= len(header.labels) for k in header.confidence.twins):
+            problems.append("run.json: confidence: names a twin beyond the candidates")
         problems += [] if damage else result_array_problems(arrays, header, graph)
     if problems or run is None or graph is None:
         raise UserError(

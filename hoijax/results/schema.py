@@ -31,7 +31,9 @@ _FileName = Annotated[
     StringConstraints(strict=True, min_length=1, max_length=255, pattern=r"^[^\x00-\x1f/\\]+$"),
     AfterValidator(_stays_inside),
 ]
+_Line = Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00-\x1f]*$")]
 _Number = Annotated[float, JsonField(strict=True)]
+_Finite = Annotated[float, JsonField(strict=True, allow_inf_nan=False)]
 _Row = Annotated[tuple[_Number, _Number, _Number, _Number], _Tuple]
 
 
@@ -48,6 +50,16 @@ class ResultJoint(BaseModel):
     upper: _Number = math.inf
 
 
+class ResultConfidence(BaseModel):
+    """How far a result is to be trusted."""
+
+    model_config = ConfigDict(extra="allow")
+
+    doubts: Annotated[tuple[_Text, ...], _Tuple] = ()
+    twins: Annotated[tuple[Annotated[int, JsonField(strict=True, ge=0)], ...], _Tuple] = ()
+    unexplained_colors: tuple[tuple[_Number, ...], ...] = ()
+
+
 class ResultHeader(BaseModel):
     """run.json. What a method records beside these is its own."""
 
@@ -56,18 +68,23 @@ class ResultHeader(BaseModel):
     result_version: Literal[1]
     prompt: _Text
     fps: Annotated[float, JsonField(strict=True, ge=FRAME_RATES[0], le=FRAME_RATES[1])]
-    body: _Text
+    body: _Line
     objects: Annotated[tuple[_FileName, ...], _Tuple, JsonField(min_length=1)]
     labels: Annotated[tuple[_Text, ...], _Tuple, JsonField(min_length=1)]
     term_names: Annotated[tuple[_Text, ...], _Tuple]
     joints: Annotated[tuple[ResultJoint, ...], _Tuple] = ()
     winner: Annotated[int, JsonField(strict=True, ge=0)] = 0
-    bundle: _Text | None = None
-    bundle_hash: _Text | None = None
-    method: _Text | None = None
+    bundle: _Line | None = None
+    bundle_hash: _Line | None = None
+    method: _Line | None = None
     settings: dict[str, Any] = {}
     weights: dict[str, Any] = {}
     seconds: dict[str, _Number] = {}
+    confidence: ResultConfidence = ResultConfidence()
+    corrections: dict[str, _Finite] = {}
+    object_scale: dict[str, _Finite | tuple[_Finite, _Finite, _Finite]] = {}
+    object_shifts: tuple[tuple[tuple[_Finite, _Finite, _Finite], ...], ...] = ()
+    camera_change: tuple[_Finite, _Finite, _Finite, _Finite, _Finite, _Finite] | None = None
 
 
 RESULT_FIELDS = {

@@ -1,11 +1,12 @@
 """Shapes of objects and masks as padded arrays, so that few compiled programs exist (host)."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.ndimage import distance_transform_edt
 
 from hoijax.affordance.contact_table import ContactTable
+from hoijax.geometry.cropping import window_around
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import FIRST_PART, DistanceGrids, build_distance_grids
 from hoijax.runtime import on_device
@@ -14,6 +15,8 @@ from hoijax.scene.objects import (
 )
 
 MASK_CELL = 4  # image pixels in a cell of the mask distance transform
+NEAR_CELLS = 16
+"""Cells around masks in which pixels are measured: farther away a pixel more or less says nothing."""
 PARTS_STEP, EDGES_STEP, CELLS_STEP = 4, 4, 32
 """Parts, contact edges and mask cells are padded to multiples of these, points to what the settings
 ask for, grids to what the parts imply: so scenes of one frame, person and object count share a few
@@ -93,9 +96,23 @@ def mask_distances(instance_ids: ndarray, persons: int, objects: int) -> Float[n
         present = np.flatnonzero(np.bincount(ids[frame].ravel(), minlength=1))
         if not (present > persons).any():
             continue
-        away = np.asarray(distance_transform_edt(ids[frame] == 0))
-        cells = np.maximum(away - 1.0, 0.0).reshape(h, MASK_CELL, w, MASK_CELL).mean(axis=(1, 3))
+        cells = _cell_distances(ids[frame] > 0)
         for o in range(objects):
             if persons + 1 + o in present:
                 out[o, frame] = cells
     return out
+
+
+def _cell_distances(mask: Bool[ndarray, "H W"]) -> Float[ndarray, "h w"]:
+    """Pixels beyond one to a mask, mean of every cell; exact near the mask, from cell to cell farther away."""
+    h, w = (size // MASK_CELL for size in mask.shape)
+    blocks = np.asarray(mask.reshape(h, MASK_CELL, w, MASK_CELL).any(axis=(1, 3)), bool)
+    rows, columns = window_around(blocks, NEAR_CELLS)
+    cells = np.zeros((h, w), np.float32)
+    if (rows.stop - rows.start) * (columns.stop - columns.start) < h * w:
+        cells[:] = MASK_CELL * np.asarray(distance_transform_edt(~blocks))
+    near = mask.reshape(h, MASK_CELL, w, MASK_CELL)[rows, :, columns]
+    shape = near.shape
+    away = np.asarray(distance_transform_edt(~near.reshape(shape[0] * MASK_CELL, -1)))
+    cells[rows, columns] = np.maximum(away - 1.0, 0.0).reshape(shape).mean(axis=(1, 3))
+    return cells

@@ -1,5 +1,7 @@
 """Bundle to Scene: names become integers, meshes become grids, masks become distance transforms."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -35,6 +37,9 @@ from hoijax.scene.objects import (
 from hoijax.scene.scene import Scene
 from hoijax.scene.silhouettes import Silhouettes, build_outlines, hull_points, with_own_borders
 from hoijax.settings import SceneSettings
+
+NO_POINTS = 1
+"""Of every object in a frame, all unseen, where there is no depth: losses need an axis, not its length."""
 
 
 def observed_objects(
@@ -74,6 +79,20 @@ def observed_objects(
     )
 
 
+def with_space_for_points(observed: ObservedObjects, count: int) -> ObservedObjects:
+    """With at least `count` points of every object in a frame, those that are added unseen."""
+    if observed.point_mask.shape[2] >= count:
+        return observed
+    names = "points_world", "pixels", "point_mask", "part_shares", "part_grids"
+    return dataclasses.replace(
+        observed,
+        **{
+            name: on_device(pad_points(np.asarray(getattr(observed, name)), count))
+            for name in names
+        },
+    )
+
+
 def posed_bodies(body: SkinnedBody, observations: Observations) -> Float[Array, "P T V 3"]:
     """Skin vertices of every person in every frame, in the world."""
     return jnp.stack(
@@ -108,9 +127,8 @@ def build_scene(
     grids, first_grid = stack_grids(assets, settings.grid_resolution)
     constants = object_constants(assets, table, first_grid, settings.seed)
     known = None if before is None else before.observed.mask_distance
-    observed = observed_objects(
-        observations, assets, constants, Ts_world_pointmap, settings.points, known
-    )
+    points = settings.points if observations.object_point_mask.any() else NO_POINTS
+    observed = observed_objects(observations, assets, constants, Ts_world_pointmap, points, known)
     edges = contact_edges(
         table,
         assets,

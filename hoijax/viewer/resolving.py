@@ -1,6 +1,7 @@
 """Edit a result and solve again from where it stands: edges, weights, dragged poses.
 
-Nothing that changes shapes is edited, so the program that `hoijax solve` compiled runs again.
+Nothing that changes shapes is edited, so the program that `hoijax solve` compiled runs again; but for a
+dragged pose in a clip without depth, which has no points to move.
 """
 
 import contextlib
@@ -22,10 +23,13 @@ from hoijax.methods.base import Method, method_named
 from hoijax.methods.passes import Prepared
 from hoijax.methods.running import run_pass
 from hoijax.results.result import Result
+from hoijax.scene.build_objects import with_space_for_points
 from hoijax.scene.scene import Scene
 from hoijax.solver.per_frame import frame_terms
 from hoijax.viewer.motion import edge_labels
 
+MIN_POINTS = 64
+"""That a dragged pose enters with: a clip without depth has none."""
 REACH = 3
 """Frames to either side that go along with a dragged pose, less and less."""
 
@@ -119,7 +123,7 @@ class Resolver:
 
     def _observed_keys(self, scene: Scene, edits: Edits) -> Scene:
         """A dragged pose enters as an observation: the object's surface, seen right there."""
-        o = scene.observed
+        o = with_space_for_points(scene.observed, MIN_POINTS)
         points, mask = np.array(o.points_world), np.array(o.point_mask)
         shares, grids = np.array(o.part_shares), np.array(o.part_grids)
         detected, distance = np.array(o.detected), np.array(o.mask_distance)

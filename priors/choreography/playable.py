@@ -11,6 +11,8 @@ ON_FOOT = (*SLIDING, "kick", *SUPPORTS)
 """What nobody does who sits."""
 WALKING = ("carry", "transport", "bring", "tote", "lug", "move", "deliver", "walk with")
 """Words for carrying, where putting and taking need no step."""
+LET_GO = ("throw", "play")
+"""Verbs that move the arms in a way that leaves no place for work of the other hand."""
 TAKEN_UP = ("throw",)
 """Verbs whose second person has a part of their own: catching."""
 
@@ -49,6 +51,8 @@ def is_moved_seat(script: Script, first: Action, second: Action) -> bool:
 
 def _needs_two_bodies(first: Action, second: Action) -> bool:
     if first.verb in SUPPORTS and second.verb in (*SUPPORTS, "kick"):
+        return True
+    if first.verb in LET_GO and second.verb in (*SLIDING, "lift", "swing", "drink"):
         return True
     is_walking = second.verb in ON_FOOT or (second.verb == "carry" and second.word in WALKING)
     return first.verb == "sit" and is_walking

@@ -103,6 +103,8 @@ def counts(words: Words) -> list[str]:
         asked = [NUMBERS[t] for t in words.tokens[max(0, position - 2) : position] if t in NUMBERS]
         noun = words.tokens[position]
         given = sum(any(words.tokens[p] == noun for p in positions) for positions in words.mentions)
+        if not asked and given > 1 and noun == singular(noun):
+            reasons.append(f"'the {noun}': {given} meshes are called so; say 'the {given} {noun}s'")
         if asked and asked[-1] > given:
             reasons.append(f"'{asked[-1]} {noun}': {given} mesh is given; give one for each")
     return reasons

@@ -104,8 +104,9 @@ def _anchor_paths(
     scene: Scene, joints: ObjectJoints, anchor: int, asset: Asset, settings: SceneSettings
 ) -> list[Float[np.ndarray, "T 4 4"]]:
     """Paths of one link through what the search found in each frame, chosen by how all links fit."""
-    hypotheses = search_object(scene, anchor, settings.search)
-    turns, seen = find_symmetries(asset), np.asarray(np.isfinite(hypotheses[2]).any(axis=1))
+    turns = find_symmetries(asset)
+    hypotheses = search_object(scene, anchor, settings.search, turns)
+    seen = np.asarray(np.isfinite(hypotheses[2]).any(axis=1))
     rotation = np.einsum("thij,sjk->thsik", hypotheses[0], turns).astype(np.float32)
     rotation = rotation.reshape(len(seen), -1, 3, 3)
     center = np.repeat(hypotheses[1], len(turns), axis=1).astype(np.float32)

@@ -149,9 +149,9 @@ def _starts(scene: Scene, bundle: Bundle, settings: HoiPageSettings, windows: Wi
         return find_starts(scene, bundle, settings)
     centers = observed_centers(scene)
 
-    def search(scene: Scene, o: int, settings: SearchSettings) -> Hypotheses:
+    def search(scene: Scene, o: int, settings: SearchSettings, symmetries: ndarray) -> Hypotheses:
         hypotheses = [
-            search_object(scene_between(scene, (a, b)), o, settings, centers[o, a:b])
+            search_object(scene_between(scene, (a, b)), o, settings, symmetries, centers[o, a:b])
             for a, b in windows.spans
         ]
         r, x, c = zip(

@@ -64,6 +64,8 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     stride = max(o.person_points.shape[2] // settings.points, 1)
     points = o.person_points[:, :, ::stride][:, :, : settings.points]
     mask = o.person_point_mask[:, :, ::stride][:, :, : settings.points]
+    if not mask.any():
+        points, mask = points[:, :, :0], mask[:, :, :0]
     pelvis = o.body_translations + o.body_rest_joints[:, None, 0]
     seen = {
         "rotations": _frames_first(axis_angle_to_matrix(on_device(o.body_rotations))),
