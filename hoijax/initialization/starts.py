@@ -5,7 +5,6 @@ the loss discriminates, the search fails. The default is therefore a global sear
 every frame at once, and dynamic programming over time to K distinct trajectories.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -178,9 +177,9 @@ def search_object(
     middle = observed_centers(scene)[o] if centers is None else centers
     translations = on_device(with_outlines(scene, o, np.asarray(rotations), middle))
     coarse = evidence_of(scene, o, settings.coarse_points)
-    # Points tell roughly; outlines, which cost more, tell what fits them alike.
-    rough = target if scene.lacks_depth else dataclasses.replace(target, hull=None)
-    coarse_fits = search_frames(rough, coarse, rotations, translations, steps=settings.coarse_steps)
+    coarse_fits = search_frames(
+        target, coarse, rotations, translations, steps=settings.coarse_steps
+    )
     best = _keep_best(jax.device_get(coarse_fits), keep)
     fine = evidence_of(scene, o, settings.fine_points)
     for _ in range(2):
