@@ -7,7 +7,10 @@ from jaxtyping import Array, Bool, Float
 from hoijax.geometry.rotations import slerp_midpoint, squared_chordal
 from hoijax.losses.curvature import Curvature, declare_curvature
 from hoijax.scene.posed import PosedScene
+from hoijax.scene.scene import Scene
 
+STRUCK = 2
+"""Frames beside a flight that a touch may bend: one touch between two flights leaves three."""
 STATIC_FACTOR = 10.0  # published: an object that does not move is held ten times harder
 Values = Float[Array, "*entities frames"]
 Mask = Bool[Array, "*entities frames"]
@@ -16,10 +19,11 @@ Mask = Bool[Array, "*entities frames"]
 def translation_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
     """Moving: squared distance to the neighbors' mid-point. Static: to the previous frame. (O, T)
 
-    In free flight the mid-point of a path that nothing bends but gravity lies below it.
+    In free flight the mid-point of a path that nothing bends but gravity lies below it; where a touch begins or
+    ends a flight, a path may bend as it likes.
     """
     t = posed.object_translations
-    bend = jnp.sum(bends(posed) ** 2, axis=-1)
+    bend = unstruck(posed.scene) * jnp.sum(bends(posed) ** 2, axis=-1)
     step = STATIC_FACTOR * jnp.sum((t[:, 1:] - t[:, :-1]) ** 2, axis=-1)
     return _of_free_objects(posed, posed.scene.objects.is_translational, bend, step)
 
@@ -31,6 +35,21 @@ def bends(posed: PosedScene) -> Float[Array, "O t 3"]:
     if posed.scene.drops is None:
         return bend
     return bend.at[..., 1].add(-posed.scene.drops[:, 1:-1])
+
+
+def unstruck(scene: Scene) -> Float[Array, "O t"]:
+    """0 beside a flight, where a kick or a bounce may turn its path at once; from the second frame on.
+
+    To hold such a turn to smoothness would make an object smaller and nearer, for whom every path is shorter.
+    """
+    count = scene.object_count, max(scene.frame_count - 2, 0)
+    if scene.drops is None:
+        return jnp.ones(count)
+    flies = scene.drops > 0.0
+    around = jnp.pad(flies, ((0, 0), (STRUCK, STRUCK)))
+    shifted = [around[:, i : i + scene.frame_count] for i in range(2 * STRUCK + 1)]
+    struck = jnp.any(jnp.stack(shifted), axis=0) & ~flies
+    return 1.0 - struck[:, 1:-1].astype(jnp.float32)
 
 
 def rotation_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
@@ -59,7 +78,8 @@ def _of_free_objects(
 
 def translation_curvature(posed: PosedScene) -> Curvature:
     """Of `translation_smoothness`: constant."""
-    return _tie_frames(posed.scene.objects.is_translational, posed.scene.frame_count, slice(3, 6))
+    moves, counts = posed.scene.objects.is_translational, unstruck(posed.scene)
+    return _tie_frames(moves, counts, posed.scene.frame_count, slice(3, 6))
 
 
 def rotation_curvature(posed: PosedScene) -> Curvature:
@@ -67,24 +87,38 @@ def rotation_curvature(posed: PosedScene) -> Curvature:
 
     There the turns add up like vectors, and the residual is omega_t minus its neighbors' mean.
     """
-    return _tie_frames(posed.scene.objects.is_rotational, posed.scene.frame_count, slice(0, 3))
+    moves, frames = posed.scene.objects.is_rotational, posed.scene.frame_count
+    counts = jnp.ones((len(moves), max(frames - 2, 0)))
+    return _tie_frames(moves, counts, frames, slice(0, 3))
 
 
-def _tie_frames(moves: Bool[Array, " O"], frames: int, axes: slice) -> Curvature:
-    """Curvature of the bend of moving objects and of the steps of static ones, on three axes."""
-    bend = np.zeros((max(frames - 2, 0), frames), np.float32)
-    rows = np.arange(len(bend))
-    bend[rows, rows], bend[rows, rows + 1], bend[rows, rows + 2] = -0.5, 1.0, -0.5
+def _tie_frames(
+    moves: Bool[Array, " O"], counts: Float[Array, "O t"], frames: int, axes: slice
+) -> Curvature:
+    """Curvature of the bend of moving objects, where it counts, and of the steps of static ones, on three axes."""
     step = np.diff(np.eye(frames, dtype=np.float32), axis=0)
-    moving, static = 2.0 * bend.T @ bend, 2.0 * STATIC_FACTOR * step.T @ step
+    static = 2.0 * STATIC_FACTOR * step.T @ step
     chosen = np.zeros(6, np.float32)
     chosen[axes] = 1.0
     blocks = []
-    for offset in range(3):
-        pair = [np.diagonal(matrix, offset) for matrix in (moving, static)]
-        rows = jnp.where(moves[:, None], jnp.asarray(pair[0]), jnp.asarray(pair[1]))
+    for offset, moving in enumerate(_of_bends(counts, frames)):
+        still = jnp.asarray(np.diagonal(static, offset))
+        rows = jnp.where(moves[:, None], moving, still)
         blocks.append(rows[..., None, None] * jnp.asarray(np.diag(chosen)))
     return Curvature(*blocks)
+
+
+def _of_bends(counts: Float[Array, "O t"], frames: int) -> list[Float[Array, "O n"]]:
+    """Diagonals of twice the sum of squared bends (-1/2, 1, -1/2), each times its count."""
+    if frames < 3:
+        return [jnp.zeros((len(counts), max(frames - offset, 0))) for offset in range(3)]
+
+    def placed(before: int, after: int) -> Float[Array, "O n"]:
+        return jnp.pad(counts, ((0, 0), (before, after)))
+
+    main = 0.25 * placed(0, 2) + placed(1, 1) + 0.25 * placed(2, 0)
+    to_next = -0.5 * (placed(0, 1) + placed(1, 0))
+    return [2.0 * main, 2.0 * to_next, 0.5 * counts]
 
 
 # By hand, because they are constant: deriving the rotations' takes eighteen times as long.

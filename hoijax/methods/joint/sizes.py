@@ -36,6 +36,7 @@ DEVIATION, PRIOR = 0.15, 0.05
 SMALLEST, LARGEST = 0.6, 1.7
 NEGLIGIBLE = 0.01
 """Of the logarithm: a size so near to the mesh's is the mesh's."""
+PATH_TERM = "translation_smoothness"
 ROUNDS, STEPS = 4, 3
 MOVED = 2
 """Candidates that are fitted: one alone costs almost as much."""
@@ -136,12 +137,23 @@ class SizeSearch:
         prepared = dataclasses.replace(
             self.prepared, scene=self.scene(factors), initial=self.solution.unknowns
         )
-        _, inputs = self.descent.inputs_of(prepared, self.numbers)
+        _, inputs = self.descent.inputs_of(prepared, self.numbers_at(factors))
         solution = optimize_in_segments(self.solver, inputs)
         losses = np.asarray(solution.losses)  # of who was not moved: infinite
         if np.isfinite(losses).any():
             self.solution = solution
         return float(np.min(np.where(np.isfinite(losses), losses, np.inf)))
+
+    def numbers_at(self, factors: Float[ndarray, "O 3"]) -> Numbers:
+        """Weights by which sizes are compared.
+
+        Where outlines alone tell how far away an object is, its path errs in the image: in proportion to its
+        size. In metres the smallest would be the smoothest.
+        """
+        weights = dict(self.numbers.weights)
+        if self.prepared.scene.lacks_depth and PATH_TERM in weights:
+            weights[PATH_TERM] = weights[PATH_TERM] / np.float32(np.exp(2 * np.log(factors).mean()))
+        return dataclasses.replace(self.numbers, weights=weights)
 
     def scene(self, factors: Float[ndarray, "O 3"]) -> Scene:
         if np.ptp(factors, axis=1).max() == 0.0:
