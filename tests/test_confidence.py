@@ -9,7 +9,7 @@ import pytest
 
 import hoijax
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
-from hoijax.methods import confidence
+from hoijax.methods import confidence, doubts
 from hoijax.methods.base import method_named
 from hoijax.methods.choice import unlikelihood
 from hoijax.methods.confidence import _path_spread, assess, moves_least
@@ -87,18 +87,18 @@ def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
     unknowns, result = result_of(method, scene, truth, losses=(1.0, 9.0))
     assert assessed(scene.scene, unknowns, result).doubts == ()
     unknowns, result = result_of(method, scene, truth, shift=-1.6, losses=(1.0, 9.0))
-    doubts = " ".join(assessed(scene.scene, unknowns, result).doubts)
+    said = " ".join(assessed(scene.scene, unknowns, result).doubts)
     for words in (
         "lies outside its outline",
         "is not covered",
         "cm away from it",
         "never nearer than",
     ):
-        assert words in doubts
+        assert words in said
     unknowns, result = result_of(method, scene, truth, shift=np.linspace(0.0, 4.0, 12))
-    doubts = " ".join(assessed(scene.scene, unknowns, result).doubts)
-    assert "never nearer than" not in doubts
-    assert "moves through the air" in doubts
+    said = " ".join(assessed(scene.scene, unknowns, result).doubts)
+    assert "never nearer than" not in said
+    assert "moves through the air" in said
 
 
 def test_candidates_that_fit_alike_and_are_turned_are_twins(prepared, monkeypatch):
@@ -107,9 +107,9 @@ def test_candidates_that_fit_alike_and_are_turned_are_twins(prepared, monkeypatc
     found = assessed(scene.scene, unknowns, result)
     assert found.twins == (1,)
     assert not found.doubts  # the turned box is nearly the box
-    monkeypatch.setattr(confidence, "SAME_SHAPE", 0.0)
-    doubts = assessed(scene.scene, unknowns, result).doubts
-    assert "cannot tell them apart" in " ".join(doubts)
+    monkeypatch.setattr(doubts, "SAME_SHAPE", 0.0)
+    said = assessed(scene.scene, unknowns, result).doubts
+    assert "cannot tell them apart" in " ".join(said)
     clear = dataclasses.replace(result, losses=np.asarray([1.0, 9.0], np.float32))
     assert assessed(scene.scene, unknowns, clear).twins == ()
     assert np.all(found.rotation_spread > assessed(scene.scene, unknowns, clear).rotation_spread)
@@ -169,5 +169,5 @@ def test_an_object_hardly_larger_than_a_few_pixels_is_doubted(prepared):
     short[:, 1:] = 0.0
     silhouettes = scene.scene.silhouettes.replace(outline=outline.replace(falls_short=short))
     unknowns, result = result_of(method, scene, truth, losses=(1.0, 9.0))
-    doubts = assessed(scene.scene.replace(silhouettes=silhouettes), unknowns, result).doubts
-    assert "fewer than 24 pixels in" in " ".join(doubts)
+    said = assessed(scene.scene.replace(silhouettes=silhouettes), unknowns, result).doubts
+    assert "fewer than 24 pixels in" in " ".join(said)

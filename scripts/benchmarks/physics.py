@@ -187,6 +187,7 @@ def measure_controls(name: str, motion: MeshMotion, log: Console, replays: bool)
                 "control": control,
                 "held": fast.values["explained_share@1cm"],
                 "bone_inside": fast.values["bone_inside_share"],
+                "grip_offset_cm": fast.values["grip_offset_cm"],
                 "replay_carried": again.values.get("replay_held_share_carried@1s"),
                 "replay": again.values.get("replay_held_share@1s"),
                 "seconds": between - begun,
