@@ -163,6 +163,12 @@ def test_standing_feet_do_not_skate(scene):
         assert slide[still].max() < 0.01
 
 
+def test_the_walk_up_to_a_kick_does_not_lurch():
+    scene = made(*KICK)
+    head = scene.skins[0][:, scene.part_ids == BODY_PARTS.index("head")].mean(axis=1)
+    assert np.linalg.norm(np.diff(head, axis=0), axis=1).max() < 0.105
+
+
 @pytest.mark.parametrize("scene", SCENES)
 def test_joints_bend_within_their_limits_and_smoothly(scene):
     scene = made(*scene)

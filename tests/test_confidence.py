@@ -159,3 +159,15 @@ def test_spreads_are_summed_up_and_drawn(prepared):
     strip = spread_strip(["<box>"], position, found.rotation_spread, unseen, frame=1)
     assert strip.count(f'fill="{UNSEEN}"') == 3
     assert "<box>" not in strip
+
+
+def test_an_object_hardly_larger_than_a_few_pixels_is_doubted(prepared):
+    """Its mask is too small for an outline in all frames but the first."""
+    method, scene, truth = prepared
+    outline = scene.scene.silhouettes.outline
+    short = np.array(outline.falls_short)
+    short[:, 1:] = 0.0
+    silhouettes = scene.scene.silhouettes.replace(outline=outline.replace(falls_short=short))
+    unknowns, result = result_of(method, scene, truth, losses=(1.0, 9.0))
+    doubts = assessed(scene.scene.replace(silhouettes=silhouettes), unknowns, result).doubts
+    assert "fewer than 24 pixels in" in " ".join(doubts)

@@ -103,7 +103,7 @@ def test_the_page_of_losses_has_every_term_with_its_function():
     rows = re.findall(cells, text, re.MULTILINE)
     objects = {
         (term.name, term.function.__name__, term.function.__module__.rpartition(".")[2])
-        for table in (*hoi_page.TERMS.values(), hoi_page.OUTLINE_TERMS)
+        for table in (*hoi_page.TERMS.values(), hoi_page.DEPTHLESS_TERMS, (hoi_page.EXTENT_TERM,))
         for term in table
     }
     tables = [anchor_terms.TERMS, anchor_terms.RENDERED_TERMS]

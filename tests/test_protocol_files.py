@@ -226,7 +226,7 @@ def test_the_physics_command_judges_a_motion_file(folders, tmp_path):
     table = run("physics", true, "--mass", "2", "--no-replay")
     assert "explained_share@1cm" in table.out
     for arguments, says in (
-        (("--mass", "-1"), "must be positive"),
+        (("--mass", "-1"), "--mass must be at least"),
         (("--ground-truth",), "has no ground truth"),
     ):
         refused = run("physics", true, *arguments)

@@ -10,6 +10,7 @@ from scene_factory import make_scene, pixels_of
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial.transform import Rotation
 
+from hoijax.bundle.evidence import observations_from
 from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 from hoijax.initialization.outline_seeds import outline_positions
 from hoijax.initialization.pose_search import residuals
@@ -20,11 +21,13 @@ from hoijax.scene.build_constants import MASK_CELL, NEAR_CELLS, mask_distances
 from hoijax.scene.build_objects import with_space_for_points
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.silhouettes import (
+    BESIDE_POINTS,
     COMMON,
     DIRECTION_COUNT,
     HIDDEN,
     Outline,
     Silhouettes,
+    build_outlines,
     directions,
     hull_points,
     mask_extents,
@@ -66,10 +69,27 @@ def test_an_occluder_and_the_edge_of_the_image_may_hide_more():
 def test_what_is_in_front_of_people_ends_where_its_mask_ends():
     ones = np.ones((1, 2, DIRECTION_COUNT), np.float32)
     beyond = ones * np.array([HIDDEN, 0.0] * (DIRECTION_COUNT // 2), np.float32)
-    outline = Outline(ones, ones, beyond, np.ones((1, 2), np.float32))
+    outline = Outline(ones, ones, beyond, ones[..., 0], ones[..., 0])
     own = with_own_borders(outline, np.array([[True, False]]))
     np.testing.assert_array_equal(own.goes_beyond[0, 0], [1.0, 0.0] * (DIRECTION_COUNT // 2))
     np.testing.assert_array_equal(own.goes_beyond[0, 1], beyond[0, 1])
+
+
+def test_beside_points_an_outline_counts_a_sixth_and_says_nothing_of_what_is_hidden():
+    """Frame 0 with points, frame 1 without, frame 2 undetected: a person stands on the object's right."""
+    ids = rectangle()
+    ids[15:50, 45:52] = 1
+    sizes = {"P": 1, "O": 1, "T": 3, "H": 60, "W": 80, "M": 4}
+    o = observations_from({"instance_ids": np.stack([ids] * 3)}, sizes)
+    points, detected = np.zeros((1, 3, 4), bool), np.array([[True, True, False]])
+    points[0, 0] = True
+    o = dataclasses.replace(o, object_point_mask=points, object_detected=detected)
+    outline = build_outlines(o, (load_asset("chair"),))
+    assert outline is not None
+    np.testing.assert_array_equal(outline.alone, [[0.0, 1.0, 0.0]])
+    np.testing.assert_allclose(outline.falls_short[0, :, RIGHT], [BESIDE_POINTS, 1.0, 0.0])
+    np.testing.assert_allclose(outline.goes_beyond[0, :, RIGHT], [0.0, HIDDEN, 0.0])
+    np.testing.assert_allclose(outline.goes_beyond[0, :, LEFT], [BESIDE_POINTS, 1.0, 0.0])
 
 
 def test_leaks_far_off_do_not_count_and_small_masks_say_nothing():
@@ -83,10 +103,11 @@ def test_leaks_far_off_do_not_count_and_small_masks_say_nothing():
 def test_fat_masks_count_a_third_and_what_may_be_hidden_not_at_all():
     ones = jnp.ones(DIRECTION_COUNT)
     unit = jnp.asarray(1.5)
-    off, weight = off_outline(ones * 7.0, Outline(ones * 10.0, ones, ones, unit))
+    alone = jnp.asarray(1.0)
+    off, weight = off_outline(ones * 7.0, Outline(ones * 10.0, ones, ones, unit, alone))
     np.testing.assert_allclose(off, -2.0 * COMMON, rtol=1e-5)
     np.testing.assert_array_equal(weight, 1.0)
-    _, weight = off_outline(ones * 12.0, Outline(ones * 10.0, ones, 0.0 * ones, unit))
+    _, weight = off_outline(ones * 12.0, Outline(ones * 10.0, ones, 0.0 * ones, unit, alone))
     np.testing.assert_array_equal(weight, 0.0)
 
 
@@ -115,7 +136,9 @@ def outlined():
     unit = jnp.full(reach.shape[:2], 1.5)
     possible = jnp.ones(scene.edges.points.shape[:3])
     silhouettes = Silhouettes(
-        jnp.asarray(hull, jnp.float32), Outline(reach, ones, ones, unit), possible
+        jnp.asarray(hull, jnp.float32),
+        Outline(reach, ones, ones, unit, jnp.ones_like(unit)),
+        possible,
     )
     scene = dataclasses.replace(scene, silhouettes=silhouettes)
     return dataclasses.replace(made, scene=scene), rotation, position

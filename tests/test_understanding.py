@@ -199,4 +199,4 @@ def test_hands_move_no_joints_and_that_is_said():
 
     laptop = load_articulated("laptop", samples=64)
     with pytest.raises(UserError, match=r"the lid of 'laptop'\. Hands are put on the body"):
-        observe_articulated("a person lifts the lid of the laptop", laptop)
+        observe_articulated("a person carries the lid of the laptop", laptop)

@@ -86,7 +86,7 @@ def contact_states(
 
 def _possible(scene: Scene) -> Bool[np.ndarray, "#E #T"]:
     """Frames in which the image does not rule an edge out: of a set of sides all, of a choice one."""
-    if scene.silhouettes is None:
+    if scene.silhouettes is None or scene.silhouettes.contact_possible is None:
         return np.ones((1, 1), bool)
     possible = np.asarray(scene.silhouettes.contact_possible) > 0.0
     there = np.asarray(scene.edges.slot_mask)[..., None]

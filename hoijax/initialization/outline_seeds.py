@@ -30,7 +30,7 @@ def with_outlines(
 ) -> Float[ndarray, "T H 3"]:
     """Where object `o` is for each rotation: by its outline, or at `centers` where it has none."""
     positions = np.broadcast_to(centers[:, None], (*rotations.shape[:2], 3))
-    if scene.silhouettes is None:
+    if not scene.lacks_depth:
         return positions
     outlined = outline_positions(scene, o, rotations)
     known = _has_outline(scene)[o]
@@ -49,7 +49,7 @@ def outline_centers(scene: Scene) -> tuple[Float[ndarray, "O T 3"], Bool[ndarray
 
 def _has_outline(scene: Scene) -> Bool[ndarray, "O T"]:
     assert scene.silhouettes is not None
-    return np.any(np.asarray(scene.silhouettes.outline.falls_short) > 0.0, axis=-1)
+    return np.asarray(scene.silhouettes.outline.alone) > 0.0
 
 
 def outline_positions(

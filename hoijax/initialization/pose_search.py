@@ -40,9 +40,8 @@ class FrameEvidence:
     T_pointmap_world: Float[Array, "4 4"]
     intrinsics: Float[Array, "3 3"]
     outline: Outline | None = None
-    """None: the object has depth everywhere. From here on for objects without."""
     contact_points: Float[Array, "E 2 C 3"] | None = None
-    """Of the body parts that may touch, in the world."""
+    """Of the body parts that may touch, in the world: for objects without depth."""
     contact_possible: Float[Array, "E 2"] | None = None
 
 
@@ -142,7 +141,7 @@ def residuals(
 ) -> tuple[Float[Array, " r"], Float[Array, "r 6"], Float[Array, " r"]]:
     """Residuals in sigmas, derivatives by the pose (turn about `translation`, shift) and weights.
 
-    First the observed points, twice, then the projected samples; without depth the outline, contact
+    First the observed points, twice, then the projected samples and the outline; without depth contact
     and the ground.
     """
     blocks = [
@@ -151,34 +150,27 @@ def residuals(
     ]
     if frame.outline is not None and target.hull is not None:
         blocks.append(_extent_terms(target.hull, frame.outline, frame, rotation, translation))
-        blocks += _without_depth(target, frame, target.hull, frame.outline, rotation, translation)
+        if target.contacts is not None:
+            blocks += _without_depth(target, frame, rotation, translation)
     residual, jacobian, weight = (jnp.concatenate(parts) for parts in zip(*blocks, strict=True))
     return residual, jacobian, weight
 
 
-def _without_depth(
-    target: SearchObject,
-    frame: FrameEvidence,
-    hull: Float[Array, "h 3"],
-    outline: Outline,
-    rotation: Array,
-    translation: Array,
-):
-    """Contact and the ground, in frames that have an outline."""
-    counts = jnp.any(outline.falls_short > 0.0).astype(jnp.float32)
-    blocks = [ground_terms(hull, rotation, translation)]
-    if target.contacts is not None and frame.contact_points is not None:
-        residual, jacobian, weight = contact_terms(
-            target.contacts,
-            frame.contact_points,
-            target.grids,
-            target.center,
-            rotation,
-            translation,
-        )
-        possible = 1.0 if frame.contact_possible is None else frame.contact_possible.reshape(-1)
-        blocks.append((residual, jacobian, possible * weight))
-    return [(residual, jacobian, counts * weight) for residual, jacobian, weight in blocks]
+def _without_depth(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
+    """The ground and contact, in frames that have an outline alone."""
+    hull, outline, contacts = target.hull, frame.outline, target.contacts
+    points, possible = frame.contact_points, frame.contact_possible
+    assert hull is not None
+    assert outline is not None
+    assert contacts is not None
+    assert points is not None
+    assert possible is not None
+    touching, slopes, shares = contact_terms(
+        contacts, points, target.grids, target.center, rotation, translation
+    )
+    shares = possible.reshape(-1) * shares
+    blocks = ground_terms(hull, rotation, translation), (touching, slopes, shares)
+    return [(residual, jacobian, outline.alone * weight) for residual, jacobian, weight in blocks]
 
 
 def pose_cost(

@@ -50,7 +50,7 @@ def observed_centers(scene: Scene) -> Float[ndarray, "O T 3"]:
     detected = np.asarray(scene.observed.detected) & mask.any(axis=(2, 3))
     with np.errstate(invalid="ignore"):
         centers = 0.5 * (low + high)
-    if scene.silhouettes is not None:
+    if scene.lacks_depth:
         outlined, known = outline_centers(scene)
         known &= ~detected
         centers[known] = outlined[known]
@@ -132,14 +132,15 @@ def searched(scene: Scene, o: int | Int[Array, ""], samples: int) -> SearchObjec
         scene.cameras.cell_size,
         jnp.asarray(1.0),
         scene.silhouettes.hull[o] if scene.silhouettes is not None else None,
-        contact_parts(scene, o) if scene.silhouettes is not None else None,
+        contact_parts(scene, o) if scene.lacks_depth else None,
     )
 
 
 @program(static=("points",))
 def evidence_of(scene: Scene, o: int | Int[Array, ""], points: int) -> FrameEvidence:
     """What was seen of object `o` in all frames, with so many of its points."""
-    seen = scene.observed
+    seen, outlines = scene.observed, scene.silhouettes
+    possible = None if outlines is None else outlines.contact_possible
     return FrameEvidence(
         seen.points_world[o, :, :points],
         seen.point_mask[o, :, :points],
@@ -147,13 +148,9 @@ def evidence_of(scene: Scene, o: int | Int[Array, ""], points: int) -> FrameEvid
         seen.mask_distance[o],
         scene.cameras.Ts_pointmap_world,
         scene.cameras.intrinsics,
-        None
-        if scene.silhouettes is None
-        else jax.tree.map(lambda x: x[o], scene.silhouettes.outline),
-        None if scene.silhouettes is None else contact_points(scene),
-        None
-        if scene.silhouettes is None
-        else jnp.moveaxis(scene.silhouettes.contact_possible, 2, 0),
+        None if outlines is None else jax.tree.map(lambda x: x[o], outlines.outline),
+        None if possible is None else contact_points(scene),
+        None if possible is None else jnp.moveaxis(possible, 2, 0),
     )
 
 

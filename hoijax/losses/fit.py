@@ -262,7 +262,7 @@ def model_extent_residuals(posed: PosedScene, scale: Scale = EXTENT_RHO) -> Resi
 
 def _off_extent(posed: PosedScene) -> tuple[Float[Array, "O T K"], Float[Array, "O T K"]]:
     """Units that the mesh reaches too far (negative: too little), and weights."""
-    silhouettes = present(posed.scene.silhouettes, "outlines of objects without depth")
+    silhouettes = present(posed.scene.silhouettes, "outlines of objects")
     shape = (*posed.object_translations.shape[:2], *silhouettes.hull.shape[1:])
     hull = jnp.broadcast_to(silhouettes.hull[:, None], shape)
     pixels = project_world(posed, to_world(posed.object_rotations, posed.object_translations, hull))

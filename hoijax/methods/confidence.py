@@ -27,6 +27,7 @@ from hoijax.results.result import Result
 from hoijax.scene.objects import WHOLE_UNSIGNED
 from hoijax.scene.posed import PosedScene, pose_scene
 from hoijax.scene.scene import Scene, Unknowns
+from hoijax.scene.silhouettes import MIN_PIXELS
 from hoijax.solver.neighbor_lists import empty_neighbors
 
 POINT_METRES, POINT_COUNT = 0.02, 4.0
@@ -49,6 +50,8 @@ OUTLINE_SAMPLES = 512
 MOVING_SAMPLES, CLEARLY_LESS = 64, 0.8
 SHAPE_SAMPLES, SAME_SHAPE = 512, 0.12
 """Mean distance between surfaces, in radii of the object, below which two poses look the same."""
+HARDLY = 1.0 / 3.0
+"""Share of its frames in which an object may be too small in the image for an outline."""
 APART = 0.5
 """Metres between two things that the graph says touch."""
 FAR_PEOPLE, SKIN_STRIDE = 1.0, 16
@@ -246,6 +249,12 @@ def _doubts(
         if not frames.any():
             doubts.append(f"{asset.name} is not seen in any frame")
             continue
+        small = _hardly_seen(scene, o, frames)
+        if small > HARDLY * frames.sum():
+            doubts.append(
+                f"{asset.name}: its mask has fewer than {MIN_PIXELS} pixels in {small} of "
+                f"{frames.sum()} frames"
+            )
         for name, words in (
             ("outside", "of it lies outside its outline"),
             ("uncovered", "of its outline is not covered"),
@@ -276,6 +285,14 @@ def _doubts(
                 f"{FAR_PEOPLE:.0f} m from everybody"
             )
     return doubts
+
+
+def _hardly_seen(scene: Scene, o: int, frames: Bool[ndarray, " T"]) -> int:
+    """Frames, of these, in which an object that has outlines elsewhere was too small in the image for one."""
+    if scene.silhouettes is None:
+        return 0
+    has_outline = np.any(np.asarray(scene.silhouettes.outline.falls_short[o]) > 0.0, axis=-1)
+    return int((frames & ~has_outline).sum()) if has_outline.any() else 0
 
 
 def _carried_by_nothing(result: Result, o: int, alone: Bool[ndarray, " T"]) -> int:

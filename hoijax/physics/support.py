@@ -22,6 +22,7 @@ from hoijax.physics.contacts import (
     bone_depths,
     find_contacts,
 )
+from hoijax.physics.grips import grip_offset
 from hoijax.physics.rigid_motion import RigidMotion
 from hoijax.results.protocols.mesh_motion import MeshMotion
 
@@ -43,12 +44,14 @@ class SupportSettings:
     explained."""
     max_body_force: float = 800.0
     """Newtons that a person can exert in all."""
+    max_grip_offset: float = 0.025
+    """Metres that a carried object may be from where the hands hold it."""
 
     def __post_init__(self) -> None:
-        numbers = (self.friction, self.tolerance, self.max_body_force)
+        numbers = (self.friction, self.tolerance, self.max_body_force, self.max_grip_offset)
         if not all(np.isfinite(n) and n > 0 for n in numbers):
             raise UserError(
-                "friction, tolerance and the largest force (N) must be positive numbers."
+                "friction, tolerance, the largest force (N) and offset (m) must be positive numbers."
             )
 
 
@@ -57,7 +60,8 @@ class Support:
     """How each frame's wrench is supplied; forces in object weights."""
 
     explained: Bool[ndarray, "T"]
-    """The wrench is supplied, no bone is inside of the object, and the object is not in the ground."""
+    """The wrench is supplied, no bone is inside of the object, it is not in the ground, and where hands
+    hold it."""
     missing: Float[ndarray, "T"]
     """Norm of the missing force and moment."""
     missing_force: Float[ndarray, "T 3"]
@@ -66,6 +70,8 @@ class Support:
     """Of the deepest bone inside of the object, metres."""
     ground_depth: Float[ndarray, "T"]
     """Of the lowest vertex below the ground, metres."""
+    grip_offset: Float[ndarray, "T"]
+    """Metres from where the hands that carry it hold it; 0 where they do not tell."""
     free_flight: Bool[ndarray, "T"]
     """Explained without any contact."""
     body_force: Float[ndarray, "T"]
@@ -121,12 +127,16 @@ def find_support(
     explained &= bones <= settings.contact.bone_depth
     sunk = np.maximum(-motion.object_vertices[..., 1].min(axis=1).astype(np.float64), 0)
     explained &= sunk <= settings.contact.ground_margin
+    step, told = grip_offset(people or (motion,), rigid, contacts, motion.fps)
+    off = np.where(told, np.linalg.norm(step), 0.0)
+    explained &= off <= settings.max_grip_offset
     return Support(
         explained=explained,
         missing=size,
         missing_force=missing[:, :3],
         bone_depth=bones,
         ground_depth=sunk,
+        grip_offset=off,
         free_flight=explained & np.array([not len(c.points) for c in contacts], bool),
         body_force=body,
         ground_force=ground,

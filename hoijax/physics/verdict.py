@@ -144,6 +144,7 @@ def judge(
             "grip_m": contact.grip,
             "bone_depth_m": contact.bone_depth,
             "sticking_m_s": contact.sticking,
+            "grip_offset_m": settings.max_grip_offset,
         },
         replay=None if again is None else _replay_rows(again, motion.fps),
     )
@@ -172,6 +173,7 @@ def _support_values(
         "missing_largest_weights": float(support.missing.max()),
         "bone_inside_share": float((support.bone_depth > settings.contact.bone_depth).mean()),
         "in_ground_share": float((support.ground_depth > settings.contact.ground_margin).mean()),
+        "grip_offset_cm": float(support.grip_offset.max() * 100),
         "body_force_largest_weights": float(support.body_force.max()),
         "ground_force_mean_weights": float(support.ground_force.mean()),
         **{
@@ -235,6 +237,7 @@ def _frame_values(support: Support, slides: ndarray, rigid: RigidMotion) -> dict
         "missing_force_weights": support.missing_force.round(4).tolist(),
         "bone_depth_m": support.bone_depth.round(4).tolist(),
         "ground_depth_m": support.ground_depth.round(4).tolist(),
+        "grip_offset_m": support.grip_offset.round(4).tolist(),
         "body_force_weights": support.body_force.round(4).tolist(),
         "ground_force_weights": support.ground_force.round(4).tolist(),
         "slide_m_half_second": slides.round(4).tolist(),
@@ -286,6 +289,10 @@ def _worst(support: Support, settings: SupportSettings, mass: float) -> tuple[in
     if (failed & (support.ground_depth > settings.contact.ground_margin)).any():
         worst = int(np.where(failed, support.ground_depth, -1).argmax())
         return worst, f"{support.ground_depth[worst] * 100:.1f} cm in the ground"
+    off = failed & (support.grip_offset > settings.max_grip_offset)
+    if off.any():
+        worst = int(off.argmax())
+        return worst, f"{support.grip_offset[worst] * 100:.1f} cm from where the hands hold it"
     worst = int(np.where(failed, support.body_force, -1).argmax())
     return worst, f"takes {support.body_force[worst] * mass * -GRAVITY[1]:.0f} N of the body"
 

@@ -145,11 +145,14 @@ def build_scene(
     )
     outline, silhouettes = build_outlines(observations, assets), None
     if outline is not None:
-        front = in_front_of_people(observations, vertices_world, cameras)
-        outline = with_own_borders(outline, front)
-        possible = contacts_possible(observations, assets, edges, cameras, outline)
+        possible = None
+        if (alone := np.asarray(outline.alone) > 0.0).any():
+            front = in_front_of_people(observations, vertices_world, cameras)
+            outline = with_own_borders(outline, front & alone)
+            seen = contacts_possible(observations, assets, edges, cameras, outline)
+            possible = on_device(seen, jnp.float32)
         hull = np.stack([hull_points(asset) for asset in assets])
-        silhouettes = Silhouettes(on_device(hull), outline, on_device(possible, jnp.float32))
+        silhouettes = Silhouettes(on_device(hull), outline, possible)
     drops = np.zeros((len(assets), observations.frame_count), np.float32)
     return Scene(
         grids,

@@ -65,7 +65,7 @@ def contacts_possible(
     possible = np.ones(np.shape(edges.points)[:3], bool)
     points, slots = np.asarray(edges.points), np.asarray(edges.slot_mask)
     of_body = np.asarray(edges.mask) & (np.asarray(edges.source) == o.object_count)
-    outlined = np.any(np.asarray(outline.falls_short) > 0.0, axis=-1)
+    outlined = np.asarray(outline.alone) > 0.0
     targets, T_camera_world = np.asarray(edges.target), np.asarray(cameras.Ts_pointmap_world)
     intrinsics = np.asarray(cameras.intrinsics)
     scale = np.cbrt(np.linalg.det(T_camera_world[:, :3, :3]))

@@ -47,10 +47,15 @@ class Scene:
     """None: all objects are free."""
     fps: Float[Array, ""] | None = None
     silhouettes: Silhouettes | None = None
-    """None: every object has depth wherever it was seen."""
+    """None: no object has a mask."""
     drops: Float[Array, "O T"] | None = None
     """Metres that the mean of its neighbors lies below an object in free flight, 0 elsewhere
     (`initialization.flights`). None: nothing is known to fly."""
+
+    @property
+    def lacks_depth(self) -> bool:
+        """Whether some object was seen without points somewhere: its outline tells where it is."""
+        return self.silhouettes is not None and self.silhouettes.contact_possible is not None
 
     @property
     def frame_count(self) -> int:

@@ -1,8 +1,9 @@
-"""How far objects without depth reach in the image: their masks' extent along sixteen directions.
+"""How far objects reach in the image: their masks' extent along sixteen directions.
 
 The extent of a mask along a direction is that of its farthest pixel, and the extent of a mesh that of
 its farthest hull vertex: exact to a fraction of a pixel, where samples of a surface fall short of its
-outline. Together they tell an object's size in the image, hence its depth, and much of how it is turned.
+outline. Together they tell an object's size in the image, hence its depth, and much of how it is turned. Of an
+object with points they tell what these leave open: that a mesh also covers what was seen.
 """
 
 import flax.struct
@@ -30,33 +31,39 @@ FINE = 50.0
 larger than a pixel, in proportion."""
 HIDDEN = 0.25
 """Weight of reaching farther behind an occluder: it may, but seldom by much."""
+BESIDE_POINTS = 1.0 / 6.0
+"""Weight of an outline where an object has points, which know how far it reaches behind an occluder."""
 REACH = (1.5, 3.0, 4.5)
 """Pixels beyond the farthest pixel at which an occluder or the image's edge may hide more."""
 
 
 @flax.struct.dataclass
 class Outline:
-    """What masks say (leading axes O T); all weights are 0 where an object has points, or no mask."""
+    """What masks say (leading axes O T); all weights are 0 where an object has no mask."""
 
     extents: Float[Array, "*frames K"]
     """Pixels from the image's corner along each of `directions`."""
     falls_short: Float[Array, "*frames K"]
-    """1: a projected object that reaches less far is wrong."""
+    """1: a projected object that reaches less far is wrong. `BESIDE_POINTS` where the object has points."""
     goes_beyond: Float[Array, "*frames K"]
-    """1: one that reaches farther is wrong; `HIDDEN` where an occluder may hide the rest, 0 at the image's edge."""
+    """The same for one that reaches farther; `HIDDEN` where an occluder may hide the rest, 0 at the image's
+    edge, and beside an occluder if the object has points."""
     unit: Float[Array, "*frames"]
     """Pixels that an error is counted in."""
+    alone: Float[Array, "*frames"]
+    """1: the object has this outline and no points."""
 
 
 @flax.struct.dataclass
 class Silhouettes:
-    """Outlines of objects without depth, and what of a mesh reaches farthest."""
+    """Outlines of objects, and what of a mesh reaches farthest."""
 
     hull: Float[Array, "O H 3"]
     """Farthest vertices, centerd frame."""
     outline: Outline
-    contact_possible: Float[Array, "E 2 T"]
-    """0 where the image shows the two sides of a contact apart (`scene.image_contact`)."""
+    contact_possible: Float[Array, "E 2 T"] | None
+    """0 where the image shows the two sides of a contact apart (`scene.image_contact`); None: every object has
+    points wherever it was seen."""
 
 
 def off_outline(
@@ -93,23 +100,26 @@ def hull_points(asset: Asset) -> Float[ndarray, "H 3"]:
 
 
 def build_outlines(o: Observations, assets: tuple[Asset, ...]) -> Outline | None:
-    """Of all objects in the frames where they have a mask and no points; None: there are none.
+    """Of all objects in the frames where they have a mask; None: there are none.
 
     Raises UserError for an object that no frame shows.
     """
     has_points = np.any(o.object_point_mask, axis=-1)
-    needed = np.asarray(o.object_detected) & ~has_points
-    shape = (*needed.shape, DIRECTION_COUNT)
+    detected = np.asarray(o.object_detected)
+    shape = (*detected.shape, DIRECTION_COUNT)
     extents, short, beyond = (np.zeros(shape, np.float32) for _ in range(3))
-    unit = np.ones(needed.shape, np.float32)
-    for i, t in np.argwhere(needed):
+    unit = np.ones(detected.shape, np.float32)
+    for i, t in np.argwhere(detected):
         in_frame = mask_extents(np.asarray(o.instance_ids[t]), o.person_count + 1 + int(i))
         if in_frame is not None:
             extents[i, t], beyond[i, t] = in_frame
             short[i, t] = 1.0
             across = extents[i, t] + np.roll(extents[i, t], DIRECTION_COUNT // 2)
             unit[i, t] = max(1.0, across.max() / FINE)
-    seen = (short > 0.0).any(axis=(1, 2)) | (has_points & o.object_detected).any(axis=1)
+    alone = short.any(axis=-1) & ~has_points
+    short[has_points] *= BESIDE_POINTS
+    beyond[has_points] = BESIDE_POINTS * (beyond[has_points] == 1.0)
+    seen = (alone | (has_points & detected)).any(axis=1)
     if unseen := [asset.name for asset, is_seen in zip(assets, seen, strict=True) if not is_seen]:
         raise UserError(
             f"no frame shows {', '.join(unseen)} larger than {MIN_PIXELS} pixels: nothing to solve "
@@ -117,7 +127,9 @@ def build_outlines(o: Observations, assets: tuple[Asset, ...]) -> Outline | None
         )
     if not short.any():
         return None
-    return Outline(*(on_device(x) for x in (extents, short, beyond, unit)))
+    return Outline(
+        *(on_device(x) for x in (extents, short, beyond, unit, alone.astype(np.float32)))
+    )
 
 
 def with_own_borders(outline: Outline, in_front: Bool[ndarray, "O T"]) -> Outline:

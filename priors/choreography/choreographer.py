@@ -4,7 +4,7 @@ A motion plans object trajectories, footsteps and holds; inverse kinematics of a
 makes the body follow; fingers close until they touch. Everything is seeded and deterministic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,9 +53,16 @@ class Choreography:
 
 
 def choreograph(
-    script: Script, assets: Sequence[Asset], *, frames: int = 49, seed: int = 0
+    script: Script,
+    assets: Sequence[Asset],
+    *,
+    frames: int = 49,
+    seed: int = 0,
+    plan: Callable[[Performance], None] = perform,
 ) -> Choreography:
     """Animate a script. The same script, assets, frames and seed give the same scene bit for bit.
+
+    plan: fills the performance; by default with the motion of every action.
 
     Raises UserError for too few frames, assets that are not the script's, or a verb without a motion.
     """
@@ -66,7 +73,7 @@ def choreograph(
         for _ in script.graph.people
     ]
     performance = Performance(script, tuple(assets), people, frames, FPS, rng)
-    perform(performance)
+    plan(performance)
     grids = stacked_grids(assets)
     poses = [_solve_person(performance, index, grids) for index in range(len(people))]
     rotations = np.stack([pose[0] for pose in poses])

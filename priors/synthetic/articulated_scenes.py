@@ -15,17 +15,19 @@ from hoijax.affordance.graph import AffordanceObject, PartAffordanceGraph
 from hoijax.bundle.write import Bundle, GroundTruth, Provenance
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
-from hoijax.geometry.transforms import invert_rigid, look_at
 from hoijax.objects.articulated.joints import FIXED, PRISMATIC, Joint
 from hoijax.objects.articulated.model import ArticulatedAsset, pose_links
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
-from priors.choreography.choreographer import choreograph
+from priors.choreography.choreographer import Choreography, choreograph
 from priors.language.nouns import compact_name
+from priors.language.opening import read_opening
+from priors.language.script import Script
 from priors.language.sentence import singular, tokenize
 from priors.synthetic.from_text import BODY, make_script
 from priors.synthetic.ground_truth import KnownMotion, rendered_ground_truth
 from priors.synthetic.observation_noise import NoiseModel
+from priors.synthetic.opened_scenes import joint_path, opened_scene, shut_values, stand_back
 from priors.synthetic.rendered_observations import observe_with_ground_truth
 
 PERIODS = (0.6, 1.2)
@@ -96,16 +98,20 @@ def observe_articulated(
     """
     noise = noise or NoiseModel()
     objects, joints = scene_objects(asset)
-    if values is None:
-        values = joint_motion(joints, frames, seed)
-    _refuse_hands_on_links(text, asset)
-    standing = _root_in_object(asset, objects[0])
-    script = make_script(text, (standing,), log=log)
-    moving = [joint.name for joint in joints if joint.kind != FIXED]
-    if moving:
-        log(f"hands are on {objects[0].name}; by themselves move its joints {', '.join(moving)}")
-    scene = choreograph(script, (standing,), frames=frames, seed=seed)
-    Ts_world_object = _link_poses(asset, joints, values, scene.Ts_world_object[0])
+    moving = [i + 1 for i, joint in enumerate(joints) if joint.kind != FIXED]
+    opening = read_opening(text, asset.name, objects, moving)
+    if opening is not None:
+        values = values if values is not None else shut_values(joints, frames)
+        values[opening.link - 1] = joint_path(joints[opening.link - 1], opening.closes, frames)
+        Ts_world_object = _link_poses(asset, joints, values, _standing(asset, objects, frames))
+        script, scene = opened_scene(text, objects, joints, opening, Ts_world_object, seed)
+        log(opening.summary(objects[opening.link].name))
+        close_up = bool(close_up)
+    else:
+        if values is None:
+            values = joint_motion(joints, frames, seed)
+        script, scene = _by_the_body(text, asset, objects[0], frames, seed, log)
+        Ts_world_object = _link_poses(asset, joints, values, scene.Ts_world_object[0])
     if close_up is None:
         close_up = (
             max(float(np.ptp(link.vertices, axis=0).max()) for link in objects) < SMALL_OBJECT
@@ -130,7 +136,7 @@ def observe_articulated(
     bundle = Bundle(
         prompt=text,
         fps=scene.fps,
-        affordance=_with_links(script.graph, objects),
+        affordance=script.graph if opening is not None else _with_links(script.graph, objects),
         assets=objects,
         bodies=(BODY,) * len(script.graph.people),
         observations=rendered.observations,
@@ -138,6 +144,33 @@ def observe_articulated(
         joints=joints,
     )
     return bundle, rendered.ground_truth, values
+
+
+def _by_the_body(
+    text: str, asset: ArticulatedAsset, root: Asset, frames: int, seed: int, log: Log
+) -> tuple[Script, Choreography]:
+    """A person who acts with the root link."""
+    _refuse_hands_on_links(text, asset)
+    standing = _root_in_object(asset, root)
+    script = make_script(text, (standing,), log=log)
+    moving = [joint.name for joint in asset.joints if joint.kind != FIXED]
+    if moving:
+        log(f"hands are on {root.name}; by themselves move its joints {', '.join(moving)}")
+    return script, choreograph(script, (standing,), frames=frames, seed=seed)
+
+
+def _standing(
+    asset: ArticulatedAsset, objects: tuple[Asset, ...], frames: int
+) -> Float[ndarray, "T 4 4"]:
+    """T_world_asset of an object that stands on the ground and stays there."""
+    rest = np.eye(4, dtype=np.float32)
+    Ts = _link_poses(asset, asset.joints, shut_values(asset.joints, 1), rest[None])[:, 0]
+    low = [
+        (link.vertices @ T[:3, :3].T + T[:3, 3])[:, 1].min()
+        for link, T in zip(objects, Ts, strict=True)
+    ]
+    rest[1, 3] = -min(low)
+    return np.repeat(rest[None], frames, axis=0)
 
 
 def _refuse_hands_on_links(text: str, asset: ArticulatedAsset) -> None:
@@ -183,13 +216,8 @@ def _close_up(
     away = T_world_camera[:3, 3] - target
     level = away * [1.0, 0.0, 1.0] / np.linalg.norm(away * [1.0, 0.0, 1.0])
     direction = np.cos(LOOK_DOWN) * level + np.sin(LOOK_DOWN) * np.array([0.0, 1.0, 0.0])
-    reach = 0.45 * np.array([camera.width / camera.fx, camera.height / camera.fy])
-    for distance in np.arange(0.8, 20.0, 0.1):
-        T = look_at(target + distance * direction, target)
-        seen = cloud @ invert_rigid(T)[:3, :3].T + invert_rigid(T)[:3, 3]
-        if (np.abs(seen[:, :2]) < reach * seen[:, 2:]).all():
-            return T
-    return T_world_camera
+    T = stand_back(camera, target, direction, cloud)
+    return T_world_camera if T is None else T
 
 
 def _link_poses(

@@ -189,7 +189,7 @@ def table_of(
         rendered=rendered,
         jointed=jointed,
         hands=settings.hands,
-        outlined=scene.silhouettes is not None,
+        outlined=scene.lacks_depth,
         estimated=settings.body_start in ESTIMATE_STARTS,
         terms=terms,
     )

@@ -60,7 +60,7 @@ class HoiPage(Method[HoiPageSettings]):
             raise UserError(f"--start: no start '{settings.start}'. Known: {', '.join(STARTS)}.")
 
     def terms(self, settings: HoiPageSettings) -> tuple[LossTerm, ...]:
-        return object_table(settings.preset, outlined=True)
+        return object_table(settings.preset, outlines=True, lacks_depth=True)
 
     def prepare(
         self, bundle: Bundle, settings: HoiPageSettings, terms: Sequence[LossTerm], lap: Lap

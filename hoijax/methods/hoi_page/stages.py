@@ -92,8 +92,8 @@ def table_of(
     scene: Scene, settings: HoiPageSettings, fps: float, terms: Sequence[LossTerm] = ()
 ) -> tuple[LossTerm, ...]:
     """The terms of a scene, the user's own last."""
-    outlined = scene.silhouettes is not None
-    return object_table(settings.preset, outlined=outlined, fps=fps, terms=terms)
+    masks = {"outlines": scene.silhouettes is not None, "lacks_depth": scene.lacks_depth}
+    return object_table(settings.preset, **masks, fps=fps, terms=terms)
 
 
 def scene_of(

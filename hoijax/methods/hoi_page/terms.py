@@ -55,9 +55,12 @@ DEFAULT_TERMS = (
 )
 
 TERMS = {"default": DEFAULT_TERMS, "hoi-page": PUBLISHED_TERMS}
-OUTLINE_TERMS = (
+EXTENT_TERM = LossTerm.constant("model_extent", model_extent, 3e-1, scale=EXTENT_RHO)
+"""Of the default table where objects have masks. Points alone say that what was seen is near the mesh, and
+the mask that no mesh is beside it: this also that the mesh reaches as far as what was seen."""
+DEPTHLESS_TERMS = (
     LossTerm.constant("model_mask", model_mask, 2e-2, scale=MASK_RHO),
-    LossTerm.constant("model_extent", model_extent, 3e-1, scale=EXTENT_RHO),
+    EXTENT_TERM,
     LossTerm.constant("translation_smoothness", translation_smoothness, 5e2),
     LossTerm("penetration", penetration, 0.0, 0.5),
     LossTerm.constant("contact", contact, 3e1),
@@ -66,26 +69,34 @@ OUTLINE_TERMS = (
 smoothness does not drown outlines that say less than points do."""
 
 
-OUTLINE_FPS = 30.0
+DEPTHLESS_FPS = 30.0
 """Frame rate of these weights."""
 SLOWEST = 1.0 / 3.0
 """Of that rate: what is said of smoothness at lower ones says too little to choose by."""
 
 
 def object_table(
-    preset: str, *, outlined: bool, fps: float = OUTLINE_FPS, terms: Sequence[LossTerm] = ()
+    preset: str,
+    *,
+    outlines: bool,
+    lacks_depth: bool = False,
+    fps: float = DEPTHLESS_FPS,
+    terms: Sequence[LossTerm] = (),
 ) -> tuple[LossTerm, ...]:
-    """The terms of a scene, the user's own last. outlined: some object has no depth somewhere.
+    """The terms of a scene, the user's own last. outlines: objects have masks. lacks_depth: and one of them has
+    no points somewhere.
 
     Without depth translations are held to accelerations, not to differences of frames: a thing that flies
     or is kicked moves far between the frames of a slow clip, and what holds it back takes it nearer to the
     camera, where the same path is shorter.
     """
     table = {term.name: term for term in TERMS[preset]}
-    if outlined:
-        others = {term.name: term for term in OUTLINE_TERMS}
+    if outlines and preset == "default":
+        table[EXTENT_TERM.name] = EXTENT_TERM
+    if lacks_depth:
+        others = {term.name: term for term in DEPTHLESS_TERMS}
         smooth = others["translation_smoothness"]
-        factor = min(max(fps / OUTLINE_FPS, SLOWEST), 1.0) ** 4
+        factor = min(max(fps / DEPTHLESS_FPS, SLOWEST), 1.0) ** 4
         others[smooth.name] = dataclasses.replace(
             smooth, start=factor * smooth.start, end=factor * smooth.end
         )

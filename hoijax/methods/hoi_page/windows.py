@@ -105,7 +105,9 @@ def scene_at(scene: Scene, frames: slice) -> Scene:
         else dataclasses.replace(
             seen_in,
             outline=jax.tree.map(lambda x: x[:, frames], seen_in.outline),
-            contact_possible=seen_in.contact_possible[:, :, frames],
+            contact_possible=None
+            if (possible := seen_in.contact_possible) is None
+            else possible[:, :, frames],
         ),
     )
 

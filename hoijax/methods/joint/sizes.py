@@ -36,9 +36,6 @@ DEVIATION, PRIOR = 0.15, 0.05
 SMALLEST, LARGEST = 0.6, 1.7
 NEGLIGIBLE = 0.01
 """Of the logarithm: a size so near to the mesh's is the mesh's."""
-MASK_TERM, MASK_SHARE, FILLS = "model_mask", 0.2, "model_extent"
-"""Share of its weight with which what sticks out of a mask counts here, where no other term says that a mesh
-fills its mask: thin masks would make small objects."""
 PATH_TERM = "translation_smoothness"
 ROUNDS, STEPS = 4, 3
 MOVED = 2
@@ -129,11 +126,7 @@ class SizeSearch:
         """rebuilt: the scene of a bundle with meshes of other proportions."""
         self.order = ranking(solution.losses)
         self.descent, self.rebuilt = descent, rebuilt
-        weights = dict(numbers.weights)
-        self.is_outlined = FILLS in {term.name for term in prepared.terms}
-        if not self.is_outlined and MASK_TERM in weights:
-            weights[MASK_TERM] = MASK_SHARE * weights[MASK_TERM]
-        self.numbers = dataclasses.replace(numbers, weights=weights)
+        self.numbers = numbers
         self.solution = taken(solution, self.order)
         neighbors = taken(prepared.neighbors, self.order)
         self.prepared = dataclasses.replace(prepared, neighbors=neighbors)
@@ -158,7 +151,7 @@ class SizeSearch:
         size. In metres the smallest would be the smoothest.
         """
         weights = dict(self.numbers.weights)
-        if self.is_outlined and PATH_TERM in weights:
+        if self.prepared.scene.lacks_depth and PATH_TERM in weights:
             weights[PATH_TERM] = weights[PATH_TERM] / np.float32(np.exp(2 * np.log(factors).mean()))
         return dataclasses.replace(self.numbers, weights=weights)
 

@@ -29,6 +29,7 @@ from priors.choreography.person import Person
 from priors.choreography.plan import Performance
 from priors.language.script import Action
 
+SWAY = 3.0  # frames: how slowly the weight goes from foot to foot in the run-up to a kick
 STRIDE_ROOM = 0.16  # metres that a leading foot needs ahead of a standing one's toes
 
 
@@ -165,7 +166,7 @@ def kick(performance: Performance, action: Action) -> None:
     stand_foot = plan.position[:, 1 - foot]
     both = plan.position.mean(axis=1)
     swing = np.exp(-(((np.arange(frames) - hit) / 5.0) ** 4))[:, None]
-    track.support = swing * stand_foot + (1.0 - swing) * both
+    track.support = _unhurried(swing * stand_foot + (1.0 - swing) * both)
     track.reference[:, 16 if foot == 0 else 17] *= 1.0
     arms = np.exp(-(((np.arange(frames) - hit) / 5.0) ** 2))[:, None]
     for joint, mirror in ((16, 1.0), (17, -1.0)):
@@ -185,6 +186,13 @@ def kick(performance: Performance, action: Action) -> None:
     track.look_at = moved.center * 0.7 + track.look_at * 0.3
     for touch in feet:
         performance.mark(touch, hit, hit)
+
+
+def _unhurried(path: Float[ndarray, "T 2"]) -> Float[ndarray, "T 2"]:
+    """A path whose speed changes over the run-up, and not with every step."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(path, SWAY, axis=0, mode="nearest")
 
 
 def _roll(moved, hit: int, radius: float | None, side: float) -> None:
@@ -255,7 +263,8 @@ def _kick_steps(
     root = 0.5 * (position[:, 0] + position[:, 1])
     weight = np.exp(-(((np.arange(frames) - hit) / 5.0) ** 4))[:, None]
     root = weight * (0.75 * position[:, 1 - foot] + 0.25 * root) + (1 - weight) * root
-    return FootPlan(position, np.repeat(yaw[None], frames, 0), lift, pitch, planted), root
+    feet = FootPlan(position, np.repeat(yaw[None], frames, 0), lift, pitch, planted)
+    return feet, _unhurried(root)
 
 
 MOTIONS = {"push": push, "pull": pull, "drag": drag, "kick": kick}
