@@ -63,6 +63,7 @@ def understood(text: str, names: str) -> str:
         ("a person kicks the ball, then he sits on the chair", "ball chair", "nobody does both"),
         ("a person carries the box and sits on the chair", "box chair", "nobody does both"),
         ("a boy throws the ball and a girl kicks it", "ball", "each in a way of their own"),
+        ("a person throws the ball up and a woman catches it", "ball", "'woman catches': say that"),
         ("a person reads the box on the chair", "box chair", "'on the chair': what is held"),
     ],
 )
@@ -93,6 +94,12 @@ def test_what_changes_the_meaning_is_not_passed_over(text, names, says):
          "man 1: throw ball; man 2: catch ball"),
         ("a person sits on the chair and puts the box on the table", "chair box table",
          "person 1: sit chair; person 1: carry box; box on table at the end"),
+        ("a person throws the ball up and catches it", "ball", "person 1: play ball"),
+        ("a person throws the ball into the air and catches it", "ball", "person 1: play ball"),
+        ("a person tosses a round red ball high in the air", "ball",
+         "person 1: play ball. Ignored: round, red"),
+        ("a ball is thrown up into the air by a man and caught", "ball", "man 1: play ball"),
+        ("a person lifts the box into the air", "box", "person 1: lift box"),
     ],
 )  # fmt: skip
 def test_what_leaves_the_motion_as_it_is_is_told(text, names, summary):

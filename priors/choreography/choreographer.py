@@ -17,6 +17,7 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import DistanceGrids
+from priors.choreography.bowing import MAX_ROUNDS, bow_out
 from priors.choreography.dispatch import MOTIONS, perform
 from priors.choreography.fingers import close_fingers
 from priors.choreography.inverse_kinematics import solve_poses, start_of
@@ -115,11 +116,14 @@ def _solve_person(
 ) -> tuple[Float[ndarray, "T 55 3"], Float[ndarray, "T 3"]]:
     """Joint rotations and translation of one person."""
     track = performance.tracks[index]
-    targets = pose_targets(track, performance.objects, performance.fps)
-    grids = filled_below(grids, track.seats)
-    solution = solve_poses(
-        start_of(targets, track.person.skeleton), targets, track.person.skeleton, grids
-    )
+    skeleton, grids = track.person.skeleton, filled_below(grids, track.seats)
+    for attempt in range(MAX_ROUNDS + 1):
+        targets = pose_targets(track, performance.objects, performance.fps)
+        solution = solve_poses(start_of(targets, skeleton), targets, skeleton, grids)
+        if attempt == MAX_ROUNDS or not bow_out(
+            performance, index, solution.unknowns, targets, grids
+        ):
+            break
     rotations, translation = to_smplx(solution.unknowns, targets, track.person)
     wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
     rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)

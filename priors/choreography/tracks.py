@@ -36,6 +36,8 @@ class ObjectTrack:
     asset: Asset
     center: Float[ndarray, "T 3"]
     rotation: Float[ndarray, "T 3 3"]
+    keeps_clear: bool = False
+    """Whether its path may bow out from the body of who holds it."""
 
     def transforms(self) -> Float[ndarray, "T 4 4"]:
         """Ts_world_object of the mesh frame."""

@@ -9,6 +9,7 @@ from priors.language.nouns import PartedObject, find_objects
 from priors.language.part_words import find_body_parts, find_object_parts
 from priors.language.relations import Relation, find_relations, held_upon
 from priors.language.sentence import (
+    CATCHING,
     DETERMINERS,
     FORWARD,
     ON,
@@ -19,9 +20,9 @@ from priors.language.sentence import (
     library,
     singular,
     tokenize,
+    with_plain_up,
 )
 from priors.language.understanding import (
-    CATCHING,
     ignored_positions,
     refuse_turned_meaning,
     unknown_verb_hint,
@@ -88,7 +89,7 @@ def _find_words(text: str, objects: Sequence[PartedObject]) -> Words:
         raise UserError(
             f"the sentence has {len(text)} letters; at most {MAX_LETTERS}. Say one interaction."
         )
-    tokens = tokenize(text)
+    tokens = with_plain_up(tokenize(text))
     verbs = find_verbs(tokens)
     if not verbs:
         raise UserError(
@@ -174,7 +175,7 @@ def _subjects(words: Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
         between = words.tokens[end : mention.position]
         following = set(words.tokens[mention.position + 1 : mention.position + 3])
         is_listed = end > 0 and between != [] and {*between} <= {"and", *DETERMINERS}
-        if before and following & CATCHING:
+        if before and following & CATCHING and preposition != "by":
             group = receivers  # 'throws a ball and a woman catches it'
         elif is_listed:
             pass  # 'by a man and a woman': as the man

@@ -63,6 +63,27 @@ def tokenize(text: str) -> list[str]:
     return re.findall(r"[a-z]+(?:'[a-z]+)?|\d+", text.lower())
 
 
+CATCHING = {"catch", "catches", "catching", "caught"}
+UPWARDS = re.compile(
+    r"(?:up )?(?:high )?(?:(?:in|into|through|to) the (?:air|sky)|upwards?)(?= |$)"
+)
+RISES = {"throw", "play", "lift"}
+"""Verbs whose object may go up."""
+
+
+def with_plain_up(tokens: list[str]) -> list[str]:
+    """'throws it into the air', 'throws it upwards' as 'throws up it'; of other verbs it stays as it is."""
+    verbs = find_verbs(tokens)
+    ends = [verb.position for verb in verbs[1:]] + [len(tokens)]
+    plain = tokens[: verbs[0].position] if verbs else tokens
+    for verb, end in zip(verbs, ends, strict=True):
+        word, *rest = tokens[verb.position : end]
+        others, count = UPWARDS.subn("", " ".join(rest))
+        rises = count > 0 and verb.verb in RISES
+        plain = [*plain, word, *(["up", *others.split()] if rises else rest)]
+    return plain
+
+
 def singular(word: str) -> str:
     """'boxes' -> 'box', 'tables' -> 'table'; other words unchanged."""
     if re.search(r"(x|ch|sh|ss)es$", word):

@@ -12,6 +12,7 @@ from hoijax.objects.usual_sizes import USUAL_SIZES, usual_size_of
 from priors.language.nouns import PartedObject, compact_name, kind_of
 from priors.language.part_words import BODY_NOUNS
 from priors.language.sentence import (
+    CATCHING,
     DETERMINERS,
     NUMBERS,
     PREPOSITIONS,
@@ -78,7 +79,6 @@ DIRECTIONS = {
 DIRECTIONS |= {"counterclockwise", "diagonally", "upside", "reverse", "circle", "circles", "zigzag"}
 DIRECTIONS |= {"stairs", "staircase", "ramp", "ladder", "hill", "slope", "air"}
 ORDER = {"before", "after", "until"}
-CATCHING = {"catch", "catches", "catching", "caught"}
 GLUE = {
     "and",
     "then",

@@ -10,6 +10,7 @@ from itertools import pairwise
 from priors.language.nouns import compact_name
 from priors.language.part_words import BODY_NOUNS
 from priors.language.sentence import (
+    CATCHING,
     DETERMINERS,
     FORWARD,
     NUMBERS,
@@ -111,10 +112,16 @@ def counts(words: Words) -> list[str]:
 
 
 def passing_on(words: Words, receivers: Sequence[int]) -> list[str]:
-    """What is done towards somebody and is not thrown."""
+    """What is done towards somebody, or caught by somebody, and is not thrown there."""
     if any(verb.verb == "throw" for verb in words.verbs):
         return []
-    return [
+    catchers = [
+        f"'{mention.noun} catches': say that it is thrown to the {mention.noun}"
+        for mention in words.people
+        if set(mention.people) & set(receivers)
+        and CATCHING & set(words.tokens[mention.position + 1 : mention.position + 3])
+    ]
+    return catchers + [
         f"'to {mention.noun}': only what is thrown arrives at somebody"
         for mention in words.people
         if set(mention.people) & set(receivers)

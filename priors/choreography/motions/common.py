@@ -65,12 +65,13 @@ def place_held(
 ) -> None:
     """Move an object with a person: center in the person's frame, yaw/pitch/roll on top of the hold.
 
-    keep_clear: push it ahead where it would come into the person's belly.
+    keep_clear: push it ahead where it would come into the person's belly, and out of the posed legs.
     """
     track = performance.tracks[person]
     rotation = yaw_matrix(track.heading) @ euler_matrix(*angles.T) @ take.rotation
     center = in_world(center_local, track.root, track.heading)
     moved = performance.set_object(object_index, center, rotation)
+    moved.keeps_clear = keep_clear
     if keep_clear:
         clear_of_body(performance, person, object_index)
     moved.lift_out_of_ground()
