@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,24 @@ def test_half_a_file_is_no_smaller_mesh(tmp_path, suffix):
     cut(path, 0.74)
     with pytest.raises(UserError, match="cannot be read as a mesh"):
         load_asset(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("3D/other.txt", b""),
+        (
+            "3D/3dmodel.model",
+            b'<model xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02"/>',
+        ),
+    ],
+)
+def test_a_3mf_without_its_model_says_so(tmp_path, name, content):
+    pytest.importorskip("lxml")
+    with zipfile.ZipFile(tmp_path / "a.3mf", "w") as package:
+        package.writestr(name, content)
+    with pytest.raises(UserError, match=r"a\.3mf: .*is missing.*Export it again"):
+        load_asset(tmp_path / "a.3mf")
 
 
 def test_counts_beyond_the_file_and_archives_are_refused(tmp_path):

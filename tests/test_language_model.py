@@ -76,6 +76,11 @@ class Handler(BaseHTTPRequestHandler):
         if manner == "hang":
             self.server.stop.wait(20)
             return
+        if manner == "drip headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
+            while not self.server.stop.wait(0.05):
+                self.wfile.write(b"x")
+            return
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("retry-after-ms", "5")
@@ -183,7 +188,7 @@ def test_lasting_faults_end_in_one_clear_error_without_the_key(serve, bad, says)
 
 
 @needs_openai
-@pytest.mark.parametrize("manner", ["hang", "drip"])
+@pytest.mark.parametrize("manner", ["hang", "drip", "drip headers"])
 def test_a_server_that_never_finishes_costs_a_bounded_time(serve, manner):
     server = serve((200, b"", manner))
     limits = EndpointLimits(seconds=0.3, retries=1, pause=0.01)

@@ -83,9 +83,9 @@ def read_mesh(
     except UserError:
         raise
     except Exception as error:  # trimesh's readers raise whatever their parsers raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{path}: cannot be read as a mesh ({reason}). Supported: glb, gltf, obj, ply, stl, off."
+            f"{path}: cannot be read as a mesh ({_what_is_wrong(error)}). Export it again; read are glb, gltf, "
+            "obj, ply, stl, off, 3mf and dae."
         ) from error
     if path.suffix.lower() == ".obj":
         pieces.reverse()  # trimesh returns them last first
@@ -107,6 +107,14 @@ def read_mesh(
         ]
     )
     return vertices, faces, face_parts, part_names
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """A reader's words in a line; of errors that are no sentence: that something is missing."""
+    words = str(error).strip().splitlines()
+    if not words or isinstance(error, LookupError | StopIteration | AttributeError):
+        return "it is damaged, or what its format needs is missing"
+    return words[0]
 
 
 def _scene_pieces(scene: "trimesh.Scene") -> list[tuple[str, np.ndarray, np.ndarray]]:

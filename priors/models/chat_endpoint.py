@@ -21,6 +21,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from priors.models.timed_requests import timed_client
 from priors.models.torch_runtime import require
 from priors.protocols import ModelId
 from priors.settings import LanguageSettings
@@ -147,6 +148,7 @@ class EndpointChat:
             base_url=self._private_url,
             timeout=self.limits.seconds,
             max_retries=self.limits.retries,
+            http_client=timed_client(openai, self.limits.seconds),
         )
         with client:
             while True:
