@@ -1,6 +1,7 @@
 """Requests to the live viewer: by the right name, from no other site, with the token; over a real socket."""
 
 import http.client
+import socket
 
 import pytest
 
@@ -50,6 +51,12 @@ def ask(port: int, path: str = "/", **headers: str) -> http.client.HTTPResponse:
         ("localhost:9000", "http://localhost:9000", True),  # an ssh tunnel
         ("evil.example:{port}", None, False),
         ("127.0.0.1.evil.example", None, False),
+        ("127.0.0.1:{port}.evil.example", None, False),
+        ("evil.example@127.0.0.1", None, False),
+        ("[", None, False),
+        ("[::1]:{port}", None, True),
+        ("127.0.0.1:{port}", "http://[", False),
+        ("127.0.0.1:{port}", "http://a@127.0.0.1:{port}", False),
         ("127.0.0.1:{port}", "http://evil.example", False),
         ("127.0.0.1:{port}", "http://127.0.0.1:9", False),
         ("127.0.0.1:{port}", "null", False),
@@ -87,3 +94,12 @@ def test_only_loopback_needs_no_token_and_no_host_is_refused():
     assert Guard.of_host("0.0.0.0").token != Guard.of_host("0.0.0.0").token
     with pytest.raises(UserError, match="--host is empty"):
         start_server("", 0)
+
+
+def test_what_is_no_request_leaves_no_traceback_on_the_console(open_server, caplog):
+    with socket.create_connection(("127.0.0.1", open_server.get_port()), timeout=10) as connection:
+        connection.sendall(b"GET /?token=" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n")
+        while connection.recv(1000):
+            pass
+    open_server.flush()
+    assert [record for record in caplog.records if record.exc_info] == []

@@ -7,6 +7,7 @@ the second in `Host`. Beyond loopback every machine of the network can connect, 
 
 import http
 import ipaddress
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,13 +44,14 @@ class Guard:
     def refusal(self, path: str, headers: Any) -> str | None:
         """Why a request is refused, or None. `headers` has get_all(name), as websockets' has."""
         hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
-        name = _host_name(f"//{hosts[0]}") if len(hosts) == 1 else None
+        name = _host_name(hosts[0]) if len(hosts) == 1 else None
         if name is None:
             return "one Host header is needed"
         # Other machines know this one by names that it does not know itself; they have the token.
         if self.token is None and name not in (*LOOPBACK_NAMES, self.host.lower()):
             return "this viewer is not served under that host name"
-        if any(urlsplit(origin).netloc.lower() != hosts[0].lower() for origin in origins):
+        own = {f"{scheme}://{hosts[0]}".lower() for scheme in ("http", "https")}
+        if any(origin.lower() not in own for origin in origins):
             return "pages of other sites may not open this viewer"
         if self.token is not None and not self._has_token(path, headers):
             return "open the whole address that hoijax view printed, with its token"
@@ -84,9 +86,7 @@ class Guard:
         return guarded
 
 
-def _host_name(address: str) -> str | None:
-    try:
-        name = urlsplit(address).hostname
-    except ValueError:
-        return None
-    return name.lower() if name else None
+def _host_name(header: str) -> str | None:
+    """The name in a Host header; None where it is not a name, or an address in brackets, and a port."""
+    parts = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d+)?", header.lower())
+    return parts and (parts[1] or parts[2])

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import logging
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -67,15 +68,23 @@ def viewer_url(server: Any) -> str:
     return f"http://{server.get_host()}:{server.get_port()}{query}"
 
 
+def _is_no_broken_request(record: logging.LogRecord) -> bool:
+    return record.msg != "opening handshake failed"
+
+
 @contextlib.contextmanager
 def _guarded(guard: Guard) -> Iterator[None]:
     """Servers started inside ask the guard before viser: viser has no hook of its own."""
     from websockets.asyncio import server
 
     serve = server.serve
+    # What is no HTTP request ends in a traceback on the console else, by whoever sends it.
+    log = logging.getLogger("hoijax.viewer.requests")
+    log.addFilter(_is_no_broken_request)
 
     def guarded_serve(*arguments: Any, process_request: Any, **options: Any) -> Any:
-        return serve(*arguments, process_request=guard.wrap(process_request), **options)
+        asked = guard.wrap(process_request)
+        return serve(*arguments, process_request=asked, **{"logger": log, **options})
 
     server.serve = guarded_serve  # pyright: ignore[reportAttributeAccessIssue]
     try:
