@@ -4,12 +4,14 @@ Each in a process of its own: the program takes over signals, and ends without u
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from hoijax.cli import entry, interrupts
 from hoijax.cli.interrupts import MESSAGE
 
 START = """
@@ -104,3 +106,11 @@ def test_an_interrupt_is_one_line_and_leaves_nothing_behind(work, tmp_path):
     )
     assert (ran.returncode, ran.stderr) == (130, MESSAGE + "\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"slow_module.py"}
+
+
+def test_an_interrupt_while_it_begins_to_listen_is_one_line_too(monkeypatch):
+    said = []
+    monkeypatch.setattr(interrupts, "listen", lambda: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(interrupts, "leave", lambda **told: said.append(told))
+    entry.main()
+    assert said == [{"message": interrupts.MESSAGE}]

@@ -21,8 +21,8 @@ def _reader_is_gone() -> bool:
 
 def main() -> None:
     """Entry point of `hoijax`."""
-    interrupts.listen()
     try:
+        interrupts.listen()
         from hoijax.cli.main import main as run
 
         run()
