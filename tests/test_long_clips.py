@@ -15,7 +15,7 @@ from hoijax.api.solve import solve
 from hoijax.errors import UserError
 from hoijax.methods.hoi_page.long_clips import solve_long_bundle
 from hoijax.methods.hoi_page.method import METHOD
-from hoijax.methods.hoi_page.terms import DEFAULT_TERMS
+from hoijax.methods.hoi_page.terms import object_table
 from hoijax.methods.hoi_page.windows import (
     Poses,
     blend_rotations,
@@ -32,6 +32,7 @@ from hoijax.solver.problem import SolverInputs
 from hoijax.solver.resumable import optimize
 
 # The window is as long as the small scene of other tests: they share compiled programs.
+TABLE = object_table("default", outlines=True)
 FRAMES, WINDOW = 28, 12
 
 
@@ -130,7 +131,7 @@ def test_seams_do_not_jump_and_the_truth_is_met(scene, solved):
 
 @pytest.mark.slow
 def test_losses_are_those_of_the_joined_trajectory(solved):
-    weights = np.array([term.end for term in DEFAULT_TERMS])
+    weights = np.array([term.end for term in TABLE])
     np.testing.assert_allclose(solved.losses, solved.reports @ weights, rtol=1e-4)
     assert (solved.losses < solved.initial_losses).all()
     assert solved.history.shape[0] == len(solved.losses)
@@ -161,8 +162,8 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
         built = scene_between(built, (0, WINDOW))
         starts = yaw_starts(built, 2, 0).unknowns
         states = np.ones((2, built.edges.mask.shape[0], WINDOW), np.float32)
-        problem, neighbors = object_problem(DEFAULT_TERMS), first_neighbors(built, states)
-        inputs = SolverInputs(problem, built, starts, neighbors, default_weights(DEFAULT_TERMS))
+        problem, neighbors = object_problem(TABLE), first_neighbors(built, states)
+        inputs = SolverInputs(problem, built, starts, neighbors, default_weights(TABLE))
         compiled = jax.jit(partial(optimize, LevenbergMarquardt(12, 3))).lower(inputs).compile()
     found = compiled.memory_analysis()
     if found is None:

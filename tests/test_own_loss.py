@@ -17,7 +17,7 @@ import hoijax
 from hoijax.losses.body import body_smoothness
 from hoijax.losses.term import LossTerm, reduce_term
 from hoijax.methods.anchor_motion.terms import anchor_problem
-from hoijax.methods.hoi_page.terms import TERMS, object_problem
+from hoijax.methods.hoi_page.terms import TERMS, object_problem, object_table
 from hoijax.scene.posed import object_poses, pose_scene
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-own-loss.md"
@@ -39,7 +39,10 @@ def test_the_program_in_the_docs_runs_and_its_loss_has_effect(
         with programs_made(0):  # another weight compiles nothing
             exec(compile(second, str(PAGE), "exec"), names)
     upright, plain, column = names["result"], names["without"], names["column"]
-    assert upright.term_names == (*(term.name for term in TERMS["default"]), "upright")
+    assert upright.term_names == (
+        *(term.name for term in object_table("default", outlines=True)),
+        "upright",
+    )
     assert upright.reports.shape == (INITS, len(upright.term_names))
     assert upright.history.shape == (INITS, STEPS + 1, len(upright.term_names))  # with the start
     # Every candidate leans less with the loss than without, the winner clearly (one that starts
