@@ -23,6 +23,7 @@ from hoijax.bundle.write import Bundle, bundle_hash, read_bundle
 from hoijax.errors import UserError
 from hoijax.exporters.formats import check_formats
 from hoijax.io.atomic import check_apart, check_output, output_folder
+from hoijax.io.file_lock import held_output
 from hoijax.losses.term import LossTerm
 from hoijax.methods.base import Method, method_for
 from hoijax.methods.memory import SHORTEST, check_memory
@@ -165,20 +166,24 @@ def generate(
     assets = () if jointed else load_to_act_with(objects, scale, **axes)
     clock = Stopwatch({}, log)
     ground_truth, video = None, None
-    if jointed:
-        bundle, ground_truth = observe_articulated(
-            text, objects, frames=frames, scale=scale, seed=seed, log=log
-        )
-    elif stage_options is None:
-        bundle, ground_truth = observe(text, assets, graph=graph, frames=frames, seed=seed, log=log)
-    else:
-        bundle, video = observe_by_models(
-            text, assets, stage_options, frames=frames, seed=seed, log=log
-        )
-    clock.lap("observe")
-    result = solve(bundle, **chosen, log=log)
-    with output_folder(out) as folder:
-        return write_results(result, folder, bundle, ground_truth, video, physics=physics, log=log)
+    with held_output(out):
+        if jointed:
+            bundle, ground_truth = observe_articulated(
+                text, objects, frames=frames, scale=scale, seed=seed, log=log
+            )
+        elif stage_options is None:
+            given = {"graph": graph, "frames": frames, "seed": seed, "log": log}
+            bundle, ground_truth = observe(text, assets, **given)
+        else:
+            bundle, video = observe_by_models(
+                text, assets, stage_options, frames=frames, seed=seed, log=log
+            )
+        clock.lap("observe")
+        result = solve(bundle, **chosen, log=log)
+        with output_folder(out) as folder:
+            return write_results(
+                result, folder, bundle, ground_truth, video, physics=physics, log=log
+            )
 
 
 def solve_to_folder(
@@ -202,19 +207,20 @@ def solve_to_folder(
     check_output(out)
     check_apart(bundle, out)
     check_formats(formats or DEFAULT_FORMATS)
-    checkpoints = SolveCheckpoints(
-        checkpoint_folder(out),
-        about_solve(bundle, checked_settings(**options), **options),
-        restart=restart is True,
-        replace=restart is None,
-        log=log,
-    )
-    result = solve(bundle, log=log, checkpoints=checkpoints, **options)
-    if fast:
-        formats = formats or FAST_FORMATS
-    given = {"measured": not fast, "physics": physics and not fast}
-    rows = save_to_folder(result, out, log, formats=formats, **given)
-    checkpoints.drop()
+    with held_output(out):
+        checkpoints = SolveCheckpoints(
+            checkpoint_folder(out),
+            about_solve(bundle, checked_settings(**options), **options),
+            restart=restart is True,
+            replace=restart is None,
+            log=log,
+        )
+        result = solve(bundle, log=log, checkpoints=checkpoints, **options)
+        if fast:
+            formats = formats or FAST_FORMATS
+        given = {"measured": not fast, "physics": physics and not fast}
+        rows = save_to_folder(result, out, log, formats=formats, **given)
+        checkpoints.drop()
     return result, rows
 
 
