@@ -74,8 +74,10 @@ RISES = {"throw", "play", "lift"}
 def with_plain_up(tokens: list[str]) -> list[str]:
     """'throws it into the air', 'throws it upwards' as 'throws up it'; of other verbs it stays as it is."""
     verbs = find_verbs(tokens)
+    if not verbs:
+        return tokens
     ends = [verb.position for verb in verbs[1:]] + [len(tokens)]
-    plain = tokens[: verbs[0].position] if verbs else tokens
+    plain = tokens[: verbs[0].position]
     for verb, end in zip(verbs, ends, strict=True):
         word, *rest = tokens[verb.position : end]
         others, count = UPWARDS.subn("", " ".join(rest))
