@@ -54,6 +54,8 @@ BODY_PARTS = (
     "hips",
 )
 """The twelve body parts a graph may name; a body part index anywhere is a position in here."""
+HANDS = tuple(BODY_PARTS.index(name) for name in ("left_hand", "right_hand"))
+"""Body part indices, left first."""
 
 WHOLE_PART = "surface"
 """The one part of an object whose mesh has no labeled parts: all of it."""

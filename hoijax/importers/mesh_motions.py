@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from hoijax.affordance.graph import BODY_PARTS
+from hoijax.affordance.graph import HANDS
 from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.bundle.schema import GroundTruth
@@ -30,7 +30,6 @@ from hoijax.objects.asset import Asset, load_asset
 from hoijax.results.protocols.mesh_motion import MeshMotion
 from hoijax.results.result import Result
 
-HANDS = tuple(BODY_PARTS.index(name) for name in ("left_hand", "right_hand"))
 MESH_KEYS = ("body_vertices", "body_faces", "object_vertices", "object_faces", "fps")
 NO_OBJECT = (
     "{}: moves no object; human-object protocols need one. Add object_names, object_rotations and "

@@ -12,12 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from hoijax.affordance.graph import BODY_PARTS
+from hoijax.affordance.graph import HANDS
 from hoijax.physics.contacts import GROUND, Contacts
 from hoijax.physics.rigid_motion import RigidMotion
 from hoijax.results.protocols.mesh_motion import WRISTS, MeshMotion
 
-HANDS = tuple(BODY_PARTS.index(name) for name in ("left_hand", "right_hand"))
 PLAY = 0.01
 """Metres that a wrist moves about its place while the hand holds: soft skin, errors of capture."""
 EXPECTED_STEP = 0.05
