@@ -35,7 +35,13 @@ from hoijax.scene.objects import (
     ObservedObjects,
 )
 from hoijax.scene.scene import Scene
-from hoijax.scene.silhouettes import Silhouettes, build_outlines, hull_points, with_own_borders
+from hoijax.scene.silhouettes import (
+    Outline,
+    Silhouettes,
+    build_outlines,
+    hull_points,
+    with_own_borders,
+)
 from hoijax.settings import SceneSettings
 
 NO_POINTS = 1
@@ -121,7 +127,7 @@ def build_scene(
     """Everything the losses read of a bundle, whose point maps are aligned by `Ts_world_pointmap`.
 
     palm_contact: contact candidates (palm, sole, seat) touch, instead of every vertex of a body part.
-    before: a scene of the same masks; their distances are not measured again.
+    before: a scene of the same masks; they are not measured again.
     """
     assets, observations, table = bundle.assets, bundle.observations, bundle.contact_table
     grids, first_grid = stack_grids(assets, settings.grid_resolution)
@@ -143,7 +149,7 @@ def build_scene(
         intrinsics=on_device(observations.intrinsics),
         cell_size=on_device((MASK_CELL, MASK_CELL), jnp.float32),
     )
-    outline, silhouettes = build_outlines(observations, assets), None
+    outline, silhouettes = _outlines(observations, assets, before), None
     if outline is not None:
         possible = None
         if (alone := np.asarray(outline.alone) > 0.0).any():
@@ -164,3 +170,10 @@ def build_scene(
         silhouettes=silhouettes,
         drops=on_device(drops),
     )
+
+
+def _outlines(o: Observations, assets: tuple[Asset, ...], before: Scene | None) -> Outline | None:
+    """As masks have them; those of a scene of the same masks where bodies have not changed them since."""
+    if before is None or before.silhouettes is None or before.lacks_depth:
+        return build_outlines(o, assets)
+    return before.silhouettes.outline
