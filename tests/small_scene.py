@@ -27,13 +27,17 @@ from hoijax.settings import AlignmentSettings, SearchSettings
 TEXT, FRAMES, INITS = "a person carries a box with both hands", 12, 2
 GENERATE = ("generate", TEXT, "--objects", "box", "--frames", str(FRAMES), "--inits", str(INITS))
 
+SMALL_SEARCH = SearchSettings(
+    rotations=24, coarse_steps=4, fine_points=64, fine_steps=4, keep=8
+)
+SMALL_ALIGNMENT = AlignmentSettings(steps=40, points=64, vertices=256)
 SMALL: dict = {
     "steps": 9,
     "points": 96,
     "contact_points": 16,
     "grid_resolution": 24,
-    "alignment": AlignmentSettings(steps=40, points=64, vertices=256),
-    "search": SearchSettings(rotations=24, coarse_steps=4, fine_points=64, fine_steps=4, keep=8),
+    "alignment": SMALL_ALIGNMENT,
+    "search": SMALL_SEARCH,
 }
 SMALL_BODY_PASS = joint.BodyPassSettings(rounds=4, points=32, vertices=512, contact_rounds=2)
 """What presets are in commands of tests: a third of the work, every stage of it."""

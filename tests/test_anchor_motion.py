@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from anchor_factory import make_anchor
 from counted import programs_made
-from small_scene import as_users_run, run
+from small_scene import SMALL_ALIGNMENT, SMALL_SEARCH, as_users_run, run
 from traced_modules import watched_loads
 
 import hoijax
@@ -47,6 +47,8 @@ SMALL = AnchorSettings(
     points=96,
     grid_resolution=24,
     render_width=0,
+    search=SMALL_SEARCH,
+    alignment=SMALL_ALIGNMENT,
 )
 
 

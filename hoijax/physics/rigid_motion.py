@@ -123,8 +123,8 @@ def _check_rigid(
 
 
 def smoothed_derivative(
-    values: Float[ndarray, "T D"], fps: float, order: int
-) -> Float[ndarray, "T D"]:
+    values: Float[ndarray, "T *D"], fps: float, order: int
+) -> Float[ndarray, "T *D"]:
     """Derivative of a cubic fitted around every frame; exact for cubics, at the ends too.
 
     What `scipy.signal.savgol_filter(mode="interp")` gives, whose import takes longer than a verdict.
@@ -139,7 +139,7 @@ def smoothed_derivative(
     weights = powers[:, : len(derived)] @ derived @ np.linalg.pinv(powers)
     first = np.clip(np.arange(frames) - window // 2, 0, frames - window)  # of each frame's window
     windows = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)[first]
-    return np.einsum("tdw,tw->td", windows, weights[np.arange(frames) - first])
+    return np.einsum("t...w,tw->t...", windows, weights[np.arange(frames) - first])
 
 
 def _angular(
