@@ -40,7 +40,8 @@ SMALL: dict = {
     "search": SMALL_SEARCH,
 }
 SMALL_BODY_PASS = joint.BodyPassSettings(rounds=4, points=32, vertices=512, contact_rounds=2)
-"""What presets are in commands of tests: a third of the work, every stage of it."""
+"""What presets are in commands of tests: a third of the work, every stage of it but the search for sizes
+(`test_object_sizes.py`), which is half of such a solve."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def small_presets():
     """Presets of HOI-PAGE and joint with `SMALL` settings; only in this process."""
     hoi = {name: small(preset) for name, preset in hoi_page.PRESETS.items()}
     both = {name: small(preset) for name, preset in joint.PRESETS.items()}
-    both["default"] = dataclasses.replace(both["default"], body_pass=SMALL_BODY_PASS)
+    both["default"] = dataclasses.replace(
+        both["default"], body_pass=SMALL_BODY_PASS, object_scale="fixed"
+    )
     with mock.patch.dict(hoi_page.PRESETS, hoi), mock.patch.dict(joint.PRESETS, both):
         yield
 
