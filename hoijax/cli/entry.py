@@ -1,19 +1,29 @@
-"""Where the `hoijax` program starts: Ctrl-C ends it in one line from its first import on."""
+"""Where the `hoijax` program starts: Ctrl-C ends it in one line from its first instruction on.
 
+Until it is listened to, Python answers Ctrl-C with a traceback; so next to nothing is imported before.
+"""
+
+import _signal  # built in: `signal` itself imports `enum`, longer than all else here
 import os
-import select
 import sys
 
-from hoijax.cli import interrupts
-
-ENDED_BY_SIGNALS = (interrupts.EXIT_CODE, 143)
-
+MESSAGE = "interrupted: nothing was written."
+EXIT_CODE = 130
+"""Of every command that Ctrl-C ends."""
 PIPE_EXIT_CODE = 141
 """As of programs that SIGPIPE ends."""
 
 
+def _leave_at_once(*_: object) -> None:
+    """Ctrl-C before anything is loaded, so before anything can be half written."""
+    os.write(2, f"{MESSAGE}\n".encode())
+    os._exit(EXIT_CODE)
+
+
 def _reader_is_gone() -> bool:
     """Whether nobody reads what is printed, as with `hoijax solve --help | head -1`."""
+    import select
+
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), 0)  # errors are reported whatever is asked
     return bool(pipe.poll(0))
@@ -22,7 +32,20 @@ def _reader_is_gone() -> bool:
 def main() -> None:
     """Entry point of `hoijax`."""
     try:
+        if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+            _signal.signal(_signal.SIGINT, _leave_at_once)
+        from hoijax.cli import interrupts
+
         interrupts.listen()
+        _run()
+    except KeyboardInterrupt:  # Python's own, in the instructions before
+        _leave_at_once()
+
+
+def _run() -> None:
+    from hoijax.cli import interrupts
+
+    try:
         from hoijax.cli.main import main as run
 
         run()
@@ -32,9 +55,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
         sys.exit(PIPE_EXIT_CODE)
     except KeyboardInterrupt:
-        interrupts.leave(message=interrupts.MESSAGE)
+        interrupts.leave(message=MESSAGE)
     except SystemExit as stop:
-        if stop.code in ENDED_BY_SIGNALS:
+        if stop.code in (EXIT_CODE, 143):
             interrupts.leave(stop.code)
         raise
 

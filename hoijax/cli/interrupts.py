@@ -15,14 +15,14 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
-EXIT_CODE = 130
+from hoijax.cli.entry import EXIT_CODE, MESSAGE
+
 PATIENCE = 3.0
 """Seconds that native code may keep the main thread from hearing Ctrl-C; then the process ends."""
 DELAY = 0.05
 """Seconds after which a dropped interrupt is sent again."""
 SIGNALS = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
 """What is raised on a signal, and the signal."""
-MESSAGE = "interrupted: nothing was written."
 _IMPORTS = "<frozen importlib"
 _heard = threading.Event()
 
@@ -43,6 +43,8 @@ def listen() -> None:
 
 def leave(code: int = EXIT_CODE, message: str | None = None) -> NoReturn:
     """End the process now; folders that are half written are removed."""
+    with contextlib.suppress(ValueError):  # raised where another thread ends the process
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, ValueError):
         if message is not None:
             print(message, file=sys.stderr)
