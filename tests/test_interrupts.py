@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hoijax.cli import entry, interrupts
-from hoijax.cli.entry import MESSAGE
+from hoijax.cli.endings import INTERRUPTED_MESSAGE
 
 START = """
 import gc, os, signal, sys, threading, time, types
@@ -104,7 +104,7 @@ def test_an_interrupt_is_one_line_and_leaves_nothing_behind(work, tmp_path):
         env=os.environ
         | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"},
     )
-    assert (ran.returncode, ran.stderr) == (130, MESSAGE + "\n")
+    assert (ran.returncode, ran.stderr) == (130, INTERRUPTED_MESSAGE + "\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"slow_module.py"}
 
 
@@ -129,7 +129,7 @@ entry.main()
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
     )
-    assert (ran.returncode, ran.stderr) == (130, MESSAGE + "\n")
+    assert (ran.returncode, ran.stderr) == (130, INTERRUPTED_MESSAGE + "\n")
 
 
 def test_an_interrupt_while_it_begins_to_listen_is_one_line_too(monkeypatch):

@@ -7,17 +7,13 @@ import _signal  # built in: `signal` itself imports `enum`, longer than all else
 import os
 import sys
 
-MESSAGE = "interrupted: nothing was written."
-EXIT_CODE = 130
-"""Of every command that Ctrl-C ends."""
-PIPE_EXIT_CODE = 141
-"""As of programs that SIGPIPE ends."""
+from hoijax.cli.endings import INTERRUPTED, INTERRUPTED_MESSAGE, READER_GONE
 
 
 def _leave_at_once(*_: object) -> None:
     """Ctrl-C before anything is loaded, so before anything can be half written."""
-    os.write(2, f"{MESSAGE}\n".encode())
-    os._exit(EXIT_CODE)
+    os.write(2, f"{INTERRUPTED_MESSAGE}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _reader_is_gone() -> bool:
@@ -53,11 +49,11 @@ def _run() -> None:
         if not _reader_is_gone():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
-        sys.exit(PIPE_EXIT_CODE)
+        sys.exit(READER_GONE)
     except KeyboardInterrupt:
-        interrupts.leave(message=MESSAGE)
+        interrupts.leave(message=INTERRUPTED_MESSAGE)
     except SystemExit as stop:
-        if stop.code in (EXIT_CODE, 143):
+        if stop.code in (INTERRUPTED, 143):
             interrupts.leave(stop.code)
         raise
 
