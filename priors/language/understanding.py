@@ -18,6 +18,7 @@ from priors.language.sentence import (
     PREPOSITIONS,
     VerbMention,
     Words,
+    departures,
     known_verb_forms,
     library,
     singular,
@@ -245,6 +246,7 @@ def ignored_positions(
 ) -> tuple[int, ...]:
     """Positions of words that no rule has read, in order; articles and the like left out."""
     read = {m.position for m in words.people}
+    read |= {i for positions in departures(words).values() for i in positions}
     for verb in words.verbs:
         read.add(verb.position)
         rest = set(verb.word.split()[1:])

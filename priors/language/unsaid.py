@@ -17,6 +17,7 @@ from priors.language.sentence import (
     ON,
     PREPOSITIONS,
     Words,
+    departures,
     library,
     singular,
 )
@@ -132,7 +133,8 @@ def passing_on(words: Words, receivers: Sequence[int]) -> list[str]:
 def other_actions(words: Words) -> list[str]:
     """Verbs that no rule knows, after a person or 'and', or before an object: 'dances', 'opens it'."""
     reasons = []
-    read, after = words.stops, {"and", "then", "while"}
+    read = words.stops | {i for positions in departures(words).values() for i in positions}
+    after = {"and", "then", "while"}
     people = {mention.position for mention in words.people}
     for i, token in enumerate(words.tokens):
         before = words.tokens[i - 1] if i else ""
