@@ -6,7 +6,8 @@ Names load on first use, so that `import hoijax` is quick and starts no device.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # of typing, whose import is half of that of this package
 
 if TYPE_CHECKING:
     from hoijax import losses
@@ -95,7 +96,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str):
     if name == "losses":
         return import_module("hoijax.losses")
     if name not in _HOME:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hoijax.cli import entry, interrupts
-from hoijax.cli.interrupts import MESSAGE
+from hoijax.cli.endings import INTERRUPTED_MESSAGE
 
 START = """
 import gc, os, signal, sys, threading, time, types
@@ -104,13 +104,45 @@ def test_an_interrupt_is_one_line_and_leaves_nothing_behind(work, tmp_path):
         env=os.environ
         | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"},
     )
-    assert (ran.returncode, ran.stderr) == (130, MESSAGE + "\n")
+    assert (ran.returncode, ran.stderr) == (130, INTERRUPTED_MESSAGE + "\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"slow_module.py"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_an_interrupt_before_anything_is_imported_is_one_line():
+    """Nothing that takes long stands between Python's own start and the handler."""
+    at_first_import = """
+import sys
+from hoijax.cli import entry
+loaded = {"enum", "re", "typing", "signal", "threading"} & set(sys.modules)
+assert not loaded, loaded
+class Press:
+    def find_spec(self, name, *_):
+        import _signal, os
+        os.kill(os.getpid(), _signal.SIGINT)
+sys.meta_path.insert(0, Press())
+entry.main()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-S", "-c", at_first_import],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert (ran.returncode, ran.stderr) == (130, INTERRUPTED_MESSAGE + "\n")
+
+
 def test_an_interrupt_while_it_begins_to_listen_is_one_line_too(monkeypatch):
-    said = []
-    monkeypatch.setattr(interrupts, "listen", lambda: signal.raise_signal(signal.SIGINT))
-    monkeypatch.setattr(interrupts, "leave", lambda **told: said.append(told))
-    entry.main()
-    assert said == [{"message": interrupts.MESSAGE}]
+    left = []
+
+    def pressed():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(interrupts, "listen", pressed)
+    monkeypatch.setattr(entry, "_leave_at_once", lambda *_: left.append(True))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        entry.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert left

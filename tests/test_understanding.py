@@ -23,11 +23,12 @@ def script(text, *names, **options):
     return script_from_text(text, [load_asset(name) for name in names], **options)
 
 
-def performance(text, name, seed=0) -> Performance:
+def performance(text, names, seed=0) -> Performance:
     """Planned paths, without inverse kinematics."""
-    made = script(text, name)
+    assets = tuple(load_asset(name) for name in names.split())
+    made = script_from_text(text, assets)
     people = [make_person(np.zeros(10, np.float32)) for _ in made.graph.people]
-    plan = Performance(made, (load_asset(name),), people, FRAMES, FPS, np.random.default_rng(seed))
+    plan = Performance(made, assets, people, FRAMES, FPS, np.random.default_rng(seed))
     perform(plan)
     return plan
 
@@ -101,6 +102,20 @@ def test_what_no_motion_shows_is_not_animated(text, name, says):
         ("a person takes the ball from the table and throws it", "ball table", "at the start"),
         ("a person moves the box closer to the table", "box table", "carry box. Ignored: closer"),
         ("two people carry the table", "table", "people 1 and people 2: carry table"),
+        ("a person lifts the box, carries it and puts it down", "box", "carry box, from ground"),
+        ("a person lifts the box and walks away", "box", "carry box, from ground"),
+        (
+            "a person lifts the box that stands on the table",
+            "box table",
+            "box on table at the start. Ignored: stands",
+        ),
+        ("a person puts the box down and leaves", "box", "carry box, then walks away"),
+        (
+            "a person carries the box to the table and walks away",
+            "box table",
+            "carry box, then walks away; box on table at the end",
+        ),
+        ("a person sits on a chair and holds a box", "chair box", "person 1: hold box"),
     ],
 )
 def test_what_is_animated_is_not_refused(text, names, summary):
@@ -122,6 +137,47 @@ def test_words_that_are_no_verbs_are_not_taken_for_misspelt_ones():
 def test_what_is_lifted_over_the_head_ends_there():
     plan = performance("a person lifts the box over the head", "box")
     assert plan.objects[0].lowest()[-1] > plan.tracks[0].person.shoulder_height
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "says"),
+    [
+        ("a person lifts the chair and sits down on it", "chair", "'lift': of several actions"),
+        (
+            "a person puts the box on the table and sits on the chair",
+            "box table chair",
+            "'put' and",
+        ),
+        ("a person kicks the ball and walks away", "ball", "'walks away': one person"),
+        ("two people put the table down and walk away", "table", "'walk away': one person"),
+    ],
+)
+def test_motions_one_after_the_other_that_are_not_joined_are_refused(text, names, says):
+    with pytest.raises(UserError, match=says):
+        make_script(text, [load_asset(name) for name in names.split()])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a person lifts the box, puts it down and walks away", "box"),
+        ("a person puts the suitcase down and leaves", "suitcase"),
+        ("a person carries the box to the table and walks away", "box table"),
+    ],
+)
+def test_who_walks_away_leaves_behind_what_was_put_down(text, names):
+    plan = performance(text, names)
+    moved, track = plan.objects[0], plan.tracks[0]
+    ends = {hold.end for hold in track.holds}
+    assert max(ends) < 0.7 * plan.frames
+    after = slice(max(ends), None)
+    assert np.ptp(moved.center[after], axis=0).max() == 0.0
+    assert np.ptp(moved.rotation[after], axis=0).max() == 0.0
+    floor = plan.objects[1].center[0, 1] if "table" in names else -0.01
+    assert floor < moved.lowest()[-1] < floor + 0.6
+    gone = np.linalg.norm(track.root - track.root[max(ends)], axis=1)
+    assert gone[-1] > 0.5
+    assert not any(edge.is_continuous for edge in plan.script.graph.edges[:2])
 
 
 def test_graphs_for_videos_may_say_more_than_is_animated():

@@ -437,18 +437,27 @@ def test_words_of_a_result_are_shown_and_never_run(folder, tmp_path):
     hostile = "<img src=x onerror=\"document.title='ran'\">{(document.title = 'ran')}"
     copied = copy_of(folder, tmp_path / "hostile")
     header = json.loads((copied / "run.json").read_text())
-    (copied / "run.json").write_text(json.dumps(header | {"prompt": hostile}))
+    terms = [f"{hostile}{i}" for i in range(len(header["term_names"]))]
+    header |= {"prompt": hostile, "term_names": terms, "corrections": {hostile: 1.0}}
+    (copied / "run.json").write_text(json.dumps(header))
     with as_users_run():
         shown = open_viewer(copied, port=0)
     try:
         sent = shown.server._websock_server._broadcast_buffer.message_from_id.values()
-        with_prompt = [message for message in sent if "onerror" in repr(message)]
-        assert [type(message).__name__ for message in with_prompt] == ["GuiHtmlMessage"]
-        assert "<img" not in repr(with_prompt)
+        with_words = [message for message in sent if "onerror" in repr(message)]
+        kinds = {type(message).__name__ for message in with_words}
+        assert "GuiHtmlMessage" in kinds
+        assert "GuiMarkdownMessage" not in kinds
+        html = [message for message in with_words if type(message).__name__ == "GuiHtmlMessage"]
+        assert "<img" not in repr(html)
         if headless_browser.can_run():
             with headless_browser.browser(shown.url, tmp_path) as page:
                 page.until("document.body.innerText.includes('onerror')")
+                for tab in ("Why", "Edit"):
+                    page.click(tab)
+                    page.session.listen(0.5)
                 assert page.run("document.title") != "ran"
+                assert page.run("document.querySelectorAll('img[onerror]').length") == 0
     finally:
         shown.server.stop()
 

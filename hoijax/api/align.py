@@ -1,6 +1,7 @@
 """A photograph's person and object, as SAM 3D Body and SAM 3D Objects give them, in one metric frame."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.importers.body_meshes import BodyMeshes, read_body_meshes
 from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.initialization.image_alignment import ImageAlignment, align_to_image
-from hoijax.initialization.silhouette_search import PhotoMesh
+from hoijax.initialization.photo import PhotoMasks, PhotoMesh
 from hoijax.io.atomic import check_output, output_folder
 from hoijax.progress import Log, silent
 from hoijax.rendering.raycast import RenderMesh, cast
@@ -34,25 +35,31 @@ def align(
     object_mask: str | Path,
     out: str | Path,
     *,
+    occluder_masks: Sequence[str | Path] = (),
     focal: str | None = None,
     log: Log = silent,
 ) -> ImageAlignment:
     """Write person.glb, object.glb, scene.glb (world, y up, metres, one floor), overlay.png, alignment.json.
 
-    person: a mesh in the camera, metres. object_: a mesh of any size and pose. focal: as `--intrinsics`
-    of `observe`; by default of the *focal_length.json beside the person, else guessed, which `log` hears.
+    person: a mesh in the camera, metres. object_: a mesh of any size and pose. occluder_masks: where other
+    things hide either. focal: as `--intrinsics` of `observe`; by default of the *focal_length.json beside
+    the person, else guessed, which `log` hears.
     UserError for files that cannot be read or do not fit each other.
     """
     check_output(out)
     photo = _image(Path(image), "--image")
-    seen = _mask(Path(person_mask), "--person-mask"), _mask(Path(object_mask), "--object-mask")
+    masks = PhotoMasks(
+        _mask(Path(person_mask), "--person-mask", photo.shape[:2]),
+        _mask(Path(object_mask), "--object-mask", photo.shape[:2]),
+        tuple(_mask(Path(mask), "--occluder-mask", photo.shape[:2]) for mask in occluder_masks),
+    )
     meshes = read_body_meshes(person)
     if len(meshes.vertices) != 1:
         raise UserError(f"--person {person}: {len(meshes.vertices)} meshes; a photograph has one.")
     scene, mesh, in_camera = _object(Path(object_))
     camera = _camera(photo, meshes, focal, log)
     body = PhotoMesh(meshes.vertices[0], meshes.faces)
-    alignment = align_to_image(body, mesh, seen[0], seen[1], camera, known_pose=in_camera)
+    alignment = align_to_image(body, mesh, masks, camera, known_pose=in_camera)
     stands = _moved(meshes.vertices[0], alignment.T_world_camera)
     with output_folder(out) as folder:
         _write(folder, alignment, scene, in_camera, stands, meshes.faces)
@@ -73,8 +80,16 @@ def _image(path: Path, flag: str) -> UInt8[ndarray, "H W 3"]:
         raise UserError(f"{flag} {path}: cannot be read as an image ({error}).") from error
 
 
-def _mask(path: Path, flag: str) -> Bool[ndarray, "H W"]:
-    return _image(path, flag).max(-1) > 127
+def _mask(path: Path, flag: str, shape: tuple[int, ...]) -> Bool[ndarray, "H W"]:
+    """Where an image of the photograph's (height, width) is bright. UserError for another size, and for none."""
+    mask = _image(path, flag).max(-1) > 127
+    if mask.shape != shape:
+        raise UserError(
+            f"{flag} {path}: {mask.shape[1]} x {mask.shape[0]} pixels, the image has {shape[1]} x {shape[0]}."
+        )
+    if not mask.any():
+        raise UserError(f"{flag} {path}: is empty.")
+    return mask
 
 
 def _object(path: Path) -> tuple[Any, PhotoMesh, bool]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
+
 from hoijax.cli.console import Reporter
 from hoijax.cli.flags import OutputFlags
 
@@ -21,6 +23,8 @@ class Align(OutputFlags):
     """Where the person is in the image: white."""
     object_mask: Path
     """Where the object is seen in the image: white."""
+    occluder_mask: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """Where another thing stands in front of either: white; one mask a thing, or one for all."""
     out: Path
     """Folder to write: person.glb, object.glb, scene.glb, overlay.png, alignment.json."""
     focal: str | None = None
@@ -37,6 +41,7 @@ class Align(OutputFlags):
             self.person_mask,
             self.object_mask,
             self.out,
+            occluder_masks=self.occluder_mask,
             focal=self.focal,
             log=reporter.log,
         )

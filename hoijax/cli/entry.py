@@ -1,19 +1,25 @@
-"""Where the `hoijax` program starts: Ctrl-C ends it in one line from its first import on."""
+"""Where the `hoijax` program starts: Ctrl-C ends it in one line from its first instruction on.
 
+Until it is listened to, Python answers Ctrl-C with a traceback; so next to nothing is imported before.
+"""
+
+import _signal  # built in: `signal` itself imports `enum`, longer than all else here
 import os
-import select
 import sys
 
-from hoijax.cli import interrupts
+from hoijax.cli.endings import INTERRUPTED, INTERRUPTED_MESSAGE, READER_GONE
 
-ENDED_BY_SIGNALS = (interrupts.EXIT_CODE, 143)
 
-PIPE_EXIT_CODE = 141
-"""As of programs that SIGPIPE ends."""
+def _leave_at_once(*_: object) -> None:
+    """Ctrl-C before anything is loaded, so before anything can be half written."""
+    os.write(2, f"{INTERRUPTED_MESSAGE}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _reader_is_gone() -> bool:
     """Whether nobody reads what is printed, as with `hoijax solve --help | head -1`."""
+    import select
+
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), 0)  # errors are reported whatever is asked
     return bool(pipe.poll(0))
@@ -22,7 +28,20 @@ def _reader_is_gone() -> bool:
 def main() -> None:
     """Entry point of `hoijax`."""
     try:
+        if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+            _signal.signal(_signal.SIGINT, _leave_at_once)
+        from hoijax.cli import interrupts
+
         interrupts.listen()
+        _run()
+    except KeyboardInterrupt:  # Python's own, in the instructions before
+        _leave_at_once()
+
+
+def _run() -> None:
+    from hoijax.cli import interrupts
+
+    try:
         from hoijax.cli.main import main as run
 
         run()
@@ -30,11 +49,11 @@ def main() -> None:
         if not _reader_is_gone():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
-        sys.exit(PIPE_EXIT_CODE)
+        sys.exit(READER_GONE)
     except KeyboardInterrupt:
-        interrupts.leave(message=interrupts.MESSAGE)
+        interrupts.leave(message=INTERRUPTED_MESSAGE)
     except SystemExit as stop:
-        if stop.code in ENDED_BY_SIGNALS:
+        if stop.code in (INTERRUPTED, 143):
             interrupts.leave(stop.code)
         raise
 

@@ -15,14 +15,14 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
-EXIT_CODE = 130
+from hoijax.cli.endings import INTERRUPTED, INTERRUPTED_MESSAGE
+
 PATIENCE = 3.0
 """Seconds that native code may keep the main thread from hearing Ctrl-C; then the process ends."""
 DELAY = 0.05
 """Seconds after which a dropped interrupt is sent again."""
 SIGNALS = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
 """What is raised on a signal, and the signal."""
-MESSAGE = "interrupted: nothing was written."
 _IMPORTS = "<frozen importlib"
 _heard = threading.Event()
 
@@ -41,8 +41,10 @@ def listen() -> None:
     _raise_what_callbacks_swallow()
 
 
-def leave(code: int = EXIT_CODE, message: str | None = None) -> NoReturn:
+def leave(code: int = INTERRUPTED, message: str | None = None) -> NoReturn:
     """End the process now; folders that are half written are removed."""
+    with contextlib.suppress(ValueError):  # raised where another thread ends the process
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, ValueError):
         if message is not None:
             print(message, file=sys.stderr)
@@ -59,7 +61,7 @@ def _hear(signum: int, frame: FrameType | None) -> None:
     _heard.set()
     while frame is not None:
         if frame.f_code.co_filename.startswith(_IMPORTS):
-            leave(message=MESSAGE)
+            leave(message=INTERRUPTED_MESSAGE)
         frame = frame.f_back
     raise KeyboardInterrupt
 
@@ -68,7 +70,7 @@ def _watch(reader: int) -> None:
     """End the process where Ctrl-C came and the main thread does not hear it."""
     while signals := os.read(reader, 64):
         if signal.SIGINT in signals and not _heard.wait(PATIENCE):
-            leave(message=MESSAGE)
+            leave(message=INTERRUPTED_MESSAGE)
 
 
 def _raise_what_callbacks_swallow() -> None:

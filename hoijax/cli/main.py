@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from hoijax.cli import interrupts
 from hoijax.cli.ablating import Ablate
 from hoijax.cli.aligning import Align
 from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
+from hoijax.cli.endings import INTERRUPTED, INTERRUPTED_MESSAGE
 from hoijax.cli.hints import own_options_first, slip_of
 from hoijax.cli.masking import Mask
 from hoijax.cli.observing import Observe
@@ -101,8 +101,8 @@ def main() -> None:
         reporter.finish(2, problem)
         sys.exit(2)
     except KeyboardInterrupt:
-        reporter.finish(interrupts.EXIT_CODE, interrupts.MESSAGE)
-        sys.exit(interrupts.EXIT_CODE)
+        reporter.finish(INTERRUPTED, INTERRUPTED_MESSAGE)
+        sys.exit(INTERRUPTED)
     except SystemExit as stop:
         if stop.code != sigterm.EXIT_CODE:
             raise

@@ -33,9 +33,9 @@ class PinholeCamera:
         """(3, 3) float32 intrinsic matrix."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float32)
 
-    def ray_directions(self) -> np.ndarray:
-        """(height, width, 3) directions in the camera frame through pixel centers, with z = 1."""
-        u, v = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
+    def ray_directions(self, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
+        """(height, width, 3) directions in the camera frame through pixel centers, with z = 1; of a window."""
+        u, v = np.meshgrid(np.arange(self.width)[columns] + 0.5, np.arange(self.height)[rows] + 0.5)
         return np.stack(
             [(u - self.cx) / self.fx, (v - self.cy) / self.fy, np.ones_like(u)], axis=-1
         ).astype(np.float32)

@@ -8,18 +8,18 @@ camera, which both share.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.geometry.camera import PinholeCamera
+from hoijax.initialization.photo import PhotoMasks, PhotoMesh, visible_ious
 from hoijax.initialization.silhouette_search import (
-    PhotoMesh,
+    FINE_WIDTH,
+    SEARCH_WIDTH,
     cover_mask,
-    mask_iou,
     search_setup,
-    silhouette,
 )
-from hoijax.rendering.raycast import RayScene, RenderMesh
+from hoijax.rendering.raycast import RayScene, RenderMesh, cast
 
 __all__ = ["ImageAlignment", "align_to_image", "resting_ups"]
 
@@ -37,7 +37,7 @@ class ImageAlignment:
     """A similarity: it gives the object its size."""
     person_iou: float
     object_iou: float
-    """Of the drawn object, where the person hides nothing, and its mask."""
+    """Of what the camera sees of each beside the other, and its mask, where no occluder is named."""
     floor_gap: float
     """Metres between the lowest point of the person and of the object."""
     person_covered: float
@@ -54,8 +54,7 @@ class ImageAlignment:
 def align_to_image(
     person: PhotoMesh,
     object_: PhotoMesh,
-    person_mask: Bool[ndarray, "_ _"],
-    object_mask: Bool[ndarray, "_ _"],
+    masks: PhotoMasks,
     camera: PinholeCamera,
     *,
     known_pose: bool = False,
@@ -63,12 +62,14 @@ def align_to_image(
     """The object on the person's floor, at the size and place at which it covers its mask.
 
     known_pose: the object's file stands in the camera too (OpenCV axes), at whatever scale: its
-    orientation is then tried first. UserError for empty masks and masks of other sizes.
+    orientation is then tried first. UserError where the masks hide all of the object.
     """
-    search = search_setup(person, object_, person_mask, object_mask, camera)
+    search, fine = (
+        search_setup(person, object_, masks, camera, width) for width in (SEARCH_WIDTH, FINE_WIDTH)
+    )
     scene = RayScene([RenderMesh(object_.vertices.astype(np.float32), object_.faces, 1)])
-    poses = cover_mask(search, scene, resting_ups(object_, known_pose), known_pose)
-    return _measured(poses, person, object_, scene, person_mask, object_mask, camera)
+    poses = cover_mask(search, fine, scene, resting_ups(object_, known_pose), known_pose)
+    return _measured(poses, person, object_, masks, camera)
 
 
 def resting_ups(object_: PhotoMesh, known_pose: bool) -> list[Float[ndarray, " 3"]]:
@@ -106,27 +107,32 @@ def _measured(
     poses: tuple[ndarray, ndarray],
     person: PhotoMesh,
     object_: PhotoMesh,
-    scene: RayScene,
-    person_mask: ndarray,
-    object_mask: ndarray,
+    masks: PhotoMasks,
     camera: PinholeCamera,
 ) -> ImageAlignment:
-    """The alignment with what is reached at the image's own size."""
+    """The alignment with what is reached at the image's own size, by what the camera sees of both."""
     T_world_camera, T_world_object = poses
-    world = object_.vertices @ T_world_object[:3, :3].T + T_world_object[:3, 3]
-    low = float(world[:, 1].min())
+    placed = _moved(object_.vertices, T_world_object)
+    low = float(placed[:, 1].min())  # of all vertices, not of the sampled points
     T_world_object = T_world_object.copy()
-    T_world_object[1, 3] -= low  # the lowest vertex, not the lowest of the sampled points
-    stands = person.vertices @ T_world_camera[:3, :3].T + T_world_camera[:3, 3]
-    person_scene = RayScene([RenderMesh(person.vertices.astype(np.float32), person.faces, 1)])
-    seen = silhouette(person_scene, (np.eye(4), np.eye(4)), camera)
-    drawn = silhouette(scene, (T_world_camera, T_world_object), camera)
+    T_world_object[1, 3] -= low
+    stands = _moved(person.vertices, T_world_camera)
+    meshes = [
+        RenderMesh(stands.astype(np.float32), person.faces, 1),
+        RenderMesh((placed - [0.0, low, 0.0]).astype(np.float32), object_.faces, 2),
+    ]
+    ids = cast(meshes, camera, T_world_camera.astype(np.float32)).instance_ids
+    person_iou, object_iou = visible_ious(ids, masks)
     return ImageAlignment(
         T_world_camera,
         T_world_object,
-        person_iou=mask_iou(seen, person_mask),
-        object_iou=mask_iou(drawn, object_mask, person_mask),
+        person_iou=person_iou,
+        object_iou=object_iou,
         floor_gap=abs(float(stands[:, 1].min())),
-        person_covered=float(seen[person_mask].mean()),
-        object_covered=float(drawn[object_mask & ~person_mask].mean()),
+        person_covered=float((ids == 1)[masks.person].mean()),
+        object_covered=float((ids == 2)[masks.object_ & ~masks.person].mean()),
     )
+
+
+def _moved(points: ndarray, T: ndarray) -> ndarray:
+    return points @ T[:3, :3].T + T[:3, 3]

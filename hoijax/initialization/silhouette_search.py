@@ -7,13 +7,14 @@ logarithm of the size.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import compose_rigid
+from hoijax.initialization.photo import PhotoMasks, PhotoMesh, mask_iou
 from hoijax.rendering.raycast import RayScene
 
 HEADINGS = 12
@@ -22,18 +23,10 @@ ROUNDS = ((2, 16), (8, 4), (60, 3))
 SLOPE_SIGMA = np.radians([8.0, 3.0])
 """Pitch and roll: how far from level people hold cameras."""
 SURFACE_POINTS, MASK_POINTS = 600, 400
-SEARCH_WIDTH = 200
-"""Pixels of the image in which silhouettes are compared while searching."""
+SEARCH_WIDTH, FINE_WIDTH = 200, 400
+"""Pixels of the image in which silhouettes are compared, while searching and at the end."""
 PIXEL_SIGMA = 0.01
 """Of the object's extent in the image: how well a silhouette is expected to fit."""
-
-
-@dataclass(frozen=True)
-class PhotoMesh:
-    """A mesh; the person's in the camera (OpenCV axes, metres), the object's in any frame and unit."""
-
-    vertices: Float[ndarray, "V 3"]
-    faces: Int[ndarray, "F 3"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +36,9 @@ class Search:
     camera: PinholeCamera
     mask: Bool[ndarray, "h w"]
     hidden: Bool[ndarray, "h w"]
-    """Pixels of the person, behind which the object may go on."""
+    """Pixels of the person and of other occluders, behind which the object may go on."""
     outside: Float[ndarray, "h w"]
-    """Distance to the mask, in pixels; 0 in it and behind the person."""
+    """Distance to the mask, in pixels; 0 in it and where something hides."""
     pixels: Float[ndarray, "n 2"]
     """Some pixels of the mask."""
     points: Float[ndarray, "m 3"]
@@ -55,11 +48,12 @@ class Search:
 
 
 def cover_mask(
-    search: Search, scene: RayScene, ups: list[Float[ndarray, " 3"]], known_pose: bool
+    search: Search, fine: Search, scene: RayScene, ups: list[Float[ndarray, " 3"]], known_pose: bool
 ) -> tuple[Float[ndarray, "4 4"], Float[ndarray, "4 4"]]:
     """(T_world_camera, T_world_object) at which the silhouette of the object, alone in `scene`, covers the mask best.
 
-    ups: directions of the object's file that may point up. known_pose: the file's own heading is tried too.
+    fine: the same at more pixels, for the last steps of the best pose. ups: directions of the object's file
+    that may point up. known_pose: the file's own heading is tried too.
     """
     starts = []
     for up in ups:
@@ -72,47 +66,26 @@ def cover_mask(
         starts = [
             (up, unknowns) for up, unknowns, _ in sorted(rough, key=lambda item: item[2])[:count]
         ]
-    ends = [_poses(search, up, _polished(search, scene, up, start)) for up, start in starts]
-    return max(
-        ends,
-        key=lambda poses: mask_iou(
-            silhouette(scene, poses, search.camera), search.mask, search.hidden
-        ),
-    )
-
-
-def mask_iou(
-    drawn: Bool[ndarray, "H W"],
-    mask: Bool[ndarray, "H W"],
-    hidden: Bool[ndarray, "H W"] | None = None,
-) -> float:
-    """Intersection over union of two masks, where nothing in front hides the answer."""
-    if hidden is not None:
-        drawn, mask = drawn & ~hidden, mask & ~hidden
-    return float((drawn & mask).sum() / max((drawn | mask).sum(), 1))
+    ends = [(up, _polished(search, scene, up, start)) for up, start in starts]
+    up, best = max(ends, key=lambda end: _iou(search, scene, *end))
+    return _poses(fine, up, _polished(fine, scene, up, best))
 
 
 def search_setup(
     person: PhotoMesh,
     object_: PhotoMesh,
-    person_mask: ndarray,
-    object_mask: ndarray,
+    masks: PhotoMasks,
     camera: PinholeCamera,
+    width: int,
 ) -> Search:
+    """What a search reads, of masks thinned to about `width` pixels. UserError for an object that is hidden."""
     import trimesh
     from scipy.ndimage import distance_transform_edt
 
-    shape = (camera.height, camera.width)
-    for name, mask in (("--person-mask", person_mask), ("--object-mask", object_mask)):
-        if mask.shape != shape:
-            raise UserError(
-                f"{name}: {mask.shape[1]} x {mask.shape[0]} pixels, the image has {shape[1]} x {shape[0]}."
-            )
-        if not mask.any():
-            raise UserError(f"{name}: is empty.")
-    step = max(1, camera.width // SEARCH_WIDTH)
+    step = max(1, camera.width // width)
     start = step // 2
-    mask, hidden = object_mask[start::step, start::step], person_mask[start::step, start::step]
+    mask = masks.object_[start::step, start::step]
+    hidden = (masks.person | masks.occluded)[start::step, start::step]
     small = PinholeCamera(
         camera.fx / step,
         camera.fy / step,
@@ -123,7 +96,7 @@ def search_setup(
     )
     mask = mask & ~hidden
     if not mask.any():
-        raise UserError("--object-mask: lies wholly under the person's mask.")
+        raise UserError("--object-mask: lies wholly under the masks of what is in front of it.")
     rng = np.random.default_rng(0)
     rows, columns = np.nonzero(mask)
     chosen = rng.choice(len(rows), min(MASK_POINTS, len(rows)), replace=False)
@@ -240,6 +213,12 @@ def _refined(
     return solution.x, float(solution.cost)
 
 
+def _iou(search: Search, scene: RayScene, up: ndarray, unknowns: ndarray) -> float:
+    """Of the silhouette and the mask."""
+    drawn = silhouette(scene, _poses(search, up, unknowns), search.camera)
+    return mask_iou(drawn, search.mask, search.hidden)
+
+
 def _polished(search: Search, scene: RayScene, up: ndarray, start: ndarray) -> Float[ndarray, " 6"]:
     """The unknowns at which the drawn silhouette itself covers the mask best."""
     from scipy.optimize import minimize
@@ -248,9 +227,8 @@ def _polished(search: Search, scene: RayScene, up: ndarray, start: ndarray) -> F
 
     def cost(change: ndarray) -> float:
         unknowns = start + steps * change
-        drawn = silhouette(scene, _poses(search, up, unknowns), search.camera)
         slope = ((unknowns[:2] / SLOPE_SIGMA) ** 2).sum()
-        return 1.0 - mask_iou(drawn, search.mask, search.hidden) + 0.001 * float(slope)
+        return 1.0 - _iou(search, scene, up, unknowns) + 0.001 * float(slope)
 
     simplex = np.concatenate([np.zeros((1, 6)), np.eye(6)])
     solution = minimize(
@@ -267,8 +245,30 @@ def silhouette(
 ) -> Bool[ndarray, "h w"]:
     """Where the camera sees the object; rays are moved into the object's own frame, so that it is built once."""
     T_world_camera, T_world_object = poses
-    T_object_camera = np.linalg.inv(T_world_object) @ T_world_camera
-    rotation = T_object_camera[:3, :3].astype(np.float32)
-    rays = np.einsum("ni,ji->nj", camera.ray_directions().reshape(-1, 3), rotation)
+    T_camera_object = np.linalg.inv(T_world_camera) @ T_world_object
+    window = _window(scene, T_camera_object, camera)
+    T_object_camera = np.linalg.inv(T_camera_object)
+    rays = camera.ray_directions(*window) @ T_object_camera[:3, :3].T.astype(np.float32)
     eye = np.broadcast_to(T_object_camera[:3, 3].astype(np.float32), rays.shape)
-    return scene.occluded(eye, rays).reshape(camera.height, camera.width)
+    seen = np.zeros((camera.height, camera.width), bool)
+    seen[window] = scene.occluded(eye.reshape(-1, 3), rays.reshape(-1, 3)).reshape(rays.shape[:2])
+    return seen
+
+
+def _window(
+    scene: RayScene, T_camera_object: Float[ndarray, "4 4"], camera: PinholeCamera
+) -> tuple[slice, slice]:
+    """Rows and columns of the image outside which no ray meets the object: around its box."""
+    local = scene.box_corners @ T_camera_object[:3, :3].T + T_camera_object[:3, 3]
+    if (local[:, 2] <= 0).any():
+        return slice(None), slice(None)
+    u = camera.fx * local[:, 0] / local[:, 2] + camera.cx
+    v = camera.fy * local[:, 1] / local[:, 2] + camera.cy
+    sides = ((v, camera.height), (u, camera.width))
+    rows, columns = (
+        slice(
+            *(int(np.clip(end, 0, side)) for end in (np.floor(x.min()) - 1, np.ceil(x.max()) + 1))
+        )
+        for x, side in sides
+    )
+    return rows, columns

@@ -99,6 +99,12 @@ class RayScene:
         return self._embree.run(*rays, query="OCCLUDED") >= 0  # half the time of a first hit
 
     @cached_property
+    def box_corners(self) -> Float[ndarray, "8 3"]:
+        """Corners of the box around all vertices."""
+        ends = np.stack([self.vertices.min(0), self.vertices.max(0)])
+        return np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
+
+    @cached_property
     def corner_normals(self) -> ndarray:
         """(F, 3, 3) unit normals per face corner: smooth over soft edges, flat at hard ones."""
         return self._normals.of_corners(slice(None))

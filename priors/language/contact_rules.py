@@ -8,7 +8,13 @@ import numpy as np
 from hoijax.affordance.graph import WHOLE_PART, AffordanceEdge, PartReference, mirrored_body_part
 from hoijax.errors import UserError
 from priors.language.nouns import PartedObject, compact_name, is_one_handed, kind_of
-from priors.language.parser import HOW_TO_GIVE_A_GRAPH, Action, Reading, Relation
+from priors.language.parser import (
+    HOW_TO_GIVE_A_GRAPH,
+    WALKS_AWAY,
+    Action,
+    Reading,
+    Relation,
+)
 from priors.language.sentence import library
 
 _GROUPS = {
@@ -62,7 +68,8 @@ class EdgeCollector:
             preferred = low if is_by_foot and rules["moves"] else row["parts"]
             part = self._object_part(action.object, preferred)
             for body_part in replaced or self._body_parts(row, action, person, part):
-                is_continuous = row["is_continuous"] and index not in self.reading.arrivals
+                lasts = index not in self.reading.arrivals and WALKS_AWAY not in action.manners
+                is_continuous = row["is_continuous"] and lasts
                 flags = (is_continuous, row["is_rel_static"])
                 self.add_contact(person, body_part, action.object, part, *flags)
             if replaced:

@@ -1,10 +1,10 @@
 """From a sentence and the objects at hand to actions: who does what with which, what stands on what."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hoijax.errors import UserError
-from priors.language import unread, unsaid
+from priors.language import sequences, unread, unsaid
 from priors.language.nouns import PartedObject, find_objects
 from priors.language.part_words import find_body_parts, find_object_parts
 from priors.language.relations import Relation, find_relations, held_upon
@@ -15,6 +15,7 @@ from priors.language.sentence import (
     ON,
     VerbMention,
     Words,
+    departures,
     find_people,
     find_verbs,
     library,
@@ -30,6 +31,7 @@ from priors.language.understanding import (
 )
 
 BACKWARDS, FROM_GROUND, OVERHEAD = "backwards", "from ground", "overhead"
+WALKS_AWAY = "then walks away"
 WALKING = ("carry",)
 """Verbs whose motion goes backwards where the sentence says so."""
 JOINING = {"with", "beside"}
@@ -52,7 +54,8 @@ class Action:
     object: int
     """Index into the objects."""
     manners: tuple[str, ...] = ()
-    """How, beside the usual way: BACKWARDS, OVERHEAD, FROM_GROUND (of 'lifts it and puts it down')."""
+    """How, beside the usual way: BACKWARDS, OVERHEAD, FROM_GROUND (of 'lifts it and puts it down'),
+    WALKS_AWAY."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     backwards = any(BACKWARDS in action.manners for action in actions)
     names = [node.name for node in objects]
     relations = find_relations(words, owners, names)
+    left = {action_of_clause[clause] for clause in departures(words)}
+    actions = _with_departures(actions, left, relations)
     used = {a.object for a in actions} | {o for r in relations for o in (r.upper, r.lower)}
     unused = [
         f"{node.name!r}"
@@ -136,6 +141,7 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     ]
     reasons = unplayed(words, dropped, carried_there, backwards)
     ignored = ignored_positions(words, objects, backwards)
+    reasons += sequences.reasons(words, subjects, owners)
     reasons += unsaid.reasons(words, owners, used, receivers)
     reasons += unread.reasons(
         words, objects, owners, ignored, {p for a in actions for p in a.people}
@@ -267,7 +273,7 @@ def _merge(
             old = chosen.get(key)
             if old is None or not rules[verb.verb].get("is_preparation"):
                 chosen[key] = (old[0] if old else clause, verb)
-                if old and old[1].verb == "lift" and verb.word in unsaid.PUT_WORDS:
+                if old and old[1].verb == "lift" and verb.verb == "carry":
                     manners[key] = (FROM_GROUND,)
             if old and old[1].verb != verb.verb and not _is_prepared(old[1], verb):
                 dropped.append(verb if chosen[key][1] is old[1] else old[1])
@@ -278,10 +284,13 @@ def _merge(
         return words.tokens[verb.position].endswith("ing"), clause
 
     order = sorted(chosen, key=rank)
+    left_after = {keys[clause] for clause in departures(words)}
     actions = []
     for k in order:
         verb = chosen[k][1]
         how = manners.get(k, ())
+        if verb.verb == "lift" and k in left_after:  # 'lifts it and walks away': with it
+            verb, how = VerbMention("carry", "carry", verb.position), (*how, FROM_GROUND)
         if (
             {"backward", "backwards"} & set(words.tokens)
             and verb.verb in WALKING
@@ -294,10 +303,24 @@ def _merge(
     return actions, [order.index(key) for key in keys], dropped
 
 
+def _with_departures(
+    actions: list[Action], left: set[int], relations: Sequence[Relation]
+) -> list[Action]:
+    """WALKS_AWAY where that follows in the text (`left`) and something is put down; else it comes along."""
+    put = {r.upper for r in relations if r.phase == "end"}
+    return [
+        replace(a, manners=(*a.manners, WALKS_AWAY))
+        if i in left and (a.word in unsaid.PUT_WORDS or a.object in put)
+        else a
+        for i, a in enumerate(actions)
+    ]
+
+
 def _is_prepared(first: VerbMention, then: VerbMention) -> bool:
     """'picks up and throws', 'takes and drinks' is one action; 'throws and picks up' is two."""
     is_preparation = library()["verbs"][first.verb].get("is_preparation")
-    return bool(is_preparation) or (first.word == "take" and then.verb != "sit")
+    is_support = library()["verbs"][then.verb].get("is_support")  # nobody sits on what he holds
+    return not is_support and (bool(is_preparation) or first.word == "take")
 
 
 def _arrivals(words: Words, action_of_clause: list[int]) -> tuple[int, ...]:

@@ -237,3 +237,23 @@ class Words:
     def clause_of(self, position: int) -> int:
         """Index of the last verb at or before a position; the first verb where none is."""
         return max((i for i, v in enumerate(self.verbs) if v.position <= position), default=0)
+
+
+GOING = ("walk", "go", "goes", "going", "run")
+AWAY = ("away", "off")
+LEAVING = ("leave", "leaves", "leaving")
+
+
+def departures(words: Words) -> dict[int, tuple[int, ...]]:
+    """Positions of 'walks away' and 'leaves' by the clause that they follow."""
+    verbs = {verb.position for verb in words.verbs}
+    found: dict[int, tuple[int, ...]] = {}
+    for i, token in enumerate(words.tokens):
+        if i in verbs or words.verbs[0].position > i:
+            continue
+        following = words.tokens[i + 1 : i + 2]
+        if token.startswith(GOING) and following and following[0] in AWAY:
+            found[words.clause_of(i)] = (i, i + 1)
+        elif token in LEAVING and words.tokens[i - 1] in ("and", "then", "person", "he", "she"):
+            found[words.clause_of(i)] = (i,)
+    return found

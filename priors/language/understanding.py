@@ -18,6 +18,7 @@ from priors.language.sentence import (
     PREPOSITIONS,
     VerbMention,
     Words,
+    departures,
     known_verb_forms,
     library,
     singular,
@@ -76,7 +77,17 @@ DIRECTIONS = {
     "clockwise",
     "anticlockwise",
 }
-DIRECTIONS |= {"counterclockwise", "diagonally", "upside", "reverse", "circle", "circles", "zigzag"}
+DIRECTIONS |= {
+    "counterclockwise",
+    "diagonally",
+    "horizontally",
+    "vertically",
+    "upside",
+    "reverse",
+    "circle",
+    "circles",
+    "zigzag",
+}
 DIRECTIONS |= {"stairs", "staircase", "ramp", "ladder", "hill", "slope", "air"}
 ORDER = {"before", "after", "until"}
 GLUE = {
@@ -245,6 +256,7 @@ def ignored_positions(
 ) -> tuple[int, ...]:
     """Positions of words that no rule has read, in order; articles and the like left out."""
     read = {m.position for m in words.people}
+    read |= {i for positions in departures(words).values() for i in positions}
     for verb in words.verbs:
         read.add(verb.position)
         rest = set(verb.word.split()[1:])

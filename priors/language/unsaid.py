@@ -17,6 +17,7 @@ from priors.language.sentence import (
     ON,
     PREPOSITIONS,
     Words,
+    departures,
     library,
     singular,
 )
@@ -79,6 +80,16 @@ def _is_under_limbs(words: Words, position: int) -> bool:
     )
 
 
+def beside_limbs(words: Words) -> list[str]:
+    """'Holds it between the knees'."""
+    reasons = []
+    for i, token in enumerate(words.tokens):
+        where = {"between", "behind", "below", "beneath"} & {*words.tokens[max(0, i - 2) : i]}
+        if where and {token, singular(token)} & {*BODY_NOUNS}:
+            reasons.append(f"'{where.pop()} {token}': things are held in the hands")
+    return reasons
+
+
 def is_overhead(words: Words) -> bool:
     """Whether the sentence says "over the head" or "overhead"."""
     heads = [i for i, token in enumerate(words.tokens) if token == "head"]
@@ -132,7 +143,8 @@ def passing_on(words: Words, receivers: Sequence[int]) -> list[str]:
 def other_actions(words: Words) -> list[str]:
     """Verbs that no rule knows, after a person or 'and', or before an object: 'dances', 'opens it'."""
     reasons = []
-    read, after = words.stops, {"and", "then", "while"}
+    read = words.stops | {i for positions in departures(words).values() for i in positions}
+    after = {"and", "then", "while"}
     people = {mention.position for mention in words.people}
     for i, token in enumerate(words.tokens):
         before = words.tokens[i - 1] if i else ""
@@ -195,4 +207,5 @@ def reasons(
         *passing_on(words, receivers),
         *other_actions(words),
         *own_limbs(words),
+        *beside_limbs(words),
     ]

@@ -54,6 +54,40 @@ def wander_path(
     return root, heading
 
 
+def walk_off(
+    performance: Performance,
+    root: Float[ndarray, "T 2"],
+    heading: Float[ndarray, "T"],
+    start: int,
+    side: float,
+) -> tuple[Float[ndarray, "T 2"], Float[ndarray, "T"]]:
+    """The same path until frame `start`; from there a step back, a turn, and some steps away.
+
+    side: 1 turns to the left, -1 to the right.
+    """
+    rng, frames = performance.rng, performance.frames
+    end, turned = frames - 1, start + 0.6 * (frames - 1 - start)
+    away = heading + side * rng.uniform(1.9, 2.4) * rise(frames, start, turned, 0.0, 1.0)
+    back = -rise(frames, start, turned, 0.0, 0.25)
+    ahead = rise(frames, 0.5 * (start + turned), end, 0.0, rng.uniform(0.7, 0.9))
+    step = np.stack([forward_of(h)[[0, 2]] for h in away]) * np.diff(ahead, prepend=0.0)[:, None]
+    step += forward_of(heading[start])[[0, 2]] * np.diff(back, prepend=0.0)[:, None]
+    return root + np.cumsum(step, axis=0), away
+
+
+def leave_behind(
+    performance: Performance, person: int, object_index: int, let_go: int, up: int
+) -> None:
+    """An object stays as it was in frame `let_go`; who held it stands up until frame `up` and looks ahead."""
+    moved, track = performance.objects[object_index], performance.tracks[person]
+    moved.center[let_go:] = moved.center[let_go]
+    moved.rotation[let_go:] = moved.rotation[let_go]
+    bent = rise(performance.frames, let_go, up, 1.0, 0.0)
+    track.crouch = track.crouch * bent
+    track.look_at = moved.center.copy()
+    track.look_weight = track.look_weight * bent
+
+
 def place_held(
     performance: Performance,
     person: int,

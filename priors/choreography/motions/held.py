@@ -16,9 +16,11 @@ from priors.choreography.hold_plans import (
 from priors.choreography.keyframes import euler_matrix, interpolate_keyframes, smooth_noise
 from priors.choreography.motions.common import (
     hold_heights,
+    leave_behind,
     lowest_point,
     place_held,
     rise,
+    walk_off,
     wander_path,
     wobble,
 )
@@ -26,12 +28,16 @@ from priors.choreography.motions.shelter import shelter
 from priors.choreography.placement import stand_at, support_under
 from priors.choreography.plan import Performance
 from priors.choreography.shapes import canopy_of, center_of_mass
-from priors.language.parser import BACKWARDS, FROM_GROUND, OVERHEAD
+from priors.language.parser import BACKWARDS, FROM_GROUND, OVERHEAD, WALKS_AWAY
 from priors.language.script import Action
 from priors.language.unsaid import PUT_WORDS
 
 LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
 BENT_ELBOW = 0.3  # metres that a bent elbow lifts what is too long to hang from a straight arm
+STRAIGHTENED = 5
+"""Frames after which who puts a thing down has come up far enough to step back."""
+LEFT_BEHIND = 0.6
+"""When, of the clip, what somebody walks away from stands."""
 MAX_SWING = 0.5  # radians that a thing leans to bring its weight below one hand
 
 DEFAULT_WISH = HoldPreferences()
@@ -130,23 +136,33 @@ def carry(performance: Performance, action: Action) -> None:
         put_on(performance, action, lower)
         return
     canopy = canopy_of(performance.asset(action.object))
-    if canopy is not None:
+    if canopy is not None and action.word not in PUT_WORDS:
         shelter(performance, action, canopy, rng.uniform(1.0, 2.0))
         return
     distance, turn = rng.uniform(1.0, 2.0), rng.choice([-1, 1]) * rng.uniform(0.5, 1.7)
     sets_down, picks_up = action.word in PUT_WORDS, FROM_GROUND in action.manners
     start = performance.frame(0.3) if picks_up else 0
     stop = performance.frame(0.62 if picks_up else 0.6) if sets_down else frames - 1
+    leaves = WALKS_AWAY in action.manners
+    if leaves:
+        start, stop = round(0.85 * start), performance.frame(0.42)
+    down = performance.frame(LEFT_BEHIND) if leaves else frames - 6
     distance *= 0.6 if picks_up else 1.0
     distance *= -0.7 if BACKWARDS in action.manners else 1.0
     root, heading = wander_path(performance, start, stop, distance, turn)
-    track = performance.set_path(person, root, heading)
     hands = performance.hands_on(person, action.object)
+    hangs = _hangs(performance, action)
+    if leaves:
+        side = 2.0 * next(iter(hands)) - 1.0 if hangs else rng.choice([-1.0, 1.0])
+        root, heading = walk_off(performance, root, heading, down + STRAIGHTENED, side)
+    track = performance.set_path(person, root, heading)
     raised = rise(frames, 2, start, 0.0, 1.0) if picks_up else np.ones(frames)
     if sets_down:
-        raised = raised * rise(frames, stop, frames - 6, 1.0, 0.0)
-    if _hangs(performance, action):
-        _at_side(performance, action, next(iter(hands)), raised)
+        raised = raised * rise(frames, stop, down, 1.0, 0.0)
+    if hangs:
+        _at_side(performance, action, next(iter(hands)), raised, down if leaves else frames)
+        if leaves:
+            leave_behind(performance, person, action.object, down, down + 2 * STRAIGHTENED)
         return
     take = take_of(performance, person, action, HoldPreferences(from_ground=picks_up))
     height = hold_heights(performance, person)["waist"] * rng.uniform(0.92, 1.06)
@@ -160,13 +176,21 @@ def carry(performance: Performance, action: Action) -> None:
     place_held(performance, person, action.object, take, local, angles)
     track.look_weight[:] = 0.25
     _bend(performance, person, action, take, 0)
-    performance.hold(person, action.object, take, 0, frames)
+    if leaves:
+        leave_behind(performance, person, action.object, down, down + 2 * STRAIGHTENED)
+    performance.hold(person, action.object, take, 0, down if leaves else frames)
 
 
-def _at_side(performance: Performance, action: Action, hand: int, raised: np.ndarray) -> None:
+def _at_side(
+    performance: Performance,
+    action: Action,
+    hand: int,
+    raised: np.ndarray,
+    until: int | None = None,
+) -> None:
     """A large thing hangs from one hand beside the leg, its weight as far below the hand as it swings.
 
-    raised: per frame, 0 on the ground, 1 hanging.
+    raised: per frame, 0 on the ground, 1 hanging. until: the frame in which it is let go.
     """
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
@@ -192,7 +216,7 @@ def _at_side(performance: Performance, action: Action, hand: int, raised: np.nda
     place_held(performance, person, action.object, take, local, angles, keep_clear=False)
     track.look_at, track.look_weight[:] = look, 1.0
     _bend(performance, person, action, take, 0)
-    performance.hold(person, action.object, take, 0, frames)
+    performance.hold(person, action.object, take, 0, frames if until is None else until)
 
 
 def _swing_to_hang(asset: Asset, take: HoldPlan) -> Float[ndarray, "3"]:
@@ -211,14 +235,19 @@ def put_on(performance: Performance, action: Action, lower: int) -> None:
     """Carry the object some steps to another one and set it down on top of it."""
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
-    stop, down = performance.frame(0.55), frames - 5
-    picks_up = FROM_GROUND in action.manners
-    start = performance.frame(0.25) if picks_up else 0
+    leaves, picks_up = WALKS_AWAY in action.manners, FROM_GROUND in action.manners
+    stop, down = performance.frame(0.4 if leaves else 0.55), frames - 5
+    if leaves:
+        down = performance.frame(LEFT_BEHIND)
+    start = performance.frame(0.2 if leaves else 0.25) if picks_up else 0
     distance = rng.uniform(0.6, 1.1) * (-0.7 if BACKWARDS in action.manners else 1.0)
     root, heading = wander_path(performance, start, stop, distance, rng.uniform(-0.7, 0.7))
+    if leaves:
+        side = rng.choice([-1.0, 1.0])
+        root, heading = walk_off(performance, root, heading, down + STRAIGHTENED, side)
     track = performance.set_path(person, root, heading)
     take = take_of(performance, person, action, HoldPreferences(from_ground=picks_up))
-    base, ahead = stand_at(performance, lower, track, frames - 1, take.near)
+    base, ahead = stand_at(performance, lower, track, down, take.near)
     rest = base - lowest_point(performance, action.object, take.rotation)
     height = max(hold_heights(performance, person)["waist"] - take.middle[1], rest + 0.12)
     local = np.zeros((frames, 3))
@@ -234,6 +263,8 @@ def put_on(performance: Performance, action: Action, lower: int) -> None:
     angles = wobble(performance, rise(frames, stop - 4, down - 2, 1.0, 0.0), 5.0)
     place_held(performance, person, action.object, take, local, angles)
     _bend(performance, person, action, take, 0)
+    if leaves:
+        leave_behind(performance, person, action.object, down, down + 2 * STRAIGHTENED)
     release = frames if performance.is_continuous(action) else down + 1
     performance.hold(person, action.object, take, 0, release)
 
