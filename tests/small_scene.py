@@ -27,9 +27,7 @@ from hoijax.settings import AlignmentSettings, SearchSettings
 TEXT, FRAMES, INITS = "a person carries a box with both hands", 12, 2
 GENERATE = ("generate", TEXT, "--objects", "box", "--frames", str(FRAMES), "--inits", str(INITS))
 
-SMALL_SEARCH = SearchSettings(
-    rotations=24, coarse_steps=4, fine_points=64, fine_steps=4, keep=8
-)
+SMALL_SEARCH = SearchSettings(rotations=24, coarse_steps=4, fine_points=64, fine_steps=4, keep=8)
 SMALL_ALIGNMENT = AlignmentSettings(steps=40, points=64, vertices=256)
 SMALL: dict = {
     "steps": 9,

@@ -11,7 +11,15 @@ import pytest
 from anchor_factory import few_losses, make_anchor
 from counted import programs_made
 from scene_factory import make_scene
-from small_scene import INITS, SMALL_ALIGNMENT, SMALL_SEARCH, as_users_run, copy_of, generated, small_presets
+from small_scene import (
+    INITS,
+    SMALL_ALIGNMENT,
+    SMALL_SEARCH,
+    as_users_run,
+    copy_of,
+    generated,
+    small_presets,
+)
 
 import hoijax
 from hoijax.losses.body import body_smoothness
