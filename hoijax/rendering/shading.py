@@ -210,9 +210,9 @@ def _lit_share(
     first = np.maximum(np.array([rows.min(initial=0), columns.min(initial=0)]) - BLUR_REACH, 0)
     last = np.array([rows.max(initial=0), columns.max(initial=0)]) + BLUR_REACH + 1
     row, column = rows - first[0], columns - first[1]  # blurred where there are points
-    total, weight = np.zeros((2, *(np.minimum(last, shape) - first)), np.float32)
-    total[row[chosen], column[chosen]], weight[row[chosen], column[chosen]] = visible, 1.0
-    total, weight = (gaussian_filter(x, 1.2, truncate=2.5)[row, column] for x in (total, weight))
+    seen = np.zeros((2, *(np.minimum(last, shape) - first)), np.float32)
+    seen[:, row[chosen], column[chosen]] = visible, np.ones_like(visible)
+    total, weight = (gaussian_filter(x, 1.2, truncate=2.5)[row, column] for x in seen)
     return np.where(weight > 1e-6, total / np.maximum(weight, 1e-6), 1.0)
 
 
