@@ -229,6 +229,14 @@ def test_a_mesh_far_from_its_origin_keeps_its_shape(tmp_path):
         load_asset(tmp_path / "vast.obj")
 
 
+@pytest.mark.parametrize("side", [3e8, 1e-9])
+def test_a_size_that_no_unit_explains_is_refused(tmp_path, side):
+    path = tmp_path / "chair.glb"
+    trimesh.creation.box([side, side, side]).export(path)
+    with pytest.raises(UserError, match="--scale FACTOR"):
+        load_asset(path)
+
+
 @pytest.mark.parametrize(
     ("stem", "name"),
     [

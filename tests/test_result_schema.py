@@ -122,6 +122,7 @@ def test_arrays_that_no_solve_leaves_are_refused(folder, key, value):
 
 BAD_HEADERS = [
     ("prompt", 3),
+    ("prompt", "a" * 1_000_000),
     ("fps", "12"),
     ("fps", 0.0),
     ("fps", 1e300),

@@ -21,6 +21,11 @@ def understood(text: str, names: str) -> str:
     ("text", "names", "says"),
     [
         ("a person stops carrying the box", "box", "'stops': say what happens"),
+        ("a person holds the ball between the knees", "ball", "'between knees'"),
+        ("a person does a handstand on the skateboard", "skateboard", "'does handstand'"),
+        ("a person pushes the box with the hips", "box", "'hips': people push with"),
+        ("a person holds the broom horizontally", "broom", "'horizontally': this motion"),
+        ("a nurse pushes a patient in a chair", "chair", "'patient': nobody"),
         ("a person pretends to lift the box", "box", "what may happen"),
         ("a person tries to lift the box", "box", "'tries': this action"),
         ("a person wants to lift the box", "box", "'wants': this action"),

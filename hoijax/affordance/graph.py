@@ -97,7 +97,9 @@ _Name = Annotated[
     ),
 ]
 _Description = Annotated[str, Field(strict=True), _at_most_words(MAX_DESCRIPTION_WORDS)]
-_VideoPrompt = Annotated[str, Field(strict=True), _at_most_words(MAX_VIDEO_PROMPT_WORDS)]
+_VideoPrompt = Annotated[
+    str, Field(strict=True, max_length=10_000), _at_most_words(MAX_VIDEO_PROMPT_WORDS)
+]
 
 
 class _Frozen(pydantic.BaseModel):

@@ -25,7 +25,8 @@ MAX_YAWS = 16
 """Proposed starts of one object: each costs a candidate of the solve."""
 
 _Tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-_Text = Annotated[str, Field(strict=True)]
+MAX_TEXT_LETTERS = 10_000
+_Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT_LETTERS)]
 _Name = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=80, pattern=r"^[^\x00-\x1f/\\]+$"),

@@ -27,6 +27,8 @@ LARGEST_PLAUSIBLE_SIDE = 20.0
 SMALLEST_PLAUSIBLE_SIDE = 0.01
 SMALLEST_SIDE_IN_KILOMETERS = 1e-4
 """Between this and the smallest plausible side an object is just small."""
+SMALLEST_SIDE_READ, LARGEST_SIDE_READ = 1e-6, 1e5
+"""Metres; in whatever unit a file is, things that people handle are within."""
 LARGEST_COORDINATE = 1e9
 FARTHEST_ORIGIN = 1000.0
 """Sides of the mesh: float32 keeps a ten-thousandth of the side at this distance from the origin."""
@@ -291,6 +293,11 @@ def _warn_about_unit(asset: Asset, where: str, scale: float, usual: UsualSize | 
     """Warn where the size cannot be metres; the mesh is used as it is."""
     size = " x ".join(f"{side:.4g}" for side in asset.extents)
     largest = float(asset.extents.max())
+    if not SMALLEST_SIDE_READ <= largest <= LARGEST_SIDE_READ:
+        raise UserError(
+            f"{where}: the object measures {size} m; sides of {SMALLEST_SIDE_READ:g} to "
+            f"{LARGEST_SIDE_READ:g} m are read. Give the unit of the file: --scale FACTOR."
+        )
     if largest > LARGEST_PLAUSIBLE_SIDE:
         guess = (
             "looks like "

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Str
 from pydantic import Field as JsonField
 
 from hoijax.affordance.graph import PartAffordanceGraph
+from hoijax.bundle.schema import MAX_TEXT_LETTERS
 from hoijax.io.arrays import Field, field_problems
 
 RESULT_VERSION = 1
@@ -25,7 +26,7 @@ def _stays_inside(name: str) -> str:
 
 
 _Tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-_Text = Annotated[str, JsonField(strict=True)]
+_Text = Annotated[str, JsonField(strict=True, max_length=MAX_TEXT_LETTERS)]
 _FileName = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=255, pattern=r"^[^\x00-\x1f/\\]+$"),

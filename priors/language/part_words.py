@@ -34,8 +34,8 @@ def find_body_parts(
         noun = BODY_NOUNS.get(token) or BODY_NOUNS.get(singular(token))
         before = words.tokens[max(0, i - 2) : i]
         is_owned = bool({"his", "her", "their", "my", "left", "right", "both", "two"} & set(before))
-        is_place = before[-1:] == ["the"] and words.tokens[i + 1 : i + 2] != ["of"]
-        is_place = is_place and words.tokens[max(0, i - 2)] in CONTACT_PREPOSITIONS
+        is_place = before[-1:] in (["the"], ["a"]) and words.tokens[i + 1 : i + 2] != ["of"]
+        is_place = is_place and words.tokens[max(0, i - 2)] in CONTACT_PREPOSITIONS | {"with"}
         if noun is None or not (is_owned or is_place or noun == "hand"):
             continue
         parts = [part for part in BODY_PARTS if part == noun or part.endswith(f"_{noun}")]

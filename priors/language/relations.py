@@ -11,6 +11,8 @@ from priors.language.sentence import FORWARD, OFF, ON, VerbMention, Words
 ALONG_THE_GROUND = {"push", "pull", "drag", "kick"}
 """Verbs of things that stand on the ground, not on what they are pulled from."""
 FURNITURE = ("chair", "stool", "bench", "table", "desk", "sofa", "couch", "bed", "cabinet", "shelf")
+TAKING = ("lift", "throw")
+RELATIVE = {"that", "which", "standing", "lying", "resting"}
 HELD_VERBS = ("hold", "drink", "play", "swing")
 """Verbs of what is in the hands for as long as they go on."""
 
@@ -48,7 +50,9 @@ def find_relations(words: Words, owners: list[list[int]], names: Sequence[str]) 
                 phase = "end"
             elif preposition in ON and o not in main:
                 is_end = preposition in ("onto", "into") or verb.word in unsaid.PUT_WORDS
-                phase = "end" if is_end or verb.verb in ("lift", "throw") else "throughout"
+                phase = "end" if is_end or verb.verb in TAKING else "throughout"
+                if verb.verb in TAKING and RELATIVE & {*words.tokens[verb.position : position]}:
+                    phase = "start"  # 'lifts the box that stands on the table'
             if phase:
                 relations.append(Relation(partner, o, phase))
             elif preposition in FORWARD and words.tokens[position + 1 : position + 2] == ["on"]:

@@ -77,7 +77,17 @@ DIRECTIONS = {
     "clockwise",
     "anticlockwise",
 }
-DIRECTIONS |= {"counterclockwise", "diagonally", "upside", "reverse", "circle", "circles", "zigzag"}
+DIRECTIONS |= {
+    "counterclockwise",
+    "diagonally",
+    "horizontally",
+    "vertically",
+    "upside",
+    "reverse",
+    "circle",
+    "circles",
+    "zigzag",
+}
 DIRECTIONS |= {"stairs", "staircase", "ramp", "ladder", "hill", "slope", "air"}
 ORDER = {"before", "after", "until"}
 GLUE = {

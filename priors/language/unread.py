@@ -34,6 +34,9 @@ TOPPLING = {"over", "around", "round"}
 STRUCK = {"hit", "strike"}
 
 
+DOING = {"does", "doing", "performs", "performing", "makes", "making"}
+
+
 def _phrase(words: Words, start: int) -> list[int] | None:
     """Positions of the nouns and adjectives from a position on, up to what begins another phrase.
 
@@ -67,6 +70,7 @@ def nouns(words: Words, objects: Sequence[PartedObject], ignored: Sequence[int])
     starts = [i for i, t in enumerate(words.tokens) if t in (PREPOSITIONS | {"like"}) - {"by"}]
     first = words.verbs[0].position
     starts = [i for i in starts if i > first or words.tokens[i] != "in"]  # a man in a blue shirt
+    starts += [i for i, t in enumerate(words.tokens) if t in DOING]
     if unnamed:
         starts += [verb.position for verb in words.verbs]
     reasons = []

@@ -80,6 +80,16 @@ def _is_under_limbs(words: Words, position: int) -> bool:
     )
 
 
+def beside_limbs(words: Words) -> list[str]:
+    """'Holds it between the knees'."""
+    reasons = []
+    for i, token in enumerate(words.tokens):
+        where = {"between", "behind", "below", "beneath"} & {*words.tokens[max(0, i - 2) : i]}
+        if where and {token, singular(token)} & {*BODY_NOUNS}:
+            reasons.append(f"'{where.pop()} {token}': things are held in the hands")
+    return reasons
+
+
 def is_overhead(words: Words) -> bool:
     """Whether the sentence says "over the head" or "overhead"."""
     heads = [i for i, token in enumerate(words.tokens) if token == "head"]
@@ -197,4 +207,5 @@ def reasons(
         *passing_on(words, receivers),
         *other_actions(words),
         *own_limbs(words),
+        *beside_limbs(words),
     ]
