@@ -7,6 +7,7 @@ every frame at once, and dynamic programming over time to K distinct trajectorie
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,12 @@ from scipy.spatial.transform import Rotation
 from hoijax.bundle.write import Bundle
 from hoijax.candidates import ranking
 from hoijax.geometry.rotations import super_fibonacci_rotations
+from hoijax.initialization.box_turns import (
+    QUARTER_FLIP_DEGREES,
+    Hypotheses,
+    tells_by_outline,
+    with_box_turns,
+)
 from hoijax.initialization.outline_seeds import outline_centers, with_outlines
 from hoijax.initialization.pose_search import FrameEvidence, SearchObject, search_frames
 from hoijax.initialization.search_contacts import contact_parts, contact_points
@@ -154,8 +161,10 @@ def evidence_of(scene: Scene, o: int | Int[Array, ""], points: int) -> FrameEvid
     )
 
 
-Hypotheses = tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[ndarray, "T H"]]
 Search = Callable[[Scene, int, SearchSettings, Float[ndarray, "S 3 3"]], Hypotheses]
+Refine = Callable[
+    [Scene, int, SearchSettings, Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"]], Hypotheses
+]
 
 
 def search_object(
@@ -195,6 +204,20 @@ def search_object(
     return rotations, translations, costs
 
 
+def refine_object(
+    scene: Scene,
+    o: int,
+    settings: SearchSettings,
+    rotations: Float[ndarray, "T H 3 3"],
+    translations: Float[ndarray, "T H 3"],
+) -> Hypotheses:
+    """Poses of object `o`, each a few steps nearer to what its frame shows, and costs."""
+    target = searched(scene, o, settings.model_samples)
+    fine = evidence_of(scene, o, settings.fine_points)
+    poses = on_device(rotations), on_device(translations)
+    return jax.device_get(search_frames(target, fine, *poses, steps=settings.fine_steps))
+
+
 def _keep_best(hypotheses: tuple[ndarray, ndarray, ndarray], keep: int):
     """The `keep` best hypotheses of each frame that differ by 6 degrees or 3 cm from better ones."""
     rotations, translations, costs = hypotheses
@@ -232,15 +255,17 @@ def search_starts(
     settings: SearchSettings | None = None,
     costs: PathCosts | None = None,
     search: Search = search_object,
+    refine: Refine = refine_object,
 ) -> Starts:
     """K distinct best trajectories of every object; candidate k takes track k of each object.
 
     Tracks are the best paths; one that flips between near-symmetric twins stands behind its
-    continuous variants (`initialization.unflip`).
+    continuous variants (`initialization.unflip`). Where outlines alone tell the pose, quarter turns of the
+    best paths are among them (`initialization.box_turns`).
     symmetries: per object (S, 3, 3), rotations about the center that change nothing.
-    search: what finds the hypotheses of an object.
+    search, refine: what finds the hypotheses of an object, and what moves given ones.
     """
-    settings = settings or SearchSettings()
+    settings, costs = settings or SearchSettings(), costs or PathCosts()
     rotation_6d, translation = [], []
     for o in range(scene.object_count):
         rotations, translations, unary = search(scene, o, settings, symmetries[o])
@@ -253,7 +278,16 @@ def search_starts(
             fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths
         ]
-        tracks = with_twins(with_continuous(hypotheses, symmetries[o]), symmetries[o], count)
+        if scene.silhouettes is not None and tells_by_outline(scene.silhouettes, o):
+            hull, by_frame = (
+                np.asarray(scene.silhouettes.hull[o]),
+                partial(refine, scene, o, settings),
+            )
+            tracks = with_continuous(hypotheses, symmetries[o], QUARTER_FLIP_DEGREES)
+            tracks = with_box_turns(hull, tracks, seen, symmetries[o], by_frame, costs)
+        else:
+            tracks = with_continuous(hypotheses, symmetries[o])
+        tracks = with_twins(tracks, symmetries[o], count)
         # An object with fewer distinct paths than candidates starts the rest from its best again.
         tracks = [tracks[k % len(tracks)] for k in range(count)]
         rotation = np.stack([r for r, _ in tracks])

@@ -19,13 +19,15 @@ def _angles(a: Float[ndarray, "*n 3 3"], b: Float[ndarray, "*n 3 3"]) -> Float[n
     return np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
 
 
-def unfold(rotations: Float[ndarray, "T 3 3"]) -> list[Float[ndarray, "T 3 3"]]:
+def unfold(
+    rotations: Float[ndarray, "T 3 3"], flip_degrees: float = FLIP_DEGREES
+) -> list[Float[ndarray, "T 3 3"]]:
     """Continuous variants of a track that flips: one for each of its two longest stretches.
 
     A variant keeps its stretch as it is and turns every other to follow on. A track without flips
     gives none.
     """
-    flips = np.flatnonzero(_angles(rotations[1:], rotations[:-1]) > np.radians(FLIP_DEGREES))
+    flips = np.flatnonzero(_angles(rotations[1:], rotations[:-1]) > np.radians(flip_degrees))
     if not len(flips):
         return []
     ends = np.concatenate([flips + 1, [len(rotations)]])

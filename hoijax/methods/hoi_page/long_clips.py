@@ -25,6 +25,7 @@ from hoijax.initialization.starts import (
     Starts,
     find_starts,
     observed_centers,
+    refine_object,
     search_object,
     search_starts,
     with_proposed_yaws,
@@ -149,18 +150,34 @@ def _starts(scene: Scene, bundle: Bundle, settings: HoiPageSettings, windows: Wi
         return find_starts(scene, bundle, settings)
     centers = observed_centers(scene)
 
-    def search(scene: Scene, o: int, settings: SearchSettings, symmetries: ndarray) -> Hypotheses:
-        hypotheses = [
-            search_object(scene_between(scene, (a, b)), o, settings, symmetries, centers[o, a:b])
-            for a, b in windows.spans
-        ]
+    def joined(hypotheses: list[Hypotheses]) -> Hypotheses:
         r, x, c = zip(
             *(tuple(array[a:b] for array in h) for h, a, b in windows.own(hypotheses)), strict=True
         )
         return np.concatenate(r), np.concatenate(x), np.concatenate(c)
 
+    def search(scene: Scene, o: int, settings: SearchSettings, symmetries: ndarray) -> Hypotheses:
+        return joined(
+            [
+                search_object(
+                    scene_between(scene, (a, b)), o, settings, symmetries, centers[o, a:b]
+                )
+                for a, b in windows.spans
+            ]
+        )
+
+    def refine(scene: Scene, o: int, settings: SearchSettings, R: ndarray, x: ndarray):
+        return joined(
+            [
+                refine_object(scene_between(scene, (a, b)), o, settings, R[a:b], x[a:b])
+                for a, b in windows.spans
+            ]
+        )
+
     symmetries = [find_symmetries(asset) for asset in bundle.assets]
-    starts = search_starts(scene, symmetries, settings.inits, settings.search, search=search)
+    starts = search_starts(
+        scene, symmetries, settings.inits, settings.search, search=search, refine=refine
+    )
     proposals = [bundle.proposed_yaws.get(asset.name, ()) for asset in bundle.assets]
     return with_proposed_yaws(starts, scene, proposals)
 
