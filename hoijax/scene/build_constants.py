@@ -93,20 +93,17 @@ def mask_distances(instance_ids: ndarray, persons: int, objects: int) -> Float[n
     ids = np.pad(instance_ids, ((0, 0), (0, h * MASK_CELL - height), (0, w * MASK_CELL - width)))
     out = np.zeros((objects, t, h, w), np.float32)
     for frame in range(t):
-        present = np.flatnonzero(np.bincount(ids[frame].ravel(), minlength=1))
-        if not (present > persons).any():
-            continue
-        cells = _cell_distances(ids[frame] > 0)
-        for o in range(objects):
-            if persons + 1 + o in present:
-                out[o, frame] = cells
+        present = [o for o in range(objects) if (ids[frame] == persons + 1 + o).any()]
+        if present:
+            out[present, frame] = _cell_distances(ids[frame] > 0)
     return out
 
 
 def _cell_distances(mask: Bool[ndarray, "H W"]) -> Float[ndarray, "h w"]:
     """Pixels beyond one to a mask, mean of every cell; exact near the mask, from cell to cell farther away."""
     h, w = (size // MASK_CELL for size in mask.shape)
-    blocks = np.asarray(mask.reshape(h, MASK_CELL, w, MASK_CELL).any(axis=(1, 3)), bool)
+    rows_of_cells = mask.reshape(h, MASK_CELL, -1).any(axis=1)  # axis by axis: much faster
+    blocks = np.asarray(rows_of_cells.reshape(h, w, MASK_CELL).any(axis=2), bool)
     rows, columns = window_around(blocks, NEAR_CELLS)
     cells = np.zeros((h, w), np.float32)
     if (rows.stop - rows.start) * (columns.stop - columns.start) < h * w:
@@ -114,5 +111,5 @@ def _cell_distances(mask: Bool[ndarray, "H W"]) -> Float[ndarray, "h w"]:
     near = mask.reshape(h, MASK_CELL, w, MASK_CELL)[rows, :, columns]
     shape = near.shape
     away = np.asarray(distance_transform_edt(~near.reshape(shape[0] * MASK_CELL, -1)))
-    cells[rows, columns] = np.maximum(away - 1.0, 0.0).reshape(shape).mean(axis=(1, 3))
+    cells[rows, columns] = np.maximum(away - 1.0, 0.0).reshape(shape).mean(axis=3).mean(axis=1)
     return cells
