@@ -49,6 +49,7 @@ def seen_too_far(bundle, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_without_part_contact_the_contact_falls(seen_too_far, tmp_path):
     """Published: from 0.76 to 0.26. Contact alone can bring an object back that was seen too far."""
     arguments = ("--inits", 1, "--steps", "100", "--out", tmp_path / "table")

@@ -127,6 +127,7 @@ def test_the_object_gets_its_size_and_its_place_on_the_floor(photo, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_stands_in_front_takes_nothing_from_the_object_where_a_mask_names_it(photo, tmp_path):
     """A post before the chair's side, its mask given: size and place are those of the whole chair."""
     mask = np.asarray(Image.open(photo / "object.png")) > 0

@@ -78,6 +78,7 @@ def lid_angles(Ts_world_object) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_lid_is_found_within_ten_degrees(made, folder):
     """Truth read off the poses of the links, not off the values that made them."""
     result, ground_truth = load_result(folder), made[1]
@@ -91,6 +92,7 @@ def test_a_lid_is_found_within_ten_degrees(made, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_results_and_exports_carry_joint_values(folder):
     import pygltflib
 

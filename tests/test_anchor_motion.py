@@ -127,6 +127,7 @@ def test_both_passes_are_one_program(result):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_every_module_that_runs_counts_in_the_key_of_its_program(commanded):
     for load in of_each(commanded[1]):
         assert load.uncounted() == set(), load.program.function

@@ -164,6 +164,7 @@ print(json.dumps({
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_eight_devices_agree_and_do_not_talk(jobs, solver):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     done = subprocess.run(

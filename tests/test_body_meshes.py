@@ -32,6 +32,7 @@ def stranger() -> tuple[np.ndarray, np.ndarray, MeshFit]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_another_body_is_met_within_a_centimetre():
     body, rng = load_anny(), np.random.default_rng(1)
     vertices, faces, truth = stranger()

@@ -67,6 +67,7 @@ def test_different_scenes_share_few_programs(base, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_padding_changes_nothing(base, monkeypatch):
     bundle = variant(base, 3)
     points = bundle.observations.object_points.shape[2]
@@ -84,6 +85,7 @@ def test_padding_changes_nothing(base, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_anchor_scenes_of_other_people_and_objects_share_a_program(base, monkeypatch):
     settings = AnchorSettings(
         inits=1,

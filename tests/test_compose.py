@@ -479,6 +479,7 @@ def observers_of(scene, guidance):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_interrupted_composition_ends_as_if_it_had_not_been(scene, body, tmp_path):
     guidance = ClosedFormGuidance(known_images([scene]), MINIMAL.noise)
     pictures, lines = [], []

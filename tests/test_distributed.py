@@ -41,6 +41,7 @@ def said(process: subprocess.Popen) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_agree_with_one():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

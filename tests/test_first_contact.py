@@ -29,6 +29,7 @@ def rows_of(folder) -> dict[str, dict]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_step_runs_in_a_process_of_its_own_and_is_kept(tmp_path, capfd, monkeypatch):
     options = Options(tmp_path / "out", tiny=True, only=("score=clip",))
     assert main(options) == 0

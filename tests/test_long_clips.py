@@ -141,6 +141,7 @@ def test_losses_are_those_of_the_joined_trajectory(solved):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     """XLA's own account of a small descent, against the line that was fitted to larger ones."""
     from hoijax.initialization.starts import yaw_starts

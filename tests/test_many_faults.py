@@ -149,6 +149,7 @@ def test_a_body_that_is_not_installed_fails_alone(bundle, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_workers_share_a_folder_and_name_what_fails(bundle, tmp_path):
     folder, out = tmp_path / "bundles", tmp_path / "out"
     for name in ("good", "short-1", "short-2", "short-3"):

@@ -36,6 +36,7 @@ def bundles(bundle, tmp_path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_truncated_bundle_among_good_ones(bundles, bundle, tmp_path):
     forget_programs()
     out = tmp_path / "results"

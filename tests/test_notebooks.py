@@ -74,6 +74,7 @@ def test_first_interaction(executed, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_your_mesh_and_pag(executed, capsys):
     names, images = executed("your_mesh_and_pag")
     assert images == 2
@@ -102,6 +103,7 @@ def test_result_to_robot(executed):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_composition_closed_form(executed):
     names, images = executed("composition_closed_form")
     assert images == 1

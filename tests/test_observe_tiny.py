@@ -144,6 +144,8 @@ def clip_flags(folder: Path) -> tuple:
 
 
 @pytest.mark.usefixtures("loaded")
+@pytest.mark.slow
+@pytest.mark.thorough
 def test_tiny_models_end_in_a_solved_scene(tmp_path):
     out = tmp_path / "bundle"
     ran = run("observe", TEXT, "--objects", "box", "--out", out, *clip_flags(tmp_path))

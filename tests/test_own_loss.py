@@ -104,6 +104,7 @@ def test_a_loss_of_moving_bodies_says_so_where_they_are_fixed():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_loss_of_the_page_moves_objects_in_anchor_motion(tmp_path_factory):
     bundle = generated(tmp_path_factory)[0] / "bundle"
     terms = [hoijax.LossTerm.constant("upright", upright, 100.0)]

@@ -6,7 +6,7 @@ import dataclasses
 import jax.numpy as jnp
 import pytest
 from test_batch import TERMS, make_jobs
-from traced_modules import HOME, watched_loads
+from traced_modules import HOME, of_each, watched_loads
 
 from hoijax.bodies import load_body
 from hoijax.exporters.clip import _shaped

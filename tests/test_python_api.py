@@ -74,6 +74,7 @@ def program_of_page() -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_notebook_is_the_page_and_its_picture(page):
     """The same program; the last cell draws what it left."""
     matplotlib = pytest.importorskip("matplotlib")

@@ -151,6 +151,7 @@ def start(folder: Path, out: Path, sleep: float, every: float) -> subprocess.Pop
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_or_told_to_end_it_goes_on_to_the_same_bits(tmp_path):
     """Killed while checkpoints are written all the time; told to end where none would be."""
     with start(tmp_path / "c", tmp_path / "undisturbed.npy", 0.0, 1e9) as undisturbed:

@@ -23,6 +23,7 @@ from hoijax.results.result import load_result
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_sweep_gives_what_solving_gives_and_shares_a_program(
     tmp_path_factory, tmp_path, monkeypatch
 ):

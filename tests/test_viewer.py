@@ -390,6 +390,8 @@ def body_and_object(png: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.skipif(not headless_browser.can_run(), reason=headless_browser.WHY_NOT)
+@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_static_page_plays_in_chromium(page, tmp_path):
     def ready(png: bytes) -> bool:
         body, box = body_and_object(png)
