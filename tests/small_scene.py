@@ -27,16 +27,19 @@ from hoijax.settings import AlignmentSettings, SearchSettings
 TEXT, FRAMES, INITS = "a person carries a box with both hands", 12, 2
 GENERATE = ("generate", TEXT, "--objects", "box", "--frames", str(FRAMES), "--inits", str(INITS))
 
+SMALL_SEARCH = SearchSettings(rotations=24, coarse_steps=4, fine_points=64, fine_steps=4, keep=8)
+SMALL_ALIGNMENT = AlignmentSettings(steps=40, points=64, vertices=256)
 SMALL: dict = {
     "steps": 9,
     "points": 96,
     "contact_points": 16,
     "grid_resolution": 24,
-    "alignment": AlignmentSettings(steps=40, points=64, vertices=256),
-    "search": SearchSettings(rotations=24, coarse_steps=4, fine_points=64, fine_steps=4, keep=8),
+    "alignment": SMALL_ALIGNMENT,
+    "search": SMALL_SEARCH,
 }
 SMALL_BODY_PASS = joint.BodyPassSettings(rounds=4, points=32, vertices=512, contact_rounds=2)
-"""What presets are in commands of tests: a third of the work, every stage of it."""
+"""What presets are in commands of tests: a third of the work, every stage of it but the search for sizes
+(`test_object_sizes.py`), which is half of such a solve."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def small_presets():
     """Presets of HOI-PAGE and joint with `SMALL` settings; only in this process."""
     hoi = {name: small(preset) for name, preset in hoi_page.PRESETS.items()}
     both = {name: small(preset) for name, preset in joint.PRESETS.items()}
-    both["default"] = dataclasses.replace(both["default"], body_pass=SMALL_BODY_PASS)
+    both["default"] = dataclasses.replace(
+        both["default"], body_pass=SMALL_BODY_PASS, object_scale="fixed"
+    )
     with mock.patch.dict(hoi_page.PRESETS, hoi), mock.patch.dict(joint.PRESETS, both):
         yield
 

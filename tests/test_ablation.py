@@ -21,8 +21,6 @@ from hoijax.experiments.ablation import (
     without_part_labels,
 )
 
-pytestmark = pytest.mark.optimized
-
 AWAY = 0.4  # metres that the object is seen further from the person than it was
 
 

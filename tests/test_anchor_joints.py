@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from anchor_factory import few_losses
 from scipy.spatial.transform import Rotation
-from small_scene import as_users_run, run
+from small_scene import SMALL_ALIGNMENT, SMALL_SEARCH, as_users_run, run
 
 from hoijax.bodies import load_body
 from hoijax.bundle.write import read_bundle, read_ground_truth, write_bundle
@@ -41,7 +41,9 @@ SMALL = AnchorSettings(
     refresh_every=20,
     points=96,
     grid_resolution=24,
-    render_width=0,  # links that are rendered: test_anchor_losses
+    render_width=0,  # links that are rendered: test_anchor_losses,
+    search=SMALL_SEARCH,
+    alignment=SMALL_ALIGNMENT,
 )
 
 

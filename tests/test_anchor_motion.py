@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from anchor_factory import make_anchor
 from counted import programs_made
-from small_scene import as_users_run, run
-from traced_modules import watched_loads
+from small_scene import SMALL_ALIGNMENT, SMALL_SEARCH, as_users_run, run
+from traced_modules import of_each, watched_loads
 
 import hoijax
 import hoijax.api.solve
@@ -47,6 +47,8 @@ SMALL = AnchorSettings(
     points=96,
     grid_resolution=24,
     render_width=0,
+    search=SMALL_SEARCH,
+    alignment=SMALL_ALIGNMENT,
 )
 
 
@@ -126,7 +128,7 @@ def test_both_passes_are_one_program(result):
 
 @pytest.mark.slow
 def test_every_module_that_runs_counts_in_the_key_of_its_program(commanded):
-    for load in commanded[1]:
+    for load in of_each(commanded[1]):
         assert load.uncounted() == set(), load.program.function
 
 

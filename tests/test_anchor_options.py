@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from small_scene import as_users_run, run
+from small_scene import SMALL_ALIGNMENT, SMALL_SEARCH, as_users_run, run
 from vposer_factory import vposer_network
 
 import hoijax
@@ -31,6 +31,8 @@ SMALL = AnchorSettings(
     points=64,
     grid_resolution=24,
     render_width=32,
+    search=SMALL_SEARCH,
+    alignment=SMALL_ALIGNMENT,
 )
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of ffmpeg's start
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from counted import programs_made
 from scene_variants import variant
-from small_scene import as_users_run, generated
+from small_scene import SMALL_SEARCH, as_users_run, generated
 
 import hoijax.scene.build_constants
 import hoijax.scene.build_contacts
@@ -30,6 +30,7 @@ SETTINGS = METHOD.settings(
     points=256,
     contact_points=8,
     alignment=AlignmentSettings(steps=5, points=64, vertices=256),
+    search=SMALL_SEARCH,
 )
 
 

@@ -229,6 +229,13 @@ def test_a_mesh_far_from_its_origin_keeps_its_shape(tmp_path):
         load_asset(tmp_path / "vast.obj")
 
 
+def test_a_urdf_where_a_mesh_is_meant_names_the_command_that_takes_it(tmp_path):
+    path = tmp_path / "drawer.urdf"
+    path.write_text("<robot name='drawer'><link name='base'/></robot>")
+    with pytest.raises(UserError, match="hoijax generate"):
+        load_asset(path)
+
+
 @pytest.mark.parametrize("side", [3e8, 1e-9])
 def test_a_size_that_no_unit_explains_is_refused(tmp_path, side):
     path = tmp_path / "chair.glb"

@@ -156,7 +156,7 @@ def test_workers_share_a_folder_and_name_what_fails(bundle, tmp_path):
         if name != "good":
             observations = folder / name / "observations.npz"
             observations.write_bytes(observations.read_bytes()[:2000])
-    options = (*OPTIONS, "--steps", "3", "--object-scale", "fixed", "--out", out)
+    options = (*OPTIONS, "--method", "hoi-page", "--steps", "3", "--out", out)
     ran = run("solve", folder, *options, "--workers", "2", small=False)
     assert ran.code == 2, ran.err
     assert "2 processes on" in ran.out

@@ -11,7 +11,15 @@ import pytest
 from anchor_factory import few_losses, make_anchor
 from counted import programs_made
 from scene_factory import make_scene
-from small_scene import INITS, as_users_run, copy_of, generated, small_presets
+from small_scene import (
+    INITS,
+    SMALL_ALIGNMENT,
+    SMALL_SEARCH,
+    as_users_run,
+    copy_of,
+    generated,
+    small_presets,
+)
 
 import hoijax
 from hoijax.losses.body import body_smoothness
@@ -101,6 +109,7 @@ def test_the_loss_of_the_page_moves_objects_in_anchor_motion(tmp_path_factory):
     terms = [hoijax.LossTerm.constant("upright", upright, 100.0)]
     options = {"body_start": "estimate", "render_width": 0, "inits": 1, "steps": 15}
     options |= {"track_steps": 10, "points": 96, "grid_resolution": 24}
+    options |= {"search": SMALL_SEARCH, "alignment": SMALL_ALIGNMENT}
     with as_users_run(), few_losses():
         result = hoijax.solve(bundle, method="anchor-motion", terms=terms, **options)
     column = result.term_names.index("upright")

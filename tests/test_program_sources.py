@@ -157,7 +157,7 @@ def test_every_module_that_runs_counts(empty_store):
         problem, weights = object_problem(terms), default_weights(terms)
         optimize(Adam(2, 1), SolverInputs(problem, job.scene, job.initial, job.neighbors, weights))
     assert len(loads) >= 3
-    for load in loads:
+    for load in of_each(loads):
         assert load.uncounted() == set(), load.program.function
     blind = dataclasses.replace(loads[-1], counted=set())
     assert {"hoijax.losses.contacts", "hoijax.solver.adam"} <= blind.uncounted()

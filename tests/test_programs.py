@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_scene import INITS, generated, run
-from traced_modules import watched_loads
+from traced_modules import of_each, watched_loads
 
 from hoijax.bodies import load_body
 from hoijax.exporters.clip import _shaped
@@ -190,7 +190,7 @@ def test_a_warm_solve_traces_nothing(tmp_path_factory, tmp_path, traced):
     written = {path.name for path in (tmp_path / "warm").iterdir()}
     assert {"result.npz", "run.json", "scene.glb"} <= written
     assert not written & {"metrics.json", "preview.mp4", "amass.npz", "physics.json"}
-    for load in loads:
+    for load in of_each(loads):
         assert load.uncounted() == set(), load.program.function
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import cProfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -51,6 +51,11 @@ def watched_loads() -> Iterator[list[Load]]:
         mock.patch.object(Store, "entry", watched_entry),
     ):
         yield loads
+
+
+def of_each(loads: Sequence[Load]) -> list[Load]:
+    """One of those of a program that count the same modules: tracing takes long, and shapes run no others."""
+    return list({(load.program, frozenset(load.counted)): load for load in loads}.values())
 
 
 def modules_run(trace: Callable[[], object]) -> set[str]:

@@ -70,6 +70,10 @@ def read_mesh(
     """
     import trimesh
 
+    if path.suffix.lower() == ".urdf":
+        raise UserError(
+            f"{path}: objects with joints (URDF) are taken by hoijax generate; here give a mesh of it."
+        )
     check_mesh_file(path)
     options: dict[str, Any] = {"process": False}
     if path.suffix.lower() == ".obj":

@@ -1,5 +1,6 @@
 """Rotations that turn an object into itself, found by trying, and angles counted modulo them."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -31,6 +32,7 @@ LARGEST_GROUP = 600
 ALIKE_DEGREES, ALIKE_BUCKET = 20.0, 8
 
 _CHUNK = 256
+_GRIDS = 8
 _STARTS, _SEARCH_POINTS, _TEST_POINTS = 2048, 192, 1024
 
 
@@ -46,7 +48,7 @@ def find_symmetries(
     (a ball: turns about the axes and an even spread). `T_world_object` composed with any of them from
     the right, about the center, looks the same.
     """
-    tables = jax.device_put(build_distance_grids(asset))
+    tables = _padded(build_distance_grids(asset))
     points, rows = _probe_points(asset, respect_parts, _TEST_POINTS)
     center, limit = on_device(asset.center), tolerance * asset.radius
 
@@ -126,6 +128,14 @@ def continuous_axes(symmetries: Float[np.ndarray, "S 3 3"]) -> Float[np.ndarray,
     turns = _turns(axes).reshape(len(axes), -1, 3, 3)
     gaps = np.stack([_angle_to_nearest(t, symmetries) for t in turns])
     return axes[(gaps < SAME_DEGREES).all(axis=1)]
+
+
+def _padded(grids: DistanceGrids) -> DistanceGrids:
+    """Up to a multiple of `_GRIDS`, so that objects of few and of more parts share their programs."""
+    corners = np.asarray(grids.corners)
+    missing = -len(corners) % _GRIDS
+    corners = np.pad(corners, [(0, missing), *[(0, 0)] * (corners.ndim - 1)])
+    return jax.device_put(dataclasses.replace(grids, corners=corners))
 
 
 def _probe_points(

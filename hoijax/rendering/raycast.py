@@ -107,11 +107,16 @@ class RayScene:
     @cached_property
     def corner_normals(self) -> ndarray:
         """(F, 3, 3) unit normals per face corner: smooth over soft edges, flat at hard ones."""
-        return corner_normals(self.vertices, self.faces)
+        return self._normals.of_corners(slice(None))
+
+    @cached_property
+    def _normals(self) -> "_MeshNormals":
+        return _MeshNormals.of(self.vertices, self.faces)
 
     def smooth_normals(self, hits: RayHits) -> ndarray:
         """(N, 3) unit shading normals of hits that all met a face."""
-        corners = self.corner_normals[hits.face_ids]
+        met, place = np.unique(hits.face_ids, return_inverse=True)
+        corners = self._normals.of_corners(met)[place]
         second, third = hits.barycentric[:, :1], hits.barycentric[:, 1:]
         first = 1 - second - third
         return _unit(first * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2])
@@ -119,38 +124,106 @@ class RayScene:
 
 @dataclass(frozen=True)
 class CastImage:
-    """What every pixel of a camera sees. H x W pixels; nothing is antialiased."""
+    """What every pixel of a camera sees, as images made when they are asked for. Nothing is antialiased.
 
-    depth: Float[ndarray, "H W"]
-    """Depth along the optical axis in metres (not the length of the ray), 0 where nothing is seen."""
-    instance_ids: UInt8[ndarray, "H W"]
-    """`RenderMesh.instance_id`, 0 background."""
-    part_ids: Int8[ndarray, "H W"]
-    """Part index within the seen mesh, -1 where it has none and on the background."""
-    points_camera: Float[ndarray, "H W 3"]
-    """Seen surface points, OpenCV camera frame, zero where nothing is seen."""
-    normals_world: Float[ndarray, "H W 3"]
-    """Unit normals of the seen faces, turned towards the camera, zero where nothing is seen."""
+    H x W pixels, of which the rays of n met something.
+    """
+
+    pixels: Int[ndarray, "n"]
+    """Flat indices of the pixels that see something, rising, ..."""
+    pixel_hits: RayHits = field(repr=False)
+    """and what their rays met."""
     camera: PinholeCamera
     T_world_camera: Float[ndarray, "4 4"]
     scene: RayScene = field(repr=False)
-    hits: RayHits = field(repr=False)
+
+    @cached_property
+    def hits(self) -> RayHits:
+        """Of all H W pixels in reading order."""
+        hits = self.pixel_hits
+        return RayHits(
+            self._flat(hits.face_ids, NO_HIT),
+            self._flat(hits.distance),
+            self._flat(hits.barycentric),
+        )
+
+    @cached_property
+    def depth(self) -> Float[ndarray, "H W"]:
+        """Depth along the optical axis in metres (not the length of the ray), 0 where nothing is seen."""
+        return self._image(self.pixel_hits.distance)  # rays have z = 1 in the camera frame
+
+    @cached_property
+    def instance_ids(self) -> UInt8[ndarray, "H W"]:
+        """`RenderMesh.instance_id`, 0 background."""
+        return self._image(self.scene.instance_ids[self.pixel_hits.face_ids])
+
+    @cached_property
+    def part_ids(self) -> Int8[ndarray, "H W"]:
+        """Part index within the seen mesh, -1 where it has none and on the background."""
+        return self._image(self.scene.part_ids[self.pixel_hits.face_ids], NO_HIT)
+
+    @cached_property
+    def points_camera(self) -> Float[ndarray, "H W 3"]:
+        """Seen surface points, OpenCV camera frame, zero where nothing is seen."""
+        return self._image(self._rays_camera * self.pixel_hits.distance[:, None])
+
+    @cached_property
+    def normals_world(self) -> Float[ndarray, "H W 3"]:
+        """Unit normals of the seen faces, turned towards the camera, zero where nothing is seen."""
+        return self._image(self.pixel_normals)
+
+    @cached_property
+    def pixel_normals(self) -> Float[ndarray, "n 3"]:
+        """`normals_world` of the pixels that see something."""
+        corners = self.scene.vertices[self.scene.faces[self.pixel_hits.face_ids]]
+        normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+        rays_world = _turned(self._rays_camera, self.T_world_camera)
+        away = (normals * rays_world).sum(-1, keepdims=True) > 0
+        return np.where(away, -normals, normals)
+
+    @property
+    def _rays_camera(self) -> Float[ndarray, "n 3"]:
+        return _ray_directions(self.camera)[self.pixels]
+
+    def _flat(self, values: ndarray, background: int = 0) -> ndarray:
+        count = self.camera.height * self.camera.width
+        pixels = np.full((count, *values.shape[1:]), background, values.dtype)
+        pixels[self.pixels] = values
+        return pixels
+
+    def _image(self, values: ndarray, background: int = 0) -> ndarray:
+        flat = self._flat(values, background)
+        return flat.reshape(self.camera.height, self.camera.width, *values.shape[1:])
+
+
+@dataclass(frozen=True)
+class _MeshNormals:
+    faces: Int[ndarray, "F 3"]
+    of_faces: Float[ndarray, "F 3"]
+    of_vertices: Float[ndarray, "V 3"]
+
+    @classmethod
+    def of(cls, vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]) -> "_MeshNormals":
+        """Unit normals of faces, and of vertices as the mean of their faces by area."""
+        corners = vertices[faces]
+        area_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        spread = np.repeat(area_normals, 3, axis=0)
+        sums = [np.bincount(faces.ravel(), spread[:, i], len(vertices)) for i in range(3)]
+        return cls(faces, _unit(area_normals), _unit(np.stack(sums, axis=-1)))
+
+    def of_corners(self, chosen: ndarray | slice) -> Float[ndarray, "f 3 3"]:
+        """Of some faces: the vertex's over soft edges, the face's at hard ones."""
+        flat = self.of_faces[chosen, None]
+        smooth = self.of_vertices[self.faces[chosen]]
+        is_smooth = (smooth * flat).sum(-1, keepdims=True) > SMOOTH_LIMIT
+        return np.where(is_smooth, smooth, flat).astype(np.float32)
 
 
 def corner_normals(
     vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]
 ) -> Float[ndarray, "F 3 3"]:
     """Unit normal of every face corner: the vertex normal over soft edges, the face's at hard ones."""
-    corners = vertices[faces]
-    area_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    spread = np.repeat(area_normals, 3, axis=0)
-    vertex_normals = np.stack(
-        [np.bincount(faces.ravel(), spread[:, i], len(vertices)) for i in range(3)], axis=-1
-    )
-    face_normals = _unit(area_normals)[:, None, :]
-    smooth = _unit(vertex_normals)[faces]
-    is_smooth = (smooth * face_normals).sum(-1, keepdims=True) > SMOOTH_LIMIT
-    return np.where(is_smooth, smooth, face_normals).astype(np.float32)
+    return _MeshNormals.of(vertices, faces).of_corners(slice(None))
 
 
 def cast(
@@ -166,41 +239,19 @@ def cast(
     Raises UserError for vertices that are not finite and parts or instances beyond 8 bits.
     """
     scene = meshes if isinstance(meshes, RayScene) else RayScene(meshes)
-    shape, count = (camera.height, camera.width), camera.height * camera.width
-    rotation = np.asarray(T_world_camera[:3, :3], np.float32)
-    eye = np.asarray(T_world_camera[:3, 3], np.float32)
+    T_world_camera = np.asarray(T_world_camera, np.float32)
+    eye = T_world_camera[:3, 3]
     if pixels is None:
-        pixels = _pixels_that_may_hit((scene.vertices - eye) @ rotation, camera)
-    rays_camera = _ray_directions(camera)[pixels]
-    rays_world = np.einsum("ni,ji->nj", rays_camera, rotation)  # BLAS threads are slower at 3 x 3
-    hits = scene.intersect(np.broadcast_to(eye, rays_camera.shape), rays_world)
+        pixels = _pixels_that_may_hit((scene.vertices - eye) @ T_world_camera[:3, :3], camera)
+    rays = _turned(_ray_directions(camera)[pixels], T_world_camera)
+    hits = scene.intersect(np.broadcast_to(eye, rays.shape), rays)
     hit = np.flatnonzero(hits.face_ids >= 0)
-    seen, hits, rays_camera, rays_world = (
-        pixels[hit],
-        hits.subset(hit),
-        rays_camera[hit],
-        rays_world[hit],
-    )
+    return CastImage(pixels[hit], hits.subset(hit), camera, T_world_camera, scene)
 
-    def image(values: np.ndarray, background: int = 0) -> np.ndarray:
-        pixels = np.full((count, *values.shape[1:]), background, values.dtype)
-        pixels[seen] = values
-        return pixels
 
-    corners = scene.vertices[scene.faces[hits.face_ids]]
-    normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-    away = (normals * rays_world).sum(-1, keepdims=True) > 0
-    return CastImage(
-        depth=image(hits.distance).reshape(shape),  # rays have z = 1 in the camera frame
-        instance_ids=image(scene.instance_ids[hits.face_ids]).reshape(shape),
-        part_ids=image(scene.part_ids[hits.face_ids], NO_HIT).reshape(shape),
-        points_camera=image(rays_camera * hits.distance[:, None]).reshape(*shape, 3),
-        normals_world=image(np.where(away, -normals, normals)).reshape(*shape, 3),
-        camera=camera,
-        T_world_camera=np.asarray(T_world_camera, np.float32),
-        scene=scene,
-        hits=RayHits(image(hits.face_ids, NO_HIT), image(hits.distance), image(hits.barycentric)),
-    )
+def _turned(rays: Float[ndarray, "n 3"], T_world_camera: Float[ndarray, "4 4"]) -> ndarray:
+    """Camera directions in the world."""
+    return np.einsum("ni,ji->nj", rays, T_world_camera[:3, :3])  # BLAS threads are slower at 3 x 3
 
 
 @lru_cache(maxsize=8)

@@ -19,6 +19,7 @@ SHADOW_DEPTH = 0.8  # share of the key light that a full shadow takes
 LIGHT_WIDTH = 0.05  # radius of the light as seen from a unit distance: softens shadows
 SHADOW_BIAS = 2e-3  # metres; shadow rays start this far off the surface
 SHADOW_STRIDE = 2  # shadows are cast at every second pixel and blurred: they are soft anyway
+BLUR_REACH = 3  # pixels that the blur looks to each side
 CONTACT_RADIUS = 0.06  # metres; blur of the darkening where something nears the ground
 CONTACT_REACH = 0.08  # metres; height at which that darkening has fallen to 1 / e
 CONTACT_CELL = 0.02  # metres
@@ -94,13 +95,13 @@ def shade_and_light(
     received = KEY * np.maximum(normals @ light, 0) * (1 - SHADOW_DEPTH * (1 - lit_mesh))
     received += AMBIENT * (0.5 + 0.5 * normals[:, 1])
     received += FILL * np.maximum((normals * view).sum(-1), 0)
-    mesh_color = cast.scene.colors[cast.hits.face_ids[mesh]] * received[:, None]
+    mesh_color = surfaces.colors * received[:, None]
     shadow = backdrop.key_share[ground] * SHADOW_DEPTH * (1 - lit_ground)
     taken = 1 - (1 - shadow) * _contact(cast.scene, surfaces.ground_points)
     ground_color = backdrop.color[ground] - backdrop.ground_color[ground] * taken[:, None]
     image = backdrop.image.copy()
     image[mesh], image[ground] = _shown(mesh_color), _shown(ground_color)
-    return image.reshape(*cast.depth.shape, 3), lit
+    return image.reshape(*lit.shape, 3), lit
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class _Surfaces:
     """Flat indices of pixels, ..."""
     normals: Float[ndarray, "m 3"]
     points: Float[ndarray, "m 3"]
+    colors: Float[ndarray, "m 3"]
     ground: Int[ndarray, "g"]
     """and of those of the ground."""
     ground_points: Float[ndarray, "g 3"]
@@ -118,15 +120,18 @@ class _Surfaces:
 
 def _seen_surfaces(cast: CastImage, backdrop: Backdrop, pixels: np.ndarray | None) -> _Surfaces:
     eye, rays = cast.T_world_camera[:3, 3], backdrop.rays_world
-    is_mesh = (cast.hits.face_ids >= 0) & (cast.hits.distance < backdrop.to_ground)
-    mesh = np.flatnonzero(is_mesh)
-    normals = cast.scene.smooth_normals(cast.hits.subset(mesh))
-    seen_side = cast.normals_world.reshape(-1, 3)[mesh]  # open meshes are lit on both sides
+    chosen = np.flatnonzero(cast.pixel_hits.distance < backdrop.to_ground[cast.pixels])
+    mesh, hits = cast.pixels[chosen], cast.pixel_hits.subset(chosen)
+    normals = cast.scene.smooth_normals(hits)
+    seen_side = cast.pixel_normals[chosen]  # open meshes are lit on both sides
     normals *= np.where((normals * seen_side).sum(-1, keepdims=True) < 0, -1, 1)
-    points = eye + rays[mesh] * cast.hits.distance[mesh, None]
+    points = eye + rays[mesh] * hits.distance[:, None]
+    is_mesh = np.zeros(len(rays), bool)
+    is_mesh[mesh] = True
     ground = _ground_near_shadows(cast.scene, backdrop, is_mesh, eye, pixels)
     ground_points = eye + rays[ground] * backdrop.to_ground[ground, None]
-    return _Surfaces(mesh, normals, points, ground, ground_points)
+    colors = cast.scene.colors[hits.face_ids]
+    return _Surfaces(mesh, normals, points, colors, ground, ground_points)
 
 
 def _lit_shares(cast: CastImage, backdrop: Backdrop, surfaces: _Surfaces) -> Float[ndarray, "H W"]:
@@ -134,10 +139,8 @@ def _lit_shares(cast: CastImage, backdrop: Backdrop, surfaces: _Surfaces) -> Flo
     points = np.concatenate([surfaces.points, surfaces.ground_points])
     facing = np.concatenate([surfaces.normals, up])
     at = np.concatenate([surfaces.mesh, surfaces.ground])
-    lit = np.ones(cast.depth.shape, np.float32)
-    lit.reshape(-1)[at] = _lit_share(
-        cast.scene, points, facing, at, cast.depth.shape, backdrop.light
-    )
+    lit = np.ones((cast.camera.height, cast.camera.width), np.float32)
+    lit.reshape(-1)[at] = _lit_share(cast.scene, points, facing, at, lit.shape, backdrop.light)
     return lit
 
 
@@ -204,9 +207,12 @@ def _lit_share(
         towards = light + LIGHT_WIDTH * (a * side + b * up)
         directions = np.broadcast_to(towards.astype(np.float32), origins.shape)
         visible += 0.25 * ~scene.occluded(origins, directions)
-    total, weight = np.zeros((2, *shape), np.float32)
-    total[rows[chosen], columns[chosen]], weight[rows[chosen], columns[chosen]] = visible, 1.0
-    total, weight = (gaussian_filter(x, 1.2, truncate=2.5)[rows, columns] for x in (total, weight))
+    first = np.maximum(np.array([rows.min(initial=0), columns.min(initial=0)]) - BLUR_REACH, 0)
+    last = np.array([rows.max(initial=0), columns.max(initial=0)]) + BLUR_REACH + 1
+    row, column = rows - first[0], columns - first[1]  # blurred where there are points
+    total, weight = np.zeros((2, *(np.minimum(last, shape) - first)), np.float32)
+    total[row[chosen], column[chosen]], weight[row[chosen], column[chosen]] = visible, 1.0
+    total, weight = (gaussian_filter(x, 1.2, truncate=2.5)[row, column] for x in (total, weight))
     return np.where(weight > 1e-6, total / np.maximum(weight, 1e-6), 1.0)
 
 
