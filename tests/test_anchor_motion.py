@@ -35,14 +35,13 @@ from hoijax.settings import AnchorSettings
 from hoijax.solver.problem import Solution
 from hoijax.viewer.resolving import Edits, Resolver
 
-pytestmark = pytest.mark.optimized
 
 FRAMES = 12
 SMALL = AnchorSettings(
     inits=1,
     body_start="estimate",  # our own fit needs longer clips than this one
-    track_steps=120,
-    steps=100,
+    track_steps=60,
+    steps=50,
     refresh_every=20,
     points=96,
     grid_resolution=24,

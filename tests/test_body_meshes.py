@@ -32,7 +32,6 @@ def stranger() -> tuple[np.ndarray, np.ndarray, MeshFit]:
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 def test_another_body_is_met_within_a_centimetre():
     body, rng = load_anny(), np.random.default_rng(1)
     vertices, faces, truth = stranger()
@@ -86,6 +85,7 @@ def test_meshes_that_no_camera_sees_are_refused(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PHOTO.is_dir(), reason="the photograph is not here")
+@pytest.mark.thorough
 def test_the_real_mesh_of_sam_3d_body_is_met_within_a_centimetre():
     """By the packaged keypoints of the photograph, from the file to the motion."""
     pytest.importorskip("ai_edge_litert")

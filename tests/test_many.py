@@ -115,6 +115,7 @@ def test_a_scene_without_an_id_gets_a_steady_one(tmp_path):
 
 @pytest.mark.slow
 @needs("ray")
+@pytest.mark.thorough
 def test_two_nodes_lose_no_scene_when_a_worker_dies(tmp_path):
     """One actor is killed (SIGKILL) in the middle of the masks of some scene."""
     path, out, died = prompts(tmp_path, 2), tmp_path / "out", tmp_path / "died"

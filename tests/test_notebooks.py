@@ -84,6 +84,7 @@ def test_your_mesh_and_pag(executed, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_loss_weight_ablation(executed):
     names, images = executed("loss_weight_ablation", shared=True)
     assert images == 2

@@ -179,6 +179,18 @@ def test_only_our_classes_are_built_from_a_file():
 @pytest.mark.slow
 def test_a_warm_solve_traces_nothing(tmp_path_factory, tmp_path, traced):
     """`generate` solved the same bundle before. The bound on programs is there to be lowered."""
+    warm_solve(tmp_path_factory, tmp_path, traced)
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_every_module_that_runs_in_a_solve_counts(tmp_path_factory, tmp_path, traced):
+    for load in of_each(warm_solve(tmp_path_factory, tmp_path, traced)):
+        assert load.uncounted() == set(), load.program.function
+
+
+def warm_solve(tmp_path_factory, tmp_path, traced) -> list:
+    """What it loads."""
     bundle = generated(tmp_path_factory)[0] / "bundle"
     traced.clear()
     forget_programs()
@@ -190,8 +202,7 @@ def test_a_warm_solve_traces_nothing(tmp_path_factory, tmp_path, traced):
     written = {path.name for path in (tmp_path / "warm").iterdir()}
     assert {"result.npz", "run.json", "scene.glb"} <= written
     assert not written & {"metrics.json", "preview.mp4", "amass.npz", "physics.json"}
-    for load in of_each(loads):
-        assert load.uncounted() == set(), load.program.function
+    return loads
 
 
 def test_outputs_by_number_come_back_by_number():

@@ -50,7 +50,6 @@ def killer(log: Path, killed: list[int], stop: list[bool]) -> None:
 
 @pytest.mark.slow
 @needs("ray")
-@pytest.mark.thorough
 def test_killed_workers_lose_nothing_and_do_nothing_twice(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     here = Path(__file__).parent
