@@ -35,7 +35,6 @@ from hoijax.settings import AnchorSettings
 from hoijax.solver.problem import Solution
 from hoijax.viewer.resolving import Edits, Resolver
 
-
 FRAMES = 12
 SMALL = AnchorSettings(
     inits=1,
