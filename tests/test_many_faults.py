@@ -181,6 +181,7 @@ def test_workers_share_a_folder_and_name_what_fails(bundle, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_command_told_to_end_exits_with_143_and_goes_on(bundle, tmp_path, monkeypatch):
     shutil.copytree(bundle, tmp_path / "bundles" / "one")
     out, solve = tmp_path / "out", SceneBatch.solve

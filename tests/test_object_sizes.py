@@ -134,6 +134,7 @@ def lift():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_mesh_that_is_too_small_is_found_to_be(lift, monkeypatch):
     """The solver is given the box at 0.85 of its size, and no body pass."""
     small = resized_bundle(lift, np.full((1, 3), 0.85))

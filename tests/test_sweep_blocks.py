@@ -49,6 +49,7 @@ class Counting(BatchSolver):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_sweep_that_is_cut_off_goes_on_and_compiles_once(tmp_path):
     jobs, weights = make_jobs(2), make_weights(*np.linspace(0.0, 50.0, 33))
     scales = np.linspace(0.02, 0.2, 33, dtype=np.float32)
