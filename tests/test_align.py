@@ -191,6 +191,6 @@ def test_the_real_photograph(tmp_path):
     assert found.object_covered > 0.92
     assert (
         found.object_iou > 0.87
-    )  # no pose, size and focal length at all give its mesh more than 0.90
+    )  # its mesh has no more than 0.90 at any pose, size and focal length
     assert found.person_iou > 0.7
     assert 2.0 < found.object_scale < 3.2

@@ -61,6 +61,7 @@ WHOLE_PART = "surface"
 """The one part of an object whose mesh has no labeled parts: all of it."""
 
 MAX_DESCRIPTION_WORDS = 20
+MAX_TEXT_LETTERS = 10_000
 MAX_VIDEO_PROMPT_WORDS = 150
 
 
@@ -98,7 +99,7 @@ _Name = Annotated[
 ]
 _Description = Annotated[str, Field(strict=True), _at_most_words(MAX_DESCRIPTION_WORDS)]
 _VideoPrompt = Annotated[
-    str, Field(strict=True, max_length=10_000), _at_most_words(MAX_VIDEO_PROMPT_WORDS)
+    str, Field(strict=True, max_length=MAX_TEXT_LETTERS), _at_most_words(MAX_VIDEO_PROMPT_WORDS)
 ]
 
 

@@ -16,7 +16,7 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.importers.body_meshes import BodyMeshes, read_body_meshes
 from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.initialization.image_alignment import ImageAlignment, align_to_image
-from hoijax.initialization.photo import PhotoMasks, PhotoMesh
+from hoijax.initialization.photo import PhotoMasks, PhotoMesh, moved
 from hoijax.io.atomic import check_output, output_folder
 from hoijax.progress import Log, silent
 from hoijax.rendering.raycast import RenderMesh, cast
@@ -60,7 +60,7 @@ def align(
     camera = _camera(photo, meshes, focal, log)
     body = PhotoMesh(meshes.vertices[0], meshes.faces)
     alignment = align_to_image(body, mesh, masks, camera, known_pose=in_camera)
-    stands = _moved(meshes.vertices[0], alignment.T_world_camera)
+    stands = moved(meshes.vertices[0], alignment.T_world_camera)
     with output_folder(out) as folder:
         _write(folder, alignment, scene, in_camera, stands, meshes.faces)
         _overlay(photo, camera, alignment, stands, meshes.faces, mesh).save(folder / "overlay.png")
@@ -149,7 +149,7 @@ def _overlay(
     """The photograph with both meshes over it."""
     from PIL import Image
 
-    placed = _moved(mesh.vertices, alignment.T_world_object)
+    placed = moved(mesh.vertices, alignment.T_world_object)
     meshes = [
         RenderMesh(stands.astype(np.float32), faces, 1, color=PERSON_COLOR),
         RenderMesh(placed.astype(np.float32), mesh.faces, 2, color=OBJECT_COLOR),
@@ -162,10 +162,6 @@ def _overlay(
     image = Image.fromarray(drawn.astype(np.uint8))
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     return image
-
-
-def _moved(points: ndarray, T: ndarray) -> ndarray:
-    return points @ T[:3, :3].T + T[:3, 3]
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
+from hoijax.affordance.graph import MAX_TEXT_LETTERS
 from hoijax.bundle.observations import Observations, observation_dtypes
 
 FORMAT = "hoijax-bundle"
@@ -25,7 +26,6 @@ MAX_YAWS = 16
 """Proposed starts of one object: each costs a candidate of the solve."""
 
 _Tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-MAX_TEXT_LETTERS = 10_000
 _Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT_LETTERS)]
 _Name = Annotated[
     str,

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from hoijax.initialization.tracks import Track, fill_gaps
 from hoijax.initialization.trajectory_paths import PathCosts
-from hoijax.initialization.unflip import is_new
+from hoijax.initialization.unflip import angles_between, is_new
 from hoijax.scene.silhouettes import Silhouettes
 
 Hypotheses = tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[ndarray, "T H"]]
@@ -91,7 +91,6 @@ def _steps(
     rotations: Float[ndarray, "T 3 3"], positions: Float[ndarray, "T 3"], costs: PathCosts
 ) -> float:
     """Cost of all steps from frame to frame, as `trajectory_paths.transition` without its bound."""
-    trace = np.einsum("tij,tij->t", rotations[1:], rotations[:-1])
-    angles = np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
+    angles = angles_between(rotations[1:], rotations[:-1])
     moved = np.sum(np.diff(positions, axis=0) ** 2, axis=-1)
     return float((costs.rotation * angles**2 + costs.translation * moved).sum())

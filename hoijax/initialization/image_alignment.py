@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.geometry.camera import PinholeCamera
-from hoijax.initialization.photo import PhotoMasks, PhotoMesh, visible_ious
+from hoijax.initialization.photo import PhotoMasks, PhotoMesh, moved, visible_ious
 from hoijax.initialization.silhouette_search import (
     FINE_WIDTH,
     SEARCH_WIDTH,
@@ -112,11 +112,11 @@ def _measured(
 ) -> ImageAlignment:
     """The alignment with what is reached at the image's own size, by what the camera sees of both."""
     T_world_camera, T_world_object = poses
-    placed = _moved(object_.vertices, T_world_object)
+    placed = moved(object_.vertices, T_world_object)
     low = float(placed[:, 1].min())  # of all vertices, not of the sampled points
     T_world_object = T_world_object.copy()
     T_world_object[1, 3] -= low
-    stands = _moved(person.vertices, T_world_camera)
+    stands = moved(person.vertices, T_world_camera)
     meshes = [
         RenderMesh(stands.astype(np.float32), person.faces, 1),
         RenderMesh((placed - [0.0, low, 0.0]).astype(np.float32), object_.faces, 2),
@@ -132,7 +132,3 @@ def _measured(
         person_covered=float((ids == 1)[masks.person].mean()),
         object_covered=float((ids == 2)[masks.object_ & ~masks.person].mean()),
     )
-
-
-def _moved(points: ndarray, T: ndarray) -> ndarray:
-    return points @ T[:3, :3].T + T[:3, 3]

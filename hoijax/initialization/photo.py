@@ -30,6 +30,11 @@ class PhotoMasks:
         return np.any([np.zeros_like(self.person), *self.occluders], axis=0)
 
 
+def moved(points: Float[ndarray, "N 3"], T: Float[ndarray, "4 4"]) -> Float[ndarray, "N 3"]:
+    """Points under a similarity, in the precision they come in."""
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
 def mask_iou(
     drawn: Bool[ndarray, "H W"],
     mask: Bool[ndarray, "H W"],

@@ -14,8 +14,8 @@ from scipy.spatial.transform import Rotation
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import compose_rigid
-from hoijax.initialization.photo import PhotoMasks, PhotoMesh, mask_iou
-from hoijax.rendering.raycast import RayScene
+from hoijax.initialization.photo import PhotoMasks, PhotoMesh, mask_iou, moved
+from hoijax.rendering.raycast import RayScene, window_around
 
 HEADINGS = 12
 ROUNDS = ((2, 16), (8, 4), (60, 3))
@@ -246,29 +246,10 @@ def silhouette(
     """Where the camera sees the object; rays are moved into the object's own frame, so that it is built once."""
     T_world_camera, T_world_object = poses
     T_camera_object = np.linalg.inv(T_world_camera) @ T_world_object
-    window = _window(scene, T_camera_object, camera)
+    window = window_around(moved(scene.box_corners, T_camera_object), camera)
     T_object_camera = np.linalg.inv(T_camera_object)
     rays = camera.ray_directions(*window) @ T_object_camera[:3, :3].T.astype(np.float32)
     eye = np.broadcast_to(T_object_camera[:3, 3].astype(np.float32), rays.shape)
     seen = np.zeros((camera.height, camera.width), bool)
     seen[window] = scene.occluded(eye.reshape(-1, 3), rays.reshape(-1, 3)).reshape(rays.shape[:2])
     return seen
-
-
-def _window(
-    scene: RayScene, T_camera_object: Float[ndarray, "4 4"], camera: PinholeCamera
-) -> tuple[slice, slice]:
-    """Rows and columns of the image outside which no ray meets the object: around its box."""
-    local = scene.box_corners @ T_camera_object[:3, :3].T + T_camera_object[:3, 3]
-    if (local[:, 2] <= 0).any():
-        return slice(None), slice(None)
-    u = camera.fx * local[:, 0] / local[:, 2] + camera.cx
-    v = camera.fy * local[:, 1] / local[:, 2] + camera.cy
-    sides = ((v, camera.height), (u, camera.width))
-    rows, columns = (
-        slice(
-            *(int(np.clip(end, 0, side)) for end in (np.floor(x.min()) - 1, np.ceil(x.max()) + 1))
-        )
-        for x, side in sides
-    )
-    return rows, columns

@@ -279,10 +279,8 @@ def search_starts(
             for p in paths
         ]
         if scene.silhouettes is not None and tells_by_outline(scene.silhouettes, o):
-            hull, by_frame = (
-                np.asarray(scene.silhouettes.hull[o]),
-                partial(refine, scene, o, settings),
-            )
+            hull = np.asarray(scene.silhouettes.hull[o])
+            by_frame = partial(refine, scene, o, settings)
             tracks = with_continuous(hypotheses, symmetries[o], QUARTER_FLIP_DEGREES)
             tracks = with_box_turns(hull, tracks, seen, symmetries[o], by_frame, costs)
         else:

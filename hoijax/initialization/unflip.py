@@ -14,7 +14,10 @@ FLIP_DEGREES = 90.0
 DISTINCT_DEGREES = 20.0  # mean over frames: closer tracks are the same
 
 
-def _angles(a: Float[ndarray, "*n 3 3"], b: Float[ndarray, "*n 3 3"]) -> Float[ndarray, "*n"]:
+def angles_between(
+    a: Float[ndarray, "*n 3 3"], b: Float[ndarray, "*n 3 3"]
+) -> Float[ndarray, "*n"]:
+    """Of rotations, radians."""
     trace = np.einsum("...ij,...ij->...", a, b)
     return np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
 
@@ -27,7 +30,7 @@ def unfold(
     A variant keeps its stretch as it is and turns every other to follow on. A track without flips
     gives none.
     """
-    flips = np.flatnonzero(_angles(rotations[1:], rotations[:-1]) > np.radians(flip_degrees))
+    flips = np.flatnonzero(angles_between(rotations[1:], rotations[:-1]) > np.radians(flip_degrees))
     if not len(flips):
         return []
     ends = np.concatenate([flips + 1, [len(rotations)]])
@@ -59,7 +62,7 @@ def is_new(
     """Whether a track differs from all others by more than the object's symmetries explain."""
     for other in others:
         turned = np.einsum("tij,sjk->stik", other, symmetries)
-        angles = _angles(np.broadcast_to(track, turned.shape), turned)
+        angles = angles_between(np.broadcast_to(track, turned.shape), turned)
         if angles.min(axis=0).mean() < np.radians(DISTINCT_DEGREES):
             return False
     return True

@@ -105,11 +105,6 @@ class RayScene:
         return np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
 
     @cached_property
-    def corner_normals(self) -> ndarray:
-        """(F, 3, 3) unit normals per face corner: smooth over soft edges, flat at hard ones."""
-        return self._normals.of_corners(slice(None))
-
-    @cached_property
     def _normals(self) -> "_MeshNormals":
         return _MeshNormals.of(self.vertices, self.faces)
 
@@ -261,19 +256,27 @@ def _ray_directions(camera: PinholeCamera) -> np.ndarray:
     return rays
 
 
+def window_around(
+    points_camera: Float[ndarray, "N 3"], camera: PinholeCamera
+) -> tuple[slice, slice]:
+    """Rows and columns of the image outside which no ray meets what lies between some points."""
+    lower, upper = np.zeros(2, int), np.array([camera.width, camera.height])
+    if points_camera[:, 2].min() > 1e-3:  # else something reaches behind the camera
+        focal, center = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
+        uv = points_camera[:, :2] / points_camera[:, 2:] * focal + center
+        lower, upper = (
+            np.clip(edge, 0, upper).astype(int) for edge in (uv.min(0) - 1, uv.max(0) + 2)
+        )
+    return slice(lower[1], upper[1]), slice(lower[0], upper[0])
+
+
 def _pixels_that_may_hit(vertices_camera: np.ndarray, camera: PinholeCamera) -> np.ndarray:
     """Flat indices of the pixels inside the bounding rectangle of all projected vertices."""
     if len(vertices_camera) == 0:
         return np.zeros(0, np.int64)
-    lower, upper = np.zeros(2, int), np.array([camera.width, camera.height])
-    if vertices_camera[:, 2].min() > 1e-3:  # else something reaches behind the camera
-        focal, center = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
-        uv = vertices_camera[:, :2] / vertices_camera[:, 2:] * focal + center
-        lower, upper = (
-            np.clip(edge, 0, upper).astype(int) for edge in (uv.min(0) - 1, uv.max(0) + 2)
-        )
-    rows = np.arange(lower[1], upper[1])[:, None] * camera.width
-    return (rows + np.arange(lower[0], upper[0])).ravel()
+    window = window_around(vertices_camera, camera)
+    rows, columns = (np.arange(side.start, side.stop) for side in window)
+    return (rows[:, None] * camera.width + columns).ravel()
 
 
 def _embree_scene(vertices: np.ndarray, faces: np.ndarray):

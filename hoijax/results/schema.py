@@ -9,8 +9,7 @@ from numpy import ndarray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic import Field as JsonField
 
-from hoijax.affordance.graph import PartAffordanceGraph
-from hoijax.bundle.schema import MAX_TEXT_LETTERS
+from hoijax.affordance.graph import MAX_TEXT_LETTERS, PartAffordanceGraph
 from hoijax.io.arrays import Field, field_problems
 
 RESULT_VERSION = 1

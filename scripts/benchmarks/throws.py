@@ -16,9 +16,11 @@ import tyro
 from jaxtyping import Float
 from numpy import ndarray
 from rich.console import Console
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 import hoijax
+from hoijax.exporters.resample import resample_positions, resample_rotations
+from hoijax.geometry.transforms import GRAVITY, compose_rigid
 from hoijax.methods.joint.sizes import resized_bundle
 from hoijax.runtime import describe_device, enable_compilation_cache
 from priors.synthetic.erring_observations import erring_bundle
@@ -26,7 +28,7 @@ from priors.synthetic.from_text import BODY, scene_of_text
 from priors.synthetic.ground_truth import KnownMotion, RenderedGroundTruth, rendered_ground_truth
 from scripts.benchmarks.robustness import without_depth
 
-G = 9.81
+G = -float(GRAVITY[1])
 TEXT = "a person throws a ball up and catches it"
 BESIDE = 0.5
 """Seconds before and after the flight."""
@@ -55,35 +57,28 @@ def resampled_throw(
         time, [-BESIDE, 0, seconds, seconds + BESIDE], [begin - BESIDE, begin, end, end + BESIDE]
     )
     at = np.clip(at, 0, grid[-1])
-    moved = np.tile(np.eye(4), (len(at), 1, 1))
-    moved[:, :3, 3] = _between(grid, T[:, :3, 3], at)
-    moved[:, :3, :3] = Slerp(grid, Rotation.from_matrix(T[:, :3, :3]))(at).as_matrix()
+    frames = at * rate
+    turned = resample_rotations(Rotation.from_matrix(T[:, :3, :3]).as_rotvec(), frames)
+    centers = resample_positions(T[:, :3, 3], frames)
     flies = (time >= 0) & (time <= seconds)
     low, high = np.interp([begin, end], grid, height)
     speed = (high - low) / seconds + 0.5 * G * seconds
-    moved[flies, 1, 3] = low + speed * time[flies] - 0.5 * G * time[flies] ** 2
-    rotations = [
-        np.stack(
-            [Slerp(grid, Rotation.from_rotvec(v))(at).as_rotvec() for v in np.swapaxes(p, 0, 1)], 1
-        )
-        for p in np.asarray(scene.body_rotations, np.float64)
-    ]
-    translations = np.stack([_between(grid, x, at) for x in scene.body_translations])
+    centers[flies, 1] = low + speed * time[flies] - 0.5 * G * time[flies] ** 2
+    people = (np.asarray(x, np.float64) for x in (scene.body_rotations, scene.body_translations))
+    rotations, translations = (
+        np.stack([resample(person, frames) for person in x]).astype(np.float32)
+        for x, resample in zip(people, (resample_rotations, resample_positions), strict=True)
+    )
     motion = KnownMotion(
-        np.stack(rotations).astype(np.float32),
-        translations.astype(np.float32),
+        rotations,
+        translations,
         scene.body_betas,
         scene.body_rest_joints,
     )
-    contact = np.asarray(scene.edge_contact)[:, np.round(at * rate).astype(int)] & ~flies
-    known = rendered_ground_truth(
-        BODY, motion, scene.assets, moved[None].astype(np.float32), contact
-    )
+    contact = np.asarray(scene.edge_contact)[:, np.round(frames).astype(int)] & ~flies
+    poses = compose_rigid(Rotation.from_rotvec(turned).as_matrix(), centers)
+    known = rendered_ground_truth(BODY, motion, scene.assets, poses[None], contact)
     return known, np.flatnonzero(flies)[1:-1]
-
-
-def _between(grid: ndarray, values: ndarray, at: ndarray) -> Float[ndarray, "T 3"]:
-    return np.stack([np.interp(at, grid, column) for column in np.asarray(values).T], -1)
 
 
 def fall(heights: Float[ndarray, " T"], flight: ndarray, fps: float) -> float:

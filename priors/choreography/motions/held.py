@@ -68,7 +68,9 @@ def lift(performance: Performance, action: Action) -> None:
         turn = rng.uniform(-0.8, 0.8)
         performance.set_path(person, *wander_path(performance, 0.6 * frames, frames, 0.0, turn))
         hand = next(iter(performance.hands_on(person, action.object)))
-        _at_side(performance, action, hand, rise(frames, 3, performance.frame(0.6), 0.0, 1.0))
+        _at_side(
+            performance, action, hand, rise(frames, 3, performance.frame(0.6), 0.0, 1.0), frames
+        )
         return
     take = take_of(performance, person, action, HoldPreferences(from_ground=lower is None))
     grasp = 0 if performance.is_continuous(action) else performance.frame(0.27)
@@ -186,7 +188,7 @@ def _at_side(
     action: Action,
     hand: int,
     raised: np.ndarray,
-    until: int | None = None,
+    until: int,
 ) -> None:
     """A large thing hangs from one hand beside the leg, its weight as far below the hand as it swings.
 
@@ -216,7 +218,7 @@ def _at_side(
     place_held(performance, person, action.object, take, local, angles, keep_clear=False)
     track.look_at, track.look_weight[:] = look, 1.0
     _bend(performance, person, action, take, 0)
-    performance.hold(person, action.object, take, 0, frames if until is None else until)
+    performance.hold(person, action.object, take, 0, until)
 
 
 def _swing_to_hang(asset: Asset, take: HoldPlan) -> Float[ndarray, "3"]:
