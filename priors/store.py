@@ -9,6 +9,7 @@ with a warning and computed again.
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -44,7 +45,7 @@ ENTRY, ARRAYS, VALUE = "entry.json", "arrays.npz", "value.json"
 STALE_SECONDS = 24 * 3600
 """Temporary folders older than this were left by a killed run and are removed."""
 REREADS = 20
-"""Times an entry that is being replaced is read again."""
+"""Times an entry that is being replaced is read, or written, again."""
 WHOLE_FILE_BYTES = 1 << 20
 """Files of a local model directory up to this size are hashed whole, larger ones at both ends."""
 
@@ -226,13 +227,7 @@ class Store:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 if replace:
                     self._discard(folder)
-                try:
-                    partial.rename(folder)
-                    is_mine = True
-                except OSError:
-                    if not folder.is_dir():
-                        raise
-                    is_mine = False
+                is_mine = _take(folder, partial)
         except OSError as error:
             raise _cannot_write(self.root, error) from error
         if is_mine:
@@ -277,6 +272,20 @@ def _open_folder(folder: Path) -> Iterator[int | None]:
         yield os.fstat(descriptor).st_ino
     finally:
         os.close(descriptor)
+
+
+def _take(folder: Path, partial: Path) -> bool:
+    """Give the written folder its name; False where another writer's entry has it already."""
+    for _ in range(REREADS):
+        try:
+            partial.rename(folder)
+            return True
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if folder.is_dir():
+            return False  # else a third one has just moved away what was in our place
+    return False
 
 
 def _inode(folder: Path) -> int | None:

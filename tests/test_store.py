@@ -1,6 +1,7 @@
 """Stored results: found by content, written whole, never read damaged."""
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -122,6 +123,21 @@ def test_many_writers_at_once_leave_whole_entries(store):
     assert reads
     assert all(store.get("race", f"{step:064x}") for step in range(3))
     assert not list(store.root.glob(".partial-*"))
+
+
+def test_an_entry_that_is_discarded_while_ours_is_written_is_no_error(store, monkeypatch):
+    rename, met = Path.rename, []
+
+    def rename_behind_another(path, target):
+        if target == store.root / "masks" / KEY and not met:
+            met.append(path)  # it stood there when we renamed, and is gone when we look
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_behind_another)
+    stored(store)
+    assert met
+    assert store.get("masks", KEY).value["seed"] == 3
 
 
 def test_leftovers_of_killed_runs_are_removed(store):
