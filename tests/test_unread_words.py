@@ -74,7 +74,11 @@ def understood(text: str, names: str) -> str:
         ("a man catches the ball and throws it", "ball", "'catches': one person throws"),
         ("a woman throws the ball and it is thrown back", "ball", "'throw back'"),
         ("two children toss a ball back and forth", "ball", "'back and forth'"),
-        ("the box on the table is pushed by a man", "box table", "'on the table': things are pushed"),
+        (
+            "the box on the table is pushed by a man",
+            "box table",
+            "'on the table': things are pushed",
+        ),
         ("a person hits a nail with the broom", "broom", "'hit nail': things are swung"),
         ("a man bench presses a barbell", "barbell", "'bench presses': this action"),
         ("one man lifts the box, another helps him", "box", "'helps': say who"),
