@@ -21,9 +21,9 @@ from priors.choreography import touching
 from priors.choreography.bowing import MAX_ROUNDS, bow_out
 from priors.choreography.dispatch import MOTIONS, perform
 from priors.choreography.fingers import close_fingers
-from priors.choreography.inverse_kinematics import solve_poses, start_of
+from priors.choreography.inverse_kinematics import Solution, solve_poses, start_of
 from priors.choreography.keyframes import forward_of
-from priors.choreography.person import Person, make_person, skin_of
+from priors.choreography.person import Person, make_person
 from priors.choreography.plan import Performance
 from priors.choreography.pose_targets import FPS, WRISTS, PoseTargets
 from priors.choreography.skin_collisions import solid_seats, stacked_grids
@@ -125,23 +125,33 @@ def _solve_person(
             performance, index, solution.unknowns, targets, grids
         ):
             break
-    for round_ in range(touching.MAX_ROUNDS + 1):
-        rotations, translation = to_smplx(solution.unknowns, targets, track.person)
-        wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
-        rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)
-        if round_ == touching.MAX_ROUNDS:
+    rotations, translation = _with_hands(performance, index, solution, targets)
+    for _ in range(touching.MAX_ROUNDS):
+        finer = touching.missed(track, performance.objects, grids, rotations, translation, skeleton)
+        if finer is None:
             break
-        skin = skin_of(track.person, rotations, translation).astype(float)
-        depths = [touching.depths_in(o, skin) for o in performance.objects]
-        finer = touching.with_missed_skin(skeleton, track.person, np.max(depths, axis=0))
-        moved = touching.draw_back(track.person, track.holds, depths)
-        if finer is None and not moved:
-            break
-        skeleton = finer or skeleton
+        skeleton = finer
         targets = pose_targets(track, performance.objects, performance.fps)
         solution = solve_poses(
-            solution.unknowns, targets, skeleton, grids, max_steps=12, reaches=False
+            solution.unknowns,
+            targets,
+            skeleton,
+            grids,
+            max_steps=touching.MAX_STEPS,
+            is_reached=True,
         )
+        rotations, translation = _with_hands(performance, index, solution, targets)
+    return rotations, translation
+
+
+def _with_hands(
+    performance: Performance, index: int, solution: Solution, targets: PoseTargets
+) -> tuple[Float[ndarray, "T 55 3"], Float[ndarray, "T 3"]]:
+    """SMPL-X rotations and translation with the fingers closed."""
+    track = performance.tracks[index]
+    rotations, translation = to_smplx(solution.unknowns, targets, track.person)
+    wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
+    rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)
     return rotations, translation
 
 

@@ -103,7 +103,7 @@ def deep_skin(chain: Chain, targets: PoseTargets, skeleton: Skeleton, grids: Dis
     for o in range(targets.Ts_world_object.shape[1]):
         R, p = targets.Ts_world_object[:, o, :3, :3], targets.Ts_world_object[:, o, :3, 3]
         weight = COLLISION * targets.collision_weight[:, o]
-        distance, gradient = _look_up(grids, o, (skin - p[:, None]) @ R)
+        distance, gradient = look_up(grids, o, (skin - p[:, None]) @ R)
         depth = weight[:, None] * (skeleton.skin_margin - distance)
         deeper = depth > worst
         worst = np.where(deeper, depth, worst)
@@ -134,7 +134,7 @@ def deep_rows(deep: Deep, chain: Chain, skeleton: Skeleton) -> Float[ndarray, "N
     return rows
 
 
-def _look_up(
+def look_up(
     grids: DistanceGrids, index: int, points: Float[ndarray, "T V 3"]
 ) -> tuple[Float[ndarray, "T V"], Float[ndarray, "T V 3"]]:
     """Signed distance and gradient in the object's frame; far outside the box at least so far away."""
