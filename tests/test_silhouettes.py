@@ -30,6 +30,7 @@ from hoijax.scene.silhouettes import (
     Silhouettes,
     build_outlines,
     directions,
+    farthest_along,
     hull_points,
     mask_extents,
     off_outline,
@@ -143,6 +144,18 @@ def outlined():
     )
     scene = dataclasses.replace(scene, silhouettes=silhouettes)
     return dataclasses.replace(made, scene=scene), rotation, position
+
+
+def test_what_reaches_farthest_is_found_on_both_sides_of_the_image(rng):
+    points = rng.normal(size=(4, 192, 2)).astype(np.float32) * [300.0, 2.0]
+    points += np.array([[0.0, 0.0], [900.0, 500.0], [-700.0, 3.0], [1e-3, -1e-3]])[:, None]
+    found = np.asarray(farthest_along(jnp.asarray(points, jnp.float32)))
+    along = points @ directions().T
+    reach = np.take_along_axis(along, found[:, None], axis=1)[:, 0]
+    size = np.abs(along).max(axis=1)
+    assert (reach <= along.max(axis=1)).all()
+    assert (along.max(axis=1) - reach <= size * 2.0**-14).all()
+    assert (found == along.argmax(axis=1)).mean() > 0.95
 
 
 def test_an_outline_tells_how_far_away_the_object_is(outlined):

@@ -183,23 +183,20 @@ def search_object(
     target = searched(scene, o, settings.model_samples)
     start = without_alike(super_fibonacci_rotations(settings.rotations), symmetries)
     frames, hypotheses, keep = scene.frame_count, len(start), min(settings.keep, len(start))
-    rotations = on_device(np.broadcast_to(start, (frames, hypotheses, 3, 3)))
+    rotations = np.broadcast_to(start, (frames, hypotheses, 3, 3))
     middle = observed_centers(scene)[o] if centers is None else centers
-    translations = on_device(with_outlines(scene, o, np.asarray(rotations), middle))
+    translations = with_outlines(scene, o, rotations, middle)
     coarse = evidence_of(scene, o, settings.coarse_points)
     coarse_fits = search_frames(
         target, coarse, rotations, translations, steps=settings.coarse_steps
     )
-    best = _keep_best(jax.device_get(coarse_fits), keep)
+    best = _keep_best(coarse_fits, keep)
     fine = evidence_of(scene, o, settings.fine_points)
     for _ in range(2):
         # What fits in one frame is tried in the frames beside it: a frame in which the object is
         # mostly hidden borrows its hypotheses.
         borrowed = _borrow(*best, quota=-(-keep // 4))
-        coarse_fits = search_frames(
-            target, fine, *(jnp.asarray(x) for x in borrowed), steps=settings.fine_steps
-        )
-        best = _keep_best(jax.device_get(coarse_fits), keep)
+        best = _keep_best(search_frames(target, fine, *borrowed, steps=settings.fine_steps), keep)
     rotations, translations, costs = best
     costs = np.where(np.asarray(scene.observed.detected[o])[:, None], costs, np.inf)
     return rotations, translations, costs
@@ -215,8 +212,7 @@ def refine_object(
     """Poses of object `o`, each a few steps nearer to what its frame shows, and costs."""
     target = searched(scene, o, settings.model_samples)
     fine = evidence_of(scene, o, settings.fine_points)
-    poses = on_device(rotations), on_device(translations)
-    return jax.device_get(search_frames(target, fine, *poses, steps=settings.fine_steps))
+    return search_frames(target, fine, rotations, translations, steps=settings.fine_steps)
 
 
 def _keep_best(hypotheses: tuple[ndarray, ndarray, ndarray], keep: int):
