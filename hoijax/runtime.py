@@ -3,9 +3,11 @@
 import os
 import platform
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hoijax.errors import UserError
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     import jax
     from numpy.typing import ArrayLike
 
+A = TypeVar("A")
+B = TypeVar("B")
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "flax", "trimesh", "libigl", "embreex")
 
 
@@ -25,6 +29,16 @@ def on_device(values: "ArrayLike", dtype: Any = None) -> "jax.Array":
     import numpy as np
 
     return jax.device_put(np.asarray(values, dtype))
+
+
+def on_all_cores(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
+    """The function of every item, in threads: for what leaves Python's lock to others.
+
+    The first item is done before the others, which find what it compiled.
+    """
+    first = [function(item) for item in items[:1]]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        return first + list(threads.map(function, items[1:]))
 
 
 def cache_folder() -> Path:

@@ -1,5 +1,8 @@
 """Gradient steps and dense Levenberg-Marquardt on problems whose answer is known."""
 
+import subprocess
+import sys
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from hoijax.geometry.descent import cosine_rate, descend, levenberg_marquardt
+from hoijax.geometry.descent import cosine_rate, descend, levenberg_marquardt, solve_positive
 
 TARGET = {"a": np.float32(1.5), "b": np.array([-2.0, 0.25], np.float32)}
 START = {"a": jnp.zeros(()), "b": jnp.ones(2)}
@@ -58,3 +61,38 @@ def test_levenberg_marquardt_keeps_the_best_it_saw(rng):
     assert float(jnp.sum(residuals(last) ** 2)) <= 1e-4
     wild = jax.jit(lambda p: levenberg_marquardt(normal, lambda p, d: p + 1e3, p, 3))
     np.testing.assert_array_equal(wild(jnp.asarray([0.5, 0.5]))[0], [0.5, 0.5])
+
+
+def test_a_small_positive_system_is_solved(rng):
+    for size, scale in ((1, 1.0), (6, 1e-3), (6, 1e5), (14, 1.0)):
+        root = rng.normal(size=(5, size, size)) * np.geomspace(1.0, 30.0, size)
+        matrices = scale * (np.swapaxes(root, 1, 2) @ root + np.eye(size))
+        right = rng.normal(size=(5, size))
+        found = jax.vmap(solve_positive)(*(jnp.asarray(x, jnp.float32) for x in (matrices, right)))
+        expected = np.linalg.solve(matrices, right[..., None])[..., 0]
+        np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+
+
+MANY_AT_ONCE = """
+from concurrent.futures import ThreadPoolExecutor
+import os, jax, jax.numpy as jnp
+from hoijax.geometry.descent import levenberg_marquardt
+
+def normal(p):
+    return jnp.eye(6) * 2.0, 2.0 * p, jnp.sum(p**2)
+
+def one(p):
+    return levenberg_marquardt(normal, lambda p, d: p + d, p, 4)[1]
+
+solve = jax.jit(jax.vmap(jax.vmap(one)))
+starts = jnp.ones((49, 96, 6))
+solve(starts).block_until_ready()
+threads = os.cpu_count() + 1
+with ThreadPoolExecutor(threads) as pool:
+    list(pool.map(lambda _: solve(starts).block_until_ready(), range(2 * threads)))
+"""
+
+
+def test_threads_that_solve_at_once_do_not_wait_for_each_other_for_ever():
+    """LAPACK's batches in XLA wait for threads of a pool that is as large as the machine has cores."""
+    subprocess.run([sys.executable, "-c", MANY_AT_ONCE], check=True, timeout=60)

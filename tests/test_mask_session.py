@@ -144,6 +144,63 @@ def test_the_overlay_shows_masks_and_hints(clip):
     np.testing.assert_array_equal(shown[100:], made.frames[3][100:])
 
 
+# ---- a photograph
+
+
+@pytest.fixture(scope="module")
+def photograph(tmp_path_factory):
+    """(path of a photograph that its metadata turn by a quarter, the mask of the box in it)."""
+    from PIL import Image
+
+    frames, masks = box_clip(1, lambda t: (30, 30))
+    image = Image.fromarray(np.rot90(frames[0]))
+    exif = image.getexif()
+    exif[0x0112] = 6  # its top is at the right
+    path = tmp_path_factory.mktemp("photograph") / "photo.jpg"
+    image.save(path, quality=95, exif=exif)
+    return path, masks[0]
+
+
+def test_a_photograph_is_marked_and_saved_as_align_reads_masks(photograph, tmp_path):
+    from PIL import Image
+
+    path, mask = photograph
+    made = session(path, hints=["box=0:25,25,58,50"])
+    made.propagate()
+    made.save(tmp_path / "masks")
+    assert {f.parent.name for f in (tmp_path / "masks").glob("*/*")} == {"person", "box"}
+    with Image.open(tmp_path / "masks" / "box" / "00000.png") as image:
+        saved = np.asarray(image) > 127
+    assert iou(saved, mask) > 0.9
+    with pytest.raises(UserError, match="is a photograph"):
+        session(path, seconds="0:1")
+    with pytest.raises(UserError, match="0 to 0"):
+        session(path, hints=["box=1:25,25,58,50"])
+
+
+def test_masks_of_a_large_photograph_have_its_own_size(photograph, tmp_path, monkeypatch):
+    from PIL import Image
+
+    from hoijax.io import photographs
+
+    monkeypatch.setattr(photographs, "MAX_SIDE", 81)
+    made = session(photograph[0])
+    assert made.frames.shape == (1, 61, 81, 3)
+    made.masks = {"box": np.ones((1, 61, 81), bool)}
+    made.save(tmp_path / "masks")
+    with Image.open(tmp_path / "masks" / "box" / "00000.png") as image:
+        assert image.size == (W, H)
+
+
+def test_an_animated_image_is_a_clip(tmp_path):
+    from PIL import Image
+
+    frames, _ = box_clip(4, lambda t: (30 + 4 * t, 30))
+    first, *others = (Image.fromarray(frame) for frame in frames)
+    first.save(tmp_path / "clip.gif", save_all=True, append_images=others, duration=100)
+    assert len(session(tmp_path / "clip.gif").frames) == 4
+
+
 # ---- the page
 
 
@@ -174,6 +231,23 @@ def test_the_page_marks_follows_and_saves(editor, clip, tmp_path):
     editor.frame_slider.value = 0
     editor._try(editor._forget)
     assert editor.session.hints == []
+
+
+def test_the_page_of_a_photograph(photograph, tmp_path):
+    pytest.importorskip("viser")
+    from hoijax.viewer.mask_editor import open_mask_editor
+
+    opened = open_mask_editor(session(photograph[0]), tmp_path / "m", host="127.0.0.1", port=0)
+    try:
+        assert not opened.frame_slider.visible
+        opened._try(lambda: opened.mark_box(25.0, 25.0, 58.0, 50.0))
+        assert "marked. Find all" in opened.status.content
+        opened._try(opened._follow)
+        opened._try(opened._save)
+        assert "hoijax align" in opened.status.content
+        assert len(list((tmp_path / "m").glob("*/00000.png"))) == 2
+    finally:
+        opened.server.stop()
 
 
 def test_a_place_on_the_screen_is_a_pixel():

@@ -21,14 +21,13 @@ from hoijax.methods.joint.sizes import (
     known_scales,
     lowest_point,
     recorded_scales,
-    resized_bundle,
     scale_range,
 )
 from hoijax.objects.articulated.joints import Joint
 from hoijax.objects.asset import asset_from_arrays
 from hoijax.objects.distance_grid import SIGNED, UNSIGNED, build_distance_grids, query
 from hoijax.objects.resizing import resized
-from hoijax.scene.resizing import resized_scene
+from hoijax.scene.resizing import resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.from_text import BODY, scene_of_text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 from numpy import ndarray
 
 from hoijax.bundle.evidence import guessed_intrinsics
@@ -18,6 +18,7 @@ from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.initialization.image_alignment import ImageAlignment, align_to_image
 from hoijax.initialization.photo import PhotoMasks, PhotoMesh, moved
 from hoijax.io.atomic import check_output, output_folder
+from hoijax.io.photographs import read_photograph
 from hoijax.progress import Log, silent
 from hoijax.rendering.raycast import RenderMesh, cast
 
@@ -47,7 +48,7 @@ def align(
     UserError for files that cannot be read or do not fit each other.
     """
     check_output(out)
-    photo = _image(Path(image), "--image")
+    photo = read_photograph(image, "--image")
     masks = PhotoMasks(
         _mask(Path(person_mask), "--person-mask", photo.shape[:2]),
         _mask(Path(object_mask), "--object-mask", photo.shape[:2]),
@@ -70,19 +71,9 @@ def align(
     return alignment
 
 
-def _image(path: Path, flag: str) -> UInt8[ndarray, "H W 3"]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise UserError(f"{flag} {path}: cannot be read as an image ({error}).") from error
-
-
 def _mask(path: Path, flag: str, shape: tuple[int, ...]) -> Bool[ndarray, "H W"]:
     """Where an image of the photograph's (height, width) is bright. UserError for another size, and for none."""
-    mask = _image(path, flag).max(-1) > 127
+    mask = read_photograph(path, flag).max(-1) > 127
     if mask.shape != shape:
         raise UserError(
             f"{flag} {path}: {mask.shape[1]} x {mask.shape[0]} pixels, the image has {shape[1]} x {shape[0]}."

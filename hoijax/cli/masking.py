@@ -1,4 +1,4 @@
-"""`hoijax mask`: masks of people and objects of a clip, by hints."""
+"""`hoijax mask`: masks of people and objects of a clip or photograph, by hints."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ from hoijax.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Mask(OutputFlags):
-    """Masks of a clip: mark objects, follow them, correct any frame, save."""
+    """Masks of a clip or photograph: mark objects, follow them, correct any frame, save."""
 
     video: tyro.conf.Positional[Path]
-    """The clip."""
+    """The clip, or one photograph."""
     objects: tuple[str, ...]
     """Names of the objects, as `observe` will know them: those of the mesh files."""
     out: Path

@@ -84,9 +84,18 @@ def levenberg_marquardt(
         best_state = jax.tree.map(lambda a, b: jnp.where(better, a, b), state, best_state)
         damping = jnp.where(better, damping * 0.5, damping * 4.0)
         damping = jnp.clip(damping, MIN_DAMPING, MAX_DAMPING)
-        change = -jnp.linalg.solve(hessian + damping * jnp.eye(gradient.shape[0]), gradient)
+        change = -solve_positive(hessian + damping * jnp.eye(gradient.shape[0]), gradient)
         return (move(state, change), best_state, jnp.minimum(cost, best), damping), None
 
     carry = (start, start, jnp.asarray(jnp.inf), jnp.asarray(1.0))
     (last, best_state, best, _), _ = jax.lax.scan(step, carry, None, length=steps)
     return best_state, best, last
+
+
+def solve_positive(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Float[Array, " n"]:
+    """x of A x = b for a small positive definite A: Gauss-Jordan elimination, which needs no pivots."""
+    rows = jnp.concatenate([matrix, right[:, None]], axis=1)
+    for k in range(len(right)):
+        pivot = rows[k] / rows[k, k]
+        rows = (rows - rows[:, k, None] * pivot).at[k].set(pivot)
+    return rows[:, -1]

@@ -6,10 +6,14 @@ the mask's distance transform. The derivative of each with respect to the six po
 known in closed form, so a step is one look-up and one 6 x 6 solve.
 """
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from numpy import ndarray
 
 from hoijax.geometry.bilinear import bilinear_with_gradient
 from hoijax.geometry.camera import NEAR
@@ -18,12 +22,14 @@ from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.initialization.search_contacts import ContactParts, contact_terms, ground_terms
 from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
 from hoijax.programs import program
-from hoijax.scene.silhouettes import COMMON, Outline, directions, off_outline
+from hoijax.runtime import on_all_cores
+from hoijax.scene.silhouettes import COMMON, Outline, directions, farthest_along, off_outline
 
 POINT_SIGMA = 0.015  # metres: residuals of this size count as one
 PIXEL_SIGMA = 3.0
 EXTENT_SIGMA = 1.0  # units of `Outline.unit`
 ROBUST = 3.0  # Geman-McClure scale in sigmas
+FRAMES_AT_ONCE = 5  # on CPU
 Pose = tuple[Float[Array, "3 3"], Float[Array, " 3"]]
 MAX_STEP = 0.35  # radians and metres a step may move: keeps a bad linearisation from jumping away
 
@@ -98,16 +104,24 @@ def _extent_terms(
     rotation: Array,
     translation: Array,
 ):
-    arm = hull @ rotation.T
+    ways = jnp.asarray(directions())
+    arm = hull[_farthest(hull, frame, rotation, translation)] @ rotation.T
     points, depth, focal, pixels = _in_image(frame, arm + translation)
-    along = pixels @ jnp.asarray(directions()).T
-    farthest = jnp.argmax(along, axis=0)
-    off, weight = off_outline(jnp.max(along, axis=0), outline)
-    arm, points, depth = (x[farthest] for x in (arm, points, depth))
-    jacobian = _pixel_jacobian(frame, jnp.asarray(directions()), arm, points, depth, focal)
+    off, weight = off_outline(jnp.sum(pixels * ways, axis=-1), outline)
+    jacobian = _pixel_jacobian(frame, ways, arm, points, depth, focal)
     total = jnp.maximum(jnp.sum(weight), 1.0)
     jacobian = jacobian - (1.0 - COMMON) * jnp.sum(weight[:, None] * jacobian, 0) / total
     return off / EXTENT_SIGMA, jacobian / (EXTENT_SIGMA * outline.unit), weight / off.shape[0]
+
+
+def _farthest(
+    hull: Float[Array, "h 3"], frame: FrameEvidence, rotation: Array, translation: Array
+) -> Int[Array, " K"]:
+    """Which vertices reach farthest in the image; coordinates in rows, as all of them are looked at."""
+    T = frame.T_pointmap_world
+    x, y, z = T[:3, :3] @ rotation @ hull.T + (T[:3, :3] @ translation + T[:3, 3])[:, None]
+    focal, depth = (frame.intrinsics[0, 0], frame.intrinsics[1, 1]), jnp.maximum(z, NEAR)
+    return farthest_along(jnp.stack([x / depth * focal[0], y / depth * focal[1]], axis=-1))
 
 
 def _in_image(
@@ -205,8 +219,39 @@ def refine_pose(
     return *chosen, jnp.minimum(last, best)
 
 
-@program(static=("steps",))
 def search_frames(
+    target: SearchObject,
+    frames: FrameEvidence,
+    rotations: Float[ArrayLike, "T H 3 3"],
+    translations: Float[ArrayLike, "T H 3"],
+    *,
+    steps: int,
+) -> tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[ndarray, "T H"]]:
+    """Refine every hypothesis of every frame: (rotations, translations, costs).
+
+    On CPU a few frames at a time on all cores: what they need stays in the cache, and clips of any
+    length share a program.
+    """
+    poses = np.asarray(rotations, np.float32), np.asarray(translations, np.float32)
+    every = (jax.device_get(frames), *poses)
+    count = len(every[1])
+    size = min(FRAMES_AT_ONCE, count) if jax.default_backend() == "cpu" else count
+    firsts = [min(first, count - size) for first in range(0, count, size)]
+
+    def piece(first: int) -> Any:
+        some = jax.tree.map(lambda x: x[first : first + size], every)
+        return jax.device_get(_search_piece(target, *some, steps=steps))
+
+    pieces = on_all_cores(piece, firsts)
+    found = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), pieces[0])
+    for first, values in zip(firsts, pieces, strict=True):
+        for whole, some in zip(found, values, strict=True):
+            whole[first : first + size] = some
+    return found
+
+
+@program(static=("steps",))
+def _search_piece(
     target: SearchObject,
     frames: FrameEvidence,
     rotations: Float[Array, "T H 3 3"],
@@ -214,7 +259,6 @@ def search_frames(
     *,
     steps: int,
 ) -> tuple[Float[Array, "T H 3 3"], Float[Array, "T H 3"], Float[Array, "T H"]]:
-    """Refine every hypothesis of every frame; one program, no host round trips."""
     over_hypotheses = jax.vmap(refine_pose, in_axes=(None, None, 0, 0, None))
     over_frames = jax.vmap(over_hypotheses, in_axes=(None, 0, 0, 0, None))
     return over_frames(target, frames, rotations, translations, steps)

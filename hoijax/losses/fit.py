@@ -21,7 +21,7 @@ from hoijax.losses.curvature import (
 )
 from hoijax.scene.objects import WHOLE_UNSIGNED
 from hoijax.scene.posed import PosedScene, present
-from hoijax.scene.silhouettes import DIRECTION_COUNT, directions, off_outline
+from hoijax.scene.silhouettes import DIRECTION_COUNT, directions, farthest_along, off_outline
 
 ROBUST_RHO = 0.2  # metres; published Geman-McClure scale on a frame's mean squared distance
 POINT_RHO = 0.05  # metres; a point further off than this says little
@@ -265,8 +265,15 @@ def _off_extent(posed: PosedScene) -> tuple[Float[Array, "O T K"], Float[Array, 
     silhouettes = present(posed.scene.silhouettes, "outlines of objects")
     shape = (*posed.object_translations.shape[:2], *silhouettes.hull.shape[1:])
     hull = jnp.broadcast_to(silhouettes.hull[:, None], shape)
-    pixels = project_world(posed, to_world(posed.object_rotations, posed.object_translations, hull))
-    return off_outline(jnp.max(pixels @ jnp.asarray(directions()).T, axis=2), silhouettes.outline)
+    # Only what reaches farthest is in the derivative.
+    farthest = farthest_along(jax.lax.stop_gradient(_hull_pixels(posed, hull)))
+    pixels = _hull_pixels(posed, jnp.take_along_axis(hull, farthest[..., None], axis=2))
+    reach = jnp.sum(pixels * jnp.asarray(directions()), axis=-1)
+    return off_outline(reach, silhouettes.outline)
+
+
+def _hull_pixels(posed: PosedScene, points: Float[Array, "O T n 3"]) -> Float[Array, "O T n 2"]:
+    return project_world(posed, to_world(posed.object_rotations, posed.object_translations, points))
 
 
 # By hand where that is measured faster: a distance comes with its gradient from one look-up.

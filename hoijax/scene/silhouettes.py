@@ -7,9 +7,10 @@ object with points they tell what these leave open: that a mesh also covers what
 """
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
 
@@ -85,6 +86,22 @@ def directions() -> Float[ndarray, "K 2"]:
     """Unit vectors (u, v), evenly around."""
     angle = 2.0 * np.pi * np.arange(DIRECTION_COUNT) / DIRECTION_COUNT
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
+
+
+def farthest_along(points: Float[Array, "*n H 2"]) -> Int[Array, "*n K"]:
+    """Which point is farthest in each of `directions()`, to 2^-23 of its coordinate times their number.
+
+    The index takes the place of a coordinate's last bits, so that one plain maximum finds it: a fifth
+    of the time of `argmax` on CPU. Opposite directions share their products.
+    """
+    count = points.shape[-2]
+    last = (1 << (count - 1).bit_length()) - 1
+    u, v = jnp.asarray(directions()[: DIRECTION_COUNT // 2]).T[..., None]
+    along = u * points[..., None, :, 0] + v * points[..., None, :, 1]
+    bits = jax.lax.bitcast_convert_type(along, jnp.int32)
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # negative floats count backwards
+    keys = (ordered & ~last) | jnp.arange(count, dtype=jnp.int32)
+    return jnp.concatenate([jnp.max(keys, axis=-1), jnp.min(keys, axis=-1)], axis=-1) & last
 
 
 def hull_points(asset: Asset) -> Float[ndarray, "H 3"]:

@@ -1,4 +1,4 @@
-"""Marking objects in a clip in the browser: `hoijax mask CLIP`, by viser.
+"""Marking objects in a clip or photograph in the browser: `hoijax mask CLIP`, by viser.
 
 The frame hangs in the scene as an image of unit width, x right and y down, with the camera before it.
 """
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from priors.observe.mask_session import MaskSession
 
 HOW = (
-    "Drag a box around all of the object, or click on it. Then <b>Follow</b>, look through the frames, "
-    "and correct any of them: a click adds what it hits, Shift-click takes it away, a new box cuts anew."
+    "Drag a box around all of the object, or click on it. Then <b>{then}</b>, look through {where}, "
+    "and correct: a click adds what it hits, Shift-click takes it away, a new box cuts anew."
 )
 JPEG_QUALITY = 85
 
@@ -85,12 +85,14 @@ class MaskEditor:
         gui = self.server.gui
         gui.configure_theme(control_width="large", show_logo=False)
         gui.main_panel.dock_right()
-        gui.add_html(HOW)
-        last = len(self.session.frames) - 1
-        self.frame_slider = gui.add_slider("Frame", 0, last, 1, 0)
+        alone = self.session.is_photograph
+        follow = "Find all" if alone else "Follow"
+        gui.add_html(HOW.format(then=follow, where="the masks" if alone else "the frames"))
+        last = max(1, len(self.session.frames) - 1)
+        self.frame_slider = gui.add_slider("Frame", 0, last, 1, 0, visible=not alone)
         self.object_menu = gui.add_dropdown("Object", list(self.session.objects))
-        self.follow_button = gui.add_button("Follow")
-        self.forget_button = gui.add_button("Forget this frame's hint")
+        self.follow_button = gui.add_button(follow)
+        self.forget_button = gui.add_button("Forget the hint here")
         self.save_button = gui.add_button("Save")
         self.status = gui.add_html("")
         self.frame_slider.on_update(lambda _: self.show())
@@ -151,7 +153,10 @@ class MaskEditor:
 
     def _cut(self) -> None:
         self.session.preview(self.object, self.frame)
-        self.say(f"{self.object}: marked in frame {self.frame}. Follow takes it to the others.")
+        if self.session.is_photograph:
+            self.say(f"{self.object}: marked. Find all looks for people too.")
+        else:
+            self.say(f"{self.object}: marked in frame {self.frame}. Follow takes it to the others.")
 
     def _follow(self) -> None:
         self.say("following ...")
@@ -168,7 +173,12 @@ class MaskEditor:
 
     def _save(self) -> None:
         path = self.session.save(self.out)
-        self.say(f"wrote {path}: give it to hoijax observe as --masks, or its hints.json as --hint")
+        if self.session.is_photograph:
+            self.say(f"wrote {path}: its PNGs are the masks that hoijax align takes")
+        else:
+            self.say(
+                f"wrote {path}: give it to hoijax observe as --masks, or its hints.json as --hint"
+            )
 
     def _try(self, work: Any) -> None:
         """Do one thing at a time, and say what went wrong."""

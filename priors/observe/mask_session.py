@@ -1,6 +1,6 @@
-"""Masks of a clip by hand and eye: hints are put down, propagated, looked at, corrected and saved.
+"""Masks of a clip or photograph by hand and eye: hints are put down, propagated, looked at, corrected and saved.
 
-What `hoijax mask` edits. Pixels are those of the clip as it is read.
+What `hoijax mask` edits. Pixels are those of the clip as it is read; a photograph is a clip of one frame.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.io.atomic import output_folder
-from hoijax.io.clip_intake import parse_seconds, read_clip
+from hoijax.io.clip_intake import Clip, parse_seconds, read_clip
+from hoijax.io.photographs import clip_of_photograph, is_photograph
 from hoijax.progress import Log, silent
 from priors.models.blazepose import BlazePose
 from priors.models.packaged_segmenter import PackagedSegmenter, cut_prompt
@@ -29,7 +30,7 @@ SEARCHED = 12
 
 
 class MaskSession:
-    """Hints and masks of the objects and people of one clip."""
+    """Hints and masks of the objects and people of one clip or photograph."""
 
     def __init__(
         self,
@@ -51,9 +52,9 @@ class MaskSession:
             )
         if people < 0:
             raise UserError(f"--people must be 0 or more, got {people}.")
-        span = None if seconds is None else parse_seconds(seconds)
-        clip = read_clip(video, seconds=span, log=log)
+        clip, self.saved_size = _opened(video, seconds, log)
         self.frames, self.fps, self.scale = clip.video.frames, clip.video.fps, clip.scale
+        self.is_photograph = len(self.frames) == 1
         self.objects, self.people, self.log = tuple(names), people, log
         self.hints = [hint.scaled(clip.scale) for hint in parse_hints(hints)]
         self._check()
@@ -161,7 +162,10 @@ class MaskSession:
         return COLORS[self.objects.index(name) % len(COLORS)]
 
     def save(self, folder: str | Path) -> Path:
-        """A folder of PNGs for each person and object, as `--masks` reads them, and hints.json."""
+        """A folder of PNGs for each person and object, as `--masks` reads them, and hints.json.
+
+        Of a photograph at its own size, as `align` reads them.
+        """
         from PIL import Image
 
         if not self.masks:
@@ -171,6 +175,19 @@ class MaskSession:
                 (part / name).mkdir()
                 for t, mask in enumerate(masks):
                     image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+                    image = image.resize(self.saved_size, Image.Resampling.NEAREST)
                     image.save(part / name / f"{t:05d}.png")
             write_hints(part / HINTS_FILE, [hint.scaled(1 / self.scale) for hint in self.hints])
         return Path(folder)
+
+
+def _opened(video: str | Path, seconds: str | None, log: Log) -> tuple[Clip, tuple[int, int]]:
+    """(a clip, a part of it or a photograph; width and height of the masks that are saved)."""
+    span = None if seconds is None else parse_seconds(seconds)
+    if not is_photograph(video):
+        clip = read_clip(video, seconds=span, log=log)
+        height, width = clip.video.frames.shape[1:3]
+        return clip, (width, height)
+    if span is not None:
+        raise UserError(f"--seconds {seconds}: {video} is a photograph. Omit --seconds.")
+    return clip_of_photograph(video, log=log)
