@@ -34,6 +34,8 @@ class SearchSettings:
     model_samples: int = 96
     keep: int = 24
     """Hypotheses of a frame that survive the coarse round and enter the paths."""
+    sizes: tuple[float, ...] = (1.0,)
+    """Factors of a mesh that are tried where outlines alone tell the pose."""
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,13 @@ CHANGES = [
         "edges[0].second.part: 'bar' is no known body part",
     ),
     (("video_prompt",), "word " * 151, "video_prompt: has 151 words; at most 150"),
+    (("video_prompt",), "w" * 10_001, "video_prompt: String should have at most 10000 characters"),
+    (
+        ("objects", 0, "description"),
+        "w" * 10_001,
+        "objects[0].description: String should have at most",
+    ),
+    (("objects", 0, "name"), "w" * 81, "objects[0].name: String should have at most 80 characters"),
 ]
 
 

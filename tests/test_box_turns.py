@@ -54,7 +54,7 @@ def test_the_quarter_turn_that_fits_comes_first_and_all_differ():
     track, corners = path(), (CORNERS * [0.5, 0.4, 0.3]) @ TILT.T
     quarter = TILT @ Rotation.from_rotvec([0.0, 0.0, np.pi / 2]).as_matrix() @ TILT.T
     wanted = track[0] @ quarter
-    tracks = with_box_turns(
+    tracks, _ = with_box_turns(
         corners,
         [track],
         np.ones(FRAMES, bool),
@@ -70,7 +70,7 @@ def test_the_quarter_turn_that_fits_comes_first_and_all_differ():
 
 def test_turns_that_look_the_same_are_one():
     about_z = Rotation.from_rotvec(np.radians(np.arange(0, 360, 90))[:, None] * [0.0, 0.0, 1.0])
-    tracks = with_box_turns(
+    tracks, _ = with_box_turns(
         CORNERS * [0.3, 0.3, 0.8],
         [path()],
         np.ones(FRAMES, bool),
@@ -88,7 +88,7 @@ def test_a_path_that_flips_between_quarter_turns_stands_behind_its_continuous_va
     assert unfold(flipping) == []  # 74 degrees: no half turn
     first, _ = unfold(flipping, 60.0)
     np.testing.assert_allclose(first[:8], rotations[:8])
-    tracks = with_box_turns(
+    tracks, _ = with_box_turns(
         CORNERS * [0.5, 0.4, 0.3],
         [(flipping, positions), (rotations, positions)],
         np.ones(FRAMES, bool),

@@ -595,6 +595,10 @@ DAMAGES = {
         lambda p: set_manifest(p, fps=0),
         r"bundle\.json: key fps: .*greater than or equal to 0\.1",
     ),
+    "text without end": (
+        lambda p: set_manifest(p, prompt="w" * 10_001),
+        r"bundle\.json: key prompt: String should have at most 10000 characters",
+    ),
     "unknown manifest key": (
         lambda p: set_manifest(p, color="red"),
         r"bundle\.json: key color: is not a key of the schema; the keys here are format, version",

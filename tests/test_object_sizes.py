@@ -22,7 +22,6 @@ from hoijax.methods.joint.sizes import (
     known_scales,
     lowest_point,
     recorded_scales,
-    resized_bundle,
     scale_range,
 )
 from hoijax.objects.articulated.joints import Joint
@@ -32,7 +31,7 @@ from hoijax.objects.grid_signs import SurfaceDistances
 from hoijax.objects.resizing import resized
 from hoijax.objects.symmetry import find_symmetries
 from hoijax.programs.store import STORE
-from hoijax.scene.resizing import resized_scene
+from hoijax.scene.resizing import resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.from_text import BODY, scene_of_text

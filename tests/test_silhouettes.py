@@ -19,6 +19,7 @@ from hoijax.losses.fit import EXTENT_RHO, model_extent
 from hoijax.objects.asset import load_asset
 from hoijax.scene.build_constants import MASK_CELL, NEAR_CELLS, mask_distances
 from hoijax.scene.build_objects import with_space_for_points
+from hoijax.scene.fragments import show_parts, tell_size, touch_depths, without_reach
 from hoijax.scene.posed import pose_scene
 from hoijax.scene.silhouettes import (
     BESIDE_POINTS,
@@ -165,6 +166,31 @@ def test_an_outline_tells_how_far_away_the_object_is(outlined):
         depth = np.linalg.norm(position[o] - camera, axis=-1)
         away = np.linalg.norm(found - position[o], axis=-1)
         assert np.max(away / depth) < 0.02
+
+
+def test_a_mask_too_small_for_what_touches_it_shows_a_part(outlined):
+    """In frame 1 the mask is a fifth of itself: the object is no farther away for that."""
+    made, rotation, position = outlined
+    silhouettes = made.scene.silhouettes
+    whole = silhouettes.outline
+    extents, back = np.array(whole.extents), np.roll(whole.extents, DIRECTION_COUNT // 2, axis=-1)
+    extents[:, 1] = (0.6 * extents - 0.4 * back)[:, 1]
+    worn = whole.replace(extents=jnp.asarray(extents))
+    given = made.scene.edges, made.scene.cameras, np.asarray(silhouettes.contact_possible) > 0.0
+    hulls = np.asarray(silhouettes.hull)
+    touched = [np.isfinite(touch_depths(*given, o, len(hulls))).all() for o in range(len(hulls))]
+    assert any(touched)
+    assert not show_parts(whole, hulls, *given).any()
+    parts = show_parts(worn, hulls, *given)
+    np.testing.assert_array_equal(parts[:, 1], touched)
+    assert not np.delete(parts, 1, axis=1).any()
+    outline = without_reach(worn, parts)
+    assert not tell_size(outline)[touched, 1].any()
+    scene = made.scene.replace(silhouettes=silhouettes.replace(outline=outline))
+    for o in np.flatnonzero(touched).tolist():
+        found = outline_positions(scene, o, rotation[o][:, None])[1, 0]
+        camera = np.linalg.inv(np.asarray(scene.cameras.Ts_pointmap_world[1]))[:3, 3]
+        assert np.linalg.norm(found - position[o, 1]) < 0.3 * np.linalg.norm(found - camera)
 
 
 def test_model_extent_against_numpy(outlined):

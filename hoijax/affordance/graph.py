@@ -97,7 +97,9 @@ _Name = Annotated[
         pattern=r"^[^\x00-\x1f/\\]+$",
     ),
 ]
-_Description = Annotated[str, Field(strict=True), _at_most_words(MAX_DESCRIPTION_WORDS)]
+_Description = Annotated[
+    str, Field(strict=True, max_length=MAX_TEXT_LETTERS), _at_most_words(MAX_DESCRIPTION_WORDS)
+]
 _VideoPrompt = Annotated[
     str, Field(strict=True, max_length=MAX_TEXT_LETTERS), _at_most_words(MAX_VIDEO_PROMPT_WORDS)
 ]

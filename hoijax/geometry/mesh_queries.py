@@ -45,13 +45,20 @@ def nearest_on_mesh(
 def signed_distance(
     points: Float[ndarray, "P 3"], vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]
 ) -> Float[ndarray, " P"]:
-    """Distance to a mesh; inside, where its winding number is above 0.5, it is negative."""
+    """Distance to a mesh; inside, where its winding number is above 0.5, it is negative.
+
+    Nothing beyond the bounding box is inside; winding numbers cost ten times as much as distances.
+    """
     import igl
 
     points, vertices, faces = _for_igl(points, vertices, faces)
     distances = nearest_on_mesh(points, vertices, faces).distances
-    inside = np.abs(igl.fast_winding_number(vertices, faces, points)) > 0.5
-    return np.where(inside, -distances, distances)
+    within = ((points >= vertices.min(axis=0)) & (points <= vertices.max(axis=0))).all(axis=1)
+    if within.any():
+        near = np.ascontiguousarray(points[within])
+        inside = np.abs(igl.fast_winding_number(vertices, faces, near)) > 0.5
+        distances[within] *= np.where(inside, -1.0, 1.0)
+    return distances
 
 
 def _for_igl(

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.geometry.rotations import super_fibonacci_rotations
+from hoijax.scene.fragments import tell_size, touch_depths
+from hoijax.scene.objects import Cameras
 from hoijax.scene.scene import Scene
 from hoijax.scene.silhouettes import directions
 
@@ -67,7 +69,31 @@ def outline_positions(
     )
     hull = np.asarray(scene.silhouettes.hull[o])
     frames = zip(*by_frame, strict=True)
-    return np.stack([_positions_in_frame(hull, *frame) for frame in frames])
+    positions = np.stack([_positions_in_frame(hull, *frame) for frame in frames])
+    return np.where(tell_size(outline)[o, :, None, None], positions, _at_hands(scene, o, positions))
+
+
+def _at_hands(scene: Scene, o: int, positions: Float[ndarray, "T H 3"]) -> Float[ndarray, "T H 3"]:
+    """The same in the image, as far away as what may touch the object, where something may."""
+    assert scene.silhouettes is not None
+    possible = scene.silhouettes.contact_possible
+    if possible is None:
+        return positions
+    seen = np.asarray(possible) > 0.0
+    wanted = touch_depths(scene.edges, scene.cameras, seen, o, scene.object_count)
+    T = np.asarray(scene.cameras.Ts_pointmap_world)
+    eyes = camera_centers(scene.cameras)[:, None]
+    depth = positions @ T[:, 2, :3, None]
+    depth = (depth[..., 0] + T[:, 2, 3, None]) / np.cbrt(np.linalg.det(T[:, :3, :3]))[:, None]
+    factor = np.where(wanted > 0.0, wanted, 1.0)[:, None] / np.maximum(depth, NEAREST)
+    factor = np.where((wanted > 0.0)[:, None], factor, 1.0)
+    return eyes + factor[..., None] * (positions - eyes)
+
+
+def camera_centers(cameras: Cameras) -> Float[ndarray, "T 3"]:
+    """In the world."""
+    T = np.asarray(cameras.Ts_pointmap_world)
+    return -np.linalg.solve(T[:, :3, :3], T[:, :3, 3:])[..., 0]
 
 
 def _positions_in_frame(

@@ -5,6 +5,7 @@ the loss discriminates, the search fails. The default is therefore a global sear
 every frame at once, and dynamic programming over time to K distinct trajectories.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +24,9 @@ from hoijax.initialization.box_turns import (
     QUARTER_FLIP_DEGREES,
     Hypotheses,
     tells_by_outline,
-    with_box_turns,
 )
 from hoijax.initialization.outline_seeds import outline_centers, with_outlines
+from hoijax.initialization.outline_sizes import Refine, fitted_at_best_size, turned_at_size
 from hoijax.initialization.pose_search import FrameEvidence, SearchObject, search_frames
 from hoijax.initialization.search_contacts import contact_parts, contact_points
 from hoijax.initialization.tracks import fill_gaps, with_continuous, with_twins
@@ -45,6 +46,8 @@ class Starts:
 
     unknowns: Unknowns
     labels: tuple[str, ...]
+    sizes: tuple[float, ...] = ()
+    """Factors of all objects' meshes at which these start; none: their own."""
 
 
 def observed_centers(scene: Scene) -> Float[ndarray, "O T 3"]:
@@ -124,7 +127,8 @@ def with_proposed_yaws(
         )
 
     unknowns = jax.tree.map(joined, starts.unknowns, proposed.unknowns)
-    return Starts(unknowns, (*starts.labels, *proposed.labels))
+    labels = (*starts.labels, *proposed.labels)
+    return dataclasses.replace(starts, unknowns=unknowns, labels=labels)
 
 
 @program(static=("samples",))
@@ -162,9 +166,6 @@ def evidence_of(scene: Scene, o: int | Int[Array, ""], points: int) -> FrameEvid
 
 
 Search = Callable[[Scene, int, SearchSettings, Float[ndarray, "S 3 3"]], Hypotheses]
-Refine = Callable[
-    [Scene, int, SearchSettings, Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"]], Hypotheses
-]
 
 
 def search_object(
@@ -262,7 +263,7 @@ def search_starts(
     search, refine: what finds the hypotheses of an object, and what moves given ones.
     """
     settings, costs = settings or SearchSettings(), costs or PathCosts()
-    rotation_6d, translation = [], []
+    rotation_6d, translation, sizes = [], [], [1.0] * scene.object_count
     for o in range(scene.object_count):
         rotations, translations, unary = search(scene, o, settings, symmetries[o])
         paths, _ = best_paths(
@@ -275,10 +276,10 @@ def search_starts(
             for p in paths
         ]
         if scene.silhouettes is not None and tells_by_outline(scene.silhouettes, o):
-            hull = np.asarray(scene.silhouettes.hull[o])
-            by_frame = partial(refine, scene, o, settings)
             tracks = with_continuous(hypotheses, symmetries[o], QUARTER_FLIP_DEGREES)
-            tracks = with_box_turns(hull, tracks, seen, symmetries[o], by_frame, costs)
+            given = tracks, seen, symmetries[o], refine, settings, costs
+            fit = partial(turned_at_size, scene, o, *given)
+            sizes[o], (tracks, _) = fitted_at_best_size(settings.sizes, fit)
         else:
             tracks = with_continuous(hypotheses, symmetries[o])
         tracks = with_twins(tracks, symmetries[o], count)
@@ -291,7 +292,8 @@ def search_starts(
         on_device(np.stack(rotation_6d, axis=1), jnp.float32),
         on_device(np.stack(translation, axis=1), jnp.float32),
     )
-    return Starts(unknowns, tuple(f"path {k + 1}" for k in range(count)))
+    labels = tuple(f"path {k + 1}" for k in range(count))
+    return Starts(unknowns, labels, () if set(sizes) == {1.0} else tuple(sizes))
 
 
 def find_starts(scene: Scene, bundle: Bundle, settings: SceneSettings) -> Starts:

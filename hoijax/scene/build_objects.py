@@ -27,6 +27,7 @@ from hoijax.scene.build_constants import (
 from hoijax.scene.build_constants import mask_distances as mask_distances
 from hoijax.scene.build_constants import pad_to as pad_to
 from hoijax.scene.build_contacts import contact_edges
+from hoijax.scene.fragments import show_parts, without_reach
 from hoijax.scene.image_contact import contacts_possible, in_front_of_people
 from hoijax.scene.objects import (
     WHOLE_UNSIGNED,
@@ -151,14 +152,14 @@ def build_scene(
     )
     outline, silhouettes = _outlines(observations, assets, before), None
     if outline is not None:
-        possible = None
+        possible, hulls = None, np.stack([hull_points(asset) for asset in assets])
         if (alone := np.asarray(outline.alone) > 0.0).any():
             front = in_front_of_people(observations, vertices_world, cameras)
             outline = with_own_borders(outline, front & alone)
             seen = contacts_possible(observations, assets, edges, cameras, outline)
+            outline = without_reach(outline, show_parts(outline, hulls, edges, cameras, seen))
             possible = on_device(seen, jnp.float32)
-        hull = np.stack([hull_points(asset) for asset in assets])
-        silhouettes = Silhouettes(on_device(hull), outline, possible)
+        silhouettes = Silhouettes(on_device(hulls), outline, possible)
     drops = np.zeros((len(assets), observations.frame_count), np.float32)
     return Scene(
         grids,

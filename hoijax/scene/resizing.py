@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from numpy import ndarray
 
+from hoijax.bundle.write import Bundle
 from hoijax.objects.distance_grid import DistanceGrids, scaled_corners
+from hoijax.objects.resizing import resized
 from hoijax.runtime import on_device
 from hoijax.scene.scene import Scene
 
@@ -48,3 +50,9 @@ def _resized_grids(scene: Scene, factor: Float32[ndarray, " O"]) -> DistanceGrid
     lower = centers + (np.asarray(grids.lower) - centers) * factor[:, None]
     spacing = np.asarray(grids.spacing) * factor[:, None]
     return DistanceGrids(on_device(corners), on_device(lower), on_device(spacing))
+
+
+def resized_bundle(bundle: Bundle, factors: Float[ndarray, "O 3"]) -> Bundle:
+    """The bundle with meshes of these sizes."""
+    assets = tuple(resized(a, f) for a, f in zip(bundle.assets, factors.tolist(), strict=True))
+    return dataclasses.replace(bundle, assets=assets)

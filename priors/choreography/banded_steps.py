@@ -21,7 +21,7 @@ BEYOND = 60.0
 """Weight of what exceeds a limit: of a radian a frame, or a frame squared."""
 FASTEST_PELVIS, HARDEST_PELVIS = 2.0, 6.0  # m/s, m/s^2
 _FASTEST = {
-    "trunk": (0.9, 5.0), "neck": (1.6, 9.0), "collar": (1.0, 7.0), "leg": (8.0, 60.0),
+    "trunk": (0.6, 5.0), "neck": (1.6, 9.0), "collar": (1.0, 7.0), "leg": (8.0, 60.0),
     "arm": (5.5, 40.0), "wrist": (6.0, 45.0),
 }  # fmt: skip
 """rad/s and rad/s^2 of an unknown, as people move who are at work: reaching, turning, swinging."""

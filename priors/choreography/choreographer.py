@@ -17,15 +17,16 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import DistanceGrids
+from priors.choreography import touching
 from priors.choreography.bowing import MAX_ROUNDS, bow_out
 from priors.choreography.dispatch import MOTIONS, perform
 from priors.choreography.fingers import close_fingers
-from priors.choreography.inverse_kinematics import solve_poses, start_of
+from priors.choreography.inverse_kinematics import Solution, solve_poses, start_of
 from priors.choreography.keyframes import forward_of
 from priors.choreography.person import Person, make_person
 from priors.choreography.plan import Performance
 from priors.choreography.pose_targets import FPS, WRISTS, PoseTargets
-from priors.choreography.skin_collisions import filled_below, stacked_grids
+from priors.choreography.skin_collisions import solid_seats, stacked_grids
 from priors.choreography.tracks import pose_targets
 from priors.language.script import Script
 
@@ -116,7 +117,7 @@ def _solve_person(
 ) -> tuple[Float[ndarray, "T 55 3"], Float[ndarray, "T 3"]]:
     """Joint rotations and translation of one person."""
     track = performance.tracks[index]
-    skeleton, grids = track.person.skeleton, filled_below(grids, track.seats)
+    skeleton, grids = track.person.skeleton, solid_seats(grids, track.seats)
     for attempt in range(MAX_ROUNDS + 1):
         targets = pose_targets(track, performance.objects, performance.fps)
         solution = solve_poses(start_of(targets, skeleton), targets, skeleton, grids)
@@ -124,6 +125,30 @@ def _solve_person(
             performance, index, solution.unknowns, targets, grids
         ):
             break
+    rotations, translation = _with_hands(performance, index, solution, targets)
+    for _ in range(touching.MAX_ROUNDS):
+        finer = touching.missed(track, performance.objects, grids, rotations, translation, skeleton)
+        if finer is None:
+            break
+        skeleton = finer
+        targets = pose_targets(track, performance.objects, performance.fps)
+        solution = solve_poses(
+            solution.unknowns,
+            targets,
+            skeleton,
+            grids,
+            max_steps=touching.MAX_STEPS,
+            is_reached=True,
+        )
+        rotations, translation = _with_hands(performance, index, solution, targets)
+    return rotations, translation
+
+
+def _with_hands(
+    performance: Performance, index: int, solution: Solution, targets: PoseTargets
+) -> tuple[Float[ndarray, "T 55 3"], Float[ndarray, "T 3"]]:
+    """SMPL-X rotations and translation with the fingers closed."""
+    track = performance.tracks[index]
     rotations, translation = to_smplx(solution.unknowns, targets, track.person)
     wrists = joint_transforms(track.person, rotations, translation)[:, list(WRISTS)]
     rotations[:, 25:] = close_fingers(track.person, track.holds, performance.objects, wrists)

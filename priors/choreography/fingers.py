@@ -4,6 +4,7 @@ The wrist's pose against the object hardly changes during a hold, so one curl pe
 chosen from a few of its frames and blended in and out. numpy and exact mesh distances.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from priors.choreography.tracks import RELEASE_FRAMES, Hold, ObjectTrack
 CURLS = np.linspace(-0.15, 1.0, 24)
 THUMB_CURLS = np.linspace(-0.6, 1.0, 24)
 SKIN_PER_FINGER = 40
+STUCK = 0.002  # metres inside from which a thumb looks for another way
 TOLERANCE = 0.0  # metres that finger skin keeps outside
 RELAXED_CURLS = np.array([0.22, 0.27, 0.34, 0.30, 0.25])  # index, middle, pinky, ring, thumb
 UNTOUCHED_CURL = 0.5
@@ -110,12 +112,29 @@ def _touching_curls(
         if knuckle is None:  # nothing to close on
             knuckle = 0.85 if hold.grasp.is_bar else UNTOUCHED_CURL
         curls[row] = knuckle
-        if not is_thumb:
+        if is_thumb:
+            curls[row] = _way_out(curls[row], clearance)
+        else:
             outer = np.linspace(knuckle, OUTER_CURL, 16)
             pairs = np.stack([np.full_like(outer, knuckle), outer], axis=1)
             tip = _first_touch(outer, clearance(pairs))
             curls[row, 1] = knuckle if tip is None else tip
     return curls
+
+
+def _way_out(
+    found: Float[ndarray, "2"], clearance: Callable[[ndarray], ndarray]
+) -> Float[ndarray, "2"]:
+    """Curls of a thumb that is inside the object however it closes as a whole: root and outer joints apart."""
+    if clearance(found[None])[0] >= -STUCK:
+        return found
+    coarse = THUMB_CURLS[::2]
+    pairs = np.stack(np.meshgrid(coarse, coarse, indexing="ij"), axis=-1).reshape(-1, 2)
+    clear = clearance(pairs)
+    if clear.max() < TOLERANCE:
+        return pairs[int(np.argmax(clear))]
+    free = np.flatnonzero(clear >= TOLERANCE)
+    return pairs[free[int(np.argmin(clear[free]))]]
 
 
 def _first_touch(tried: Float[ndarray, "C"], clear: Float[ndarray, "C"]) -> float | None:

@@ -64,11 +64,12 @@ def solve_poses(
     *,
     max_steps: int = MAX_STEPS,
     are_joined: bool = True,
+    is_reached: bool = False,
 ) -> Solution:
     """Minimize the cost of a clip, or of poses that have nothing to do with each other.
 
     grids: one per object, stacked on a leading axis; grid 0 is the signed distance. are_joined: frames
-    follow each other.
+    follow each other. is_reached: hands are at their places already.
     """
 
     free = dataclasses.replace(targets, collision_weight=0.0 * targets.collision_weight)
@@ -80,7 +81,8 @@ def solve_poses(
     # Threads cost such small matrices far more than they save.
     with threadpool_limits(1, user_api="blas"):
         # Hands that come through an object would stay on its wrong side: they reach their places first.
-        reached = _descend(start, partial(system_of, asked=free), REACHING_STEPS)
+        steps = 0 if is_reached else REACHING_STEPS
+        reached = _descend(start, partial(system_of, asked=free), steps)
         return _descend(reached.unknowns, system_of, max_steps)
 
 

@@ -203,12 +203,19 @@ def _body_skin(
         chosen.append(candidates[farthest_points(vertices[candidates], count)])
         margins.append(np.full(count, margin))
     rows = np.concatenate(chosen)
+    return *skin_rows(joints, vertices, weights, rows), np.concatenate(margins)
+
+
+def skin_rows(
+    joints: ndarray, vertices: ndarray, weights: ndarray, rows: ndarray
+) -> tuple[Float[ndarray, "V 22 3"], Float[ndarray, "V 22"]]:
+    """Offsets and weights (see `Skeleton`) of some vertices; fingers ride stretched on the wrist."""
     body = weights[rows, :JOINT_COUNT].astype(float)
     body[:, 15] += weights[rows, 22:25].sum(1)  # jaw and eyes move with the head
     body[:, 20] += weights[rows, 25:40].sum(1)
     body[:, 21] += weights[rows, 40:].sum(1)
     offsets = vertices[rows, None] - joints[None, :JOINT_COUNT]
-    return body[..., None] * offsets, body, np.concatenate(margins)
+    return body[..., None] * offsets, body
 
 
 def farthest_points(points: Float[ndarray, "N 3"], count: int) -> ndarray:

@@ -31,6 +31,17 @@ class Skeleton:
 
 
 @dataclass(frozen=True)
+class Seat:
+    """An object that is sat on."""
+
+    object: int
+    front: float
+    """Yaw of its front in the mesh frame, a whole number of quarter turns."""
+    height: float
+    """Of the seat in the mesh frame, metres."""
+
+
+@dataclass(frozen=True)
 class PoseTargets:
     """What one person does, frame by frame; world frame, metres. Weights are 0 where free."""
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from hoijax.objects.asset import Asset
@@ -16,13 +16,14 @@ from hoijax.objects.distance_grid import (
     pack_corners,
     trilinear,
 )
+from priors.choreography.keyframes import forward_of
 from priors.choreography.kinematic_chain import ANCESTORS, UNKNOWN_COUNT, Chain
-from priors.choreography.pose_targets import PoseTargets, Skeleton
+from priors.choreography.pose_targets import PoseTargets, Seat, Skeleton
 
 COLLISION = 90.0
 """Square-root weight of a metre of depth."""
 
-
+BACK_ABOVE = 0.08  # metres above the seat from which what stands there is its back
 GRID_RESOLUTION = 40
 
 
@@ -36,23 +37,35 @@ def stacked_grids(assets: Sequence[Asset]) -> DistanceGrids:
     )
 
 
-def filled_below(grids: DistanceGrids, chosen: Collection[int]) -> DistanceGrids:
-    """The grids with some objects solid down to the ground, as what sits on them needs it.
+def solid_seats(grids: DistanceGrids, seats: Sequence[Seat]) -> DistanceGrids:
+    """The grids with what is sat on solid down to the ground, and backs solid to the rear.
 
     Skin that is past the middle of a thin seat would be pushed through it.
     """
     from scipy.ndimage import distance_transform_edt
 
     corners = np.array(grids.corners)
-    for index in chosen:
-        spacing = np.asarray(grids.spacing)[index]
-        nodes = _nodes(corners[index, 0])
-        inside = np.flip(np.logical_or.accumulate(np.flip(nodes < 0.0, axis=1), axis=1), axis=1)
-        below = float(np.max(spacing)) - np.asarray(
-            distance_transform_edt(inside, sampling=spacing)
+    for seat in seats:
+        spacing, lower = (
+            np.asarray(grids.spacing)[seat.object],
+            np.asarray(grids.lower)[seat.object],
         )
-        corners[index, 0] = pack_corners(np.minimum(nodes, np.where(inside, below, np.inf)))
+        nodes = _nodes(corners[seat.object, 0])
+        solid = _swept(nodes < 0.0, np.array([0, -1, 0]))
+        heights = lower[1] + spacing[1] * np.arange(nodes.shape[1])
+        is_back = (nodes < 0.0) & (heights > seat.height + BACK_ABOVE)[:, None]
+        solid |= _swept(is_back, -np.rint(forward_of(seat.front)).astype(int))
+        depth = float(np.max(spacing)) - np.asarray(distance_transform_edt(solid, sampling=spacing))
+        corners[seat.object, 0] = pack_corners(np.minimum(nodes, np.where(solid, depth, np.inf)))
     return dataclasses.replace(grids, corners=corners)
+
+
+def _swept(inside: Bool[ndarray, "m m m"], way: Int[ndarray, "3"]) -> Bool[ndarray, "m m m"]:
+    """Everything that lies in a direction along an axis of the grid from what is inside, and that itself."""
+    axis = int(np.argmax(np.abs(way)))
+    ahead = np.flip(inside, axis) if way[axis] < 0 else inside
+    swept = np.logical_or.accumulate(ahead, axis=axis)
+    return np.flip(swept, axis) if way[axis] < 0 else swept
 
 
 def _nodes(corners: Float[ndarray, "n n n 8"]) -> Float[ndarray, "m m m"]:
@@ -90,7 +103,7 @@ def deep_skin(chain: Chain, targets: PoseTargets, skeleton: Skeleton, grids: Dis
     for o in range(targets.Ts_world_object.shape[1]):
         R, p = targets.Ts_world_object[:, o, :3, :3], targets.Ts_world_object[:, o, :3, 3]
         weight = COLLISION * targets.collision_weight[:, o]
-        distance, gradient = _look_up(grids, o, (skin - p[:, None]) @ R)
+        distance, gradient = look_up(grids, o, (skin - p[:, None]) @ R)
         depth = weight[:, None] * (skeleton.skin_margin - distance)
         deeper = depth > worst
         worst = np.where(deeper, depth, worst)
@@ -121,7 +134,7 @@ def deep_rows(deep: Deep, chain: Chain, skeleton: Skeleton) -> Float[ndarray, "N
     return rows
 
 
-def _look_up(
+def look_up(
     grids: DistanceGrids, index: int, points: Float[ndarray, "T V 3"]
 ) -> tuple[Float[ndarray, "T V"], Float[ndarray, "T V 3"]]:
     """Signed distance and gradient in the object's frame; far outside the box at least so far away."""

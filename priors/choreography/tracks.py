@@ -17,7 +17,7 @@ from priors.choreography.grasps import Grasp
 from priors.choreography.joint_limits import standing_reference
 from priors.choreography.keyframes import euler_matrix, forward_of, minimum_jerk, yaw_matrix
 from priors.choreography.person import Person
-from priors.choreography.pose_targets import POINT_SLOTS, PoseTargets
+from priors.choreography.pose_targets import POINT_SLOTS, PoseTargets, Seat
 
 APPROACH_FRAMES, RELEASE_FRAMES = 9, 6
 FOLLOW_THROUGH = 0.8
@@ -83,6 +83,8 @@ class Hold:
     weight: float = 1.0
     slide: Float[ndarray, "T 3"] | None = None
     """How far the hand has moved along the surface, in the mesh frame."""
+    gap: float = 0.0
+    """Metres that the palm keeps farther away than its middle needs: what is around is not flat, or not round."""
 
 
 @dataclass
@@ -121,8 +123,8 @@ class PersonTrack:
     """Where the center of mass should be; between the feet where None."""
     holds: list[Hold] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
-    seats: set[int] = field(default_factory=set)
-    """Objects that are sat on: nothing of the body may be below their top."""
+    seats: list[Seat] = field(default_factory=list)
+    """What is sat on: nothing of the body may be below its top or behind its back."""
 
     @property
     def frames(self) -> int:
@@ -256,9 +258,9 @@ def _hand_targets(track: PersonTrack, objects: list[ObjectTrack]) -> dict[str, n
         grip = np.broadcast_to(grip, (int(rows.sum()), 3))
         world = center[rows] + np.einsum("tij,tj->ti", R, grip)
         outward = R @ grasp.normal
-        gap = PALM_GAP + 0.10 * (1.0 - fade[rows])
+        gap = PALM_GAP + hold.gap + 0.10 * (1.0 - fade[rows])
         if grasp.is_bar:
-            offset = (grasp.radius + PALM_GAP) * palm_normals[hand]
+            offset = (grasp.radius + PALM_GAP + hold.gap) * palm_normals[hand]
             local[rows, hand] = person.grip_points[hand] + offset
         else:
             local[rows, hand] = person.palm_points[hand]

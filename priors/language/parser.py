@@ -7,7 +7,7 @@ from hoijax.errors import UserError
 from priors.language import sequences, unread, unsaid
 from priors.language.nouns import PartedObject, find_objects
 from priors.language.part_words import find_body_parts, find_object_parts
-from priors.language.relations import Relation, find_relations, held_upon
+from priors.language.relations import Relation, find_relations, held_upon, pushed_upon
 from priors.language.sentence import (
     CATCHING,
     DETERMINERS,
@@ -143,12 +143,15 @@ def read_sentence(text: str, objects: Sequence[PartedObject]) -> Reading:
     ignored = ignored_positions(words, objects, backwards)
     reasons += sequences.reasons(words, subjects, owners)
     reasons += unsaid.reasons(words, owners, used, receivers)
+    if set(receivers) & {p for a in actions for p in a.people}:
+        reasons.append("'catches': one person throws, and another one catches")
     reasons += unread.reasons(
         words, objects, owners, ignored, {p for a in actions for p in a.people}
     )
     reasons += unsaid.body_parts([(actions[i].verb, part) for i, part in effectors])
     reasons += unsaid.overhead(words, [(a.verb, objects[a.object].name) for a in actions])
     lifted = {action.object for action in actions if FROM_GROUND in action.manners}
+    reasons += pushed_upon(words, relations, [(a.verb, a.object) for a in actions])
     reasons += held_upon(relations, [(a.verb, a.object) for a in actions], names)
     if any(r.phase == "start" and r.upper in lifted for r in relations):
         reasons.append("'puts': what is lifted from a thing is not put down again")
@@ -183,6 +186,8 @@ def _subjects(words: Words) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
         is_listed = end > 0 and between != [] and {*between} <= {"and", *DETERMINERS}
         if before and following & CATCHING and preposition != "by":
             group = receivers  # 'throws a ball and a woman catches it'
+        elif not before and following & CATCHING:
+            group = receivers  # 'a woman catches the ball thrown by a man'
         elif is_listed:
             pass  # 'by a man and a woman': as the man
         elif not before:
@@ -289,6 +294,8 @@ def _merge(
     for k in order:
         verb = chosen[k][1]
         how = manners.get(k, ())
+        if verb.word in unsaid.PUT_WORDS and _is_put_away(words, verb):
+            how = (FROM_GROUND,)
         if verb.verb == "lift" and k in left_after:  # 'lifts it and walks away': with it
             verb, how = VerbMention("carry", "carry", verb.position), (*how, FROM_GROUND)
         if (
@@ -301,6 +308,13 @@ def _merge(
             how = (*how, OVERHEAD)
         actions.append(Action(verb.verb, verb.word, *k, how))
     return actions, [order.index(key) for key in keys], dropped
+
+
+def _is_put_away(words: Words, verb: VerbMention) -> bool:
+    """'puts the box away': from where it is to somewhere else."""
+    following = words.tokens[verb.position + 1 :]
+    end = next((i for i, token in enumerate(following) if token in ("and", "then")), None)
+    return "away" in following[:end]
 
 
 def _with_departures(

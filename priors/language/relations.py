@@ -51,6 +51,9 @@ def find_relations(words: Words, owners: list[list[int]], names: Sequence[str]) 
             elif preposition in ON and o not in main:
                 is_end = preposition in ("onto", "into") or verb.word in unsaid.PUT_WORDS
                 phase = "end" if is_end or verb.verb in TAKING else "throughout"
+                is_before = verb.verb in (*TAKING, "carry") and position < verb.position
+                if is_before or verb.word == "take":  # 'the box on the table is lifted'
+                    phase = "start"
                 if verb.verb in TAKING and RELATIVE & {*words.tokens[verb.position : position]}:
                     phase = "start"  # 'lifts the box that stands on the table'
             if phase:
@@ -58,6 +61,21 @@ def find_relations(words: Words, owners: list[list[int]], names: Sequence[str]) 
             elif preposition in FORWARD and words.tokens[position + 1 : position + 2] == ["on"]:
                 relations.append(Relation(o, partner, "throughout"))
     return list(dict.fromkeys(relations))
+
+
+def pushed_upon(
+    words: Words, relations: Sequence[Relation], actions: Sequence[tuple[str, int]]
+) -> list[str]:
+    """Reasons where what stands on something is moved along the ground: 'the box on the table is pushed'."""
+    moved = {o for verb, o in actions if verb in ALONG_THE_GROUND}
+    first = words.verbs[0].position
+    return [
+        f"'on the {words.tokens[p]}': things are pushed, pulled and kicked along the ground"
+        for r in relations
+        if r.upper in moved and r.lower not in moved
+        for p in words.mentions[r.lower]
+        if p < first
+    ]
 
 
 def held_upon(

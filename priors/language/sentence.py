@@ -166,6 +166,8 @@ def find_people(tokens: list[str]) -> list[PersonMention]:
                 continue  # counts the noun that follows
             for word in before:
                 number = NUMBERS.get(word, int(word) if word.isdigit() else number)
+        elif token in ("they", "we") and not mentions:
+            noun, number = "people", 2
         elif _is_somebody(tokens, i):
             noun, number = mentions[-1].noun if mentions else "person", 1
         else:
@@ -239,6 +241,7 @@ class Words:
         return max((i for i, v in enumerate(self.verbs) if v.position <= position), default=0)
 
 
+WALKING = {"walk", "walks", "walking", "walked", "strolls", "strolling", "go", "goes", "going"}
 GOING = ("walk", "go", "goes", "going", "run")
 AWAY = ("away", "off")
 LEAVING = ("leave", "leaves", "leaving")

@@ -16,6 +16,7 @@ from priors.language.sentence import (
     DETERMINERS,
     NUMBERS,
     PREPOSITIONS,
+    WALKING,
     VerbMention,
     Words,
     departures,
@@ -89,6 +90,8 @@ DIRECTIONS |= {
     "zigzag",
 }
 DIRECTIONS |= {"stairs", "staircase", "ramp", "ladder", "hill", "slope", "air"}
+ON_FOOT = ("carry", "push", "pull", "drag")
+"""Verbs whose motion is a walk: 'walks away carrying it'."""
 ORDER = {"before", "after", "until"}
 GLUE = {
     "and",
@@ -146,7 +149,7 @@ GLUE |= {
     "first",
 }
 GLUE |= {"will", "would", "can", "has", "had", "been", "going", "to", "begins", "starts"}
-GLUE |= {"second", "so", "when", "her", "end", "start"}
+GLUE |= {"gets", "get", "got", "getting", "second", "so", "when", "her", "end", "start"}
 
 
 def refuse_turned_meaning(text: str, words: Words, objects: Sequence[PartedObject]) -> None:
@@ -216,7 +219,7 @@ def unknown_verb_hint(tokens: Sequence[str]) -> str:
     """The nearest known word where some word of a sentence without a verb looks like a misspelt one."""
     known = known_verb_forms()
     others = {*PREPOSITIONS, *DETERMINERS, *library()["person_words"].split()}
-    others |= {word for group in library()["nouns"].values() for word in group}
+    others |= set(BODY_NOUNS) | {word for group in library()["nouns"].values() for word in group}
     hints = []
     for token in tokens:  # people misspell letters within a word, seldom its first
         alike = [form for form in known if form[0] == token[0] and abs(len(form) - len(token)) < 2]
@@ -257,6 +260,8 @@ def ignored_positions(
     """Positions of words that no rule has read, in order; articles and the like left out."""
     read = {m.position for m in words.people}
     read |= {i for positions in departures(words).values() for i in positions}
+    if any(verb.verb in ON_FOOT for verb in words.verbs):
+        read |= {i for i, token in enumerate(words.tokens) if token in WALKING}
     for verb in words.verbs:
         read.add(verb.position)
         rest = set(verb.word.split()[1:])

@@ -32,8 +32,12 @@ RESULTS = {"open", "shut", "apart", "loose"}
 TOPPLING = {"over", "around", "round"}
 """At the end of a clause: 'pushes the chair over'."""
 STRUCK = {"hit", "strike"}
+PASSIVE = {"is", "are", "was", "were", "gets", "get", "got"}
+HELPING = ("help", "assist")
 
 
+PLACES_OF = {("out", "of"), ("off", "of"), ("top", "of"), ("inside", "of")}
+"""Prepositions of two words, before a noun."""
 DOING = {"does", "doing", "performs", "performing", "makes", "making"}
 
 
@@ -71,6 +75,7 @@ def nouns(words: Words, objects: Sequence[PartedObject], ignored: Sequence[int])
     first = words.verbs[0].position
     starts = [i for i in starts if i > first or words.tokens[i] != "in"]  # a man in a blue shirt
     starts += [i for i, t in enumerate(words.tokens) if t in DOING]
+    starts += [i + 1 for i, pair in enumerate(pairwise(words.tokens)) if pair in PLACES_OF]
     if unnamed:
         starts += [verb.position for verb in words.verbs]
     reasons = []
@@ -83,6 +88,7 @@ def nouns(words: Words, objects: Sequence[PartedObject], ignored: Sequence[int])
             continue
         noun = words.tokens[phrase[-1]]
         said = words.tokens[start] if start not in words.stops else ""
+        said = f"{words.tokens[start - 1]} of" if said == "of" else said
         hint = nearest_hint(noun, [node.name for node in objects], 0.7)
         reasons.append(f"{f'{said} {noun}'.strip()!r}: no object here is called so{hint}")
     return reasons
@@ -133,9 +139,14 @@ def particles(words: Words) -> list[str]:
     return reasons
 
 
-def struck(words: Words, owners: Sequence[Sequence[int]]) -> list[str]:
-    """What is hit, where rules would swing it."""
+def struck(words: Words, owners: Sequence[Sequence[int]], ignored: Sequence[int]) -> list[str]:
+    """What is hit, where rules would swing it: 'hits the ball', 'hits a nail with the hammer'."""
     reasons = []
+    for verb in words.verbs:
+        phrase = _phrase(words, verb.position + 1) or []
+        if verb.word in STRUCK and phrase and phrase[-1] in ignored:
+            noun = words.tokens[phrase[-1]]
+            reasons.append(f"'{verb.word} {noun}': things are swung, not struck")
     for verb, owned in zip(words.verbs, owners, strict=True):
         where = [p for o in owned for p in words.mentions[o] if p > verb.position]
         if verb.word in STRUCK and where and words.preposition(where[0]) is None:
@@ -165,14 +176,47 @@ def moved_people(words: Words, acting: set[int]) -> list[str]:
     return reasons
 
 
+def passive_people(words: Words) -> list[str]:
+    """'A child is pushed by a man': people whom something is done to."""
+    reasons = []
+    for verb in words.verbs:
+        i, earlier = verb.position, words.tokens[: verb.position]
+        while earlier and (earlier[-1] in ("being", "been") or earlier[-1].endswith("ly")):
+            earlier = earlier[:-1]
+        is_active = words.tokens[i].endswith("ing") or verb.verb == "sit"  # 'is seated'
+        if is_active or not PASSIVE & {*earlier[-1:]}:
+            continue
+        before = [m for m in words.people if m.position < i]
+        things = [p for positions in words.mentions for p in positions if p < i]
+        if before and not [p for p in things if p > before[-1].position]:
+            reasons.append(f"'{before[-1].noun}': nobody is moved by others")
+    return reasons
+
+
+def company(words: Words) -> list[str]:
+    """Somebody where a thing is carried: 'leaves with a woman'."""
+    return [
+        f"'{verb.word} {mention.noun}': say what is carried"
+        for verb in words.verbs
+        for mention in words.people
+        if verb.word.endswith(" with")
+        and "with" in words.tokens[verb.position : mention.position]
+        and not words.stops & {*range(verb.position + 1, mention.position)}
+    ]
+
+
 def stances(words: Words) -> list[str]:
     """'stands on one leg', and actions that begin and do not go on: 'stops carrying'."""
     tokens, reasons = words.tokens, []
     for i, token in enumerate(tokens):
+        if token.startswith(HELPING) and i not in words.stops:
+            reasons.append(f"{token!r}: say who does it together, as in 'two people lift the box'")
         if token in ("leg", "foot") and tokens[max(0, i - 2) : i] == ["on", "one"]:
             reasons.append(f"'on one {token}': people stand on both")
     for verb in words.verbs:
         before = tokens[verb.position - 1] if verb.position else ""
+        if usual_size_of(before) is not None and verb.position - 1 not in words.stops:
+            reasons.append(f"'{before} {tokens[verb.position]}': this action is not known")
         if before.startswith(("stop", "quit")) and tokens[verb.position].endswith("ing"):
             reasons.append(f"{before!r}: say what happens, not what ends")
     return reasons
@@ -190,7 +234,9 @@ def reasons(
         *nouns(words, objects, ignored),
         *parts(words, objects, owners),
         *particles(words),
-        *struck(words, owners),
+        *struck(words, owners, ignored),
         *moved_people(words, acting),
+        *passive_people(words),
+        *company(words),
         *stances(words),
     ]

@@ -30,12 +30,15 @@ UPON = {None, *ON, *FORWARD, "from", "off"} - PLACES
 """What one sits, rides and stands."""
 SPOKEN = {"out": "out of", "next": "next to", "front": "in front of"}
 CANOPIES = ("umbrella", "parasol")
-PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver"}
+PUT_WORDS = {"put", "place", "set", "lay", "stack", "load", "deliver", "lower"}
+TO_AND_FRO = ({"back", "forth"}, {"to", "fro"})
+SWAYING = ("swing", "sweep", "play")
+"""Verbs whose motion goes to and fro."""
 REPEATED = {"times", "twice", "thrice", "again", "repeatedly", "alternately"}
 OVERHEAD = {"over", "above"}
 LIFTED = ("lift",)
 """Verbs that end overhead where the sentence says so."""
-STAYING = ("walk", "stand", "look", "smile", "turn", "wait", "stay", "stop", "go", "move", "step",
+STAYING = ("walk", "stroll", "wander", "stand", "look", "smile", "turn", "wait", "stay", "stop", "go", "move", "step",
            "come", "bend", "crouch", "squat", "straighten", "watch", "talk", "wear", "begin", "start",
            "continue", "keep", "run", "approach", "lean", "rest", "relax", "pause", "does")  # fmt: skip
 """Of what one does beside an action: it is passed over, and told."""
@@ -111,6 +114,12 @@ def overhead(words: Words, actions: Sequence[tuple[str, str]]) -> list[str]:
 def counts(words: Words) -> list[str]:
     """More things of a kind than meshes, and actions that are to be repeated."""
     reasons = [f"{t!r}: actions are not repeated" for t in words.tokens if t in REPEATED]
+    if not any(verb.verb in SWAYING for verb in words.verbs):
+        said = {*words.tokens}
+        reasons += ["'back and forth': things go one way" for pair in TO_AND_FRO if pair <= said]
+    for verb, following in zip(words.verbs, _clauses(words), strict=True):
+        if verb.verb in ("throw", "kick") and "back" in following[:3]:
+            reasons.append(f"'{verb.word} back': what is thrown or kicked does not come back")
     for position in sorted({p for positions in words.mentions for p in positions}):
         asked = [NUMBERS[t] for t in words.tokens[max(0, position - 2) : position] if t in NUMBERS]
         noun = words.tokens[position]
@@ -120,6 +129,14 @@ def counts(words: Words) -> list[str]:
         if asked and asked[-1] > given:
             reasons.append(f"'{asked[-1]} {noun}': {given} mesh is given; give one for each")
     return reasons
+
+
+def _clauses(words: Words) -> list[list[str]]:
+    """What follows each verb, up to the next."""
+    ends = [verb.position for verb in words.verbs[1:]] + [len(words.tokens)]
+    return [
+        words.tokens[verb.position + 1 : end] for verb, end in zip(words.verbs, ends, strict=True)
+    ]
 
 
 def passing_on(words: Words, receivers: Sequence[int]) -> list[str]:

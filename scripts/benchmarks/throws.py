@@ -21,8 +21,8 @@ from scipy.spatial.transform import Rotation
 import hoijax
 from hoijax.exporters.resample import resample_positions, resample_rotations
 from hoijax.geometry.transforms import GRAVITY, compose_rigid
-from hoijax.methods.joint.sizes import resized_bundle
 from hoijax.runtime import describe_device, enable_compilation_cache
+from hoijax.scene.resizing import resized_bundle
 from priors.synthetic.erring_observations import erring_bundle
 from priors.synthetic.from_text import BODY, scene_of_text
 from priors.synthetic.ground_truth import KnownMotion, RenderedGroundTruth, rendered_ground_truth

@@ -4,6 +4,8 @@ One round of Levenberg-Marquardt on every STRIDE-th frame tells which starts lea
 fraction of a round on all of them. Who goes on is solved from the start, like few starts are.
 """
 
+import dataclasses
+
 import jax
 import numpy as np
 from jaxtyping import Float, Int
@@ -54,4 +56,5 @@ def promising(
 
 def chosen_starts(starts: Starts, chosen: Int[np.ndarray, "k"]) -> Starts:
     """Those of the indices."""
-    return Starts(taken(starts.unknowns, chosen), tuple(starts.labels[k] for k in chosen))
+    labels = tuple(starts.labels[k] for k in chosen)
+    return dataclasses.replace(starts, unknowns=taken(starts.unknowns, chosen), labels=labels)

@@ -33,6 +33,7 @@ from hoijax.methods.results import asset_translations
 from hoijax.progress import silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
+from hoijax.scene.resizing import resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
 from hoijax.solver.adam import Adam
 from hoijax.solver.halving import halving_rungs
@@ -51,6 +52,8 @@ class Evidence:
     Ts_world_pointmap: Float[np.ndarray, "T 4 4"]
     run: Mapping[str, Any] = field(default_factory=dict)
     """What else `run.json` says."""
+    sizes: tuple[float, ...] = ()
+    """Of the starts."""
 
 
 def prepare(
@@ -73,11 +76,14 @@ def prepare_aligned(
     terms: Sequence[LossTerm] = (),
     lap: Lap = silent,
 ) -> Prepared:
-    """Stage b: scene built and starts found, where point maps are aligned."""
+    """Stage b: scene built and starts found, where point maps are aligned; objects have the sizes of the starts."""
     scene = scene_of(bundle, Ts_world_pointmap, vertices_world, settings)
     lap("scene")
     starts = without_joint_values(start_joints(scene, bundle, settings))
     lap("starts")
+    if starts.sizes:
+        scene = resized_scene(scene, starts.sizes)
+        bundle = resized_bundle(bundle, np.array(starts.sizes)[:, None] * np.ones(3))
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     warn_of_unseen_contacts(bundle, states)
     table = table_of(scene, settings, bundle.fps, terms)
@@ -85,7 +91,8 @@ def prepare_aligned(
         chosen = promising(scene, starts, states, table, settings.round_steps)
         starts, states = chosen_starts(starts, chosen), states[chosen]
         lap("screening")
-    return prepared_of(bundle, table, scene, starts, Evidence(states, Ts_world_pointmap))
+    evidence = Evidence(states, Ts_world_pointmap, sizes=starts.sizes)
+    return prepared_of(bundle, table, scene, starts, evidence)
 
 
 def table_of(
@@ -150,7 +157,8 @@ def optimize_pass(settings: HoiPageSettings) -> Pass:
 
 def without_joint_values(starts: Starts) -> Starts:
     """Every link as an object of its own; the joints are held after the solve."""
-    return Starts(dataclasses.replace(starts.unknowns, joint_values=None), starts.labels)
+    unknowns = dataclasses.replace(starts.unknowns, joint_values=None)
+    return dataclasses.replace(starts, unknowns=unknowns)
 
 
 def to_result(prepared: Prepared, solution: Solution) -> Result:

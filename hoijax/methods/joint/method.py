@@ -21,14 +21,15 @@ from hoijax.methods.joint.sizes import (
     FIXED,
     known_scales,
     recorded_scales,
-    resized_bundle,
     scale_range,
     with_scales,
+    with_start_sizes,
 )
 from hoijax.methods.passes import Lap, Overrides, Pass, Prepared, stopwatch
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers
+from hoijax.scene.resizing import resized_bundle
 from hoijax.solver.resumable import Watch
 
 
@@ -59,13 +60,16 @@ class Joint(HoiPage):
             corrected.bundle,
             corrected.Ts_world_pointmap,
             posed_bodies_of(corrected.bundle),
-            settings,
+            with_start_sizes(settings, has_joints=bool(bundle.joints)),
             terms,
             lap,
         )
         e = prepared.extra
         run = run_of(corrected, settings)
-        evidence = JointEvidence(e.states, e.Ts_world_pointmap, run, corrected)
+        if e.sizes:
+            run = with_scales(run, prepared.bundle, np.array(e.sizes)[:, None] * np.ones(3))
+            corrected = dataclasses.replace(corrected, bundle=prepared.bundle)
+        evidence = JointEvidence(e.states, e.Ts_world_pointmap, run, corrections=corrected)
         return dataclasses.replace(prepared, extra=evidence)
 
     def passes(self, settings: JointSettings) -> tuple[Pass, ...]:

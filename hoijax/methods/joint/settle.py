@@ -44,7 +44,7 @@ from hoijax.methods.joint.settings import JointSettings
 from hoijax.methods.joint.sizes import (
     SizeSearch,
     find_scales,
-    resized_bundle,
+    recorded_scales,
     scale_range,
     with_scales,
 )
@@ -53,6 +53,7 @@ from hoijax.programs import program
 from hoijax.progress import Log, silent
 from hoijax.runtime import on_device
 from hoijax.scene.posed import pose_scene
+from hoijax.scene.resizing import resized_bundle
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.neighbor_lists import empty_neighbors
 from hoijax.solver.problem import Solution
@@ -123,7 +124,7 @@ def _prepared_again(
     bundle = corrections.bundle
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     scene = with_flights(scene, starts.unknowns, states, winner, bundle.fps)
-    evidence = JointEvidence(states, corrections.Ts_world_pointmap, run, corrections)
+    evidence = JointEvidence(states, corrections.Ts_world_pointmap, run, corrections=corrections)
     return prepared_of(bundle, prepared.terms, scene, starts, evidence)
 
 
@@ -155,14 +156,15 @@ def _with_sizes(
     search = SizeSearch(
         descent, dataclasses.replace(prepared, scene=flying), solution, numbers, rebuilt
     )
-    factors = find_scales(search, allowed, len(bundle.assets))
+    already = recorded_scales(bundle, evidence.run)
+    factors = find_scales(search, allowed, already)
     if np.all(factors == 1.0):
         return prepared, solution, winner
     solution = search.fitted(factors)
     corrections = evidence.corrections
     resized = resized_bundle(corrections.bundle, factors)
     corrections = dataclasses.replace(corrections, bundle=resized)
-    run = with_scales(evidence.run, resized, factors)
+    run = with_scales(evidence.run, resized, already * factors)
     starts, scene = Starts(solution.unknowns, prepared.labels), rebuilt(resized)
     winner = likeliest(dataclasses.replace(prepared, bundle=resized), solution)
     again = _prepared_again(settings, prepared, corrections, scene, starts, winner, run)

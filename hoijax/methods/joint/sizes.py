@@ -18,10 +18,11 @@ from numpy import ndarray
 from hoijax.bundle.write import Bundle
 from hoijax.candidates import ranking, taken
 from hoijax.errors import UserError
+from hoijax.initialization.outline_sizes import SIZES
+from hoijax.methods.joint.settings import JointSettings
 from hoijax.methods.passes import Numbers, Pass, Prepared
-from hoijax.objects.resizing import resized
 from hoijax.runtime import on_all_cores
-from hoijax.scene.resizing import resized_scene
+from hoijax.scene.resizing import resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.problem import Solution
@@ -78,12 +79,6 @@ def scale_range(text: str) -> ScaleRange:
     return ScaleRange(bounds[0], bounds[-1])
 
 
-def resized_bundle(bundle: Bundle, factors: Float[ndarray, "O 3"]) -> Bundle:
-    """The bundle with meshes of these sizes."""
-    assets = tuple(resized(a, f) for a, f in zip(bundle.assets, factors.tolist(), strict=True))
-    return dataclasses.replace(bundle, assets=assets)
-
-
 def known_scales(bundle: Bundle, text: str) -> Float[ndarray, "O 3"]:
     """Factors before anything is solved: one that is given, else 1. Raises UserError for objects on joints."""
     allowed = scale_range(text)
@@ -93,6 +88,16 @@ def known_scales(bundle: Bundle, text: str) -> Float[ndarray, "O 3"]:
             "is loaded: --objects FILE,scale=..."
         )
     return np.full((len(bundle.assets), 3), allowed.lowest if allowed.is_known else 1.0)
+
+
+def with_start_sizes(settings: JointSettings, *, has_joints: bool) -> JointSettings:
+    """Settings whose search of starts tries sizes that are allowed. Objects on joints keep theirs."""
+    allowed = scale_range(settings.object_scale)
+    if allowed.is_known or has_joints:
+        return settings
+    sizes = np.unique(np.clip(SIZES, allowed.lowest, allowed.highest)).tolist()
+    search = dataclasses.replace(settings.search, sizes=tuple(sizes))
+    return dataclasses.replace(settings, search=search)
 
 
 def recorded_scales(bundle: Bundle, run: dict) -> Float[ndarray, "O 3"]:
@@ -171,12 +176,19 @@ class SizeSearch:
         return self.rebuilt(resized_bundle(self.prepared.bundle, factors))
 
 
-def find_scales(search: SizeSearch, allowed: ScaleRange, objects: int) -> Float[ndarray, "O 3"]:
-    """Factors of every object's mesh: one after the other, then along each of its axes if asked."""
-    factors = np.ones((objects, 3))
-    bounds = np.log(allowed.lowest), np.log(allowed.highest)
+def find_scales(
+    search: SizeSearch, allowed: ScaleRange, already: Float[ndarray, "O 3"]
+) -> Float[ndarray, "O 3"]:
+    """Factors of every object's mesh: one after the other, then along each of its axes if asked.
+
+    already: those that the meshes have had; the prior and the bounds are about all of it.
+    """
+    factors, before = np.ones_like(already), np.log(already).mean(axis=1)
 
     def search_along(o: int, axes: slice | int, step: float) -> None:
+        first = before[o] if isinstance(axes, slice) else 0.0
+        bounds = np.log(allowed.lowest) - first, np.log(allowed.highest) - first
+
         def at(x: float) -> Float[ndarray, "O 3"]:
             changed = factors.copy()
             changed[o, axes] *= np.exp(x)
@@ -184,14 +196,14 @@ def find_scales(search: SizeSearch, allowed: ScaleRange, objects: int) -> Float[
 
         def energy(x: float) -> float:
             tried = at(x)
-            off = np.log(tried[o]).mean() if isinstance(axes, slice) else x
+            off = before[o] + np.log(tried[o]).mean() if isinstance(axes, slice) else x
             return search.loss(tried) + PRIOR * (off / DEVIATION) ** 2
 
         x = lowest_point(energy, step, bounds)
         if abs(x) > NEGLIGIBLE:
             factors[:] = at(x)
 
-    for o in range(objects):
+    for o in range(len(factors)):
         search_along(o, slice(None), STEP)
         if allowed.by_axis:
             for axis in range(3):

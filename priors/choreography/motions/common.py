@@ -66,8 +66,8 @@ def walk_off(
     side: 1 turns to the left, -1 to the right.
     """
     rng, frames = performance.rng, performance.frames
-    end, turned = frames - 1, start + 0.6 * (frames - 1 - start)
-    away = heading + side * rng.uniform(1.9, 2.4) * rise(frames, start, turned, 0.0, 1.0)
+    end, turned = frames - 1, start + 0.75 * (frames - 1 - start)
+    away = heading + side * rng.uniform(1.5, 2.0) * rise(frames, start, turned, 0.0, 1.0)
     back = -rise(frames, start, turned, 0.0, 0.25)
     ahead = rise(frames, 0.5 * (start + turned), end, 0.0, rng.uniform(0.7, 0.9))
     step = np.stack([forward_of(h)[[0, 2]] for h in away]) * np.diff(ahead, prepend=0.0)[:, None]

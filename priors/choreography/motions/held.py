@@ -34,10 +34,12 @@ from priors.language.unsaid import PUT_WORDS
 
 LARGE = 0.22  # metres of radius from which one hand carries a thing hanging at the side
 BENT_ELBOW = 0.3  # metres that a bent elbow lifts what is too long to hang from a straight arm
-STRAIGHTENED = 5
-"""Frames after which who puts a thing down has come up far enough to step back."""
-LEFT_BEHIND = 0.6
-"""When, of the clip, what somebody walks away from stands."""
+STRAIGHTENED, UPRIGHT = 8, 15
+"""Frames after which who puts a thing down has come up far enough to step back, and stands."""
+TAKEN, ARRIVED, LEFT_BEHIND = 0.25, 0.36, 0.58
+"""When, of the clip, what somebody walks away from is up, is there, and stands."""
+SHORT_WAY, FEW_STEPS = 0.6, 0.25
+"""Shares of the way that are left to who puts a thing down and goes, and takes it up before, in one clip."""
 MAX_SWING = 0.5  # radians that a thing leans to bring its weight below one hand
 
 DEFAULT_WISH = HoldPreferences()
@@ -147,11 +149,14 @@ def carry(performance: Performance, action: Action) -> None:
     stop = performance.frame(0.62 if picks_up else 0.6) if sets_down else frames - 1
     leaves = WALKS_AWAY in action.manners
     if leaves:
-        start, stop = round(0.85 * start), performance.frame(0.42)
+        start, stop = performance.frame(TAKEN) if picks_up else 0, performance.frame(ARRIVED)
     down = performance.frame(LEFT_BEHIND) if leaves else frames - 6
-    distance *= 0.6 if picks_up else 1.0
+    if leaves:
+        distance *= FEW_STEPS if picks_up else SHORT_WAY
+    else:
+        distance *= 0.6 if picks_up else 1.0
     distance *= -0.7 if BACKWARDS in action.manners else 1.0
-    root, heading = wander_path(performance, start, stop, distance, turn)
+    root, heading = wander_path(performance, max(start - 4 * leaves, 0), stop, distance, turn)
     hands = performance.hands_on(person, action.object)
     hangs = _hangs(performance, action)
     if leaves:
@@ -164,7 +169,7 @@ def carry(performance: Performance, action: Action) -> None:
     if hangs:
         _at_side(performance, action, next(iter(hands)), raised, down if leaves else frames)
         if leaves:
-            leave_behind(performance, person, action.object, down, down + 2 * STRAIGHTENED)
+            leave_behind(performance, person, action.object, down, down + UPRIGHT)
         return
     take = take_of(performance, person, action, HoldPreferences(from_ground=picks_up))
     height = hold_heights(performance, person)["waist"] * rng.uniform(0.92, 1.06)
@@ -179,7 +184,7 @@ def carry(performance: Performance, action: Action) -> None:
     track.look_weight[:] = 0.25
     _bend(performance, person, action, take, 0)
     if leaves:
-        leave_behind(performance, person, action.object, down, down + 2 * STRAIGHTENED)
+        leave_behind(performance, person, action.object, down, down + UPRIGHT)
     performance.hold(person, action.object, take, 0, down if leaves else frames)
 
 
@@ -238,12 +243,16 @@ def put_on(performance: Performance, action: Action, lower: int) -> None:
     person = action.people[0]
     rng, frames = performance.rng, performance.frames
     leaves, picks_up = WALKS_AWAY in action.manners, FROM_GROUND in action.manners
-    stop, down = performance.frame(0.4 if leaves else 0.55), frames - 5
+    stop, down = performance.frame(ARRIVED if leaves else 0.55), frames - 5
     if leaves:
         down = performance.frame(LEFT_BEHIND)
-    start = performance.frame(0.2 if leaves else 0.25) if picks_up else 0
+    start = performance.frame(TAKEN if leaves else 0.25) if picks_up else 0
     distance = rng.uniform(0.6, 1.1) * (-0.7 if BACKWARDS in action.manners else 1.0)
-    root, heading = wander_path(performance, start, stop, distance, rng.uniform(-0.7, 0.7))
+    if leaves:
+        distance *= FEW_STEPS if picks_up else SHORT_WAY
+    root, heading = wander_path(
+        performance, max(start - 4 * leaves, 0), stop, distance, rng.uniform(-0.7, 0.7)
+    )
     if leaves:
         side = rng.choice([-1.0, 1.0])
         root, heading = walk_off(performance, root, heading, down + STRAIGHTENED, side)
@@ -266,7 +275,7 @@ def put_on(performance: Performance, action: Action, lower: int) -> None:
     place_held(performance, person, action.object, take, local, angles)
     _bend(performance, person, action, take, 0)
     if leaves:
-        leave_behind(performance, person, action.object, down, down + 2 * STRAIGHTENED)
+        leave_behind(performance, person, action.object, down, down + UPRIGHT)
     release = frames if performance.is_continuous(action) else down + 1
     performance.hold(person, action.object, take, 0, release)
 

@@ -11,7 +11,7 @@ from priors.choreography.keyframes import forward_of, left_of, smooth_noise, yaw
 from priors.choreography.motions.common import rise, wander_path
 from priors.choreography.person import Person, skin_of
 from priors.choreography.plan import Performance, in_world
-from priors.choreography.pose_targets import WRISTS
+from priors.choreography.pose_targets import WRISTS, Seat
 from priors.choreography.support_surfaces import (
     front_yaw,
     support_surface,
@@ -61,7 +61,7 @@ def sit(performance: Performance, action: Action) -> None:
     seated = rise(frames, performance.frame(0.2), performance.frame(0.6), 0.0, 1.0)
     seated = seated if late else np.ones(frames)
     _seat_person(performance, person, seated_at, heading, seat, spot, edge, seated)
-    performance.tracks[person].seats.add(action.object)
+    _take_seat(performance, action, part, front)
     if touch is not None:
         first = int(np.argmax(seated > 0.995))
         performance.mark(touch, first, frames)
@@ -72,9 +72,16 @@ def _sit_on_moved(performance: Performance, action: Action, part: str, front: fl
     placed = performance.objects[action.object]
     course = np.unwrap(np.arctan2(placed.rotation[:, 0, 2], placed.rotation[:, 2, 2])) + front
     _ride_seated(performance, action, placed, part, front, course)
-    performance.tracks[action.people[0]].seats.add(action.object)
+    _take_seat(performance, action, part, front)
     for touch in touches_with(performance, action, "hips"):
         performance.mark(touch, 0, performance.frames)
+
+
+def _take_seat(performance: Performance, action: Action, part: str, front: float) -> None:
+    height = support_surface(performance, action.object, part, front)[0]
+    middle = float(performance.asset(action.object).center[1])
+    seat = Seat(action.object, front, middle + height)
+    performance.tracks[action.people[0]].seats.append(seat)
 
 
 def _seat_person(
