@@ -14,6 +14,7 @@ import pytest
 import trimesh
 
 from hoijax.errors import UserError
+from hoijax.objects import mesh_checks
 from hoijax.objects.asset import graph_name, load_asset, save_asset
 from hoijax.objects.mesh_files import orient_outward
 
@@ -150,6 +151,18 @@ def test_a_3mf_without_its_model_says_so(tmp_path, name, content):
         package.writestr(name, content)
     with pytest.raises(UserError, match=r"a\.3mf: .*is missing.*Export it again"):
         load_asset(tmp_path / "a.3mf")
+
+
+def test_a_3mf_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
+    pytest.importorskip("lxml")
+    monkeypatch.setattr(mesh_checks, "MAX_MESH_BYTES", 100_000)
+    with zipfile.ZipFile(tmp_path / "a.3mf", "w", zipfile.ZIP_DEFLATED) as package:
+        package.writestr("3D/3dmodel.model", b" " * 200_000)
+    with pytest.raises(UserError, match="claims to unpack to 200000 bytes; at most 100000"):
+        load_asset(tmp_path / "a.3mf")
+    (tmp_path / "b.3mf").write_bytes(b"no archive")
+    with pytest.raises(UserError, match="not a zip file"):
+        load_asset(tmp_path / "b.3mf")
 
 
 def test_counts_beyond_the_file_and_archives_are_refused(tmp_path):

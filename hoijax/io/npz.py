@@ -107,14 +107,17 @@ def _what_else(content: bytes) -> str:
     return ""
 
 
-def archive_problem(archive: zipfile.ZipFile) -> str | None:
-    """Why an archive must not be unpacked, by what its directory claims; None where it may be."""
+def archive_problem(archive: zipfile.ZipFile, most: int = MAX_FILE_BYTES) -> str | None:
+    """Why an archive must not be unpacked, by what its directory claims; None where it may be.
+
+    most: bytes that all its files may have.
+    """
     members = archive.infolist()
     if len(members) > MAX_MEMBERS:
         return f"holds {len(members)} files; at most {MAX_MEMBERS} are read"
     total = sum(info.file_size for info in members)
-    if total > MAX_FILE_BYTES:
-        return f"claims to unpack to {total} bytes; at most {MAX_FILE_BYTES} are read"
+    if total > most:
+        return f"claims to unpack to {total} bytes; at most {most} are read"
     return None
 
 

@@ -1,13 +1,15 @@
 """What a mesh file claims about itself, checked before a reader believes it: counts, node trees, codecs."""
 
 import importlib.util
+import io
 import re
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from hoijax.errors import UserError
-from hoijax.io.npz import read_regular_file
+from hoijax.io.npz import archive_problem, read_regular_file
 from hoijax.io.validation import parse_json
 
 MAX_MESH_BYTES = 1 << 30
@@ -54,9 +56,22 @@ def check_mesh_file(path: Path) -> None:
             _check_ply(content)
         elif suffix == ".stl":
             _check_stl(content)
+        elif suffix == ".3mf":
+            _check_3mf(content)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read as a mesh ({reason}). Export it again.") from error
+
+
+def _check_3mf(content: bytes) -> None:
+    """Raises ValueError where the archive that a 3MF is holds more than a mesh can be."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as package:
+            problem = archive_problem(package, MAX_MESH_BYTES)
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from error
+    if problem is not None:
+        raise ValueError(f"it {problem}")
 
 
 def gltf_json(content: bytes, is_binary: bool) -> dict[str, Any]:
