@@ -1,8 +1,11 @@
 """Process-wide runtime: the persistent compilation cache and what device is really used."""
 
+import functools
 import os
 import platform
+import stat
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -44,8 +47,30 @@ def cache_folder() -> Path:
     """Where compiled programs are kept: $JAX_COMPILATION_CACHE_DIR, else $XDG_CACHE_HOME/hoijax/jax."""
     if chosen := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "hoijax" / "jax"
+    return cache_home() / "hoijax" / "jax"
+
+
+@functools.cache
+def _homeless_cache() -> Path:
+    """Of a user without a home: a folder among the temporary ones that nobody else may write."""
+    own = Path(tempfile.gettempdir()) / f"hoijax-{os.getuid()}"
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        found = own.lstat()
+        is_ours = found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700
+        return own if is_ours else Path(tempfile.mkdtemp(prefix="hoijax-"))
+    except OSError:  # nothing is kept: whoever writes there finds out
+        return own
+
+
+def cache_home() -> Path:
+    """$XDG_CACHE_HOME, else ~/.cache; a temporary folder for a user id that has no home."""
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # $HOME is not set, and nobody is known by this number
+        return _homeless_cache()
 
 
 def enable_compilation_cache() -> Path | None:

@@ -29,6 +29,7 @@ import numpy as np
 from hoijax.errors import UserError
 from hoijax.io.npz import read_npz, write_member
 from hoijax.io.validation import parse_json
+from hoijax.runtime import cache_home
 from priors.protocols import ModelId
 
 __all__ = [
@@ -71,8 +72,7 @@ def default_store() -> Path:
     """$HOIJAX_PRIORS_CACHE, else $XDG_CACHE_HOME/hoijax/priors."""
     if chosen := os.environ.get("HOIJAX_PRIORS_CACHE"):
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "hoijax" / "priors"
+    return cache_home() / "hoijax" / "priors"
 
 
 def content_key(*parts: Any) -> str:

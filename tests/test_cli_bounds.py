@@ -2,17 +2,23 @@
 
 import dataclasses
 import os
+import pwd
+import stat
 import subprocess
 import sys
+import tempfile
 from typing import get_args
 
 import pytest
 from small_scene import run
 
+from hoijax import runtime
 from hoijax.cli.bounds import BOUNDS, MAX_WORDS, environment_problem
+from hoijax.cli.doctor import body_files
 from hoijax.cli.main import commands
 from hoijax.errors import UserError
 from hoijax.io.atomic import check_output
+from priors.store import default_store
 
 GENERATE = ("generate", "a person lifts a box", "--objects", "box")
 ABLATE = ("ablate", "nowhere", "--weights", "contact=1..10", "--design", "sobol")
@@ -80,6 +86,29 @@ def test_errors_of_the_machine_are_told_from_those_of_the_code():
     with pytest.raises(AssertionError) as ours:
         raise AssertionError
     assert environment_problem(ours.value) is None
+
+
+def test_a_user_id_without_a_home_has_a_cache_that_is_its_own(tmp_path, monkeypatch):
+    """As in a container that is run under a number: `docker run --user 12345`."""
+    for variable in ("HOME", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR", "HOIJAX_PRIORS_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for writable_by_others in (False, True):
+        runtime._homeless_cache.cache_clear()
+        folder = runtime.cache_folder()
+        assert folder.is_relative_to(tmp_path)
+        assert default_store().parent.parent == folder.parent.parent
+        own = tmp_path / f"hoijax-{os.getuid()}"
+        assert (folder.parent.parent == own) != writable_by_others
+        assert stat.S_IMODE(folder.parent.parent.stat().st_mode) == 0o700
+        own.chmod(0o777)
+    runtime._homeless_cache.cache_clear()
+    body_files()
 
 
 @pytest.mark.parametrize("platform", ["rocm", "nonsense"])

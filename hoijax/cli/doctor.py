@@ -89,7 +89,10 @@ def body_files() -> list[str]:
     folders = [os.environ.get("HOIJAX_BODIES"), *BODY_FOLDERS]
     told, seen = [], set()
     for folder in filter(None, folders):
-        base = Path(folder).expanduser()
+        try:
+            base = Path(folder).expanduser()
+        except RuntimeError:  # of a user without a home
+            continue
         below = [base, base / "smplx", base / "smplh"] if base.is_dir() else []
         for path in sorted(p for f in below if f.is_dir() for p in f.iterdir()):
             if (

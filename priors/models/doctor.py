@@ -8,6 +8,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from hoijax.runtime import cache_home
 from priors.models.catalog import CHOICES, DEFAULTS, Choice
 
 __all__ = ["gib", "hub_cache", "is_cached", "lacks", "memory_text", "report", "weights_text"]
@@ -98,10 +99,7 @@ def hub_cache() -> Path:
     if chosen := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
         return Path(chosen)
     home = os.environ.get("HF_HOME")
-    if home is None:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        home = Path(base) / "huggingface"
-    return Path(home) / "hub"
+    return (cache_home() / "huggingface" if home is None else Path(home)) / "hub"
 
 
 def weights_text(choice: Choice) -> str:
