@@ -212,3 +212,15 @@ def test_edges_of_plates_are_holds(rng):
     level = candidates.point[rim][:, [0, 2]]
     assert np.median(np.abs(np.linalg.norm(level, axis=1) - 0.175)) < 0.006
     assert np.median(np.sum(candidates.normal[rim][:, [0, 2]] * level, axis=1)) > 0.95 * 0.175
+
+
+@pytest.mark.slow
+def test_who_puts_a_thing_down_and_goes_has_time_to_rise():
+    asset = asset_of(BY_NAME["crate"])
+    text = "a person picks up a crate, puts it down and walks away"
+    scene = choreograph(script_from_text(text, [asset]), [asset], frames=49, seed=0)
+    person = make_person(scene.betas[0])
+    joints = joint_transforms(person, scene.joint_rotations[0], scene.translation[0])
+    head = joints[:, HEAD, :3, 3]
+    assert np.ptp(head[:, 1]) > 0.4, "bends down to it"
+    assert np.linalg.norm(np.diff(head, axis=0), axis=1).max() < 0.155
