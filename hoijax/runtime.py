@@ -34,11 +34,10 @@ def on_device(values: "ArrayLike", dtype: Any = None) -> "jax.Array":
 def on_all_cores(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """The function of every item, in threads: for what leaves Python's lock to others.
 
-    The first item is done before the others, which find what it compiled.
+    Programs that the items share should be there already, or each thread compiles them.
     """
-    first = [function(item) for item in items[:1]]
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        return first + list(threads.map(function, items[1:]))
+        return list(threads.map(function, items))
 
 
 def cache_folder() -> Path:

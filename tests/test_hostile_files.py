@@ -17,7 +17,7 @@ from hoijax.bundle.discovery import find_bundles
 from hoijax.bundle.write import read_bundle
 from hoijax.errors import UserError
 from hoijax.importers import import_amass, import_gvhmr, import_interact, import_omomo
-from hoijax.io.atomic import check_apart, check_output
+from hoijax.io.atomic import added_files, check_apart, check_output
 from hoijax.io.npz import MAX_MEMBERS, npz_bytes, read_npz
 from hoijax.io.validation import parse_json
 from hoijax.jobs.scene_names import scene_items
@@ -134,6 +134,24 @@ def test_an_output_that_is_a_pipe_or_in_the_bundle_is_refused_and_stays(pipe, tm
         with pytest.raises(UserError, match=r"inside the bundle|holds the bundle"):
             check_apart(bundle, out)
     check_apart(bundle, tmp_path / "bundle-2")
+
+
+def test_nothing_is_written_into_a_bundle_or_a_pipe(pipe, tmp_path):
+    """Results and exports alike; into the folder of a result that has its bundle in it they are."""
+    bundle = tmp_path / "result" / "bundle"
+    (bundle / "objects").mkdir(parents=True)
+    (bundle / "bundle.json").write_text("{}")
+    for out in (bundle, bundle / "objects", bundle / "new" / "er"):
+        with pytest.raises(UserError, match="inside the bundle"), added_files(out):
+            pass
+    with pytest.raises(UserError, match="inside the bundle"):
+        check_output(bundle / "new")
+    with pytest.raises(UserError, match="is no folder"), added_files(pipe):
+        pass
+    assert sorted(path.name for path in bundle.iterdir()) == ["bundle.json", "objects"]
+    with added_files(tmp_path / "result" / "exports") as folder:
+        (folder / "motion.bvh").write_text("")
+    assert (tmp_path / "result" / "exports" / "motion.bvh").is_file()
 
 
 def test_a_socket_is_no_output(tmp_path, monkeypatch):

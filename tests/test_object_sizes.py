@@ -3,6 +3,7 @@
 import dataclasses
 import io
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,9 +25,12 @@ from hoijax.methods.joint.sizes import (
     scale_range,
 )
 from hoijax.objects.articulated.joints import Joint
-from hoijax.objects.asset import asset_from_arrays
+from hoijax.objects.asset import asset_from_arrays, load_asset
 from hoijax.objects.distance_grid import SIGNED, UNSIGNED, build_distance_grids, query
+from hoijax.objects.grid_signs import SurfaceDistances
 from hoijax.objects.resizing import resized
+from hoijax.objects.symmetry import find_symmetries
+from hoijax.programs.store import STORE
 from hoijax.scene.resizing import resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
 from priors.synthetic.erring_observations import erring_bundle
@@ -51,6 +55,21 @@ def test_a_stretched_sphere_is_an_ellipsoid_about_the_origin():
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     assert np.sum(egg.sample_normals * normals, axis=1).min() > 0.95  # faces are flat
     assert resized(ball, 1.0) is ball
+
+
+def test_what_was_measured_of_a_mesh_holds_for_it_at_another_size(monkeypatch):
+    monkeypatch.setattr(STORE, "folder", None)
+    asset = load_asset("chair")
+    build_distance_grids(asset, 12), find_symmetries(asset)
+    larger = resized(asset, 1.137)
+    with monkeypatch.context() as context:
+        context.setattr(SurfaceDistances, "measure", None)  # nothing is measured anew
+        found, turns = build_distance_grids(larger, 12), find_symmetries(larger)
+    expected = build_distance_grids.__wrapped__(larger, 12)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
+    folds = (grids.corners[..., 0].view(np.int32) & 1 for grids in (found, expected))
+    np.testing.assert_array_equal(*folds)
+    np.testing.assert_array_equal(turns, find_symmetries.__wrapped__(larger))
 
 
 def test_colors_are_resized_with_the_mesh(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import threading
 
 import chex
 import jax
@@ -16,7 +17,16 @@ from hoijax.bodies import load_body
 from hoijax.exporters.clip import _shaped
 from hoijax.geometry.rotations import axis_angle_to_matrix, rotation_6d_to_matrix
 from hoijax.losses.term import LossTerm
-from hoijax.programs import Program, forget_programs, keep_programs, loaded_count, store
+from hoijax.programs import (
+    Program,
+    ahead,
+    forget_programs,
+    keep_programs,
+    load_ahead,
+    loaded_count,
+    note_used,
+    store,
+)
 from hoijax.programs.names import Unkept, describe, describe_outputs, describe_static, outputs_from
 from hoijax.programs.sources import Sources
 from hoijax.programs.store import STORE
@@ -112,6 +122,35 @@ def test_a_broken_file_is_made_again(folder, traced, which):
         forget_programs()
         rotation_6d_to_matrix(six(5))  # reads it
     assert len(traced) == 4
+
+
+def test_what_the_last_run_of_a_kind_used_is_loaded_before_it_is_asked_for(
+    folder, traced, monkeypatch
+):
+    def run(kind) -> list[str]:
+        """As a process does: the binaries that were there when it asked."""
+        forget_programs()
+        monkeypatch.setattr(ahead, "_WORK", ahead._Work())
+        load_ahead(kind)
+        load_ahead(["inner", 1])  # what a command calls belongs to it
+        for thread in threading.enumerate():
+            if thread.name == "programs":
+                thread.join()
+        ready = [name for name, coming in STORE.ahead.items() if coming.result() is not None]
+        for count in (5, 7):
+            rotation_6d_to_matrix(six(count))
+        note_used()
+        assert STORE.ahead == {}
+        return ready
+
+    expected = np.asarray(rotation_6d_to_matrix(six(7)))
+    assert run(["solve", 49]) == []
+    assert sorted(run(["solve", 49])) == sorted(path.name for path in folder.glob("binaries/*"))
+    assert run(["solve", 50]) == []
+    assert len(traced) == 2
+    next(folder.glob("binaries/*")).write_bytes(b"broken")
+    assert len(run(["solve", 49])) == 1  # and the other is made again
+    np.testing.assert_array_equal(rotation_6d_to_matrix(six(7)), expected)
 
 
 def test_changed_source_code_traces_anew_and_compiles_nothing_that_stayed(

@@ -29,6 +29,7 @@ from hoijax.methods.base import Method, method_for
 from hoijax.methods.memory import SHORTEST, check_memory
 from hoijax.methods.passes import Overrides
 from hoijax.methods.running import solve_bundle
+from hoijax.programs import load_ahead, note_used
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
@@ -71,6 +72,7 @@ def solve(
         bundle = read_bundle(path)
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
+    load_ahead(_kind("solve", chosen, solved_with, bundle.frame_count, len(bundle.assets)))
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
     for line in bundle.absences:
         log(line)
@@ -161,6 +163,7 @@ def generate(
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
+    load_ahead(_kind("generate", method_for(method), solved_with, frames, len(objects)))
     jointed = stage_options is None and has_joints(objects)
     axes = {"up": up, "front": front, "text": text, "log": log}
     assets = () if jointed else load_to_act_with(objects, scale, **axes)
@@ -181,9 +184,11 @@ def generate(
         clock.lap("observe")
         result = solve(bundle, **chosen, log=log)
         with output_folder(out) as folder:
-            return write_results(
+            written = write_results(
                 result, folder, bundle, ground_truth, video, physics=physics, log=log
             )
+    note_used()
+    return written
 
 
 def solve_to_folder(
@@ -220,8 +225,15 @@ def solve_to_folder(
             formats = formats or FAST_FORMATS
         given = {"measured": not fast, "physics": physics and not fast}
         rows = save_to_folder(result, out, log, formats=formats, **given)
+        note_used()
         checkpoints.drop()
     return result, rows
+
+
+def _kind(command: str, method: Method, settings: Any, frames: int, objects: int) -> Any:
+    """What decides which programs a command loads."""
+    chosen = {name: x for name, x in dataclasses.asdict(settings).items() if name != "seed"}
+    return command, method.name, frames, objects, chosen
 
 
 def about_solve(

@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
 from hoijax.errors import UserError
+from hoijax.io.atomic import BUNDLE_MARKER
 from hoijax.io.npz import archive_problem, read_regular_file, write_member
 
-MANIFEST = "bundle.json"
+MANIFEST = BUNDLE_MARKER
 
 
 def unsafe_name(name: str) -> str | None:

@@ -242,7 +242,7 @@ def search_frames(
         some = jax.tree.map(lambda x: x[first : first + size], every)
         return jax.device_get(_search_piece(target, *some, steps=steps))
 
-    pieces = on_all_cores(piece, firsts)
+    pieces = [piece(firsts[0]), *on_all_cores(piece, firsts[1:])]  # the first one compiles
     found = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), pieces[0])
     for first, values in zip(firsts, pieces, strict=True):
         for whole, some in zip(found, values, strict=True):

@@ -4,12 +4,12 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hoijax.errors import UserError
 
-RESULT_MARKER = "run.json"
+RESULT_MARKER, BUNDLE_MARKER = "run.json", "bundle.json"
 _partial_folders: set[Path] = set()
 """Being written by this process."""
 
@@ -54,6 +54,7 @@ def check_output(path: str | Path, marker: str = RESULT_MARKER) -> Path:
         raise UserError(
             f"--out '{path}' holds files that are not a hoijax result. Give a new or empty folder."
         )
+    _check_outside_bundles(path, path.resolve().parents)
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
@@ -67,6 +68,13 @@ def check_output(path: str | Path, marker: str = RESULT_MARKER) -> Path:
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path
+
+
+def _check_outside_bundles(path: Path, folders: Iterable[Path]) -> None:
+    """Refuse what would be written into a bundle, which says what its files are."""
+    bundle = next((folder for folder in folders if (folder / BUNDLE_MARKER).is_file()), None)
+    if bundle is not None:
+        raise UserError(f"--out '{path}' lies inside the bundle '{bundle}'. Give another folder.")
 
 
 def check_apart(source: str | Path, out: str | Path) -> None:
@@ -104,6 +112,9 @@ def added_files(folder: str | Path) -> Iterator[Path]:
     exception nothing changes. Raises UserError where it cannot be written.
     """
     folder = Path(folder).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out '{folder}' is no folder. Give one.")
+    _check_outside_bundles(folder, (folder.resolve(), *folder.resolve().parents))
     with _made(folder):
         try:
             with _partial_folder(folder, ".partial-") as partial:

@@ -10,6 +10,8 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -47,39 +49,71 @@ def content_key(asset: Asset) -> bytes:
     return digest.digest()
 
 
+@dataclass
+class _Memory:
+    """What one function found of the latest assets and options."""
+
+    function: Callable
+    count: int
+    resized: Callable[[Any, float], Any] | None
+    found: OrderedDict[tuple, Any] = field(default_factory=OrderedDict)
+    lock: Any = field(default_factory=Lock)
+
+    def get(self, key: tuple, compute: Callable[[], Any]) -> Any:
+        with self.lock:
+            if key in self.found:
+                self.found.move_to_end(key)
+                return self.found[key]
+        result = _kept(self.function, key, compute)
+        for array in jax.tree.leaves(result):
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
+        with self.lock:
+            self.found[key] = result
+            while len(self.found) > self.count:
+                self.found.popitem(last=False)
+        return result
+
+
+_memories: list[_Memory] = []
+
+
 def remember(
-    count: int,
+    count: int, resized: Callable[[Any, float], Any] | None = None
 ) -> Callable[
     [Callable[Concatenate[Asset, Given], Found]], Callable[Concatenate[Asset, Given], Found]
 ]:
-    """Decorator: keep the results of the last `count` assets (and options), as read-only arrays."""
+    """Decorator: keep the results of the last `count` assets (and options), as read-only arrays.
+
+    resized: (found, factor) -> what would be found of the asset so many times as large.
+    """
 
     def decorate(function: Callable[Concatenate[Asset, Given], Found]):
-        cache: OrderedDict[tuple, Found] = OrderedDict()
-        lock, signature = Lock(), inspect.signature(function)
+        memory, signature = _Memory(function, count, resized), inspect.signature(function)
+        _memories.append(memory)
 
         @functools.wraps(function)
         def remembering(asset: Asset, *args: Given.args, **options: Given.kwargs) -> Found:
             given = signature.bind(asset, *args, **options)
             given.apply_defaults()
             key = (content_key(asset), *list(given.arguments.values())[1:])
-            with lock:
-                if key in cache:
-                    cache.move_to_end(key)
-                    return cache[key]
-            result = _kept(function, key, lambda: function(asset, *args, **options))
-            for array in jax.tree.leaves(result):
-                if isinstance(array, np.ndarray):
-                    array.flags.writeable = False
-            with lock:
-                cache[key] = result
-                while len(cache) > count:
-                    cache.popitem(last=False)
-            return result
+            return memory.get(key, lambda: function(asset, *args, **options))
 
         return remembering
 
     return decorate
+
+
+def remember_resized(asset: Asset, resized: Asset, factor: float) -> None:
+    """What was found of an asset, for the same one `factor` times as large about its origin."""
+    old, new = content_key(asset), content_key(resized)
+    for memory in _memories:
+        if memory.resized is None:
+            continue
+        with memory.lock:
+            known = [(key, found) for key, found in memory.found.items() if key[0] == old]
+        for key, found in known:
+            memory.get((new, *key[1:]), partial(memory.resized, found, factor))
 
 
 def _kept(function: Callable, key: tuple, compute: Callable[[], Found]) -> Found:

@@ -46,7 +46,30 @@ class DistanceGrids:
     spacing: Any
 
 
-@remember(16)
+def scaled_corners(
+    corners: Float32[np.ndarray, "*grids 8"], factor: float
+) -> Float32[np.ndarray, "*grids 8"]:
+    """Packed corners of an object `factor` times as large; folded cells stay folded."""
+    flag = np.ascontiguousarray(corners[..., 0]).view(np.int32) & np.int32(1)
+    return _flagged(corners * np.float32(factor), flag)
+
+
+def _flagged(cells: np.ndarray, flag: Int[np.ndarray, "*grids"]) -> np.ndarray:
+    """Corners with the fold flag in the lowest bit of each cell's first."""
+    cells = np.ascontiguousarray(cells, np.float32)
+    bits = cells.view(np.int32)
+    bits[..., 0] = (bits[..., 0] & ~np.int32(1)) | flag
+    return cells
+
+
+def resized_grids(grids: DistanceGrids, factor: float) -> DistanceGrids:
+    """Grids of an object `factor` times as large about its origin (numpy arrays)."""
+    scale = np.float32(factor)
+    corners = scaled_corners(grids.corners, factor)
+    return DistanceGrids(corners, grids.lower * scale, grids.spacing * scale)
+
+
+@remember(16, resized=resized_grids)
 def build_distance_grids(asset: Asset, resolution: int = 48, margin: float = 0.15) -> DistanceGrids:
     """Distances of an asset on a grid of `resolution` cells per axis (numpy arrays).
 
@@ -102,22 +125,6 @@ def pack_corners(
         cells = np.where(folded[..., None], cells * sides.astype(np.float32), cells)
         flag = folded.astype(np.int32)
     return _flagged(cells, flag)
-
-
-def scaled_corners(
-    corners: Float32[np.ndarray, "*grids 8"], factor: float
-) -> Float32[np.ndarray, "*grids 8"]:
-    """Packed corners of an object `factor` times as large; folded cells stay folded."""
-    flag = np.ascontiguousarray(corners[..., 0]).view(np.int32) & np.int32(1)
-    return _flagged(corners * np.float32(factor), flag)
-
-
-def _flagged(cells: np.ndarray, flag: Int[np.ndarray, "*grids"]) -> np.ndarray:
-    """Corners with the fold flag in the lowest bit of each cell's first."""
-    cells = np.ascontiguousarray(cells, np.float32)
-    bits = cells.view(np.int32)
-    bits[..., 0] = (bits[..., 0] & ~np.int32(1)) | flag
-    return cells
 
 
 def query(

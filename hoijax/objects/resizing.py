@@ -7,6 +7,7 @@ import numpy as np
 
 from hoijax.objects.appearance import transformed
 from hoijax.objects.asset import Asset
+from hoijax.objects.content_cache import remember_resized
 
 
 def resized(asset: Asset, factors: float | Sequence[float]) -> Asset:
@@ -23,10 +24,13 @@ def resized(asset: Asset, factors: float | Sequence[float]) -> Asset:
 
     normals = asset.sample_normals / scale
     normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
-    return dataclasses.replace(
+    larger = dataclasses.replace(
         asset,
         vertices=scaled(asset.vertices),
         samples=scaled(asset.samples),
         sample_normals=normals.astype(np.float32),
         appearance=transformed(asset.appearance, np.diag([*scale, 1.0])),
     )
+    if np.ptp(scale) == 0.0:
+        remember_resized(asset, larger, float(scale[0]))
+    return larger

@@ -36,7 +36,7 @@ _GRIDS = 8
 _STARTS, _SEARCH_POINTS, _TEST_POINTS = 2048, 192, 1024
 
 
-@remember(64)
+@remember(64, resized=lambda symmetries, factor: symmetries)
 def find_symmetries(
     asset: Asset, tolerance: float = 0.03, respect_parts: bool = True
 ) -> Float[np.ndarray, "S 3 3"]:

@@ -13,6 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
@@ -59,6 +60,10 @@ class Store:
         self._sources: Sources | None = None
         self._platform = ""
         self._writes = 0
+        self.ahead: dict[str, Future] = {}
+        """Binaries by file name that are being loaded (`programs.ahead`)."""
+        self.used: dict[str, None] = {}
+        """Names of binaries in the order in which they were asked for."""
 
     def keep(self, folder: Path | None) -> None:
         if folder != self.folder:
@@ -73,7 +78,7 @@ class Store:
         if sources.is_new:
             _write(self.folder / "imports", json.dumps(sources.known).encode())
             sources.is_new = False
-        digest = _digest(json.dumps(described) + code + self._platform)
+        digest = digest_of(json.dumps(described) + code + self._platform)
         return self.folder / kind / f"{name}-{digest}"
 
     def read(self, path: Path, parse: Callable[[bytes], Any] = json.loads) -> Any:
@@ -93,7 +98,15 @@ class Store:
 
     def binary(self, name: str, digest: str) -> Any:
         """A loaded binary; None where it is not there, or cannot be loaded."""
-        return self.read(self._path(name, digest), _loaded)
+        path = self._path(name, digest)
+        coming, found = self.ahead.pop(path.name, None), None
+        if coming is not None and not coming.cancel():
+            found = coming.result()
+        if found is None:
+            found = self.read(path, loaded)
+        if found is not None:
+            self.used[path.name] = None
+        return found
 
     def compiled(self, name: str, lowered: Any) -> tuple[str, Any]:
         """The binary of a lowered program and its digest: loaded, or compiled and kept.
@@ -102,18 +115,20 @@ class Store:
         """
         options = _cpu_options() if jax.devices()[0].platform == "cpu" else {}
         decided_by = [lowered.as_text(), configuration(), self._platform, options]
-        digest = _digest(json.dumps(decided_by))
-        loaded = self.binary(name, digest)
-        if loaded is not None:
-            return digest, loaded
+        digest = digest_of(json.dumps(decided_by))
+        binary = self.binary(name, digest)
+        if binary is not None:
+            return digest, binary
         try:
-            loaded = _compiled(lowered, options)
+            binary = _compiled(lowered, options)
         except jax.errors.JaxRuntimeError as error:
             if "No such compile option" not in str(error):
                 raise
-            loaded = _compiled(lowered, {})  # another version of XLA
-        _write(self._path(name, digest), loaded.serialize())
-        return digest, loaded
+            binary = _compiled(lowered, {})  # another version of XLA
+        path = self._path(name, digest)
+        _write(path, binary.serialize())
+        self.used[path.name] = None
+        return digest, binary
 
     def _path(self, name: str, digest: str) -> Path:
         assert self.folder is not None
@@ -226,7 +241,8 @@ def _instructions() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def _loaded(code: bytes) -> Any:
+def loaded(code: bytes) -> Any:
+    """The executable of a binary."""
     from jax._src.lib import xla_client  # pyright: ignore[reportPrivateImportUsage]
 
     device = jax.devices()[0]
@@ -239,7 +255,8 @@ def _loaded(code: bytes) -> Any:
     return device.client.deserialize_executable(code, xla_client.DeviceList((device,)))
 
 
-def _digest(content: str | bytes) -> str:
+def digest_of(content: str | bytes) -> str:
+    """A name for a content."""
     content = content.encode() if isinstance(content, str) else content
     return hashlib.blake2b(content, digest_size=20).hexdigest()
 
@@ -247,7 +264,7 @@ def _digest(content: str | bytes) -> str:
 def _checked(content: bytes, parse: Any) -> Any:
     """What lies behind a line with its checksum. Raises ValueError where it does not fit."""
     checksum, _, body = content.partition(b"\n")
-    if checksum.decode(errors="replace") != _digest(body):
+    if checksum.decode(errors="replace") != digest_of(body):
         raise ValueError("broken file")
     return parse(body)
 
@@ -255,7 +272,7 @@ def _checked(content: bytes, parse: Any) -> Any:
 def _write(path: Path, body: bytes) -> None:
     partial = path.with_name(f".{uuid4().hex}")
     try:
-        partial.write_bytes(_digest(body).encode() + b"\n" + body)
+        partial.write_bytes(digest_of(body).encode() + b"\n" + body)
         os.replace(partial, path)
     except OSError:  # a full disk: the next process compiles it again
         partial.unlink(missing_ok=True)

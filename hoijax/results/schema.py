@@ -16,11 +16,15 @@ RESULT_VERSION = 1
 LARGEST_TURN, LARGEST_PLACE, LARGEST_BETA = 1e3, 1e4, 1e3
 """Radians of an axis-angle, metres, shape parameters: beyond these a file is damaged."""
 FRAME_RATES = 0.1, 1e4
+LONGEST_NAME = 240
+"""Bytes of an object's name: its files have endings."""
 
 
 def _stays_inside(name: str) -> str:
     if name in (".", ".."):
         raise ValueError("leads out of the folder")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"is too long for a file; at most {LONGEST_NAME} bytes")
     return name
 
 
@@ -77,6 +81,9 @@ class ResultHeader(BaseModel):
     bundle: _Line | None = None
     bundle_hash: _Line | None = None
     method: _Line | None = None
+    device: _Line | None = None
+    peak_memory_gb: Annotated[_Finite, JsonField(ge=0.0)] | None = None
+    versions: dict[str, _Line] = {}
     settings: dict[str, Any] = {}
     weights: dict[str, Any] = {}
     seconds: dict[str, _Number] = {}
@@ -104,8 +111,8 @@ RESULT_FIELDS = {
     "candidate_body_rotations": Field("K P T 55 3", is_finite=False, needed=False),
     "candidate_body_translations": Field("K P T 3", is_finite=False, needed=False),
     "joint_values": Field("K D T", is_finite=False, needed=False),
-    "position_spread": Field("O T", needed=False, lowest=0.0),
-    "rotation_spread": Field("O T", needed=False, lowest=0.0),
+    "position_spread": Field("O T", needed=False, lowest=0.0, largest=LARGEST_PLACE),
+    "rotation_spread": Field("O T", needed=False, lowest=0.0, largest=LARGEST_TURN),
     "unseen": Field("O T", kinds="b", needed=False),
 }
 _MOVING = {
@@ -137,5 +144,9 @@ def result_array_problems(
     is_finite = np.isfinite(arrays["losses"])
     if not is_finite.any():
         return ["result.npz: key 'losses': no candidate has a finite loss"]
+    T = arrays["Ts_world_pointmap"]
+    is_similarity = (np.linalg.det(T[:, :3, :3]) > 0.0) & (T[:, 3] == [0, 0, 0, 1]).all(axis=1)
+    if not is_similarity.all():
+        return ["result.npz: key 'Ts_world_pointmap': expected similarities that do not mirror"]
     moving = {key: arrays[key][is_finite] for key in _MOVING if key in arrays}
     return field_problems(moving, _MOVING, "result.npz")

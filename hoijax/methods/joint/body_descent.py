@@ -34,6 +34,8 @@ CONVERGED = 2e-4
 SKATE_RHO = 0.03  # metres between frames: a low foot that moves further walks
 FRAMES_AT_ONCE = 64
 """Jacobians of so many frames are in memory together."""
+SKINS_AT_ONCE = 8
+"""All of the skin is posed in so many frames together."""
 STEP, BEND = (-1.0, 1.0), (1.0, -2.0, 1.0)
 
 
@@ -123,6 +125,7 @@ class _Energy:
         matched = jax.lax.map(
             lambda row: matched_skin(*self.changes_of(row[0]), row[1], problem),
             (z, problem.frames),
+            batch_size=min(SKINS_AT_ONCE, len(x)),
         )
         rows = (z, problem.frames, matched)
         at_once = min(FRAMES_AT_ONCE, len(x))
@@ -237,22 +240,26 @@ def _normal_equations(r, J, q, Q, weights, size: int) -> _System:
     What a frame adds by its own z is in `bands`, as blocks on the diagonal and right of it. A clip's number is
     in every frame's z: its rows and columns are sums of theirs.
     """
-    frames, width = len(r), J.shape[2]
-    bands = [jnp.einsum("tri,trj->tij", J, J)]
-    bands += [jnp.zeros((max(frames - i, 0), width, width)) for i in (1, 2)]
+    frames = len(r)
     gradient = jnp.einsum("tri,tr->ti", J, r)
+    # Of every pair of frames, the weights of all differences that have both: one product for each band.
+    pairs = [jnp.zeros((max(frames - i, 0), q.shape[1])) for i in range(3)]
+    pull = jnp.zeros_like(q)
     for weight, coefficients in zip(weights, (STEP, BEND), strict=True):
         count = frames - len(coefficients) + 1
         if count < 1:
             continue
-        rows = [slice(i, i + count) for i in range(len(coefficients))]
         value = weight * _difference(q, coefficients)
-        for i, (ci, si) in enumerate(zip(coefficients, rows, strict=True)):
-            gradient = gradient.at[si].add(ci * jnp.einsum("tri,tr->ti", Q[si], value))
-            weighted = ci * weight[..., None] * Q[si]
+        for i, ci in enumerate(coefficients):
+            pull = pull.at[i : i + count].add(ci * value)
             for j in range(i, len(coefficients)):
-                block = coefficients[j] * jnp.einsum("tri,trj->tij", weighted, Q[rows[j]])
-                bands[j - i] = bands[j - i].at[si].add(block)
+                pairs[j - i] = pairs[j - i].at[i : i + count].add(ci * coefficients[j] * weight)
+    gradient = gradient + jnp.einsum("tri,tr->ti", Q, pull)
+    bands = [
+        jnp.einsum("tri,trj->tij", pair[..., None] * Q[: frames - i], Q[i:])
+        for i, pair in enumerate(pairs)
+    ]
+    bands[0] = bands[0] + jnp.einsum("tri,trj->tij", J, J)
     border = bands[0]
     for i, band in enumerate(bands[1:], start=1):
         across = jnp.swapaxes(band, 1, 2)

@@ -160,8 +160,7 @@ def _with_sizes(
     factors = find_scales(search, allowed, already)
     if np.all(factors == 1.0):
         return prepared, solution, winner
-    search.loss(factors)
-    solution = search.latest()
+    solution = search.fitted(factors)
     corrections = evidence.corrections
     resized = resized_bundle(corrections.bundle, factors)
     corrections = dataclasses.replace(corrections, bundle=resized)

@@ -21,6 +21,7 @@ from hoijax.errors import UserError
 from hoijax.initialization.outline_sizes import SIZES
 from hoijax.methods.joint.settings import JointSettings
 from hoijax.methods.passes import Numbers, Pass, Prepared
+from hoijax.runtime import on_all_cores
 from hoijax.scene.resizing import resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
@@ -132,22 +133,31 @@ class SizeSearch:
         self.order = ranking(solution.losses)
         self.descent, self.rebuilt = descent, rebuilt
         self.numbers = numbers
-        self.solution = taken(solution, self.order)
         neighbors = taken(prepared.neighbors, self.order)
         self.prepared = dataclasses.replace(prepared, neighbors=neighbors)
         self.solver = LevenbergMarquardt(ROUNDS, STEPS, ((0, min(MOVED, len(self.order))),))
+        self.fits = {(1.0,) * (3 * prepared.scene.object_count): taken(solution, self.order)}
 
     def loss(self, factors: Float[ndarray, "O 3"]) -> float:
-        """Of the better candidate, fitted from where the latest fit left both."""
-        prepared = dataclasses.replace(
-            self.prepared, scene=self.scene(factors), initial=self.solution.unknowns
-        )
+        """Of the better candidate; sizes may be tried in several threads."""
+        losses = np.asarray(self._fit(factors).losses)  # of who was not moved: infinite
+        return float(np.min(np.where(np.isfinite(losses), losses, np.inf)))
+
+    def fitted(self, factors: Float[ndarray, "O 3"]) -> Solution:
+        """The fit at a size, in the candidates' own order; who was not moved has an infinite loss."""
+        return taken(self._fit(factors), np.argsort(self.order))
+
+    def _fit(self, factors: Float[ndarray, "O 3"]) -> Solution:
+        """From where the fit of the most similar size left both candidates."""
+        size = tuple(np.ravel(factors).tolist())
+        off = {near: np.linalg.norm(np.log(np.divide(size, near))) for near in tuple(self.fits)}
+        initial = self.fits[min(off, key=lambda near: (off[near], near))].unknowns
+        prepared = dataclasses.replace(self.prepared, scene=self.scene(factors), initial=initial)
         _, inputs = self.descent.inputs_of(prepared, self.numbers_at(factors))
         solution = optimize_in_segments(self.solver, inputs)
-        losses = np.asarray(solution.losses)  # of who was not moved: infinite
-        if np.isfinite(losses).any():
-            self.solution = solution
-        return float(np.min(np.where(np.isfinite(losses), losses, np.inf)))
+        if np.isfinite(np.asarray(solution.losses)).any():
+            self.fits[size] = solution
+        return solution
 
     def numbers_at(self, factors: Float[ndarray, "O 3"]) -> Numbers:
         """Weights by which sizes are compared.
@@ -165,10 +175,6 @@ class SizeSearch:
             return resized_scene(self.prepared.scene, factors[:, 0].tolist())
         return self.rebuilt(resized_bundle(self.prepared.bundle, factors))
 
-    def latest(self) -> Solution:
-        """Of the latest fit, in the candidates' own order; who was not moved has an infinite loss."""
-        return taken(self.solution, np.argsort(self.order))
-
 
 def find_scales(
     search: SizeSearch, allowed: ScaleRange, already: Float[ndarray, "O 3"]
@@ -180,20 +186,22 @@ def find_scales(
     factors, before = np.ones_like(already), np.log(already).mean(axis=1)
 
     def search_along(o: int, axes: slice | int, step: float) -> None:
-        base = factors[o].copy()
         first = before[o] if isinstance(axes, slice) else 0.0
         bounds = np.log(allowed.lowest) - first, np.log(allowed.highest) - first
 
+        def at(x: float) -> Float[ndarray, "O 3"]:
+            changed = factors.copy()
+            changed[o, axes] *= np.exp(x)
+            return changed
+
         def energy(x: float) -> float:
-            factors[o] = base
-            factors[o, axes] = base[axes] * np.exp(x)
-            off = before[o] + np.log(factors[o]).mean() if isinstance(axes, slice) else x
-            return search.loss(factors) + PRIOR * (off / DEVIATION) ** 2
+            tried = at(x)
+            off = before[o] + np.log(tried[o]).mean() if isinstance(axes, slice) else x
+            return search.loss(tried) + PRIOR * (off / DEVIATION) ** 2
 
         x = lowest_point(energy, step, bounds)
-        factors[o] = base
         if abs(x) > NEGLIGIBLE:
-            factors[o, axes] = base[axes] * np.exp(x)
+            factors[:] = at(x)
 
     for o in range(len(factors)):
         search_along(o, slice(None), STEP)
@@ -206,7 +214,10 @@ def find_scales(
 def lowest_point(
     energy: Callable[[float], float], step: float, bounds: tuple[float, float]
 ) -> float:
-    """Where a function is lowest near 0: downhill in equal steps, then the vertex of a parabola."""
+    """Where a function is lowest near 0: downhill in equal steps, then the vertex of a parabola.
+
+    Both directions are tried at once, in threads.
+    """
     values: dict[float, float] = {}
 
     def place(i: int) -> float:
@@ -218,6 +229,8 @@ def lowest_point(
             values[x] = energy(x)
         return values[x]
 
+    at(0)
+    on_all_cores(at, (1, -1))
     best = min((0, 1, -1), key=at)
     direction = int(np.sign(best))
     while direction and at(best + direction) < at(best):
