@@ -139,12 +139,15 @@ def test_a_shaking_camera_is_steadied():
     frames = np.stack([wide[20 + y : 20 + y + H, 20 + x : 20 + x + W] for x, y in offsets])
     shake = estimate_shake(frames)
     assert not shake.is_static
+    assert shake.reference == 1  # from (3, 1) the others are least far
     measured = [motion[:2, 2] for motion in shake.motions]
-    np.testing.assert_allclose(measured, -np.array(offsets), atol=0.5)
+    np.testing.assert_allclose(measured, np.array(offsets[1]) - offsets, atol=0.6)
     steady, known = steadied(frames, shake)
-    off = np.abs(steady.astype(int) - frames[0])[known]
+    off = np.abs(steady.astype(int) - frames[1])[known]
     assert off.mean() < 1.5
     assert known.mean() > 0.9
+    # Else a clip played backwards is seen from elsewhere, and so is all that is solved from it.
+    assert estimate_shake(frames[::-1]).reference == len(frames) - 1 - shake.reference
 
 
 HINTS = {

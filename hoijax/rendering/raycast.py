@@ -285,9 +285,20 @@ def _embree_scene(vertices: np.ndarray, faces: np.ndarray):
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene
 
+    # It copies element by element with Python's indexing, which takes a third of the time where rows
+    # are tuples and coordinates Python's own floats. Faces are the same in all frames of a clip.
     scene = EmbreeScene()
-    TriangleMesh(scene, vertices, faces)
+    TriangleMesh(scene, vertices.astype(object), _rows(faces.tobytes()))
     return scene
+
+
+@lru_cache(8)
+def _rows(faces: bytes) -> np.ndarray:
+    """(F,) tuples of vertex indices, of int32 faces."""
+    triangles = np.frombuffer(faces, np.int32).reshape(-1, 3)
+    rows = np.empty(len(triangles), object)
+    rows[:] = list(map(tuple, triangles.tolist()))
+    return rows
 
 
 def _mesh_parts(mesh: RenderMesh) -> np.ndarray:

@@ -71,7 +71,9 @@ def with_static_camera(
         raise UserError(
             f"the clip's camera moves {how_far}; body and objects need a static one. {remedy}"
         )
-    log(f"video: its camera moves {how_far}; steadied to its first frame")
+    log(
+        f"video: its camera moves {how_far}; steadied to frame {shake.reference}, its most usual view"
+    )
     return steadied(frames, shake)[0], shake.motions
 
 
@@ -80,9 +82,12 @@ class CameraShake:
     """The background's motion in pixels of the clip."""
 
     motions: Float[ndarray, "T 3 3"]
-    """Homographies from the first frame to each; NaN from where the background is lost."""
+    """Homographies from the reference to each frame; NaN from where the background is lost."""
     displacement: Float[ndarray, " T"]
-    """How far the middle half of the image moves, of its longer side; infinite where lost."""
+    """How far the middle half of the image is from the reference's, of its longer side; infinite where lost."""
+    reference: int = 0
+    """The frame from whose view the others are least away: the same one when the clip is played backwards. The
+    first where the camera stands, or where the background is lost."""
 
     @property
     def is_static(self) -> bool:
@@ -117,13 +122,27 @@ def estimate_shake(frames: UInt8[ndarray, "T H W 3"]) -> CameraShake:
         motions.append(T_before)
     to_small = np.diag([scale, scale, 1.0])
     whole = np.linalg.inv(to_small) @ np.stack(motions) @ to_small
-    return CameraShake(whole, _displacement(whole, height, width) / max(height, width))
+    shake = CameraShake(whole, _displacement(whole, height, width) / max(height, width))
+    if shake.is_static or not np.isfinite(whole).all():
+        return shake
+    return _from_usual_view(whole, height, width)
+
+
+def _from_usual_view(motions: Float[ndarray, "T 3 3"], height: int, width: int) -> CameraShake:
+    """Motions from the first frame, told from the one that is nearest to all others."""
+    places = _moved_places(motions, height, width)
+    away = [np.linalg.norm(places - of, axis=-1).mean(-1).sum() for of in places]
+    reference = int(np.argmin(away))
+    motions = motions @ np.linalg.inv(motions[reference])
+    motions[reference] = np.eye(3)
+    displacement = _displacement(motions, height, width) / max(height, width)
+    return CameraShake(motions, displacement, reference)
 
 
 def steadied(
     frames: UInt8[ndarray, "T H W 3"], shake: CameraShake
 ) -> tuple[UInt8[ndarray, "T H W 3"], Bool[ndarray, "T H W"]]:
-    """(frames as the camera of the first one would have seen them, pixels that it did see)."""
+    """(frames as the camera of the reference would have seen them, pixels that it did see)."""
     cv2 = opencv()
     size = (frames.shape[2], frames.shape[1])
     known = np.ones(frames.shape[:3], bool)
@@ -195,8 +214,15 @@ def _corners(image: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
 def _displacement(
     motions: Float[ndarray, "T 3 3"], height: int, width: int
 ) -> Float[ndarray, " T"]:
-    u, v = np.meshgrid([0.25 * width, 0.75 * width], [0.25 * height, 0.75 * height])
-    places = np.stack([u.ravel(), v.ravel(), np.ones(4)])
-    there = motions @ places
-    away = np.linalg.norm(there[:, :2] / there[:, 2:] - places[:2], axis=1).mean(-1)
+    still = _moved_places(np.eye(3)[None], height, width)
+    away = np.linalg.norm(_moved_places(motions, height, width) - still, axis=-1).mean(-1)
     return np.nan_to_num(away, nan=np.inf)
+
+
+def _moved_places(
+    motions: Float[ndarray, "T 3 3"], height: int, width: int
+) -> Float[ndarray, "T 4 2"]:
+    """Where the corners of the image's middle half are in every frame, pixels."""
+    u, v = np.meshgrid([0.25 * width, 0.75 * width], [0.25 * height, 0.75 * height])
+    there = motions @ np.stack([u.ravel(), v.ravel(), np.ones(4)])
+    return np.swapaxes(there[:, :2] / there[:, 2:], 1, 2)

@@ -115,7 +115,7 @@ def check_hints(
 
 
 def steadied_hint(hint: Hint, motions: Float[ndarray, "T 3 3"]) -> Hint:
-    """The hint in a clip that was steadied; motions: homographies from the first frame to each."""
+    """The hint in a clip that was steadied; motions: homographies from the reference to each frame."""
     if hint.frame >= len(motions):
         return hint
     return moved_hint(hint, np.linalg.inv(motions[hint.frame]))
