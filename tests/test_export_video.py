@@ -21,6 +21,7 @@ from hoijax.exporters.video import (
     write_video,
 )
 from hoijax.geometry.transforms import compose_rigid, invert_rigid
+from hoijax.io.video import read_video
 from hoijax.objects.asset import load_asset
 
 FRAMES = 5
@@ -107,6 +108,17 @@ def test_what_ffmpeg_refuses_is_reported(tmp_path):
         write_video(tmp_path / "a.mp4", frames, 10.0)
     with pytest.raises(UserError, match="could not write"):
         write_video(tmp_path / "nowhere" / "a.mp4", frames[:, :4], 10.0)
+
+
+def test_a_video_without_loss_keeps_gray_frames(tmp_path):
+    """But for the rounding of colors: what is read off a clip's variants is not to differ by their compression."""
+    gray = np.random.default_rng(0).integers(16, 235, (3, 32, 48, 1), np.uint8).repeat(3, axis=-1)
+    kept, lossy = (
+        read_video(write_video(tmp_path / f"{loss}.mp4", gray, 10.0, loss=loss)).frames.astype(int)
+        for loss in (0, 18)
+    )
+    assert np.abs(kept - gray).max() <= 2
+    assert np.abs(lossy - gray).max() > 2
 
 
 def test_skin_is_tinted_where_it_touches_an_object(clip):

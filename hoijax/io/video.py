@@ -42,8 +42,10 @@ def read_video(path: str | Path, max_frames: int | None = None) -> Video:
     return Video(pixels.reshape(-1, height, width, 3).copy(), numerator / denominator)
 
 
-def write_video(path: str | Path, frames: UInt8[ndarray, "T H W 3"], fps: float) -> Path:
-    """H.264 (yuv420p, so that every browser plays it) at `fps`.
+def write_video(
+    path: str | Path, frames: UInt8[ndarray, "T H W 3"], fps: float, *, loss: int = 18
+) -> Path:
+    """H.264 (yuv420p, so that every browser plays it) at `fps`. loss: x264's constant rate factor, 0 for none.
 
     Raises UserError for odd sides and with ffmpeg's own message when it fails.
     """
@@ -54,7 +56,7 @@ def write_video(path: str | Path, frames: UInt8[ndarray, "T H W 3"], fps: float)
     command = [
         *(ffmpeg_executable(), "-y", "-loglevel", "error"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)),
-        *("-i", "-", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18"),
+        *("-i", "-", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(loss)),
         *("-preset", "veryfast", "-movflags", "+faststart", str(path.resolve())),
     ]
     # not imageio_ffmpeg.write_frames: it forks with a hook, which JAX's threads warn about
