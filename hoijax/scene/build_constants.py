@@ -9,7 +9,7 @@ from hoijax.affordance.contact_table import ContactTable
 from hoijax.geometry.cropping import window_around
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import FIRST_PART, DistanceGrids, build_distance_grids
-from hoijax.runtime import on_device
+from hoijax.runtime import on_all_cores, on_device
 from hoijax.scene.objects import (
     ObjectConstants,
 )
@@ -92,10 +92,13 @@ def mask_distances(instance_ids: ndarray, persons: int, objects: int) -> Float[n
     h, w = -(-height // MASK_CELL), -(-width // MASK_CELL)
     ids = np.pad(instance_ids, ((0, 0), (0, h * MASK_CELL - height), (0, w * MASK_CELL - width)))
     out = np.zeros((objects, t, h, w), np.float32)
-    for frame in range(t):
+
+    def of_frame(frame: int) -> None:
         present = [o for o in range(objects) if (ids[frame] == persons + 1 + o).any()]
         if present:
             out[present, frame] = _cell_distances(ids[frame] > 0)
+
+    on_all_cores(of_frame, range(t))
     return out
 
 

@@ -18,7 +18,7 @@ from scipy import ndimage
 from hoijax.geometry.cropping import distances_near, window_around
 from hoijax.geometry.nearest import nearest_indices
 from hoijax.geometry.thinning import thinned
-from hoijax.runtime import on_device
+from hoijax.runtime import on_all_cores, on_device
 
 CLOSED = 0.01
 """Of the image's height: cracks in a mask up to so wide are closed. Holes in it are filled."""
@@ -58,9 +58,11 @@ def contours_of(
     shape = (len(instance_ids), people, count)
     places, normals = np.zeros((*shape, 2), np.float32), np.zeros((*shape, 2), np.float32)
     is_own, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for t, ids in enumerate(instance_ids if count else ()):
+
+    def of_frame(t: int) -> None:
+        ids = instance_ids[t]
         if not ids.any() or not np.isin(people + 1 + np.arange(objects), ids).all():
-            continue
+            return
         rows, outward = _border(ids > 0)
         for p in range(people):
             chosen, belongs = _around(ids, p + 1, rows, count)
@@ -70,6 +72,8 @@ def contours_of(
             places[t, p, :n] = rows[chosen, ::-1] + 0.5 + 0.5 * outward[chosen]
             normals[t, p, :n], is_own[t, p, :n] = outward[chosen], belongs
             weights[t, p, :n] = 1.0 / n
+
+    on_all_cores(of_frame, range(len(instance_ids) if count else 0))
     return Contours(*(on_device(x) for x in (places, normals, is_own, weights)))
 
 
