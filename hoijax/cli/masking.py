@@ -13,7 +13,7 @@ from hoijax.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Mask(OutputFlags):
-    """Masks of a clip or photograph: mark objects, follow them, correct any frame, save."""
+    """Masks of a clip or photo: mark objects, follow them, correct frames, save."""
 
     video: tyro.conf.Positional[Path]
     """The clip, or one photograph."""

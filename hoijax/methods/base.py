@@ -163,8 +163,8 @@ class Method(Generic[Settings]):
                 raise TypeError("no settings")
             for field in dataclasses.fields(base):
                 value = getattr(base, field.name)
-                if dataclasses.is_dataclass(value) and field.name in given:
-                    given[field.name] = type(value)(**given[field.name])
+                if field.name in given:
+                    given[field.name] = _as(value, given[field.name])
             return type(base)(**given)
         except TypeError as error:
             raise UserError(
@@ -236,3 +236,14 @@ def method_named(name: "str | Method") -> Method:
         raise UserError(f"no method '{name}'.{hint} Known methods: {', '.join(METHODS)}.")
     module, _, attribute = METHODS[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _as(default: Any, stored: Any) -> Any:
+    """What a setting with this default was before JSON made mappings and lists of it."""
+    if isinstance(default, tuple) and isinstance(stored, list):
+        return tuple(stored)
+    if not dataclasses.is_dataclass(default):
+        return stored
+    names = {field.name for field in dataclasses.fields(default)}
+    kept = {n: _as(getattr(default, n), x) if n in names else x for n, x in stored.items()}
+    return type(default)(**kept)
