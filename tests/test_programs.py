@@ -22,9 +22,8 @@ from hoijax.programs import (
     ahead,
     forget_programs,
     keep_programs,
-    load_ahead,
     loaded_count,
-    note_used,
+    loading_ahead,
     store,
 )
 from hoijax.programs.names import Unkept, describe, describe_outputs, describe_static, outputs_from
@@ -130,16 +129,14 @@ def test_what_the_last_run_of_a_kind_used_is_loaded_before_it_is_asked_for(
     def run(kind) -> list[str]:
         """As a process does: the binaries that were there when it asked."""
         forget_programs()
-        monkeypatch.setattr(ahead, "_WORK", ahead._Work())
-        load_ahead(kind)
-        load_ahead(["inner", 1])  # what a command calls belongs to it
-        for thread in threading.enumerate():
-            if thread.name == "programs":
-                thread.join()
-        ready = [name for name, coming in STORE.ahead.items() if coming.result() is not None]
-        for count in (5, 7):
-            rotation_6d_to_matrix(six(count))
-        note_used()
+        monkeypatch.setattr(ahead, "_PROCESS", ahead._Process())
+        with loading_ahead(kind), loading_ahead(["inner", 1]):  # which belongs to it
+            for thread in threading.enumerate():
+                if thread.name == "programs":
+                    thread.join()
+            ready = [name for name, coming in STORE.ahead.items() if coming.result() is not None]
+            for count in (5, 7):
+                rotation_6d_to_matrix(six(count))
         assert STORE.ahead == {}
         return ready
 

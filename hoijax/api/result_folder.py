@@ -24,6 +24,7 @@ from hoijax.importers.mesh_motions import motions_of_clip
 from hoijax.io.atomic import added_files, check_output, output_folder
 from hoijax.physics.files import VERDICTS, write_verdicts
 from hoijax.physics.verdict import by_object, judge
+from hoijax.programs import loading_ahead
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.evaluation import Evaluator
 from hoijax.results.observed import observed_video
@@ -94,7 +95,8 @@ def _write_all(
         formats = (*DEFAULT_FORMATS, "overlay") if has_video else DEFAULT_FORMATS
     body = load_body(result.body_name)
     clip = clip_from_result(result, body)
-    with ThreadPoolExecutor(2) as threads:
+    kind = "write", result.object_rotations.shape, len(result.body_betas), formats, measured
+    with loading_ahead(kind), ThreadPoolExecutor(2) as threads:
         exported = threads.submit(_export, result, clip, folder, folder, formats)
         judged = threads.submit(_judge, clip, body, folder, log) if physics else None
         rows: list[dict[str, float]] = []

@@ -29,7 +29,7 @@ from hoijax.methods.base import Method, method_for
 from hoijax.methods.memory import SHORTEST, check_memory
 from hoijax.methods.passes import Overrides
 from hoijax.methods.running import solve_bundle
-from hoijax.programs import load_ahead, note_used
+from hoijax.programs import loading_ahead
 from hoijax.progress import Log, Stopwatch, silent
 from hoijax.results.result import Result
 from hoijax.runtime import describe_device, enable_compilation_cache, peak_memory_gb, versions
@@ -72,7 +72,6 @@ def solve(
         bundle = read_bundle(path)
         source = {"bundle": str(path.absolute()), "bundle_hash": bundle_hash(path)}
     cache = enable_compilation_cache()
-    load_ahead(_kind("solve", chosen, solved_with, bundle.frame_count, len(bundle.assets)))
     log(f"device: {describe_device()}; compiled programs kept in {cache or 'memory only'}")
     for line in bundle.absences:
         log(line)
@@ -81,10 +80,12 @@ def solve(
     frames = chosen.window(bundle, solved_with, window, log)
     at_once = solved_with.candidates_at_once
     check_memory(at_once, frames, len(bundle.assets), solved_with.points)
-    if frames < bundle.frame_count:
-        result = chosen.solve_windows(bundle, solved_with, frames, **work)
-    else:
-        result = solve_bundle(chosen, bundle, solved_with, **work)
+    kind = _kind("solve", chosen, solved_with, bundle.frame_count, len(bundle.assets))
+    with loading_ahead(kind):
+        if frames < bundle.frame_count:
+            result = chosen.solve_windows(bundle, solved_with, frames, **work)
+        else:
+            result = solve_bundle(chosen, bundle, solved_with, **work)
     run = {
         **source,
         **result.run,
@@ -163,13 +164,13 @@ def generate(
     if frames < 3:
         raise UserError(f"--frames must be at least 3, got {frames}.")
     enable_compilation_cache()
-    load_ahead(_kind("generate", method_for(method), solved_with, frames, len(objects)))
     jointed = stage_options is None and has_joints(objects)
     axes = {"up": up, "front": front, "text": text, "log": log}
     assets = () if jointed else load_to_act_with(objects, scale, **axes)
     clock = Stopwatch({}, log)
     ground_truth, video = None, None
-    with held_output(out):
+    kind = _kind("generate", method_for(method), solved_with, frames, len(objects))
+    with held_output(out), loading_ahead(kind):
         if jointed:
             bundle, ground_truth = observe_articulated(
                 text, objects, frames=frames, scale=scale, seed=seed, log=log
@@ -184,11 +185,9 @@ def generate(
         clock.lap("observe")
         result = solve(bundle, **chosen, log=log)
         with output_folder(out) as folder:
-            written = write_results(
+            return write_results(
                 result, folder, bundle, ground_truth, video, physics=physics, log=log
             )
-    note_used()
-    return written
 
 
 def solve_to_folder(
@@ -225,7 +224,6 @@ def solve_to_folder(
             formats = formats or FAST_FORMATS
         given = {"measured": not fast, "physics": physics and not fast}
         rows = save_to_folder(result, out, log, formats=formats, **given)
-        note_used()
         checkpoints.drop()
     return result, rows
 

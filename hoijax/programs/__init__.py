@@ -1,7 +1,6 @@
 """Compiled programs that outlive their process."""
 
-from hoijax.programs.ahead import load_ahead as load_ahead
-from hoijax.programs.ahead import note_used as note_used
+from hoijax.programs.ahead import loading_ahead as loading_ahead
 from hoijax.programs.program import Program as Program
 from hoijax.programs.program import forget_programs as forget_programs
 from hoijax.programs.program import loaded_count as loaded_count

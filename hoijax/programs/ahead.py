@@ -4,8 +4,10 @@ Reading a binary takes XLA some 60 ms, without Python's lock; a solve reads two 
 last run of the same kind has noted.
 """
 
+import contextlib
 import json
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,41 +17,45 @@ from hoijax.programs.store import STORE, digest_of, loaded
 
 
 @dataclass
-class _Work:
-    """What this process loads ahead: once for every kind of work, one kind at a time."""
+class _Process:
+    """What this process has loaded ahead: once for every kind of work, one kind at a time."""
 
     begun: set[str] = field(default_factory=set)
-    current: str | None = None
-    noted: list[str] = field(default_factory=list)
+    is_loading: bool = False
 
 
-_WORK = _Work()
+_PROCESS = _Process()
 
 
-def load_ahead(kind: Any) -> None:
-    """Begin work of a kind (a JSON value: what decides which programs it needs), unless some is going on."""
+@contextlib.contextmanager
+def loading_ahead(kind: Any) -> Iterator[None]:
+    """In here programs that work of this kind used before are loaded before they are asked for.
+
+    kind: a JSON value, what decides which programs the work needs. Inside other such work, which they
+    belong to, and where this process did the same before, nothing happens.
+    """
     work = digest_of(json.dumps(kind, sort_keys=True, default=str))
-    if STORE.folder is None or _WORK.current is not None or work in _WORK.begun:
+    if STORE.folder is None or _PROCESS.is_loading or work in _PROCESS.begun:
+        yield
         return
-    names = STORE.read(_record(work)) or []
-    _WORK.begun.add(work)
-    _WORK.current, _WORK.noted = work, names
+    _PROCESS.begun.add(work)
+    _PROCESS.is_loading = True
+    noted = STORE.read(_record(work)) or []
     STORE.used.clear()
-    futures = {name: Future() for name in names}
-    STORE.ahead.update(futures)
-    folder = STORE.folder / "binaries"
-    threading.Thread(target=_load, args=(folder, futures), name="programs").start()
-
-
-def note_used() -> None:
-    """End the work: the next run of its kind loads ahead what this one used."""
-    work, _WORK.current = _WORK.current, None
-    for future in STORE.ahead.values():
-        future.cancel()
-    STORE.ahead.clear()
+    STORE.ahead.update({name: Future() for name in noted})
+    given = STORE.folder / "binaries", dict(STORE.ahead)
+    threading.Thread(target=_load, args=given, name="programs").start()
+    try:
+        yield
+    finally:
+        _PROCESS.is_loading = False
+        for future in STORE.ahead.values():
+            future.cancel()
+        STORE.ahead.clear()
     used = list(STORE.used)
-    if work is not None and STORE.folder is not None and used and used != _WORK.noted:
-        _record(work).parent.mkdir(exist_ok=True)
+    if STORE.folder is not None and used and used != noted:
+        with contextlib.suppress(OSError):  # a full disk: the next run loads what it asks for
+            _record(work).parent.mkdir(exist_ok=True)
         STORE.write(_record(work), json.dumps(used).encode())
 
 
