@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.geometry.rotations import super_fibonacci_rotations
-from hoijax.scene.fragments import tell_size, touch_depths
+from hoijax.scene.fragments import tell_size, touch_depths, view_depths
 from hoijax.scene.objects import Cameras
 from hoijax.scene.scene import Scene
 from hoijax.scene.silhouettes import directions
@@ -81,10 +81,8 @@ def _at_hands(scene: Scene, o: int, positions: Float[ndarray, "T H 3"]) -> Float
         return positions
     seen = np.asarray(possible) > 0.0
     wanted = touch_depths(scene.edges, scene.cameras, seen, o, scene.object_count)
-    T = np.asarray(scene.cameras.Ts_pointmap_world)
     eyes = camera_centers(scene.cameras)[:, None]
-    depth = positions @ T[:, 2, :3, None]
-    depth = (depth[..., 0] + T[:, 2, 3, None]) / np.cbrt(np.linalg.det(T[:, :3, :3]))[:, None]
+    depth = view_depths(scene.cameras, np.swapaxes(positions, 0, 1)).T
     factor = np.where(wanted > 0.0, wanted, 1.0)[:, None] / np.maximum(depth, NEAREST)
     factor = np.where((wanted > 0.0)[:, None], factor, 1.0)
     return eyes + factor[..., None] * (positions - eyes)

@@ -26,6 +26,13 @@ def narrowest(hull: Float[ndarray, "H 3"]) -> float:
     return float(np.ptp(along, axis=1).max(axis=1).min())
 
 
+def view_depths(cameras: Cameras, points_world: Float[ndarray, "*n T 3"]) -> Float[ndarray, "*n T"]:
+    """Metres of points from the camera of their frame, along the view."""
+    T = np.asarray(cameras.Ts_pointmap_world)
+    scale = np.cbrt(np.linalg.det(T[:, :3, :3]))
+    return (np.einsum("ti,...ti->...t", T[:, 2, :3], points_world) + T[:, 2, 3]) / scale
+
+
 def touch_depths(
     edges: ContactEdges,
     cameras: Cameras,
@@ -37,10 +44,7 @@ def touch_depths(
     own = np.asarray(edges.mask) & (np.asarray(edges.source) == object_count)
     own &= np.asarray(edges.target) == o
     there = (own[:, None] & np.asarray(edges.slot_mask))[..., None] & possible
-    T = np.asarray(cameras.Ts_pointmap_world)
-    scale = np.cbrt(np.linalg.det(T[:, :3, :3]))
-    middle = np.asarray(edges.points).mean(axis=3)
-    depth = (np.einsum("ti,esti->est", T[:, 2, :3], middle) + T[:, 2, 3]) / scale
+    depth = view_depths(cameras, np.asarray(edges.points).mean(axis=3))
     return np.where(there, depth, -np.inf).max(axis=(0, 1), initial=-np.inf)
 
 

@@ -52,6 +52,11 @@ def _resized_grids(scene: Scene, factor: Float32[ndarray, " O"]) -> DistanceGrid
     return DistanceGrids(on_device(corners), on_device(lower), on_device(spacing))
 
 
+def along_all_axes(sizes: Sequence[float]) -> Float[ndarray, "O 3"]:
+    """One factor of every object, along each of its axes."""
+    return np.repeat(np.asarray(sizes, float)[:, None], 3, axis=1)
+
+
 def resized_bundle(bundle: Bundle, factors: Float[ndarray, "O 3"]) -> Bundle:
     """The bundle with meshes of these sizes."""
     assets = tuple(resized(a, f) for a, f in zip(bundle.assets, factors.tolist(), strict=True))

@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 import hoijax
 from hoijax.exporters.resample import resample_positions, resample_rotations
 from hoijax.geometry.transforms import GRAVITY, compose_rigid
+from hoijax.results.geometry_queries import moved_points
 from hoijax.runtime import describe_device, enable_compilation_cache
 from hoijax.scene.resizing import resized_bundle
 from priors.synthetic.erring_observations import erring_bundle
@@ -85,7 +86,7 @@ def centers_of(
     Ts_world_object: Float[ndarray, "T 4 4"], center: Float[ndarray, " 3"]
 ) -> Float[ndarray, "T 3"]:
     """Where an object's center is: the origin of a ball's file may lie under it, and a ball may turn unseen."""
-    return Ts_world_object[:, :3, :3] @ center + Ts_world_object[:, :3, 3]
+    return moved_points(center[None], Ts_world_object)[:, 0]
 
 
 def fall(heights: Float[ndarray, " T"], flight: ndarray, fps: float) -> float:

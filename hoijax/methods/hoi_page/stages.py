@@ -33,7 +33,7 @@ from hoijax.methods.results import asset_translations
 from hoijax.progress import silent
 from hoijax.results.result import Result
 from hoijax.scene.build_objects import build_scene, posed_bodies
-from hoijax.scene.resizing import resized_bundle, resized_scene
+from hoijax.scene.resizing import along_all_axes, resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
 from hoijax.solver.adam import Adam
 from hoijax.solver.halving import halving_rungs
@@ -83,7 +83,7 @@ def prepare_aligned(
     lap("starts")
     if starts.sizes:
         scene = resized_scene(scene, starts.sizes)
-        bundle = resized_bundle(bundle, np.array(starts.sizes)[:, None] * np.ones(3))
+        bundle = resized_bundle(bundle, along_all_axes(starts.sizes))
     states = contact_states(scene, starts.unknowns, always_touching(bundle, scene), settings)
     warn_of_unseen_contacts(bundle, states)
     table = table_of(scene, settings, bundle.fps, terms)

@@ -29,7 +29,7 @@ from hoijax.methods.passes import Lap, Overrides, Pass, Prepared, stopwatch
 from hoijax.progress import Log
 from hoijax.results.result import Result
 from hoijax.scene.build_bodies import without_broken_numbers
-from hoijax.scene.resizing import resized_bundle
+from hoijax.scene.resizing import along_all_axes, resized_bundle
 from hoijax.solver.resumable import Watch
 
 
@@ -67,7 +67,7 @@ class Joint(HoiPage):
         e = prepared.extra
         run = run_of(corrected, settings)
         if e.sizes:
-            run = with_scales(run, prepared.bundle, np.array(e.sizes)[:, None] * np.ones(3))
+            run = with_scales(run, prepared.bundle, along_all_axes(e.sizes))
             corrected = dataclasses.replace(corrected, bundle=prepared.bundle)
         evidence = JointEvidence(e.states, e.Ts_world_pointmap, run, corrections=corrected)
         return dataclasses.replace(prepared, extra=evidence)

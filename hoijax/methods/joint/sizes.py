@@ -18,7 +18,7 @@ from numpy import ndarray
 from hoijax.bundle.write import Bundle
 from hoijax.candidates import ranking, taken
 from hoijax.errors import UserError
-from hoijax.initialization.outline_sizes import SIZES
+from hoijax.initialization.outline_sizes import DEVIATION, SIZES
 from hoijax.methods.joint.settings import JointSettings
 from hoijax.methods.passes import Numbers, Pass, Prepared
 from hoijax.runtime import on_all_cores
@@ -33,8 +33,8 @@ OBJECT_SCALE = "object_scale"
 STEP = 0.1
 """Between sizes that are tried, of their logarithm."""
 AXIS_STEP = 0.08
-DEVIATION, PRIOR = 0.15, 0.05
-"""Of the logarithm of a size, and what a deviation costs, in units of the loss (twice that)."""
+PRIOR = 0.05
+"""What a deviation costs, in units of the loss (twice that)."""
 SMALLEST, LARGEST = 0.6, 1.7
 NEGLIGIBLE = 0.01
 """Of the logarithm: a size so near to the mesh's is the mesh's."""
