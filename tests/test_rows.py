@@ -13,6 +13,7 @@ def test_products_equal_those_of_numpy(kind):
     np.testing.assert_array_equal(dot(a, b), (a * b).sum(-1))
     np.testing.assert_array_equal(cross(a, b), np.cross(a, b))
     np.testing.assert_array_equal(unit(a), a / np.linalg.norm(a, axis=-1, keepdims=True))
+    np.testing.assert_array_equal(cross(a[:, None], b[:20]), np.cross(a[:, None], b[:20]))
     assert dot(a, b).dtype == cross(a, b).dtype == unit(a).dtype == kind
 
 

@@ -13,11 +13,11 @@ def dot(a: Float[ndarray, "*n 3"], b: Float[ndarray, "*#n 3"]) -> Float[ndarray,
     return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
 
 
-def cross(a: Float[ndarray, "n 3"], b: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+def cross(a: Float[ndarray, "*#n 3"], b: Float[ndarray, "*#n 3"]) -> Float[ndarray, "*n 3"]:
     """Vector product of every row."""
-    out = np.empty(a.shape, np.result_type(a, b))
+    out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.result_type(a, b))
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        np.subtract(a[:, j] * b[:, k], a[:, k] * b[:, j], out=out[:, i])
+        np.subtract(a[..., j] * b[..., k], a[..., k] * b[..., j], out=out[..., i])
     return out
 
 
