@@ -36,8 +36,9 @@ def _to_world_forward(rotation, translation, points):
 
 def _outer_sums(points: Array, cotangent: Array) -> tuple[Array, Array]:
     """Sum over the points of p c^T, (..., 3, 3), and of c, (..., 3): one product for both."""
-    ones = jnp.ones_like(points[..., :1])
-    sums = jnp.einsum("...ni,...nj->...ij", jnp.concatenate([points, ones], axis=-1), cotangent)
+    with_ones = jnp.stack([*_components(points), jnp.ones_like(points[..., 0])], axis=-2)
+    pulls = jnp.stack(_components(cotangent), axis=-2)
+    sums = jnp.einsum("...in,...jn->...ij", with_ones, pulls)
     return sums[..., :3, :], sums[..., 3, :]
 
 
