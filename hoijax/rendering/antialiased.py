@@ -90,4 +90,5 @@ def _doubled(values: ndarray) -> ndarray:
 
 def _halved(values: Shaped[ndarray, "N 3"], fine: PinholeCamera) -> Float[ndarray, "n 3"]:
     blocks = np.asarray(values, np.float32).reshape(fine.height // 2, 2, fine.width // 2, 2, 3)
-    return blocks.mean(axis=(1, 3)).reshape(-1, 3)
+    total = blocks[:, 0, :, 0] + blocks[:, 0, :, 1] + blocks[:, 1, :, 0] + blocks[:, 1, :, 1]
+    return total.reshape(-1, 3) / np.float32(4)

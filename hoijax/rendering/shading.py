@@ -67,7 +67,7 @@ def make_backdrop(camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) 
     meets = (rays[:, 1] < -1e-6) & (eye[1] > 0)
     to_ground = np.where(meets, -eye[1] / np.where(meets, rays[:, 1], -1), np.inf)
     to_ground = to_ground.astype(np.float32)
-    view_up = -rays[:, 1] / np.linalg.norm(rays, axis=-1)
+    view_up = -rays[:, 1] / np.sqrt(dot(rays, rays))
     received = KEY * light[1] + AMBIENT + FILL * np.maximum(view_up, 0)
     distance = np.where(meets, to_ground, FADE_END)
     keep = np.clip((FADE_END - distance) / (FADE_END - FADE_START), 0, 1)[:, None]
@@ -235,8 +235,8 @@ def _lit_share(
 
 def _tiles(points: np.ndarray) -> np.ndarray:
     """(N, 3) ground color: half-metre tiles."""
-    cells = np.floor(points[:, [0, 2]] / TILE).astype(np.int64)
-    is_dark = (cells.sum(-1) % 2).astype(bool)
+    x, z = (np.floor(points[:, axis] / TILE).astype(np.int64) for axis in (0, 2))
+    is_dark = ((x + z) % 2).astype(bool)
     return np.where(is_dark[:, None], GROUND_DARK, GROUND_LIGHT)
 
 
