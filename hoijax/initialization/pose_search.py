@@ -160,7 +160,7 @@ class _Seen:
     @classmethod
     def of(cls, frame: FrameEvidence, arm: Axes, translation: Float[Array, " 3"]) -> "_Seen":
         T = frame.T_pointmap_world
-        turned = _turned(T, [x + translation[i] for i, x in enumerate(arm)])
+        turned = _turned(T[:3, :3], [x + translation[i] for i, x in enumerate(arm)])
         points = [x + T[i, 3] for i, x in enumerate(turned)]
         depth = jnp.maximum(points[2], NEAR)
         focal = [frame.intrinsics[i, i] for i in range(2)]
