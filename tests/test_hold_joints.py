@@ -1,5 +1,7 @@
 """Links found one by one come to poses that their joints allow, whatever the method."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -8,6 +10,7 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.initialization.joints.hold import hold_joints
 from hoijax.objects.articulated.loading import load_articulated
 from hoijax.objects.articulated.urdf import read_urdf
+from hoijax.objects.symmetry import find_symmetries
 from priors.synthetic.articulated_scenes import _link_poses, joint_motion, observe_articulated
 
 FRAMES = 6
@@ -66,6 +69,21 @@ def test_links_that_drifted_apart_are_brought_together(name, rng):
     assert (found[0, 0] >= joint.lower - 1e-6).all()
     assert (found[0, 0] <= joint.upper + 1e-6).all()
     np.testing.assert_allclose(found[0, 0], values[0], atol=0.2)
+
+
+def test_links_that_look_the_same_turned_are_turned_as_their_joint_needs(rng):
+    """Base and lid of a laptop, each found as it looks from the other side: the pose is that of the truth."""
+    asset, values, poses = truth("laptop", rng)
+    links = links_of(asset)
+    turned = np.tile(poses, (16, 1, 1, 1, 1))
+    turns = [find_symmetries(link).astype(np.float64) for link in links]
+    for k, (a, b) in enumerate(product(*turns)):
+        for link, turn in enumerate((a, b)):
+            center = np.asarray(links[link].center, np.float64)
+            turned[k, link] = poses[link] @ compose_rigid(turn, center - turn @ center)
+    R, x, found = hold_joints(asset.joints, links, turned[..., :3, :3], turned[..., :3, 3])
+    np.testing.assert_allclose(found, np.tile(values, (16, 1, 1)), atol=1e-3)
+    np.testing.assert_allclose(compose_rigid(R, x), np.tile(poses, (16, 1, 1, 1, 1)), atol=1e-3)
 
 
 def test_a_urdf_of_one_link_is_an_object_without_joints(tmp_path):

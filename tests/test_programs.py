@@ -22,6 +22,7 @@ from hoijax.programs import (
     ahead,
     forget_programs,
     keep_programs,
+    load_for,
     loaded_count,
     loading_ahead,
     store,
@@ -148,6 +149,29 @@ def test_what_the_last_run_of_a_kind_used_is_loaded_before_it_is_asked_for(
     next(folder.glob("binaries/*")).write_bytes(b"broken")
     assert len(run(["solve", 49])) == 1  # and the other is made again
     np.testing.assert_array_equal(rotation_6d_to_matrix(six(7)), expected)
+
+
+def test_the_last_run_of_a_command_is_loaded_before_its_kind_is_known(folder, monkeypatch):
+    def run(kind, counts):
+        """Names that were there when the work began, of a command's next process."""
+        forget_programs()
+        monkeypatch.setattr(ahead, "_PROCESS", ahead._Process())
+        load_for("solve joint")
+        guessed = set(STORE.ahead)
+        with loading_ahead(kind):
+            for count in counts:
+                rotation_6d_to_matrix(six(count))
+            kept = set(STORE.ahead)
+        assert STORE.ahead == {}
+        return guessed, kept
+
+    binaries = lambda: {path.name for path in folder.glob("binaries/*")}  # noqa: E731
+    assert run(["49"], [5, 7]) == (set(), set())
+    both = binaries()
+    assert run(["other frames"], [9]) == (both, both)  # it is not known that they are not needed
+    nine = binaries() - both
+    assert run(["49"], [5, 7]) == (nine, set())  # but here that nine is not
+    assert run(["49"], []) == (both, both)
 
 
 def test_changed_source_code_traces_anew_and_compiles_nothing_that_stayed(

@@ -87,16 +87,16 @@ def _write_all(
     measured: bool = True,
     physics: bool = True,
 ) -> list[dict[str, float]]:
-    """Metrics in this thread; exports (the preview in several) and the verdict in others."""
+    """Metrics in this thread; the result, exports (the preview in several) and the verdict in others."""
     clock = Stopwatch({}, log)
-    save_result(result, folder)
     if formats is None:
         has_video = observed_video(result, folder) is not None
         formats = (*DEFAULT_FORMATS, "overlay") if has_video else DEFAULT_FORMATS
     body = load_body(result.body_name)
     clip = clip_from_result(result, body)
     kind = "write", result.object_rotations.shape, len(result.body_betas), formats, measured
-    with loading_ahead(kind), ThreadPoolExecutor(2) as threads:
+    with loading_ahead(kind), ThreadPoolExecutor(3) as threads:
+        saved = threads.submit(save_result, result, folder)
         exported = threads.submit(_export, result, clip, folder, folder, formats)
         judged = threads.submit(_judge, clip, body, folder, log) if physics else None
         rows: list[dict[str, float]] = []
@@ -105,6 +105,7 @@ def _write_all(
             rows = [evaluator.measure(k) for k in range(len(result.losses))]
             _write_metrics(result, rows, folder)
             clock.lap("metrics")
+        saved.result()
         exported.result()
         if judged is not None:
             judged.result()

@@ -36,6 +36,9 @@ from hoijax.runtime import describe_device, enable_compilation_cache, peak_memor
 from hoijax.settings import DEFAULT_METHOD, SceneSettings
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder, state_of
 
+AT_THE_END = ("trimesh",)
+"""What only writing a result imports, which takes it a quarter second."""
+
 
 def solve(
     bundle: Bundle | str | Path,
@@ -80,7 +83,7 @@ def solve(
     frames = chosen.window(bundle, solved_with, window, log)
     at_once = solved_with.candidates_at_once
     check_memory(at_once, frames, len(bundle.assets), solved_with.points)
-    kind = _kind("solve", chosen, solved_with, bundle.frame_count, len(bundle.assets))
+    kind = _kind("solve", chosen.name, solved_with, bundle.frame_count, len(bundle.assets))
     with loading_ahead(kind):
         if frames < bundle.frame_count:
             result = chosen.solve_windows(bundle, solved_with, frames, **work)
@@ -169,8 +172,8 @@ def generate(
     assets = () if jointed else load_to_act_with(objects, scale, **axes)
     clock = Stopwatch({}, log)
     ground_truth, video = None, None
-    kind = _kind("generate", method_for(method), solved_with, frames, len(objects))
-    with held_output(out), loading_ahead(kind):
+    kind = _kind("generate", method_for(method).name, solved_with, frames, len(objects))
+    with held_output(out), loading_ahead(kind, AT_THE_END):
         if jointed:
             bundle, ground_truth = observe_articulated(
                 text, objects, frames=frames, scale=scale, seed=seed, log=log
@@ -211,27 +214,35 @@ def solve_to_folder(
     check_output(out)
     check_apart(bundle, out)
     check_formats(formats or DEFAULT_FORMATS)
+    if fast:
+        formats = formats or FAST_FORMATS
+    written = {"formats": formats, "measured": not fast, "physics": physics and not fast}
     with held_output(out):
+        settings = checked_settings(**options)
+        about = about_solve(bundle, settings, **options)
         checkpoints = SolveCheckpoints(
             checkpoint_folder(out),
-            about_solve(bundle, checked_settings(**options), **options),
+            about,
             restart=restart is True,
             replace=restart is None,
             log=log,
         )
-        result = solve(bundle, log=log, checkpoints=checkpoints, **options)
-        if fast:
-            formats = formats or FAST_FORMATS
-        given = {"measured": not fast, "physics": physics and not fast}
-        rows = save_to_folder(result, out, log, formats=formats, **given)
+        read = read_bundle(bundle)
+        source = {"bundle": str(Path(bundle).absolute()), "bundle_hash": about["bundle"]}
+        enable_compilation_cache()
+        kind = _kind("solve", about["method"], settings, read.frame_count, len(read.assets))
+        with loading_ahead((*kind, written), AT_THE_END):
+            result = solve(read, log=log, checkpoints=checkpoints, **options)
+            result = dataclasses.replace(result, run={**source, **result.run})
+            rows = save_to_folder(result, out, log, **written)
         checkpoints.drop()
     return result, rows
 
 
-def _kind(command: str, method: Method, settings: Any, frames: int, objects: int) -> Any:
+def _kind(command: str, method: str, settings: Any, frames: int, objects: int) -> tuple:
     """What decides which programs a command loads."""
     chosen = {name: x for name, x in dataclasses.asdict(settings).items() if name != "seed"}
-    return command, method.name, frames, objects, chosen
+    return command, method, frames, objects, chosen
 
 
 def about_solve(

@@ -4,10 +4,18 @@ Until it is listened to, Python answers Ctrl-C with a traceback; so next to noth
 """
 
 import _signal  # built in: `signal` itself imports `enum`, longer than all else here
+import gc
 import os
 import sys
 
 from hoijax.cli.endings import INTERRUPTED, INTERRUPTED_MESSAGE, READER_GONE
+
+GARBAGE_THRESHOLDS = 20_000, 10, 10
+"""Of the garbage collector, Python's first being 700: it goes through all that was imported, which stays,
+five times in a warm solve, and takes a half second of it."""
+
+ONE_BLAS_THREAD = "OPENBLAS_NUM_THREADS", "1"
+"""Of numpy's products, which are small here: its threads wait for each other beside those of JAX."""
 
 
 def _leave_at_once(*_: object) -> None:
@@ -30,6 +38,8 @@ def main() -> None:
     try:
         if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
             _signal.signal(_signal.SIGINT, _leave_at_once)
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
+        os.environ.setdefault(*ONE_BLAS_THREAD)
         from hoijax.cli import interrupts
 
         interrupts.listen()

@@ -14,6 +14,7 @@ from hoijax.cli.aligning import Align
 from hoijax.cli.bounds import check_bounds, environment_problem
 from hoijax.cli.composing import Compose
 from hoijax.cli.console import Reporter
+from hoijax.cli.early import load_early
 from hoijax.cli.endings import INTERRUPTED, INTERRUPTED_MESSAGE
 from hoijax.cli.hints import own_options_first, slip_of
 from hoijax.cli.masking import Mask
@@ -79,6 +80,7 @@ def main() -> None:
         return
     # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
     sigterm.listen()
+    load_early(sys.argv[1:])
     kinds = commands(sys.argv[1:])
     if (slip := slip_of(sys.argv[1:], kinds)) is not None:
         Reporter("hoijax", as_json="--json" in sys.argv).finish(2, slip)

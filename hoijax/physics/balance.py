@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from hoijax.geometry.rows import cross, dot
 from hoijax.physics.rigid_motion import smoothed_derivative
 from hoijax.results.protocols.mesh_motion import MeshMotion
 
@@ -39,11 +40,14 @@ def feet_and_balance(motion: MeshMotion) -> dict[str, float]:
 
 def volume_centers(vertices: Float[ndarray, "T V 3"], faces: ndarray) -> Float[ndarray, "T 3"]:
     """Center of the volume within a mesh, by tetrahedra from its mean vertex."""
-    origin = vertices.mean(axis=1, keepdims=True)
-    a, b, c = (vertices[:, faces[:, k]] - origin for k in range(3))
-    volumes = np.einsum("tfi,tfi->tf", a, np.cross(b, c))
-    weighted = np.einsum("tf,tfi->ti", volumes, a + b + c) / 4
-    return origin[:, 0] + weighted / volumes.sum(axis=1, keepdims=True)
+    return np.stack([_volume_center(frame, faces) for frame in vertices])  # fits the cache
+
+
+def _volume_center(vertices: Float[ndarray, "V 3"], faces: ndarray) -> Float[ndarray, "3"]:
+    origin = vertices.mean(axis=0)
+    a, b, c = (vertices.take(faces[:, k], axis=0) - origin for k in range(3))
+    volumes = dot(a, cross(b, c))
+    return origin + np.einsum("f,fi->i", volumes, a + b + c) / 4 / volumes.sum()
 
 
 def _above(point: Float[ndarray, "2"], standing: Float[ndarray, "N 2"]) -> bool:

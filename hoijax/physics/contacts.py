@@ -15,6 +15,7 @@ from numpy import ndarray
 from hoijax.bodies.kinematics import JOINT_PARENTS
 from hoijax.errors import UserError
 from hoijax.geometry.mesh_queries import nearest_on_mesh, signed_distance
+from hoijax.geometry.rows import dot, face_areas
 from hoijax.physics.rigid_motion import SMOOTHED_SECONDS, RigidMotion, smoothed_derivative
 from hoijax.physics.slips import skin_slips
 from hoijax.results.protocols.mesh_motion import MeshMotion, surface_samples
@@ -193,10 +194,11 @@ def _touching(
     inward /= np.maximum(np.linalg.norm(inward, axis=-1, keepdims=True), 1e-12)
     touch = _Touch(frame, vertex, nearest, inward).where(distance <= margin)
     facing = np.zeros(len(touch.frame), bool)
+    outward = orientation(skin[0], motion.body_faces)
     for t in np.unique(touch.frame):
         now = touch.frame == t
-        normals = _skin_normals(skin[t], motion.body_faces)[touch.vertex[now]]
-        facing[now] = (normals * touch.normals[now]).sum(axis=-1) >= 0
+        normals = outward * _skin_normals(skin[t], motion.body_faces, touch.vertex[now])
+        facing[now] = dot(normals, touch.normals[now]) >= 0
     return touch.where(facing)
 
 
@@ -223,14 +225,17 @@ def _areas(surface: Surface) -> Float[ndarray, "G 3"]:
     return np.cross(b - a, c - a)
 
 
-def _skin_normals(vertices: Float[ndarray, "V 3"], faces: ndarray) -> Float[ndarray, "V 3"]:
-    """Of vertices, by area and not of length 1; 0 where a vertex has no face."""
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    areas = np.cross(b - a, c - a) * orientation(vertices, faces)
-    corners = faces.T.reshape(-1)
-    return np.stack(
-        [np.bincount(corners, np.tile(areas[:, k], 3), len(vertices)) for k in range(3)], axis=-1
-    )
+def _skin_normals(
+    vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"], chosen: Int[ndarray, "n"]
+) -> Float[ndarray, "n 3"]:
+    """Of some vertices, by area and not of length 1; 0 where a vertex has no face."""
+    is_chosen = np.zeros(len(vertices), bool)
+    is_chosen[chosen] = True
+    around = faces[is_chosen[faces].any(axis=1)]
+    areas = face_areas(vertices[around])
+    corners = around.T.reshape(-1)
+    sums = [np.bincount(corners, np.tile(areas[:, k], 3), len(vertices)) for k in range(3)]
+    return np.stack(sums, axis=-1, dtype=np.float64)[chosen]  # integers where no face is
 
 
 def _pressed(

@@ -1,5 +1,6 @@
 """Compiled programs that outlive their process."""
 
+from hoijax.programs.ahead import load_for as load_for
 from hoijax.programs.ahead import loading_ahead as loading_ahead
 from hoijax.programs.program import Program as Program
 from hoijax.programs.program import forget_programs as forget_programs

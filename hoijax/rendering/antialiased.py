@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from numpy import ndarray
 
 from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.rows import dot
 from hoijax.rendering.raycast import CastImage, RayScene, RenderMesh, cast
 from hoijax.rendering.shading import Backdrop, make_backdrop, shade, shade_and_light
 
@@ -46,30 +47,41 @@ class StillView:
         scene = RayScene(meshes)
         seen = cast(scene, self.camera, self.T_world_camera)
         image, lit = shade_and_light(seen, self.backdrop)
-        edges = surface_edges(seen)
-        chosen = np.flatnonzero(_doubled(edges))
+        rows, columns = np.nonzero(surface_edges(seen))
+        first = 2 * (rows * self.fine.width + columns)
+        quarters = first + np.array([[0], [1], [self.fine.width], [self.fine.width + 1]])
+        chosen = np.sort(quarters, axis=None)
         finer = cast(scene, self.fine, self.T_world_camera, chosen)
-        smooth = shade(finer, self.fine_backdrop, chosen, _doubled(lit)).reshape(-1, 3)[chosen]
-        total = np.zeros((edges.size, 3))
-        row, column = chosen // self.fine.width // 2, chosen % self.fine.width // 2
-        np.add.at(total, row * self.camera.width + column, smooth)
-        image[edges] = (total.reshape(*edges.shape, 3)[edges] / 4).astype(np.uint8)
+        smooth = shade(finer, self.fine_backdrop, chosen, _doubled(lit)).reshape(-1, 3)
+        total = smooth.take(quarters, axis=0).sum(axis=0, dtype=np.uint16)
+        image[rows, columns] = total // 4
         return image
 
 
 def surface_edges(seen: CastImage) -> Bool[ndarray, "H W"]:
     """Pixels on either side of a change of mesh, of a step in depth or of a bend."""
-    edges = np.zeros(seen.depth.shape, bool)
+    everywhere = np.zeros(seen.depth.shape, bool)
+    window = _around(seen)
+    edges, depths = everywhere[window], seen.depth[window]
+    ids, normals = seen.instance_ids[window], seen.normals_world[window]
     for axis in (0, 1):
         here, there = ((slice(None),) * axis + (part,) for part in (slice(-1), slice(1, None)))
-        depth, other = seen.depth[here], seen.depth[there]
-        differ = seen.instance_ids[here] != seen.instance_ids[there]
+        depth, other = depths[here], depths[there]
+        differ = ids[here] != ids[there]
         differ |= np.abs(depth - other) > SAME_DEPTH * np.maximum(depth, other)
-        cosine = np.einsum("hwi,hwi->hw", seen.normals_world[here], seen.normals_world[there])
-        differ |= (cosine < SAME_FACE) & (depth > 0)
+        differ |= (dot(normals[here], normals[there]) < SAME_FACE) & (depth > 0)
         edges[here] |= differ
         edges[there] |= differ
-    return edges
+    return everywhere
+
+
+def _around(seen: CastImage) -> tuple[slice, slice]:
+    """Rows and columns of all that is seen, and one more to each side."""
+    if not len(seen.pixels):
+        return slice(0), slice(0)
+    places = np.divmod(seen.pixels, seen.camera.width)
+    rows, columns = (slice(max(x.min() - 1, 0), x.max() + 2) for x in places)
+    return rows, columns
 
 
 def _doubled(values: ndarray) -> ndarray:
@@ -78,4 +90,5 @@ def _doubled(values: ndarray) -> ndarray:
 
 def _halved(values: Shaped[ndarray, "N 3"], fine: PinholeCamera) -> Float[ndarray, "n 3"]:
     blocks = np.asarray(values, np.float32).reshape(fine.height // 2, 2, fine.width // 2, 2, 3)
-    return blocks.mean(axis=(1, 3)).reshape(-1, 3)
+    total = blocks[:, 0, :, 0] + blocks[:, 0, :, 1] + blocks[:, 1, :, 0] + blocks[:, 1, :, 1]
+    return total.reshape(-1, 3) / np.float32(4)

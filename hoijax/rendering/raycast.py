@@ -7,6 +7,7 @@ turns it into colors.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int, Int8, UInt8
@@ -14,6 +15,10 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.rows import dot, face_areas, unit
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 NO_HIT = -1
 SMOOTH_LIMIT = np.cos(np.radians(25.0))
@@ -110,11 +115,10 @@ class RayScene:
 
     def smooth_normals(self, hits: RayHits) -> ndarray:
         """(N, 3) unit shading normals of hits that all met a face."""
-        met, place = np.unique(hits.face_ids, return_inverse=True)
-        corners = self._normals.of_corners(met)[place]
+        corners = self._normals.of_corners(hits.face_ids)
         second, third = hits.barycentric[:, :1], hits.barycentric[:, 1:]
         first = 1 - second - third
-        return _unit(first * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2])
+        return unit(first * corners[:, 0] + second * corners[:, 1] + third * corners[:, 2])
 
 
 @dataclass(frozen=True)
@@ -170,15 +174,15 @@ class CastImage:
     @cached_property
     def pixel_normals(self) -> Float[ndarray, "n 3"]:
         """`normals_world` of the pixels that see something."""
-        corners = self.scene.vertices[self.scene.faces[self.pixel_hits.face_ids]]
-        normals = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+        faces = self.scene.faces.take(self.pixel_hits.face_ids, axis=0)
+        normals = unit(face_areas(self.scene.vertices.take(faces, axis=0)))
         rays_world = _turned(self._rays_camera, self.T_world_camera)
-        away = (normals * rays_world).sum(-1, keepdims=True) > 0
-        return np.where(away, -normals, normals)
+        away = dot(normals, rays_world) > 0
+        return np.where(away[:, None], -normals, normals)
 
     @property
     def _rays_camera(self) -> Float[ndarray, "n 3"]:
-        return _ray_directions(self.camera)[self.pixels]
+        return _ray_directions(self.camera).take(self.pixels, axis=0)
 
     def _flat(self, values: ndarray, background: int = 0) -> ndarray:
         count = self.camera.height * self.camera.width
@@ -194,24 +198,35 @@ class CastImage:
 @dataclass(frozen=True)
 class _MeshNormals:
     faces: Int[ndarray, "F 3"]
-    of_faces: Float[ndarray, "F 3"]
+    areas: Float[ndarray, "F 3"]
+    """Normals of faces, twice their area long."""
     of_vertices: Float[ndarray, "V 3"]
+    """Unit mean of a vertex's faces by area."""
 
     @classmethod
     def of(cls, vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"]) -> "_MeshNormals":
-        """Unit normals of faces, and of vertices as the mean of their faces by area."""
-        corners = vertices[faces]
-        area_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        spread = np.repeat(area_normals, 3, axis=0)
-        sums = [np.bincount(faces.ravel(), spread[:, i], len(vertices)) for i in range(3)]
-        return cls(faces, _unit(area_normals), _unit(np.stack(sums, axis=-1)))
+        areas = face_areas(vertices.take(faces, axis=0))
+        faces_of_vertices = _faces_of_vertices(faces.tobytes(), faces.dtype.str, len(vertices))
+        return cls(faces, areas, unit(faces_of_vertices @ areas.astype(np.float64)))
 
     def of_corners(self, chosen: ndarray | slice) -> Float[ndarray, "f 3 3"]:
         """Of some faces: the vertex's over soft edges, the face's at hard ones."""
-        flat = self.of_faces[chosen, None]
-        smooth = self.of_vertices[self.faces[chosen]]
-        is_smooth = (smooth * flat).sum(-1, keepdims=True) > SMOOTH_LIMIT
-        return np.where(is_smooth, smooth, flat).astype(np.float32)
+        flat = unit(self.areas[chosen])[:, None]
+        smooth = self.of_vertices.take(self.faces[chosen], axis=0)
+        is_smooth = dot(smooth, flat) > SMOOTH_LIMIT
+        return np.where(is_smooth[..., None], smooth, flat).astype(np.float32)
+
+
+@lru_cache(8)
+def _faces_of_vertices(faces: bytes, kind: str, count: int) -> "csr_array":
+    """(V, F) with a one wherever a face has a vertex: they are the same in all frames of a clip."""
+    from scipy.sparse import csr_array
+
+    corners = np.frombuffer(faces, kind)
+    order = np.argsort(corners, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(corners, minlength=count))])
+    shape = count, len(corners) // 3
+    return csr_array((np.ones(len(corners)), order // 3, starts), shape)
 
 
 def corner_normals(
@@ -238,7 +253,7 @@ def cast(
     eye = T_world_camera[:3, 3]
     if pixels is None:
         pixels = _pixels_that_may_hit((scene.vertices - eye) @ T_world_camera[:3, :3], camera)
-    rays = _turned(_ray_directions(camera)[pixels], T_world_camera)
+    rays = _turned(_ray_directions(camera).take(pixels, axis=0), T_world_camera)
     hits = scene.intersect(np.broadcast_to(eye, rays.shape), rays)
     hit = np.flatnonzero(hits.face_ids >= 0)
     return CastImage(pixels[hit], hits.subset(hit), camera, T_world_camera, scene)
@@ -263,10 +278,10 @@ def window_around(
     lower, upper = np.zeros(2, int), np.array([camera.width, camera.height])
     if points_camera[:, 2].min() > 1e-3:  # else something reaches behind the camera
         focal, center = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
-        uv = points_camera[:, :2] / points_camera[:, 2:] * focal + center
-        lower, upper = (
-            np.clip(edge, 0, upper).astype(int) for edge in (uv.min(0) - 1, uv.max(0) + 2)
-        )
+        slopes = [points_camera[:, i] / points_camera[:, 2] for i in (0, 1)]
+        first = np.array([slope.min() for slope in slopes]) * focal + center
+        last = np.array([slope.max() for slope in slopes]) * focal + center
+        lower, upper = (np.clip(edge, 0, upper).astype(int) for edge in (first - 1, last + 2))
     return slice(lower[1], upper[1]), slice(lower[0], upper[0])
 
 
@@ -313,8 +328,3 @@ def _mesh_parts(mesh: RenderMesh) -> np.ndarray:
 
 def _stacked(rows: list, width: int) -> np.ndarray:
     return np.concatenate(rows) if rows else np.zeros((0, width), np.float32)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(length, 1e-20)

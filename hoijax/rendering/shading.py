@@ -1,12 +1,14 @@
 """Colors for a cast image: soft light, shadows, a checkered ground that lets heights be judged."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.rows import dot
 from hoijax.rendering.raycast import CastImage, RayScene
 
 SKY = np.array([0.80, 0.84, 0.88], np.float32)
@@ -30,6 +32,7 @@ SRGB = (255 * np.linspace(0, 1, 4096) ** (1 / 1.8) + 0.5).astype(np.uint8)
 class Backdrop:
     """Everything of an image that depends on the camera alone; make it once for a fixed camera."""
 
+    eye: Float[ndarray, "3"]
     rays_world: Float[ndarray, "N 3"]
     to_ground: Float[ndarray, "N"]
     """Ray parameter at which each pixel meets the ground, infinity where it does not."""
@@ -43,6 +46,18 @@ class Backdrop:
     """Share of the key light in the light a ground pixel receives."""
     light: Float[ndarray, "3"]
 
+    @cached_property
+    def ground(self) -> tuple[Int[ndarray, "g"], Float[ndarray, "g 3"]]:
+        """The pixels that meet the ground, as flat indices, and where."""
+        return self.ground_of(np.arange(len(self.to_ground)))
+
+    def ground_of(
+        self, pixels: Int[ndarray, "n"]
+    ) -> tuple[Int[ndarray, "g"], Float[ndarray, "g 3"]]:
+        """The same of some pixels."""
+        pixels = pixels[np.isfinite(self.to_ground[pixels])]
+        return pixels, self.eye + self.rays_world[pixels] * self.to_ground[pixels, None]
+
 
 def make_backdrop(camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) -> Backdrop:
     """Sky and checkered ground plane y = 0 as seen by a camera, and its key light."""
@@ -52,14 +67,15 @@ def make_backdrop(camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) 
     meets = (rays[:, 1] < -1e-6) & (eye[1] > 0)
     to_ground = np.where(meets, -eye[1] / np.where(meets, rays[:, 1], -1), np.inf)
     to_ground = to_ground.astype(np.float32)
-    view_up = -rays[:, 1] / np.linalg.norm(rays, axis=-1)
+    view_up = -rays[:, 1] / np.sqrt(dot(rays, rays))
     received = KEY * light[1] + AMBIENT + FILL * np.maximum(view_up, 0)
     distance = np.where(meets, to_ground, FADE_END)
     keep = np.clip((FADE_END - distance) / (FADE_END - FADE_START), 0, 1)[:, None]
     tiles = _tiles(eye + rays * distance[:, None])
     ground = (tiles * received[:, None] * keep).astype(np.float32)
     color = ground + SKY * (1 - keep)
-    return Backdrop(rays, to_ground, color, _shown(color), ground, KEY * light[1] / received, light)
+    key_share = KEY * light[1] / received
+    return Backdrop(eye, rays, to_ground, color, _shown(color), ground, key_share, light)
 
 
 def shade(
@@ -91,14 +107,16 @@ def shade_and_light(
     rays, light = backdrop.rays_world, backdrop.light
     mesh, ground, normals = surfaces.mesh, surfaces.ground, surfaces.normals
     lit_mesh, lit_ground = lit.reshape(-1)[mesh], lit.reshape(-1)[ground]
-    view = -rays[mesh] / np.linalg.norm(rays[mesh], axis=-1, keepdims=True)
+    ways = rays.take(mesh, axis=0)
+    view = -ways / np.sqrt(dot(ways, ways))[:, None]
     received = KEY * np.maximum(normals @ light, 0) * (1 - SHADOW_DEPTH * (1 - lit_mesh))
     received += AMBIENT * (0.5 + 0.5 * normals[:, 1])
-    received += FILL * np.maximum((normals * view).sum(-1), 0)
+    received += FILL * np.maximum(dot(normals, view), 0)
     mesh_color = surfaces.colors * received[:, None]
     shadow = backdrop.key_share[ground] * SHADOW_DEPTH * (1 - lit_ground)
     taken = 1 - (1 - shadow) * _contact(cast.scene, surfaces.ground_points)
-    ground_color = backdrop.color[ground] - backdrop.ground_color[ground] * taken[:, None]
+    ground_color = backdrop.color.take(ground, axis=0)
+    ground_color -= backdrop.ground_color.take(ground, axis=0) * taken[:, None]
     image = backdrop.image.copy()
     image[mesh], image[ground] = _shown(mesh_color), _shown(ground_color)
     return image.reshape(*lit.shape, 3), lit
@@ -119,19 +137,19 @@ class _Surfaces:
 
 
 def _seen_surfaces(cast: CastImage, backdrop: Backdrop, pixels: np.ndarray | None) -> _Surfaces:
-    eye, rays = cast.T_world_camera[:3, 3], backdrop.rays_world
+    eye, rays = backdrop.eye, backdrop.rays_world
     chosen = np.flatnonzero(cast.pixel_hits.distance < backdrop.to_ground[cast.pixels])
     mesh, hits = cast.pixels[chosen], cast.pixel_hits.subset(chosen)
     normals = cast.scene.smooth_normals(hits)
-    seen_side = cast.pixel_normals[chosen]  # open meshes are lit on both sides
-    normals *= np.where((normals * seen_side).sum(-1, keepdims=True) < 0, -1, 1)
-    points = eye + rays[mesh] * hits.distance[:, None]
+    seen_side = cast.pixel_normals.take(chosen, axis=0)  # open meshes are lit on both sides
+    normals *= np.where(dot(normals, seen_side) < 0, -1, 1)[:, None]
+    points = eye + rays.take(mesh, axis=0) * hits.distance[:, None]
+    ground = backdrop.ground if pixels is None else backdrop.ground_of(pixels)
     is_mesh = np.zeros(len(rays), bool)
     is_mesh[mesh] = True
-    ground = _ground_near_shadows(cast.scene, backdrop, is_mesh, eye, pixels)
-    ground_points = eye + rays[ground] * backdrop.to_ground[ground, None]
-    colors = cast.scene.colors[hits.face_ids]
-    return _Surfaces(mesh, normals, points, colors, ground, ground_points)
+    ground = _ground_near_shadows(cast.scene, backdrop, is_mesh, *ground)
+    colors = cast.scene.colors.take(hits.face_ids, axis=0)
+    return _Surfaces(mesh, normals, points, colors, *ground)
 
 
 def _lit_shares(cast: CastImage, backdrop: Backdrop, surfaces: _Surfaces) -> Float[ndarray, "H W"]:
@@ -161,25 +179,24 @@ def _key_light(T_world_camera: np.ndarray) -> np.ndarray:
 def _ground_near_shadows(
     scene: RayScene,
     backdrop: Backdrop,
-    is_mesh: np.ndarray,
-    eye: np.ndarray,
-    pixels: np.ndarray | None,
-) -> np.ndarray:
-    """Indices of ground pixels that a shadow may reach: all others stay as the backdrop has them."""
+    is_mesh: Bool[ndarray, "N"],
+    pixels: Int[ndarray, "n"],
+    points: Float[ndarray, "n 3"],
+) -> tuple[Int[ndarray, "g"], Float[ndarray, "g 3"]]:
+    """Ground pixels that a shadow may reach, and their points: all others stay as the backdrop has them."""
     above = scene.vertices[scene.vertices[:, 1] > -0.5]
     if len(above) == 0:
-        return np.zeros(0, np.int64)
+        return pixels[:0], points[:0]
     light = backdrop.light
     cast_down = above - np.maximum(above[:, 1:2], 0) / light[1] * light
-    flat = np.concatenate([cast_down, above])[:, [0, 2]]
     margin = 4 * CONTACT_RADIUS + LIGHT_WIDTH * max(float(above[:, 1].max()), 0) * 2
-    lower, upper = flat.min(0) - margin, flat.max(0) + margin
-    if pixels is None:
-        ground = np.flatnonzero(np.isfinite(backdrop.to_ground) & ~is_mesh)
-    else:
-        ground = pixels[np.isfinite(backdrop.to_ground[pixels]) & ~is_mesh[pixels]]
-    points = eye[[0, 2]] + backdrop.rays_world[ground][:, [0, 2]] * backdrop.to_ground[ground, None]
-    return ground[((points > lower) & (points < upper)).all(-1)]
+    near = ~is_mesh[pixels]
+    for axis in (0, 2):
+        both = cast_down[:, axis], above[:, axis]
+        lower, upper = min(x.min() for x in both) - margin, max(x.max() for x in both) + margin
+        near &= (points[:, axis] > lower) & (points[:, axis] < upper)
+    chosen = np.flatnonzero(near)
+    return pixels[chosen], points.take(chosen, axis=0)
 
 
 def _lit_share(
@@ -218,8 +235,8 @@ def _lit_share(
 
 def _tiles(points: np.ndarray) -> np.ndarray:
     """(N, 3) ground color: half-metre tiles."""
-    cells = np.floor(points[:, [0, 2]] / TILE).astype(np.int64)
-    is_dark = (cells.sum(-1) % 2).astype(bool)
+    x, z = (np.floor(points[:, axis] / TILE).astype(np.int64) for axis in (0, 2))
+    is_dark = ((x + z) % 2).astype(bool)
     return np.where(is_dark[:, None], GROUND_DARK, GROUND_LIGHT)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from hoijax.geometry.rows import cross
 from priors.choreography.joint_limits import BODY_PARENTS, JOINT_COUNT
 
 UNKNOWN_COUNT = 3 + 3 * JOINT_COUNT
@@ -41,7 +42,7 @@ class Chain:
     ) -> Float[ndarray, "T K 3 69"]:
         """Jacobian of vectors that turn with their joints: each spin of an ancestor, cross the vector."""
         spins = np.swapaxes(self.spins, -1, -2)[:, None]
-        change = np.cross(spins, vectors[:, :, None, None])
+        change = cross(spins, vectors[:, :, None, None])
         change = np.where(ANCESTORS[joints][..., None, None], change, 0.0)
         return _with_pelvis(change, 0.0)
 
@@ -50,7 +51,7 @@ class Chain:
     ) -> Float[ndarray, "T K 3 69"]:
         """Jacobian of points that are fixed to their joints."""
         arms = points[:, :, None] - self.positions[:, None]
-        change = np.cross(np.swapaxes(self.spins, -1, -2)[:, None], arms[:, :, :, None])
+        change = cross(np.swapaxes(self.spins, -1, -2)[:, None], arms[:, :, :, None])
         change = np.where(ANCESTORS[joints][..., None, None], change, 0.0)
         return _with_pelvis(change, 1.0)
 
@@ -94,5 +95,5 @@ def _left_jacobian(turns: Float[ndarray, "T 22 3"]) -> Float[ndarray, "T 22 3 3"
     a = np.where(small, 1.0, angle)
     first = np.where(small, 0.5, (1.0 - np.cos(a)) / a**2)
     second = np.where(small, 1.0 / 6.0, (a - np.sin(a)) / a**3)
-    cross = np.swapaxes(np.cross(turns[..., None, :], np.eye(3)), -1, -2)
-    return np.eye(3) + first * cross + second * (cross @ cross)
+    skew = np.swapaxes(cross(turns[..., None, :], np.eye(3)), -1, -2)
+    return np.eye(3) + first * skew + second * (skew @ skew)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from hoijax.geometry.rows import cross
 from hoijax.objects.asset import Asset
 from hoijax.objects.distance_grid import (
     DistanceGrids,
@@ -125,7 +126,7 @@ def deep_rows(deep: Deep, chain: Chain, skeleton: Skeleton) -> Float[ndarray, "N
     below = ANCESTORS.astype(float).T
     arms = np.einsum("aj,njc->nac", below, shares)
     arms = arms - (weights @ below.T)[..., None] * chain.positions[t]
-    torque = np.cross(arms, deep.slope[:, None])
+    torque = cross(arms, deep.slope[:, None])
     rows = np.empty((len(t), UNKNOWN_COUNT))
     rows[:, :3] = deep.slope
     rows[:, 3:] = np.einsum("naci,nac->nai", chain.spins[t], torque).reshape(

@@ -1,6 +1,7 @@
 """From a known moving scene to what priors would have seen of it: render, then degrade."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import compose_rigid, invert_rigid
 from hoijax.objects.asset import Asset
 from hoijax.rendering.raycast import RenderMesh, cast
+from hoijax.runtime import on_all_cores
 from priors.masks import sample_pixels
 from priors.synthetic.mask_noise import flicker, mislabel, usable_points, without_missed
 from priors.synthetic.observation_noise import (
@@ -91,13 +93,16 @@ def observe_with_ground_truth(
     missed = bursts(
         next(streams), (people + objects, frames), noise.missed_share, noise.missed_burst_frames
     )
-    labels, parts = flicker(images.instance_ids, images.part_ids, noise, next(streams))
+    of_masks, of_parts, of_usable, of_drift, of_depth = (next(streams) for _ in range(5))
+    scale, shift = _drift(frames, noise, of_drift)
     part_counts = [len(asset.part_names) for asset in scene.assets]
-    parts = mislabel(labels, parts, part_counts, people, noise, next(streams))
-    labels = without_missed(labels, missed)
-    usable = usable_points(images.depth, labels, people + objects, noise, next(streams))
-    scale, shift = _drift(frames, noise, next(streams))
-    points = _point_map(images, scale, shift, noise, next(streams))
+    with ThreadPoolExecutor(1) as beside:
+        mapped = beside.submit(_point_map, images, scale, shift, noise, of_depth)
+        labels, parts = flicker(images.instance_ids, images.part_ids, noise, of_masks)
+        parts = mislabel(labels, parts, part_counts, people, noise, of_parts)
+        labels = without_missed(labels, missed)
+        usable = usable_points(images.depth, labels, people + objects, noise, of_usable)
+        points = mapped.result()
 
     sample_rng = next(streams)
     samples = [
@@ -171,10 +176,12 @@ def render_scene(scene: RenderedGroundTruth) -> _Pictures:
         RenderMesh(asset.vertices, asset.faces, people + o + 1, asset.face_parts)
         for o, asset in enumerate(scene.assets)
     ]
-    casts = []
-    for t in range(frames):
+
+    def images_of(t: int) -> tuple[ndarray, ndarray, ndarray]:
         image = cast(posed_meshes(scene, t, shapes), scene.camera, scene.T_world_camera)
-        casts.append((image.depth, image.instance_ids, image.part_ids))
+        return image.depth, image.instance_ids, image.part_ids
+
+    casts = on_all_cores(images_of, range(frames))
     depth, instance_ids, part_ids = (np.stack(images) for images in zip(*casts, strict=True))
     return _Pictures(depth, instance_ids, part_ids, scene.camera.ray_directions())
 

@@ -6,12 +6,14 @@ Least squares by turns: the root for given values (Kabsch), then each value for 
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from hoijax.geometry.transforms import compose_rigid, invert_rigid
+from hoijax.initialization.joints.equivalents import fitting_equivalents
 from hoijax.objects.articulated.joints import FIXED, PRISMATIC, Joint
 from hoijax.objects.asset import Asset
 
@@ -28,9 +30,11 @@ def hold_joints(
 ) -> tuple[Float[ndarray, "K O T 3 3"], Float[ndarray, "K O T 3"], Float[ndarray, "K D T"]]:
     """Rotations, translations (T_world_asset) and joint values, radians or metres, within their limits.
 
-    Objects on no joint stay where they are. Joints have parents before children.
+    Objects on no joint stay where they are. Joints have parents before children. Of poses that show a link
+    alike, those that fit its joints are meant.
     """
     free = np.moveaxis(compose_rigid(rotations, translations), 1, 0).astype(np.float64)
+    free = fitting_equivalents(joints, assets, free, partial(_misfit, assets))
     held, values = free.copy(), np.zeros((len(joints), *free.shape[1:3]))
     for tree in _trees(joints):
         corners = {link: _corners(assets[link]) for link in tree}
@@ -130,6 +134,16 @@ def _joint_value(
     now = np.concatenate([_moved(back @ held[link], corners[link]) for link in below], axis=-2)
     target = np.concatenate([_moved(free[link], corners[link]) for link in below], axis=-2)
     return _nearest_value(joint, T_world_joint, now, target)
+
+
+def _misfit(
+    assets: Sequence[Asset], joint: Joint, parent: Poses, child: Poses
+) -> Float[ndarray, " K"]:
+    """Mean square of metres between a child's corners and where its joint, at its best, has them."""
+    corners = _corners(assets[joint.child])
+    value = _value(joint, parent, child, {joint.child: corners})
+    away = _moved(parent @ joint_motion(joint, value), corners) - _moved(child, corners)
+    return np.mean(np.sum(away**2, axis=-1), axis=(1, 2))
 
 
 def _nearest_value(
