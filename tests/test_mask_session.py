@@ -120,7 +120,7 @@ def test_what_cannot_be_marked_is_refused_and_forgotten(clip):
         session(clip[0], people=0).propagate()
     with pytest.raises(UserError, match="2 people were not found together"):
         session(clip[0], people=2, detector=AtTheLeft(1)).propagate()
-    with pytest.raises(UserError, match="^no person was found in"):
+    with pytest.raises(UserError, match=r"^no person was found in"):
         session(clip[0], detector=AtTheLeft(0)).propagate()
     with pytest.raises(UserError, match="names of their own"):
         MaskSession(clip[0], ["box", "box"])
