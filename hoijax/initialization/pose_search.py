@@ -124,7 +124,8 @@ def _farthest(
 ) -> Int[Array, " K"]:
     """Which vertices reach farthest in the image; coordinates in rows, as all of them are looked at."""
     T = frame.T_pointmap_world
-    x, y, z = T[:3, :3] @ rotation @ hull.T + (T[:3, :3] @ translation + T[:3, 3])[:, None]
+    turned = _turned(T[:3, :3] @ rotation, _axes(hull))
+    x, y, z = (a + b for a, b in zip(turned, T[:3, :3] @ translation + T[:3, 3], strict=True))
     focal, depth = (frame.intrinsics[0, 0], frame.intrinsics[1, 1]), jnp.maximum(z, NEAR)
     return farthest_along(jnp.stack([x / depth * focal[0], y / depth * focal[1]], axis=-1))
 
