@@ -63,7 +63,8 @@ def contact_terms(
     choice = jnp.where(parts.use_mean[:, None, None], 1.0 / outside.shape[-1], is_nearest)
     residual = jnp.sum(choice * outside, axis=-1)
     pushes = jnp.where(distance > 0.0, choice, 0.0)
-    twist = twist_rows(slope, arm, -slope)  # in the object's axes: a few sums are turned, not every row
+    # In the object's axes: a few sums are turned, not every row.
+    twist = twist_rows(slope, arm, -slope)
     sums = [jnp.sum(pushes * twist[..., i], axis=-1) for i in range(6)]
     turned = [rotated(jnp.stack(axes, axis=-1), rotation) for axes in (sums[:3], sums[3:])]
     jacobian = jnp.concatenate(turned, axis=-1)
