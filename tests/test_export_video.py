@@ -137,3 +137,19 @@ def test_skin_is_tinted_where_it_touches_an_object(clip):
     distance = np.linalg.norm(person.vertices_world[0] - point, axis=-1)
     far = (distance > 1.0)[tinted.faces].all(axis=1)
     assert np.ptp(redness[far]) == 0
+
+
+def test_frames_are_encoded_as_they_are_drawn(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 255, (30, 32, 48, 3), np.uint8)
+    whole = write_video(tmp_path / "whole.mp4", frames, 10.0)
+    streamed = write_video(tmp_path / "streamed.mp4", iter(frames), 10.0)
+    assert streamed.read_bytes() == whole.read_bytes()
+
+
+def test_a_frame_that_cannot_be_drawn_ends_the_encoder(tmp_path):
+    def drawn():
+        yield np.zeros((32, 48, 3), np.uint8)
+        raise ValueError("no second frame")
+
+    with pytest.raises(ValueError, match="no second frame"):
+        write_video(tmp_path / "a.mp4", drawn(), 10.0)

@@ -120,6 +120,8 @@ def test_what_cannot_be_marked_is_refused_and_forgotten(clip):
         session(clip[0], people=0).propagate()
     with pytest.raises(UserError, match="2 people were not found together"):
         session(clip[0], people=2, detector=AtTheLeft(1)).propagate()
+    with pytest.raises(UserError, match=r"^no person was found in"):
+        session(clip[0], detector=AtTheLeft(0)).propagate()
     with pytest.raises(UserError, match="names of their own"):
         MaskSession(clip[0], ["box", "box"])
 
@@ -271,4 +273,18 @@ def test_a_place_on_the_screen_is_a_pixel():
 def test_the_command_needs_hints_to_end_by_itself(clip, tmp_path):
     command = Mask(video=clip[0], objects=("box",), out=tmp_path / "masks", save=True)
     with pytest.raises(UserError, match="--save needs a hint for every object"):
+        command.run(Reporter("mask"))
+
+
+def test_the_command_takes_mesh_files_for_the_names_of_objects(clip, tmp_path):
+    mesh = tmp_path / "crate.ply"
+    mesh.write_bytes(b"")
+    command = Mask(
+        video=clip[0],
+        objects=(str(mesh),),
+        out=tmp_path / "masks",
+        hint=("barrel=0:1,1,5,5",),
+        save=True,
+    )
+    with pytest.raises(UserError, match="no object of that name; there is crate"):
         command.run(Reporter("mask"))

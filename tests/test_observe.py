@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_priors as tiny
-from PIL import Image
+from PIL import ExifTags, Image
 
 from hoijax.bundle.write import check_bundle, read_bundle, write_bundle
 from hoijax.errors import UserError
@@ -383,6 +383,11 @@ def test_clips_and_pictures_are_read_back(scene, tmp_path):
     assert np.abs(clip.frames.astype(int) - scene.frames[:5]).mean() < 6
     Image.fromarray(scene.frames[0]).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), scene.frames[0])
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6  # as a phone held upright writes it
+    Image.fromarray(scene.frames[0]).save(tmp_path / "turned.png", exif=turned)
+    upright = np.rot90(scene.frames[0], -1)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), upright)
     (tmp_path / "bad.mp4").write_bytes(b"no clip")
     with pytest.raises(UserError, match="not a video"):
         read_video(tmp_path / "bad.mp4", 5)

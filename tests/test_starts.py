@@ -153,7 +153,7 @@ def test_closed_form_jacobian_equals_automatic_differentiation(made):
         return residuals(thing, frame, turned, translation + step[3:])[0]
 
     automatic = jax.jit(jax.jacfwd(residual))(jnp.zeros(6))
-    closed = jax.jit(residuals)(thing, frame, rotation, translation)[1]
+    closed = jax.jit(residuals)(thing, frame, rotation, translation)[1].T
     scale = np.abs(np.asarray(automatic)).max(axis=0)
     assert (scale > 0.0).all()
     np.testing.assert_allclose(closed, automatic, atol=1e-4 * scale.max())

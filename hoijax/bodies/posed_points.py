@@ -20,6 +20,7 @@ from hoijax.bodies.kinematics import (
     forward_kinematics,
     skinning_palette,
 )
+from hoijax.geometry.rows import dot
 
 
 def _carried() -> np.ndarray:
@@ -56,7 +57,7 @@ def _posed(body_rotations, hand_rotations, points_rest, weights, joints_rest):
     transforms = forward_kinematics(joints_rest, rotations, jnp.zeros(3))
     palette = skinning_palette(transforms, joints_rest)
     blended = (weights @ palette.reshape(JOINT_COUNT, 12)).reshape(-1, 3, 4)
-    points = jnp.sum(blended[..., :3] * points_rest[:, None, :], axis=-1) + blended[..., 3]
+    points = dot(blended[..., :3], points_rest[:, None, :]) + blended[..., 3]
     return points, blended, palette, transforms
 
 
@@ -72,7 +73,7 @@ def _pose_points_jvp(primals, tangents):
         arms = _lever_arms(points_rest, weights, palette, transforms)
         moved = moved + (arms @ _spins(body_rotations, turn, transforms)).reshape(-1, 3)
     if not isinstance(of_points, SymbolicZero):
-        moved = moved + jnp.sum(blended[..., :3] * of_points[:, None, :], axis=-1)
+        moved = moved + dot(blended[..., :3], of_points[:, None, :])
     return points, moved
 
 
@@ -81,16 +82,16 @@ pose_points.defjvp(_pose_points_jvp, symbolic_zeros=True)
 
 def _spins(rotations, change, transforms) -> Float[Array, "66"]:
     """World axes of the turns that are changes of local rotations."""
-    skew = jnp.sum(change[:, :, None, :] * rotations[:, None, :, :], axis=-1)
+    skew = dot(change[:, :, None, :], rotations[:, None, :, :])
     local = jnp.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], axis=-1)
     above = transforms[_ABOVE, :, :3]
-    world = jnp.sum(above * local[1:, None, :], axis=-1)
+    world = dot(above, local[1:, None, :])
     return jnp.concatenate([local[:1], world]).ravel()
 
 
 def _lever_arms(points_rest, weights, palette, transforms) -> Float[Array, "rows 66"]:
     """Derivatives of all points by spins about all joints of the body."""
-    by_joint = jnp.sum(palette[None, ..., :3] * points_rest[:, None, None, :], axis=-1)
+    by_joint = dot(palette[None, ..., :3], points_rest[:, None, None, :])
     by_joint = weights[..., None] * (by_joint + palette[..., 3])
     at = transforms[:BODY_JOINT_COUNT, :, 3]
     x, y, z = (by_joint[..., i] @ _CARRIED - (weights @ _CARRIED) * at[:, i] for i in range(3))

@@ -14,6 +14,9 @@ GARBAGE_THRESHOLDS = 20_000, 10, 10
 """Of the garbage collector, Python's first being 700: it goes through all that was imported, which stays,
 five times in a warm solve, and takes a half second of it."""
 
+ONE_BLAS_THREAD = "OPENBLAS_NUM_THREADS", "1"
+"""Of numpy's products, which are small here: its threads wait for each other beside those of JAX."""
+
 
 def _leave_at_once(*_: object) -> None:
     """Ctrl-C before anything is loaded, so before anything can be half written."""
@@ -36,6 +39,7 @@ def main() -> None:
         if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
             _signal.signal(_signal.SIGINT, _leave_at_once)
         gc.set_threshold(*GARBAGE_THRESHOLDS)
+        os.environ.setdefault(*ONE_BLAS_THREAD)
         from hoijax.cli import interrupts
 
         interrupts.listen()

@@ -18,7 +18,7 @@ class Mask(OutputFlags):
     video: tyro.conf.Positional[Path]
     """The clip, or one photograph."""
     objects: tuple[str, ...]
-    """Names of the objects, as `observe` will know them: those of the mesh files."""
+    """Names of the objects, as `observe` will know them: those of the mesh files, or these files."""
     out: Path
     """Folder to save to: PNGs in a folder for each person and object, as `observe` takes masks, and
     hints.json, as it takes hints."""
@@ -47,7 +47,7 @@ class Mask(OutputFlags):
             )
         session = open_masks(
             self.video,
-            self.objects,
+            [Path(one).stem if Path(one).is_file() else one for one in self.objects],
             self.out,
             people=self.people,
             hints=self.hint,

@@ -9,13 +9,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from hoijax.bodies.low_poly import low_poly
 from hoijax.exporters.clip import PERSON_COLORS, Clip, part_colors
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import invert_rigid, look_at
 from hoijax.io.video import write_video
 from hoijax.objects.colored_triangles import colored_triangles
 from hoijax.rendering.antialiased import StillView
-from hoijax.rendering.raycast import RayScene, RenderMesh, cast
+from hoijax.rendering.rasterize import rasterize
+from hoijax.rendering.raycast import RayScene, RenderMesh
 
 FIELD_OF_VIEW = 32.0  # degrees, vertical
 ELEVATION = 12.0  # degrees above the horizon
@@ -23,6 +25,8 @@ AZIMUTHS = (-40.0, 40.0, -65.0, 65.0, -20.0, 20.0)  # degrees off the first pers
 FRAME_FILL = 0.86  # share of the image the motion may take
 TOUCH_COLOR = np.array([0.90, 0.30, 0.22], np.float32)
 TOUCH_RANGE = 0.03  # metres from the nearest surface sample
+COARSE_CELL, FINE_CELL = 0.02, 0.01
+"""Metres between vertices of the people and objects that cast shadows."""
 MAX_THREADS = 16  # frames drawn at once
 SHEET_ROWS, SHEET_COLUMNS, SHEET_GAP = 3, 4, 4
 
@@ -39,18 +43,21 @@ def save_preview(
     `size` is (width, height) in pixels, rounded up to even. `progress(done, total)` is called after
     every frame. Raises UserError when ffmpeg does not take the frames.
     """
-    frames = []
-    for image in render_clip(clip, size):
-        frames.append(image)
-        if progress:
-            progress(len(frames), clip.frame_count)
-    stack = np.stack(frames)
-    folder = Path(folder)
-    video = write_video(folder / "preview.mp4", stack, clip.fps)
-    sheet = folder / "contact_sheet.png"
     from PIL import Image
 
-    Image.fromarray(contact_sheet(stack)).save(sheet)
+    frames = []
+
+    def drawn() -> Iterator[UInt8[ndarray, "H W 3"]]:
+        for image in render_clip(clip, size):
+            frames.append(image)
+            if progress:
+                progress(len(frames), clip.frame_count)
+            yield image
+
+    folder = Path(folder)
+    video = write_video(folder / "preview.mp4", drawn(), clip.fps)
+    sheet = folder / "contact_sheet.png"
+    Image.fromarray(contact_sheet(np.stack(frames))).save(sheet)
     return video, sheet
 
 
@@ -60,9 +67,10 @@ def render_clip(
     """Shaded images of all frames from one fixed camera, antialiased."""
     width, height = (2 * ((side + 1) // 2) for side in size)
     view = StillView.of(*choose_camera(clip, width, height))
+    coarse = coarse_clip(clip)
 
     def draw(frame: int) -> UInt8[ndarray, "H W 3"]:
-        return view.draw(clip_meshes(clip, frame))
+        return view.draw(clip_meshes(clip, frame), coarse(frame))
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as threads:
         yield from threads.map(draw, range(clip.frame_count))
@@ -91,6 +99,27 @@ def clip_meshes(clip: Clip, frame: int) -> list[RenderMesh]:
                 vertices, asset.faces, len(clip.people) + o + 1, asset.face_parts, color=colors
             )
         )
+    return meshes
+
+
+def coarse_clip(clip: Clip) -> Callable[[int], list[RenderMesh]]:
+    """Coarse meshes of any frame's people and objects."""
+    rests = [np.asarray(person.shaped.vertices_rest) for person in clip.people]
+    faces = [np.asarray(person.shaped.faces) for person in clip.people]
+    people = [low_poly(*mesh, COARSE_CELL) for mesh in zip(rests, faces, strict=True)]
+    objects = [low_poly(asset.vertices, asset.faces, FINE_CELL) for asset in clip.assets]
+
+    def meshes(frame: int) -> list[RenderMesh]:
+        posed = [
+            (person.vertices_world[frame][chosen], faces)
+            for person, (chosen, faces) in zip(clip.people, people, strict=True)
+        ]
+        posed += [
+            (clip.to_world(clip.assets[o].vertices[chosen], o, frame), faces)
+            for o, (chosen, faces) in enumerate(objects)
+        ]
+        return [RenderMesh(vertices, faces, 1) for vertices, faces in posed]
+
     return meshes
 
 
@@ -200,9 +229,9 @@ def _visible_shares(clip: Clip, Ts_world_camera: Sequence[ndarray]) -> Float[nda
         meshes = clip_meshes(clip, int(frame))
         whole, *alone = RayScene(meshes), *(RayScene([mesh]) for mesh in meshes)
         for c, T_world_camera in enumerate(Ts_world_camera):
-            seen = cast(whole, camera, T_world_camera).instance_ids
+            seen = rasterize(whole, camera, T_world_camera).instance_ids
             for mesh, scene in zip(meshes, alone, strict=True):
                 weight = 0.5 if mesh.instance_id <= len(clip.people) else 1.0
-                most = (cast(scene, camera, T_world_camera).instance_ids > 0).sum()
+                most = len(rasterize(scene, camera, T_world_camera).pixels)
                 totals[c] += weight * (seen == mesh.instance_id).sum() / max(most, 1)
     return totals

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hoijax.geometry.rows import dot
+
 
 def pack_corners(image: Float[np.ndarray, "*batch h w"]) -> Float[np.ndarray, "*batch h-1 w-1 4"]:
     """Corner layout of an image sampled at integer positions: (00, 01, 10, 11) as (row, column)."""
@@ -40,7 +42,7 @@ def bilinear(corners: Float[Array, "h w 4"], uv: Float[Array, "n 2"]) -> Float[A
 @bilinear.defjvp
 def _bilinear_jvp(primals, tangents):
     value, slope = _value_and_slope(*primals)
-    return value, jnp.sum(slope * tangents[1], axis=-1)
+    return value, dot(slope, tangents[1])
 
 
 def bilinear_with_gradient(

@@ -14,6 +14,12 @@ def _components(x: Array) -> list[Array]:
     return [x[..., i] for i in range(3)]
 
 
+def rotated(points: Float[Array, "*n 3"], rotation: Float[Array, "3 3"]) -> Float[Array, "*n 3"]:
+    """R p of every point. Differentiable forward, unlike the others here."""
+    p = _components(points)
+    return jnp.stack([sum(rotation[i, j] * p[j] for j in range(3)) for i in range(3)], axis=-1)
+
+
 @jax.custom_vjp
 def to_world(
     rotation: Float[Array, "*batch 3 3"],
@@ -36,8 +42,9 @@ def _to_world_forward(rotation, translation, points):
 
 def _outer_sums(points: Array, cotangent: Array) -> tuple[Array, Array]:
     """Sum over the points of p c^T, (..., 3, 3), and of c, (..., 3): one product for both."""
-    ones = jnp.ones_like(points[..., :1])
-    sums = jnp.einsum("...ni,...nj->...ij", jnp.concatenate([points, ones], axis=-1), cotangent)
+    with_ones = jnp.stack([*_components(points), jnp.ones_like(points[..., 0])], axis=-2)
+    pulls = jnp.stack(_components(cotangent), axis=-2)
+    sums = jnp.einsum("...in,...jn->...ij", with_ones, pulls)
     return sums[..., :3, :], sums[..., 3, :]
 
 

@@ -1,16 +1,23 @@
 """Products of many short vectors, coordinate by coordinate: numpy's own go row by row, four times slower.
 
-All results equal those of `sum`, `numpy.cross` and `numpy.linalg.norm` to the bit.
+All results equal those of `sum`, `numpy.cross` and `numpy.linalg.norm` to the bit. `dot` is for JAX too,
+whose sums over an axis of two or three are as slow on CPU.
 """
 
+from typing import TypeVar
+
+import jax
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+Values = TypeVar("Values", jax.Array, ndarray)
 
-def dot(a: Float[ndarray, "*n 3"], b: Float[ndarray, "*#n 3"]) -> Float[ndarray, "*n"]:
-    """Inner product of every row."""
-    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
+
+def dot(a: Values, b: Values) -> Values:
+    """Inner product of every row: (*n, d) with (*n, d), which broadcast, to (*n)."""
+    products = [a[..., i] * b[..., i] for i in range(a.shape[-1])]
+    return sum(products[1:], products[0])
 
 
 def cross(a: Float[ndarray, "*#n 3"], b: Float[ndarray, "*#n 3"]) -> Float[ndarray, "*n 3"]:

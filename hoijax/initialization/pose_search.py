@@ -6,6 +6,7 @@ the mask's distance transform. The derivative of each with respect to the six po
 known in closed form, so a step is one look-up and one 6 x 6 solve.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import flax.struct
@@ -74,27 +75,29 @@ def robust(squared: Float[Array, " r"]) -> tuple[Float[Array, " r"], Float[Array
 
 
 def _point_terms(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
-    arm = frame.points_world - translation
-    local = arm @ rotation + target.center
-    n = local.shape[0]
-    grids = jnp.concatenate([jnp.broadcast_to(target.unsigned_grid, (n,)), frame.part_grids])
-    distance, slope = query_with_gradient(target.grids, jnp.concatenate([local, local]), grids)
-    slope = slope @ rotation.T
-    arms = jnp.concatenate([arm, arm])
-    jacobian = jnp.concatenate([jnp.cross(slope, arms), -slope], axis=-1) / POINT_SIGMA
+    arm = [frame.points_world[:, i] - translation[i] for i in range(3)]
+    local = [x + target.center[i] for i, x in enumerate(_turned(rotation.T, arm))]
+    # Every point twice: against the whole object, and against its part.
+    arm, local = ([jnp.concatenate([x, x]) for x in axes] for axes in (arm, local))
+    whole = jnp.broadcast_to(target.unsigned_grid, frame.part_grids.shape)
+    grids = jnp.concatenate([whole, frame.part_grids])
+    distance, slope = query_with_gradient(target.grids, jnp.stack(local, axis=-1), grids)
+    # In one array behind a barrier: otherwise XLA interpolates again for every row of the Jacobian.
+    packed = jnp.stack([distance, *_turned(rotation, _axes(slope))])
+    distance, *slope = jax.lax.optimization_barrier(packed)
+    jacobian = jnp.stack([*_cross(slope, arm), *(-x for x in slope)]) / POINT_SIGMA
     mask = jnp.concatenate([frame.point_mask, frame.point_mask]).astype(jnp.float32)
     weight = target.point_share * mask / jnp.maximum(jnp.sum(mask), 1.0)
     return distance / POINT_SIGMA, jacobian, weight
 
 
 def _mask_terms(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
-    arm = target.samples @ rotation.T
-    points, depth, focal, pixels = _in_image(frame, arm + translation)
-    distance, slope = bilinear_with_gradient(frame.mask_distance, pixels / target.cell_size - 0.5)
-    slope = slope / target.cell_size
-    jacobian = _pixel_jacobian(frame, slope, arm, points, depth, focal) / PIXEL_SIGMA
+    seen = _Seen.of(frame, _turned(rotation, _axes(target.samples)), translation)
+    cells = [x / target.cell_size[i] - 0.5 for i, x in enumerate(seen.pixels)]
+    distance, slope = bilinear_with_gradient(frame.mask_distance, jnp.stack(cells, axis=-1))
+    slope = [x / target.cell_size[i] for i, x in enumerate(_axes(slope))]
     weight = jnp.full(distance.shape, 1.0 / distance.shape[0])
-    return distance / PIXEL_SIGMA, jacobian, weight
+    return distance / PIXEL_SIGMA, seen.jacobian(frame, slope) / PIXEL_SIGMA, weight
 
 
 def _extent_terms(
@@ -104,13 +107,15 @@ def _extent_terms(
     rotation: Array,
     translation: Array,
 ):
-    ways = jnp.asarray(directions())
-    arm = hull[_farthest(hull, frame, rotation, translation)] @ rotation.T
-    points, depth, focal, pixels = _in_image(frame, arm + translation)
-    off, weight = off_outline(jnp.sum(pixels * ways, axis=-1), outline)
-    jacobian = _pixel_jacobian(frame, ways, arm, points, depth, focal)
+    ways = _axes(jnp.asarray(directions()))
+    arm = hull[_farthest(hull, frame, rotation, translation)]
+    seen = _Seen.of(frame, _turned(rotation, _axes(arm)), translation)
+    reach = seen.pixels[0] * ways[0] + seen.pixels[1] * ways[1]
+    off, weight = off_outline(reach, outline)
+    jacobian = seen.jacobian(frame, ways)
     total = jnp.maximum(jnp.sum(weight), 1.0)
-    jacobian = jacobian - (1.0 - COMMON) * jnp.sum(weight[:, None] * jacobian, 0) / total
+    common = jnp.sum(weight * jacobian, axis=1, keepdims=True) / total
+    jacobian = jacobian - (1.0 - COMMON) * common
     return off / EXTENT_SIGMA, jacobian / (EXTENT_SIGMA * outline.unit), weight / off.shape[0]
 
 
@@ -119,40 +124,61 @@ def _farthest(
 ) -> Int[Array, " K"]:
     """Which vertices reach farthest in the image; coordinates in rows, as all of them are looked at."""
     T = frame.T_pointmap_world
-    x, y, z = T[:3, :3] @ rotation @ hull.T + (T[:3, :3] @ translation + T[:3, 3])[:, None]
+    turned = _turned(T[:3, :3] @ rotation, _axes(hull))
+    x, y, z = (a + b for a, b in zip(turned, T[:3, :3] @ translation + T[:3, 3], strict=True))
     focal, depth = (frame.intrinsics[0, 0], frame.intrinsics[1, 1]), jnp.maximum(z, NEAR)
     return farthest_along(jnp.stack([x / depth * focal[0], y / depth * focal[1]], axis=-1))
 
 
-def _in_image(
-    frame: FrameEvidence, points_world: Float[Array, "n 3"]
-) -> tuple[Float[Array, "n 3"], Float[Array, " n"], Float[Array, " 2"], Float[Array, "n 2"]]:
-    """(camera points, depths, focal lengths, pixels)."""
-    T = frame.T_pointmap_world
-    points = points_world @ T[:3, :3].T + T[:3, 3]
-    depth = jnp.maximum(points[:, 2], NEAR)
-    focal = jnp.stack([frame.intrinsics[0, 0], frame.intrinsics[1, 1]])
-    return points, depth, focal, points[:, :2] / depth[:, None] * focal + frame.intrinsics[:2, 2]
+Axes = list[Array]
+"""Coordinates, each in an array of its own: XLA on CPU vectorizes work on these, not on (n, 3) arrays."""
 
 
-def _pixel_jacobian(
-    frame: FrameEvidence,
-    slope: Float[Array, "n 2"],
-    arm: Float[Array, "n 3"],
-    points: Float[Array, "n 3"],
-    depth: Float[Array, " n"],
-    focal: Float[Array, " 2"],
-) -> Float[Array, "n 6"]:
-    """Derivative by the pose of what has these slopes by the pixel."""
-    slope = slope * focal / depth[:, None]
-    along = -jnp.sum(slope * points[:, :2], axis=-1) / depth
-    in_world = jnp.concatenate([slope, along[:, None]], axis=-1) @ frame.T_pointmap_world[:3, :3]
-    return jnp.concatenate([jnp.cross(arm, in_world), in_world], axis=-1)
+def _axes(values: Float[Array, "*n d"]) -> Axes:
+    return [values[..., i] for i in range(values.shape[-1])]
+
+
+def _turned(matrix: Float[Array, "3 3"], values: Axes) -> Axes:
+    return [sum(matrix[i, j] * values[j] for j in range(3)) for i in range(3)]  # pyright: ignore[reportReturnType]
+
+
+def _cross(a: Axes, b: Axes) -> Axes:
+    return [a[i - 2] * b[i - 1] - a[i - 1] * b[i - 2] for i in range(3)]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Points of the object in the image."""
+
+    arm: Axes
+    """From the object's position, in the world."""
+    points: Axes
+    """In the camera."""
+    depth: Float[Array, " n"]
+    focal: Axes
+    pixels: Axes
+
+    @classmethod
+    def of(cls, frame: FrameEvidence, arm: Axes, translation: Float[Array, " 3"]) -> "_Seen":
+        T = frame.T_pointmap_world
+        turned = _turned(T[:3, :3], [x + translation[i] for i, x in enumerate(arm)])
+        points = [x + T[i, 3] for i, x in enumerate(turned)]
+        depth = jnp.maximum(points[2], NEAR)
+        focal = [frame.intrinsics[i, i] for i in range(2)]
+        pixels = [points[i] / depth * focal[i] + frame.intrinsics[i, 2] for i in range(2)]
+        return cls(arm, points, depth, focal, pixels)
+
+    def jacobian(self, frame: FrameEvidence, slope: Axes) -> Float[Array, "6 n"]:
+        """Derivative by the pose of what has these slopes by the pixel."""
+        across = [slope[i] * self.focal[i] / self.depth for i in range(2)]
+        along = -(across[0] * self.points[0] + across[1] * self.points[1]) / self.depth
+        in_world = _turned(frame.T_pointmap_world[:3, :3].T, [*across, along])
+        return jnp.stack([*_cross(self.arm, in_world), *in_world])
 
 
 def residuals(
     target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array
-) -> tuple[Float[Array, " r"], Float[Array, "r 6"], Float[Array, " r"]]:
+) -> tuple[Float[Array, " r"], Float[Array, "6 r"], Float[Array, " r"]]:
     """Residuals in sigmas, derivatives by the pose (turn about `translation`, shift) and weights.
 
     First the observed points, twice, then the projected samples and the outline; without depth contact
@@ -166,7 +192,7 @@ def residuals(
         blocks.append(_extent_terms(target.hull, frame.outline, frame, rotation, translation))
         if target.contacts is not None:
             blocks += _without_depth(target, frame, rotation, translation)
-    residual, jacobian, weight = (jnp.concatenate(parts) for parts in zip(*blocks, strict=True))
+    residual, jacobian, weight = (jnp.concatenate(x, axis=-1) for x in zip(*blocks, strict=True))
     return residual, jacobian, weight
 
 
@@ -184,7 +210,7 @@ def _without_depth(target: SearchObject, frame: FrameEvidence, rotation: Array, 
     )
     shares = possible.reshape(-1) * shares
     blocks = ground_terms(hull, rotation, translation), (touching, slopes, shares)
-    return [(residual, jacobian, outline.alone * weight) for residual, jacobian, weight in blocks]
+    return [(residual, rows.T, outline.alone * weight) for residual, rows, weight in blocks]
 
 
 def pose_cost(
@@ -203,8 +229,9 @@ def refine_pose(
     def normal(pose: Pose):
         residual, jacobian, weight = residuals(target, frame, *pose)
         cost, row_weight = robust(residual**2)
-        scaled = (weight * row_weight)[:, None] * jacobian
-        return scaled.T @ jacobian, scaled.T @ residual, jnp.sum(weight * cost)
+        both = jnp.concatenate([jacobian, residual[None]])
+        products = (weight * row_weight * jacobian) @ both.T
+        return products[:, :6], products[:, 6], jnp.sum(weight * cost)
 
     def move(pose: Pose, change: Float[Array, " 6"]) -> Pose:
         length = jnp.maximum(jnp.linalg.norm(change[:3]), jnp.linalg.norm(change[3:]))

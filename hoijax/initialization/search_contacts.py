@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from hoijax.geometry.point_transforms import rotated
+from hoijax.losses.curvature import twist_rows
 from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
 from hoijax.scene.scene import Scene
 
@@ -51,18 +53,21 @@ def contact_terms(
     translation: Float[Array, " 3"],
 ) -> tuple[Float[Array, " r"], Float[Array, "r 6"], Float[Array, " r"]]:
     """Distances of both sides of every edge, as `losses.contacts.edge_distances`; derivatives; weights."""
-    arm = points_world - translation
-    local = arm @ rotation + center
-    rows = jnp.broadcast_to(parts.grid[:, None, None], local.shape[:3])
-    distance, slope = query_with_gradient(grids, local, rows)
+    arm = rotated(points_world - translation, rotation.T)
+    rows = jnp.broadcast_to(parts.grid[:, None, None], arm.shape[:3])
+    distance, slope = query_with_gradient(grids, arm + center, rows)
     outside = jnp.maximum(distance, 0.0)
-    count = outside.shape[-1]
-    nearest = jax.nn.one_hot(jnp.argmin(outside, axis=-1), count)
-    choice = jnp.where(parts.use_mean[:, None, None], 1.0 / count, nearest)
+    # Points inside are all at 0 and push nobody: only there may several be nearest.
+    is_nearest = (outside <= jnp.min(outside, axis=-1, keepdims=True)).astype(jnp.float32)
+    is_nearest = is_nearest / jnp.sum(is_nearest, axis=-1, keepdims=True)
+    choice = jnp.where(parts.use_mean[:, None, None], 1.0 / outside.shape[-1], is_nearest)
     residual = jnp.sum(choice * outside, axis=-1)
-    slope = jnp.where((distance > 0.0)[..., None], slope, 0.0) @ rotation.T
-    rows = jnp.concatenate([jnp.cross(slope, arm), -slope], axis=-1)
-    jacobian = jnp.sum(choice[..., None] * rows, axis=2)
+    pushes = jnp.where(distance > 0.0, choice, 0.0)
+    # In the object's axes: a few sums are turned, not every row.
+    twist = twist_rows(slope, arm, -slope)
+    sums = [jnp.sum(pushes * twist[..., i], axis=-1) for i in range(6)]
+    turned = [rotated(jnp.stack(axes, axis=-1), rotation) for axes in (sums[:3], sums[3:])]
+    jacobian = jnp.concatenate(turned, axis=-1)
     score = jnp.where(parts.slot_mask, residual, jnp.inf)
     closer = jax.nn.one_hot(jnp.argmin(score, axis=-1), 2)
     there = parts.slot_mask.astype(jnp.float32)

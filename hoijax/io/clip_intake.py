@@ -211,7 +211,8 @@ def _is_uneven(path: Path, span: tuple[float, float]) -> bool:
 def _too_long(path: Path, count: str, most: int, rate: float) -> UserError:
     return UserError(
         f"{path}: {count} frames are more than is observed at once ({most} of this size, "
-        f"{most / rate:.0f} s). Give the part that matters with --seconds START:END, or --frames."
+        f"{most / rate:.0f} s). Give the part that matters with --seconds START:END, or --frames; "
+        "`observe --pieces SECONDS` reads all of it, in pieces."
     )
 
 

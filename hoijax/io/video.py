@@ -1,6 +1,9 @@
 """Video files, read and written by the ffmpeg that comes with imageio-ffmpeg."""
 
+import contextlib
+import itertools
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +46,16 @@ def read_video(path: str | Path, max_frames: int | None = None) -> Video:
 
 
 def write_video(
-    path: str | Path, frames: UInt8[ndarray, "T H W 3"], fps: float, *, loss: int = 18
+    path: str | Path, frames: Iterable[UInt8[ndarray, "H W 3"]], fps: float, *, loss: int = 18
 ) -> Path:
     """H.264 (yuv420p, so that every browser plays it) at `fps`. loss: x264's constant rate factor, 0 for none.
 
-    Raises UserError for odd sides and with ffmpeg's own message when it fails.
+    frames: an array of all, or what makes one after the other, which are encoded meanwhile. Raises
+    UserError for odd sides and with ffmpeg's own message when it fails.
     """
-    height, width = frames.shape[1:3]
+    frames = iter(frames)
+    first = next(frames)
+    height, width = first.shape[:2]
     if height % 2 or width % 2:
         raise UserError(f"a video needs even sides, not {width} x {height}")
     path = Path(path)
@@ -60,11 +66,24 @@ def write_video(
         *("-preset", "veryfast", "-movflags", "+faststart", str(path.resolve())),
     ]
     # not imageio_ffmpeg.write_frames: it forks with a hook, which JAX's threads warn about
-    done = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=False)
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip()
-        raise UserError(f"ffmpeg could not write {path}: {reason}")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as encoder:
+        try:
+            said = _fed(encoder, itertools.chain([first], frames))
+        except BaseException:
+            encoder.kill()
+            raise
+    if encoder.returncode:
+        raise UserError(f"ffmpeg could not write {path}: {said}")
     return path
+
+
+def _fed(encoder: subprocess.Popen, frames: Iterable[ndarray]) -> str:
+    """All frames to an encoder; what it says when it is done, or when it takes no more."""
+    assert encoder.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        for frame in frames:
+            encoder.stdin.write(frame.tobytes())
+    return encoder.communicate()[1].decode(errors="replace").strip()
 
 
 def ffmpeg_executable() -> str:

@@ -190,9 +190,10 @@ def distance_rows(
     points = posed.to_asset(points_world)
     owner = jnp.arange(scene.object_count)
     distance, slope = scene.distance_with_gradient(points, grid, owner)
-    # Behind a barrier: otherwise XLA interpolates again for every entry of every row.
-    packed = jax.lax.optimization_barrier(jnp.concatenate([distance[..., None], slope], axis=-1))
-    distance, slope = packed[..., 0], packed[..., 1:]
+    # In one array behind a barrier: otherwise XLA interpolates again for every entry of every row.
+    packed = jnp.stack([distance, *(slope[..., i] for i in range(3))])
+    distance, *axes = jax.lax.optimization_barrier(packed)
+    slope = jnp.stack(axes, axis=-1)
     arm = points - scene.objects.centers[:, None, None]
     return distance, twist_rows(slope, arm, -slope)
 

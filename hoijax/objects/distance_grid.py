@@ -223,10 +223,10 @@ def _distance(
 @_distance.defjvp
 def _distance_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     value, gradient = _distance_and_gradient(*primals)
-    # Side by side behind a barrier: otherwise XLA interpolates again in every sum of the backward pass.
-    packed = jnp.concatenate([value[..., None], gradient], axis=-1)
-    packed = jax.lax.optimization_barrier(packed)
-    return packed[..., 0], jnp.sum(packed[..., 1:] * tangents[3], axis=-1)
+    # In one array behind a barrier: otherwise XLA interpolates again in every sum of the backward pass.
+    slopes = [gradient[..., i] for i in range(3)]
+    packed = jax.lax.optimization_barrier(jnp.stack([value, *slopes]))
+    return packed[0], sum(packed[1 + i] * tangents[3][..., i] for i in range(3))  # pyright: ignore
 
 
 def _grid_box(

@@ -9,7 +9,8 @@ from numpy import ndarray
 
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.rows import dot
-from hoijax.rendering.raycast import CastImage, RayScene, RenderMesh, cast
+from hoijax.rendering.rasterize import rasterize
+from hoijax.rendering.raycast import CastImage, RayScene, RenderMesh
 from hoijax.rendering.shading import Backdrop, make_backdrop, shade, shade_and_light
 
 SAME_FACE = 0.9
@@ -42,16 +43,19 @@ class StillView:
         backdrop = replace(backdrop, **averaged)
         return cls(camera, fine, T_world_camera, backdrop, fine_backdrop)
 
-    def draw(self, meshes: Sequence[RenderMesh]) -> UInt8[ndarray, "H W 3"]:
-        """A shaded image."""
+    def draw(
+        self, meshes: Sequence[RenderMesh], casters: Sequence[RenderMesh]
+    ) -> UInt8[ndarray, "H W 3"]:
+        """A shaded image. casters: coarse meshes, for shadows."""
         scene = RayScene(meshes)
-        seen = cast(scene, self.camera, self.T_world_camera)
-        image, lit = shade_and_light(seen, self.backdrop)
-        rows, columns = np.nonzero(surface_edges(seen))
+        seen = rasterize(scene, self.camera, self.T_world_camera)
+        image, lit = shade_and_light(seen, self.backdrop, casters=RayScene(casters))
+        edges = surface_edges(seen)
+        rows, columns = np.nonzero(edges)
         first = 2 * (rows * self.fine.width + columns)
         quarters = first + np.array([[0], [1], [self.fine.width], [self.fine.width + 1]])
         chosen = np.sort(quarters, axis=None)
-        finer = cast(scene, self.fine, self.T_world_camera, chosen)
+        finer = rasterize(scene, self.fine, self.T_world_camera, edges)
         smooth = shade(finer, self.fine_backdrop, chosen, _doubled(lit)).reshape(-1, 3)
         total = smooth.take(quarters, axis=0).sum(axis=0, dtype=np.uint16)
         image[rows, columns] = total // 4
@@ -90,4 +94,5 @@ def _doubled(values: ndarray) -> ndarray:
 
 def _halved(values: Shaped[ndarray, "N 3"], fine: PinholeCamera) -> Float[ndarray, "n 3"]:
     blocks = np.asarray(values, np.float32).reshape(fine.height // 2, 2, fine.width // 2, 2, 3)
-    return blocks.mean(axis=(1, 3)).reshape(-1, 3)
+    total = blocks[:, 0, :, 0] + blocks[:, 0, :, 1] + blocks[:, 1, :, 0] + blocks[:, 1, :, 1]
+    return total.reshape(-1, 3) / np.float32(4)

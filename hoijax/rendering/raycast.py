@@ -7,7 +7,7 @@ turns it into colors.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int, Int8, UInt8
@@ -74,7 +74,11 @@ class RayScene:
         self.colors = _stacked(colors, 3)
         if not np.isfinite(self.vertices).all():
             raise UserError("cannot render: a mesh has vertices that are not finite numbers")
-        self._embree = _embree_scene(self.vertices, self.faces)
+
+    @cached_property
+    def _embree(self) -> Any:
+        """The tree that rays need; None without faces."""
+        return _embree_scene(self.vertices, self.faces)
 
     def intersect(
         self, origins: Float[ndarray, "N 3"], directions: Float[ndarray, "N 3"]

@@ -20,6 +20,7 @@ KEY, AMBIENT, FILL = 0.62, 0.24, 0.20  # light from the key light, from above, f
 SHADOW_DEPTH = 0.8  # share of the key light that a full shadow takes
 LIGHT_WIDTH = 0.05  # radius of the light as seen from a unit distance: softens shadows
 SHADOW_BIAS = 2e-3  # metres; shadow rays start this far off the surface
+COARSE_BIAS = 1e-2  # where a coarse mesh casts them, which is not quite where the surface is
 SHADOW_STRIDE = 2  # shadows are cast at every second pixel and blurred: they are soft anyway
 BLUR_REACH = 3  # pixels that the blur looks to each side
 CONTACT_RADIUS = 0.06  # metres; blur of the darkening where something nears the ground
@@ -67,7 +68,7 @@ def make_backdrop(camera: PinholeCamera, T_world_camera: Float[ndarray, "4 4"]) 
     meets = (rays[:, 1] < -1e-6) & (eye[1] > 0)
     to_ground = np.where(meets, -eye[1] / np.where(meets, rays[:, 1], -1), np.inf)
     to_ground = to_ground.astype(np.float32)
-    view_up = -rays[:, 1] / np.linalg.norm(rays, axis=-1)
+    view_up = -rays[:, 1] / np.sqrt(dot(rays, rays))
     received = KEY * light[1] + AMBIENT + FILL * np.maximum(view_up, 0)
     distance = np.where(meets, to_ground, FADE_END)
     keep = np.clip((FADE_END - distance) / (FADE_END - FADE_START), 0, 1)[:, None]
@@ -99,11 +100,15 @@ def shade_and_light(
     backdrop: Backdrop,
     pixels: Int[ndarray, "n"] | None = None,
     lit: Float[ndarray, "H W"] | None = None,
+    casters: RayScene | None = None,
 ) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "H W"]]:
-    """`shade`, and the share of the key light that each pixel's surface sees (1 where nothing can shade it)."""
+    """`shade`, and the share of the key light that each pixel's surface sees (1 where nothing can shade it).
+
+    casters: a coarse version of the scene that shadows may be cast by; by default what is seen casts them.
+    """
     surfaces = _seen_surfaces(cast, backdrop, pixels)
     if lit is None:
-        lit = _lit_shares(cast, backdrop, surfaces)
+        lit = _lit_shares(cast, backdrop, surfaces, casters)
     rays, light = backdrop.rays_world, backdrop.light
     mesh, ground, normals = surfaces.mesh, surfaces.ground, surfaces.normals
     lit_mesh, lit_ground = lit.reshape(-1)[mesh], lit.reshape(-1)[ground]
@@ -152,13 +157,16 @@ def _seen_surfaces(cast: CastImage, backdrop: Backdrop, pixels: np.ndarray | Non
     return _Surfaces(mesh, normals, points, colors, *ground)
 
 
-def _lit_shares(cast: CastImage, backdrop: Backdrop, surfaces: _Surfaces) -> Float[ndarray, "H W"]:
+def _lit_shares(
+    cast: CastImage, backdrop: Backdrop, surfaces: _Surfaces, casters: RayScene | None
+) -> Float[ndarray, "H W"]:
+    bias = SHADOW_BIAS if casters is None else COARSE_BIAS
     up = np.broadcast_to(np.array([0, 1, 0], np.float32), surfaces.ground_points.shape)
     points = np.concatenate([surfaces.points, surfaces.ground_points])
-    facing = np.concatenate([surfaces.normals, up])
+    points = points + bias * np.concatenate([surfaces.normals, up])
     at = np.concatenate([surfaces.mesh, surfaces.ground])
     lit = np.ones((cast.camera.height, cast.camera.width), np.float32)
-    lit.reshape(-1)[at] = _lit_share(cast.scene, points, facing, at, lit.shape, backdrop.light)
+    lit.reshape(-1)[at] = _lit_share(casters or cast.scene, points, at, lit.shape, backdrop.light)
     return lit
 
 
@@ -202,7 +210,6 @@ def _ground_near_shadows(
 def _lit_share(
     scene: RayScene,
     points: np.ndarray,
-    normals: np.ndarray,
     pixels: np.ndarray,
     shape: tuple[int, ...],
     light: np.ndarray,
@@ -218,7 +225,7 @@ def _lit_share(
     side = np.cross(light, [0.0, 1.0, 0.0])
     side /= np.linalg.norm(side)
     up = np.cross(side, light)
-    origins = points[chosen] + SHADOW_BIAS * normals[chosen]
+    origins = points[chosen]
     visible = np.zeros(len(origins), np.float32)
     for a, b in ((1, 0.4), (-0.4, 1), (-1, -0.4), (0.4, -1)):
         towards = light + LIGHT_WIDTH * (a * side + b * up)
@@ -235,8 +242,8 @@ def _lit_share(
 
 def _tiles(points: np.ndarray) -> np.ndarray:
     """(N, 3) ground color: half-metre tiles."""
-    cells = np.floor(points[:, [0, 2]] / TILE).astype(np.int64)
-    is_dark = (cells.sum(-1) % 2).astype(bool)
+    x, z = (np.floor(points[:, axis] / TILE).astype(np.int64) for axis in (0, 2))
+    is_dark = ((x + z) % 2).astype(bool)
     return np.where(is_dark[:, None], GROUND_DARK, GROUND_LIGHT)
 
 

@@ -79,6 +79,7 @@ class Evaluator:
         self._grids, self._symmetries = grids, symmetries
         self._candidate = result.winner
         self._bodies: dict[int, tuple[ndarray, ndarray]] = {}
+        self._body_values: dict[str, float] | None = None
         self._true_joints: ndarray | None = None
         shape = (len(result.assets), result.frame_count)
         if ground_truth is not None and ground_truth.Ts_world_object.shape[:2] != shape:
@@ -99,6 +100,8 @@ class Evaluator:
         arrays = ((getattr(r, name) for r in (self.result, result)) for name in BODY_ARRAYS)
         if not all(np.array_equal(old, new) for old, new in arrays):
             self._bodies.clear()
+            self._body_values = None
+        self.__dict__.pop("diversity", None)
         self.result = result
 
     def measure(self, candidate: int) -> dict[str, float]:
@@ -141,6 +144,7 @@ class Evaluator:
         key = self._candidate if moves else 0
         if key not in self._bodies:
             self._bodies = {key: self._posed(*self.result.bodies_of(self._candidate))}
+            self._body_values = None
         return self._bodies[key]
 
     def _posed(
@@ -250,22 +254,15 @@ class Evaluator:
 
     def _motion_values(self, poses: ndarray) -> dict[str, float]:
         fps, assets = self.result.fps, self.result.assets
-        vertices, joints = self.bodies
         moved = [
             moved_points(asset.samples[:MOTION_SAMPLES], T)
             for asset, T in zip(assets, poses, strict=True)
         ]
-        everyone = np.concatenate(list(joints), axis=1)
-        feet = np.concatenate(list(joints[:, :, FEET]), axis=1)
         return {
             "object_smoothness": float(np.mean([metrics.object_smoothness(m) for m in moved])),
-            "object_diversity": float(np.mean([self._diversity(o) for o in range(len(assets))])),
+            "object_diversity": self.diversity,
             "object_jerk_m_s3": float(np.mean([metrics.jerk_m_s3(m, fps) for m in moved])),
-            "body_jerk_m_s3": metrics.jerk_m_s3(everyone, fps),
-            "foot_skate_cm_s@5cm": metrics.foot_skate_cm_s(feet, fps),
-            "body_ground_penetration_cm": metrics.ground_penetration_cm(
-                np.concatenate(list(vertices), axis=1)
-            ),
+            **self._of_bodies(),
             "object_ground_penetration_cm": float(
                 np.mean(
                     [
@@ -275,6 +272,25 @@ class Evaluator:
                 )
             ),
         }
+
+    def _of_bodies(self) -> dict[str, float]:
+        """What depends on the bodies alone, which candidates may share."""
+        vertices, joints = self.bodies
+        if self._body_values is None:
+            everyone = np.concatenate(list(joints), axis=1)
+            feet = np.concatenate(list(joints[:, :, FEET]), axis=1)
+            skin = np.concatenate(list(vertices), axis=1)
+            self._body_values = {
+                "body_jerk_m_s3": metrics.jerk_m_s3(everyone, self.result.fps),
+                "foot_skate_cm_s@5cm": metrics.foot_skate_cm_s(feet, self.result.fps),
+                "body_ground_penetration_cm": metrics.ground_penetration_cm(skin),
+            }
+        return self._body_values
+
+    @cached_property
+    def diversity(self) -> float:
+        """Of all candidates, mean over the objects."""
+        return float(np.mean([self._diversity(o) for o in range(len(self.result.assets))]))
 
     def _diversity(self, index: int) -> float:
         samples = self.result.assets[index].samples[:MOTION_SAMPLES]

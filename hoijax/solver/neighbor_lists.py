@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from hoijax.bodies.fitting.residuals import FEET, nearest_vertices
+from hoijax.geometry.smallest import smallest_indices
 from hoijax.losses.fit import PIXEL_COUNT, PIXEL_SAMPLES, project_samples
 from hoijax.scene.bodies import MovingBodies
 from hoijax.scene.objects import WHOLE_SIGNED
@@ -175,7 +176,7 @@ def _closest(posed: PosedScene, vertices: Float[Array, "T V 3"], count: int) -> 
     distance = posed.object_distance(
         jnp.broadcast_to(vertices[None], (objects, *vertices.shape)), WHOLE_SIGNED
     )
-    return jax.lax.top_k(-distance, count)[1].astype(jnp.int32)
+    return smallest_indices(distance, count)
 
 
 def _active_samples(posed: PosedScene, bodies: MovingBodies) -> Int[Array, "O P T A"]:

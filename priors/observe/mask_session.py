@@ -109,8 +109,10 @@ class MaskSession:
                 self.frames, searched, self._detector, ["person"] * self.people, log=self.log
             )
             if any(where is None for where in entities):
+                missed = f"{self.people} people were not found together"
+                missed = "no person was found" if self.people == 1 else missed
                 raise UserError(
-                    f"{self.people} people were not found together in {len(searched)} frames of the clip. "
+                    f"{missed} in {len(searched)} frames of the clip. "
                     "Give --people as many as there are, or 0 for objects only."
                 )
             for name, where in zip(self.names, entities, strict=False):

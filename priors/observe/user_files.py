@@ -15,6 +15,7 @@ from hoijax.importers.containers import read_arrays
 from hoijax.importers.keypoints import read_keypoints
 from hoijax.importers.masks import read_label_masks
 from hoijax.importers.points import read_points
+from hoijax.io.photographs import read_photograph
 from hoijax.io.video import Video, write_video
 from hoijax.progress import Log, silent
 from priors.models.body_from_file import FileBody
@@ -26,15 +27,9 @@ __all__ = ["encode_video", "read_image", "read_masks", "read_source"]
 
 
 def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
-    """An RGB image. UserError where there is none."""
-    from PIL import Image, UnidentifiedImageError
-
+    """An RGB image, turned upright as its metadata say. UserError where there is none."""
     _must_be_file(path, "--image")
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise UserError(f"--image {path}: cannot be read as an image ({error}).") from error
+    return read_photograph(path, "--image")
 
 
 def encode_video(video: Video, path: Path) -> None:

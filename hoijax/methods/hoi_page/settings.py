@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hoijax.settings import AlignmentSettings, SceneSettings
 from hoijax.solver.halving import MAX_LANES
 
-STEPS = {"lm": 36, "adam": 300}
+STEPS = {"lm": 24, "adam": 300}
 """Optimizers, and the steps that each needs on our terms."""
 
 

@@ -17,7 +17,9 @@ from hoijax.bodies.kinematics import BODY_JOINT_COUNT
 from hoijax.bodies.skinned_body import ShapedBody
 from hoijax.geometry.camera import project
 from hoijax.geometry.nearest import nearest_indices
+from hoijax.geometry.point_transforms import rotated
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.geometry.rows import dot
 from hoijax.methods.joint.contours import Contours, contour_skin, off_contours
 from hoijax.methods.joint.held import (
     ContactRows,
@@ -132,7 +134,7 @@ class PosedPeople:
 
 def shrink(residual: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
     """Residual vectors whose squared length is Geman-McClure's kernel of theirs."""
-    return residual * (ROBUST / jnp.sqrt(jnp.sum(residual**2, axis=-1, keepdims=True) + ROBUST**2))
+    return residual * (ROBUST / jnp.sqrt(dot(residual, residual)[..., None] + ROBUST**2))
 
 
 def pose_people(
@@ -188,7 +190,7 @@ def frame_residuals(
     posed = pose_people(change, clip.body_size, frame, problem.people, chosen)
     R, t, K = camera_of(clip, frame)
     keypoints = jax.vmap(openpose18_from)(posed.joints, posed.skin[:, :FACES])
-    pixels = jax.vmap(lambda x: project(x, K))((keypoints - t) @ R)
+    pixels = jax.vmap(lambda x: project(x, K))(rotated(keypoints - t, R.T))
     focal = 0.5 * (frame.intrinsics[0, 0] + frame.intrinsics[1, 1])
     confidence = frame.keypoints[..., 2:]
     away = jnp.where(confidence > 0.0, pixels - frame.keypoints[..., :2], 0.0)
@@ -196,7 +198,7 @@ def frame_residuals(
     points = _points_world(frame, change.point_map, clip, R, t)
     count, ends_at = FACES + points.shape[1], FACES + matched.shape[1]
     target, rim = posed.skin[:, FACES:count], posed.skin[:, count:ends_at]
-    rim = jax.vmap(lambda x: project(x, K))((rim - t) @ R)
+    rim = jax.vmap(lambda x: project(x, K))(rotated(rim - t, R.T))
     beyond = off_contours(rim, frame.contours) / (focal * deviations.contour)
     clear = jnp.sqrt(frame.contours.weights * deviations.contour_count)
     point_weight = jnp.sqrt(frame.point_weights * deviations.surface_count)[..., None]
@@ -236,7 +238,7 @@ def matched_skin(
     nearest = nearest_indices(points, posed.skin)
     if not frame.contours.weights.shape[-1]:
         return nearest
-    pixels = jax.vmap(lambda x: project(x, K))((posed.skin - t) @ R)
+    pixels = jax.vmap(lambda x: project(x, K))(rotated(posed.skin - t, R.T))
     return jnp.concatenate([nearest, contour_skin(pixels, frame.contours)], axis=1)
 
 
@@ -248,7 +250,7 @@ def _points_world(
     t: Float[Array, " 3"],
 ) -> Float[Array, "P M 3"]:
     """What was seen of people in the world."""
-    return in_camera(frame.points, point_map, clip) @ R.T + t
+    return rotated(in_camera(frame.points, point_map, clip), R) + t
 
 
 def in_camera(

@@ -46,7 +46,7 @@ ACROSS_RAYS = 0.02
 """Shifts of a point map across the view, in those along it: points lie on the rays of their pixels."""
 WITHOUT_POINTS = 0.1
 """Factor on the shifts along the view, where there is no point map."""
-FRAME_BUCKET = 16
+FRAME_BUCKET = 8
 """Clips are padded to a multiple of so many frames."""
 CANDIDATES = 32
 """Vertices of a body part that may touch."""

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from hoijax.geometry.cropping import distances_near, window_around
 from hoijax.geometry.nearest import nearest_indices
+from hoijax.geometry.rows import dot
 from hoijax.geometry.thinning import thinned
 from hoijax.runtime import on_all_cores, on_device
 
@@ -138,5 +139,5 @@ def contour_skin(pixels: Float[Array, "P v 2"], contours: Contours) -> Int[Array
 
 def off_contours(pixels: Float[Array, "P N 2"], contours: Contours) -> Float[Array, "P N"]:
     """Pixels by which matched skin is beyond each contour, negative: by which it falls short."""
-    off = jnp.sum((pixels - contours.places) * contours.normals, axis=-1)
+    off = dot(pixels - contours.places, contours.normals)
     return jnp.where(contours.is_own > 0.0, off, jnp.maximum(off, 0.0))

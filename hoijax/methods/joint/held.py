@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from hoijax.affordance.contact_table import ContactTable
 from hoijax.geometry.rotations import axis_angle_to_matrix
+from hoijax.geometry.rows import dot
 from hoijax.programs import program
 from hoijax.runtime import on_device
 from hoijax.scene.build_bodies import edge_ends
@@ -121,14 +122,16 @@ def in_object(
     """World points of each row's person in the centerd frame of its object; skins: the rows' of everybody."""
     points = skins[rows.person, jnp.arange(len(rows.person))]
     turned, center = rotations[rows.object], centers[rows.object]
-    return jnp.einsum("cij,cmi->cmj", turned, points - center[:, None])
+    away = points - center[:, None]
+    axes = [dot(turned[:, None, :, j], away) for j in range(3)]
+    return jnp.stack(axes, axis=-1)
 
 
 def plane_distances(
     points: Float[Array, "C m 3"], planes: Float[Array, "C m 4"]
 ) -> Float[Array, "C m"]:
     """Of points in the centerd frames to the planes."""
-    return jnp.sum(planes[..., :3] * points, axis=-1) + planes[..., 3]
+    return dot(planes[..., :3], points) + planes[..., 3]
 
 
 @program
