@@ -13,7 +13,9 @@ from hoijax.bodies import load_body
 from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_NAMES
 from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.methods.joint import build_problem, corrections
-from hoijax.methods.joint.body_descent import solve_bodies
+from hoijax.methods.joint import settle as settle_steps
+from hoijax.methods.joint.body_descent import BodySolution, solve_bodies
+from hoijax.methods.joint.body_problem import camera_of, held_in_camera
 from hoijax.methods.joint.build_problem import body_problem
 from hoijax.methods.joint.corrections import correct_bundle
 from hoijax.methods.joint.settings import BodyPassSettings
@@ -258,6 +260,31 @@ def test_a_result_is_reopened_without_the_body_pass(clip, monkeypatch):
         strict=True,
     ):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("outlined", [0.0, 1.0])
+def test_an_outline_keeps_its_size_when_the_focal_length_changes(exact, body, outlined):
+    """Depth keeps an object where it is along the view; where there is none, its image keeps its size."""
+    problem = body_problem(exact[0], body, SMALL)
+    changes, clip = corrections.no_change(problem)
+    clip = clip.replace(focal=jnp.asarray(0.05))
+    solution = BodySolution(changes, clip, jnp.asarray(0.0), jnp.asarray(0.0))
+    frames, center = len(problem.frames.real), np.array([0.3, -0.2, 3.0], np.float32)
+    R, t, _ = camera_of(clip, jax.tree.map(lambda x: x[0], problem.frames))
+    world = np.tile(np.asarray(R) @ center + np.asarray(t), (frames, 1, 1)).astype(np.float32)
+    turns = np.tile(np.eye(3, dtype=np.float32), (frames, 1, 1, 1))
+    without_depth = np.full((frames, 1), outlined, np.float32)
+    rotations, centers = settle_steps._in_map(problem, solution, turns, world, without_depth)
+    held = dataclasses.replace(
+        problem.frames.held, rotations=rotations, centers=centers, outlined=without_depth
+    )
+    held = jax.tree.map(lambda x: x[0], held)
+    nothing = jnp.zeros(4)
+    np.testing.assert_allclose(held_in_camera(held, nothing, clip)[0], center, atol=1e-5)
+    longer = np.asarray(held_in_camera(held, nothing, clip.replace(focal=jnp.asarray(0.15)))[0])
+    f = np.exp(0.1)
+    np.testing.assert_allclose(f * longer[:2] / longer[2], center[:2] / center[2], rtol=1e-5)
+    np.testing.assert_allclose(longer[2] / center[2], f if outlined else 1.0, rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -231,7 +231,7 @@ def test_derivatives_of_the_search_without_depth(outlined):
     counted = np.asarray(weight) > 0.0
     assert counted[-9:].any()
     np.testing.assert_allclose(
-        np.asarray(jacobian)[counted],
+        np.asarray(jacobian).T[counted],
         np.asarray(expected)[counted],
         atol=2e-3 * float(np.abs(expected).max()),
     )

@@ -68,6 +68,7 @@ class Store:
     def keep(self, folder: Path | None) -> None:
         if folder != self.folder:
             self.folder, self._sources, self._writes = folder, None, 0
+            self.ahead.clear()  # of another folder
 
     def entry(self, name: str, described: Any, kind: str = "entries") -> Path:
         """Where something is kept by what decides it: the description, the source code of all modules

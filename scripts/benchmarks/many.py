@@ -101,20 +101,26 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "hoijax.cli.main", "solve", *map(str, arguments)]
 
 
-def time_shell(paths: Sequence[Path], inits: int, out: Path) -> dict[str, float]:
+def time_shell(paths: Sequence[Path], given: argparse.Namespace, out: Path) -> dict[str, float]:
     """One process after the other."""
 
     def loop() -> None:
         for n, path in enumerate(paths):
-            given = command(path, "--out", out / f"shell-{n}", "--inits", inits)
-            subprocess.run(given, check=True, stdout=subprocess.DEVNULL)
+            run = command(path, "--out", out / f"shell-{n}", *_choices(given))
+            subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
 
     took = seconds(loop)
     print(f"shell: {len(paths)} scenes in {took[0]:.1f} s", flush=True)
     return told(len(paths), took)
 
 
-def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, dict[str, float]]:
+def _choices(given: argparse.Namespace) -> tuple[object, ...]:
+    return "--inits", given.inits, "--method", given.method
+
+
+def time_loops(
+    paths: Sequence[Path], given: argparse.Namespace, out: Path
+) -> dict[str, dict[str, float]]:
     """Both loops in this process; each has solved a scene of every kind before."""
     from hoijax.api.result_folder import DEFAULT_FORMATS
     from hoijax.api.solve import solve_to_folder
@@ -125,7 +131,8 @@ def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, dict[s
 
     def loop(kind: str, chosen: Sequence[Path], formats: tuple[str, ...]) -> None:
         for n, path in enumerate(chosen):
-            solve_to_folder(path, out / f"{kind}-{n}", inits=inits, formats=formats)
+            to = out / f"{kind}-{n}"
+            solve_to_folder(path, to, method=given.method, inits=given.inits, formats=formats)
 
     loop("warm", spread(paths, len(KINDS)), DEFAULT_FORMATS)
     rates = {}
@@ -136,11 +143,11 @@ def time_loops(paths: Sequence[Path], inits: int, out: Path) -> dict[str, dict[s
     return rates
 
 
-def time_folder(paths: Sequence[Path], inits: int, workers: int | None, out: Path) -> dict:
+def time_folder(paths: Sequence[Path], given: argparse.Namespace, out: Path) -> dict:
     """Scenes/s of the folder command: all of it, and from its first to its last tenth."""
-    options = () if workers is None else ("--workers", workers)
-    given = command(*paths, "--out", out / "many", "--inits", inits, *options)
-    took = seconds(lambda: subprocess.run(given, check=True))
+    options = () if given.workers is None else ("--workers", given.workers)
+    run = command(*paths, "--out", out / "many", *_choices(given), *options)
+    took = seconds(lambda: subprocess.run(run, check=True))
     done = sorted(p.stat().st_mtime for p in (out / "many/.work/done").iterdir())
     cut = max(len(done) // 10, 1)
     inner = done[cut:-cut]
@@ -161,17 +168,18 @@ def measure(given: argparse.Namespace) -> dict:
         "versions": versions(),
         "command": "python " + " ".join(sys.argv),
         "inits": given.inits,
+        "method": given.method,
         "frames": FRAMES,
     }
     # What XLA compiled is kept where the user keeps it; results are dropped.
     out = Path(tempfile.mkdtemp(dir=given.scratch))
     try:
         if given.shell:
-            report["shell"] = time_shell(spread(paths, given.shell), given.inits, out)
+            report["shell"] = time_shell(spread(paths, given.shell), given, out)
         if given.loop:
-            report |= time_loops(spread(paths, given.loop), given.inits, out)
+            report |= time_loops(spread(paths, given.loop), given, out)
         if not given.no_folder:
-            report["folder"] = time_folder(paths, given.inits, given.workers, out)
+            report["folder"] = time_folder(paths, given, out)
             rate = report["folder"]["rate"]
             kinds = [kind for kind in ("shell", "previews", "plain") if kind in report]
             report["folder_over"] = {kind: rate / report[kind]["rate"] for kind in kinds}
@@ -191,6 +199,7 @@ def main() -> None:
     parser.add_argument("--shell", type=int, default=5, help="scenes of the shell loop; 0: none")
     parser.add_argument("--no-folder", action="store_true", help="time the loops only")
     parser.add_argument("--inits", type=int, default=4)
+    parser.add_argument("--method", default="joint", help="joint or hoi-page")
     parser.add_argument("--workers", type=int, default=None, help="as of hoijax solve")
     parser.add_argument("--scratch", type=Path, default=None, help="where results go meanwhile")
     parser.add_argument("--save", type=Path, default=None, help="JSON that keeps what was measured")

@@ -207,7 +207,8 @@ def frame_residuals(
     stands = jnp.sqrt(planted_weights(feet))
     above, below = stands * height / deviations.foot_height, height / deviations.ground
     ends = posed.skin[:, ends_at:].reshape(len(matched), *touching.shape, 3)
-    objects = pose_held(held, change.objects, lambda x: in_camera(x, change.point_map, clip), R, t)
+    centers = held_in_camera(held, change.point_map, clip)
+    objects = pose_held(held, change.objects, centers, R, t)
     ends = in_object(ends, rows, *objects)
     apart = plane_distances(ends[:, :-1], held.planes) / deviations.contact
     residuals = {
@@ -259,3 +260,12 @@ def in_camera(
     zoom = jnp.exp(-clip.focal)
     camera = points * jnp.stack([zoom, zoom, jnp.ones_like(zoom)])
     return camera * jnp.exp(point_map[0]) + point_map[1:]
+
+
+def held_in_camera(
+    held: HeldFrame, point_map: Float[Array, " 4"], clip: ClipChange
+) -> Float[Array, "O 3"]:
+    """Centers of the objects that are held. What only an outline shows keeps its size in the image: with a
+    longer focal length it is farther away."""
+    camera = in_camera(held.centers, point_map, clip)
+    return camera * jnp.exp(held.outlined * clip.focal)[:, None]

@@ -55,6 +55,8 @@ class HeldFrame:
     """Of the centerd frames in the point map's axes, ..."""
     centers: Float[Array, "*T O 3"]
     """and their origins there."""
+    outlined: Float[Array, "*T O"]
+    """1: of the object only an outline was seen, no depth."""
     vertices: Int[Array, "*T C m"]
     """Touching ones, indices into the skin of the body pass."""
     planes: Float[Array, "*T C m 4"]
@@ -86,6 +88,7 @@ def nothing_held(frames: int, objects: int, rows: int) -> HeldFrame:
     members = {
         "rotations": np.broadcast_to(np.eye(3), (frames, objects, 3, 3)),
         "centers": np.broadcast_to([0.0, 0.0, 3.0], (frames, objects, 3)),
+        "outlined": np.zeros((frames, objects)),
         "vertices": np.zeros((frames, rows, TOUCHING), np.int32),
         "planes": np.zeros((frames, rows, TOUCHING, 4)),
         "touch": np.zeros((frames, rows)),
@@ -100,13 +103,14 @@ def nothing_held(frames: int, objects: int, rows: int) -> HeldFrame:
 def pose_held(
     held: HeldFrame,
     change: Float[Array, "O 6"],
-    to_camera: Callable[[Array], Array],
+    centers: Float[Array, "O 3"],
     R: Float[Array, "3 3"],
     t: Float[Array, " 3"],
 ) -> tuple[Float[Array, "O 3 3"], Float[Array, "O 3"]]:
-    """Objects of one frame in the world. change: turn and shift in camera axes; R, t: the camera."""
+    """Objects of one frame in the world. change: turn and shift in camera axes; centers: without it
+    (`body_problem.held_in_camera`); R, t: the camera."""
     rotations = R @ axis_angle_to_matrix(change[:, :3]) @ held.rotations
-    return rotations, (to_camera(held.centers) + change[:, 3:]) @ R.T + t
+    return rotations, (centers + change[:, 3:]) @ R.T + t
 
 
 def in_object(

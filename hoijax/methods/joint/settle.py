@@ -28,7 +28,7 @@ from hoijax.methods.joint.body_problem import (
     BodyProblem,
     FrameEvidence,
     camera_of,
-    in_camera,
+    held_in_camera,
     pose_people,
 )
 from hoijax.methods.joint.build_problem import padded
@@ -204,13 +204,16 @@ def _settled(
 ) -> BodyPass:
     """The body pass gone on with, objects held."""
     padding = len(done.problem.frames.real) - len(touch[0])
-    world = (padded(np.swapaxes(x, 0, 1), padding) for x in objects)
+    world = [padded(np.swapaxes(x, 0, 1), padding) for x in objects]
     touches, sticks = (np.pad(x, ((0, padding), (0, 0))) for x in touch)
     problem, solution = done.problem, done.solution
-    rotations, centers = _in_map(problem, solution, *world)
-    held = dataclasses.replace(
-        problem.frames.held, rotations=rotations, centers=centers, touch=touches, sticks=sticks
+    outlined = np.broadcast_to(
+        ~np.asarray(scene.observed.point_mask).any((1, 2)), world[0].shape[:2]
     )
+    outlined = on_device(outlined, np.float32)
+    rotations, centers = _in_map(problem, solution, *world, outlined)
+    seen = {"rotations": rotations, "centers": centers, "outlined": outlined}
+    held = dataclasses.replace(problem.frames.held, **seen, touch=touches, sticks=sticks)
     plants = _known_plants(problem, solution)
     for _ in range(LOOKS):
         vertices, planes = _contacts(problem, solution, held, scene)
@@ -237,18 +240,20 @@ def _in_map(
     solution: BodySolution,
     rotations: Float[Array, "T O 3 3"],
     centers: Float[Array, "T O 3"],
+    outlined: Float[Array, "T O"],
 ) -> tuple[Float[Array, "T O 3 3"], Float[Array, "T O 3"]]:
     """Objects of the world in the raw point map: the inverse of `pose_held` without a change."""
     clip = solution.clip
 
-    def one(change, frame, rotation, center):
+    def one(change, frame, rotation, center, outlined):
         R, t, _ = camera_of(clip, frame)
         point_map = change.point_map + clip.bias.point_map
-        camera = ((center - t) @ R - point_map[1:]) * jnp.exp(-point_map[0])
+        camera = (center - t) @ R * jnp.exp(-outlined * clip.focal)[:, None]
+        camera = (camera - point_map[1:]) * jnp.exp(-point_map[0])
         zoom = jnp.exp(clip.focal)
         return R.T @ rotation, camera * jnp.stack([zoom, zoom, jnp.ones_like(zoom)])
 
-    return jax.vmap(one)(solution.changes, problem.frames, rotations, centers)
+    return jax.vmap(one)(solution.changes, problem.frames, rotations, centers, outlined)
 
 
 def _posed_frame(problem: BodyProblem, solution: BodySolution, held: HeldFrame):
@@ -260,8 +265,8 @@ def _posed_frame(problem: BodyProblem, solution: BodySolution, held: HeldFrame):
     def one(change, frame: FrameEvidence, held: HeldFrame):
         change = jax.tree.map(jnp.add, change, clip.bias)
         R, t, _ = camera_of(clip, frame)
-        to_camera = partial(in_camera, point_map=change.point_map, clip=clip)
-        objects = pose_held(held, change.objects, to_camera, R, t)
+        centers = held_in_camera(held, change.point_map, clip)
+        objects = pose_held(held, change.objects, centers, R, t)
         skin = pose_people(change, clip.body_size, frame, problem.people, chosen).skin
         skin = skin.reshape(len(problem.people), *rows.vertices.shape, 3)
         return objects, in_object(skin, rows, *objects)
