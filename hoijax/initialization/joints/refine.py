@@ -176,9 +176,9 @@ def _normal(joints, tree, objects, evidence, T_world_anchor, values):
         masks = jnp.arange(weight.shape[0]) >= weight.shape[0] - one.samples.shape[0]
         weight = weight * jnp.where(masks, sure, count)
         price, row_weight = robust(residual**2)
-        scaled = (weight * row_weight)[:, None] * jacobian
-        hessian = hessian + way.T @ (scaled.T @ jacobian) @ way
-        slope = slope + way.T @ (scaled.T @ residual)
+        scaled = weight * row_weight * jacobian
+        hessian = hessian + way.T @ (scaled @ jacobian.T) @ way
+        slope = slope + way.T @ (scaled @ residual)
         cost = cost + jnp.sum(weight * price)
     return (hessian, slope, cost), posed, ways
 
