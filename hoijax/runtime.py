@@ -154,6 +154,7 @@ def versions() -> dict[str, str]:
     return known | {name: _version(name) or "missing" for name in PACKAGES}
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

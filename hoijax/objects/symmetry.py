@@ -1,6 +1,7 @@
 """Rotations that turn an object into itself, found by trying, and angles counted modulo them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -121,12 +122,19 @@ def without_alike(
 
 def continuous_axes(symmetries: Float[np.ndarray, "S 3 3"]) -> Float[np.ndarray, "A 3"]:
     """Unit axes about which the set holds a turn for every step of 15 degrees."""
+    return _continuous_axes(np.asarray(symmetries, np.float64).tobytes()).copy()
+
+
+@functools.lru_cache(maxsize=64)
+def _continuous_axes(symmetries: bytes) -> Float[np.ndarray, "A 3"]:
+    """The same by content: metrics ask for every candidate and twin again."""
+    group = np.frombuffer(symmetries).reshape(-1, 3, 3)
     steps = round(360.0 / STEP_DEGREES)
-    axes = _axes_of(np.asarray(symmetries, np.float64), least=steps // 2)
+    axes = _axes_of(group, least=steps // 2)
     if len(axes) == 0:
         return axes
     turns = _turns(axes).reshape(len(axes), -1, 3, 3)
-    gaps = np.stack([_angle_to_nearest(t, symmetries) for t in turns])
+    gaps = np.stack([_angle_to_nearest(t, group) for t in turns])
     return axes[(gaps < SAME_DEGREES).all(axis=1)]
 
 

@@ -48,8 +48,8 @@ CONFIG = (
     "jax_disable_most_optimizations",
 )
 ENVIRONMENT = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
-CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
-"""Compiling takes half the time, and what comes out is as fast. $XLA_FLAGS go before them."""
+CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 4}
+"""Compiling takes half the time on all cores, and what comes out is as fast. $XLA_FLAGS go before them."""
 
 
 class Store:
