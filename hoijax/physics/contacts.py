@@ -190,7 +190,9 @@ def _touching(
     if not len(frame):
         return _Touch(frame, vertex, np.zeros((0, 3)), np.zeros((0, 3)))
     distance, face, nearest = nearest_on_mesh(skin[frame, vertex], surface.vertices, surface.faces)
-    inward = -_areas(surface)[face] * orientation(surface.vertices, surface.faces)
+    inward = -face_areas(surface.vertices[surface.faces])[face] * orientation(
+        surface.vertices, surface.faces
+    )
     inward /= np.maximum(np.linalg.norm(inward, axis=-1, keepdims=True), 1e-12)
     touch = _Touch(frame, vertex, nearest, inward).where(distance <= margin)
     facing = np.zeros(len(touch.frame), bool)
@@ -212,17 +214,12 @@ def _near(
     frame, vertex = np.nonzero(((skin >= low) & (skin <= high)).all(axis=-1))
     if not len(frame):
         return frame, vertex
-    area = np.linalg.norm(_areas(surface), axis=-1).sum() / 2
+    area = np.linalg.norm(face_areas(surface.vertices[surface.faces]), axis=-1).sum() / 2
     gap = 4 * np.sqrt(area / len(surface.points))  # to the nearest sample, wherever on the surface
     samples = KDTree(np.concatenate([surface.points, surface.vertices]))
     distance, _ = samples.query(skin[frame, vertex], distance_upper_bound=margin + gap)
     near = np.isfinite(distance)
     return frame[near], vertex[near]
-
-
-def _areas(surface: Surface) -> Float[ndarray, "G 3"]:
-    a, b, c = (surface.vertices[surface.faces[:, k]] for k in range(3))
-    return np.cross(b - a, c - a)
 
 
 def _skin_normals(

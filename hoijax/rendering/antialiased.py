@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.rows import dot
-from hoijax.rendering.rasterize import rasterize
+from hoijax.rendering.rasterize import pixels_of_blocks, rasterize
 from hoijax.rendering.raycast import CastImage, RayScene, RenderMesh
 from hoijax.rendering.shading import Backdrop, make_backdrop, shade, shade_and_light
 
@@ -51,14 +51,12 @@ class StillView:
         seen = rasterize(scene, self.camera, self.T_world_camera)
         image, lit = shade_and_light(seen, self.backdrop, casters=RayScene(casters))
         edges = surface_edges(seen)
-        rows, columns = np.nonzero(edges)
-        first = 2 * (rows * self.fine.width + columns)
-        quarters = first + np.array([[0], [1], [self.fine.width], [self.fine.width + 1]])
+        quarters = pixels_of_blocks(np.flatnonzero(edges), self.fine)
         chosen = np.sort(quarters, axis=None)
         finer = rasterize(scene, self.fine, self.T_world_camera, edges)
         smooth = shade(finer, self.fine_backdrop, chosen, _doubled(lit)).reshape(-1, 3)
         total = smooth.take(quarters, axis=0).sum(axis=0, dtype=np.uint16)
-        image[rows, columns] = total // 4
+        image[edges] = total // 4
         return image
 
 

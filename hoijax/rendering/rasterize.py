@@ -30,9 +30,9 @@ def rasterize(
     T_world_camera = np.asarray(T_world_camera, np.float32)
     points = (scene.vertices - T_world_camera[:3, 3]) @ T_world_camera[:3, :3]
     if not len(scene.faces) or points[:, 2].min() < NEAR:
-        pixels = (
-            None if blocks is None else np.sort(_pixels_of(np.flatnonzero(blocks), camera), None)
-        )
+        pixels = None
+        if blocks is not None:
+            pixels = np.sort(pixels_of_blocks(np.flatnonzero(blocks), camera), axis=None)
         return cast(scene, camera, T_world_camera, pixels)
     nearness = 1 / np.ascontiguousarray(points[:, 2])
     size = 1 if blocks is None else 2
@@ -96,7 +96,7 @@ def _covered(
         for along, down in steps
     ]
     if blocks is not None:
-        pixels = _pixels_of(pixels, camera).ravel()
+        pixels = pixels_of_blocks(pixels, camera).ravel()
         off = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], np.float32) * np.float32(margin)
         weights = [
             (weight + off[:, :1] * along.take(box) + off[:, 1:] * down.take(box)).ravel()
@@ -129,7 +129,7 @@ def _within(
     return box, row, place - row * columns.take(box)
 
 
-def _pixels_of(blocks: Int[ndarray, "n"], camera: PinholeCamera) -> Int[ndarray, "4 n"]:
+def pixels_of_blocks(blocks: Int[ndarray, "n"], camera: PinholeCamera) -> Int[ndarray, "4 n"]:
     """Flat indices of the pixels of two by two, row by row, of flat indices of blocks."""
     rows, columns = np.divmod(blocks, camera.width // 2)
     first = 2 * (rows * camera.width + columns)
