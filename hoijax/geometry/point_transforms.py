@@ -9,15 +9,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+Axes = list[Array]
+"""Coordinates, each in an array of its own: XLA on CPU vectorizes work on these, not on (n, 3) arrays."""
 
-def _components(x: Array) -> list[Array]:
-    return [x[..., i] for i in range(3)]
+
+def axes_of(values: Float[Array, "*n d"]) -> Axes:
+    """Each coordinate of many vectors."""
+    return [values[..., i] for i in range(values.shape[-1])]
+
+
+def turned(matrix: Float[Array, "3 3"], values: Axes) -> Axes:
+    """The product of a matrix and every vector."""
+    return [sum(matrix[i, j] * values[j] for j in range(3)) for i in range(3)]  # pyright: ignore[reportReturnType]
+
+
+def crossed(a: Axes, b: Axes) -> Axes:
+    """Vector products."""
+    return [a[i - 2] * b[i - 1] - a[i - 1] * b[i - 2] for i in range(3)]
+
+
+def in_one_array(values: Axes) -> Axes:
+    """The same values, which XLA computes once and keeps, and not again in every loop that reads them."""
+    return list(jax.lax.optimization_barrier(jnp.stack(values)))
 
 
 def rotated(points: Float[Array, "*n 3"], rotation: Float[Array, "3 3"]) -> Float[Array, "*n 3"]:
-    """R p of every point. Differentiable forward, unlike the others here."""
-    p = _components(points)
-    return jnp.stack([sum(rotation[i, j] * p[j] for j in range(3)) for i in range(3)], axis=-1)
+    """R p of every point. Differentiable forward, unlike the transforms below."""
+    return jnp.stack(turned(rotation, axes_of(points)), axis=-1)
 
 
 @jax.custom_vjp
@@ -27,7 +45,7 @@ def to_world(
     points: Float[Array, "*batch n 3"],
 ) -> Float[Array, "*batch n 3"]:
     """R p + t for every point of a batch of clouds (T_world_local applied to local points)."""
-    p = _components(points)
+    p = axes_of(points)
     r, t = rotation[..., None, :, :], translation[..., None, :]
     rows = [
         p[0] * r[..., i, 0] + p[1] * r[..., i, 1] + p[2] * r[..., i, 2] + t[..., i]
@@ -42,8 +60,8 @@ def _to_world_forward(rotation, translation, points):
 
 def _outer_sums(points: Array, cotangent: Array) -> tuple[Array, Array]:
     """Sum over the points of p c^T, (..., 3, 3), and of c, (..., 3): one product for both."""
-    with_ones = jnp.stack([*_components(points), jnp.ones_like(points[..., 0])], axis=-2)
-    pulls = jnp.stack(_components(cotangent), axis=-2)
+    with_ones = jnp.stack([*axes_of(points), jnp.ones_like(points[..., 0])], axis=-2)
+    pulls = jnp.stack(axes_of(cotangent), axis=-2)
     sums = jnp.einsum("...in,...jn->...ij", with_ones, pulls)
     return sums[..., :3, :], sums[..., 3, :]
 

@@ -19,6 +19,7 @@ from numpy import ndarray
 from hoijax.geometry.bilinear import bilinear_with_gradient
 from hoijax.geometry.camera import NEAR
 from hoijax.geometry.descent import levenberg_marquardt
+from hoijax.geometry.point_transforms import Axes, axes_of, crossed, in_one_array, turned
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.initialization.search_contacts import ContactParts, contact_terms, ground_terms
 from hoijax.objects.distance_grid import DistanceGrids, query_with_gradient
@@ -76,26 +77,25 @@ def robust(squared: Float[Array, " r"]) -> tuple[Float[Array, " r"], Float[Array
 
 def _point_terms(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
     arm = [frame.points_world[:, i] - translation[i] for i in range(3)]
-    local = [x + target.center[i] for i, x in enumerate(_turned(rotation.T, arm))]
+    local = [x + target.center[i] for i, x in enumerate(turned(rotation.T, arm))]
     # Every point twice: against the whole object, and against its part.
     arm, local = ([jnp.concatenate([x, x]) for x in axes] for axes in (arm, local))
     whole = jnp.broadcast_to(target.unsigned_grid, frame.part_grids.shape)
     grids = jnp.concatenate([whole, frame.part_grids])
     distance, slope = query_with_gradient(target.grids, jnp.stack(local, axis=-1), grids)
-    # In one array behind a barrier: otherwise XLA interpolates again for every row of the Jacobian.
-    packed = jnp.stack([distance, *_turned(rotation, _axes(slope))])
-    distance, *slope = jax.lax.optimization_barrier(packed)
-    jacobian = jnp.stack([*_cross(slope, arm), *(-x for x in slope)]) / POINT_SIGMA
+    # Kept: otherwise XLA interpolates again for every row of the Jacobian.
+    distance, *slope = in_one_array([distance, *turned(rotation, axes_of(slope))])
+    jacobian = jnp.stack([*crossed(slope, arm), *(-x for x in slope)]) / POINT_SIGMA
     mask = jnp.concatenate([frame.point_mask, frame.point_mask]).astype(jnp.float32)
     weight = target.point_share * mask / jnp.maximum(jnp.sum(mask), 1.0)
     return distance / POINT_SIGMA, jacobian, weight
 
 
 def _mask_terms(target: SearchObject, frame: FrameEvidence, rotation: Array, translation: Array):
-    seen = _Seen.of(frame, _turned(rotation, _axes(target.samples)), translation)
+    seen = _Seen.of(frame, turned(rotation, axes_of(target.samples)), translation)
     cells = [x / target.cell_size[i] - 0.5 for i, x in enumerate(seen.pixels)]
     distance, slope = bilinear_with_gradient(frame.mask_distance, jnp.stack(cells, axis=-1))
-    slope = [x / target.cell_size[i] for i, x in enumerate(_axes(slope))]
+    slope = [x / target.cell_size[i] for i, x in enumerate(axes_of(slope))]
     weight = jnp.full(distance.shape, 1.0 / distance.shape[0])
     return distance / PIXEL_SIGMA, seen.jacobian(frame, slope) / PIXEL_SIGMA, weight
 
@@ -107,9 +107,9 @@ def _extent_terms(
     rotation: Array,
     translation: Array,
 ):
-    ways = _axes(jnp.asarray(directions()))
+    ways = axes_of(jnp.asarray(directions()))
     arm = hull[_farthest(hull, frame, rotation, translation)]
-    seen = _Seen.of(frame, _turned(rotation, _axes(arm)), translation)
+    seen = _Seen.of(frame, turned(rotation, axes_of(arm)), translation)
     reach = seen.pixels[0] * ways[0] + seen.pixels[1] * ways[1]
     off, weight = off_outline(reach, outline)
     jacobian = seen.jacobian(frame, ways)
@@ -124,26 +124,16 @@ def _farthest(
 ) -> Int[Array, " K"]:
     """Which vertices reach farthest in the image; coordinates in rows, as all of them are looked at."""
     T = frame.T_pointmap_world
-    turned = _turned(T[:3, :3] @ rotation, _axes(hull))
-    x, y, z = (a + b for a, b in zip(turned, T[:3, :3] @ translation + T[:3, 3], strict=True))
+    x, y, z = (
+        a + b
+        for a, b in zip(
+            turned(T[:3, :3] @ rotation, axes_of(hull)),
+            T[:3, :3] @ translation + T[:3, 3],
+            strict=True,
+        )
+    )
     focal, depth = (frame.intrinsics[0, 0], frame.intrinsics[1, 1]), jnp.maximum(z, NEAR)
     return farthest_along(jnp.stack([x / depth * focal[0], y / depth * focal[1]], axis=-1))
-
-
-Axes = list[Array]
-"""Coordinates, each in an array of its own: XLA on CPU vectorizes work on these, not on (n, 3) arrays."""
-
-
-def _axes(values: Float[Array, "*n d"]) -> Axes:
-    return [values[..., i] for i in range(values.shape[-1])]
-
-
-def _turned(matrix: Float[Array, "3 3"], values: Axes) -> Axes:
-    return [sum(matrix[i, j] * values[j] for j in range(3)) for i in range(3)]  # pyright: ignore[reportReturnType]
-
-
-def _cross(a: Axes, b: Axes) -> Axes:
-    return [a[i - 2] * b[i - 1] - a[i - 1] * b[i - 2] for i in range(3)]
 
 
 @dataclass(frozen=True)
@@ -161,8 +151,8 @@ class _Seen:
     @classmethod
     def of(cls, frame: FrameEvidence, arm: Axes, translation: Float[Array, " 3"]) -> "_Seen":
         T = frame.T_pointmap_world
-        turned = _turned(T[:3, :3], [x + translation[i] for i, x in enumerate(arm)])
-        points = [x + T[i, 3] for i, x in enumerate(turned)]
+        placed = [x + translation[i] for i, x in enumerate(arm)]
+        points = [x + T[i, 3] for i, x in enumerate(turned(T[:3, :3], placed))]
         depth = jnp.maximum(points[2], NEAR)
         focal = [frame.intrinsics[i, i] for i in range(2)]
         pixels = [points[i] / depth * focal[i] + frame.intrinsics[i, 2] for i in range(2)]
@@ -172,8 +162,8 @@ class _Seen:
         """Derivative by the pose of what has these slopes by the pixel."""
         across = [slope[i] * self.focal[i] / self.depth for i in range(2)]
         along = -(across[0] * self.points[0] + across[1] * self.points[1]) / self.depth
-        in_world = _turned(frame.T_pointmap_world[:3, :3].T, [*across, along])
-        return jnp.stack([*_cross(self.arm, in_world), *in_world])
+        in_world = turned(frame.T_pointmap_world[:3, :3].T, [*across, along])
+        return jnp.stack([*crossed(self.arm, in_world), *in_world])
 
 
 def residuals(

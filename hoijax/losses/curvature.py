@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hoijax.geometry.point_transforms import axes_of, crossed, in_one_array
 from hoijax.geometry.rotations import axis_angle_to_matrix
 from hoijax.scene.posed import PosedScene
 
@@ -190,9 +191,8 @@ def distance_rows(
     points = posed.to_asset(points_world)
     owner = jnp.arange(scene.object_count)
     distance, slope = scene.distance_with_gradient(points, grid, owner)
-    # In one array behind a barrier: otherwise XLA interpolates again for every entry of every row.
-    packed = jnp.stack([distance, *(slope[..., i] for i in range(3))])
-    distance, *axes = jax.lax.optimization_barrier(packed)
+    # Kept: otherwise XLA interpolates again for every entry of every row.
+    distance, *axes = in_one_array([distance, *axes_of(slope)])
     slope = jnp.stack(axes, axis=-1)
     arm = points - scene.objects.centers[:, None, None]
     return distance, twist_rows(slope, arm, -slope)
@@ -202,9 +202,7 @@ def twist_rows(
     a: Float[Array, "*batch 3"], b: Float[Array, "*batch 3"], shift: Float[Array, "*batch 3"]
 ) -> Float[Array, "*batch 6"]:
     """(a x b, shift), component by component: XLA then fuses it with what made a and b."""
-    x, y = ([v[..., i] for i in range(3)] for v in (a, b))
-    moment = [x[i - 2] * y[i - 1] - x[i - 1] * y[i - 2] for i in range(3)]
-    return jnp.stack([*moment, *(shift[..., i] for i in range(3))], axis=-1)
+    return jnp.stack([*crossed(axes_of(a), axes_of(b)), *axes_of(shift)], axis=-1)
 
 
 def to_world_axes(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
+from hoijax.geometry.point_transforms import axes_of, in_one_array
 from hoijax.objects.asset import Asset
 from hoijax.objects.content_cache import remember
 from hoijax.objects.grid_signs import SurfaceDistances, corner_windows, fold_signs, signed_distances
@@ -223,10 +224,10 @@ def _distance(
 @_distance.defjvp
 def _distance_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     value, gradient = _distance_and_gradient(*primals)
-    # In one array behind a barrier: otherwise XLA interpolates again in every sum of the backward pass.
-    slopes = [gradient[..., i] for i in range(3)]
-    packed = jax.lax.optimization_barrier(jnp.stack([value, *slopes]))
-    return packed[0], sum(packed[1 + i] * tangents[3][..., i] for i in range(3))  # pyright: ignore
+    # Kept: otherwise XLA interpolates again in every sum of the backward pass.
+    value, *slopes = in_one_array([value, *axes_of(gradient)])
+    moved = axes_of(tangents[3])
+    return value, sum(slope * by for slope, by in zip(slopes, moved, strict=True))  # pyright: ignore
 
 
 def _grid_box(
