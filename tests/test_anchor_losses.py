@@ -215,13 +215,14 @@ def twin_estimate(scene, posed, _):
     return values, np.ones((PEOPLE, FRAMES), bool)
 
 
-def twin_slip(_, posed, __):
+def twin_slip(scene, posed, _):
     feet = np.asarray(posed.Ts_world_joint, np.float64)[..., :3, 3][:, :, list(FEET)]
     over = feet[..., 1] - np.array(FOOT_HEIGHTS) - PLANTED_MARGIN
     planted = 1 / (1 + np.exp(over / PLANTED_SOFTNESS))
     values = np.zeros((PEOPLE, FRAMES))
     for t in range(1, FRAMES):
-        squared = ((feet[:, t] - feet[:, t - 1])[..., [0, 2]] ** 2).sum(-1)
+        velocity = float(scene.fps) * (feet[:, t] - feet[:, t - 1])
+        squared = (velocity[..., [0, 2]] ** 2).sum(-1)
         both = np.minimum(planted[:, t], planted[:, t - 1])
         values[:, t] = (both * robust(squared, SLIP_RHO)).mean(-1)
     return values, np.ones((PEOPLE, FRAMES), bool)
@@ -471,13 +472,22 @@ def test_fingers_are_drawn_to_where_they_started(rng):
     np.testing.assert_allclose(total(2.0), 4.0 * total(1.0), rtol=0.02)
 
 
+def test_slip_is_the_same_at_half_the_frame_rate():
+    """Feet that stand and slide slowly along a line."""
+    feet = np.zeros((21, 4, 3), np.float32) - [0.0, 1.0, 0.0]
+    feet[..., 0] += 0.01 * np.arange(21)[:, None]
+    whole, half = slip_energy(jnp.asarray(feet), 30.0), slip_energy(jnp.asarray(feet[::2]), 15.0)
+    np.testing.assert_allclose(whole[1:11], half[1:], rtol=1e-5)
+    assert float(half[1]) > 0.01
+
+
 def test_gradient_of_feet_that_stand_equals_differences(rng):
     """Far below the height where planting ends, the weight is constant."""
     feet = (0.02 * rng.normal(size=(5, 4, 3)) - [0.0, 1.0, 0.0]).astype(np.float32)
     direction = rng.normal(size=feet.shape).astype(np.float32)
 
     def total(x):
-        return jnp.sum(slip_energy(x))
+        return jnp.sum(slip_energy(x, 2.0))
 
     found = float(jnp.sum(jax.grad(total)(jnp.asarray(feet)) * direction))
     ahead, behind = (float(total(jnp.asarray(feet + s * direction))) for s in (1e-3, -1e-3))

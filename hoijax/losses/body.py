@@ -94,8 +94,9 @@ def body_smoothness(posed: PosedScene) -> tuple[Values, Mask]:
 
 
 def foot_slip(posed: PosedScene) -> tuple[Values, Mask]:
-    """Squared horizontal step of planted feet, robust; mean over ankles and toes. (P, T)"""
-    values = jax.vmap(slip_energy)(_joints(posed)[:, :, _FEET])
+    """Squared horizontal speed of planted feet, robust, (m/s)^2; mean over ankles and toes. (P, T)"""
+    fps = present(posed.scene.fps, "the frame rate")
+    values = jax.vmap(slip_energy, in_axes=(0, None))(_joints(posed)[:, :, _FEET], fps)
     return values, jnp.ones_like(values, dtype=bool)
 
 

@@ -101,7 +101,8 @@ def refuse_pickled_code(path: Path) -> None:
 
 def on_the_ground(motion: BodyMotion, body: SkinnedBody) -> BodyMotion:
     """The motion and its camera moved up or down, so that the body's lowest point is on the ground."""
-    lowest = lowest_point(body, motion.betas, motion.rotations, motion.translations)
+    moved = motion.rotations, motion.translations
+    lowest = lowest_point(body, motion.betas, *moved, motion.rest_joints)
     down = np.array([0.0, lowest, 0.0], np.float32)
     cameras = motion.Ts_world_camera.copy()
     cameras[:, :3, 3] -= down

@@ -38,7 +38,8 @@ DEPTH_SIGMA = 0.05  # metres; of a joint's depth, from the skin seen at its keyp
 DEPTH_RHO = 0.15  # metres; a joint further in front of the skin seen at its keypoint says little
 BEHIND_SHARE = 0.4
 """Of that scale for joints behind: another part of the body may hide them."""
-LIMIT_SIGMA, SLIP_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.05, 0.012, 0.01, 0.05
+LIMIT_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.05, 0.01, 0.05
+SLIP_SIGMA = 0.144  # metres a second
 STANDING_SIGMA = 0.015  # metres the lowest skin vertex hangs above the ground
 SHIFT_SIGMA = (0.015, 0.015, 0.08)
 """Metres a frame's point map is off, across and along the view: monocular depth errs along it."""
@@ -171,7 +172,7 @@ def energy(
         + PRIOR_SHARE * pose_energy(pose, data.references)
         + 0.5 * wobble * (2.0 * data.fps**2) ** 2
         + 0.5 * drift * data.fps**2
-        + 2.0 * grip * slip_energy(feet) / SLIP_SIGMA**2
+        + 2.0 * grip * slip_energy(feet, data.fps) / SLIP_SIGMA**2
         + 0.5 * ground_energy(vertices[..., 1]) / GROUND_SIGMA**2
         + 0.5 * standing_energy(vertices[..., 1]) / STANDING_SIGMA**2
     )

@@ -18,7 +18,7 @@ FOOT_HEIGHTS = (0.09, 0.09, 0.03, 0.03)
 PLANTED_SOFTNESS = 0.02
 PLANTED_MARGIN = 0.03
 STANDING_RHO = 0.10  # metres: whoever is higher jumps, climbs or sits
-SLIP_RHO = 0.03  # metres between frames
+SLIP_RHO = 0.36  # metres a second
 
 
 def normalized_residuals(
@@ -82,15 +82,15 @@ def planted_weights(feet: Float[Array, "T 4 3"]) -> Float[Array, "T 4"]:
     return jax.nn.sigmoid(-over / PLANTED_SOFTNESS)
 
 
-def slip_energy(feet: Float[Array, "T 4 3"]) -> Float[Array, " T"]:
-    """Squared horizontal step of feet that stand in this frame and the one before; mean over feet.
+def slip_energy(feet: Float[Array, "T 4 3"], fps: float | Float[Array, ""]) -> Float[Array, " T"]:
+    """Squared horizontal speed, (m/s)^2, of feet that stand in this frame and the one before; mean over feet.
 
-    Robust: a foot that moves further than SLIP_RHO between frames is low, but walks.
+    Robust: a foot that is quicker than SLIP_RHO is low, but walks.
     """
     planted = planted_weights(feet)
     both = jnp.minimum(planted, jnp.pad(planted, ((1, 0), (0, 0)), mode="edge")[:-1])
-    moved = step(feet)
-    squared = moved[..., 0] ** 2 + moved[..., 2] ** 2
+    velocity = fps * step(feet)
+    squared = velocity[..., 0] ** 2 + velocity[..., 2] ** 2
     return jnp.mean(both * geman_mcclure(squared, SLIP_RHO), axis=-1)
 
 

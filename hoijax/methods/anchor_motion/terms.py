@@ -30,7 +30,7 @@ TERMS = (
     LossTerm.constant("joint_limits", joint_limits, 7.0),
     LossTerm.constant("pose_prior", pose_prior, 1.5e-2),
     LossTerm.constant("body_smoothness", body_smoothness, 2.6e-4),
-    LossTerm.constant("foot_slip", foot_slip, 5e2),
+    LossTerm.constant("foot_slip", foot_slip, 3.47),
     LossTerm("foot_lock", foot_lock, 5e2, 1e5),
     LossTerm.constant("foot_clearance", foot_clearance, 1e3),
     LossTerm.constant("body_ground", body_ground, 1.7e2),

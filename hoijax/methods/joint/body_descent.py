@@ -31,7 +31,7 @@ EASE, HARDEN = 0.3, 6.0
 FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-3, 1e-6, 1e4
 CONVERGED = 2e-4
 """A step that lowers the energy by less than this part of it is the last."""
-SKATE_RHO = 0.03  # metres between frames: a low foot that moves further walks
+SKATE_RHO = 0.3  # metres a second: a low foot that is quicker walks
 FRAMES_AT_ONCE = 64
 """Jacobians of so many frames are in memory together."""
 SKINS_AT_ONCE = 8
@@ -205,19 +205,19 @@ def _path_weights(paths: dict[str, Array], problem: BodyProblem) -> tuple[Array,
     deviations = problem.evidence
     feet = jax.lax.stop_gradient(paths["feet"])
     stands = jax.vmap(planted_weights)(feet)
-    moved = feet[1:] - feet[:-1]
-    slow = SKATE_RHO**2 / (moved[..., 0] ** 2 + moved[..., 2] ** 2 + SKATE_RHO**2)
+    speed = problem.fps * (feet[1:] - feet[:-1])
+    slow = SKATE_RHO**2 / (speed[..., 0] ** 2 + speed[..., 2] ** 2 + SKATE_RHO**2)
     planted = (jnp.minimum(stands[1:], stands[:-1]) * slow**2)[..., None]
     real = problem.frames.real
     joints = paths["joints"]
     sticks = problem.frames.held.sticks
-    sticks = jnp.minimum(sticks[1:], sticks[:-1])[..., None] / deviations.slip**2
+    sticks = jnp.minimum(sticks[1:], sticks[:-1])[..., None] * (problem.fps / deviations.slip) ** 2
     grips = paths["grips"]
     known = problem.frames.plants[1:, ..., None] / deviations.plant**2
     across = jnp.asarray([1.0, 0.0, 1.0])
     steps = {
         "grips": jnp.broadcast_to(sticks, grips[1:].shape),
-        "feet": across * jnp.maximum(planted / deviations.skate**2, known),
+        "feet": across * problem.fps**2 * jnp.maximum(planted / deviations.skate**2, known),
         "joints": jnp.zeros_like(joints[1:]),
     }
     bends = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
@@ -32,20 +33,28 @@ from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.runtime import on_device
 
 JOINT_DEGREES = (
-    # words in the joint's name, frame's change, step from frame to frame, whole clip
-    (("wrist",), 6.0, 3.0, 5.0),
-    (("shoulder", "elbow", "collar"), 5.0, 2.5, 5.0),
-    (("hip", "knee", "ankle", "foot"), 3.0, 2.0, 2.5),
-    (("pelvis",), 2.0, 1.0, 4.0),
-    (("",), 2.0, 1.0, 2.0),
+    # words in the joint's name, frame's change, its change in a second, whole clip
+    (("wrist",), 6.0, 30.0, 5.0),
+    (("shoulder", "elbow", "collar"), 5.0, 25.0, 5.0),
+    (("hip", "knee", "ankle", "foot"), 3.0, 20.0, 2.5),
+    (("pelvis",), 2.0, 10.0, 4.0),
+    (("",), 2.0, 10.0, 2.0),
 )
 """Standard deviations of estimated joint rotations, before `BodyPassSettings.pose`."""
-PELVIS_STEP = 0.01
-MAP_SCALE_STEP, MAP_SHIFT, MAP_SHIFT_STEP = 0.015, 0.04, 0.02
+PELVIS_RATE = 0.1
+MAP_SHIFT = 0.04
+MAP_SCALE_RATE, MAP_SHIFT_RATE = 0.15, 0.2
+"""A second."""
 ACROSS_RAYS = 0.02
 """Shifts of a point map across the view, in those along it: points lie on the rays of their pixels."""
 WITHOUT_POINTS = 0.1
 """Factor on the shifts along the view, where there is no point map."""
+EVIDENCE_FPS = 10.0
+"""Frame rate at which frames count as evidence for a clip's numbers: at a higher one their errors last for more
+frames, and twice as many frames of the same seconds tell no more."""
+RATES_ALONE = 1.5
+"""Factor on all rates, and on that one, without a point map of people: what only keypoints and masks show
+changes faster. (Numbers with point maps were chosen at 10 frames a second, those without at 15.)"""
 FRAME_BUCKET = 8
 """Clips are padded to a multiple of so many frames."""
 CANDIDATES = 32
@@ -91,9 +100,13 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
         contours=contours,
         held=held,
     )
+    faster = 1.0 if mask.any() else RATES_ALONE
     if not mask.any():
-        settings = dataclasses.replace(settings, keypoint=settings.keypoint_alone)
-    varying, steps, clip = _deviations(o.person_count, len(bundle.assets), settings)
+        settings = _alone(settings)
+    varying, rates, clip = _deviations(o.person_count, len(bundle.assets), settings)
+    steps = jax.tree.map(lambda rate: rate * np.float32(faster / bundle.fps), rates)
+    lasting = np.float32(np.sqrt(faster * EVIDENCE_FPS / bundle.fps))
+    clip = jax.tree.map(lambda deviation: lasting * deviation, clip)
     if not mask.any():
         varying, steps = _without_points(varying), _without_points(steps)
         clip = dataclasses.replace(clip, bias=_without_points(clip.bias))
@@ -102,6 +115,12 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     return BodyProblem(
         evidence, people, rows, _number(bundle.fps), deviations, varying, steps, clip
     )
+
+
+def _alone(settings: BodyPassSettings) -> BodyPassSettings:
+    """Without a point map of people."""
+    rates = {name: RATES_ALONE * getattr(settings, name) for name in ("skate", "plant", "slip")}
+    return dataclasses.replace(settings, keypoint=settings.keypoint_alone, **rates)
 
 
 def _without_points(change: FrameChange) -> FrameChange:
@@ -150,7 +169,7 @@ def _person(
 def _deviations(
     people: int, objects: int, settings: BodyPassSettings
 ) -> tuple[FrameChange, FrameChange, ClipChange]:
-    """Of a frame's change, of its steps, and of the clip's numbers."""
+    """Of a frame's change, of its change in a second, and of the clip's numbers."""
 
     def joints(column: int) -> jnp.ndarray:
         rows = [
@@ -187,6 +206,6 @@ def _deviations(
         on_device(camera, np.float32),
     )
     still = moved(0.5 * turn, drift, 2.0 * drift)
-    slow = moved(0.3 * turn, 0.5 * drift, drift)
+    slow = moved(3.0 * turn, 5.0 * drift, 10.0 * drift)
     varying = frame(1, settings.pelvis_drift, settings.map_scale, MAP_SHIFT, still)
-    return varying, frame(2, PELVIS_STEP, MAP_SCALE_STEP, MAP_SHIFT_STEP, slow), clip
+    return varying, frame(2, PELVIS_RATE, MAP_SCALE_RATE, MAP_SHIFT_RATE, slow), clip

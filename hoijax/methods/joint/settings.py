@@ -41,9 +41,9 @@ class BodyPassSettings:
     """Of feet below the ground."""
     foot_height: float = 0.3
     """Of planted feet above it; weak, as floors are estimates themselves."""
-    skate: float = 0.006
-    """Metres a frame of feet that are low; ..."""
-    plant: float = 0.003
+    skate: float = 0.06
+    """Metres a second of feet that are low; ..."""
+    plant: float = 0.03
     """and of those that are known to stand, once paths of feet are (`bodies.fitting.foot_plants`)."""
     acceleration: float = 12.0
     """m/s^2 of a joint."""
@@ -64,8 +64,8 @@ class BodyPassSettings:
     """Its shift along the view; hardly across it, where pixels tell."""
     contact: float = 0.01
     """Of touching skin from its object, once objects are known; ..."""
-    slip: float = 0.02
-    """metres a frame of what holds without slipping."""
+    slip: float = 0.2
+    """metres a second of what holds without slipping."""
     object_bias: float = 0.01
     """Of an object against the point map in a whole clip; ..."""
     object_bias_depth: float = 0.03
