@@ -10,6 +10,8 @@ from hoijax.bodies import load_body
 from hoijax.bodies.fitting.starts import find_start
 from hoijax.errors import UserError
 from priors.models.body_fit import fit_body
+from priors.models.body_recovery import on_the_ground
+from priors.protocols import BodyMotion
 
 pytestmark = pytest.mark.optimized
 
@@ -88,6 +90,23 @@ def made_keypoints(frames: int = 5):
         return np.tile(np.asarray(x, np.float32), (frames, 1, 1))
 
     return rest, world, still(keypoints), still(intrinsics), still(T_world_camera)
+
+
+def test_a_body_stands_on_the_ground_with_its_own_bones():
+    """Betas of a short person fill the masks of one whose bones are known: flesh, not height."""
+    body = load_body("anny")
+    betas = np.array([1.5, 0, 1, -1.5, 0, 1], np.float32)
+    rest = np.asarray(body.joints_template)
+    frames = 2
+    cameras = np.tile(np.eye(4, dtype=np.float32), (frames, 1, 1))
+    pose = np.zeros((frames, 55, 3), np.float32)
+    motion = BodyMotion(pose, np.full((frames, 3), 0.3, np.float32), betas, rest, cameras)
+    placed = on_the_ground(motion, body)
+    shaped = body.shape(jnp.asarray(betas)).with_rest_joints(jnp.asarray(rest))
+    skin = np.asarray(shaped.pose(pose[0], placed.translations[0]).vertices_world)
+    assert skin[:, 1].min() == pytest.approx(0.0, abs=1e-4)
+    by_betas = np.asarray(body.shape(jnp.asarray(betas)).joints_rest)
+    assert abs(np.ptp(by_betas[:, 1]) - np.ptp(rest[:, 1])) > 0.02  # or the test could not fail
 
 
 def test_start_finds_place_and_heading_from_bones_alone():
