@@ -1,5 +1,6 @@
 """Every command as a user types it: what it promises, what it refuses, and what it leaves on disk."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -504,6 +506,28 @@ def test_an_interrupt_leaves_the_earlier_result(folder, tmp_path, monkeypatch, w
     assert ran.code == 130
     assert "interrupted" in ran.err
     assert tree(tmp_path) == before
+
+
+def test_an_interrupt_does_not_wait_for_the_preview(folder, tmp_path, monkeypatch):
+    drawn = []
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    def endless_export(*given):
+        with contextlib.suppress(CancelledError):
+            for frame in range(12_000):
+                given[-1].progress(frame, 12_000)
+                time.sleep(0.01)
+            drawn.append("the whole video")
+        drawn.append("an end")
+
+    monkeypatch.setattr(hoijax.api.solve, "solve", lambda *_, **__: load_result(folder))
+    monkeypatch.setattr(hoijax.api.result_folder, "_write_metrics", interrupt)
+    monkeypatch.setattr(hoijax.api.result_folder, "_export", endless_export)
+    arguments = ("solve", folder / "bundle", "--inits", INITS, "--out", tmp_path / "out")
+    assert run(*arguments).code == 130
+    assert drawn == ["an end"]
 
 
 def test_an_interrupted_export_leaves_nothing(folder, tmp_path, monkeypatch):

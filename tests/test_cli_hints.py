@@ -40,6 +40,12 @@ def test_what_is_right_is_left_to_the_parser(line):
     assert slip_of(words, commands(words)) is None
 
 
+def test_a_wrong_option_is_named_before_anything_slow_is_imported(monkeypatch):
+    monkeypatch.setattr("hoijax.cli.main.load_early", lambda _: pytest.fail("imports JAX"))
+    ran = run("generate", "a person lifts a box", "--objects", "box", "--framez", "9")
+    assert (ran.code, "Did you mean '--frames'?" in ran.err) == (2, True)
+
+
 def test_the_program_ends_with_the_hint():
     ran = run("solv", "bundle")
     assert (ran.code, ran.err) == (2, ran.err)

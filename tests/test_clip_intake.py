@@ -1,6 +1,7 @@
 """Clips as phones, cameras and editors write them, made ready to be observed or refused."""
 
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hoijax.errors import UserError
 from hoijax.io import clip_intake
 from hoijax.io.clip_intake import parse_seconds, read_clip
 from hoijax.io.video import ffmpeg_executable
+from priors.observe.run import ObserveOptions
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast")
 
@@ -36,7 +38,7 @@ def read(path, **options):
 def test_a_plain_clip_is_read_as_it_is(make):
     clip, said = read(make("plain.mp4", *H264))
     assert clip.video.frames.shape == (12, 48, 64, 3)
-    assert (clip.video.fps, clip.scale, said) == (24.0, 1.0, [])
+    assert (clip.video.fps, clip.scale, clip.resampled, said) == (24.0, 1.0, False, [])
 
 
 def test_a_phone_clip_stands_upright(make):
@@ -56,6 +58,7 @@ def test_fast_clips_are_resampled(make, fps, kept):
     clip, said = read(path)
     assert clip.video.fps == kept
     assert len(clip.video.frames) == pytest.approx(0.5 * kept, abs=1)
+    assert clip.resampled
     assert said == [f"video: resampled from {fps} to {kept:g} frames a second"]
 
 
@@ -65,6 +68,14 @@ def test_frames_at_uneven_times_are_resampled(make):
     clip, said = read(path)
     assert "uneven times" in said[0]
     assert len(clip.video.frames) / clip.video.fps == pytest.approx(0.64, abs=0.1)
+    assert clip.resampled
+    said.clear()
+    ObserveOptions(video=path, hints=("box=3:9,9",), camera="static").seen_clip(said.append)
+    assert "hints: their frames are counted in what is read, 24 a second, from 0" in said
+    with pytest.raises(
+        UserError, match="one for each frame"
+    ):  # nobody knows which of them were left out
+        ObserveOptions(video=path, masks=Path("masks.npz")).seen_clip()
 
 
 def test_times_rounded_by_the_file_are_even(make):
@@ -83,6 +94,8 @@ def test_a_large_clip_is_made_smaller(make):
 def test_transparency_is_dropped(make):
     path = make("clear.mov", "-pix_fmt", "rgba", "-c:v", "qtrle")
     assert read(path)[1] == ["video: its transparency is dropped"]
+    beside = "format=yuva420p", "-c:v", "libvpx-vp9", "-auto-alt-ref", "0"
+    assert read(make("clear.webm", "-vf", *beside))[1] == ["video: its transparency is dropped"]
 
 
 def test_hdr_is_tone_mapped(make):

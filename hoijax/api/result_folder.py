@@ -1,9 +1,11 @@
 """Result folders: written, measured again and exported."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
 from hoijax.api.observed import find_observed
@@ -95,9 +97,9 @@ def _write_all(
     body = load_body(result.body_name)
     clip = clip_from_result(result, body)
     kind = "write", result.object_rotations.shape, len(result.body_betas), formats, measured
-    with loading_ahead(kind), ThreadPoolExecutor(3) as threads:
+    with loading_ahead(kind), _threads() as (threads, options):
         saved = threads.submit(save_result, result, folder)
-        exported = threads.submit(_export, result, clip, folder, folder, formats)
+        exported = threads.submit(_export, result, clip, folder, folder, formats, options)
         judged = threads.submit(_judge, clip, body, folder, log) if physics else None
         rows: list[dict[str, float]] = []
         if measured:
@@ -111,6 +113,23 @@ def _write_all(
             judged.result()
     clock.lap("exports")
     return rows
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[tuple[ThreadPoolExecutor, ExportOptions]]:
+    """Threads, and options of exports in them that end at the next frame where the block fails or is interrupted."""
+    failed = threading.Event()
+
+    def go_on(done: int, total: int) -> None:
+        if failed.is_set():
+            raise CancelledError(f"ended after {done} of {total} frames")
+
+    with ThreadPoolExecutor(3) as threads:
+        try:
+            yield threads, ExportOptions(progress=go_on)
+        except BaseException:
+            failed.set()
+            raise
 
 
 def _judge(clip: Clip, body: SkinnedBody, folder: Path, log: Log) -> None:

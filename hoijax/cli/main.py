@@ -71,6 +71,13 @@ def parsed(words: Sequence[str], kinds: Mapping[str, type] | None = None) -> Any
     return tyro.cli(every, prog="hoijax", description=DESCRIPTION, args=words)
 
 
+def stop_at_slip(words: Sequence[str], kinds: Mapping[str, type]) -> None:
+    """Exit with what is wrong with a command line, where it is what `slip_of` knows."""
+    if (slip := slip_of(words, kinds)) is not None:
+        Reporter("hoijax", as_json="--json" in words).finish(2, slip)
+        sys.exit(2)
+
+
 def main() -> None:
     """Entry point of `hoijax`. Exit codes: 0 done, 2 bad input, 130 interrupted, 143 terminated."""
     if sys.argv[1:] == ["--version"]:
@@ -80,12 +87,13 @@ def main() -> None:
         return
     # A scheduler's SIGTERM must unwind like Ctrl-C, or half a result folder stays behind.
     sigterm.listen()
-    load_early(sys.argv[1:])
-    kinds = commands(sys.argv[1:])
-    if (slip := slip_of(sys.argv[1:], kinds)) is not None:
-        Reporter("hoijax", as_json="--json" in sys.argv).finish(2, slip)
-        sys.exit(2)
-    command = parsed(sys.argv[1:], kinds)
+    words = sys.argv[1:]
+    if not set(words) & set(OF_METHODS):
+        stop_at_slip(words, COMMANDS)  # before anything that takes a second is imported
+    load_early(words)
+    kinds = commands(words)
+    stop_at_slip(words, kinds)
+    command = parsed(words, kinds)
     (name,) = (name for name, kind in kinds.items() if type(command) is kind)
     reporter = Reporter(name, quiet=command.quiet, as_json=command.json)
     warnings.showwarning = lambda message, *_: reporter.warn(str(message))

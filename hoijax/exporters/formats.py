@@ -78,7 +78,7 @@ def _glb(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
 
 
 def _mp4(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
-    return list(save_preview(folder, clip))
+    return list(save_preview(folder, clip, progress=options.progress))
 
 
 def _bvh(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:

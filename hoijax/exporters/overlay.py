@@ -37,7 +37,11 @@ def write(clip: Clip, folder: Path, options: ExportOptions) -> list[Path]:
             "unchanged, with its video.mp4."
         )
     frames, step = _frames(clip.view, clip.frame_count)
-    drawn = overlaid(clip, frames, step)
+    drawn = []
+    for frame in overlaid(clip, frames, step):
+        drawn.append(frame)
+        if options.progress:
+            options.progress(len(drawn), len(frames))
     sides = np.stack([np.concatenate(pair, axis=1) for pair in zip(frames, drawn, strict=True)])
     return [write_video(folder / FILE, sides, clip.fps)]
 

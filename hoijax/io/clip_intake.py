@@ -26,6 +26,8 @@ MAX_BYTES = 1.5e9
 MIN_FRAMES = 3
 _STREAM = re.compile(r"Stream #\d+:\d+.*?: Video: (?P<facts>.*)")
 _ALPHA = ("rgba", "bgra", "argb", "abgr", "yuva", "gbrap", "ya8", "ya16", "pal8")
+_ALPHA_BESIDE = re.compile(r"alpha_mode\s*: 1", re.IGNORECASE)
+"""WebM keeps transparency in a stream of its own, which is not decoded."""
 _HDR = {"smpte2084": "HDR10 (PQ)", "arib-std-b67": "HLG"}
 _TONE_MAP = (
     "zscale=t=linear:npl=100,tonemap=hable,zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p"
@@ -39,8 +41,8 @@ class Clip:
     video: Video
     scale: float
     """Side of a frame over that of the file's."""
-    step: int = 1
-    """Frames of the file for one of these."""
+    resampled: bool = False
+    """Whether its frames are others than the file's: at a steady rate, or not all of a fast one."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,9 @@ class _Facts:
     height: int
     fps: float
     seconds: float | None
-    pixel_format: str
     hdr: str | None
     turned: bool
+    transparent: bool
 
 
 def parse_seconds(text: str) -> tuple[float, float]:
@@ -100,7 +102,7 @@ def read_clip(
     facts = _facts(path)
     if facts.seconds is not None and span[0] >= facts.seconds:
         raise UserError(f"--seconds {span[0]:g}:{span[1]:g}: {path} ends at {facts.seconds:g} s.")
-    rate, filters = _conversions(path, facts, span, log)
+    rate, resampled, filters = _conversions(path, facts, span, log)
     scale = min(1.0, MAX_SIDE / max(facts.width, facts.height))
     width, height = round(scale * facts.width), round(scale * facts.height)
     if scale < 1:
@@ -126,7 +128,7 @@ def read_clip(
             f"{path} has {len(images)} frame{'' if len(images) == 1 else 's'}"
             f"{'' if seconds is None else ' there'}, a motion needs at least {MIN_FRAMES}."
         )
-    return Clip(Video(images, rate), scale, math.ceil(facts.fps / MAX_FPS))
+    return Clip(Video(images, rate), scale, resampled)
 
 
 _CONVERT = "ffmpeg -i CLIP -c:v libx264 -pix_fmt yuv420p out.mp4"
@@ -161,7 +163,7 @@ def _facts(path: Path) -> _Facts:
             f"{path} has pixels that are not square ({aspect[1]}:{aspect[2]}). Convert it: ffmpeg -i "
             "CLIP -vf 'scale=iw*sar:ih,setsar=1' out.mp4"
         )
-    formats = stream.split(", ")
+    _, _, pixel_format = stream.partition(", ")
     return _Facts(
         width=width,
         height=height,
@@ -169,16 +171,16 @@ def _facts(path: Path) -> _Facts:
         seconds=None
         if length is None
         else 3600 * int(length[1]) + 60 * int(length[2]) + float(length[3]),
-        pixel_format=formats[1].split("(")[0].strip() if len(formats) > 1 else "",
         hdr=next((name for key, name in _HDR.items() if key in stream), None),
         turned=angle != 0,
+        transparent=pixel_format.startswith(_ALPHA) or _ALPHA_BESIDE.search(text) is not None,
     )
 
 
 def _conversions(
     path: Path, facts: _Facts, span: tuple[float, float], log: Log
-) -> tuple[float, list[str]]:
-    """(frames a second, filters of ffmpeg) that make a clip ready; each is said."""
+) -> tuple[float, bool, list[str]]:
+    """(frames a second, whether they are resampled, filters of ffmpeg) that make a clip ready; each is said."""
     filters = []
     rate = facts.fps / math.ceil(facts.fps / MAX_FPS)
     uneven = _is_uneven(path, span)
@@ -186,16 +188,17 @@ def _conversions(
         log(f"video: its frames come at uneven times; resampled to {rate:.4g} a second")
     elif rate != facts.fps:
         log(f"video: resampled from {facts.fps:.4g} to {rate:.4g} frames a second")
-    if uneven or rate != facts.fps:
+    resampled = uneven or rate != facts.fps
+    if resampled:
         filters.append(f"fps={rate}")
     if facts.turned:
         log(f"video: turned upright as its metadata say, {facts.width} x {facts.height} pixels")
     if facts.hdr is not None:
         log(f"video: {facts.hdr} is tone-mapped to standard range")
         filters.append(_TONE_MAP)
-    if facts.pixel_format.startswith(_ALPHA):
+    if facts.transparent:
         log("video: its transparency is dropped")
-    return rate, filters
+    return rate, resampled, filters
 
 
 def _is_uneven(path: Path, span: tuple[float, float]) -> bool:

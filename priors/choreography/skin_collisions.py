@@ -104,12 +104,17 @@ def deep_skin(chain: Chain, targets: PoseTargets, skeleton: Skeleton, grids: Dis
     for o in range(targets.Ts_world_object.shape[1]):
         R, p = targets.Ts_world_object[:, o, :3, :3], targets.Ts_world_object[:, o, :3, 3]
         weight = COLLISION * targets.collision_weight[:, o]
-        distance, gradient = look_up(grids, o, (skin - p[:, None]) @ R)
-        depth = weight[:, None] * (skeleton.skin_margin - distance)
-        deeper = depth > worst
-        worst = np.where(deeper, depth, worst)
-        world = -weight[:, None, None] * (gradient @ np.swapaxes(R, 1, 2))
-        slope = np.where(deeper[..., None], world, slope)
+        local = (skin - p[:, None]) @ R
+        lower, upper = _box(grids, o)
+        margin = skeleton.skin_margin[:, None]
+        is_near = ((local > lower - margin) & (local < upper + margin)).all(axis=-1)
+        t, v = np.nonzero(is_near & (weight > 0.0)[:, None])
+        distance, gradient = look_up(grids, o, local[t, v])
+        depth = weight[t] * (skeleton.skin_margin[v] - distance)
+        deeper = depth > worst[t, v]
+        t, v = t[deeper], v[deeper]
+        worst[t, v] = depth[deeper]
+        slope[t, v] = -weight[t, None] * np.einsum("nij,nj->ni", R[t], gradient[deeper])
     frames, points = np.nonzero(worst)
     return Deep(frames, points, worst[frames, points], slope[frames, points])
 
@@ -135,9 +140,15 @@ def deep_rows(deep: Deep, chain: Chain, skeleton: Skeleton) -> Float[ndarray, "N
     return rows
 
 
+def _box(grids: DistanceGrids, index: int) -> tuple[Float[ndarray, "3"], Float[ndarray, "3"]]:
+    """Lower and upper corner of a grid, in its object's frame."""
+    lower, spacing = np.asarray(grids.lower)[index], np.asarray(grids.spacing)[index]
+    return lower, lower + spacing * np.asarray(grids.corners).shape[2]
+
+
 def look_up(
-    grids: DistanceGrids, index: int, points: Float[ndarray, "T V 3"]
-) -> tuple[Float[ndarray, "T V"], Float[ndarray, "T V 3"]]:
+    grids: DistanceGrids, index: int, points: Float[ndarray, "*batch 3"]
+) -> tuple[Float[ndarray, "*batch"], Float[ndarray, "*batch 3"]]:
     """Signed distance and gradient in the object's frame; far outside the box at least so far away."""
     corners = np.asarray(grids.corners)[index, 0]
     lower, spacing = np.asarray(grids.lower)[index], np.asarray(grids.spacing)[index]

@@ -185,11 +185,15 @@ class ObserveOptions:
         beside = [self.masks, self.points, self.intrinsics, *self.files()]
         bound = any(item is not None for item in beside)
         by_frame = self.masks is not None or bool(self.files())
-        if by_frame and (self.seconds is not None or clip.step > 1):
+        if by_frame and (self.seconds is not None or clip.resampled):
             raise UserError(
                 "masks, points, keypoints and bodies of files are one for each frame of the clip, but of "
-                f"{self.video} not every frame is read (--seconds, or more than 31 a second). Convert the clip "
-                f"first, and run what made the files on that: ffmpeg -i {self.video} -r 25 out.mp4"
+                f"{self.video} other frames are read (--seconds, uneven times, or more than 31 a second). Convert "
+                f"the clip first, and run what made the files on that: ffmpeg -i {self.video} -r 25 out.mp4"
+            )
+        if hints and (self.seconds is not None or clip.resampled):
+            log(
+                f"hints: their frames are counted in what is read, {clip.video.fps:.4g} a second, from 0"
             )
         video, footage = _without_repeats(clip.video, keep=every_frame or by_frame, log=log)
         count = len(clip.video.frames)  # a hint beyond the clip stays beyond it, to be refused

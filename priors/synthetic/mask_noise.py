@@ -14,17 +14,18 @@ def flicker(
 ) -> tuple[ndarray, ndarray]:
     """Instance and part masks with boundaries pushed in and out, and holes."""
     shape = instance_ids.shape
-    t, v, u = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    t, v, u = (axis.astype(np.int32) for axis in np.ogrid[: shape[0], : shape[1], : shape[2]])
     dv, du = (
         np.rint(
             noise.mask_jitter_pixels * smooth_over_pixels(rng, shape, noise.mask_cell_pixels)
-        ).astype(np.int64)
+        ).astype(np.int32)
         for _ in range(2)
     )
-    source = t, np.clip(v + dv, 0, shape[1] - 1), np.clip(u + du, 0, shape[2] - 1)
+    row, column = np.clip(v + dv, 0, shape[1] - 1), np.clip(u + du, 0, shape[2] - 1)
+    source = (t * shape[1] + row) * shape[2] + column
     holes = blobs(rng, shape, noise.hole_pixels, noise.hole_share)
-    labels = np.where(holes, np.uint8(0), instance_ids[source])
-    return labels, np.where(labels == 0, np.int8(-1), part_ids[source])
+    labels = np.where(holes, np.uint8(0), instance_ids.reshape(-1)[source])
+    return labels, np.where(labels == 0, np.int8(-1), part_ids.reshape(-1)[source])
 
 
 def mislabel(

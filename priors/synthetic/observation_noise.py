@@ -94,6 +94,7 @@ def smoothing_matrix(count: int, cell: float) -> Float[ndarray, "count knots"]:
     position = np.arange(count)[:, None] / cell
     knots = np.arange(-3, int(np.ceil(count / cell)) + 4)[None, :]
     weights = np.exp(-0.5 * ((position - knots) / 0.7) ** 2)
+    weights[weights < 1e-12] = 0.0  # they would be denormal numbers, ten times as slow to multiply
     return (weights / np.linalg.norm(weights, axis=-1, keepdims=True)).astype(np.float32)
 
 
