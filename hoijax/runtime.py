@@ -6,8 +6,8 @@ import platform
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +41,18 @@ def on_all_cores(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         return list(threads.map(function, items))
+
+
+def one_ahead(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """The function of every item; the next one is computed in a thread while one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming: list[Future[B]] = []
+        for item in items:
+            coming.append(thread.submit(function, item))
+            if len(coming) > 1:
+                yield coming.pop(0).result()
+        for last in coming:
+            yield last.result()
 
 
 def cache_folder() -> Path:

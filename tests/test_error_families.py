@@ -1,8 +1,8 @@
 """Families of errors: exact at strength zero, independent of each other, and wrong in the way they say."""
 
 import copy
-from unittest import mock
 
+import jax
 import numpy as np
 import pytest
 import trimesh
@@ -13,7 +13,6 @@ from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import compose_rigid, look_at
 from hoijax.objects.asset import asset_from_arrays
-from priors.synthetic import erring_observations
 from priors.synthetic.erring_observations import observe_with_errors
 from priors.synthetic.error_draft import ar1
 from priors.synthetic.error_families import FAMILIES, tuned_families
@@ -40,13 +39,12 @@ def scene() -> RenderedGroundTruth:
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _rendered_once(scene):
-    """What errs is what is observed of the pictures, which are the same every time."""
-    images = erring_observations.render_scene(scene)
-    render = lambda given: copy.deepcopy(images) if given is scene else pytest.fail("another scene")  # noqa: E731
-    with mock.patch.object(erring_observations, "render_scene", render):
-        yield
+@pytest.fixture(autouse=True)
+def _pictures_are_kept(scene):
+    """What errs is what is observed of the pictures, which all errors share."""
+    before = copy.deepcopy(scene.pictures)
+    yield
+    jax.tree.map(np.testing.assert_array_equal, vars(before), vars(scene.pictures))
 
 
 def observed(scene, seed=0, **strengths):

@@ -11,6 +11,7 @@ from hoijax.errors import UserError
 from hoijax.experiments import noise_budget as budget
 from hoijax.experiments.noise_budget import costs, noise_budget
 from hoijax.results.result import load_result
+from hoijax.runtime import one_ahead
 
 LEVELS = 3
 
@@ -76,3 +77,15 @@ def test_the_command_prints_the_dearest_family_first(solved):
     ran = run("ablate", folder, "--noise", "depth_drift", "--levels", "2")
     assert ran.code == 0, ran.err
     assert "depth_drift: +" in ran.out
+
+
+def test_one_item_is_computed_ahead_and_no_more():
+    begun = []
+    values = one_ahead(lambda i: begun.append(i) or 10 // (3 - i), range(5))
+    assert next(values) == 3
+    assert begun in ([0], [0, 1]), "the third waits until the second is used"
+    assert [next(values), next(values)] == [5, 10]
+    with pytest.raises(ZeroDivisionError):
+        next(values)
+    assert max(begun) <= 4
+    assert list(one_ahead(str, [])) == []

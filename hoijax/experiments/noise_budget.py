@@ -22,7 +22,7 @@ from hoijax.io.atomic import check_output, output_folder
 from hoijax.progress import Log, counted, silent
 from hoijax.results.evaluation import CONTACT_THRESHOLD, Evaluator
 from hoijax.results.result import Result
-from hoijax.runtime import versions
+from hoijax.runtime import one_ahead, versions
 from hoijax.settings import DEFAULT_METHOD
 from hoijax.solver.solve_checkpoints import SolveCheckpoints, checkpoint_folder
 
@@ -36,6 +36,8 @@ METRICS = {
     "contact F1": "contact_f1@5cm",
 }
 Row = dict[str, Any]
+Job = tuple[str, str, float]
+"""Path of a bundle, family, strength."""
 
 
 def noise_budget(
@@ -76,11 +78,17 @@ def noise_budget(
     plan += [(str(p), name, x) for p in paths for name in names for x in strengths[1:]]
     plan.sort(key=lambda job: job[0])
     singles: list[Row] = list(done)
-    clip = None
-    for path, family, strength in plan[len(done) :]:
-        if clip is None or clip.path != path:
-            clip = _Clip.read(path, method, settings, log)
-        singles.append(clip.measured(family, strength, every, seed, method, settings))
+    clips = _Clips(method, settings, log)
+
+    def seen(job: Job) -> tuple[Bundle, GroundTruth]:
+        path, family, strength = job
+        erring = every if family == ALL else [family]
+        return clips.seen(path, {} if strength == 0.0 else dict.fromkeys(erring, strength), seed)
+
+    left = plan[len(done) :]
+    for job, (bundle, truth) in zip(left, one_ahead(seen, left), strict=True):
+        result = solve(bundle, method=method, settings=settings)
+        singles.append(_row(job, result, bundle, truth))
         if store is not None:
             store.keep_rows(singles)
         counted(log, "error budget", len(singles), len(plan))
@@ -93,34 +101,39 @@ def noise_budget(
 
 
 @dataclasses.dataclass
-class _Clip:
-    """One bundle with the motion that is taken as known."""
+class _Clips:
+    """Bundles with the motion that is taken as known, one at a time."""
 
-    path: str
-    bundle: Bundle
-    scene: Any
+    method: str
+    settings: Any
+    log: Log
+    path: str | None = None
+    bundle: Bundle | None = None
+    scene: Any = None
 
-    @classmethod
-    def read(cls, path: str, method: str, settings: Any, log: Log) -> "_Clip":
+    def seen(self, path: str, strengths: dict[str, float], seed: int) -> tuple[Bundle, GroundTruth]:
+        """What priors that err so would have seen of a clip, and what is true."""
+        if path != self.path:
+            self._read(path)
+        assert self.bundle is not None
+        return seen_with_errors(self.scene, self.bundle, strengths, seed)
+
+    def _read(self, path: str) -> None:
         bundle = read_bundle(path)
         try:
             motion = read_ground_truth(path)
         except UserError:
-            log(f"{path}: no ground truth; what a solve finds is taken as true")
-            motion = motion_of(solve(bundle, method=method, settings=settings), bundle)
-        return cls(path, bundle, known_scene(bundle, motion))
+            self.log(f"{path}: no ground truth; what a solve finds is taken as true")
+            motion = motion_of(solve(bundle, method=self.method, settings=self.settings), bundle)
+        self.path, self.bundle, self.scene = path, bundle, known_scene(bundle, motion)
 
-    def measured(
-        self, family: str, strength: float, every: list[str], seed: int, method: str, settings: Any
-    ) -> Row:
-        """Solve what priors with these errors would have seen, and measure."""
-        erring = every if family == ALL else [family]
-        given = {} if strength == 0.0 else dict.fromkeys(erring, strength)
-        bundle, truth = seen_with_errors(self.scene, self.bundle, given, seed)
-        result = solve(bundle, method=method, settings=settings)
-        values = Evaluator(result, load_body(bundle.body), truth).measure(result.winner)
-        chosen = {name: float(values[key]) for name, key in METRICS.items() if key in values}
-        return {"bundle": self.path, "family": family, "strength": strength, **chosen}
+
+def _row(job: Job, result: Result, bundle: Bundle, truth: GroundTruth) -> Row:
+    """Errors of the winner."""
+    path, family, strength = job
+    values = Evaluator(result, load_body(bundle.body), truth).measure(result.winner)
+    chosen = {name: float(values[key]) for name, key in METRICS.items() if key in values}
+    return {"bundle": path, "family": family, "strength": strength, **chosen}
 
 
 def motion_of(result: Result, bundle: Bundle) -> GroundTruth:

@@ -79,7 +79,7 @@ def _on_one_side(
     from scipy.spatial import KDTree
 
     count = len(points)
-    gaps, others = KDTree(points).query(points, NEIGHBORS)
+    gaps, others = map(np.asarray, KDTree(points).query(points, NEIGHBORS))
     reach = np.append(distances, 0.0)  # of a neighbor that is not there, at an infinite gap
     joined = gaps < JOINED * np.maximum(distances[:, None], reach[others])
     one, _ = np.nonzero(joined)

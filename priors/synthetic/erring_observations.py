@@ -18,11 +18,11 @@ from priors.synthetic.observation_noise import NoiseModel
 from priors.synthetic.rendered_colors import with_colors
 from priors.synthetic.rendered_observations import (
     MIN_VISIBLE_PIXELS,
+    PointMap,
     RenderedGroundTruth,
     gather_samples,
     ground_truth_of,
     keypoint_observations,
-    render_scene,
 )
 
 FILTERS = NoiseModel.none()
@@ -39,7 +39,7 @@ def observe_with_errors(
     """
     check_families(strengths)
     people, frames = scene.person_vertices_world.shape[:2]
-    images = render_scene(scene)
+    images = scene.pictures
     rng = np.random.default_rng((seed, 1))
     draft = Draft(
         depth=images.depth.astype(np.float64),
@@ -65,13 +65,13 @@ def _observations(
     people, objects = draft.people, len(draft.assets)
     labels = draft.label_images
     usable = usable_points(draft.depth, labels, people + objects, FILTERS, rng)
-    points = _point_map(draft)
+    points_at = _point_map(draft)
     samples = [
         sample_pixels(usable & (labels == i + 1), count, rng)
         for i, count in enumerate([PERSON_POINT_COUNT] * people + [OBJECT_POINT_COUNT] * objects)
     ]
-    person = gather_samples(samples[:people], points, part_ids, PERSON_POINT_COUNT)
-    of_objects = gather_samples(samples[people:], points, part_ids, OBJECT_POINT_COUNT)
+    person = gather_samples(samples[:people], points_at, part_ids, PERSON_POINT_COUNT)
+    of_objects = gather_samples(samples[people:], points_at, part_ids, OBJECT_POINT_COUNT)
     pixels = np.stack([(labels == i + 1).sum((1, 2)) for i in range(people + objects)])
     visible = pixels >= MIN_VISIBLE_PIXELS
     keypoints = draft.keypoints.copy()
@@ -96,16 +96,17 @@ def _observations(
     )
 
 
-def _point_map(draft: Draft) -> ndarray:
-    """Depth images unprojected with the reported intrinsics, then scaled and shifted; (T, H, W, 3)."""
-    height, width = draft.depth.shape[1:]
-    v, u = np.mgrid[:height, :width] + 0.5
-    K = draft.intrinsics[:, None, None]
-    x = (u - K[..., 0, 2]) / K[..., 0, 0] * draft.depth
-    y = (v - K[..., 1, 2]) / K[..., 1, 1] * draft.depth
-    points = np.stack([x, y, draft.depth], axis=-1)
-    moved = draft.point_scale[:, None, None, None] * points + draft.point_shift[:, None, None]
-    return moved.astype(np.float32)
+def _point_map(draft: Draft) -> PointMap:
+    """Depth images unprojected with the reported intrinsics, then scaled and shifted."""
+
+    def points_at(t: ndarray, v: ndarray, u: ndarray) -> ndarray:
+        depth, K = draft.depth[t, v, u], draft.intrinsics[t]
+        x = (u + 0.5 - K[..., 0, 2]) / K[..., 0, 0] * depth
+        y = (v + 0.5 - K[..., 1, 2]) / K[..., 1, 1] * depth
+        points = np.stack([x, y, depth], axis=-1)
+        return draft.point_scale[t][..., None] * points + draft.point_shift[t]
+
+    return points_at
 
 
 def erring_bundle(

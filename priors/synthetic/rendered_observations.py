@@ -1,8 +1,9 @@
 """From a known moving scene to what priors would have seen of it: render, then degrade."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -50,15 +51,24 @@ class RenderedGroundTruth:
     edge_contact: Bool[ndarray, "E T"]
     """Whether the two ends of each edge of the scene's graph touch."""
 
+    @cached_property
+    def pictures(self) -> "Pictures":
+        """All frames rendered, once for all errors that the scene is seen with."""
+        return render_scene(self)
+
 
 @dataclass(frozen=True)
-class _Pictures:
+class Pictures:
     """All rendered frames, stacked."""
 
     depth: Float[ndarray, "T H W"]
     instance_ids: ndarray
     part_ids: ndarray
     rays_camera: Float[ndarray, "H W 3"]
+
+
+PointMap = Callable[[ndarray, ndarray, ndarray], ndarray]
+"""(frames, rows, columns), which broadcast -> points (..., 3): few of all pixels are asked for."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ def observe_with_ground_truth(
     streams = iter(np.random.default_rng(seed).spawn(16))
     people, frames = scene.person_vertices_world.shape[:2]
     objects = len(scene.assets)
-    images = render_scene(scene)
+    images = scene.pictures
 
     missed = bursts(
         next(streams), (people + objects, frames), noise.missed_share, noise.missed_burst_frames
@@ -102,15 +112,15 @@ def observe_with_ground_truth(
         parts = mislabel(labels, parts, part_counts, people, noise, of_parts)
         labels = without_missed(labels, missed)
         usable = usable_points(images.depth, labels, people + objects, noise, of_usable)
-        points = mapped.result()
+        points_at = mapped.result()
 
     sample_rng = next(streams)
     samples = [
         sample_pixels(usable & (labels == i + 1), count, sample_rng)
         for i, count in enumerate([PERSON_POINT_COUNT] * people + [OBJECT_POINT_COUNT] * objects)
     ]
-    person = gather_samples(samples[:people], points, parts, PERSON_POINT_COUNT)
-    object_ = gather_samples(samples[people:], points, parts, OBJECT_POINT_COUNT)
+    person = gather_samples(samples[:people], points_at, parts, PERSON_POINT_COUNT)
+    object_ = gather_samples(samples[people:], points_at, parts, OBJECT_POINT_COUNT)
     pixel_counts = np.stack(
         [(labels == i + 1).sum((1, 2)) for i in range(people + objects)]
         or [np.zeros(frames, np.int64)]
@@ -170,7 +180,7 @@ def posed_meshes(
     return meshes
 
 
-def render_scene(scene: RenderedGroundTruth) -> _Pictures:
+def render_scene(scene: RenderedGroundTruth) -> Pictures:
     people, frames = scene.person_vertices_world.shape[:2]
     shapes = [
         RenderMesh(asset.vertices, asset.faces, people + o + 1, asset.face_parts)
@@ -183,7 +193,7 @@ def render_scene(scene: RenderedGroundTruth) -> _Pictures:
 
     casts = on_all_cores(images_of, range(frames))
     depth, instance_ids, part_ids = (np.stack(images) for images in zip(*casts, strict=True))
-    return _Pictures(depth, instance_ids, part_ids, scene.camera.ray_directions())
+    return Pictures(depth, instance_ids, part_ids, scene.camera.ray_directions())
 
 
 def _drift(
@@ -196,31 +206,35 @@ def _drift(
 
 
 def _point_map(
-    images: _Pictures, scale: ndarray, shift: ndarray, noise: NoiseModel, rng: np.random.Generator
-) -> Float[ndarray, "T H W 3"]:
-    """Points of all pixels with depth noise along their rays and the frame's drift."""
+    images: Pictures, scale: ndarray, shift: ndarray, noise: NoiseModel, rng: np.random.Generator
+) -> PointMap:
+    """Points with depth noise along their rays and the frame's drift."""
     shape = images.depth.shape
     error = noise.smooth_depth * smooth_over_pixels(rng, shape, noise.smooth_depth_pixels)
     if noise.white_depth > 0:
         error += noise.white_depth * rng.standard_normal(shape, np.float32)
-    points_camera = images.rays_camera * (images.depth + error)[..., None]
-    return scale[:, None, None, None] * points_camera + shift[:, None, None, :]
+
+    def points_at(t: ndarray, v: ndarray, u: ndarray) -> ndarray:
+        depth = images.depth[t, v, u] + error[t, v, u]
+        return scale[t][..., None] * (images.rays_camera[v, u] * depth[..., None]) + shift[t]
+
+    return points_at
 
 
 def gather_samples(
-    samples: list[tuple[ndarray, ndarray]], points: ndarray, parts: ndarray, count: int
+    samples: list[tuple[ndarray, ndarray]], points_at: PointMap, parts: ndarray, count: int
 ) -> dict[str, ndarray]:
     """Points, pixels, part labels and mask of sampled pixels: (N, T, count, ...)."""
-    frames, height, width = parts.shape
+    frames, _, width = parts.shape
     if not samples:
         samples_index = np.zeros((0, frames, count), np.int64)
         mask = np.zeros((0, frames, count), bool)
     else:
         samples_index, mask = (np.stack(x) for x in zip(*samples, strict=True))
     frame = np.arange(frames)[None, :, None]
-    pixels = np.stack([samples_index % width, samples_index // width], axis=-1) + 0.5
-    seen = points.reshape(frames, height * width, 3)[frame, samples_index]
-    labels = parts.reshape(frames, -1)[frame, samples_index].astype(np.int32)
+    v, u = np.divmod(samples_index, width)
+    pixels = np.stack([u, v], axis=-1) + 0.5
+    seen, labels = points_at(frame, v, u), parts[frame, v, u].astype(np.int32)
     return {
         "points": np.where(mask[..., None], seen, 0).astype(np.float32),
         "pixels": np.where(mask[..., None], pixels, 0).astype(np.float32),
@@ -230,7 +244,7 @@ def gather_samples(
 
 
 def keypoint_observations(
-    scene: RenderedGroundTruth, images: _Pictures, noise: NoiseModel, rng: np.random.Generator
+    scene: RenderedGroundTruth, images: Pictures, noise: NoiseModel, rng: np.random.Generator
 ) -> Float[ndarray, "P T 18 3"]:
     """Pixels and confidence: lower where occluded, zero where dropped or outside the image."""
     camera = scene.camera

@@ -141,9 +141,9 @@ def _person(
     spread = np.linspace(0, len(shaped.vertices_rest) - 1, count).astype(np.int32)
     chosen = [np.asarray(body.face_vertices), spread, touching.ravel()]
     part = shaped.subset(np.concatenate(chosen).astype(np.int32))
-    root = part.joints_rest[0]
+    vertices, joints = np.asarray(part.vertices_rest), np.asarray(part.joints_rest)
     return part.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        vertices_rest=part.vertices_rest - root, joints_rest=part.joints_rest - root
+        vertices_rest=vertices - joints[0], joints_rest=joints - joints[0]
     )
 
 
