@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lifted_box import FRAMES, lifted_box
 
-import hoijax
 from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import OPENPOSE_18
 from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_NAMES
@@ -24,10 +24,8 @@ from hoijax.methods.joint.swapped_frames import without_swapped_frames
 from hoijax.results.geometry_queries import joints_of
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
-from priors.synthetic.erring_observations import erring_bundle
-from priors.synthetic.from_text import BODY, scene_of_text
+from priors.synthetic.from_text import BODY
 
-FRAMES = 12
 SMALL = BodyPassSettings(points=32, vertices=96)
 ERRORS = {
     "body_lean": 2.0,
@@ -46,24 +44,14 @@ def body():
 
 
 @pytest.fixture(scope="module")
-def lift():
-    """A synthetic lift with errors of some strengths: strengths -> (bundle, ground truth)."""
-    text = "a person lifts a box"
-    scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=FRAMES, seed=0)
-    return lambda strengths: erring_bundle(
-        scene, script.graph, prompt=text, fps=fps, body=BODY, strengths=strengths, seed=4
-    )
+def exact():
+    return lifted_box()
 
 
 @pytest.fixture(scope="module")
-def exact(lift):
-    return lift({})
-
-
-@pytest.fixture(scope="module")
-def clip(lift, exact):
+def clip(exact):
     """(the bundle with errors, the ground truth, the factor of its focal length)."""
-    bundle, truth = lift(ERRORS)
+    bundle, truth = lifted_box(**ERRORS)
     factor = bundle.observations.intrinsics[0, 0, 0] / exact[0].observations.intrinsics[0, 0, 0]
     return bundle, truth, factor
 
@@ -317,11 +305,7 @@ def test_hands_and_objects_that_touch_are_moved_together(clip, body):
     from hoijax.methods.joint.method import METHOD
     from hoijax.methods.joint.settle import settle
 
-    text = "a person lifts a box"
-    scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=FRAMES, seed=0)
-    bundle, truth = erring_bundle(
-        scene, script.graph, prompt=text, fps=fps, body=BODY, strengths={}, seed=4
-    )
+    bundle, truth = lifted_box()
     settings = METHOD.settings(
         inits=1,
         start="yaw",
