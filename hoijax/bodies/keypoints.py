@@ -1,5 +1,7 @@
 """The 18 OpenPose keypoints of a posed body."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -27,11 +29,16 @@ def openpose18(posed: PosedBody, body: SkinnedBody) -> Float[Array, "18 3"]:
 
 
 def openpose18_from(
-    joints_world: Float[AnyArray, "joints 3"], face_world: Float[AnyArray, "5 3"]
-) -> Float[Array, "18 3"]:
-    """The same from joints and the posed `body.face_vertices`, which `shaped.subset` poses cheaply."""
-    neck = jnp.mean(joints_world[_SHOULDERS], axis=0)
-    return jnp.concatenate([face_world[:1], neck[None], joints_world[_LIMBS], face_world[1:]])
+    joints_world: Float[AnyArray, "*B joints 3"], face_world: Float[AnyArray, "*B 5 3"]
+) -> Float[Array, "*B 18 3"]:
+    """The same from joints and the posed `body.face_vertices`, which `shaped.subset` poses cheaply.
+
+    Of numpy arrays in numpy, as each operation of JAX on its own is a program.
+    """
+    xp: Any = np if isinstance(joints_world, np.ndarray) else jnp
+    neck = xp.mean(joints_world[..., _SHOULDERS, :], axis=-2, keepdims=True)
+    nose, eyes_and_ears = face_world[..., :1, :], face_world[..., 1:, :]
+    return xp.concatenate([nose, neck, joints_world[..., _LIMBS, :], eyes_and_ears], axis=-2)
 
 
 def openpose18_from_coco(coco: Float[np.ndarray, "*B 17 3"]) -> Float[np.ndarray, "*B 18 3"]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy import ndarray
@@ -19,6 +18,7 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.objects.articulated.joints import Joint
 from hoijax.objects.asset import Asset
 from hoijax.programs import program
+from hoijax.runtime import on_device
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
@@ -66,9 +66,9 @@ class PersonClip:
     @cached_property
     def vertices_world(self) -> Float[ndarray, "T V 3"]:
         """Skin in every frame, metres."""
-        shaped = jax.tree.map(jnp.asarray, self.shaped)
-        rotations = jnp.asarray(self.joint_rotations, jnp.float32)
-        translations = jnp.asarray(self.translations, jnp.float32)
+        shaped = jax.device_put(self.shaped)
+        rotations = on_device(self.joint_rotations, np.float32)
+        translations = on_device(self.translations, np.float32)
         return np.asarray(pose_clip(shaped, rotations, translations).vertices_world)
 
 
@@ -124,8 +124,8 @@ def make_person(
     rest_joints: Float[ndarray, "55 3"] | None = None,
 ) -> PersonClip:
     """A person from body parameters; `rest_joints` replace the bone lengths that the betas give."""
-    rest = None if rest_joints is None else jnp.asarray(rest_joints, jnp.float32)
-    shaped = _shaped(jax.tree.map(jnp.asarray, body), jnp.asarray(betas, jnp.float32), rest)
+    rest = None if rest_joints is None else on_device(rest_joints, np.float32)
+    shaped = _shaped(jax.device_put(body), on_device(betas, np.float32), rest)
     return PersonClip(body.name, as_numpy(shaped), betas, joint_rotations, translations)
 
 

@@ -8,8 +8,10 @@ from hoijax.geometry.camera_motion import average_static_camera
 from hoijax.initialization.point_map_alignment import (
     AlignmentData,
     AlignmentWeights,
+    Similarity,
     align_point_maps,
 )
+from hoijax.programs import program
 from hoijax.runtime import on_device
 from hoijax.settings import AlignmentSettings
 
@@ -68,4 +70,9 @@ def align(
         steps=settings.steps,
         use_pixels=settings.pixel_weight != 0.0,
     )
-    return np.asarray(similarity.matrices())
+    return np.asarray(_matrices(similarity))
+
+
+@program
+def _matrices(similarity: Similarity) -> Float[Array, "T 4 4"]:
+    return similarity.matrices()

@@ -27,8 +27,9 @@ QUARTER_FLIP_DEGREES = 60.0
 
 def tells_by_outline(silhouettes: Silhouettes, o: int) -> bool:
     """Whether most frames that show object `o` show no more than its outline."""
-    shown = np.asarray(silhouettes.outline.falls_short[o]).any(axis=-1)
-    return bool(2 * np.asarray(silhouettes.outline.alone[o]).sum() > shown.sum())
+    outline = silhouettes.outline
+    shown = np.asarray(outline.falls_short)[o].any(axis=-1)
+    return bool(2 * np.asarray(outline.alone)[o].sum() > shown.sum())
 
 
 def with_box_turns(

@@ -198,7 +198,7 @@ def search_object(
         borrowed = _borrow(*best, quota=-(-keep // 4))
         best = _keep_best(search_frames(target, fine, *borrowed, steps=settings.fine_steps), keep)
     rotations, translations, costs = best
-    costs = np.where(np.asarray(scene.observed.detected[o])[:, None], costs, np.inf)
+    costs = np.where(np.asarray(scene.observed.detected)[o][:, None], costs, np.inf)
     return rotations, translations, costs
 
 

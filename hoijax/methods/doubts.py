@@ -53,7 +53,7 @@ def doubts_of(
             fraction = float(np.median(looks[name][o][frames]))
             if fraction > MISSED:
                 doubts.append(f"{asset.name}: {100 * fraction:.0f} % {words} in half of the frames")
-        mask = np.asarray(scene.observed.point_mask[o])[frames]
+        mask = np.asarray(scene.observed.point_mask)[o][frames]
         if mask.any():
             away = float(np.median(np.abs(looks["distance"][o][frames])[mask]))
             if away > FAR_POINTS:
@@ -82,7 +82,7 @@ def _hardly_seen(scene: Scene, o: int, frames: Bool[ndarray, " T"]) -> int:
     """Frames, of these, in which an object that has outlines elsewhere was too small in the image for one."""
     if scene.silhouettes is None:
         return 0
-    has_outline = np.any(np.asarray(scene.silhouettes.outline.falls_short[o]) > 0.0, axis=-1)
+    has_outline = np.any(np.asarray(scene.silhouettes.outline.falls_short)[o] > 0.0, axis=-1)
     return int((frames & ~has_outline).sum()) if has_outline.any() else 0
 
 

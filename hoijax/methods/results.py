@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.methods.passes import Prepared
 from hoijax.results.result import Result
+from hoijax.runtime import on_device
 from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.problem import Solution
 
@@ -30,7 +30,7 @@ def centered_poses(result: Result) -> Unknowns:
     rotations = np.asarray(result.object_rotations, np.float32)
     offsets = (rotations @ centers[None, :, None, :, None])[..., 0]
     translations = (result.object_translations + offsets).astype(np.float32)
-    return Unknowns(matrix_to_rotation_6d(jnp.asarray(rotations)), jnp.asarray(translations))
+    return Unknowns(matrix_to_rotation_6d(on_device(rotations)), on_device(translations))
 
 
 def to_result(prepared: Prepared, solution: Solution, **arrays: Any) -> Result:

@@ -61,7 +61,7 @@ def distance_to_object(
     T_object_world = invert_rigid(poses)
     local = points_world @ T_object_world[:, :3, :3].swapaxes(-1, -2)
     local = local + T_object_world[:, None, :3, 3]
-    return np.asarray(_query(grids, on_device(local, jnp.float32), jnp.int32(row)))
+    return np.asarray(_query(grids, on_device(local, jnp.float32), np.int32(row)))
 
 
 def moved_points(points_object: ndarray, poses: ndarray) -> Float[ndarray, "T n 3"]:

@@ -102,18 +102,17 @@ def with_space_for_points(observed: ObservedObjects, count: int) -> ObservedObje
 
 def posed_bodies(body: SkinnedBody, observations: Observations) -> Float[Array, "P T V 3"]:
     """Skin vertices of every person in every frame, in the world."""
-    return jnp.stack(
-        [
-            pose_measured(
-                body,
-                observations.body_betas[p],
-                observations.body_rest_joints[p],
-                observations.body_rotations[p],
-                observations.body_translations[p],
-            ).vertices_world
-            for p in range(observations.person_count)
-        ]
-    )
+    people = [
+        pose_measured(
+            body,
+            observations.body_betas[p],
+            observations.body_rest_joints[p],
+            observations.body_rotations[p],
+            observations.body_translations[p],
+        )
+        for p in range(observations.person_count)
+    ]
+    return on_device(np.stack([np.asarray(person.vertices_world) for person in people]))
 
 
 def build_scene(

@@ -44,7 +44,7 @@ def resized_scene(scene: Scene, factors: Sequence[float]) -> Scene:
 def _resized_grids(scene: Scene, factor: Float32[ndarray, " O"]) -> DistanceGrids:
     grids, centers = scene.grids, np.asarray(scene.objects.centers)
     corners = np.array(grids.corners)
-    first = [int(row) for row in scene.objects.first_grid]
+    first = np.asarray(scene.objects.first_grid).tolist()
     for begin, end, scale in zip(first, [*first[1:], len(corners)], factor, strict=True):
         corners[begin:end] = scaled_corners(corners[begin:end], float(scale))
     lower = centers + (np.asarray(grids.lower) - centers) * factor[:, None]

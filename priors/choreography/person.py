@@ -232,5 +232,5 @@ def skin_of(
     person: Person, joint_rotations: Float[ndarray, "T 55 3"], translation: Float[ndarray, "T 3"]
 ) -> Float[ndarray, "T V 3"]:
     """World skin vertices in every frame."""
-    rotations, offsets = jnp.asarray(joint_rotations), jnp.asarray(translation)
+    rotations, offsets = on_device(joint_rotations), on_device(translation)
     return np.asarray(pose_clip(person.shaped, rotations, offsets).vertices_world)

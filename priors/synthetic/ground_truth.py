@@ -3,19 +3,16 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.bodies import load_body
-from hoijax.bodies.keypoints import openpose18
+from hoijax.bodies.keypoints import openpose18_from
 from hoijax.bodies.posed_person import pose_measured
-from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
 from hoijax.objects.asset import Asset
-from hoijax.programs import program
 from priors.synthetic.rendered_observations import RenderedGroundTruth
 
 IMAGE_WIDTH, IMAGE_HEIGHT, VERTICAL_FIELD_OF_VIEW = 320, 240, 50.0
@@ -48,15 +45,18 @@ def rendered_ground_truth(
     body = load_body(body_name)
     arrays = (motion.betas, motion.rest_joints, motion.rotations, motion.translations)
     constants = jax.device_put(body)
-    posed = [_pose(constants, *(x[p] for x in arrays)) for p in range(len(motion.betas))]
-    vertices = np.stack([np.asarray(v) for v, _ in posed])
+    posed = [pose_measured(constants, *(x[p] for x in arrays)) for p in range(len(motion.betas))]
+    vertices = np.stack([np.asarray(person.vertices_world) for person in posed])
+    joints = np.stack([np.asarray(person.joints_world) for person in posed])
     camera, T_world_camera = view or framing_camera(
         vertices, assets, Ts_world_object, azimuth_degrees
     )
     return RenderedGroundTruth(
         person_vertices_world=vertices,
         person_faces=np.asarray(body.faces),
-        keypoints_world=np.stack([np.asarray(k) for _, k in posed]),
+        keypoints_world=np.asarray(
+            openpose18_from(joints, vertices[:, :, np.asarray(body.face_vertices)])
+        ),
         body_rotations=motion.rotations,
         body_translations=motion.translations,
         body_betas=motion.betas,
@@ -67,15 +67,6 @@ def rendered_ground_truth(
         T_world_camera=T_world_camera,
         edge_contact=edge_contact,
     )
-
-
-@program
-def _pose(
-    body: SkinnedBody, betas: Array, rest_joints: Array, rotations: Array, translations: Array
-) -> tuple[Float[Array, "T V 3"], Float[Array, "T 18 3"]]:
-    """Skin and OpenPose-18 points of one person; one trace for all scenes of a length."""
-    posed = pose_measured(body, betas, rest_joints, rotations, translations)
-    return jnp.asarray(posed.vertices_world), jax.vmap(lambda one: openpose18(one, body))(posed)
 
 
 def framing_camera(

@@ -120,7 +120,7 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
 def _alone(settings: BodyPassSettings) -> BodyPassSettings:
     """Without a point map of people."""
     rates = {name: RATES_ALONE * getattr(settings, name) for name in ("skate", "plant", "slip")}
-    return dataclasses.replace(settings, keypoint=settings.keypoint_alone, **rates)
+    return dataclasses.replace(settings, **rates)
 
 
 def _without_points(change: FrameChange) -> FrameChange:
@@ -160,9 +160,9 @@ def _person(
     spread = np.linspace(0, len(shaped.vertices_rest) - 1, count).astype(np.int32)
     chosen = [np.asarray(body.face_vertices), spread, touching.ravel()]
     part = shaped.subset(np.concatenate(chosen).astype(np.int32))
-    root = part.joints_rest[0]
+    vertices, joints = np.asarray(part.vertices_rest), np.asarray(part.joints_rest)
     return part.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        vertices_rest=part.vertices_rest - root, joints_rest=part.joints_rest - root
+        vertices_rest=vertices - joints[0], joints_rest=joints - joints[0]
     )
 
 

@@ -50,6 +50,7 @@ BESIDE_MASK, BESIDE_SHARE = 0.015, 0.2
 
 JUDGED, MIN_DOUBT = 0.5, 0.1
 """Share of the frames in which keypoints and points must judge a body; deviations are not made smaller."""
+_unproject = program(unproject)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _solved(
 ) -> BodySolution:
     """The energy's minimum, or the start where the descent does not lower it."""
     solution = solve_bodies(problem, start, np.int32(rounds))
-    if bool(solution.energy <= solution.first_energy):
+    if float(solution.energy) <= float(solution.first_energy):
         return solution
     return solution.replace(changes=start[0], clip=start[1])  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -163,14 +164,14 @@ def doubt_in_estimates(
     seen = o.person_point_mask.any(axis=-1) & (o.keypoints[..., 2] > 0.0).any(axis=-1)
     if np.mean(seen) < JUDGED:
         return 1.0
-    gain = float(solution.first_energy - solution.energy) / max(int(seen.sum()), 1)
+    gain = (float(solution.first_energy) - float(solution.energy)) / max(int(seen.sum()), 1)
     return float(np.clip(gain / settings.usual_gain, MIN_DOUBT, 1.0))
 
 
 def with_smaller_changes(problem: BodyProblem, factor: float) -> BodyProblem:
     """With all standard deviations of changes multiplied by a factor."""
     changes = {
-        name: jax.tree.map(lambda x: x * np.float32(factor), getattr(problem, name))
+        name: jax.tree.map(lambda x: np.asarray(x) * np.float32(factor), getattr(problem, name))
         for name in ("varying", "steps", "clip")
     }
     return dataclasses.replace(problem, **changes)
@@ -198,7 +199,7 @@ def on_their_rays(o: Observations) -> Observations:
         points = np.asarray(getattr(o, f"{kind}_points"), np.float32)
         pixels = np.asarray(getattr(o, f"{kind}_pixels"), np.float32)
         K = np.broadcast_to(o.intrinsics, (*points.shape[:2], 3, 3))
-        moved = np.asarray(unproject(*map(on_device, (pixels, points[..., 2], K))))
+        moved = np.asarray(_unproject(*map(on_device, (pixels, points[..., 2], K))))
         away = np.linalg.norm((moved - points)[..., :2] * focal, axis=-1)
         near = away < OFF_PIXEL * width * np.maximum(points[..., 2], 0.0)
         changed[f"{kind}_points"] = np.where(near[..., None], moved, points)
@@ -245,9 +246,8 @@ def _corrected(
     both = posed_frames(problem, solution.changes, clip), solution.changes
     (posed, (R, t, _)), changes = jax.tree.map(lambda leaf: np.asarray(leaf)[: o.frame_count], both)
     rotations = np.array(o.body_rotations, np.float32)
-    rotations[:, :, :MOVING_JOINTS] = np.swapaxes(
-        matrix_to_axis_angle(on_device(posed.rotations)), 0, 1
-    )
+    turns = np.asarray(matrix_to_axis_angle(on_device(posed.rotations)))
+    rotations[:, :, :MOVING_JOINTS] = np.swapaxes(turns, 0, 1)
     rest = o.body_rest_joints * np.exp(clip.body_size)[:, None, None]
     translations = np.swapaxes(posed.joints[:, :, 0], 0, 1) - rest[:, None, 0]
     camera = compose_rigid(R, t)
@@ -289,6 +289,8 @@ def zoomed(o: Observations, factor: float) -> Observations:
 
 
 def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
+    clip = jax.tree.map(np.asarray, clip)
+
     def longest(vectors) -> float:
         return float(np.linalg.norm(np.asarray(vectors), axis=-1).max(initial=0.0))
 

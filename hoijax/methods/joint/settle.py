@@ -300,9 +300,9 @@ def _moved(unknowns: Unknowns, before: tuple, after: tuple) -> Unknowns:
     rotations = rotation @ np.asarray(rotation_6d_to_matrix(unknowns.object_rotation_6d))
     return dataclasses.replace(
         unknowns,
-        object_rotation_6d=matrix_to_rotation_6d(jnp.asarray(rotations, jnp.float32)),
-        object_translation=jnp.asarray(
-            np.asarray(unknowns.object_translation) + (after[1] - before[1]), jnp.float32
+        object_rotation_6d=matrix_to_rotation_6d(on_device(rotations, np.float32)),
+        object_translation=on_device(
+            np.asarray(unknowns.object_translation) + (after[1] - before[1]), np.float32
         ),
     )
 
