@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 import jax
+import jaxtyping
 import pytest
 
 from hoijax.cli.main import main
@@ -131,18 +132,22 @@ def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
 def generated(factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     """The result folder of the small scene and what its `hoijax generate` printed; made once.
 
-    Compiled like everything in tests that are not marked optimized. Tests that compare with it to the bit
+    Compiled like everything in tests that are not marked optimized, and without shape checks, as tests marked
+    slow. Tests that compare with it to the bit
     forget what their process has in memory first (`forget_programs`), to load it as another one would.
     """
 
     def make(folder: Path) -> None:
         forget_programs()
         plain = jax.config.values["jax_disable_most_optimizations"]
+        checked = not jaxtyping.config.jaxtyping_disable
         jax.config.update("jax_disable_most_optimizations", True)
+        jaxtyping.config.update("jaxtyping_disable", True)
         try:
             ran = run(*GENERATE, "--out", folder / "box")
         finally:
             jax.config.update("jax_disable_most_optimizations", plain)
+            jaxtyping.config.update("jaxtyping_disable", not checked)
         assert ran.code == 0, ran.err
         (folder / "ran.json").write_text(json.dumps(dataclasses.asdict(ran)))
 

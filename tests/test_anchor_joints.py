@@ -136,7 +136,7 @@ def test_jointed_poses_equal_the_tree(rng):
     shift = rng.normal(size=(4, 3))
     T_world_root = np.tile(np.eye(4), (4, 1, 1))
     T_world_root[:, :3, :3], T_world_root[:, :3, 3] = rotation, shift
-    posed_tree = jax.vmap(lambda v, P: pose_links(asset.tree(), v, P))
+    posed_tree = jax.jit(jax.vmap(lambda v, P: pose_links(asset.tree(), v, P)))
     expected = np.asarray(posed_tree(jnp.asarray(values.T), jnp.asarray(T_world_root, jnp.float32)))
     six = np.concatenate([rotation[..., 0], rotation[..., 1]], axis=-1)
     free = Unknowns(
@@ -145,7 +145,7 @@ def test_jointed_poses_equal_the_tree(rng):
     )
     rotations = rotation_6d_to_matrix(free.object_rotation_6d)
     values = jnp.asarray(values)
-    turned, moved = jointed(
+    turned, moved = jax.jit(jointed)(
         joints, jnp.asarray(centers), rotations, free.object_translation, values
     )
     found = np.asarray(turned)
@@ -265,6 +265,7 @@ def test_a_lid_and_its_box_are_refined_together(made, chest_scene):
     np.testing.assert_allclose(lid_angles([links[0][0], links[1][0]]), found[0, :, 0], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_bundles_keep_joints_and_refuse_wrong_ones(made, tmp_path):
     bundle, ground_truth, _ = made
     path = write_bundle(tmp_path / "bundle", bundle, ground_truth)

@@ -174,16 +174,18 @@ def test_chosen_points_and_their_slopes_are_those_of_the_whole_body(shaped, rng)
     def rotations(body):
         return axis_angle_to_matrix(jnp.concatenate([body, angles[22:]]))
 
+    @jax.jit
     def by_points(body):
         return jnp.concatenate(centered.pose_chosen(rotations(body), chosen))
 
+    @jax.jit
     def by_tree(body):
         posed = centered.pose_matrices(rotations(body), jnp.zeros(3))
         return jnp.concatenate([posed.vertices_world[chosen], posed.joints_world[:22]])
 
     for points, tree in (
         (by_points(angles[:22]), by_tree(angles[:22])),
-        (jax.jacfwd(by_points)(angles[:22]), jax.jacfwd(by_tree)(angles[:22])),
+        (jax.jit(jax.jacfwd(by_points))(angles[:22]), jax.jit(jax.jacfwd(by_tree))(angles[:22])),
     ):
         np.testing.assert_allclose(points, tree, atol=2e-6)
     with pytest.raises(NotImplementedError, match="rest points"):

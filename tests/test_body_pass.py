@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lifted_box import FRAMES, lifted_box
 
-import hoijax
 from hoijax.bodies import load_body
+from hoijax.bodies.keypoints import OPENPOSE_18
 from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_NAMES
 from hoijax.geometry.rotations import matrix_to_rotation_6d
 from hoijax.methods.joint import build_problem, corrections
@@ -23,10 +24,8 @@ from hoijax.methods.joint.swapped_frames import without_swapped_frames
 from hoijax.results.geometry_queries import joints_of
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
-from priors.synthetic.erring_observations import erring_bundle
-from priors.synthetic.from_text import BODY, scene_of_text
+from priors.synthetic.from_text import BODY
 
-FRAMES = 12
 SMALL = BodyPassSettings(points=32, vertices=96)
 ERRORS = {
     "body_lean": 2.0,
@@ -45,34 +44,29 @@ def body():
 
 
 @pytest.fixture(scope="module")
-def lift():
-    """A synthetic lift with errors of some strengths: strengths -> (bundle, ground truth)."""
-    text = "a person lifts a box"
-    scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=FRAMES, seed=0)
-    return lambda strengths: erring_bundle(
-        scene, script.graph, prompt=text, fps=fps, body=BODY, strengths=strengths, seed=4
-    )
+def exact():
+    return lifted_box()
 
 
 @pytest.fixture(scope="module")
-def exact(lift):
-    return lift({})
-
-
-@pytest.fixture(scope="module")
-def clip(lift, exact):
+def clip(exact):
     """(the bundle with errors, the ground truth, the factor of its focal length)."""
-    bundle, truth = lift(ERRORS)
+    bundle, truth = lifted_box(**ERRORS)
     factor = bundle.observations.intrinsics[0, 0, 0] / exact[0].observations.intrinsics[0, 0, 0]
     return bundle, truth, factor
 
 
 def joint_error(body, o, truth) -> float:
     """Mean error of the body's joints in the world, metres."""
+    return float(joint_errors(body, o, truth).mean())
+
+
+def joint_errors(body, o, truth):
+    """Of each joint in every frame, metres. (P, T, 22)"""
     names = ("body_rotations", "body_translations", "body_betas", "body_rest_joints")
     estimate = dataclasses.replace(truth, **{name: getattr(o, name) for name in names})
     away = (joints_of(body, estimate) - joints_of(body, truth))[:, :, :BODY_JOINT_COUNT]
-    return float(np.linalg.norm(away, axis=-1).mean())
+    return np.linalg.norm(away, axis=-1)
 
 
 @pytest.mark.slow
@@ -101,7 +95,7 @@ def test_estimates_that_agree_with_each_other_are_kept(exact, clip, body):
         joint_error(body, correct_bundle(bundle, body, settings).bundle.observations, truth)
         for settings in (SMALL, dataclasses.replace(SMALL, usual_gain=1e-9))
     ]
-    assert moved[0] < 0.7 * moved[1]  # skin is coarse here, and never quite where points are
+    assert moved[0] < min(0.75 * moved[1], 0.008)  # skin is coarse here, and never where points are
     problem = body_problem(clip[0], body, SMALL)
     solution = solve_bodies(problem, corrections.no_change(problem), np.int32(SMALL.rounds))
     seen = clip[0].observations
@@ -110,6 +104,24 @@ def test_estimates_that_agree_with_each_other_are_kept(exact, clip, body):
     still = solution.replace(energy=solution.first_energy)
     assert corrections.doubt_in_estimates(seen, still, SMALL) == corrections.MIN_DOUBT
     assert corrections.doubt_in_estimates(unseen, still, SMALL) == 1.0
+
+
+@pytest.mark.slow
+def test_a_keypoint_far_from_its_joint_is_not_followed(exact, body):
+    """In all frames: a hidden joint is invented in one place. One that is a little off is followed."""
+    bundle, truth = exact
+    o, wrist = bundle.observations, OPENPOSE_18.index("left_wrist")
+    errors = []
+    for pixels in (4.0, 20.0):
+        keypoints = np.array(o.keypoints)
+        keypoints[:, :, wrist, 0] += pixels
+        changed = dataclasses.replace(o, keypoints=keypoints)
+        settings = dataclasses.replace(SMALL, usual_gain=1e-9)
+        found = correct_bundle(dataclasses.replace(bundle, observations=changed), body, settings)
+        away = joint_errors(body, found.bundle.observations, truth)
+        errors.append(float(away[..., JOINT_NAMES.index("left_wrist")].mean()))
+    assert errors[0] > 0.018
+    assert errors[1] < 0.016
 
 
 @pytest.mark.slow
@@ -293,11 +305,7 @@ def test_hands_and_objects_that_touch_are_moved_together(clip, body):
     from hoijax.methods.joint.method import METHOD
     from hoijax.methods.joint.settle import settle
 
-    text = "a person lifts a box"
-    scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=FRAMES, seed=0)
-    bundle, truth = erring_bundle(
-        scene, script.graph, prompt=text, fps=fps, body=BODY, strengths={}, seed=4
-    )
+    bundle, truth = lifted_box()
     settings = METHOD.settings(
         inits=1,
         start="yaw",

@@ -31,6 +31,7 @@ def depth_in_legs(frames: int) -> float:
     return float(max(0.0, -signed_distance(asset, local[near]).min())) if near.any() else 0.0
 
 
+@pytest.mark.slow
 def test_what_is_lifted_passes_before_the_bent_knees(monkeypatch):
     assert depth_in_legs(25) < 0.005
     monkeypatch.setattr(choreographer, "MAX_ROUNDS", 0)

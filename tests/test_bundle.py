@@ -810,6 +810,7 @@ def test_a_stranger_writes_one(tmp_path, monkeypatch):
     assert bundle.frame_count >= 3
 
 
+@pytest.mark.slow
 def test_random_damage_never_ends_in_anything_but_a_message(tmp_path, bundle):
     """Bytes changed or cut anywhere: read, or refused with a UserError; no other exception."""
     content = write_bundle(tmp_path / "scene.zip", bundle).read_bytes()

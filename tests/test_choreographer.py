@@ -151,7 +151,9 @@ def test_objects_stay_above_ground(scene):
         assert heights.min() > -0.003
 
 
-@pytest.mark.parametrize("scene", [LIFT, CARRY, KICK])
+@pytest.mark.parametrize(
+    "scene", [LIFT, *(pytest.param(scene, marks=pytest.mark.slow) for scene in (CARRY, KICK))]
+)
 def test_standing_feet_do_not_skate(scene):
     """Skin that stays at the ground over two frames stays where it is."""
     scene = made(*scene)
@@ -163,6 +165,7 @@ def test_standing_feet_do_not_skate(scene):
         assert slide[still].max() < 0.01
 
 
+@pytest.mark.slow
 def test_the_walk_up_to_a_kick_does_not_lurch():
     scene = made(*KICK)
     head = scene.skins[0][:, scene.part_ids == BODY_PARTS.index("head")].mean(axis=1)

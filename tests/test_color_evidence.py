@@ -55,6 +55,7 @@ def compared(bundle, truth, turns, symmetries=None) -> ColorMatch:
     return match_colors(bundle.observations, cameras, bundle.assets, poses, groups)
 
 
+@pytest.mark.slow
 def test_the_symmetric_turn_that_shows_the_colors_of_the_clip_is_found(clip):
     bundle, truth = clip
     group = find_symmetries(bundle.assets[0])

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lifted_box import lifted_box
 
-import hoijax
 from hoijax.geometry.rotations import axis_angle_to_matrix, matrix_to_rotation_6d
 from hoijax.methods import confidence, doubts
 from hoijax.methods.base import method_named
@@ -17,8 +17,6 @@ from hoijax.results.spread import spread_summary
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
 from hoijax.viewer.charts import UNSEEN, spread_strip
-from priors.synthetic.erring_observations import erring_bundle
-from priors.synthetic.from_text import BODY, scene_of_text
 
 
 def assessed(scene, unknowns, result):
@@ -48,11 +46,7 @@ def test_frames_without_evidence_are_wider_and_wider_from_what_is_seen():
 @pytest.fixture(scope="module")
 def prepared():
     """A lift seen without errors, prepared with two candidates; and its truth."""
-    text = "a person lifts a box"
-    scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=12, seed=0)
-    bundle, truth = erring_bundle(
-        scene, script.graph, prompt=text, fps=fps, body=BODY, strengths={}, seed=4
-    )
+    bundle, truth = lifted_box()
     method = method_named("hoi-page")
     settings = method.settings(inits=2, start="yaw", points=64, grid_resolution=16)
     return method, method.prepare(bundle, settings, (), lambda stage: None), truth

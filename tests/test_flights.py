@@ -51,6 +51,7 @@ def test_a_throw_costs_nothing_where_it_is_known_and_its_straight_path_does():
     throw = np.stack([2.0 * time, 3.0 * time - 0.5 * G * time**2, 0.0 * time], axis=-1)
     rotations = jnp.broadcast_to(jnp.eye(3), (OBJECTS, FRAMES, 3, 3))
 
+    @jax.jit
     def cost(inner: jax.Array) -> jax.Array:
         path = jnp.concatenate([throw[:1], inner, throw[-1:]])
         path = jnp.broadcast_to(path, (OBJECTS, FRAMES, 3))
@@ -60,8 +61,10 @@ def test_a_throw_costs_nothing_where_it_is_known_and_its_straight_path_does():
     straight = throw[0] + (throw[-1] - throw[0]) * np.linspace(0, 1, FRAMES)[1:-1, None]
     assert cost(jnp.asarray(throw[1:-1])) < 1e-9 < 1e-5 < cost(jnp.asarray(straight))
     count = straight.size
-    hessian = jax.hessian(cost)(jnp.asarray(straight)).reshape(count, count)
-    step = np.linalg.solve(np.asarray(hessian, np.float64), np.ravel(jax.grad(cost)(straight)))
+    hessian = jax.jit(jax.hessian(cost))(jnp.asarray(straight)).reshape(count, count)
+    step = np.linalg.solve(
+        np.asarray(hessian, np.float64), np.ravel(jax.jit(jax.grad(cost))(straight))
+    )
     np.testing.assert_allclose(straight - step.reshape(straight.shape), throw[1:-1], atol=1e-4)
 
 
@@ -75,9 +78,10 @@ def kicked(flies: np.ndarray):
     def posed(path: jax.Array):
         return pose_objects(scene, rotations, jnp.stack([path] * OBJECTS), made.neighbors)
 
-    return lambda path: translation_smoothness(posed(path))[0][
-        0
-    ].sum(), lambda path: translation_curvature(posed(path))
+    def cost(path: jax.Array) -> jax.Array:
+        return translation_smoothness(posed(path))[0][0].sum()
+
+    return jax.jit(cost), jax.jit(lambda path: translation_curvature(posed(path)))
 
 
 def test_a_kicked_ball_is_the_smoothest_in_its_true_size():
@@ -98,7 +102,7 @@ def test_curvature_beside_a_flight_is_that_of_the_loss():
     """Against automatic differentiation, for a flight that begins in the middle of the clip."""
     cost, curvature = kicked((np.arange(FRAMES) > FRAMES // 2).astype(float))
     path = jnp.zeros((FRAMES, 3))
-    hessian = np.asarray(jax.hessian(cost)(path))[:, 1, :, 1]
+    hessian = np.asarray(jax.jit(jax.hessian(cost))(path))[:, 1, :, 1]
     blocks = curvature(path)
     for offset, block in enumerate((blocks.diagonal, blocks.to_next, blocks.to_second)):
         np.testing.assert_allclose(block[0, :, 4, 4], np.diagonal(hessian, offset), atol=1e-5)

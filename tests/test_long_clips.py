@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from counted import programs_made
+from lifted_box import lifted_box
 from scipy.spatial.transform import Rotation
 from small_scene import SMALL, as_users_run
 
@@ -174,6 +175,7 @@ def test_memory_of_the_descent_is_what_the_compiler_says(scene):
     assert 0.7 < found.temp_size_in_bytes / expected < 1.4
 
 
+@pytest.mark.slow
 def test_what_fits_decides_the_window(scene, monkeypatch):
     bundle, _ = scene
     settings = METHOD.settings()
@@ -191,8 +193,8 @@ def test_what_fits_decides_the_window(scene, monkeypatch):
     assert max_candidates(10**7) == 0
 
 
-def test_windows_are_refused_before_work(scene):
-    bundle, _ = scene
+def test_windows_are_refused_before_work():
+    bundle, _ = lifted_box()
     with pytest.raises(UserError, match="at least 8"):
         solve(bundle, window=3)
     with pytest.raises(UserError, match="best frame"):

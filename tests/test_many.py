@@ -74,6 +74,7 @@ class Clumsy(tiny.Recoverer):
         raise ZeroDivisionError("a fault of ours")
 
 
+@pytest.mark.slow
 def test_a_fault_of_one_scene_is_its_failure(tmp_path):
     models = tiny.TinyModels(replaced={"body": Clumsy(tiny.answers())})
     done, failures = looped(tmp_path, prompts(tmp_path, 1), models)

@@ -83,6 +83,8 @@ def test_curvature_is_that_of_the_depths_that_are_counted(row):
         after, before = (np.asarray(distances(x), np.float64) for x in (move, -move))
         slope = (after - before) / (2.0 * step)
         alone.append(2.0 * (weight * slope**2).sum() / penetrations.OBJECT_SAMPLES)
-    blocks = np.asarray(penetrations.object_penetration_curvature(row).diagonal, np.float64)
+    blocks = np.asarray(
+        jax.jit(penetrations.object_penetration_curvature)(row).diagonal, np.float64
+    )
     ours = np.einsum("oti,otij,otj->o", twist, blocks, twist)
     np.testing.assert_allclose(ours, alone, rtol=0.05)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import trimesh
+from lifted_box import lifted_box
 from small_scene import INITS, SMALL
 from trimesh.visual import ColorVisuals
 
@@ -33,8 +34,6 @@ from hoijax.objects.symmetry import find_symmetries
 from hoijax.programs.store import STORE
 from hoijax.scene.resizing import resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
-from priors.synthetic.erring_observations import erring_bundle
-from priors.synthetic.from_text import BODY, scene_of_text
 
 
 def sphere():
@@ -57,6 +56,7 @@ def test_a_stretched_sphere_is_an_ellipsoid_about_the_origin():
     assert resized(ball, 1.0) is ball
 
 
+@pytest.mark.slow
 def test_what_was_measured_of_a_mesh_holds_for_it_at_another_size(monkeypatch):
     monkeypatch.setattr(STORE, "folder", None)
     asset = load_asset("chair")
@@ -145,10 +145,7 @@ def test_published_bodies_keep_the_size_of_meshes():
 @pytest.fixture(scope="module")
 def lift():
     """A made lift, seen without errors."""
-    text = "a person lifts a box"
-    scene, script, fps = scene_of_text(text, hoijax.load_objects(["box"]), frames=12, seed=0)
-    given = {"prompt": text, "fps": fps, "body": BODY, "strengths": {}, "seed": 4}
-    return erring_bundle(scene, script.graph, **given)[0]
+    return lifted_box()[0]
 
 
 @pytest.mark.slow

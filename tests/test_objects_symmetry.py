@@ -131,6 +131,7 @@ def test_angles_modulo_discrete_and_continuous_symmetries(rng):
     )
 
 
+@pytest.mark.slow
 def test_rotations_that_look_alike_are_tried_once():
     """Of a ball hardly any, of a cylinder a third, of what has no symmetry all; none is far from a kept one."""
     rotations = super_fibonacci_rotations(96)

@@ -100,6 +100,7 @@ def test_without_a_handle_the_hand_is_at_the_far_edge():
     assert held_part(objects[1], joints[0])[1:] == ("handle", "handle")
 
 
+@pytest.mark.slow
 def test_an_opened_door_is_a_bundle_with_a_joint():
     """Only the leaf moves, by the joint, and the hand touches it."""
     door = load_articulated("door", samples=256)

@@ -129,7 +129,8 @@ def test_goals_are_reached_and_nothing_whips(name, hand):
     assert signed_distance(asset, local[:: FRAMES // 4].reshape(-1, 3)).min() > -0.02
 
 
-@pytest.mark.parametrize("name", ["frisbee", pytest.param("brick", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["frisbee", "brick"])
 def test_a_thrower_does_not_lunge_after_what_is_thrown(name):
     """Hands swing out where they let go: they once followed the flight, and pulled the trunk along.
 
@@ -171,6 +172,7 @@ def test_two_hands_take_opposite_places_about_the_weight(name):
     assert abs(float(rotation @ (middle - mass) @ ahead)) < 0.3  # nor by one end
 
 
+@pytest.mark.slow
 def test_a_plant_is_lifted_by_its_pot():
     pot, *stems = (
         lathe([(0.0, 0.0), (0.12, 0.0), (0.16, 0.28), (0.15, 0.28), (0.0, 0.26)]),

@@ -147,6 +147,7 @@ def empty_store(tmp_path):
     forget_programs()
 
 
+@pytest.mark.slow
 def test_every_module_that_runs_counts(empty_store):
     """Of arrays alone, our classes, static terms whose solver names no loss. Whole solves of each method:
     `test_programs.py`, `test_anchor_motion.py`."""

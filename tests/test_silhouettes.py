@@ -195,10 +195,11 @@ def test_a_mask_too_small_for_what_touches_it_shows_a_part(outlined):
 
 def test_model_extent_against_numpy(outlined):
     made, rotation, _ = outlined
-    values, mask = model_extent(pose_scene(made.scene, made.ground_truth, made.neighbors))
+    extent = jax.jit(model_extent)
+    values, mask = extent(pose_scene(made.scene, made.ground_truth, made.neighbors))
     np.testing.assert_allclose(values, 0.0, atol=1e-4)
     posed = pose_scene(made.scene, made.unknowns, made.neighbors)
-    values, mask = model_extent(posed)
+    values, mask = extent(posed)
     np.testing.assert_array_equal(mask, made.scene.observed.detected)
     hull = np.asarray(made.scene.silhouettes.hull)
     for o in range(len(rotation)):

@@ -29,12 +29,13 @@ def depth(text: str, name: str, mesh: trimesh.Trimesh, frames: int, seed: int) -
     return float(max(0.0, -signed_distance(asset, local[near]).min()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "name", "mesh"),
     [
         ("a person plays a banjo", "banjo", banjo),
         ("a person sits on a bench", "bench", bench),
-        pytest.param("a person sits on a chair", "chair", chair, marks=pytest.mark.slow),
+        ("a person sits on a chair", "chair", chair),
     ],
 )
 def test_nothing_of_a_body_is_in_what_it_holds_or_sits_on(text, name, mesh, monkeypatch):

@@ -207,7 +207,10 @@ def test_what_is_understood_is_told_with_the_words_passed_over():
 
 @pytest.mark.parametrize(
     "text",
-    ["a man throws the ball to another person", "a man throws the ball and a woman catches it"],
+    [
+        "a man throws the ball to another person",
+        pytest.param("a man throws the ball and a woman catches it", marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_thrown_to_somebody_is_caught(text):
     plan = performance(text, "ball")

@@ -90,6 +90,7 @@ class Deviations:
     """Standard deviations of evidence (traced); meanings in `BodyPassSettings`."""
 
     keypoint: Float[Array, ""]
+    keypoint_reach: Float[Array, ""]
     surface: Float[Array, ""]
     surface_count: Float[Array, ""]
     contour: Float[Array, ""]
@@ -132,9 +133,9 @@ class PosedPeople:
     rotations: Float[Array, "P 22 3 3"]
 
 
-def shrink(residual: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
-    """Residual vectors whose squared length is Geman-McClure's kernel of theirs."""
-    return residual * (ROBUST / jnp.sqrt(dot(residual, residual)[..., None] + ROBUST**2))
+def shrink(residual: Float[Array, "*n d"], reach: float | Array = ROBUST) -> Float[Array, "*n d"]:
+    """Residual vectors whose squared length is Geman-McClure's kernel of theirs; reach: where it flattens."""
+    return residual * (reach / jnp.sqrt(dot(residual, residual)[..., None] + reach**2))
 
 
 def pose_people(
@@ -194,7 +195,7 @@ def frame_residuals(
     focal = 0.5 * (frame.intrinsics[0, 0] + frame.intrinsics[1, 1])
     confidence = frame.keypoints[..., 2:]
     away = jnp.where(confidence > 0.0, pixels - frame.keypoints[..., :2], 0.0)
-    away = jnp.sqrt(confidence) * shrink(away / (focal * deviations.keypoint))
+    away = shrink(away / (focal * deviations.keypoint), deviations.keypoint_reach)
     points = _points_world(frame, change.point_map, clip, R, t)
     count, ends_at = FACES + points.shape[1], FACES + matched.shape[1]
     target, rim = posed.skin[:, FACES:count], posed.skin[:, count:ends_at]
@@ -214,7 +215,7 @@ def frame_residuals(
     residuals = {
         "contact": jnp.sqrt(held.touch / apart.shape[1])[:, None] * apart,
         "contours": clear * shrink(beyond[..., None])[..., 0],
-        "keypoints": away,
+        "keypoints": jnp.sqrt(confidence) * away,
         "surface": point_weight * shrink((points - target) / deviations.surface),
         "feet": frame.real * jnp.where(height < 0.0, below, above),
     }

@@ -91,8 +91,6 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
         contours=contours,
         held=held,
     )
-    if not mask.any():
-        settings = dataclasses.replace(settings, keypoint=settings.keypoint_alone)
     varying, steps, clip = _deviations(o.person_count, len(bundle.assets), settings)
     if not mask.any():
         varying, steps = _without_points(varying), _without_points(steps)

@@ -23,10 +23,11 @@ class BodyPassSettings:
     """Observed points of a person in a frame."""
     vertices: int = 2048
     """Skin vertices that they are compared with."""
-    keypoint: float = 0.03
+    keypoint: float = 0.012
     """Of the focal length. Far above the pixels of a detector: its mistakes last for many frames."""
-    keypoint_alone: float = 0.012
-    """The same without a point map of people: keypoints alone say where a body is in the image."""
+    keypoint_reach: float = 2.0
+    """Standard deviations beyond which a keypoint says little: a joint that something hides is invented,
+    in one place, for as long as it is hidden."""
     surface: float = 0.06
     surface_count: float = 5.0
     """Independent points in a frame: errors of a depth map are smooth over the image and stay."""
