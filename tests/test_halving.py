@@ -147,3 +147,10 @@ def test_of_many_starts_those_that_look_best_on_a_few_frames_go_on(made, starts,
     few = screening.chosen_starts(given, chosen)
     assert few.labels == ("path 3", "path 4")
     np.testing.assert_array_equal(few.unknowns.object_translation, starts.object_translation[2:4])
+    # Paths that are there twice or thrice take no place from others.
+    thrice = Starts(jax.tree.map(lambda x: jnp.concatenate([x, x, x]), starts), 3 * labels)
+    again = screening.promising(made.scene, thrice, np.tile(states, (3, 1, 1)), TERMS, STEPS)
+    assert list(again) == [2, 3]
+    monkeypatch.setattr(screening, "MAX_STARTS", COUNT + 1)
+    everything = screening.promising(made.scene, thrice, np.tile(states, (3, 1, 1)), TERMS, STEPS)
+    assert list(everything) == list(range(COUNT + 1))

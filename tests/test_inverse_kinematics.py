@@ -7,7 +7,7 @@ import pytest
 
 from hoijax.objects.asset import load_asset
 from priors.choreography import banded_steps, choreographer, inverse_kinematics
-from priors.choreography.banded_steps import damped_step, smoothness
+from priors.choreography.banded_steps import damped_step, no_columns, smoothness
 from priors.choreography.inverse_kinematics import start_of
 from priors.choreography.plan import Performance
 from priors.choreography.pose_targets import PoseTargets
@@ -82,7 +82,7 @@ def test_a_step_solves_the_whole_system():
     bands = smoothness(rng.normal(size=(FRAMES, 69))).bands
     J = rng.normal(size=(FRAMES, 90, 69))
     blocks, gradient = np.swapaxes(J, 1, 2) @ J, rng.normal(size=(FRAMES, 69))
-    step = damped_step(blocks, gradient, bands)
+    step = damped_step(blocks, gradient, bands, no_columns(*gradient.shape))
     product = np.einsum("tij,tj->ti", blocks, step) + _times(bands, step)
     np.testing.assert_allclose(product, -gradient, atol=1e-9)
 

@@ -30,7 +30,7 @@ def openpose18(posed: PosedBody, body: SkinnedBody) -> Float[Array, "18 3"]:
 
 def openpose18_from(
     joints_world: Float[AnyArray, "*B joints 3"], face_world: Float[AnyArray, "*B 5 3"]
-) -> Float[Array, "*B 18 3"]:
+) -> Float[Any, "*B 18 3"]:
     """The same from joints and the posed `body.face_vertices`, which `shaped.subset` poses cheaply.
 
     Of numpy arrays in numpy, as each operation of JAX on its own is a program.

@@ -81,21 +81,29 @@ def independence(x: Float[ndarray, "T 69"]) -> Smoothness:
     return Smoothness(0.0, np.zeros_like(x), [np.zeros_like(x) for _ in range(3)])
 
 
+def no_columns(frames: int, n: int) -> Float[ndarray, "T n 4*n"]:
+    """Of every frame the n columns of its block, and what lies below it: the next two frames' rows."""
+    return np.zeros((frames, n, 4 * n))
+
+
 def damped_step(
     blocks: Float[ndarray, "T n n"],
     gradient: Float[ndarray, "T n"],
     bands: list[Float[ndarray, "T n"]],
+    columns: Float[ndarray, "T n 4*n"],
 ) -> Float[ndarray, "T n"]:
-    """Solve (blocks on the diagonal + bands) step = -gradient by one banded Cholesky factorization."""
+    """Solve (blocks on the diagonal + bands) step = -gradient by one banded Cholesky factorization.
+
+    columns: room for the matrix, of `no_columns`; every step of a descent writes the same places.
+    """
     from scipy.linalg import solveh_banded
 
     frames, n = gradient.shape
-    # Per frame the n columns of its block and what lies below it: the next two frames' rows.
-    columns = np.zeros((frames, n, 4 * n))
     columns[:, :, :n] = blocks
     index = np.arange(n)
-    for shift, band in enumerate(bands):
-        columns[:, index, shift * n + index] += band
+    columns[:, index, index] += bands[0]
+    for shift, band in enumerate(bands[1:], start=1):
+        columns[:, index, shift * n + index] = band
     # LAPACK wants each column to begin at its diagonal: read along the slanted rows.
     size = columns.itemsize
     slanted = np.lib.stride_tricks.as_strided(

@@ -18,7 +18,13 @@ from numpy import ndarray
 from threadpoolctl import threadpool_limits
 
 from hoijax.objects.distance_grid import DistanceGrids
-from priors.choreography.banded_steps import Smoothness, damped_step, independence, smoothness
+from priors.choreography.banded_steps import (
+    Smoothness,
+    damped_step,
+    independence,
+    no_columns,
+    smoothness,
+)
 from priors.choreography.kinematic_chain import body_transforms
 from priors.choreography.pose_residuals import point_residuals, pose_prior
 from priors.choreography.pose_targets import ANKLES, PoseTargets, Skeleton
@@ -107,10 +113,11 @@ def _descend(
     """Levenberg-Marquardt; steps that do not lower the cost are taken back."""
     best = system_of(start)
     x, damping, stalled, refused = start, FIRST_DAMPING, 0, 0
+    columns = no_columns(*start.shape)
     for _ in range(max_steps):
         curvature = np.diagonal(best.blocks, axis1=1, axis2=2)
         bands = [best.bands[0] + damping * (1.0 + 0.1 * curvature), *best.bands[1:]]
-        step = damped_step(best.blocks, best.gradient, bands)
+        step = damped_step(best.blocks, best.gradient, bands, columns)
         proposal = x + np.clip(step, -LARGEST_CHANGE, LARGEST_CHANGE)
         proposed = system_of(proposal)
         gain = 1.0 - proposed.cost / best.cost

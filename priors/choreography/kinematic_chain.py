@@ -37,6 +37,10 @@ class Chain:
     spins: Float[ndarray, "T 22 3 3"]
     """Columns: the angular velocities that the joint's three unknowns bring."""
 
+    def at(self, frames: Int[ndarray, " F"]) -> "Chain":
+        """Some of its frames."""
+        return Chain(self.rotations[frames], self.positions[frames], self.spins[frames])
+
     def turned(
         self, vectors: Float[ndarray, "T K 3"], joints: Int[ndarray, " K"] | Int[ndarray, "T K"]
     ) -> Float[ndarray, "T K 3 69"]:
@@ -54,6 +58,16 @@ class Chain:
         change = cross(np.swapaxes(self.spins, -1, -2)[:, None], arms[:, :, :, None])
         change = np.where(ANCESTORS[joints][..., None, None], change, 0.0)
         return _with_pelvis(change, 1.0)
+
+    def mean_moved(
+        self, joints: Int[ndarray, " K"], weights: Float[ndarray, " K"]
+    ) -> Float[ndarray, "T 3 69"]:
+        """Jacobian of a weighted mean of joints: a spin turns all that hangs on its joint together."""
+        weights = weights.astype(float)
+        below = weights * ANCESTORS[joints].T
+        arms = below @ self.positions[:, joints] - below.sum(axis=1)[:, None] * self.positions
+        change = cross(np.swapaxes(self.spins, -1, -2), arms[:, :, None])
+        return _with_pelvis(change[:, None], float(weights.sum()))[:, 0]
 
 
 def _with_pelvis(

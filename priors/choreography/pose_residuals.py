@@ -15,7 +15,7 @@ from priors.choreography.joint_limits import (
     MASS_JOINTS,
     MASSES,
 )
-from priors.choreography.kinematic_chain import Chain
+from priors.choreography.kinematic_chain import UNKNOWN_COUNT, Chain
 from priors.choreography.pose_targets import ANKLES, HEAD, WRISTS, PoseTargets, Skeleton
 
 POSITION, DIRECTION, FOOT_POSITION, FOOT_ROTATION = 150.0, 20.0, 300.0, 40.0
@@ -60,10 +60,16 @@ def _attached(
     chain: Chain, joints: Int[ndarray, " K"] | Int[ndarray, "T K"], local: Float[ndarray, "T K 3"]
 ) -> tuple[Float[ndarray, "T K 3"], Float[ndarray, "T K 3 69"]]:
     """Points given in the frames of joints, in the world, and their Jacobian."""
+    points = _places(chain, joints, local)
+    return points, chain.moved(points, joints)
+
+
+def _places(
+    chain: Chain, joints: Int[ndarray, " K"] | Int[ndarray, "T K"], local: Float[ndarray, "T K 3"]
+) -> Float[ndarray, "T K 3"]:
     frames = np.arange(len(local))[:, None]
     turned = np.einsum("tkij,tkj->tki", chain.rotations[frames, joints], local)
-    points = chain.positions[frames, joints] + turned
-    return points, chain.moved(points, joints)
+    return chain.positions[frames, joints] + turned
 
 
 def _hands(chain: Chain, targets: PoseTargets, skeleton: Skeleton) -> list[Rows]:
@@ -101,9 +107,8 @@ def _pelvis(unknowns: Float[ndarray, "T 69"], targets: PoseTargets) -> Rows:
 def _balance(chain: Chain, targets: PoseTargets) -> Rows:
     """The center of mass stays above the point of support."""
     joints, ground = np.array(MASS_JOINTS), np.array([0, 2])
-    places = chain.positions[:, joints]
-    center = np.einsum("k,tkc->tc", MASSES, places)[:, ground]
-    slopes = np.einsum("k,tkcn->tcn", MASSES, chain.moved(places, joints))[:, ground]
+    center = np.einsum("k,tkc->tc", MASSES, chain.positions[:, joints])[:, ground]
+    slopes = chain.mean_moved(joints, MASSES)[:, ground]
     weight = BALANCE * targets.balance_weight[:, None]
     return weight * (center - targets.support), weight[..., None] * slopes
 
@@ -133,12 +138,8 @@ def _self_collisions(chain: Chain, targets: PoseTargets, skeleton: Skeleton) -> 
     limbs = np.array(WRISTS + WRISTS + ELBOWS + ELBOWS)
     local = np.zeros((len(chain.positions), len(limbs), 3))
     local[:, :2] = targets.hand_local
-    points, by_points = _attached(chain, limbs, local)
-    points[:, 4:6] = 0.5 * (points[:, 2:4] + points[:, 6:])
-    by_points[:, 4:6] = 0.5 * (by_points[:, 2:4] + by_points[:, 6:])
+    points = _middled(_places(chain, limbs, local))
     ends = chain.positions[:, skeleton.capsule_joints]  # (T, C, 2, 3)
-    by_ends = chain.moved(ends.reshape(len(ends), -1, 3), skeleton.capsule_joints.reshape(-1))
-    by_ends = by_ends.reshape(*ends.shape, -1)
     axis = ends[:, :, 1] - ends[:, :, 0]
     arms = points[:, :, None] - ends[:, None, :, 0]
     fraction = np.clip(
@@ -147,15 +148,29 @@ def _self_collisions(chain: Chain, targets: PoseTargets, skeleton: Skeleton) -> 
     off = arms - fraction[..., None] * axis[:, None]
     distance = np.linalg.norm(off, axis=-1) + 1e-9
     depth = SELF_COLLISION * np.maximum(skeleton.capsule_radii - distance, 0.0)
-    slopes = np.zeros((*depth.shape, by_points.shape[-1]))
-    t, s, c = np.nonzero(depth)
-    out = (off / distance[..., None])[t, s, c]
+    slopes = np.zeros((*depth.shape, UNKNOWN_COUNT))
+    some = np.flatnonzero(depth.any(axis=(1, 2)))
+    t, s, c = np.nonzero(depth[some])
+    there = chain.at(some)
+    by_points = _middled(_attached(there, limbs, local[some])[1])
+    corners = skeleton.capsule_joints.reshape(-1)
+    by_ends = there.moved(ends[some].reshape(len(some), corners.size, 3), corners)
+    by_ends = by_ends.reshape(len(some), corners.size // 2, 2, 3, UNKNOWN_COUNT)
+    out = (off / distance[..., None])[some][t, s, c]
     # The nearest point of the axis slides along it, across the way out: its share may stand still.
-    nearest = by_ends[t, c, 0] + fraction[t, s, c, None, None] * (
+    nearest = by_ends[t, c, 0] + fraction[some][t, s, c, None, None] * (
         by_ends[t, c, 1] - by_ends[t, c, 0]
     )
-    slopes[t, s, c] = -SELF_COLLISION * np.einsum("nj,njk->nk", out, by_points[t, s] - nearest)
-    return depth.reshape(len(depth), -1), slopes.reshape(len(depth), -1, slopes.shape[-1])
+    turned = np.einsum("nj,njk->nk", out, by_points[t, s] - nearest)
+    slopes[some[t], s, c] = -SELF_COLLISION * turned
+    return depth.reshape(len(depth), -1), slopes.reshape(len(depth), -1, UNKNOWN_COUNT)
+
+
+def _middled(limbs: Float[ndarray, "T 8 *rest"]) -> Float[ndarray, "T 8 *rest"]:
+    """Hands, wrists, wrists, elbows, with the middles of forearms in place of the second wrists."""
+    limbs = limbs.copy()
+    limbs[:, 4:6] = 0.5 * (limbs[:, 2:4] + limbs[:, 6:])
+    return limbs
 
 
 def pose_prior(

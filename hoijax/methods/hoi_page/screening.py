@@ -15,10 +15,10 @@ from hoijax.initialization.starts import Starts
 from hoijax.losses.term import LossTerm, default_weights
 from hoijax.methods.hoi_page.terms import object_problem
 from hoijax.methods.hoi_page.windows import scene_at
-from hoijax.scene.scene import Scene
+from hoijax.scene.scene import Scene, Unknowns
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
 from hoijax.solver.neighbor_lists import first_neighbors
-from hoijax.solver.problem import SolverInputs
+from hoijax.solver.problem import SolverInputs, shared_capacity
 from hoijax.solver.resumable import optimize_in_segments
 
 MAX_STARTS = 64
@@ -35,23 +35,48 @@ def promising(
     terms: tuple[LossTerm, ...],
     round_steps: int,
 ) -> Int[np.ndarray, "k"]:
-    """Indices of the MAX_STARTS starts that look best, in their order.
+    """Indices of the MAX_STARTS starts that look best, in their order: different ones first.
 
     states: which contacts hold. Losses are weighted by default, whatever the solve's weights.
     """
+    different = _different(starts.unknowns)
+    if len(different) > MAX_STARTS:
+        # Of a few sizes, so that most scenes share a program.
+        tried = np.resize(different, shared_capacity(len(different), MAX_STARTS))
+        losses = _losses_on_few_frames(scene, starts, states, terms, round_steps, tried)
+        different = different[ranking(losses[: len(different)])]
+    repeated = np.setdiff1d(np.arange(len(states)), different)
+    return np.sort(np.concatenate([different, repeated])[:MAX_STARTS])
+
+
+def _different(unknowns: Unknowns) -> Int[np.ndarray, " d"]:
+    """Indices of starts that no earlier one equals: many candidates repeat the few paths there are."""
+    leaves = jax.tree.leaves(jax.device_get(unknowns))
+    rows = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+    return np.sort(np.unique(rows, axis=0, return_index=True)[1])
+
+
+def _losses_on_few_frames(
+    scene: Scene,
+    starts: Starts,
+    states: Float[np.ndarray, "K E T"],
+    terms: tuple[LossTerm, ...],
+    round_steps: int,
+    tried: Int[np.ndarray, " n"],
+) -> Float[np.ndarray, " n"]:
+    """Of some starts, after one round."""
     stride = min(STRIDE, (states.shape[2] - 1) // (MIN_FRAMES - 1))
     chosen = slice(None, None, max(stride, 1))
     few = scene_at(scene, chosen)
-    initial = jax.tree.map(lambda x: x[:, :, chosen], starts.unknowns)
+    initial = jax.tree.map(lambda x: x[:, :, chosen], taken(starts.unknowns, tried))
     inputs = SolverInputs(
         object_problem(terms),
         few,
         initial,
-        first_neighbors(few, states[:, :, chosen]),
+        first_neighbors(few, states[tried][:, :, chosen]),
         default_weights(terms),
     )
-    tried = optimize_in_segments(LevenbergMarquardt(1, round_steps), inputs)
-    return np.sort(ranking(tried.losses)[:MAX_STARTS])
+    return np.asarray(optimize_in_segments(LevenbergMarquardt(1, round_steps), inputs).losses)
 
 
 def chosen_starts(starts: Starts, chosen: Int[np.ndarray, "k"]) -> Starts:
