@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from lifted_box import FRAMES, lifted_box
 
+import hoijax
 from hoijax.bodies import load_body
 from hoijax.bodies.keypoints import OPENPOSE_18
 from hoijax.bodies.kinematics import BODY_JOINT_COUNT, JOINT_NAMES
@@ -24,7 +25,8 @@ from hoijax.methods.joint.swapped_frames import without_swapped_frames
 from hoijax.results.geometry_queries import joints_of
 from hoijax.scene.scene import Unknowns
 from hoijax.solver.problem import Solution
-from priors.synthetic.from_text import BODY
+from priors.synthetic.erring_observations import erring_bundle
+from priors.synthetic.from_text import BODY, scene_of_text
 
 SMALL = BodyPassSettings(points=32, vertices=96)
 ERRORS = {
