@@ -62,12 +62,12 @@ def outline_positions(
     outline = scene.silhouettes.outline
     by_frame = (
         rotations,
-        np.asarray(outline.extents[o]),
-        np.where(np.asarray(outline.goes_beyond[o]) >= 1.0, 1.0, SELDOM),
+        np.asarray(outline.extents)[o],
+        np.where(np.asarray(outline.goes_beyond)[o] >= 1.0, 1.0, SELDOM),
         np.asarray(scene.cameras.Ts_pointmap_world),
         np.asarray(scene.cameras.intrinsics),
     )
-    hull = np.asarray(scene.silhouettes.hull[o])
+    hull = np.asarray(scene.silhouettes.hull)[o]
     frames = zip(*by_frame, strict=True)
     positions = np.stack([_positions_in_frame(hull, *frame) for frame in frames])
     return np.where(tell_size(outline)[o, :, None, None], positions, _at_hands(scene, o, positions))

@@ -1,6 +1,7 @@
 """The body pass's problem about the estimates of a bundle (host)."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,9 +105,8 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     if not mask.any():
         settings = _alone(settings)
     varying, rates, clip = _deviations(o.person_count, len(bundle.assets), settings)
-    steps = jax.tree.map(lambda rate: rate * np.float32(faster / bundle.fps), rates)
-    lasting = np.float32(np.sqrt(faster * EVIDENCE_FPS / bundle.fps))
-    clip = jax.tree.map(lambda deviation: lasting * deviation, clip)
+    steps = _scaled(rates, faster / bundle.fps)
+    clip = _scaled(clip, np.sqrt(faster * EVIDENCE_FPS / bundle.fps))
     if not mask.any():
         varying, steps = _without_points(varying), _without_points(steps)
         clip = dataclasses.replace(clip, bias=_without_points(clip.bias))
@@ -117,6 +117,11 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     )
 
 
+def _scaled(deviations: Any, factor: float) -> Any:
+    """In numpy: on the device every leaf would be a program."""
+    return jax.tree.map(lambda x: on_device(np.asarray(x) * np.float32(factor)), deviations)
+
+
 def _alone(settings: BodyPassSettings) -> BodyPassSettings:
     """Without a point map of people."""
     rates = {name: RATES_ALONE * getattr(settings, name) for name in ("skate", "plant", "slip")}
@@ -125,8 +130,8 @@ def _alone(settings: BodyPassSettings) -> BodyPassSettings:
 
 def _without_points(change: FrameChange) -> FrameChange:
     """Without a point map what was seen of objects may move along its rays, hardly otherwise."""
-    held = jnp.asarray([1.0, 1.0, 1.0, WITHOUT_POINTS])
-    return dataclasses.replace(change, point_map=change.point_map * held)
+    held = np.array([1.0, 1.0, 1.0, WITHOUT_POINTS], np.float32)
+    return dataclasses.replace(change, point_map=on_device(np.asarray(change.point_map) * held))
 
 
 def padded(leaf: ndarray, count: int) -> ndarray:

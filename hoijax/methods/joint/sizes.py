@@ -21,7 +21,7 @@ from hoijax.errors import UserError
 from hoijax.initialization.outline_sizes import DEVIATION, SIZES
 from hoijax.methods.joint.settings import JointSettings
 from hoijax.methods.passes import Numbers, Pass, Prepared
-from hoijax.runtime import on_all_cores
+from hoijax.runtime import on_all_cores, on_device
 from hoijax.scene.resizing import resized_bundle, resized_scene
 from hoijax.scene.scene import Scene
 from hoijax.solver.levenberg_marquardt import LevenbergMarquardt
@@ -167,7 +167,8 @@ class SizeSearch:
         """
         weights = dict(self.numbers.weights)
         if self.prepared.scene.lacks_depth and PATH_TERM in weights:
-            weights[PATH_TERM] = weights[PATH_TERM] / np.float32(np.exp(2 * np.log(factors).mean()))
+            share = np.float32(np.exp(2 * np.log(factors).mean()))
+            weights[PATH_TERM] = on_device(np.asarray(weights[PATH_TERM]) / share)
         return dataclasses.replace(self.numbers, weights=weights)
 
     def scene(self, factors: Float[ndarray, "O 3"]) -> Scene:
