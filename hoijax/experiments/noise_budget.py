@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,12 +79,17 @@ def noise_budget(
     plan += [(str(p), name, x) for p in paths for name in names for x in strengths[1:]]
     plan.sort(key=lambda job: job[0])
     singles: list[Row] = list(done)
-    clips = _Clips(method, settings, log)
+
+    @functools.lru_cache(maxsize=1)  # jobs of a clip follow each other
+    def clip_of(path: str) -> tuple[Bundle, Any]:
+        return _known_clip(path, method, settings, log)
 
     def seen(job: Job) -> tuple[Bundle, GroundTruth]:
         path, family, strength = job
+        bundle, scene = clip_of(path)
         erring = every if family == ALL else [family]
-        return clips.seen(path, {} if strength == 0.0 else dict.fromkeys(erring, strength), seed)
+        strengths = {} if strength == 0.0 else dict.fromkeys(erring, strength)
+        return seen_with_errors(scene, bundle, strengths, seed)
 
     left = plan[len(done) :]
     for job, (bundle, truth) in zip(left, one_ahead(seen, left), strict=True):
@@ -100,32 +106,15 @@ def noise_budget(
     return rows
 
 
-@dataclasses.dataclass
-class _Clips:
-    """Bundles with the motion that is taken as known, one at a time."""
-
-    method: str
-    settings: Any
-    log: Log
-    path: str | None = None
-    bundle: Bundle | None = None
-    scene: Any = None
-
-    def seen(self, path: str, strengths: dict[str, float], seed: int) -> tuple[Bundle, GroundTruth]:
-        """What priors that err so would have seen of a clip, and what is true."""
-        if path != self.path:
-            self._read(path)
-        assert self.bundle is not None
-        return seen_with_errors(self.scene, self.bundle, strengths, seed)
-
-    def _read(self, path: str) -> None:
-        bundle = read_bundle(path)
-        try:
-            motion = read_ground_truth(path)
-        except UserError:
-            self.log(f"{path}: no ground truth; what a solve finds is taken as true")
-            motion = motion_of(solve(bundle, method=self.method, settings=self.settings), bundle)
-        self.path, self.bundle, self.scene = path, bundle, known_scene(bundle, motion)
+def _known_clip(path: str, method: str, settings: Any, log: Log) -> tuple[Bundle, Any]:
+    """A bundle, and its scene with the motion that is taken as known."""
+    bundle = read_bundle(path)
+    try:
+        motion = read_ground_truth(path)
+    except UserError:
+        log(f"{path}: no ground truth; what a solve finds is taken as true")
+        motion = motion_of(solve(bundle, method=method, settings=settings), bundle)
+    return bundle, known_scene(bundle, motion)
 
 
 def _row(job: Job, result: Result, bundle: Bundle, truth: GroundTruth) -> Row:

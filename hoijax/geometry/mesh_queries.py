@@ -59,9 +59,9 @@ def signed_distance(
     distances = nearest_on_mesh(points, vertices, faces).distances
     within = ((points >= vertices.min(axis=0)) & (points <= vertices.max(axis=0))).all(axis=1)
     if within.any():
-        first, group = _on_one_side(points[within], distances[within])
-        asked = np.ascontiguousarray(points[within][first])
-        inside = np.abs(igl.fast_winding_number(vertices, faces, asked)) > 0.5
+        near = points[within]
+        first, group = _on_one_side(near, distances[within])
+        inside = np.abs(igl.fast_winding_number(vertices, faces, near[first])) > 0.5
         distances[within] *= np.where(inside, -1.0, 1.0)[group]
     return distances
 

@@ -124,14 +124,8 @@ def _farthest(
 ) -> Int[Array, " K"]:
     """Which vertices reach farthest in the image; coordinates in rows, as all of them are looked at."""
     T = frame.T_pointmap_world
-    x, y, z = (
-        a + b
-        for a, b in zip(
-            turned(T[:3, :3] @ rotation, axes_of(hull)),
-            T[:3, :3] @ translation + T[:3, 3],
-            strict=True,
-        )
-    )
+    arm = turned(T[:3, :3] @ rotation, axes_of(hull))
+    x, y, z = (a + b for a, b in zip(arm, T[:3, :3] @ translation + T[:3, 3], strict=True))
     focal, depth = (frame.intrinsics[0, 0], frame.intrinsics[1, 1]), jnp.maximum(z, NEAR)
     return farthest_along(jnp.stack([x / depth * focal[0], y / depth * focal[1]], axis=-1))
 

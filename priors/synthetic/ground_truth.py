@@ -54,9 +54,7 @@ def rendered_ground_truth(
     return RenderedGroundTruth(
         person_vertices_world=vertices,
         person_faces=np.asarray(body.faces),
-        keypoints_world=np.asarray(
-            openpose18_from(joints, vertices[:, :, np.asarray(body.face_vertices)])
-        ),
+        keypoints_world=openpose18_from(joints, vertices[:, :, np.asarray(body.face_vertices)]),
         body_rotations=motion.rotations,
         body_translations=motion.translations,
         body_betas=motion.betas,

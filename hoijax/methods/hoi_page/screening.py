@@ -43,7 +43,8 @@ def promising(
     if len(different) > MAX_STARTS:
         # Of a few sizes, so that most scenes share a program.
         tried = np.resize(different, shared_capacity(len(different), MAX_STARTS))
-        losses = _losses_on_few_frames(scene, starts, states, terms, round_steps, tried)
+        unknowns = taken(starts.unknowns, tried)
+        losses = _losses_on_few_frames(scene, unknowns, states[tried], terms, round_steps)
         different = different[ranking(losses[: len(different)])]
     repeated = np.setdiff1d(np.arange(len(states)), different)
     return np.sort(np.concatenate([different, repeated])[:MAX_STARTS])
@@ -58,22 +59,21 @@ def _different(unknowns: Unknowns) -> Int[np.ndarray, " d"]:
 
 def _losses_on_few_frames(
     scene: Scene,
-    starts: Starts,
-    states: Float[np.ndarray, "K E T"],
+    unknowns: Unknowns,
+    states: Float[np.ndarray, "n E T"],
     terms: tuple[LossTerm, ...],
     round_steps: int,
-    tried: Int[np.ndarray, " n"],
 ) -> Float[np.ndarray, " n"]:
-    """Of some starts, after one round."""
+    """Of n starts, after one round."""
     stride = min(STRIDE, (states.shape[2] - 1) // (MIN_FRAMES - 1))
     chosen = slice(None, None, max(stride, 1))
     few = scene_at(scene, chosen)
-    initial = jax.tree.map(lambda x: x[:, :, chosen], taken(starts.unknowns, tried))
+    initial = jax.tree.map(lambda x: x[:, :, chosen], unknowns)
     inputs = SolverInputs(
         object_problem(terms),
         few,
         initial,
-        first_neighbors(few, states[tried][:, :, chosen]),
+        first_neighbors(few, states[:, :, chosen]),
         default_weights(terms),
     )
     return np.asarray(optimize_in_segments(LevenbergMarquardt(1, round_steps), inputs).losses)

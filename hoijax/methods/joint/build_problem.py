@@ -94,20 +94,20 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
         whole[name][o.frame_count :] = 0.0
     held = nothing_held(o.frame_count + padding, len(bundle.assets), len(candidates))
     labels = np.pad(np.asarray(o.instance_ids), ((0, padding), (0, 0), (0, 0)))
-    count = 0 if mask.any() else settings.contours
+    is_alone = not mask.any()
+    count = settings.contours if is_alone else 0
     contours = contours_of(labels, o.person_count, len(bundle.assets), count)
     evidence = FrameEvidence(
         **{name: on_device(x, np.float32) for name, x in whole.items()},
         contours=contours,
         held=held,
     )
-    faster = 1.0 if mask.any() else RATES_ALONE
-    if not mask.any():
-        settings = _alone(settings)
+    faster = RATES_ALONE if is_alone else 1.0
+    settings = _with_rates(settings, faster)
     varying, rates, clip = _deviations(o.person_count, len(bundle.assets), settings)
-    steps = _scaled(rates, faster / bundle.fps)
-    clip = _scaled(clip, np.sqrt(faster * EVIDENCE_FPS / bundle.fps))
-    if not mask.any():
+    steps = scaled(rates, faster / bundle.fps)
+    clip = scaled(clip, np.sqrt(faster * EVIDENCE_FPS / bundle.fps))
+    if is_alone:
         varying, steps = _without_points(varying), _without_points(steps)
         clip = dataclasses.replace(clip, bias=_without_points(clip.bias))
     names = (field.name for field in dataclasses.fields(Deviations))
@@ -117,14 +117,17 @@ def body_problem(bundle: Bundle, body: SkinnedBody, settings: BodyPassSettings) 
     )
 
 
-def _scaled(deviations: Any, factor: float) -> Any:
-    """In numpy: on the device every leaf would be a program."""
+def scaled(deviations: Any, factor: float) -> Any:
+    """A pytree of standard deviations, all multiplied by a factor.
+
+    In numpy: on the device every leaf would be a program.
+    """
     return jax.tree.map(lambda x: on_device(np.asarray(x) * np.float32(factor)), deviations)
 
 
-def _alone(settings: BodyPassSettings) -> BodyPassSettings:
-    """Without a point map of people."""
-    rates = {name: RATES_ALONE * getattr(settings, name) for name in ("skate", "plant", "slip")}
+def _with_rates(settings: BodyPassSettings, factor: float) -> BodyPassSettings:
+    """With all rates of evidence multiplied by a factor."""
+    rates = {name: factor * getattr(settings, name) for name in ("skate", "plant", "slip")}
     return dataclasses.replace(settings, **rates)
 
 

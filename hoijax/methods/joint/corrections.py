@@ -31,7 +31,7 @@ from hoijax.methods.joint.body_problem import (
     camera_of,
     pose_people,
 )
-from hoijax.methods.joint.build_problem import body_problem
+from hoijax.methods.joint.build_problem import body_problem, scaled
 from hoijax.methods.joint.settings import BodyPassSettings
 from hoijax.methods.joint.swapped_frames import without_swapped_frames
 from hoijax.methods.reopened import with_bodies_of
@@ -170,10 +170,8 @@ def doubt_in_estimates(
 
 def with_smaller_changes(problem: BodyProblem, factor: float) -> BodyProblem:
     """With all standard deviations of changes multiplied by a factor."""
-    changes = {
-        name: jax.tree.map(lambda x: np.asarray(x) * np.float32(factor), getattr(problem, name))
-        for name in ("varying", "steps", "clip")
-    }
+    names = "varying", "steps", "clip"
+    changes = {name: scaled(getattr(problem, name), factor) for name in names}
     return dataclasses.replace(problem, **changes)
 
 
@@ -292,13 +290,13 @@ def _numbers(clip: ClipChange, repaired: int) -> dict[str, float]:
     clip = jax.tree.map(np.asarray, clip)
 
     def longest(vectors) -> float:
-        return float(np.linalg.norm(np.asarray(vectors), axis=-1).max(initial=0.0))
+        return float(np.linalg.norm(vectors, axis=-1).max(initial=0.0))
 
     numbers = {
         FOCAL_FACTOR: float(np.exp(clip.focal)),
         "body lean deg": np.degrees(longest(clip.bias.joints[:, 0])),
         "body shift cm": 100.0 * longest(clip.bias.pelvis),
-        "body size factor": float(np.exp(max(np.asarray(clip.body_size), key=abs, default=0.0))),
+        "body size factor": float(np.exp(max(clip.body_size, key=abs, default=0.0))),
         "camera turn deg": np.degrees(longest(clip.camera[:3])),
         "camera shift cm": 100.0 * longest(clip.camera[3:]),
         "frames of the body mended": repaired,
