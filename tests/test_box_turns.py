@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from hoijax.initialization.box_turns import box_turns, tells_by_outline, with_box_turns
+from hoijax.initialization.held_together import HELD, held_together
 from hoijax.initialization.trajectory_paths import PathCosts
 from hoijax.initialization.unflip import unfold
 from hoijax.scene.silhouettes import DIRECTION_COUNT, Outline, Silhouettes
@@ -54,7 +55,7 @@ def test_the_quarter_turn_that_fits_comes_first_and_all_differ():
     track, corners = path(), (CORNERS * [0.5, 0.4, 0.3]) @ TILT.T
     quarter = TILT @ Rotation.from_rotvec([0.0, 0.0, np.pi / 2]).as_matrix() @ TILT.T
     wanted = track[0] @ quarter
-    tracks, _ = with_box_turns(
+    tracks = with_box_turns(
         corners,
         [track],
         np.ones(FRAMES, bool),
@@ -70,7 +71,7 @@ def test_the_quarter_turn_that_fits_comes_first_and_all_differ():
 
 def test_turns_that_look_the_same_are_one():
     about_z = Rotation.from_rotvec(np.radians(np.arange(0, 360, 90))[:, None] * [0.0, 0.0, 1.0])
-    tracks, _ = with_box_turns(
+    tracks = with_box_turns(
         CORNERS * [0.3, 0.3, 0.8],
         [path()],
         np.ones(FRAMES, bool),
@@ -88,7 +89,7 @@ def test_a_path_that_flips_between_quarter_turns_stands_behind_its_continuous_va
     assert unfold(flipping) == []  # 74 degrees: no half turn
     first, _ = unfold(flipping, 60.0)
     np.testing.assert_allclose(first[:8], rotations[:8])
-    tracks, _ = with_box_turns(
+    tracks = with_box_turns(
         CORNERS * [0.5, 0.4, 0.3],
         [(flipping, positions), (rotations, positions)],
         np.ones(FRAMES, bool),
@@ -97,6 +98,39 @@ def test_a_path_that_flips_between_quarter_turns_stands_behind_its_continuous_va
         COSTS,
     )
     assert max(degrees(r[1:], r[:-1]).max() for r, _ in tracks[:6]) < 10.0
+
+
+def test_a_turn_that_some_frames_lose_is_held_by_those_beside_them():
+    """Frame by frame another turn costs less at the end, and nothing is seen in between."""
+    right, positions = path()
+    seen = np.arange(FRAMES) != 5
+    lost = right.copy()
+    lost[7:10] = right[7:10] @ Rotation.from_rotvec([0.9, 0.0, 0.0]).as_matrix()
+    lost[5] = np.eye(3)
+    reached = []
+
+    def refine(R, x):
+        reached.append(R.shape)
+        is_right = degrees(R, right[:, None]) < 20.0
+        cost = np.where(np.isin(np.arange(FRAMES), (7, 8, 9))[:, None] == is_right, 0.3, 0.0)
+        return np.where(is_right[..., None, None], right[:, None], R), x, cost
+
+    other = right @ Rotation.from_rotvec([0.0, 0.0, np.pi / 2]).as_matrix()
+    tracks, cost = held_together(
+        [(lost, positions), (other, positions)], seen, NO_SYMMETRY, refine, COSTS
+    )
+    assert len(set(reached)) == 1  # one program
+    errors = np.sort([degrees(r, right).max() for r, _ in tracks])
+    assert errors[0] < 1.0
+    assert errors[1] > 80.0  # the other track stays another
+    assert cost < 5.0
+
+
+def test_only_the_best_tracks_are_held_together():
+    tracks = [path()] * (HELD + 3)
+    still = costs_from(path()[0])
+    held, _ = held_together(tracks, np.ones(FRAMES, bool), NO_SYMMETRY, still, COSTS)
+    assert len(held) == HELD
 
 
 @pytest.mark.parametrize(("alone", "expected"), [((1, 1, 0), True), ((1, 0, 0), False)])

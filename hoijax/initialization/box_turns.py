@@ -39,9 +39,8 @@ def with_box_turns(
     symmetries: Float[ndarray, "S 3 3"],
     refine: Callable[[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"]], Hypotheses],
     costs: PathCosts,
-) -> tuple[list[Track], float]:
-    """Tracks of an object and their quarter turns, refined in every frame: distinct ones, best first, and the
-    cost of the best one.
+) -> list[Track]:
+    """Tracks of an object and their quarter turns, refined in every frame: distinct ones, best first.
 
     hull: farthest points of its mesh. tracks: best first. seen: frames that have a mask. What flips on its way pays for it.
     """
@@ -57,7 +56,7 @@ def with_box_turns(
     for k in np.argsort(totals, kind="stable"):
         if is_new(refined[k][0], [r for r, _ in chosen], symmetries):
             chosen.append(refined[k])
-    return chosen, float(np.min(totals))
+    return chosen
 
 
 def box_turns(hull: Float[ndarray, "N 3"]) -> Float[ndarray, "24 3 3"]:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.initialization.box_turns import Hypotheses, with_box_turns
+from hoijax.initialization.held_together import held_together
 from hoijax.initialization.outline_seeds import camera_centers
 from hoijax.initialization.tracks import Track
 from hoijax.initialization.trajectory_paths import PathCosts
@@ -88,4 +89,5 @@ def turned_at_size(
         costs = dataclasses.replace(costs, translation=costs.translation / size**2)
     assert scene.silhouettes is not None
     hull, by_frame = np.asarray(scene.silhouettes.hull[o]), partial(refine, scene, o, settings)
-    return with_box_turns(hull, tracks, seen, symmetries, by_frame, costs)
+    tracks = with_box_turns(hull, tracks, seen, symmetries, by_frame, costs)
+    return held_together(tracks, seen, symmetries, by_frame, costs)

@@ -7,7 +7,7 @@ cost (how well each pose fits + how far it is from its neighbors) does not.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 
@@ -65,11 +65,7 @@ def best_paths(
     frames = np.flatnonzero(np.isfinite(unary).any(axis=1))
     unary = np.where(np.isfinite(unary), unary, 1e6)[frames]
     rotations, translations = rotations[frames], translations[frames]
-    gaps = np.diff(frames).tolist()
-    moves = [
-        transition(rotations[i], translations[i], rotations[i + 1], translations[i + 1], gap, costs)
-        for i, gap in enumerate(gaps)
-    ]
+    moves = _moves(rotations, translations, frames, costs)
     angles = np.stack([_angles_modulo(r, r, symmetries) for r in rotations])
     near = angles < np.radians(costs.distinct_degrees)
     rows = np.arange(len(frames))
@@ -81,8 +77,7 @@ def best_paths(
         if path is None:
             break
         paths.append(path)
-        steps = sum(m[path[i], path[i + 1]] for i, m in enumerate(moves))
-        totals.append(float(unary[rows, path].sum() + steps))
+        totals.append(_cost(path, unary, moves))
         used |= near[rows, path]
     order = np.argsort(totals, kind="stable")
     full = []
@@ -91,6 +86,34 @@ def best_paths(
         path[frames] = paths[i]
         full.append(path)
     return full, [totals[i] for i in order]
+
+
+def cheapest_path(
+    rotations: Float[ndarray, "F H 3 3"],
+    translations: Float[ndarray, "F H 3"],
+    unary: Float[ndarray, "F H"],
+    frames: Int[ndarray, " F"],
+    costs: PathCosts,
+) -> tuple[Int[ndarray, " F"], float]:
+    """(indices, cost) of the one best path. frames: which these are, ascending."""
+    moves = _moves(rotations, translations, frames, costs)
+    path = _viterbi(unary, moves)
+    return path, _cost(path, unary, moves)
+
+
+def _moves(
+    rotations: ndarray, translations: ndarray, frames: Int[ndarray, " F"], costs: PathCosts
+) -> list[Float[ndarray, "H H"]]:
+    """Costs between the hypotheses of frames and of those that follow."""
+    return [
+        transition(rotations[i], translations[i], rotations[i + 1], translations[i + 1], gap, costs)
+        for i, gap in enumerate(np.diff(frames).tolist())
+    ]
+
+
+def _cost(path: ndarray, unary: Float[ndarray, "F H"], moves: list[ndarray]) -> float:
+    steps = sum(m[path[i], path[i + 1]] for i, m in enumerate(moves))
+    return float(unary[np.arange(len(path)), path].sum() + steps)
 
 
 def _distinct_path(
