@@ -150,6 +150,32 @@ def test_a_shaking_camera_is_steadied():
     assert estimate_shake(frames[::-1]).reference == len(frames) - 1 - shake.reference
 
 
+def test_a_turning_camera_is_the_same_backwards():
+    """Somebody hides the left of the scene: what is seen of the rest says how all of it moves."""
+    count, size = 12, (240, 180)
+    corners = np.array([[0, 0, 1], [240, 0, 1], [0, 180, 1], [240, 180, 1.0]])
+    rng = np.random.default_rng(3)
+    wide = cv2.resize(rng.integers(60, 200, (60, 80, 3)).astype(np.uint8), (320, 240))
+    K = np.array([[300.0, 0, 120], [0, 300, 90], [0, 0, 1]])
+    frames, truth = [], []
+    for t in range(count):
+        turn = cv2.Rodrigues(np.array([0.004 * t, 0.006 * t, 0.003 * t]))[0]
+        motion = K @ turn @ np.linalg.inv(K)  # from the first frame's pixels
+        at_wide = motion @ np.array([[1.0, 0, -40], [0, 1, -30], [0, 0, 1]])
+        frame = cv2.warpPerspective(wide, at_wide, size)
+        frame[40:, 10 + t : 80 + t] = (40, 50, 60)  # who walks there
+        frames.append(frame)
+        truth.append(motion)
+    for images, expected in ((frames, truth), (frames[::-1], truth[::-1])):
+        shake = estimate_shake(np.stack(images))
+        of_first = shake.motions @ np.linalg.inv(shake.motions[0])
+        expected = np.stack(expected) @ np.linalg.inv(expected[0])
+        there, known = (corners @ np.swapaxes(M, 1, 2) for M in (of_first, expected))
+        off = there[..., :2] / there[..., 2:] - known[..., :2] / known[..., 2:]
+        print(np.abs(off).max())
+        assert np.abs(off).max() < 0.5
+
+
 HINTS = {
     "box=0:10,20,30,40": Hint("box", 0, (10.0, 20.0, 30.0, 40.0)),
     "big box=12: 5.5, 6": Hint("big box", 12, points=((5.5, 6.0, 1),)),

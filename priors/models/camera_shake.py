@@ -2,7 +2,8 @@
 
 Corners of a key frame are found again in every frame (pyramidal Lucas-Kanade), and most of them agree
 on one homography (RANSAC; both OpenCV): the background's, for people and objects cover less of a
-image than the scene does. A camera that turns in its place moves all of the background by one homography.
+image than the scene does. A camera that turns in its place moves all of the background by one homography;
+`priors.models.steady_background` then tells every frame from one image of the background.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.progress import Log, silent
+from priors.models.background_corners import corners_of, found_again
 from priors.models.object_cut import opencv
+from priors.models.steady_background import refined_motions
 
 __all__ = ["CameraShake", "estimate_shake", "steadied", "with_static_camera"]
 
@@ -23,8 +26,6 @@ MAX_SHAKE = 0.1
 """The same: motion up to which a clip is steadied; more would leave too little of it in sight."""
 FLOW_SIDE = 480
 """Pixels: longer side of the images in which corners are found again."""
-TILES, TILE_CORNERS = 6, 8
-"""Corners are looked for in 6 x 6 tiles, so that a textured object does not outvote a plain scene."""
 MIN_CORNERS = 12
 STILL, STILL_SHARE = 0.8, 0.2
 """Pixels that a corner may be away from its place, and least fraction of corners that are in theirs."""
@@ -105,7 +106,7 @@ def estimate_shake(frames: UInt8[ndarray, "T H W 3"]) -> CameraShake:
         return cv2.cvtColor(cv2.resize(frames[t], None, **options), cv2.COLOR_RGB2GRAY)
 
     key = before = small(0)
-    corners = _corners(key)
+    corners = corners_of(key)
     T_key, T_before = np.eye(3), np.eye(3)
     motions = [np.eye(3)]
     for t in range(1, len(frames)):
@@ -113,7 +114,7 @@ def estimate_shake(frames: UInt8[ndarray, "T H W 3"]) -> CameraShake:
         step = _registered(key, corners, now, T_before @ np.linalg.inv(T_key))
         if step is None:  # too little of the key frame is in sight: the last frame becomes it
             key, T_key = before, T_before
-            corners = _corners(key)
+            corners = corners_of(key)
             step = _registered(key, corners, now, np.eye(3))
         if step is None:
             motions += [np.full((3, 3), np.nan)] * (len(frames) - t)
@@ -125,6 +126,8 @@ def estimate_shake(frames: UInt8[ndarray, "T H W 3"]) -> CameraShake:
     shake = CameraShake(whole, _displacement(whole, height, width) / max(height, width))
     if shake.is_static or not np.isfinite(whole).all():
         return shake
+    images = np.stack([small(t) for t in range(len(frames))])
+    whole = np.linalg.inv(to_small) @ refined_motions(images, np.stack(motions)) @ to_small
     return _from_usual_view(whole, height, width)
 
 
@@ -169,14 +172,14 @@ def _registered(
     cv2 = opencv()
     if len(corners) < MIN_CORNERS:
         return np.eye(3)  # nothing to see that could move
-    there, is_found = _found_again(key, corners, now)
+    there, is_found = found_again(key, corners, now)
     still = is_found & (np.linalg.norm(there - corners, axis=1) < STILL)
     if still.mean() > STILL_SHARE:
         return np.eye(3)  # under a moving camera hardly any corner is where it was
     if not np.array_equal(guess, np.eye(3)):
         options = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP}
         at_key = cv2.warpPerspective(now, guess, now.shape[::-1], **options)
-        there, is_found = _found_again(key, corners, at_key)
+        there, is_found = found_again(key, corners, at_key)
     if is_found.sum() < max(MIN_CORNERS, FOUND_SHARE * len(corners)):
         return None
     cv2.setRNGSeed(0)
@@ -184,31 +187,6 @@ def _registered(
     if rest is None or agree.mean() < AGREE_SHARE:
         return None
     return guess @ rest
-
-
-def _found_again(
-    key: UInt8[ndarray, "h w"], corners: Float[ndarray, "N 2"], now: UInt8[ndarray, "h w"]
-) -> tuple[Float[ndarray, "N 2"], Bool[ndarray, " N"]]:
-    """Where corners are in another image, and which lead back to where they came from."""
-    cv2 = opencv()
-    there, good, _ = cv2.calcOpticalFlowPyrLK(key, now, corners, None, maxLevel=3)
-    back, good_back, _ = cv2.calcOpticalFlowPyrLK(now, key, there, None, maxLevel=3)
-    returned = np.linalg.norm(back - corners, axis=1) < 1
-    return there, (good.ravel() > 0) & (good_back.ravel() > 0) & returned
-
-
-def _corners(image: UInt8[ndarray, "h w"]) -> Float[ndarray, "N 2"]:
-    """The sharpest corners of every tile."""
-    cv2 = opencv()
-    height, width = image.shape
-    blocks = [np.zeros((0, 2), np.float32)]
-    for rows in np.array_split(np.arange(height), TILES):
-        for columns in np.array_split(np.arange(width), TILES):
-            tile = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            corners = cv2.goodFeaturesToTrack(tile, TILE_CORNERS, 0.02, 5)
-            if corners is not None:
-                blocks.append(corners.reshape(-1, 2) + np.array([columns[0], rows[0]]))
-    return np.concatenate(blocks).astype(np.float32)
 
 
 def _displacement(
