@@ -72,6 +72,7 @@ def test_without_part_contact_the_contact_falls(seen_too_far, tmp_path):
     assert any(fitted[column] != full[column] for column in COLUMNS)
 
 
+@pytest.mark.slow
 def test_without_part_labels_nothing_is_labeled(bundle):
     scene = hoijax.read_bundle(bundle)
     assert (scene.observations.object_point_parts >= 0).any()

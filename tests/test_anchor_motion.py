@@ -215,6 +215,7 @@ def test_a_result_is_solved_again_from_where_it_stands(made, result):
     assert rise > 0.01
 
 
+@pytest.mark.slow
 def test_more_betas_than_the_body_has_are_refused(made):
     """As of an SMPL-X file with another number of shape directions."""
     bundle, _ = made
@@ -321,6 +322,7 @@ def test_one_broken_camera_is_mended_and_what_nothing_can_mend_is_refused(made):
         without_broken_numbers(with_(object_detected=np.zeros_like(o.object_detected)))
 
 
+@pytest.mark.slow
 def test_a_person_without_keypoints_starts_from_the_estimate(made):
     bundle, _ = made
     o = bundle.observations

@@ -132,6 +132,7 @@ def test_translation_is_an_offset_of_the_rest_pelvis(shaped):
     np.testing.assert_allclose(posed.vertices_world, posed.joints_world[0] + turned, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_vertex_order_and_correctives_do_not_change_the_skin(shaped, rng):
     rotations, translation = random_pose(rng)
     expected = pose(shaped, rotations, translation).vertices_world

@@ -109,6 +109,7 @@ def depth_inside(asset: Asset, points: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.slow
 def test_contacts_are_contacts(scene):
     scene = made(*scene)
     people = [node.name for node in scene.script.graph.people]

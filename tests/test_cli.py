@@ -493,6 +493,7 @@ def test_a_command_that_does_not_exist_ends_in_one_message():
 @pytest.mark.parametrize(
     "where", ["api.solve.solve", "exporters.formats.save_glb", "api.result_folder._write_metrics"]
 )
+@pytest.mark.slow
 def test_an_interrupt_leaves_the_earlier_result(folder, tmp_path, monkeypatch, where):
     out = copy_of(folder, tmp_path / "out")
     before = tree(tmp_path)

@@ -65,6 +65,7 @@ def test_the_symmetric_turn_that_shows_the_colors_of_the_clip_is_found(clip):
     np.testing.assert_allclose(match.turns[:, 0] @ group, np.tile(np.eye(3), (4, 1, 1)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_exposure_and_white_balance_do_not_matter(clip):
     bundle, truth = clip
     o = bundle.observations
@@ -75,6 +76,7 @@ def test_exposure_and_white_balance_do_not_matter(clip):
     np.testing.assert_allclose(match.turns[:, 0] @ group, np.tile(np.eye(3), (4, 1, 1)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_among_turns_that_are_no_symmetry_the_true_one_explains_most(clip):
     bundle, truth = clip
     quarter = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
@@ -85,6 +87,7 @@ def test_among_turns_that_are_no_symmetry_the_true_one_explains_most(clip):
     assert unlikelihood(np.array([1.0, 1.1, np.nan]), None).argmin() == 0
 
 
+@pytest.mark.slow
 def test_a_mesh_of_one_color_says_nothing(clip):
     bundle, truth = clip
     grey = bundle.assets[0].appearance
@@ -108,6 +111,7 @@ def test_poses_are_turned_about_centers(rng):
     np.testing.assert_allclose(after @ center + moved, R @ center + t, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_are_stored_and_may_be_missing(clip, tmp_path):
     bundle, _ = clip
     again = read_bundle(write_bundle(tmp_path / "b", bundle))

@@ -156,6 +156,7 @@ def test_masks_of_another_size_are_resized_and_of_another_aspect_refused():
 
 
 @real
+@pytest.mark.slow
 def test_the_peer_masks_of_the_clips_are_read():
     found, _ = read_label_masks(DATA / "box/peer_masks", ["box"], 1)
     assert found.shape == (96, 360, 480)

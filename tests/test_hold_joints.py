@@ -86,6 +86,7 @@ def test_links_that_look_the_same_turned_are_turned_as_their_joint_needs(rng):
     np.testing.assert_allclose(compose_rigid(R, x), np.tile(poses, (16, 1, 1, 1, 1)), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_urdf_of_one_link_is_an_object_without_joints(tmp_path):
     path = tmp_path / "brick.urdf"
     path.write_text(

@@ -186,6 +186,7 @@ def test_off_files_of_every_header_are_read(tmp_path):
         assert len(load_asset(tmp_path / "a.off").faces) == 1
 
 
+@pytest.mark.slow
 def test_collapsed_vertices_are_refused_before_the_faces_are_oriented(tmp_path):
     """20,000 faces on one point took 17 GB; in a process of its own, with bounded memory."""
     script = f"""

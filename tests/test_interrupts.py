@@ -78,6 +78,7 @@ def work():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_a_command_quietly():
     """As with `hoijax solve --help | head -1`."""
     command = subprocess.Popen(

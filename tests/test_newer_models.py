@@ -112,6 +112,7 @@ CLIPS = {
 
 
 @pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.slow
 def test_a_clip_follows_prompt_and_seed(name, checkpoint, picture):
     kind, settings, fps, guidance = CLIPS[name]
     model = kind(checkpoint(name), settings)

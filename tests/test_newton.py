@@ -230,6 +230,7 @@ def nothing(posed) -> Curvature:
     return Curvature(jnp.zeros((OBJECTS, FRAMES, 6, 6)))
 
 
+@pytest.mark.slow
 def test_a_term_of_ones_own_pulls_and_its_values_tell_how_far(made, starts):
     """The gradient alone leads downhill, if slowly; with the derived curvature it goes further."""
 

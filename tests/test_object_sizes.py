@@ -168,6 +168,7 @@ def test_a_mesh_that_is_too_small_is_found_to_be(lift, monkeypatch):
     np.testing.assert_allclose(again.bundle.assets[0].extents, result.assets[0].extents, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_factor_that_is_given_is_the_size(lift):
     larger = resized_bundle(lift, known_scales(lift, "1.2"))
     np.testing.assert_allclose(larger.assets[0].extents, 1.2 * lift.assets[0].extents, rtol=1e-5)

@@ -66,6 +66,7 @@ def test_sentences_about_something_else():
         ("a person opens the laptop", "laptop", 1.2),
     ],
 )
+@pytest.mark.slow
 def test_the_hand_stays_on_what_it_opens(text, name, travel):
     asset = load_articulated(name, samples=1024)
     objects, joints = scene_objects(asset)

@@ -91,6 +91,7 @@ def iou(scene, motion, columns=slice(None)) -> float:
     return float((found & wanted).sum() / (found | wanted).sum())
 
 
+@pytest.mark.slow
 def test_a_leg_without_keypoints_and_flesh_are_found(scene):
     masks = scene[4]
     after = filled(scene, masks)
@@ -99,6 +100,7 @@ def test_a_leg_without_keypoints_and_flesh_are_found(scene):
     assert after.rotations[1, LEFT_HIP, 2] == pytest.approx(0.4, abs=0.2)
 
 
+@pytest.mark.slow
 def test_a_mirrored_clip_gives_the_mirrored_motion(scene):
     body, rest, camera, pose, masks, keypoints = scene
     swapped = keypoints[:, [0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16]]

@@ -431,6 +431,7 @@ def test_a_graph_by_hand_takes_the_order_of_the_assets():
         ("a thousand people lift a box", "1000 people; at most 16"),
     ],
 )
+@pytest.mark.slow
 def test_endless_sentences_and_crowds_are_refused(text, says):
     from hoijax.objects.asset import load_asset
     from priors.language.parser import read_sentence

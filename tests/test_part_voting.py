@@ -104,6 +104,7 @@ def noisy_masks(asset: Asset, views, rng: np.random.Generator):
     return masks
 
 
+@pytest.mark.slow
 def test_noisy_masks_give_nearly_the_parts():
     shares = []
     for seed, name in enumerate(OBJECTS):

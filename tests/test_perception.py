@@ -125,6 +125,7 @@ def sam2_by_hand(sam2, frames, prompt):
     return masks, scores
 
 
+@pytest.mark.slow
 def test_sam2_tracks_as_the_stock_session_does(sam2, frames):
     """Dropping stale memories and full-size masks, and resizing lazily, change nothing."""
     prompts = [

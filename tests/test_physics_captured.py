@@ -30,6 +30,7 @@ def test_the_truth_is_held_and_controls_are_not(box):
     assert held["hovers"] == 0
 
 
+@pytest.mark.slow
 def test_what_is_further_off_scores_worse(box):
     rows = [disturbed(box, "jitter", size, seed=0) for size in (0.01, 0.04, 0.16)]
     scores = [judge(motion, Weight(mass=2.0)).values["score"] for motion in (box, *rows)]
@@ -37,6 +38,7 @@ def test_what_is_further_off_scores_worse(box):
     assert adds_cm(rows[0], box) < adds_cm(rows[2], box)
 
 
+@pytest.mark.slow
 def test_a_recording_is_read_as_it_is_and_judged():
     path = DATA / "sub8_plasticbox_000.npz"
     (motion,) = read_mesh_motions(path, [DATA / "objects" / "plasticbox.obj"])

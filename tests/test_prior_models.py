@@ -239,6 +239,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_a_clip_follows_prompt_and_seed(family, checkpoint, picture):
     kind, settings, fps = FAMILIES[family]
     model = kind(checkpoint(family), settings)
@@ -285,6 +286,7 @@ def test_cogvideox_makes_no_more_frames_than_it_knows(checkpoint, picture):
         model.generate(picture, " ", frames=5, seed=0)
 
 
+@pytest.mark.slow
 def test_framepack_from_three_repositories_is_the_whole_pipeline(checkpoint, picture):
     kind, settings, _ = FAMILIES["framepack"]
     whole = checkpoint("framepack")
@@ -996,6 +998,7 @@ def test_compose_runs_its_models_where_it_is_told(monkeypatch):
         compose("a man sitting on a sofa", dataclasses.replace(options, precision="int8"))
 
 
+@pytest.mark.slow
 def test_importing_models_and_stages_loads_no_model_library():
     priors = Path(__file__).parents[1] / "priors"
     program = "import sys\n"

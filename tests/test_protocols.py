@@ -142,6 +142,7 @@ def test_behave_takes_one_similarity_of_the_first_body_away(held):
         assert values[f"f_score_{name}@1cm"] == 1
 
 
+@pytest.mark.slow
 def test_behave_chamfer_is_the_mean_of_both_directions(held):
     dot, faces = box(1e-4)
     truth = dataclasses.replace(held, object_vertices=still(dot), object_faces=faces)

@@ -175,6 +175,7 @@ def crate():
     return hj.load_object("box", name="crate")
 
 
+@pytest.mark.slow
 def test_a_scene_without_any_evidence_has_starts_and_losses(crate):
     """Nothing pulls, and nothing breaks; it stands on the ground."""
     scene = hj.Scene.from_arrays([crate], frames=3)

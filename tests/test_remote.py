@@ -86,6 +86,7 @@ def test_an_empty_folder_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_no_device_of_the_asked_kind_is_told_before_work():
     program = "from hoijax.runtime import check_device; check_device()"
     environment = os.environ | {"JAX_PLATFORMS": "nonesuch"}

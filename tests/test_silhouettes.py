@@ -214,6 +214,7 @@ def test_model_extent_against_numpy(outlined):
         np.testing.assert_allclose(values[o], expected, rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_search_without_depth(outlined):
     """Residuals of mask, outline, ground and contact by a turn about the center and a shift."""
     made, rotation, position = outlined

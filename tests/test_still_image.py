@@ -48,6 +48,7 @@ def test_both_are_whole_in_the_image_and_have_their_colors(still, height, width)
     assert np.nonzero(red)[0].min() < np.nonzero(blue)[0].min()  # the person is taller
 
 
+@pytest.mark.slow
 def test_the_still_is_handed_to_the_video_model_unless_the_user_gives_an_image_or_clip(still):
     heard = []
     stages = stages_from(still, {"prior": "diffusion", "size": (HEIGHT, WIDTH)}, heard.append)

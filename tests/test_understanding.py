@@ -212,6 +212,7 @@ def test_what_is_understood_is_told_with_the_words_passed_over():
         pytest.param("a man throws the ball and a woman catches it", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_what_is_thrown_to_somebody_is_caught(text):
     plan = performance(text, "ball")
     thrown, catcher = plan.objects[0], plan.tracks[1]
