@@ -6,18 +6,20 @@ are in the camera's axes (OpenCV: x right, y down, z forward), metres as far as 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from hoijax.io.video import Video
 
 __all__ = [
+    "WHOLE_FILE",
     "BodyMotion",
     "BodyRecovery",
+    "ClipOrigin",
     "Detection",
     "Detector",
     "GeometryModel",
@@ -78,6 +80,8 @@ class Prompt:
     more: tuple["Prompt", ...] = ()
     """The same entity in further frames."""
     is_person: bool = False
+    hint: str = ""
+    """What the user calls it."""
 
     @property
     def all(self) -> tuple["Prompt", ...]:
@@ -86,8 +90,24 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class ClipOrigin:
+    """How the frames that are observed come from the clip's file."""
+
+    scale: float = 1.0
+    """Side of a frame over that of the file's."""
+    motions: Float[ndarray, "T 3 3"] | None = None
+    """Homographies from its pixels to those of the frames before they were steadied; None: they stayed."""
+    frames: Int[ndarray, " T"] | None = None
+    """Their numbers in what was read; None: all of it."""
+
+
+WHOLE_FILE = ClipOrigin()
+"""Frames and pixels are those of the file."""
+
+
+@dataclass(frozen=True)
 class Hint:
-    """An object in one frame."""
+    """An object or a person in one frame."""
 
     object: str
     frame: int
@@ -95,12 +115,19 @@ class Hint:
     """Left, top, width, height in pixels."""
     points: tuple[tuple[float, float, int], ...] = ()
     """u, v in pixels; +1 on the object, -1 beside it."""
+    text: str = field(default="", compare=False)
+    """As the user wrote it, in frames and pixels of the file."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"--hint {self.text or f'{self.object}={self.frame}'}"
 
     def scaled(self, scale: float) -> "Hint":
         """In the pixels of a clip that was made smaller."""
         box = None if self.box is None else tuple(scale * x for x in self.box)
         points = tuple((scale * u, scale * v, sign) for u, v, sign in self.points)
-        return Hint(self.object, self.frame, box, points)  # type: ignore[arg-type]
+        return replace(self, box=box, points=points)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.errors import UserError
 from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.objects.asset import Asset
-from priors.protocols import Hint, Video
+from priors.protocols import WHOLE_FILE, ClipOrigin, Hint, Video
 
 __all__ = ["FEWEST_FRAMES", "GivenMasks", "LanguageSettings", "ObserveSettings", "Request"]
 
@@ -39,7 +39,9 @@ class Request:
     video: Video | None = None
     masks: GivenMasks | None = None
     hints: tuple[Hint, ...] = ()
-    """Where objects are, in place of a detector; in pixels of the clip."""
+    """Where objects are, in place of a detector, and which people are meant; in pixels of the clip."""
+    origin: ClipOrigin = WHOLE_FILE
+    """How the clip comes from its file."""
     intrinsics: GivenIntrinsics | None = None
     """Of the clip, in place of what a geometry model thinks."""
     sources: Mapping[str, Any] = field(default_factory=dict)

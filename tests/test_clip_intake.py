@@ -145,6 +145,8 @@ def test_what_shows_no_motion_is_refused(make, name):
 
 
 def test_what_is_no_video_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is a folder"):
+        read(tmp_path)
     with pytest.raises(UserError, match="there is no video"):
         read_clip(tmp_path / "none.mp4")
     (tmp_path / "text.mp4").write_text("no video")

@@ -231,6 +231,15 @@ def test_hints_outside_the_clip_are_refused(hint, problem):
         check_hints([hint], ["box"], 9, H, W)
 
 
+def test_a_message_has_the_hint_as_it_was_typed():
+    """Of a clip that is read at half its size, where nothing stands out at the hint."""
+    (hint,) = parse_hints(["box=0:40,40,60,60"])
+    prompt = prompt_of([hint.scaled(0.5)], "box")
+    assert prompt is not None
+    with pytest.raises(UserError, match=r"at --hint box=0:40,40,60,60: is it on"):
+        cut_prompt(np.zeros((90, 120, 3), np.uint8), prompt)
+
+
 def test_a_person_is_cut_by_color_where_the_network_is_unsure():
     person, image = standing_person()
     image[30:50, 70:80] = (

@@ -19,9 +19,12 @@ from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid, invert_rigid
 from priors.observe.assemble import in_one_world, label_images
 from priors.observe.chain import observe
+from priors.observe.entity_boxes import find_entities
+from priors.observe.hints import parse_hints
+from priors.observe.people import find_people
 from priors.observe.stages import STAGE_NAMES
-from priors.observe.tracking import EntityMasks, find_and_track, find_entities
-from priors.protocols import BodyMotion, Detection, Hint, Tracks, Video
+from priors.observe.tracking import EntityMasks, find_and_track
+from priors.protocols import BodyMotion, ClipOrigin, Detection, Hint, Tracks, Video
 from priors.settings import GivenMasks, ObserveSettings, Request
 from priors.store import CorruptEntryWarning, Store
 
@@ -562,13 +565,48 @@ class Crowd(tiny.Fake):
 def test_of_more_people_than_are_asked_the_large_ones_are_followed():
     said = []
     frames = np.zeros((3, 20, 40, 3), np.uint8)
-    found = find_entities(frames, [0, 2], Crowd(None), ["person"], said.append)
+    found = find_people(frames, [0, 2], Crowd(None), 1, log=said.append)
     assert found[0] is not None
     np.testing.assert_array_equal(found[0][1], [2, 1, 12, 19])
-    assert said == ["people: up to 2 are seen at once, the 1 largest followed"]
-    both = find_entities(frames, [0], Crowd(None), ["person", "person"], said.append)
+    assert said == [
+        'people: 2 are seen at once; of these the largest: "person=0:2,1,10,18". '
+        'To follow another: --hint "person=0:30,8,3,6"'
+    ]
+    both = find_people(frames, [0], Crowd(None), 2, log=said.append)
     assert [where is not None and where[1][0] for where in both] == [2, 30]
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "texts", "lefts"),
+    [
+        (1, ["person=2:31,10"], [30]),
+        (1, ["person 1=2:1,1,12,18", "box=0:31,10"], [2]),
+        (1, ["person=2:15,1,9,18"], [15]),  # whom the detector misses
+        (2, ["person 2=1:5,5", "person 1=0:31,10"], [30, 2]),
+    ],
+)
+def test_people_are_those_that_hints_show(count, texts, lefts):
+    frames, said = np.zeros((3, 20, 40, 3), np.uint8), []
+    hints = parse_hints(texts)
+    found = find_people(frames, [0], Crowd(None), count, hints, log=said.append)
+    assert [box[0] for _, box in found] == lefts
+    assert not said
+
+
+@pytest.mark.parametrize(
+    ("count", "texts", "problem"),
+    [
+        (1, ["person=2:36,2"], r"person=2:36,2: no person was found there.*person=2:15,4,2,3"),
+        (1, ["person 2=2:31,10"], "the people of this clip are called person"),
+        (2, ["person 1=2:31,10"], "there is none of person 2"),
+    ],
+)
+def test_a_hint_that_shows_nobody_is_refused(count, texts, problem):
+    """Pixels in the message are those of the file, here half of the image's."""
+    frames = np.zeros((3, 20, 40, 3), np.uint8)
+    with pytest.raises(UserError, match=problem):
+        find_people(frames, [0], Crowd(None), count, parse_hints(texts), ClipOrigin(2.0))
 
 
 def test_of_equal_people_the_one_beside_the_hint_is_followed():

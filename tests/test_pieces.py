@@ -11,6 +11,7 @@ from hoijax.objects.asset import Asset
 from priors.observe import pieces
 from priors.observe.pieces import observe_pieces
 from priors.observe.run import ObserveOptions
+from priors.protocols import ClipOrigin
 
 FPS, COUNT, SIDE = 10.0, 70, 12
 
@@ -106,7 +107,7 @@ def test_boxes_are_handed_on_in_the_pixels_of_the_file():
     mask[10:20, 30:50] = True
     motions = np.tile(np.eye(3), (2, 1, 1))
     motions[1, :2, 2] = 5.0, -3.0
-    seen = pieces.SeenClip(None, (), 0.5, motions)
+    seen = pieces.SeenClip(None, (), ClipOrigin(0.5, motions))
     assert pieces._hint_in_file("box", mask, 0, seen).box == (60.0, 20.0, 40.0, 20.0)
     assert pieces._hint_in_file("box", mask, 1, seen).box == (70.0, 14.0, 40.0, 20.0)
 

@@ -45,7 +45,8 @@ class PriorFlags:
     as standing."""
     hint: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Where an object is in a frame of --video: OBJECT=FRAME:x,y,width,height (a box) or
-    OBJECT=FRAME:x,y (a click); or hints.json of `hoijax mask`. Again for further objects and frames."""
+    OBJECT=FRAME:x,y (a click); or hints.json of `hoijax mask`. Again for further objects and frames. With `person` as
+    OBJECT: who is meant, of several people."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Compute this stage again although its result is stored: pag, parts, image, video, masks,
     points, keypoints, body, bundle or yaws."""

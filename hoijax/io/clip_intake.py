@@ -71,11 +71,20 @@ def parse_seconds(text: str) -> tuple[float, float]:
     return start, end
 
 
+def _check_is_file(path: Path) -> None:
+    """UserError for what is missing or a folder."""
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder. Make a clip of its images: ffmpeg -framerate 25 -i {path}/%05d.png -crf 15 out.mp4"
+        )
+    if not path.is_file():
+        raise UserError(f"there is no video {path}.")
+
+
 def clip_length(path: str | Path) -> tuple[float, float]:
     """(seconds, frames a second as `read_clip` reads them) of a video. UserError where it does not say."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no video {path}.")
+    _check_is_file(path)
     facts = _facts(path)
     if facts.seconds is None:
         raise UserError(f"{path} does not say how long it is; convert it: {_CONVERT}")
@@ -96,8 +105,7 @@ def read_clip(
     for fewer than three frames, and for more than fit into `MAX_BYTES`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no video {path}.")
+    _check_is_file(path)
     span = seconds or (0.0, math.inf)
     facts = _facts(path)
     if facts.seconds is not None and span[0] >= facts.seconds:
@@ -127,6 +135,7 @@ def read_clip(
         raise UserError(
             f"{path} has {len(images)} frame{'' if len(images) == 1 else 's'}"
             f"{'' if seconds is None else ' there'}, a motion needs at least {MIN_FRAMES}."
+            f"{' For a photograph there is `hoijax align`.' if len(images) == 1 else ''}"
         )
     return Clip(Video(images, rate), scale, resampled)
 
@@ -145,7 +154,10 @@ def _facts(path: Path) -> _Facts:
         if streams or ": Audio: " in text:
             raise UserError(f"{path} holds sound but no moving images. Give a video.")
         last = (text.strip().splitlines() or [""])[-1]
-        raise UserError(f"{path} is not a video that ffmpeg can read: {last}")
+        raise UserError(
+            f"{path} is not a video that ffmpeg can read, or its end is missing: {last}. Copy or download "
+            "it again."
+        )
     stream = moving[0]
     size = re.search(r"\b(\d{2,})x(\d{2,})\b", stream)
     rate = re.search(r"([\d.]+)(k?) fps", stream) or re.search(r"([\d.]+)(k?) tbr", stream)

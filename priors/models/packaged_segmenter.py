@@ -194,8 +194,9 @@ def cut_prompt(
         if mask is None and (points[:, 2] > 0).any():
             mask = cut_around_points(image, points)
     if mask is None or not mask.any():
+        where = f"--hint {prompt.hint}" if prompt.hint else f"the hint in frame {prompt.frame}"
         raise UserError(
-            f"nothing stands out from its surroundings at the hint in frame {prompt.frame}: is it on "
+            f"nothing stands out from its surroundings at {where}: is it on "
             "the object? Give a box that holds all of it (--hint OBJECT=FRAME:x,y,width,height), another "
             "frame, or mark it with `hoijax mask`."
         )

@@ -1,10 +1,12 @@
-"""Hints of the user: where an object is in a frame or more, in place of a detector.
+"""Hints of the user: where an object or a person is in a frame or more, in place of a detector.
 
 On the command line `--hint box=0:145,85,232,215` (object, frame, left, top, width, height) or
-`--hint box=0:260,190` (a click), again for further frames; or a file that `hoijax mask` wrote.
+`--hint box=0:260,190` (a click), again for further frames; or a file that `hoijax mask` wrote. People are
+`person`, or `person 1`, `person 2` of several.
 Frames count from 0; pixels are those of the clip's file.
 """
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -17,12 +19,22 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.io.validation import numbered
-from priors.protocols import Hint, Prompt
+from priors.protocols import ClipOrigin, Hint, Prompt
 
-__all__ = ["HINTS_FILE", "check_hints", "parse_hints", "prompt_of", "steadied_hint", "write_hints"]
+__all__ = [
+    "HINTS_FILE",
+    "check_hints",
+    "in_file",
+    "is_person",
+    "parse_hints",
+    "prompt_of",
+    "steadied_hint",
+    "write_hints",
+]
 
 HINTS_FILE = "hints.json"
 _FORM = re.compile(r"(?P<object>[^=]+)=(?P<frame>\d+):(?P<numbers>[\d.,\s+-]+)")
+_PERSON = re.compile(r"person( [1-9]\d*)?")
 _HOW = (
     "Write OBJECT=FRAME:x,y,width,height for a box, OBJECT=FRAME:x,y for a click, in pixels, frames "
     "counted from 0; or give the hints.json of `hoijax mask`."
@@ -49,9 +61,10 @@ def parse_hints(texts: Sequence[str | Hint]) -> tuple[Hint, ...]:
         name, frame = match["object"].strip(), int(match["frame"])
         if len(numbers) == 4:
             left, top, width, height = numbers
-            hints.append(Hint(name, frame, box=(left, top, width, height)))
+            hints.append(Hint(name, frame, (left, top, width, height), text=text.strip()))
         else:
-            hints.append(Hint(name, frame, points=((numbers[0], numbers[1], 1),)))
+            point = (numbers[0], numbers[1], 1)
+            hints.append(Hint(name, frame, points=(point,), text=text.strip()))
     return tuple(hints)
 
 
@@ -81,14 +94,19 @@ def _hint_of(row: dict[str, Any]) -> Hint:
 
 
 def check_hints(
-    hints: Sequence[Hint], objects: Sequence[str], frames: int, height: int, width: int
+    hints: Sequence[Hint], objects: Sequence[str] | None, frames: int, height: int, width: int
 ) -> None:
-    """UserError, with all problems, for hints of objects, frames or pixels that there are not."""
+    """UserError, with all problems, for hints of objects, frames or pixels that there are not.
+
+    objects: their names; None where they are not known yet.
+    """
     problems = []
     for hint in hints:
-        where = f"--hint {hint.object}={hint.frame}:"
-        if hint.object not in objects:
-            problems.append(f"{where} no object of that name; there is {', '.join(objects)}")
+        where = f"{hint.name}:"
+        if objects is not None and hint.object not in objects and not is_person(hint):
+            problems.append(
+                f"{where} no object of that name; there is {', '.join(objects)}, and person"
+            )
         if hint.frame >= frames:
             problems.append(f"{where} the clip has frames 0 to {frames - 1}")
         if hint.box is not None:
@@ -135,7 +153,20 @@ def moved_hint(hint: Hint, homography: Float[ndarray, "3 3"]) -> Hint:
         low, high = np.min(corners, axis=0), np.max(corners, axis=0)
         box = (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
     points = tuple((*moved(u, v), sign) for u, v, sign in hint.points)
-    return Hint(hint.object, hint.frame, box, points)
+    return dataclasses.replace(hint, box=box, points=points)
+
+
+def in_file(hint: Hint, origin: ClipOrigin) -> Hint:
+    """A hint in frames that are observed as one in frames and pixels of the clip's file."""
+    if origin.motions is not None:
+        hint = moved_hint(hint, origin.motions[hint.frame])
+    frame = hint.frame if origin.frames is None else int(origin.frames[hint.frame])
+    return dataclasses.replace(hint.scaled(1.0 / origin.scale), frame=frame)
+
+
+def is_person(hint: Hint) -> bool:
+    """Whether it is of a person: `person`, or `person N`."""
+    return _PERSON.fullmatch(hint.object) is not None
 
 
 def prompt_of(hints: Sequence[Hint], name: str) -> Prompt | None:
@@ -145,6 +176,7 @@ def prompt_of(hints: Sequence[Hint], name: str) -> Prompt | None:
             hint.frame,
             box=None if hint.box is None else _corners(hint.box),
             points=np.array(hint.points, np.float32) if hint.points else None,
+            hint=hint.text,
         )
         for hint in sorted(hints, key=lambda hint: hint.frame)
         if hint.object == name
@@ -153,7 +185,7 @@ def prompt_of(hints: Sequence[Hint], name: str) -> Prompt | None:
         return None
     prompts.sort(key=lambda prompt: prompt.box is None)  # points beside a box correct its track
     first = prompts[0]
-    return Prompt(first.frame, first.box, points=first.points, more=tuple(prompts[1:]))
+    return dataclasses.replace(first, more=tuple(prompts[1:]))
 
 
 def _corners(box: Sequence[float]) -> np.ndarray:

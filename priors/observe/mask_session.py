@@ -19,8 +19,9 @@ from hoijax.progress import Log, silent
 from priors.models.blazepose import BlazePose
 from priors.models.packaged_segmenter import PackagedSegmenter, cut_prompt
 from priors.observe.hints import HINTS_FILE, check_hints, parse_hints, prompt_of, write_hints
-from priors.observe.tracking import find_entities, spread_frames
-from priors.protocols import Detector, Hint, Prompt, VideoSegmenter
+from priors.observe.people import find_people
+from priors.observe.tracking import spread_frames
+from priors.protocols import ClipOrigin, Detector, Hint, Prompt, VideoSegmenter
 
 __all__ = ["MaskSession"]
 
@@ -56,8 +57,10 @@ class MaskSession:
         self.frames, self.fps, self.scale = clip.video.frames, clip.video.fps, clip.scale
         self.is_photograph = len(self.frames) == 1
         self.objects, self.people, self.log = tuple(names), people, log
-        self.hints = [hint.scaled(clip.scale) for hint in parse_hints(hints)]
-        self._check()
+        typed = parse_hints(hints)
+        height, width = (round(side / clip.scale) for side in self.frames.shape[1:3])
+        check_hints(typed, names, len(self.frames), height, width)
+        self.hints = [hint.scaled(clip.scale) for hint in typed]
         self.masks: dict[str, Bool[ndarray, "T H W"]] = {}
         self._segmenter = segmenter or PackagedSegmenter()
         self._detector = detector or BlazePose()
@@ -105,8 +108,14 @@ class MaskSession:
         prompts: dict[str, Prompt] = {}
         if self.people:
             searched = spread_frames(len(self.frames), SEARCHED)
-            entities = find_entities(
-                self.frames, searched, self._detector, ["person"] * self.people, log=self.log
+            entities = find_people(
+                self.frames,
+                searched,
+                self._detector,
+                self.people,
+                self.hints,
+                ClipOrigin(self.scale),
+                self.log,
             )
             if any(where is None for where in entities):
                 missed = f"{self.people} people were not found together"

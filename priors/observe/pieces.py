@@ -20,7 +20,7 @@ from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.masks import mask_boxes
 from priors.observe.chain import Models
-from priors.observe.hints import moved_hint, parse_hints
+from priors.observe.hints import in_file, parse_hints
 from priors.observe.run import ObserveOptions, SeenClip, observe_seen
 from priors.protocols import Hint
 
@@ -123,7 +123,4 @@ def _handed_on(
 def _hint_in_file(name: str, mask: Bool[ndarray, "H W"], frame: int, seen: SeenClip) -> Hint:
     """The box of a mask in the pixels of the clip's file."""
     left, top, right, bottom = mask_boxes(mask[None])[0][0].tolist()
-    hint = Hint(name, frame, (left, top, right - left, bottom - top))
-    if seen.motions is not None:
-        hint = moved_hint(hint, seen.motions[frame])
-    return hint.scaled(1.0 / seen.scale)
+    return in_file(Hint(name, frame, (left, top, right - left, bottom - top)), seen.origin)

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.bundle import Bundle
@@ -26,11 +24,11 @@ from priors.models.fitted_body import FittedBody
 from priors.models.registry import ModelChoices, RegisteredModels
 from priors.models.torch_runtime import torch_settings
 from priors.observe.chain import Models, Run, observe
-from priors.observe.hints import parse_hints, steadied_hint
+from priors.observe.hints import check_hints, parse_hints, steadied_hint
 from priors.observe.request_checks import check_memory
 from priors.observe.stages import STAGES
 from priors.observe.user_files import encode_video, read_image, read_masks, read_source
-from priors.protocols import Hint
+from priors.protocols import WHOLE_FILE, ClipOrigin, Hint
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
 
@@ -50,10 +48,7 @@ class SeenClip:
     video: Video | None
     hints: tuple[Hint, ...]
     """In its pixels."""
-    scale: float = 1.0
-    """Side of its frames over that of the file's."""
-    motions: Float[ndarray, "T 3 3"] | None = None
-    """Homographies from its pixels to those of the frames before they were steadied; None: they stayed."""
+    origin: ClipOrigin = WHOLE_FILE
 
 
 @dataclass(frozen=True)
@@ -137,7 +132,7 @@ class ObserveOptions:
         if self.prior == "packaged" and self.video is None:
             raise UserError("--prior packaged reads a clip of yours: give --video.")
         seen = seen or self.seen_clip(log)
-        video, hints, scale = seen.video, seen.hints, seen.scale
+        video, hints, scale = seen.video, seen.hints, seen.origin.scale
         pag = None if self.pag is None else PartAffordanceGraph.from_json(self.pag)
         people = None if pag is None else len(pag.people)
         objects = [asset.name for asset in assets]
@@ -161,6 +156,7 @@ class ObserveOptions:
             video=video,
             masks=None if self.masks is None else read_masks(self.masks, objects, people, log),
             hints=hints,
+            origin=seen.origin,
             intrinsics=intrinsics,
             sources=sources,
         )
@@ -195,19 +191,18 @@ class ObserveOptions:
             log(
                 f"hints: their frames are counted in what is read, {clip.video.fps:.4g} a second, from 0"
             )
+        height, width = (round(side / clip.scale) for side in clip.video.frames.shape[1:3])
+        check_hints(hints, None, len(clip.video.frames), height, width)
         video, footage = _without_repeats(clip.video, keep=every_frame or by_frame, log=log)
-        count = len(clip.video.frames)  # a hint beyond the clip stays beyond it, to be refused
-        hints = tuple(
-            dataclasses.replace(h, frame=footage.position(h.frame)) if h.frame < count else h
-            for h in hints
-        )
+        hints = tuple(dataclasses.replace(h, frame=footage.position(h.frame)) for h in hints)
         frames, motions = with_static_camera(
             video.frames, self.camera, bound_to_pixels=bound, log=log
         )
         hints = tuple(hint.scaled(clip.scale) for hint in hints)
         if motions is not None:
             hints = tuple(steadied_hint(hint, motions) for hint in hints)
-        return SeenClip(Video(frames, video.fps), hints, clip.scale, motions)
+        origin = ClipOrigin(clip.scale, motions, footage.frames)
+        return SeenClip(Video(frames, video.fps), hints, origin)
 
     def settings_of(self, request: Request) -> ObserveSettings:
         """The settings, of as many frames as the request's whole clip has."""
@@ -300,7 +295,8 @@ def _without_repeats(video: Video, *, keep: bool, log: Log) -> tuple[Video, Foot
     """The clip without frames that repeat others regularly; what repeats is said."""
     footage = footage_of(video.frames)
     if footage.strays:
-        log(f"video: {footage.strays} of its frames repeat the one before; motion halts there")
+        repeat = "frame repeats" if footage.strays == 1 else "frames repeat"
+        log(f"video: {footage.strays} {repeat} the one before; motion halts there")
     if footage.cycle is None:
         return video, footage
     rate = footage.rate(video.fps)

@@ -173,6 +173,7 @@ def track_masks(inputs: Inputs) -> Content:
         inputs.models["segmenter"],
         inputs.settings.frames_searched,
         inputs.request.hints,
+        inputs.request.origin,
         inputs.log,
     )
     return _mask_content(masks)

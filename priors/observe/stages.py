@@ -89,7 +89,7 @@ STAGES = (
         settings=("frames_searched",),
         asked=lambda r: [
             [[a.name, a.part_names] for a in r.assets],
-            *([dataclasses.asdict(hint)] for hint in r.hints),
+            *([{**dataclasses.asdict(hint), "text": None}] for hint in r.hints),
         ],
         given=work.given_masks,
         version=2,

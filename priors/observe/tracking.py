@@ -12,20 +12,19 @@ from hoijax.errors import UserError
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.masks import mask_boxes
+from priors.observe.entity_boxes import Found, area, find_entities, share_inside
 from priors.observe.hints import prompt_of
-from priors.protocols import Detection, Detector, Hint, Prompt, VideoSegmenter
+from priors.observe.people import find_people
+from priors.protocols import WHOLE_FILE, ClipOrigin, Detector, Hint, Prompt, VideoSegmenter
 
 __all__ = [
     "EntityMasks",
     "find_and_track",
-    "find_entities",
     "mask_boxes",
     "masks_from_labels",
     "spread_frames",
 ]
 
-PERSON = "person"
-SAME_BOX = 0.7  # boxes that overlap more than this (of the smaller) show one entity
 PART_INSIDE = 0.6  # share of a part's box that must lie in its object's box
 LARGEST_PART = 0.9  # of the object: a "part" larger than this is the whole object again
 
@@ -51,22 +50,21 @@ def find_and_track(
     segmenter: VideoSegmenter,
     frames_searched: int,
     hints: Sequence[Hint] = (),
+    origin: ClipOrigin = WHOLE_FILE,
     log: Log = silent,
 ) -> EntityMasks:
     """Detect people, objects and parts in the best frame each, and track all of them.
 
-    graph: its objects in the order of assets. hints: of objects, which are then not looked for.
+    graph: its objects in the order of assets. hints: of objects, which are then not looked for, and of
+    people. origin: of the frames, for what is said.
     UserError where somebody or something is in no frame.
     """
     searched = spread_frames(len(frames), frames_searched)
     hinted = [prompt_of(hints, asset.name) for asset in assets]
-    beside = [_shown(hint) for hint in hints]
-    people = find_entities(
-        frames, searched, detector, [PERSON] * len(graph.people), log, beside=beside
-    )
+    people = find_people(frames, searched, detector, len(graph.people), hints, origin, log)
     open_ = [o for o, prompt in enumerate(hinted) if prompt is None]
     phrases = [node.description or node.name for node in graph.objects]
-    objects: list[_Found | None] = [None] * len(hinted)
+    objects: list[Found | None] = [None] * len(hinted)
     for o, where in zip(
         open_, find_entities(frames, searched, detector, [phrases[o] for o in open_]), strict=True
     ):
@@ -121,107 +119,14 @@ def spread_frames(count: int, wanted: int) -> list[int]:
     return sorted({int(t) for t in np.linspace(0, count - 1, min(count, wanted))})
 
 
-_Found = tuple[int, Float[ndarray, " 4"]]
-
-
-def find_entities(
-    frames: ndarray,
-    searched: Sequence[int],
-    detector: Detector,
-    phrases: Sequence[str],
-    log: Log = silent,
-    beside: Sequence[Float[ndarray, " 4"]] = (),
-) -> list[_Found | None]:
-    """(frame, box) of every phrase in the frame that shows as many as are asked most surely.
-
-    Of equal frames the first. Entities of one phrase are told apart from left to right. Of more people
-    than are asked the large ones are taken, for bystanders stand behind; `log` hears of it. beside: boxes of
-    objects that people act with, who are then rather those near them.
-    """
-    if not phrases:
-        return []
-    groups: dict[str, list[int]] = {}
-    for i, phrase in enumerate(phrases):
-        groups.setdefault(phrase, []).append(i)
-    entities: list[_Found | None] = [None] * len(phrases)
-    best, most = dict.fromkeys(groups, 0.0), 0
-    for t in searched:
-        asked = list(groups)
-        detections = detector.detect(frames[t], asked)
-        for number, phrase in enumerate(asked):
-            chosen = _distinct([d for d in detections if d.phrase == number])
-            members, near = groups[phrase], {}
-            if phrase == PERSON:
-                most = max(most, len(chosen))
-                near = {id(d): _nearness(np.asarray(d.box), beside) for d in chosen}
-                chosen.sort(key=lambda d: -d.score * near[id(d)] * _area(np.asarray(d.box)) ** 0.5)
-            chosen = chosen[: len(members)]
-            sureness = min((d.score * near.get(id(d), 1.0) for d in chosen), default=0.0)
-            if len(chosen) < len(members) or sureness <= best[phrase]:
-                continue
-            best[phrase] = sureness
-            boxes = [np.asarray(d.box, np.float32) for d in chosen]
-            boxes.sort(key=lambda box: float(box[0] + box[2]))
-            for member, box in zip(members, boxes, strict=True):
-                entities[member] = (t, box)
-    wanted = len(groups.get(PERSON, ()))
-    if most > wanted > 0:
-        which = "largest" if not len(beside) else "large ones near the hints"
-        log(f"people: up to {most} are seen at once, the {wanted} {which} followed")
-    return entities
-
-
-def _shown(hint: Hint) -> Float[ndarray, " 4"]:
-    """Box of what a hint marks; of clicks on the object where it has no box."""
-    if hint.box is not None:
-        left, top, width, height = hint.box
-        return np.array([left, top, left + width, top + height])
-    on = np.array([point[:2] for point in hint.points if point[2] > 0] or [hint.points[0][:2]])
-    return np.concatenate([on.min(axis=0), on.max(axis=0)])
-
-
-def _nearness(box: Float[ndarray, " 4"], others: Sequence[Float[ndarray, " 4"]]) -> float:
-    """1 where a box touches one of the others, a half where it is as far away as it is long."""
-    if not len(others):
-        return 1.0
-    gaps = [np.maximum(0.0, np.maximum(o[:2] - box[2:], box[:2] - o[2:])) for o in others]
-    gap = min(float(np.linalg.norm(g)) for g in gaps)
-    return 1.0 / (1.0 + (gap / max(float((box[2:] - box[:2]).max()), 1.0)) ** 2)
-
-
-def _distinct(detections: Sequence[Detection]) -> list[Detection]:
-    """Detections, best first, without those that show the same thing again."""
-    distinct: list[Detection] = []
-    for detection in sorted(detections, key=lambda d: -d.score):
-        box = np.asarray(detection.box, np.float32)
-        others = (np.asarray(d.box, np.float32) for d in distinct)
-        if all(_share_inside(*_small_first(box, other)) < SAME_BOX for other in others):
-            distinct.append(detection)
-    return distinct
-
-
-def _small_first(a: ndarray, b: ndarray) -> tuple[ndarray, ndarray]:
-    return (a, b) if _area(a) <= _area(b) else (b, a)
-
-
-def _area(box: ndarray) -> float:
-    return float(np.prod(np.maximum(box[2:] - box[:2], 0)))
-
-
-def _share_inside(inner: ndarray, outer: ndarray) -> float:
-    """Share of a box that lies in another."""
-    low, high = np.maximum(inner[:2], outer[:2]), np.minimum(inner[2:], outer[2:])
-    return float(np.prod(np.maximum(high - low, 0))) / max(_area(inner), 1e-6)
-
-
 def _find_parts(
     frames: ndarray,
-    objects: Sequence[_Found | None],
+    objects: Sequence[Found | None],
     assets: Sequence[Asset],
     detector: Detector,
-) -> tuple[list[_Found], Int[ndarray, "Q 2"]]:
+) -> tuple[list[Found], Int[ndarray, "Q 2"]]:
     """Boxes of the parts of every object in the frame it was found in; parts not seen are left out."""
-    boxes: list[_Found] = []
+    boxes: list[Found] = []
     part_of: list[tuple[int, int]] = []
     for o, (asset, where) in enumerate(zip(assets, objects, strict=True)):
         if where is None or len(asset.part_names) < 2:
@@ -233,7 +138,7 @@ def _find_parts(
         for detection in sorted(detections, key=lambda d: (_is_whole(d.box, outer), -d.score)):
             key = (o, detection.phrase)
             box = np.asarray(detection.box, np.float32)
-            if key not in part_of and _share_inside(box, outer) >= PART_INSIDE:
+            if key not in part_of and share_inside(box, outer) >= PART_INSIDE:
                 part_of.append(key)
                 boxes.append((frame, box))
     return boxes, np.array(part_of, np.int32).reshape(-1, 2)
@@ -242,11 +147,11 @@ def _find_parts(
 def _is_whole(box: ndarray, outer: ndarray) -> bool:
     """Whether a part's box is its object's again."""
     box = np.asarray(box, np.float32)
-    return _area(box) * _share_inside(box, outer) > LARGEST_PART * _area(outer)
+    return area(box) * share_inside(box, outer) > LARGEST_PART * area(outer)
 
 
 def _refuse_unseen(
-    people: Sequence[_Found | None], objects: Sequence[AffordanceObject], searched: int
+    people: Sequence[Found | None], objects: Sequence[AffordanceObject], searched: int
 ) -> None:
     looked = f"in {searched} frames of the clip"
     remedy = (
