@@ -109,6 +109,34 @@ def test_a_body_stands_on_the_ground_with_its_own_bones():
     assert abs(np.ptp(by_betas[:, 1]) - np.ptp(rest[:, 1])) > 0.02  # or the test could not fail
 
 
+def test_a_ground_that_nobody_knows_says_nothing():
+    """How well a body fits is the same however high the camera is taken to stand; on known ground it is not."""
+    from hoijax.bodies.fitting.energy import energy, evidence
+    from hoijax.bodies.fitting.fit import known_person, posed_starts
+
+    _, world, keypoints, intrinsics, cameras = made_keypoints(frames=3)
+    body, average = load_body("anny"), np.zeros(1, np.float32)
+    person = known_person(body, average, np.asarray(body.shape(average).joints_rest))
+    costs = {}
+    for known in (True, False):
+        for higher in (-0.5, 0.0, 0.9):
+            up = np.array([0.0, higher, 0.0], np.float32)
+            moved = cameras.copy()
+            moved[:, :3, 3] += up
+            data = evidence(
+                person, keypoints, intrinsics, moved, None, None, 10.0, known=True, ground_known=known
+            )  # fmt: skip
+            hips = world[[8, 11]].mean(axis=0)
+            pelvis = np.tile(hips + np.array([0, 0.1, 0]) + up, (3, 1))
+            start = posed_starts(np.zeros((1, 3, 22, 3), np.float32), pelvis)
+            motion, nearest = jax.tree.map(lambda x: x[0], start), jnp.zeros((3, 1), jnp.int32)
+            costs[known, higher] = float(energy(motion, person, data, nearest, jnp.asarray(0.1)))
+    assert costs[False, -0.5] == pytest.approx(costs[False, 0.0], rel=1e-3)
+    assert costs[False, 0.9] == pytest.approx(costs[False, 0.0], rel=1e-3)
+    assert costs[True, -0.5] > 2.0 * costs[True, 0.0]  # feet in the ground
+    assert costs[True, 0.9] > costs[True, 0.0] + 1.0  # in the air
+
+
 def test_start_finds_place_and_heading_from_bones_alone():
     rest, world, keypoints, intrinsics, cameras = made_keypoints()
     start = find_start(keypoints, intrinsics, cameras, rest, None, None, scale=1.0)

@@ -546,12 +546,37 @@ def test_where_masks_overlap_the_smaller_one_counts():
 
 
 def test_two_of_a_kind_are_told_apart_from_left_to_right():
-    scene = TwoOfAKind()
+    scene, said = TwoOfAKind(), []
     masks = find_and_track(
-        np.zeros((3, 20, 40, 3), np.uint8), scene.graph, [scene.asset] * 2, scene, scene, 3
+        np.zeros((3, 20, 40, 3), np.uint8),
+        scene.graph,
+        [scene.asset] * 2,
+        scene,
+        scene,
+        3,
+        log=said.append,
     )
     lefts = [np.flatnonzero(mask[2].any(0))[0] for mask in masks.objects]
     assert lefts == [3, 30]
+    assert not said
+
+
+def test_where_an_object_is_lost_is_said():
+    """In frames of the file, of which every second is read here."""
+
+    class Loses(TwoOfAKind):
+        def track(self, frames, prompts):
+            tracks = super().track(frames, prompts)
+            tracks.masks[-1, 1:] = False
+            return tracks
+
+    scene, said = Loses(), []
+    frames, assets = np.zeros((3, 20, 40, 3), np.uint8), [scene.asset] * 2
+    origin = ClipOrigin(frames=np.array([0, 2, 4]))
+    find_and_track(frames, scene.graph, assets, scene, scene, 3, (), origin, said.append)
+    assert [line.partition(";")[0] for line in said] == [
+        "masks: ball is seen in 1 of 3 frames, first lost in frame 2"
+    ]
 
 
 class Crowd(tiny.Fake):

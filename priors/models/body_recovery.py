@@ -99,10 +99,13 @@ def refuse_pickled_code(path: Path) -> None:
         ) from error
 
 
-def on_the_ground(motion: BodyMotion, body: SkinnedBody) -> BodyMotion:
-    """The motion and its camera moved up or down, so that the body's lowest point is on the ground."""
+def on_the_ground(motion: BodyMotion, body: SkinnedBody, percentile: float = 5.0) -> BodyMotion:
+    """The motion and its camera moved up or down, so that the body's lowest point is on the ground.
+
+    percentile: over frames, of their lowest points; 5 against outliers.
+    """
     moved = motion.rotations, motion.translations
-    lowest = lowest_point(body, motion.betas, *moved, motion.rest_joints)
+    lowest = lowest_point(body, motion.betas, *moved, motion.rest_joints, percentile)
     down = np.array([0.0, lowest, 0.0], np.float32)
     cameras = motion.Ts_world_camera.copy()
     cameras[:, :3, 3] -= down
@@ -127,10 +130,11 @@ def lowest_point(
     rotations: ndarray,
     translations: ndarray,
     rest_joints: ndarray | None = None,
+    percentile: float = 5.0,
 ) -> float:
-    """Height of the lowest vertex of the clip; the 5th percentile over frames, against outliers."""
+    """Height of the lowest vertex of the clip: a percentile over frames, against outliers."""
     shaped = body.shape(jnp.asarray(betas))
     if rest_joints is not None:
         shaped = shaped.with_rest_joints(jnp.asarray(rest_joints))
     heights = _heights(shaped, jnp.asarray(rotations), jnp.asarray(translations, jnp.float32))
-    return float(np.percentile(np.asarray(heights), 5))
+    return float(np.percentile(np.asarray(heights), percentile))

@@ -12,6 +12,8 @@ from priors.models.ground import estimate_ground
 from priors.protocols import BodyMotion, ModelId
 
 KEYPOINT_STEPS = 300  # of the fit to keypoints that masks refine
+USUAL_SOLE = 50.0
+"""Percentile over frames: of soles that float or sink as depth errs, the middle is the ground."""
 FIT_POINTS = 512  # points of the point map that the fit gets for every frame
 
 
@@ -35,7 +37,8 @@ class FittedBody(BodyRecoverer):
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
         Where the maps say nothing, of a grown person of average height before a level camera, who fills the
-        masks, the lowest sole of the clip on the ground.
+        masks, the lowest sole of the clip on the ground. How high the camera stands, the fit to keypoints finds:
+        an assumed height moved people by decimetres.
         """
         from priors.models.body_fit import fit_body
 
@@ -69,8 +72,11 @@ class FittedBody(BodyRecoverer):
             body=self._body,
             fps=fps,
             betas=average,
+            ground_known=False,
             steps=KEYPOINT_STEPS,
         )
+        # Where soles usually are is the ground from now on: whoever stands there comes no nearer.
+        motion = on_the_ground(motion, self._body, USUAL_SOLE)
         filled = fill_masks(
             motion.rotations,
             motion.translations,

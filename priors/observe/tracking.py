@@ -82,6 +82,8 @@ def find_and_track(
     tracks = segmenter.track(frames, prompts)
     count = len(people)
     entities = count + len(objects)
+    names = [*(node.name for node in graph.people), *(asset.name for asset in assets)]
+    _say_where_lost(names, tracks.masks, origin, log)
     parts = tracks.masks[entities:] & tracks.masks[count + part_of[:, 0]]
     objects_masks = tracks.masks[count:entities]
     sizes = parts.sum(axis=(2, 3)) > LARGEST_PART * objects_masks[part_of[:, 0]].sum(axis=(2, 3))
@@ -92,6 +94,21 @@ def find_and_track(
         part_of=part_of,
         scores=tracks.scores[:entities].astype(np.float32),
     )
+
+
+def _say_where_lost(
+    names: Sequence[str], masks: Bool[ndarray, "N T H W"], origin: ClipOrigin, log: Log
+) -> None:
+    """A line for each entity that is not seen throughout, in frames of the clip's file."""
+    for name, mask in zip(names, masks, strict=False):
+        seen = np.asarray(mask.any(axis=(1, 2)))
+        if not seen.all():
+            numbers = np.arange(len(seen)) if origin.frames is None else origin.frames
+            lost = int(numbers[: len(seen)][~seen][0])
+            log(
+                f"masks: {name} is seen in {seen.sum()} of {len(seen)} frames, first lost in frame {lost}; "
+                "a hint there helps if it is in the image (--hint, `hoijax mask`)"
+            )
 
 
 def masks_from_labels(

@@ -96,6 +96,8 @@ class FitData:
     fps: Float[Array, ""]
     scale_sigma: Float[Array, ""]
     """Standard deviation of the logarithm of the size; tiny for a known person."""
+    ground: Float[Array, ""]
+    """1: the ground is at y = 0; 0: nobody knows how high the camera stands above it."""
 
 
 @flax.struct.dataclass
@@ -163,6 +165,11 @@ def energy(
     unseen = 1.0 / (1.0 + jnp.sum(data.keypoints[..., 2], axis=-1))
     drift = unseen * jnp.sum((step(joints[:, :22]) / UNSEEN_SPEED) ** 2, axis=(-1, -2))
     feet = joints[:, np.array(FEET)]
+    on_ground = (
+        2.0 * grip * slip_energy(feet, data.fps) / SLIP_SIGMA**2
+        + 0.5 * ground_energy(vertices[..., 1]) / GROUND_SIGMA**2
+        + 0.5 * standing_energy(vertices[..., 1]) / STANDING_SIGMA**2
+    )
     per_frame = (
         0.5 * seen
         + 0.5 * depth / DEPTH_SIGMA**2
@@ -172,9 +179,7 @@ def energy(
         + PRIOR_SHARE * pose_energy(pose, data.references)
         + 0.5 * wobble * (2.0 * data.fps**2) ** 2
         + 0.5 * drift * data.fps**2
-        + 2.0 * grip * slip_energy(feet, data.fps) / SLIP_SIGMA**2
-        + 0.5 * ground_energy(vertices[..., 1]) / GROUND_SIGMA**2
-        + 0.5 * standing_energy(vertices[..., 1]) / STANDING_SIGMA**2
+        + data.ground * on_ground
     )
     return jnp.mean(per_frame) + 0.5 * (unknowns.log_scale / data.scale_sigma) ** 2
 
@@ -218,11 +223,12 @@ def evidence(
     *,
     known: bool,
     estimate: Float[np.ndarray, "T 22 3"] | None = None,
+    ground_known: bool = True,
 ) -> FitData:
     """What the fit reads; points in the camera's axes.
 
     person: faces first, see `known_person`. known: its size is. estimate: local rotations that somebody
-    else found, a further center of the pose prior.
+    else found, a further center of the pose prior. ground_known: it is at y = 0.
     """
     frames = len(keypoints)
     depths = skin_depths(keypoints, intrinsics, points, mask) + depths_behind_skin(person)
@@ -246,4 +252,5 @@ def evidence(
         references=array(prior_centers(frames, estimate)),
         fps=array(fps),
         scale_sigma=array(1e-4 if known else SCALE_SIGMA),
+        ground=array(float(ground_known)),
     )

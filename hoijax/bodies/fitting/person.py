@@ -43,12 +43,14 @@ def fit_person(
     fps: float,
     betas: Float[ndarray, " B"] | None = None,
     rest_joints: Float[ndarray, "55 3"] | None = None,
+    ground_known: bool = True,
     steps: int = 600,
 ) -> FittedPerson:
     """The motion of one person whose 2D keypoints (u, v, confidence) were seen.
 
     person_points: of the point map, in the camera's axes (metres, up to a small shift a frame).
     betas, rest_joints: of a known person; the size is estimated where both are missing.
+    ground_known: it is at y = 0 of the world, else nothing is said of feet.
     Frames without keypoints are filled in by smoothness. Raises UserError where no frame has usable
     keypoints.
     """
@@ -76,7 +78,7 @@ def fit_person(
     if not known and start.scale != 1.0:
         betas, rest_joints = resized(body, rest_joints, start.scale)
         person = known_person(body, betas, rest_joints)
-    data = evidence(person, *seen, points, mask, fps, known=known)
+    data = evidence(person, *seen, points, mask, fps, known=known, ground_known=ground_known)
     fitted, energies = fit_motion(person, data, start_unknowns(start), steps=steps)
     best = taken(fitted, lowest_loss(energies))
     pelvis = np.asarray(best.pelvis)
