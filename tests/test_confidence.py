@@ -93,6 +93,7 @@ def test_the_truth_leaves_no_doubt_and_an_object_far_off_does(prepared):
     said = " ".join(assessed(scene.scene, unknowns, result).doubts)
     assert "never nearer than" not in said
     assert "moves through the air" in said
+    assert "more than 10 cm away from what should touch it in" in said
 
 
 def test_candidates_that_fit_alike_and_are_turned_are_twins(prepared, monkeypatch):

@@ -22,6 +22,8 @@ HARDLY = 1.0 / 3.0
 """Share of its frames in which an object may be too small in the image for an outline."""
 APART = 0.5
 """Metres between two things that the graph says touch."""
+LETS_GO, LOOSE = 0.2, 0.1
+"""Share of the frames in which a contact should touch that may leave a gap of more than so many metres."""
 HOVERS, MOVES, OFF_GROUND = 0.25, 0.3, 0.1
 """Share of the frames in which an object may move (m/s) off the ground (metres) with nobody near."""
 FALLS, MIN_FALL = 4.0, 4
@@ -60,13 +62,7 @@ def doubts_of(
                 doubts.append(
                     f"{asset.name}: what was seen of it is {100 * away:.0f} cm away from it"
                 )
-    real = np.asarray(scene.edges.mask)
-    apart, targets = np.asarray(looks["apart"]), np.asarray(scene.edges.target)
-    for e in np.flatnonzero(real & (apart.min(axis=1) > APART)):
-        target = result.assets[int(targets[e])].name
-        doubts.append(
-            f"{target} is never nearer than {apart[e].min():.1f} m to what the graph says touches it"
-        )
+    doubts += _contacts_missed(scene, np.asarray(looks["apart"]), result)
     for o, asset in enumerate(result.assets):
         alone = np.asarray(looks["from_people"])[o] - asset.radius > FAR_PEOPLE
         count = _carried_by_nothing(result, o, alone)
@@ -76,6 +72,25 @@ def doubts_of(
                 f"{FAR_PEOPLE:.0f} m from everybody"
             )
     return doubts
+
+
+def _contacts_missed(scene: Scene, apart: Float[ndarray, "E T"], result: Result) -> list[str]:
+    """Of contacts that the graph names, those that never come about and those that let go."""
+    missed, touches = [], np.zeros(apart.shape, bool)
+    touches[np.flatnonzero(scene.edges.mask)] = np.asarray(result.contact)[result.winner]
+    for e in np.flatnonzero(scene.edges.mask):
+        name = result.assets[int(scene.edges.target[e])].name
+        away = apart[e]
+        if away.min() > APART:
+            missed.append(
+                f"{name} is never nearer than {away.min():.1f} m to what the graph says touches it"
+            )
+        elif touches[e].any() and (away[touches[e]] > LOOSE).mean() > LETS_GO:
+            missed.append(
+                f"{name} is more than {100 * LOOSE:.0f} cm away from what should touch it in "
+                f"{100 * (away[touches[e]] > LOOSE).mean():.0f} % of the frames"
+            )
+    return missed
 
 
 def _hardly_seen(scene: Scene, o: int, frames: Bool[ndarray, " T"]) -> int:
