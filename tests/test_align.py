@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from scipy.spatial.transform import Rotation
 
 from hoijax.api.align import align
+from hoijax.cli.aligning import why_low
 from hoijax.errors import UserError
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.geometry.transforms import look_at
@@ -194,3 +195,13 @@ def test_the_real_photograph(tmp_path):
     )  # its mesh has no more than 0.90 at any pose, size and focal length
     assert found.person_iou > 0.7
     assert 2.0 < found.object_scale < 3.2
+
+
+def test_a_low_iou_says_which_side_is_larger():
+    """Of a mask of 100 pixels 73 are drawn, and 1 beside it; then 95, and 40 beside it."""
+    assert "99 % of what is drawn lies in its mask, 73 % of the mask" in why_low(
+        "p", 73 / 101, 0.73
+    )
+    assert "such as clothes" in why_low("person", 73 / 101, 0.73)
+    assert "--occluder-mask" in why_low("object", 95 / 140, 0.95)
+    assert "0 % of the mask" in why_low("object", 0.0, 0.0)

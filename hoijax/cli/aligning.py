@@ -8,6 +8,9 @@ import tyro
 from hoijax.cli.console import Reporter
 from hoijax.cli.flags import OutputFlags
 
+GOOD_IOU = 0.9
+"""Below it, what is in the way is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Align(OutputFlags):
@@ -50,6 +53,12 @@ class Align(OutputFlags):
             ["mask covered", f"{alignment.person_covered:.3f}", f"{alignment.object_covered:.3f}"],
         ]
         reporter.table(["measure", "person", "object"], rows)
+        for name, iou, covered in (
+            ("person", alignment.person_iou, alignment.person_covered),
+            ("object", alignment.object_iou, alignment.object_covered),
+        ):
+            if iou < GOOD_IOU:
+                reporter.say(why_low(name, iou, covered))
         reporter.say(
             f"the object's file times {alignment.object_scale:.3g} is in metres; floors {100 * alignment.floor_gap:.1f} cm apart; "
             f"look at {self.out / 'overlay.png'}"
@@ -61,3 +70,14 @@ class Align(OutputFlags):
             object_scale=alignment.object_scale,
             floor_gap=alignment.floor_gap,
         )
+
+
+def why_low(name: str, iou: float, covered: float) -> str:
+    """What keeps the IoU of a drawn mesh and its mask low. covered: the share of the mask that is drawn."""
+    inside = covered / max(covered / max(iou, 1e-6) + covered - 1.0, 1e-6)
+    found = f"{name}: {100 * inside:.0f} % of what is drawn lies in its mask, {100 * covered:.0f} % of the mask is drawn. "
+    if inside >= covered:
+        return found + "The mask shows more than the mesh has, such as clothes, hair or a part."
+    return found + (
+        "The mesh has more than the mask shows: give what stands in front a mask (--occluder-mask)."
+    )

@@ -59,7 +59,7 @@ def contact_terms(
     outside = jnp.maximum(distance, 0.0)
     # Points inside are all at 0 and push nobody: only there may several be nearest.
     is_nearest = (outside <= jnp.min(outside, axis=-1, keepdims=True)).astype(jnp.float32)
-    is_nearest = is_nearest / jnp.sum(is_nearest, axis=-1, keepdims=True)
+    is_nearest = is_nearest / jnp.maximum(jnp.sum(is_nearest, axis=-1, keepdims=True), 1.0)
     choice = jnp.where(parts.use_mean[:, None, None], 1.0 / outside.shape[-1], is_nearest)
     residual = jnp.sum(choice * outside, axis=-1)
     pushes = jnp.where(distance > 0.0, choice, 0.0)

@@ -76,10 +76,11 @@ def doubts_of(
 
 def _contacts_missed(scene: Scene, apart: Float[ndarray, "E T"], result: Result) -> list[str]:
     """Of contacts that the graph names, those that never come about and those that let go."""
+    real, targets = np.flatnonzero(scene.edges.mask), np.asarray(scene.edges.target)
     missed, touches = [], np.zeros(apart.shape, bool)
-    touches[np.flatnonzero(scene.edges.mask)] = np.asarray(result.contact)[result.winner]
-    for e in np.flatnonzero(scene.edges.mask):
-        name = result.assets[int(scene.edges.target[e])].name
+    touches[real] = np.asarray(result.contact)[result.winner]
+    for e in real:
+        name = result.assets[int(targets[e])].name
         away = apart[e]
         if away.min() > APART:
             missed.append(
