@@ -21,8 +21,6 @@ Hypotheses = tuple[Float[ndarray, "T H 3 3"], Float[ndarray, "T H 3"], Float[nda
 """(rotations, positions, costs) in every frame."""
 TRIED = 48
 """Tracks that are refined: as many always, so that one program serves."""
-QUARTER_FLIP_DEGREES = 60.0
-"""From one frame to the next: more is a flip between quarter turns and no motion."""
 
 
 def tells_by_outline(silhouettes: Silhouettes, o: int) -> bool:

@@ -20,11 +20,7 @@ from scipy.spatial.transform import Rotation
 from hoijax.bundle.write import Bundle
 from hoijax.candidates import ranking
 from hoijax.geometry.rotations import super_fibonacci_rotations
-from hoijax.initialization.box_turns import (
-    QUARTER_FLIP_DEGREES,
-    Hypotheses,
-    tells_by_outline,
-)
+from hoijax.initialization.box_turns import Hypotheses, tells_by_outline
 from hoijax.initialization.outline_seeds import outline_centers, with_outlines
 from hoijax.initialization.outline_sizes import Refine, fitted_at_best_size, turned_at_size
 from hoijax.initialization.pose_search import FrameEvidence, SearchObject, search_frames
@@ -275,13 +271,11 @@ def search_starts(
             fill_gaps(rotations[frames, p], translations[frames, p], seen, symmetries[o])
             for p in paths
         ]
+        tracks = with_continuous(hypotheses, symmetries[o])
         if scene.silhouettes is not None and tells_by_outline(scene.silhouettes, o):
-            tracks = with_continuous(hypotheses, symmetries[o], QUARTER_FLIP_DEGREES)
             given = tracks, seen, symmetries[o], refine, settings, costs
             fit = partial(turned_at_size, scene, o, *given)
             sizes[o], (tracks, _) = fitted_at_best_size(settings.sizes, fit)
-        else:
-            tracks = with_continuous(hypotheses, symmetries[o])
         tracks = with_twins(tracks, symmetries[o], count)
         # An object with fewer distinct paths than candidates starts the rest from its best again.
         tracks = [tracks[k % len(tracks)] for k in range(count)]

@@ -7,19 +7,17 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation, Slerp
 
-from hoijax.initialization.unflip import FLIP_DEGREES, is_new, unfold
+from hoijax.initialization.unflip import is_new, unfold
 
 Track = tuple[Float[ndarray, "T 3 3"], Float[ndarray, "T 3"]]
 
 
-def with_continuous(
-    tracks: list[Track], symmetries: Float[ndarray, "S 3 3"], flip_degrees: float = FLIP_DEGREES
-) -> list[Track]:
+def with_continuous(tracks: list[Track], symmetries: Float[ndarray, "S 3 3"]) -> list[Track]:
     """Tracks in order, each that flips replaced by its continuous variants; those that flip last."""
     continuous: list[Track] = []
     flipping: list[Track] = []
     for rotations, translations in tracks:
-        variants = unfold(rotations, flip_degrees)
+        variants = unfold(rotations)
         if variants:
             flipping.append((rotations, translations))
         for track in variants or [rotations]:

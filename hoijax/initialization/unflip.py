@@ -1,7 +1,7 @@
 """Paths without flips: a trajectory that jumps between near-symmetric twins, made continuous.
 
 Seen from one side, a suitcase fits nearly as well turned by half a turn, and a path of per-frame
-hypotheses may change from one twin to the other. No object turns by 90 degrees from one frame to
+hypotheses may change from one twin to the other. No object turns by 60 degrees from one frame to
 the next, and no local optimizer crosses such a jump: so the turn at the jump is taken as a near
 symmetry of the object and undone on one side of it.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-FLIP_DEGREES = 90.0
+FLIP_DEGREES = 60.0  # a quarter turn of a box that a mesh fits badly is less than 90
 DISTINCT_DEGREES = 20.0  # mean over frames: closer tracks are the same
 
 
@@ -22,15 +22,13 @@ def angles_between(
     return np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
 
 
-def unfold(
-    rotations: Float[ndarray, "T 3 3"], flip_degrees: float = FLIP_DEGREES
-) -> list[Float[ndarray, "T 3 3"]]:
+def unfold(rotations: Float[ndarray, "T 3 3"]) -> list[Float[ndarray, "T 3 3"]]:
     """Continuous variants of a track that flips: one for each of its two longest stretches.
 
     A variant keeps its stretch as it is and turns every other to follow on. A track without flips
     gives none.
     """
-    flips = np.flatnonzero(angles_between(rotations[1:], rotations[:-1]) > np.radians(flip_degrees))
+    flips = np.flatnonzero(angles_between(rotations[1:], rotations[:-1]) > np.radians(FLIP_DEGREES))
     if not len(flips):
         return []
     ends = np.concatenate([flips + 1, [len(rotations)]])

@@ -36,9 +36,9 @@ BEND_METRES, BEND_RADIANS = 0.01, 0.05
 """From one frame to the next two."""
 ALONE_METRES, ALONE_RADIANS = 0.5, 1.5
 """Without any evidence."""
-LASTING_METRES = 0.04
+LASTING_METRES = 0.03
 """Of an object in the world, the same in all frames."""
-SCALE_POSITION, SCALE_ROTATION = 2.5, 0.8
+SCALE_POSITION, SCALE_ROTATION = 1.5, 0.8
 """Of spreads: so that 90 % of true errors are within 1.645 spreads."""
 AS_LIKELY = 1.0
 """Natural logarithm of how much less likely a candidate may be and yet not be told from the winner."""
