@@ -80,16 +80,16 @@ def _contacts_missed(scene: Scene, apart: Float[ndarray, "E T"], result: Result)
     missed, touches = [], np.zeros(apart.shape, bool)
     touches[real] = np.asarray(result.contact)[result.winner]
     for e in real:
-        name = result.assets[int(targets[e])].name
-        away = apart[e]
+        name, away = result.assets[int(targets[e])].name, apart[e]
+        loose = float((away[touches[e]] > LOOSE).mean()) if touches[e].any() else 0.0
         if away.min() > APART:
             missed.append(
                 f"{name} is never nearer than {away.min():.1f} m to what the graph says touches it"
             )
-        elif touches[e].any() and (away[touches[e]] > LOOSE).mean() > LETS_GO:
+        elif loose > LETS_GO:
             missed.append(
                 f"{name} is more than {100 * LOOSE:.0f} cm away from what should touch it in "
-                f"{100 * (away[touches[e]] > LOOSE).mean():.0f} % of the frames"
+                f"{100 * loose:.0f} % of the frames"
             )
     return missed
 
