@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from priors.protocols import Detection, Detector
 
-__all__ = ["PERSON", "Found", "area", "distinct", "find_entities", "share_inside", "share_of_union"]
+__all__ = ["PERSON", "Found", "area", "distinct", "find_entities", "share_inside"]
 
 PERSON = "person"
 SAME_BOX = 0.7  # boxes that overlap more than this (of the smaller) show one entity
@@ -92,9 +92,3 @@ def share_inside(inner: ndarray, outer: ndarray) -> float:
     """Share of a box that lies in another."""
     low, high = np.maximum(inner[:2], outer[:2]), np.minimum(inner[2:], outer[2:])
     return float(np.prod(np.maximum(high - low, 0))) / max(area(inner), 1e-6)
-
-
-def share_of_union(a: ndarray, b: ndarray) -> float:
-    """Intersection over union of two boxes."""
-    common = share_inside(a, b) * area(a)
-    return common / max(area(a) + area(b) - common, 1e-6)

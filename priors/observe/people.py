@@ -8,7 +8,8 @@ from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.progress import Log, silent
-from priors.observe.entity_boxes import PERSON, Found, distinct, find_entities, share_of_union
+from priors.models.detection import box_overlap
+from priors.observe.entity_boxes import PERSON, Found, distinct, find_entities
 from priors.observe.hints import in_file, is_person
 from priors.protocols import WHOLE_FILE, ClipOrigin, Detector, Hint
 
@@ -45,7 +46,7 @@ def find_people(
     followed = [where for where in people if where is not None]
     if followed and len(crowds[frame]) > count:
         frame = followed[0][0] if len(crowds[followed[0][0]]) > count else frame
-        other = min(crowds[frame], key=lambda box: max(share_of_union(box, b) for _, b in followed))
+        other = min(crowds[frame], key=lambda box: max(box_overlap(box, b) for _, b in followed))
         which = "largest near the hints" if beside else "largest"
         names = [PERSON] if count == 1 else [f"{PERSON} {p + 1}" for p in range(count)]
         log(
@@ -89,7 +90,7 @@ def _person_at(
     seen = [np.asarray(d.box, np.float32) for d in distinct(detector.detect(image, [PERSON]))]
     shown = _shown(hint)
     if hint.box is not None:
-        overlaps = [share_of_union(shown, box) for box in seen]
+        overlaps = [box_overlap(shown, box) for box in seen]
         if max(overlaps, default=0.0) < SAME_PERSON:
             return hint.frame, shown.astype(np.float32)  # the user sees whom the detector misses
         return hint.frame, seen[int(np.argmax(overlaps))]
