@@ -18,6 +18,7 @@ from hoijax.io.repeated_frames import Footage, footage_of
 from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
+from priors.models.body_from_file import FileBody
 from priors.models.camera_shake import with_static_camera
 from priors.models.catalog import CHOICES, DEFAULTS, PRESETS
 from priors.models.fitted_body import FittedBody
@@ -138,6 +139,8 @@ class ObserveOptions:
         objects = [asset.name for asset in assets]
         files = self.files().items()
         sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
+        if video is not None and isinstance(sources.get("body"), FileBody):
+            sources["body"].played_at(video.fps, log)
         intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
         if video is not None and scale < 1:  # files are in the pixels of the file
             height, width = (round(side / scale) for side in video.frames.shape[1:3])
