@@ -15,6 +15,7 @@ from hoijax.errors import UserError
 from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.io.clip_intake import parse_seconds, read_clip
 from hoijax.io.repeated_frames import Footage, footage_of
+from hoijax.io.shots import check_one_shot
 from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
@@ -172,12 +173,11 @@ class ObserveOptions:
         hints = parse_hints(self.hints)
         if self.video is None:
             return SeenClip(None, hints)
-        clip = read_clip(
-            self.video,
-            frames=None if self.whole_clip else self.settings.frames,
-            seconds=None if self.seconds is None else parse_seconds(self.seconds),
-            log=log,
-        )
+        span = None if self.seconds is None else parse_seconds(self.seconds)
+        frames = None if self.whole_clip else self.settings.frames
+        clip = read_clip(self.video, frames=frames, seconds=span, log=log)
+        if self.camera != "static":
+            check_one_shot(clip.video, 0.0 if span is None else span[0])
         names = PRESETS[self.prior] | dict(self.names)
         if names.get("body", DEFAULTS["body"]) == "fit" and "body" not in self.files():
             check_memory(len(clip.video.frames), clip.video.frames.shape[1:3], FittedBody)
