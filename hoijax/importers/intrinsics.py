@@ -46,6 +46,8 @@ class GivenIntrinsics:
     """Pixels; the principal point is then the middle of the image."""
     fov_x: float | None = None
     """Horizontal field of view in degrees."""
+    focal_share: float | None = None
+    """Focal length over the longer side of the image."""
     size: tuple[int, int] | None = None
     """(width, height) of the image they were measured in, where the file says."""
 
@@ -74,7 +76,9 @@ class GivenIntrinsics:
             )
         if self.matrices is None:
             focal = self.focal
-            if focal is None:
+            if self.focal_share is not None:
+                focal, scale = self.focal_share * max(width, height), 1.0
+            elif focal is None:
                 assert self.fov_x is not None
                 focal, scale = width / (2 * np.tan(np.radians(self.fov_x) / 2)), 1.0
             k = np.array([[focal, 0, 0], [0, focal, 0], [0, 0, 1]])[None]

@@ -23,7 +23,7 @@ from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.progress import Log, silent
 from priors.models.body_recovery import BodyRecoverer, SeenPerson, lowest_point
 from priors.models.camera_search import camera_of_world
-from priors.models.frame_rate import rotations_at, values_at
+from priors.models.frame_rate import rotations_at, track_at_rate, values_at
 from priors.models.from_files import check_length, entries_of, file_id, part_id
 from priors.models.ground import estimate_ground
 from priors.protocols import BodyMotion
@@ -75,9 +75,17 @@ class FileBody(BodyRecoverer):
             numbers = entries_of("--body", self.tracks[0].source, min(whole), numbers, log)
         self._numbers, self.model_id = numbers, part_id(self.model_id, numbers)
 
+    def played_at(self, fps: float, log: Log = silent) -> None:
+        """The clip has this many frames a second: tracks that say another rate are brought to it."""
+        before, self.tracks = self.tracks, tuple(track_at_rate(t, fps) for t in self.tracks)
+        if before[0].fps != self.tracks[0].fps:
+            log(f"body: {before[0].fps:g} frames a second, resampled to the clip's {fps:.4g}")
+
     @property
     def intrinsics(self) -> GivenIntrinsics | None:
-        """Of the file, where it has them."""
+        """Of the file, where it has estimated them."""
+        if self.tracks[0].nominal_focal:
+            return None
         camera = self.tracks[0].intrinsics
         return camera if self._numbers is None else camera and camera.of_frames(self._numbers)
 
@@ -87,6 +95,11 @@ class FileBody(BodyRecoverer):
         log(
             f"--body {source}: {len(self.tracks)} of {self.tracks[0].layout} ({self.tracks[0].model})"
         )
+        if self.tracks[0].nominal_focal:
+            log(
+                f"body: the focal length of {self.tracks[0].layout} is a convention; bodies are moved along their "
+                "rays into the clip's own camera (--intrinsics, --points, or a guess)"
+            )
         whole = [track for track in self.tracks if track.frames is None]
         for track in whole if self._numbers is None else ():
             check_length("--body", source, len(track.joint_rotations), frames, log)
@@ -153,6 +166,7 @@ class FileBody(BodyRecoverer):
             return None
         pelvis = self._pelvis(track, track.camera.translations)
         pelvis = values_at(pelvis, rows)
+        orientations = rotations_at(track.camera.orientations[:, None], rows)[:, 0]
         if track.intrinsics is not None:
             file_camera = track.intrinsics.at(width, height)
             file_camera = (
@@ -164,8 +178,11 @@ class FileBody(BodyRecoverer):
             depth = pelvis[:, 2] * cameras[:, 0, 0] / file_camera[:, 0, 0]
             focal = np.stack([cameras[:, 0, 0], cameras[:, 1, 1]], -1)
             xy = (pixels - cameras[:, :2, 2]) / focal * depth[:, None]
-            pelvis = np.concatenate([xy, depth[:, None]], -1)
-        orientations = rotations_at(track.camera.orientations[:, None], rows)[:, 0]
+            moved = np.concatenate([xy, depth[:, None]], -1)
+            if track.nominal_focal:  # estimated as seen along the ray: turned with it
+                ray_turns = _turns_between(pelvis, moved)
+                orientations = (ray_turns * Rotation.from_rotvec(orientations)).as_rotvec()
+            pelvis = moved
         return _Placed(orientations, pelvis)
 
     def _pelvis(self, track: BodyTrack, translations: ndarray) -> ndarray:
@@ -288,6 +305,15 @@ def limb_offsets(
         )
         turns.append(turns[parent] * Rotation.from_rotvec(rotations[:, joint]))
     return np.stack([places[joint] for joint in LIMBS], 1)
+
+
+def _turns_between(start: Float[ndarray, "T 3"], end: Float[ndarray, "T 3"]) -> Rotation:
+    """The shortest turns from one direction to another, less than half a turn apart."""
+    a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (start, end))
+    axis = np.cross(a, b)
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.arctan2(sine, (a * b).sum(-1, keepdims=True))
+    return Rotation.from_rotvec(axis * (angle / np.maximum(sine, 1e-12)))
 
 
 def _project(

@@ -19,6 +19,7 @@ from hoijax.io.repeated_frames import without_repeats
 from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
+from priors.models.body_from_file import FileBody
 from priors.models.camera_shake import with_static_camera
 from priors.models.catalog import CHOICES, DEFAULTS, PRESETS
 from priors.models.fitted_body import FittedBody
@@ -148,6 +149,10 @@ class ObserveOptions:
         objects = [asset.name for asset in assets]
         files = self.files().items()
         sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
+        if video is not None and isinstance(sources.get("body"), FileBody):
+            numbers = seen.numbers
+            step = 1 if numbers is None else int(numbers[1] - numbers[0])
+            sources["body"].played_at(step * video.fps, log)
         intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
         masks = None if self.masks is None else read_masks(self.masks, objects, people, log)
         if seen.numbers is not None:

@@ -212,6 +212,10 @@ def map_points(inputs: Inputs) -> Content:
     if inputs.models["geometry"] is None:
         if camera is None:
             camera = np.tile(guessed_intrinsics(height, width), (count, 1, 1))
+            inputs.log(
+                f"points: no camera is given; a focal length of {camera[0, 0, 0]:.0f} pixels, the image's "
+                "diagonal, is a start (--intrinsics)"
+            )
         return {"intrinsics": camera.astype(np.float32)}, {"guessed": given is None}
     maps = inputs.models["geometry"].point_maps(frames, camera)
     good = maps.valid & np.isfinite(maps.points).all(-1) & (maps.points[..., 2] > 0)
