@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from hoijax.errors import UserError
@@ -54,6 +54,17 @@ class GivenIntrinsics:
     def measured_at(self, size: tuple[int, int]) -> "GivenIntrinsics":
         """The same, of an image of this (width, height) unless they say another themselves."""
         return self if self.size is not None else replace(self, size=size)
+
+    def of_frames(self, entries: Int[ndarray, " T"]) -> "GivenIntrinsics":
+        """Those of some frames, where each has its own. UserError where a frame has none."""
+        if self.matrices is None or len(self.matrices) == 1:
+            return self
+        if entries[-1] >= len(self.matrices):
+            raise UserError(
+                f"{self.source}: intrinsics of {len(self.matrices)} frames; of the clip frames {entries[0]} to "
+                f"{entries[-1]} are read. Give one matrix, or one for every frame."
+            )
+        return replace(self, matrices=self.matrices[entries])
 
     def at(self, width: int, height: int) -> Float[ndarray, "N 3 3"]:
         """In pixels of an image of this size. UserError where they cannot belong to it."""

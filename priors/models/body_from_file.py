@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
@@ -24,7 +24,7 @@ from hoijax.progress import Log, silent
 from priors.models.body_recovery import BodyRecoverer, SeenPerson, lowest_point
 from priors.models.camera_search import camera_of_world
 from priors.models.frame_rate import rotations_at, track_at_rate, values_at
-from priors.models.from_files import check_length, file_id
+from priors.models.from_files import check_length, entries_of, file_id, part_id
 from priors.models.ground import estimate_ground
 from priors.protocols import BodyMotion
 
@@ -58,6 +58,7 @@ class FileBody(BodyRecoverer):
         """body_name: "anny", or the path of the user's SMPL-X or SMPL-H file."""
         self.tracks, self.body_name = tuple(tracks), body_name
         self.model_id = file_id(tracks[0].source)
+        self._numbers: Int[ndarray, " T"] | None = None
         self._log: Log = silent
 
     def measured_at(self, size: tuple[int, int], scale: float) -> None:
@@ -66,6 +67,13 @@ class FileBody(BodyRecoverer):
             dataclasses.replace(t, intrinsics=t.intrinsics and t.intrinsics.measured_at(size))
             for t in self.tracks
         )
+
+    def of_frames(self, numbers: Int[ndarray, " T"], log: Log = silent) -> None:
+        """Only some frames of the file's clip are read, of these numbers. UserError where they are not there."""
+        whole = [len(track.joint_rotations) for track in self.tracks if track.frames is None]
+        if whole:
+            numbers = entries_of("--body", self.tracks[0].source, min(whole), numbers, log)
+        self._numbers, self.model_id = numbers, part_id(self.model_id, numbers)
 
     def played_at(self, fps: float, log: Log = silent) -> None:
         """The clip has this many frames a second: tracks that say another rate are brought to it."""
@@ -76,7 +84,10 @@ class FileBody(BodyRecoverer):
     @property
     def intrinsics(self) -> GivenIntrinsics | None:
         """Of the file, where it has estimated them."""
-        return None if self.tracks[0].nominal_focal else self.tracks[0].intrinsics
+        if self.tracks[0].nominal_focal:
+            return None
+        camera = self.tracks[0].intrinsics
+        return camera if self._numbers is None else camera and camera.of_frames(self._numbers)
 
     def check_clip(self, frames: int, height: int, width: int, log: Log = silent) -> None:
         """UserError where nobody of the file is long enough for the clip."""
@@ -90,7 +101,7 @@ class FileBody(BodyRecoverer):
                 "rays into the clip's own camera (--intrinsics, --points, or a guess)"
             )
         whole = [track for track in self.tracks if track.frames is None]
-        for track in whole:
+        for track in whole if self._numbers is None else ():
             check_length("--body", source, len(track.joint_rotations), frames, log)
         for track in self.tracks:
             if track.intrinsics is not None:
@@ -105,7 +116,7 @@ class FileBody(BodyRecoverer):
         count, height, width = person_masks.shape
         cameras = np.asarray(maps.intrinsics, np.float64)
         track = self._of_mask(person_masks, cameras)
-        rows = _rows(track, count)
+        rows = self._rows(track, count)
         rotations = rotations_at(track.joint_rotations, rows)
         betas = np.zeros(1, np.float32)
         if self._body.name.startswith("smpl"):
@@ -124,6 +135,13 @@ class FileBody(BodyRecoverer):
             betas, rest = resized(self._body, rest, scale)
         return self._grounded(rotations, placed, turns, betas, rest)
 
+    def _rows(self, track: BodyTrack, count: int) -> Float[ndarray, " T"]:
+        """For every frame of the clip the row of the track, between rows where it has none."""
+        numbers = np.arange(count) if self._numbers is None else self._numbers[:count]
+        if track.frames is None:
+            return numbers.astype(float)
+        return np.interp(numbers, track.frames, np.arange(len(track.frames)))
+
     def _of_mask(self, masks: Bool[ndarray, "T H W"], cameras: ndarray) -> BodyTrack:
         """The track whose pelvis is in the mask in most frames."""
         if len(self.tracks) == 1:
@@ -131,7 +149,7 @@ class FileBody(BodyRecoverer):
         count, height, width = masks.shape
         shares = []
         for track in self.tracks:
-            placed = self._in_camera(track, _rows(track, count), cameras, height, width)
+            placed = self._in_camera(track, self._rows(track, count), cameras, height, width)
             if placed is None:
                 shares.append(0.0)
                 continue
@@ -304,10 +322,3 @@ def _project(
     depth = np.maximum(points[..., 2:], 0.05)
     focal = np.stack([cameras[:, 0, 0], cameras[:, 1, 1]], -1)[:, None]
     return points[..., :2] / depth * focal + cameras[:, None, :2, 2]
-
-
-def _rows(track: BodyTrack, count: int) -> Float[ndarray, " T"]:
-    """For every frame of the clip the row of the track, between rows where it has none."""
-    if track.frames is None:
-        return np.arange(count, dtype=float)
-    return np.interp(np.arange(count), track.frames, np.arange(len(track.frames)))
