@@ -21,6 +21,7 @@ from priors.models.from_files import frames_of
 from priors.models.hands import with_hands
 from priors.observe.assemble import assemble
 from priors.observe.doubted_keypoints import doubted
+from priors.observe.doubted_objects import doubts_about_objects
 from priors.observe.request_checks import known_parts
 from priors.observe.stage_inputs import Content, Inputs
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
@@ -237,7 +238,12 @@ def find_keypoints(inputs: Inputs) -> Content:
         points = model.keypoints(frames, boxes, present)
         points = doubted(np.nan_to_num(points), mask, _around(masks, p))
         keypoints.append(np.where(present[:, None, None], points, 0).astype(np.float32))
-    return {"keypoints": np.nan_to_num(np.stack(keypoints))}, None
+    found = np.nan_to_num(np.stack(keypoints))
+    names = [asset.name for asset in inputs.request.assets]
+    sides = np.stack([asset.extents for asset in inputs.request.assets]).astype(np.float64)
+    for doubt in doubts_about_objects(names, sides, masks.objects, masks.people, found):
+        inputs.log(f"masks: {doubt}")
+    return {"keypoints": found}, None
 
 
 def _around(masks: EntityMasks, person: int) -> Bool[ndarray, "T H W"]:
