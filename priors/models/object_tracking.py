@@ -43,6 +43,9 @@ MAX_CHANGED = 0.25
 TRUSTED = (12, 0.5)
 """Corners, and fraction of them, that agree on a motion which then needs no search."""
 MIN_CORNERS = 6
+ALIKE, ALIKE_BLUR = 0.9, 1.5
+"""Correlation of the object's two images under such a motion (blurred, pixels) from which it needs none either:
+where highlights wander over metal, few corners agree, and colors are no longer those of the hint's frame."""
 STRETCH = 1.25
 """Largest change of size between frames."""
 SEARCH_PEAKS = 5
@@ -138,8 +141,8 @@ class ObjectTracker:
         evidence = self._evidence(lab)
         moved, fit = self._moved(state, t, evidence)
         expected = self._visible(moved)
-        enough = (REFOUND if state.missing else FIT) * self._reference
-        mask = self._refined(t, moved, lab, evidence) if fit >= enough else None
+        enough = fit >= self._needed(state)
+        mask = self._refined(t, moved, lab, evidence) if enough else None
         if mask is None or mask.sum() < max(MIN_SEEN * expected.sum(), 4):
             state.missing += 1
             return np.zeros(expected.shape, bool), 0.0
@@ -158,14 +161,15 @@ class ObjectTracker:
         """The mask before, where it most likely is now, and how well its colors fit there."""
         size = np.sqrt(state.mask.sum())
         candidates: list[tuple[ndarray, float]] = []
-        if not state.missing:
-            motion, trusted = self._corner_motion(state, t)
-            if motion is not None:
-                mask = self._warped(state.mask, motion)
-                fit = self._fit(mask, evidence)
-                if trusted:
-                    return mask, max(fit, FIT * self._reference)
+        motion, agreed = self._corner_motion(state, t)
+        if motion is not None:
+            mask = self._warped(state.mask, motion)
+            fit = self._fit(mask, evidence)
+            if (agreed and not state.missing) or self._likeness(state, t, motion) >= ALIKE:
+                return mask, max(fit, self._needed(state))
+            if not state.missing:
                 candidates.append((mask, 0.3))
+        if not state.missing:
             candidates.append((self._shifted(state.mask, state.velocity), 0.0))
         distrust = 0.3 if not state.missing else 0.02
         for shift in self._search(state.mask, evidence):
@@ -202,6 +206,23 @@ class ObjectTracker:
         if count < MIN_CORNERS or stretch[0] > STRETCH or stretch[1] < 1 / STRETCH:
             return None, False
         return motion, count >= TRUSTED[0] and count >= TRUSTED[1] * len(corners)
+
+    def _needed(self, state: _State) -> float:
+        """Fit below which the object is missing."""
+        return (REFOUND if state.missing else FIT) * self._reference
+
+    def _likeness(self, state: _State, t: int, motion: Float[ndarray, "2 3"]) -> float:
+        """Correlation of the image inside the mask, when it was seen, with the one that it moved to."""
+        cv2 = opencv()
+        images = (cv2.cvtColor(self.frames[i], cv2.COLOR_RGB2GRAY) for i in (state.frame, t))
+        before, now = (cv2.GaussianBlur(i, (0, 0), ALIKE_BLUR).astype(np.float32) for i in images)
+        options = {"flags": cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR, "borderValue": -1.0}
+        back = cv2.warpAffine(now, motion, now.shape[::-1], **options)
+        both = self._visible(state.mask) & (back >= 0.0)
+        if both.sum() < MIN_SEEN * self._visible(state.mask).sum():
+            return 0.0
+        pair = before[both], back[both]
+        return float(np.corrcoef(*pair)[0, 1]) if min(np.std(x) for x in pair) > 0.0 else 0.0
 
     def _search(self, mask: Bool[ndarray, "Y X"], evidence: ndarray) -> list[Float[ndarray, " 2"]]:
         """Shifts to the places whose evidence is highest inside the mask's shape and low around it."""
