@@ -94,6 +94,21 @@ def test_a_hidden_object_is_missing_until_it_comes_back():
     assert iou(found[-1], masks[-1]) > 0.9
 
 
+def test_an_object_whose_colors_changed_is_found_again():
+    frames, masks = box_clip(16, lambda t: (20 + 3 * t, 30), turn=lambda t: -2.0 * t)
+    for t, mask in enumerate(
+        masks
+    ):  # as of metal that comes to mirror the scene: only its pattern stays
+        gray = frames[t][mask] @ [0.3, 0.59, 0.11]
+        mirrored = (gray - gray.mean())[:, None] + scene().mean((0, 1))
+        share = 0.06 * t
+        frames[t][mask] = ((1.0 - share) * frames[t][mask] + share * mirrored).astype(np.uint8)
+    frames[10:12] = scene()
+    found = followed(frames, masks[0])
+    assert not np.any(found[10:12])
+    assert min(iou(found[t], masks[t]) for t in (9, 12, 13, 15)) > 0.9
+
+
 def test_an_object_that_leaves_the_picture_comes_back_whole():
     frames, masks = box_clip(16, lambda t: (100 + 4 * (8 - abs(8 - t)), 30))
     found = followed(frames, masks[0])

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
@@ -258,6 +258,7 @@ def recover_bodies(inputs: Inputs) -> Content:
         if hands is not None:
             motion = with_hands(motion, hands.hands(inputs.video().frames, points))
         bodies.append(motion)
+    inputs.log(_tilt_line(bodies[0].Ts_world_camera[0]))
     width = max(len(body.betas) for body in bodies)
     padded = [
         dataclasses.replace(body, betas=np.pad(body.betas, (0, width - len(body.betas))))
@@ -266,6 +267,14 @@ def recover_bodies(inputs: Inputs) -> Content:
     names = [field.name for field in dataclasses.fields(BodyMotion)]
     arrays = {name: np.stack([getattr(body, name) for body in padded]) for name in names}
     return arrays, {"body": getattr(model, "body_name", BODY)}
+
+
+def _tilt_line(T_world_camera: Float[ndarray, "4 4"]) -> str:
+    """How the camera is held, for the user."""
+    down = np.degrees(np.arcsin(np.clip(-T_world_camera[1, 2], -1.0, 1.0)))
+    if down == 0.0:
+        return "body: nothing tells how the camera is tilted; it is taken to be level"
+    return f"body: the camera looks {abs(down):.0f} degrees {'down' if down > 0 else 'up'}"
 
 
 def assemble_bundle(inputs: Inputs) -> Content:
