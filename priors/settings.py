@@ -27,6 +27,11 @@ class GivenMasks:
     part_ids: Int[ndarray, "T H W"] | None = None
     """Part index of the object seen, -1 none."""
 
+    def of_frames(self, entries: Int[ndarray, " T"]) -> "GivenMasks":
+        """Those of some frames."""
+        parts = None if self.part_ids is None else self.part_ids[entries]
+        return GivenMasks(self.instance_ids[entries], parts)
+
 
 @dataclass(frozen=True)
 class Request:

@@ -321,3 +321,82 @@ def test_the_real_gvhmr_files_reproject_onto_the_real_vitpose_file(name):
     pixels = local[..., :2] / local[..., 2:] * cameras[0, 0, 0] + cameras[0, :2, 2]
     off = np.linalg.norm(pixels - keypoints[:, 2:14, :2], axis=-1)[keypoints[:, 2:14, 2] > 0.5]
     assert np.median(off) < 0.015 * 720
+
+
+def test_a_motion_of_another_rate_plays_at_the_clips(tmp_path):
+    """AMASS at 40 frames a second with a clip of 10: every fourth row."""
+    rows = amass(Motion(52), tmp_path)
+    np.savez(tmp_path / "clip.npz", **rows)
+    times = np.arange(4 * (T - 1) + 1) / 4
+    first = np.minimum(times.astype(int), T - 2)
+    share = (times - first)[:, None]
+    fast = {
+        k: (1 - share) * rows[k][first] + share * rows[k][first + 1] for k in ("poses", "trans")
+    }
+    np.savez(tmp_path / "fast.npz", **rows | fast | {"mocap_framerate": np.array(40.0)})
+    body, lines = FileBody(read_body_tracks(tmp_path / "fast.npz")), []
+    body.played_at(10.0, lines.append)
+    assert "40 frames a second" in lines[0]
+    (wanted,), (found,) = read_body_tracks(tmp_path / "clip.npz"), body.tracks
+    assert found.world is not None
+    assert wanted.world is not None
+    np.testing.assert_allclose(found.joint_rotations, wanted.joint_rotations, atol=1e-5)
+    np.testing.assert_allclose(found.world.orientations, wanted.world.orientations, atol=1e-5)
+    np.testing.assert_allclose(found.world.translations, wanted.world.translations, atol=1e-5)
+
+
+NOMINAL = 5000 / 256 * WIDTH
+"""Focal length that HMR2 assumes of the clip."""
+
+
+def through_hmr2(motion: Motion) -> dict:
+    """A motion as HMR2 sees it: much farther off through its long lens, on the same pixels, turned alike."""
+    pelvis = motion.camera_transl + motion.rest
+    far = pelvis * [1, 1, NOMINAL / K[0, 0, 0]]
+    turns = [
+        Rotation.align_vectors([b / np.linalg.norm(b)], [a / np.linalg.norm(a)])[0]
+        for a, b in zip(pelvis, far, strict=True)
+    ]
+    root = (Rotation.concatenate(turns) * Rotation.from_rotvec(motion.camera_root)).as_rotvec()
+    return humans_4d(motion, None) | {
+        "pred_smpl_params/global_orient": motion.matrices(root)[:, :1],
+        "pred_cam_t_full": far - motion.rest,
+    }
+
+
+def phalp(motion: Motion) -> dict:
+    """The same as the tracks of `track.py`, flattened as the docs say; a second person comes late."""
+    rows, flat = through_hmr2(motion), {}
+    for t in range(T):
+        image = f"outputs//_DEMO/clip/img/{t + 1:06d}.jpg"
+        flat[f"{image}/time"] = np.array(t)
+        for n, (number, unseen) in enumerate([(7, 0), (9, int(t == T - 1))][: 1 if t < 2 else 2]):
+            flat[f"{image}/tid/{n}"], flat[f"{image}/tracked_time/{n}"] = number, unseen
+            flat[f"{image}/camera/{n}"] = rows["pred_cam_t_full"][t] + [8.0 * n, 0, 0]
+            for name in ("global_orient", "body_pose", "betas"):
+                flat[f"{image}/smpl/{n}/{name}"] = rows[f"pred_smpl_params/{name}"][t]
+    return flat
+
+
+def test_hmr2s_lens_is_not_the_clips(tmp_path):
+    """4D-Humans assumes one focal length of all images: its people come near, and stay on their pixels."""
+    motion = Motion(24)
+    np.savez(tmp_path / "a.npz", **phalp(motion))
+    tracks = read_body_tracks(tmp_path / "a.npz")
+    assert [len(t.joint_rotations) for t in tracks] == [T, T - 3]
+    assert tracks[1].frames is not None
+    assert tracks[1].frames.tolist() == [2, 3]
+    hmr2 = {key: value for key, value in through_hmr2(motion).items() if key != "focal_length"}
+    np.savez(tmp_path / "b.npz", **hmr2)
+    keypoints, joints = seen(motion, 1.0)
+    for people in (tracks[:1], read_body_tracks(tmp_path / "b.npz")):
+        body = FileBody(people)
+        assert body.intrinsics is None
+        found = body.recover(CLIP, keypoints, MASK, PointMaps.unknown(K.astype(np.float32), 2, 2))
+        world = found.rest_joints[0] + found.translations
+        placed = world[:, None] + limb_offsets(
+            found.rest_joints, found.rotations, found.rotations[:, 0]
+        )
+        back = invert_rigid(found.Ts_world_camera)
+        local = np.einsum("tij,tnj->tni", back[:, :3, :3], placed) + back[:, None, :3, 3]
+        np.testing.assert_allclose(local, joints, atol=0.01)

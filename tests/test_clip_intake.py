@@ -126,6 +126,51 @@ def test_what_is_too_long_is_refused_before_it_is_decoded(make, monkeypatch):
     assert len(read(path, seconds=(0.5, 1.5))[0].video.frames) == 10
 
 
+def test_fields_are_made_whole_frames(make):
+    fields = "tinterlace=interleave_top,setfield=tff"
+    path = make("fields.mp4", "-vf", fields, "-flags", "+ildct+ilme", "-c:v", "libx264")
+    clip, said = read(path)
+    assert said == ["video: interlaced; its fields are made whole frames, 12 a second"]
+    assert len(clip.video.frames) == 6
+
+
+def test_a_gif_keeps_its_time(make):
+    """It counts hundredths of a second: 15 frames a second are 6 and 7 of them apart."""
+    clip, _ = read(make("a.gif", source="testsrc2=size=64x48:rate=15:duration=2"))
+    assert (len(clip.video.frames), clip.video.fps) == (30, pytest.approx(15.0, rel=0.005))
+
+
+def test_damage_is_said(make):
+    whole = make("whole.mkv", *H264, source="testsrc2=size=64x48:rate=24:duration=2")
+    (cut := whole.with_name("cut.mkv")).write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    clip, said = read(cut)
+    count = len(clip.video.frames)
+    assert 3 <= count < 40
+    assert (
+        f"the file is damaged (File ended prematurely); {count} frames are read of 48" in said[-1]
+    )
+
+
+def test_images_that_end_before_the_sound_are_said(make):
+    sound = ("-f", "lavfi", "-i", "sine=duration=3", "-c:a", "aac")
+    _, said = read(make("sound.mp4", *sound, *H264))
+    assert said == [
+        "video: its images end before the file does; 12 frames are read of 72, 0.5 s of 3"
+    ]
+
+
+def test_what_there_is_no_room_for_is_refused_before_it_is_decoded(make):
+    asked = []
+
+    def admit(frames, size):
+        asked.append((frames, size))
+        raise UserError("no room")
+
+    with pytest.raises(UserError, match="no room"):
+        read(make("plain.mp4", *H264), admit=admit)
+    assert asked == [(12, (48, 64))]
+
+
 REFUSED = {
     "two.mp4": ("testsrc2=size=64x48:rate=10:duration=0.2", H264, "has 2 frames, a motion needs"),
     "sound.m4a": ("sine=duration=0.3", (), "holds sound but no moving images"),

@@ -66,9 +66,11 @@ def test_label_images_of_any_mode(tmp_path, mode):
         write_images(tmp_path / "m", labels())
     else:
         write_images(tmp_path / "m", labels(), None if mode == "P" else mode, VOC)
-    found, parts = read_label_masks(tmp_path / "m")
+    lines, log = said()
+    found, parts = read_label_masks(tmp_path / "m", log=log)
     np.testing.assert_array_equal(found, labels())
     assert parts is None
+    assert "values 1, 2" in lines[-1]
 
 
 def test_grey_levels_and_other_colors_are_numbered_in_their_order(tmp_path):
@@ -144,6 +146,21 @@ def test_coco_rle_by_frame(tmp_path, layout):
     (tmp_path / "m.json").write_text(json.dumps(content))
     found, _ = read_label_masks(tmp_path / "m.json", ["box"], 1)
     np.testing.assert_array_equal(found, labels())
+
+
+def test_frames_that_a_rle_file_omits_are_empty(tmp_path):
+    """Of frames 0 to 3 the file has 0 and 3; counted from 1 they are 1 and 4."""
+    code = {"size": [2, 3], "counts": [0, 6]}
+    for first in (0, 1):
+        rows = [
+            {"frame_index": first + t, "results": [{"object_id": 0, "mask": code}]} for t in (3, 0)
+        ]
+        (tmp_path / "m.json").write_text(json.dumps(rows))
+        found, _ = read_label_masks(tmp_path / "m.json")
+        assert found.any((1, 2)).tolist() == [True, False, False, True]
+    (tmp_path / "m.json").write_text(json.dumps([{"frame_index": 10**9, "results": []}]))
+    with pytest.raises(UserError, match="frame_index"):
+        read_label_masks(tmp_path / "m.json")
 
 
 def test_masks_of_another_size_are_resized_and_of_another_aspect_refused():
@@ -330,7 +347,9 @@ def write_points(folder: Path, layout: str) -> tuple[Path, str | None]:
 @pytest.mark.parametrize("layout", ["points npz", "moge npz", "depth npz", "png", "moge exr"])
 def test_point_maps_read_back(tmp_path, layout):
     path, said_camera = write_points(tmp_path, layout)
-    source = FilePoints(read_points(path))
+    lines, log = said()
+    source = FilePoints(read_points(path, log))
+    assert f"{T} frames" in lines[-1]
     source.check_clip(T, H, W)
     camera = (
         None if said_camera is None else np.tile(read_intrinsics(said_camera).at(W, H), (T, 1, 1))

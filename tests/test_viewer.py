@@ -155,7 +155,9 @@ def test_through_the_camera_the_picture_lies_behind_everything(viewer):
     forward = viewer.observed.rotations[0, :, 2]
     person = viewer.motion.clip.people[0].vertices_world[0]
     assert ((person - position) @ forward).max() < depth
+    assert camera.thickness == 0.0  # the edges meet at the eye, and covered all but a slit
     viewer.through_box.value = False
+    assert camera.thickness > 0.0
     assert not camera.visible or viewer.camera_box.value
     assert camera.scale == 0.25
 

@@ -18,6 +18,7 @@ from hoijax.errors import UserError
 from hoijax.geometry.transforms import Z_UP_FROM_Y_UP, compose_rigid
 from hoijax.importers.containers import read_arrays
 from hoijax.importers.intrinsics import GivenIntrinsics, intrinsics_in
+from hoijax.importers.phalp import phalp_people
 from hoijax.io.validation import numbered
 
 __all__ = ["BodyTrack", "RootMotion", "read_body_tracks"]
@@ -31,6 +32,8 @@ REST_PELVIS = {
 Y_UP, Z_UP = np.eye(3), Z_UP_FROM_Y_UP.astype(np.float64).T
 Arrays = Mapping[str, ndarray]
 LARGEST = 1e4
+HMR2_FOCAL = 5000 / 256
+"""Focal length over the longer side that HMR2 assumes of every image."""
 FORMS = (
     "Known are GVHMR's hmr4d_results.pt, and npz of GVHMR, WHAM, TRAM, PromptHMR, 4D-Humans and AMASS "
     "(docs/bring-your-own.md has the keys)."
@@ -68,6 +71,8 @@ class BodyTrack:
     frames: Int[ndarray, " T"] | None = None
     """Frames of the clip that the rows are for; None: from the first on."""
     fps: float | None = None
+    nominal_focal: bool = False
+    """The focal length is a convention of the program, and says nothing of the clip's camera."""
 
     @property
     def rest_pelvis(self) -> Float[ndarray, " 3"]:
@@ -86,7 +91,9 @@ def read_body_tracks(path: str | Path) -> tuple[BodyTrack, ...]:
                 f"--body {path}: looks like {layout}, but its arrays do not go together: {error}"
             ) from error
         if tracks:
-            tracks = tuple(replace(t, layout=layout, intrinsics=intrinsics) for t in tracks)
+            tracks = tuple(
+                replace(t, layout=layout, intrinsics=intrinsics or t.intrinsics) for t in tracks
+            )
             _check(tracks, path)
             return tracks
     keys = ", ".join(sorted(arrays)[:12]) or "nothing"
@@ -194,7 +201,9 @@ def _tram(arrays: Arrays, source: str) -> list[BodyTrack]:
 
 
 def _humans_4d(arrays: Arrays, source: str) -> list[BodyTrack]:
-    """`pred_smpl_params` in the camera with pred_cam_t of the whole image (HMR2, 4D-Humans)."""
+    """`pred_smpl_params` in the camera with pred_cam_t of the whole image (HMR2), or the tracks of `track.py`."""
+    if people := phalp_people(arrays):
+        return [track for person in people for track in _humans_4d(person, source)]
     prefix = "pred_smpl_params_"
     if f"{prefix}body_pose" not in arrays:
         return []
@@ -206,7 +215,19 @@ def _humans_4d(arrays: Arrays, source: str) -> list[BodyTrack]:
         )
     poses, betas, (root, _) = _parameters(arrays, prefix)
     camera = RootMotion(root, _translation(arrays[transl]), Y_UP)
-    return [_track(source, poses, betas, camera=camera, frames=arrays.get("frame"), model="smpl")]
+    nominal = GivenIntrinsics(source, focal_share=HMR2_FOCAL)
+    return [
+        _track(
+            source,
+            poses,
+            betas,
+            camera=camera,
+            frames=arrays.get("frame"),
+            model="smpl",
+            intrinsics=nominal,
+            nominal_focal=True,
+        )
+    ]
 
 
 def _amass(arrays: Arrays, source: str) -> list[BodyTrack]:

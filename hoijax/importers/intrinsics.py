@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from hoijax.errors import UserError
@@ -46,12 +46,25 @@ class GivenIntrinsics:
     """Pixels; the principal point is then the middle of the image."""
     fov_x: float | None = None
     """Horizontal field of view in degrees."""
+    focal_share: float | None = None
+    """Focal length over the longer side of the image."""
     size: tuple[int, int] | None = None
     """(width, height) of the image they were measured in, where the file says."""
 
     def measured_at(self, size: tuple[int, int]) -> "GivenIntrinsics":
         """The same, of an image of this (width, height) unless they say another themselves."""
         return self if self.size is not None else replace(self, size=size)
+
+    def of_frames(self, entries: Int[ndarray, " T"]) -> "GivenIntrinsics":
+        """Those of some frames, where each has its own. UserError where a frame has none."""
+        if self.matrices is None or len(self.matrices) == 1:
+            return self
+        if entries[-1] >= len(self.matrices):
+            raise UserError(
+                f"{self.source}: intrinsics of {len(self.matrices)} frames; of the clip frames {entries[0]} to "
+                f"{entries[-1]} are read. Give one matrix, or one for every frame."
+            )
+        return replace(self, matrices=self.matrices[entries])
 
     def at(self, width: int, height: int) -> Float[ndarray, "N 3 3"]:
         """In pixels of an image of this size. UserError where they cannot belong to it."""
@@ -63,7 +76,9 @@ class GivenIntrinsics:
             )
         if self.matrices is None:
             focal = self.focal
-            if focal is None:
+            if self.focal_share is not None:
+                focal, scale = self.focal_share * max(width, height), 1.0
+            elif focal is None:
                 assert self.fov_x is not None
                 focal, scale = width / (2 * np.tan(np.radians(self.fov_x) / 2)), 1.0
             k = np.array([[focal, 0, 0], [0, focal, 0], [0, 0, 1]])[None]

@@ -20,6 +20,7 @@ MAX_LABELS = 20
 """Values above this are grey levels or colors, not numbers of entities."""
 PEOPLE = ("person", "human", "people", "man", "woman", "subject", "body")
 SAME_ASPECT = 0.02
+MAX_FRAMES = 100_000
 FORMS = (
     "Known are a folder of label PNGs, one a frame; a folder of PNGs for each object; npz with booleans "
     "(N, T, H, W) or labels (T, H, W); json of COCO RLE by frame, as SAM 2's demos write it."
@@ -42,7 +43,7 @@ def read_label_masks(
         if folders and not any(path.glob("*.png")):
             named = {folder.name: _binary(folder) for folder in folders}
             return _one_label_image(named, path, objects, people, log), None
-        labels = _numbered(_images(path), path, log)
+        labels = _told(_numbered(_images(path), path, log), path, log)
         parts_folder = path / PARTS_FOLDER
         if not parts_folder.is_dir():
             return labels, None
@@ -60,7 +61,7 @@ def read_label_masks(
     arrays = read_arrays(path)
     for array in arrays.values():
         if array.ndim == 3 and array.dtype.kind in "iu" and len(arrays) == 1:
-            return _numbered(list(array), path, log), None
+            return _told(_numbered(list(array), path, log), path, log), None
     return _one_label_image(_of_arrays(arrays, path), path, objects, people, log), None
 
 
@@ -148,6 +149,15 @@ def _numbered(images: Sequence[ndarray], source: Path, log: Log) -> Labels:
     return (np.searchsorted(levels, stack) + 1).astype(np.uint8) * (stack != 0).astype(np.uint8)
 
 
+def _told(labels: Labels, source: Path, log: Log) -> Labels:
+    """The labels, and a line of what they are taken for."""
+    values = ", ".join(map(str, np.unique(labels[labels > 0]).tolist())) or "none"
+    log(
+        f"--masks {source.name}: {len(labels)} label images of the values {values}: people, then objects"
+    )
+    return labels
+
+
 def _palette_color(index: int) -> int:
     """Color of an index in the palette of Pascal VOC and DAVIS, as 0xRRGGBB."""
     red = green = blue = 0
@@ -188,8 +198,7 @@ def _of_rle(content: Any, source: Path) -> dict[str, ndarray]:
             frames = [{str(n): rle for n, rle in enumerate(row)} for row in content["masklet"]]
         else:
             rows = content if isinstance(content, list) else content.get("frames", [content])
-            ordered = sorted(enumerate(rows), key=lambda item: item[1].get("frame_index", item[0]))
-            frames = [_codes_of_frame(row) for _, row in ordered]
+            frames = _by_frame(rows)
         codes = [code for frame in frames for code in frame.values()]
         height, width = (int(side) for side in codes[0]["size"])
         names = sorted(
@@ -204,6 +213,19 @@ def _of_rle(content: Any, source: Path) -> dict[str, ndarray]:
             f"--masks {source}: is no COCO RLE by frame ({error!r}). {FORMS}"
         ) from error
     return masks
+
+
+def _by_frame(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Mapping[str, Any]]]:
+    """RLE by name of every frame, each at its `frame_index` (counted from 0, or from 1 where that is the
+    first); those that the file omits are empty."""
+    numbers = [int(row.get("frame_index", place)) for place, row in enumerate(rows)]
+    if min(numbers) < 0 or max(numbers) > MAX_FRAMES:
+        raise ValueError(f"frame_index from {min(numbers)} to {max(numbers)}")
+    first = int(min(numbers) == 1)
+    frames: list[dict[str, Mapping[str, Any]]] = [{} for _ in range(max(numbers) + 1 - first)]
+    for number, row in zip(numbers, rows, strict=True):
+        frames[number - first] = _codes_of_frame(row)
+    return frames
 
 
 def _codes_of_frame(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

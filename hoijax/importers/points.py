@@ -43,10 +43,20 @@ class GivenPoints:
 def read_points(path: str | Path, log: Log = silent) -> GivenPoints:
     """Point maps of a file or folder; what is assumed is said to `log`. UserError with what is known."""
     path = Path(path)
-    if path.is_dir():
-        return _folder(path, log)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"--points {path}: there is no such file or folder. {FORMS}")
+    given = _folder(path, log) if path.is_dir() else _file(path)
+    count, rows, columns = given.depth.shape
+    what = "depth along z" if given.points is None else "points"
+    camera = "no camera" if given.intrinsics is None else "their own camera"
+    log(
+        f"--points {path.name}: {count} frames of {what} in metres, {columns} x {rows} pixels, {camera}"
+    )
+    return given
+
+
+def _file(path: Path) -> GivenPoints:
+    """Of an npz, npy or pt."""
     arrays = read_arrays(path)
     maps = _first(arrays, POINT_KEYS, 4)
     depth = _first(arrays, DEPTH_KEYS, 3) if maps is None else maps[..., 2]

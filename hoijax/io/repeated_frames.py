@@ -11,7 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-__all__ = ["Footage", "footage_of"]
+from hoijax.io.video import Video
+from hoijax.progress import Log
+
+__all__ = ["Footage", "footage_of", "without_repeats"]
 
 PIXEL_STEP = 4
 """Every fourth row and column is compared."""
@@ -60,6 +63,23 @@ def footage_of(frames: UInt8[ndarray, "T H W 3"]) -> Footage:
                 footage = everything[~np.concatenate([[False], within])]
                 return Footage(footage, cycle, 0)
     return Footage(everything, None, int((shares < SURELY).sum()))
+
+
+def without_repeats(video: Video, *, keep: bool, log: Log) -> tuple[Video, Footage]:
+    """The clip without frames that repeat others regularly; what repeats is said."""
+    footage = footage_of(video.frames)
+    if footage.strays:
+        repeat = "frame repeats" if footage.strays == 1 else "frames repeat"
+        log(f"video: {footage.strays} {repeat} the one before; motion halts there")
+    if footage.cycle is None:
+        return video, footage
+    rate = footage.rate(video.fps)
+    what = f"video: one of {footage.cycle} frames repeats the one before"
+    if keep:
+        log(f"{what}, and stays, as other files and pieces count frames")
+        return video, Footage(np.arange(len(video.frames)), None, 0)
+    log(f"{what}; left out, {len(footage.frames)} frames at {rate:.4g} a second remain")
+    return Video(np.ascontiguousarray(video.frames[footage.frames]), rate), footage
 
 
 def _is_regular(shares: Float[ndarray, " t"], within: Bool[ndarray, " t"]) -> bool:

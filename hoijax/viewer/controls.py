@@ -15,7 +15,7 @@ from hoijax.results.result import Result
 from hoijax.viewer.edit_panel import EditPanel
 from hoijax.viewer.motion import CandidateMotion, candidate_motion
 from hoijax.viewer.server import viewer_url
-from hoijax.viewer.stage import FRUSTUM, CandidateStage, ObservedStage, dress_scene
+from hoijax.viewer.stage import EDGE, FRUSTUM, CandidateStage, ObservedStage, dress_scene
 from hoijax.viewer.why_panel import WhyPanel, inset
 
 SIDE_STEP = 1.8  # metres between two candidates that are compared
@@ -197,6 +197,8 @@ class Viewer:
         with self.lock, self.server.atomic():
             behind = self.observed.picture_behind(self.motion)
             self.observed.camera.scale = behind if through else FRUSTUM
+            # from inside, edges that meet at the eye would cover all
+            self.observed.camera.thickness = 0.0 if through else EDGE
             self._arrange()
             if through:
                 wxyz, position, fov = self.observed.pose(self.frame)

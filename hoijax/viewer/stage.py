@@ -28,6 +28,7 @@ from hoijax.viewer.images import camera_images, filled, points_world
 from hoijax.viewer.motion import CandidateMotion, contact_patch
 
 FRUSTUM = 0.25  # size of the camera in the scene
+EDGE = 0.006  # metres: thickness of its edges
 BEHIND = 1.0  # metres from the furthest thing to the image behind it
 OBSERVED_POINTS = 512  # of an object or a person, drawn in a frame
 
@@ -204,10 +205,11 @@ class ObservedStage:
             self.fovs[0],
             self.aspect,
             scale=FRUSTUM,
-            thickness=0.006,
+            thickness=EDGE,
             image=self.images[0],
             format="jpeg",
             visible=False,
+            cast_shadow=False,
         )
 
     def show(self, frame: int) -> None:

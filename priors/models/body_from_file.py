@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
@@ -23,8 +23,8 @@ from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.progress import Log, silent
 from priors.models.body_recovery import UP_FROM, BodyRecoverer, SeenPerson, lowest_point
 from priors.models.camera_search import camera_of_world
-from priors.models.frame_rate import rotations_at, values_at
-from priors.models.from_files import check_length, file_id
+from priors.models.frame_rate import rotations_at, track_at_rate, values_at
+from priors.models.from_files import check_length, entries_of, file_id, part_id
 from priors.protocols import BodyMotion
 
 __all__ = ["FileBody"]
@@ -57,6 +57,7 @@ class FileBody(BodyRecoverer):
         """body_name: "anny", or the path of the user's SMPL-X or SMPL-H file."""
         self.tracks, self.body_name = tuple(tracks), body_name
         self.model_id = file_id(tracks[0].source)
+        self._numbers: Int[ndarray, " T"] | None = None
         self._log: Log = silent
 
     def measured_at(self, size: tuple[int, int], scale: float) -> None:
@@ -66,10 +67,26 @@ class FileBody(BodyRecoverer):
             for t in self.tracks
         )
 
+    def of_frames(self, numbers: Int[ndarray, " T"], log: Log = silent) -> None:
+        """Only some frames of the file's clip are read, of these numbers. UserError where they are not there."""
+        whole = [len(track.joint_rotations) for track in self.tracks if track.frames is None]
+        if whole:
+            numbers = entries_of("--body", self.tracks[0].source, min(whole), numbers, log)
+        self._numbers, self.model_id = numbers, part_id(self.model_id, numbers)
+
+    def played_at(self, fps: float, log: Log = silent) -> None:
+        """The clip has this many frames a second: tracks that say another rate are brought to it."""
+        before, self.tracks = self.tracks, tuple(track_at_rate(t, fps) for t in self.tracks)
+        if before[0].fps != self.tracks[0].fps:
+            log(f"body: {before[0].fps:g} frames a second, resampled to the clip's {fps:.4g}")
+
     @property
     def intrinsics(self) -> GivenIntrinsics | None:
-        """Of the file, where it has them."""
-        return self.tracks[0].intrinsics
+        """Of the file, where it has estimated them."""
+        if self.tracks[0].nominal_focal:
+            return None
+        camera = self.tracks[0].intrinsics
+        return camera if self._numbers is None else camera and camera.of_frames(self._numbers)
 
     def check_clip(self, frames: int, height: int, width: int, log: Log = silent) -> None:
         """UserError where nobody of the file is long enough for the clip."""
@@ -77,8 +94,13 @@ class FileBody(BodyRecoverer):
         log(
             f"--body {source}: {len(self.tracks)} of {self.tracks[0].layout} ({self.tracks[0].model})"
         )
+        if self.tracks[0].nominal_focal:
+            log(
+                f"body: the focal length of {self.tracks[0].layout} is a convention; bodies are moved along their "
+                "rays into the clip's own camera (--intrinsics, --points, or a guess)"
+            )
         whole = [track for track in self.tracks if track.frames is None]
-        for track in whole:
+        for track in whole if self._numbers is None else ():
             check_length("--body", source, len(track.joint_rotations), frames, log)
         for track in self.tracks:
             if track.intrinsics is not None:
@@ -93,7 +115,7 @@ class FileBody(BodyRecoverer):
         count, height, width = person_masks.shape
         cameras = np.asarray(maps.intrinsics, np.float64)
         track = self._of_mask(person_masks, cameras)
-        rows = _rows(track, count)
+        rows = self._rows(track, count)
         rotations = rotations_at(track.joint_rotations, rows)
         betas = np.zeros(1, np.float32)
         if self._body.name.startswith("smpl"):
@@ -112,6 +134,13 @@ class FileBody(BodyRecoverer):
             betas, rest = resized(self._body, rest, scale)
         return self._grounded(rotations, placed, turns, betas, rest)
 
+    def _rows(self, track: BodyTrack, count: int) -> Float[ndarray, " T"]:
+        """For every frame of the clip the row of the track, between rows where it has none."""
+        numbers = np.arange(count) if self._numbers is None else self._numbers[:count]
+        if track.frames is None:
+            return numbers.astype(float)
+        return np.interp(numbers, track.frames, np.arange(len(track.frames)))
+
     def _of_mask(self, masks: Bool[ndarray, "T H W"], cameras: ndarray) -> BodyTrack:
         """The track whose pelvis is in the mask in most frames."""
         if len(self.tracks) == 1:
@@ -119,7 +148,7 @@ class FileBody(BodyRecoverer):
         count, height, width = masks.shape
         shares = []
         for track in self.tracks:
-            placed = self._in_camera(track, _rows(track, count), cameras, height, width)
+            placed = self._in_camera(track, self._rows(track, count), cameras, height, width)
             if placed is None:
                 shares.append(0.0)
                 continue
@@ -136,6 +165,7 @@ class FileBody(BodyRecoverer):
             return None
         pelvis = self._pelvis(track, track.camera.translations)
         pelvis = values_at(pelvis, rows)
+        orientations = rotations_at(track.camera.orientations[:, None], rows)[:, 0]
         if track.intrinsics is not None:
             file_camera = track.intrinsics.at(width, height)
             file_camera = (
@@ -147,8 +177,11 @@ class FileBody(BodyRecoverer):
             depth = pelvis[:, 2] * cameras[:, 0, 0] / file_camera[:, 0, 0]
             focal = np.stack([cameras[:, 0, 0], cameras[:, 1, 1]], -1)
             xy = (pixels - cameras[:, :2, 2]) / focal * depth[:, None]
-            pelvis = np.concatenate([xy, depth[:, None]], -1)
-        orientations = rotations_at(track.camera.orientations[:, None], rows)[:, 0]
+            moved = np.concatenate([xy, depth[:, None]], -1)
+            if track.nominal_focal:  # estimated as seen along the ray: turned with it
+                ray_turns = _turns_between(pelvis, moved)
+                orientations = (ray_turns * Rotation.from_rotvec(orientations)).as_rotvec()
+            pelvis = moved
         return _Placed(orientations, pelvis)
 
     def _pelvis(self, track: BodyTrack, translations: ndarray) -> ndarray:
@@ -266,16 +299,18 @@ def limb_offsets(
     return np.stack([places[joint] for joint in LIMBS], 1)
 
 
+def _turns_between(start: Float[ndarray, "T 3"], end: Float[ndarray, "T 3"]) -> Rotation:
+    """The shortest turns from one direction to another, less than half a turn apart."""
+    a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (start, end))
+    axis = np.cross(a, b)
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.arctan2(sine, (a * b).sum(-1, keepdims=True))
+    return Rotation.from_rotvec(axis * (angle / np.maximum(sine, 1e-12)))
+
+
 def _project(
     points: Float[ndarray, "T N 3"], cameras: Float[ndarray, "T 3 3"]
 ) -> Float[ndarray, "T N 2"]:
     depth = np.maximum(points[..., 2:], 0.05)
     focal = np.stack([cameras[:, 0, 0], cameras[:, 1, 1]], -1)[:, None]
     return points[..., :2] / depth * focal + cameras[:, None, :2, 2]
-
-
-def _rows(track: BodyTrack, count: int) -> Float[ndarray, " T"]:
-    """For every frame of the clip the row of the track, between rows where it has none."""
-    if track.frames is None:
-        return np.arange(count, dtype=float)
-    return np.interp(np.arange(count), track.frames, np.arange(len(track.frames)))

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from hoijax.bodies.fitting.mesh_fit import MeshFit, fit_to_mesh, surface_error, vertex_normals
@@ -12,7 +12,7 @@ from hoijax.importers.body_meshes import BodyMeshes
 from hoijax.progress import Log, counted, silent
 from priors.models.body_fit import fit_body
 from priors.models.body_recovery import UP_FROM, BodyRecoverer, SeenPerson
-from priors.models.from_files import check_length, file_id
+from priors.models.from_files import check_length, entries_of, file_id, part_id
 from priors.protocols import BodyMotion
 
 __all__ = ["FileMeshes"]
@@ -38,6 +38,16 @@ class FileMeshes(BodyRecoverer):
         self.meshes = dataclasses.replace(
             self.meshes, intrinsics=camera and camera.measured_at(size)
         )
+
+    def of_frames(self, numbers: Int[ndarray, " T"], log: Log = silent) -> None:
+        """Only some frames of the file's clip are read, of these numbers. UserError where they are not there."""
+        meshes = self.meshes
+        entries = entries_of("--body", meshes.source, len(meshes.vertices), numbers, log)
+        camera = meshes.intrinsics and meshes.intrinsics.of_frames(entries)
+        self.meshes = dataclasses.replace(
+            meshes, vertices=meshes.vertices[entries], intrinsics=camera
+        )
+        self.model_id = part_id(self.model_id, entries)
 
     @property
     def intrinsics(self):

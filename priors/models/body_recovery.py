@@ -41,6 +41,7 @@ class SeenPerson:
     masks: Bool[ndarray, "T H W"]
     maps: PointMaps
     other_masks: Bool[ndarray, "T H W"] | None
+    lifts: Float[ndarray, "T 18"] | None = None
 
     @cached_property
     def ground(self) -> GroundEstimate:
@@ -69,10 +70,11 @@ class BodyRecoverer(ABC):
         person_masks: Bool[ndarray, "T H W"],
         maps: PointMaps,
         other_masks: Bool[ndarray, "T H W"] | None = None,
+        lifts: Float[ndarray, "T 18"] | None = None,
     ) -> BodyMotion:
         """The person's motion in the world. Raises UserError where no frame shows enough of a person."""
         self._check(keypoints, person_masks)
-        return self._recover(SeenPerson(video, keypoints, person_masks, maps, other_masks))
+        return self._recover(SeenPerson(video, keypoints, person_masks, maps, other_masks, lifts))
 
     def _check(self, keypoints: ndarray, masks: ndarray) -> None:
         check_person(keypoints, masks)

@@ -70,6 +70,7 @@ class FittedBody(BodyRecoverer):
             fps=fps,
             betas=average,
             ground_known=False,
+            lifts=seen.lifts,
             steps=KEYPOINT_STEPS,
         )
         # Where soles usually are is the ground from now on: whoever stands there comes no nearer.
@@ -84,5 +85,6 @@ class FittedBody(BodyRecoverer):
             intrinsics=intrinsics,
             Ts_world_camera=motion.Ts_world_camera,
             fps=fps,
+            lifts=seen.lifts,
         )
         return on_the_ground(dataclasses.replace(motion, **vars(filled)), self._body)

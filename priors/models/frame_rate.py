@@ -1,11 +1,18 @@
 """Motion between frames: a clip's measurements at another rate, and answers back at the clip's own."""
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-__all__ = ["keypoints_at", "rotations_at", "times_at_rate", "values_at"]
+from hoijax.importers.body_tracks import BodyTrack, RootMotion
+
+__all__ = ["keypoints_at", "rotations_at", "times_at_rate", "track_at_rate", "values_at"]
+
+SAME_RATE = 0.01
+"""Of a rate: 29.97 frames a second are 30."""
 
 
 def times_at_rate(frames: int, fps: float, rate: float) -> Float[ndarray, " N"]:
@@ -46,6 +53,30 @@ def rotations_at(
     arc = (start.inv() * end).as_rotvec() * np.repeat(fraction, rotations.shape[1])[:, None]
     turned = (start * Rotation.from_rotvec(arc)).as_rotvec()
     return turned.reshape(len(times), -1, 3).astype(rotations.dtype)
+
+
+def track_at_rate(track: BodyTrack, fps: float) -> BodyTrack:
+    """A track that says its own rate (AMASS: often 120 frames a second), at a clip's."""
+    if track.fps is None or abs(track.fps / fps - 1) < SAME_RATE:
+        return track
+    times = times_at_rate(len(track.joint_rotations), track.fps, fps)
+
+    def root(motion: RootMotion | None) -> RootMotion | None:
+        if motion is None:
+            return None
+        return dataclasses.replace(
+            motion,
+            orientations=rotations_at(motion.orientations[:, None], times)[:, 0],
+            translations=values_at(motion.translations, times),
+        )
+
+    return dataclasses.replace(
+        track,
+        joint_rotations=rotations_at(track.joint_rotations, times),
+        camera=root(track.camera),
+        world=root(track.world),
+        fps=fps,
+    )
 
 
 def _neighbors(count: int, times: ndarray) -> tuple[ndarray, ndarray, ndarray]:

@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
@@ -19,7 +19,7 @@ from hoijax.progress import Log, silent
 from priors.models.point_maps import assemble
 from priors.protocols import ModelId, PointMaps
 
-__all__ = ["FileKeypoints", "FilePoints", "check_length", "file_id"]
+__all__ = ["FileKeypoints", "FilePoints", "check_length", "entries_of", "file_id", "part_id"]
 
 
 def file_id(path: str | Path) -> ModelId:
@@ -43,6 +43,37 @@ def check_length(flag: str, source: str, count: int, frames: int, log: Log = sil
         log(f"{flag} {Path(source).name}: has {count} frames, the first {frames} are used")
 
 
+def entries_of(
+    flag: str, source: str, count: int, numbers: Int[ndarray, " T"], log: Log = silent
+) -> Int[ndarray, " T"]:
+    """Which entries of a file with `count` are of the frames that are read, by their numbers in the clip's file.
+
+    A file has one for each frame of the clip, or of those that are read, as `hoijax mask --seconds` writes.
+    Which is said to `log`. UserError for other numbers of entries.
+    """
+    first, last, read = int(numbers[0]), int(numbers[-1]), len(numbers)
+    if count > last:
+        step = int(numbers[1] - numbers[0]) if read > 1 else 1
+        which = "" if step == 1 else f", one of {step},"
+        log(
+            f"{flag} {Path(source).name}: of {count} frames, {first} to {last}{which} are used, as of the clip"
+        )
+        return numbers
+    if count == read:
+        log(f"{flag} {Path(source).name}: has {count} frames, as many as are read of the clip")
+        return np.arange(count)
+    raise UserError(
+        f"{flag} {source}: has {count} frames; of the clip {read} are read, {first} to {last}. Give a file of "
+        f"every frame of the clip, or of the {read}."
+    )
+
+
+def part_id(whole: ModelId, entries: Int[ndarray, " T"]) -> ModelId:
+    """A file of which some entries are used, as a model."""
+    used = hashlib.sha256(np.asarray(entries, np.int64).tobytes()).hexdigest()[:8]
+    return dataclasses.replace(whole, revision=f"{whole.revision}-{used}")
+
+
 class FileKeypoints:
     """`KeypointModel` of a file: in every frame the candidate that lies in the person's box."""
 
@@ -58,6 +89,13 @@ class FileKeypoints:
         """The file is of a larger clip (width, height), which is read at `scale` times its size."""
         factor = np.array([scale, scale, 1.0], np.float32)
         self.given = dataclasses.replace(self.given, points=self.given.points * factor)
+
+    def of_frames(self, numbers: Int[ndarray, " T"], log: Log = silent) -> None:
+        """Only some frames of the file's clip are read, of these numbers. UserError where they are not there."""
+        points = self.given.points
+        entries = entries_of("--keypoints", self.given.source, len(points), numbers, log)
+        self.given = dataclasses.replace(self.given, points=points[entries])
+        self.model_id = part_id(self.model_id, entries)
 
     def keypoints(
         self,
@@ -96,6 +134,19 @@ class FilePoints:
 
     def measured_at(self, size: tuple[int, int], scale: float) -> None:
         """Maps have a size of their own: nothing to do."""
+
+    def of_frames(self, numbers: Int[ndarray, " T"], log: Log = silent) -> None:
+        """Only some frames of the file's clip are read, of these numbers. UserError where they are not there."""
+        given = self.given
+        entries = entries_of("--points", given.source, len(given.depth), numbers, log)
+        self.given = dataclasses.replace(
+            given,
+            depth=given.depth[entries],
+            valid=given.valid[entries],
+            points=None if given.points is None else given.points[entries],
+            intrinsics=given.intrinsics and given.intrinsics.of_frames(entries),
+        )
+        self.model_id = part_id(self.model_id, entries)
 
     def point_maps(
         self,

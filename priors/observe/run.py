@@ -7,17 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
 
 from hoijax.affordance.graph import PartAffordanceGraph
 from hoijax.bundle.bundle import Bundle
 from hoijax.errors import UserError
 from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.io.clip_intake import parse_seconds, read_clip
-from hoijax.io.repeated_frames import Footage, footage_of
+from hoijax.io.repeated_frames import without_repeats
+from hoijax.io.shots import check_one_shot
 from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
+from priors.models.body_from_file import FileBody
 from priors.models.camera_shake import with_static_camera
 from priors.models.catalog import CHOICES, DEFAULTS, PRESETS
 from priors.models.fitted_body import FittedBody
@@ -27,7 +30,14 @@ from priors.observe.chain import Models, Run, observe
 from priors.observe.hints import check_hints, parse_hints, steadied_hint
 from priors.observe.request_checks import check_memory
 from priors.observe.stages import STAGES
-from priors.observe.user_files import encode_video, read_image, read_masks, read_source
+from priors.observe.user_files import (
+    camera_of,
+    encode_video,
+    masks_of,
+    read_image,
+    read_masks,
+    read_source,
+)
 from priors.protocols import WHOLE_FILE, ClipOrigin, Hint
 from priors.settings import LanguageSettings, ObserveSettings, Request
 from priors.store import Store, default_store
@@ -49,6 +59,8 @@ class SeenClip:
     hints: tuple[Hint, ...]
     """In its pixels."""
     origin: ClipOrigin = WHOLE_FILE
+    numbers: Int[ndarray, " T"] | None = None
+    """Of the frames, in the clip's file, where files have an entry for each and not all are read."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +150,17 @@ class ObserveOptions:
         objects = [asset.name for asset in assets]
         files = self.files().items()
         sources = {role: read_source(role, path, self.body_file, log) for role, path in files}
+        if video is not None and isinstance(sources.get("body"), FileBody):
+            numbers = seen.numbers
+            step = 1 if numbers is None else int(numbers[1] - numbers[0])
+            sources["body"].played_at(step * video.fps, log)
         intrinsics = None if self.intrinsics is None else read_intrinsics(self.intrinsics)
+        masks = None if self.masks is None else read_masks(self.masks, objects, people, log)
+        if seen.numbers is not None:
+            masks = masks and masks_of(masks, self.masks, seen.numbers, log)
+            intrinsics = intrinsics and camera_of(intrinsics, seen.numbers, log)
+            for source in sources.values():
+                source.of_frames(seen.numbers, log)
         if video is not None and scale < 1:  # files are in the pixels of the file
             height, width = (round(side / scale) for side in video.frames.shape[1:3])
             intrinsics = intrinsics and intrinsics.measured_at((width, height))
@@ -154,7 +176,7 @@ class ObserveOptions:
             pag=pag,
             image=None if self.image is None else read_image(self.image),
             video=video,
-            masks=None if self.masks is None else read_masks(self.masks, objects, people, log),
+            masks=masks,
             hints=hints,
             origin=seen.origin,
             intrinsics=intrinsics,
@@ -169,23 +191,28 @@ class ObserveOptions:
         hints = parse_hints(self.hints)
         if self.video is None:
             return SeenClip(None, hints)
-        clip = read_clip(
-            self.video,
-            frames=None if self.whole_clip else self.settings.frames,
-            seconds=None if self.seconds is None else parse_seconds(self.seconds),
-            log=log,
-        )
         names = PRESETS[self.prior] | dict(self.names)
-        if names.get("body", DEFAULTS["body"]) == "fit" and "body" not in self.files():
-            check_memory(len(clip.video.frames), clip.video.frames.shape[1:3], FittedBody)
+        fitted = names.get("body", DEFAULTS["body"]) == "fit" and "body" not in self.files()
         beside = [self.masks, self.points, self.intrinsics, *self.files()]
         bound = any(item is not None for item in beside)
         by_frame = self.masks is not None or bool(self.files())
-        if by_frame and (self.seconds is not None or clip.resampled):
+        span = None if self.seconds is None else parse_seconds(self.seconds)
+        clip = read_clip(
+            self.video,
+            frames=None if self.whole_clip else self.settings.frames,
+            seconds=span,
+            numbered=bound,
+            admit=(lambda count, size: check_memory(count, size, FittedBody)) if fitted else None,
+            log=log,
+        )
+        if self.camera != "static":
+            check_one_shot(clip.video, 0.0 if span is None else span[0])
+        part = span is not None or clip.resampled
+        if by_frame and part and clip.numbers is None:
             raise UserError(
-                "masks, points, keypoints and bodies of files are one for each frame of the clip, but of "
-                f"{self.video} other frames are read (--seconds, uneven times, or more than 31 a second). Convert "
-                f"the clip first, and run what made the files on that: ffmpeg -i {self.video} -r 25 out.mp4"
+                "masks, points, keypoints and bodies of files are one for each frame of the clip, but the frames "
+                f"of {self.video} come at uneven times. Convert it first, and run what made the files on that: "
+                f"ffmpeg -i {self.video} -r 25 out.mp4"
             )
         if hints and (self.seconds is not None or clip.resampled):
             log(
@@ -193,7 +220,7 @@ class ObserveOptions:
             )
         height, width = (round(side / clip.scale) for side in clip.video.frames.shape[1:3])
         check_hints(hints, None, len(clip.video.frames), height, width)
-        video, footage = _without_repeats(clip.video, keep=every_frame or by_frame, log=log)
+        video, footage = without_repeats(clip.video, keep=every_frame or by_frame, log=log)
         hints = tuple(dataclasses.replace(h, frame=footage.position(h.frame)) for h in hints)
         frames, motions = with_static_camera(
             video.frames, self.camera, bound_to_pixels=bound, log=log
@@ -202,7 +229,7 @@ class ObserveOptions:
         if motions is not None:
             hints = tuple(steadied_hint(hint, motions) for hint in hints)
         origin = ClipOrigin(clip.scale, motions, footage.frames)
-        return SeenClip(Video(frames, video.fps), hints, origin)
+        return SeenClip(Video(frames, video.fps), hints, origin, clip.numbers if part else None)
 
     def settings_of(self, request: Request) -> ObserveSettings:
         """The settings, of as many frames as the request's whole clip has."""
@@ -289,20 +316,3 @@ def observe_seen(
         path = Path(folder) / "video.mp4"
         encode_video(run.video(), path)
         return bundle, path.read_bytes()
-
-
-def _without_repeats(video: Video, *, keep: bool, log: Log) -> tuple[Video, Footage]:
-    """The clip without frames that repeat others regularly; what repeats is said."""
-    footage = footage_of(video.frames)
-    if footage.strays:
-        repeat = "frame repeats" if footage.strays == 1 else "frames repeat"
-        log(f"video: {footage.strays} {repeat} the one before; motion halts there")
-    if footage.cycle is None:
-        return video, footage
-    rate = footage.rate(video.fps)
-    what = f"video: one of {footage.cycle} frames repeats the one before"
-    if keep:
-        log(f"{what}, and stays, as other files and pieces count frames")
-        return video, Footage(np.arange(len(video.frames)), None, 0)
-    log(f"{what}; left out, {len(footage.frames)} frames at {rate:.4g} a second remain")
-    return Video(np.ascontiguousarray(video.frames[footage.frames]), rate), footage

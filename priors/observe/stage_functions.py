@@ -24,7 +24,7 @@ from priors.observe.doubted_keypoints import doubted
 from priors.observe.request_checks import known_parts
 from priors.observe.stage_inputs import Content, Inputs
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
-from priors.protocols import BodyMotion
+from priors.protocols import BodyMotion, LiftingKeypointModel
 from priors.settings import Request
 
 BODY = "anny"
@@ -212,6 +212,10 @@ def map_points(inputs: Inputs) -> Content:
     if inputs.models["geometry"] is None:
         if camera is None:
             camera = np.tile(guessed_intrinsics(height, width), (count, 1, 1))
+            inputs.log(
+                f"points: no camera is given; a focal length of {camera[0, 0, 0]:.0f} pixels, the image's "
+                "diagonal, is a start (--intrinsics)"
+            )
         return {"intrinsics": camera.astype(np.float32)}, {"guessed": given is None}
     maps = inputs.models["geometry"].point_maps(frames, camera)
     good = maps.valid & np.isfinite(maps.points).all(-1) & (maps.points[..., 2] > 0)
@@ -227,13 +231,19 @@ def map_points(inputs: Inputs) -> Content:
 def find_keypoints(inputs: Inputs) -> Content:
     """OpenPose-18 of every person, in the box of the person's mask; what masks contradict is less sure."""
     frames, model = inputs.video().frames, inputs.models["keypoints"]
-    masks, keypoints = inputs.masks(), []
+    masks, keypoints, lifts = inputs.masks(), [], []
     for p, mask in enumerate(masks.people):
         boxes, present = mask_boxes(mask)
-        points = model.keypoints(frames, boxes, present)
+        if isinstance(model, LiftingKeypointModel):
+            lifted = model.lifted_keypoints(frames, boxes, present)
+            points = lifted[..., :3]
+            lifts.append(np.where(present[:, None], lifted[..., 3], np.nan).astype(np.float32))
+        else:
+            points = model.keypoints(frames, boxes, present)
         points = doubted(np.nan_to_num(points), mask, _around(masks, p))
         keypoints.append(np.where(present[:, None, None], points, 0).astype(np.float32))
-    return {"keypoints": np.nan_to_num(np.stack(keypoints))}, None
+    arrays = {"keypoints": np.nan_to_num(np.stack(keypoints))}
+    return arrays | ({"lifts": np.stack(lifts)} if lifts else {}), None
 
 
 def _around(masks: EntityMasks, person: int) -> Bool[ndarray, "T H W"]:
@@ -246,15 +256,17 @@ def recover_bodies(inputs: Inputs) -> Content:
     """The motion of every person, each in the world of its own recovery."""
     model, masks, maps = inputs.models["body"], inputs.masks(), inputs.point_maps()
     hands = inputs.models.get("hands")
-    keypoints = inputs.entries["keypoints"].arrays["keypoints"]
-    bodies = []
+    seen = inputs.entries["keypoints"].arrays
+    keypoints, bodies = seen["keypoints"], []
     for p, points in enumerate(keypoints):
         if not (points[..., 2] > 0).any():
             raise UserError(
                 f"person {p + 1} has no keypoint in any frame. Use another keypoint model "
                 "(--keypoints), another --seed, or your own clip (--video)"
             )
-        motion = model.recover(inputs.video(), points, masks.people[p], maps, _around(masks, p))
+        lifted = {"lifts": seen["lifts"][p]} if "lifts" in seen else {}
+        given = points, masks.people[p], maps, _around(masks, p)
+        motion = model.recover(inputs.video(), *given, **lifted)
         if hands is not None:
             motion = with_hands(motion, hands.hands(inputs.video().frames, points))
         bodies.append(motion)

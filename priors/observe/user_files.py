@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from numpy import ndarray
 
 from hoijax.errors import UserError
 from hoijax.importers.body_meshes import is_body_meshes, read_body_meshes
 from hoijax.importers.body_tracks import read_body_tracks
 from hoijax.importers.containers import read_arrays
+from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.importers.keypoints import read_keypoints
 from hoijax.importers.masks import read_label_masks
 from hoijax.importers.points import read_points
@@ -20,10 +21,10 @@ from hoijax.io.video import Video, write_video
 from hoijax.progress import Log, silent
 from priors.models.body_from_file import FileBody
 from priors.models.body_from_meshes import FileMeshes
-from priors.models.from_files import FileKeypoints, FilePoints
+from priors.models.from_files import FileKeypoints, FilePoints, entries_of
 from priors.settings import GivenMasks
 
-__all__ = ["encode_video", "read_image", "read_masks", "read_source"]
+__all__ = ["camera_of", "encode_video", "masks_of", "read_image", "read_masks", "read_source"]
 
 
 def read_image(path: Path) -> UInt8[ndarray, "H W 3"]:
@@ -59,6 +60,22 @@ def read_source(role: str, path: Path, body: str | None = None, log: Log = silen
     if role == "keypoints":
         return FileKeypoints(read_keypoints(path, log))
     return FilePoints(read_points(path, log))
+
+
+def masks_of(
+    masks: GivenMasks, path: Path | None, numbers: Int[ndarray, " T"], log: Log
+) -> GivenMasks:
+    """The masks of the frames that are read."""
+    entries = entries_of("--masks", str(path), len(masks.instance_ids), numbers, log)
+    return masks.of_frames(entries)
+
+
+def camera_of(camera: GivenIntrinsics, numbers: Int[ndarray, " T"], log: Log) -> GivenIntrinsics:
+    """The cameras of the frames that are read, where each frame has its own."""
+    if camera.matrices is None or len(camera.matrices) == 1:
+        return camera
+    count = len(camera.matrices)
+    return camera.of_frames(entries_of("--intrinsics", camera.source, count, numbers, log))
 
 
 def _must_be_file(path: Path, flag: str) -> None:
