@@ -230,6 +230,20 @@ class KeypointModel(Model, Protocol):
 
 
 @runtime_checkable
+class LiftingKeypointModel(KeypointModel, Protocol):
+    """2D keypoints, and how far each lies behind the others (BlazePose)."""
+
+    def lifted_keypoints(
+        self,
+        frames: UInt8[ndarray, "T H W 3"],
+        boxes: Float[ndarray, "T 4"],
+        present: Bool[ndarray, " T"],
+    ) -> Float[ndarray, "T 18 4"]:
+        """As `keypoints`, and metres behind the person's middle along the view; NaN where not found."""
+        ...
+
+
+@runtime_checkable
 class BodyRecovery(Model, Protocol):
     """Body motion of one person in the world (GVHMR, or our own fit)."""
 
@@ -240,8 +254,10 @@ class BodyRecovery(Model, Protocol):
         person_masks: Bool[ndarray, "T H W"],
         maps: PointMaps,
         other_masks: Bool[ndarray, "T H W"] | None = None,
+        lifts: Float[ndarray, "T 18"] | None = None,
     ) -> BodyMotion:
-        """other_masks: all other people and the objects, none of which is ground."""
+        """other_masks: all other people and the objects, none of which is ground. lifts: metres by which
+        keypoints lie behind the person's middle, NaN where unknown."""
         ...
 
 

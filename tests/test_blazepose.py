@@ -205,6 +205,44 @@ def test_absent_frames_and_empty_pictures_give_nothing(model, views):
 
 
 @needs_weights
+def test_keypoints_are_lifted(model, views):
+    """From the side the near limbs are read nearer than the far ones; absent people have no depth."""
+    for azimuth in (a for a in AZIMUTHS if 20 < abs(a) < 160):
+        view = views[azimuth]
+        lifted = model.lifted_keypoints(
+            np.concatenate([view.frames] * 2), np.tile(view.boxes, (2, 1)), np.array([True, False])
+        )
+        right, left = np.array([2, 3, 8, 9]), np.array([5, 6, 11, 12])
+        nearer = (
+            lifted[0, right, 3] - lifted[0, left, 3]
+        )  # the person faces +z: azimuth > 0 is its left
+        assert (np.sign(azimuth) * nearer > 0.02).all(), azimuth
+        assert np.isnan(lifted[1, :, 3]).all()
+        points = model.keypoints(view.frames, view.boxes, np.ones(1, bool))
+        np.testing.assert_array_equal(points[0], lifted[0, :, :3])
+
+
+@needs_weights
+def test_a_mirror_image_that_is_read_with_other_sides_counts(model, views, monkeypatch):
+    """Where both readings agree but for left and right, points are not averaged to the middle of the body."""
+    view = views[0]
+    region = model.search(view.frames[0])[0]
+    true, looks, look = model.read(view.frames[0], region), [], model._look
+
+    def other_sides(crop):
+        points, depths, *rest = look(crop)
+        looks.append(crop)
+        if len(looks) % 2:
+            return points, depths, *rest
+        return points[OTHER_SIDE], depths[OTHER_SIDE], *rest
+
+    monkeypatch.setattr(model, "_look", other_sides)
+    found = model.read(view.frames[0], region)
+    np.testing.assert_allclose(found.landmarks[11:33], true.landmarks[11:33], atol=1e-6)
+    np.testing.assert_allclose(found.depths[11:33], true.depths[11:33], atol=1e-6)
+
+
+@needs_weights
 def test_a_person_who_leaves_has_an_empty_mask(model, views):
     view = views[0]
     empty = np.full_like(view.frames, 200)

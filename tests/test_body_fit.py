@@ -146,6 +146,48 @@ def test_start_finds_place_and_heading_from_bones_alone():
     assert not start.has_depth
 
 
+@pytest.mark.parametrize("turn", [-35.0, 35.0])
+def test_a_network_that_lifts_says_which_shoulder_is_nearer(turn):
+    """In pixels a person turned to the left is one turned to the right, but for perspective."""
+    rest, world, keypoints, intrinsics, cameras = made_keypoints()
+    angle = np.radians(turn)
+    R = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    local = (world @ R.T - cameras[0, :3, 3]) @ cameras[0, :3, :3]
+    keypoints = keypoints.copy()
+    keypoints[..., :2] = local[:, :2] / local[:, 2:] * 250.0 + [160.0, 120.0]
+    lifts = np.tile(local[:, 2] - local[[8, 11], 2].mean(), (5, 1))
+    plain = find_start(keypoints, intrinsics, cameras, rest, None, None, scale=1.0)
+    start = find_start(keypoints, intrinsics, cameras, rest, None, None, scale=1.0, lifts=lifts)
+    assert np.abs(np.degrees(start.yaw) - turn).max() < 12.0
+    assert np.abs(np.degrees(plain.yaw) - turn).max() > 25.0
+    assert start.has_depth
+    assert start.pose is not None
+
+
+def test_lifted_limbs_that_point_the_other_way_cost(rng):
+    """Not where the whole person is nearer, and nothing where nothing was lifted."""
+    from hoijax.bodies.fitting.energy import lift_energy
+
+    points = rng.normal(0.0, 0.25, (2, 18, 3)) + np.array([0.3, 0.0, 4.0])
+    ray = points.mean(axis=1) / np.linalg.norm(points.mean(axis=1), axis=-1, keepdims=True)
+    lifts, sure = np.einsum("tnk,tk->tn", points, ray) - 3.0, np.ones((2, 18))
+    away = (points - points.mean(axis=1, keepdims=True)) @ np.diag([1.0, 1.0, -1.0])
+    mirrored = away + points.mean(axis=1, keepdims=True)
+    cost = {
+        name: np.asarray(lift_energy(*map(jnp.asarray, arrays)))
+        for name, arrays in {
+            "right": (points, lifts, sure),
+            "nearer": (0.8 * ray[:, None] + points, lifts, sure),
+            "mirrored": (mirrored, lifts, sure),
+            "unknown": (mirrored, lifts, 0.0 * sure),
+        }.items()
+    }
+    assert (cost["right"] < 1e-6).all()
+    assert (cost["nearer"] < 0.01 * cost["mirrored"]).all()
+    assert (cost["mirrored"] > 0.02).all()
+    assert not cost["unknown"].any()
+
+
 def test_start_bridges_frames_without_keypoints():
     rest, _, keypoints, intrinsics, cameras = made_keypoints()
     gap = keypoints.copy()

@@ -29,7 +29,7 @@ def pose(top: float, height: float = PIXELS, seen_from: float = 0.0) -> Pose:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[int(max(top, seen_from, 0)) : int(min(top + height, HEIGHT)), 40:60] = 255
     landmarks = np.concatenate([points, inside[:, None]], axis=-1).astype(float)
-    return Pose(landmarks, 1.0, mask)
+    return Pose(landmarks, np.zeros(39), 1.0, mask)
 
 
 @dataclass

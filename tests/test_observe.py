@@ -24,7 +24,7 @@ from priors.observe.hints import parse_hints
 from priors.observe.people import find_people
 from priors.observe.stages import STAGE_NAMES
 from priors.observe.tracking import EntityMasks, find_and_track
-from priors.protocols import BodyMotion, ClipOrigin, Detection, Hint, Tracks, Video
+from priors.protocols import BodyMotion, ClipOrigin, Detection, Hint, ModelId, Tracks, Video
 from priors.settings import GivenMasks, ObserveSettings, Request
 from priors.store import CorruptEntryWarning, Store
 
@@ -462,11 +462,12 @@ def test_bodies_are_recovered_knowing_what_else_is_there():
 
     people, objects = np.zeros((2, 2, 3, 4, 5), bool)
     people[0, :, 0], people[1, :, 1], objects[0, :, 1:3] = True, True, True
-    asked = []
+    asked, lifted = [], []
 
     class Model:
-        def recover(self, video, keypoints, person_masks, maps, other_masks):
+        def recover(self, video, keypoints, person_masks, maps, other_masks, lifts=None):
             asked.append(other_masks)
+            lifted.append(lifts)
             rest, still = np.zeros((55, 3), np.float32), np.zeros((3, 3), np.float32)
             turns = np.zeros((3, 55, 3), np.float32)
             cameras = np.tile(np.eye(4, dtype=np.float32), (3, 1, 1))
@@ -500,6 +501,40 @@ def test_bodies_are_recovered_knowing_what_else_is_there():
     first, second = asked
     np.testing.assert_array_equal(first, people[1] | objects[0])
     np.testing.assert_array_equal(second, people[0] | (objects[0] & ~people[1]))
+    assert lifted == [None, None]
+
+
+def test_a_model_that_lifts_keypoints_is_asked_to():
+    """A person who is absent in a frame is not lifted there."""
+    from priors.observe.stage_functions import find_keypoints
+    from priors.observe.stage_inputs import Inputs
+    from priors.store import Entry
+
+    class Lifting:
+        model_id = ModelId("tests/lifting", "1")
+
+        def lifted_keypoints(self, frames, boxes, present):
+            return np.full((3, 18, 4), 0.5, np.float32)
+
+        def keypoints(self, frames, boxes, present):
+            raise AssertionError("its depths would be lost")
+
+    people = np.zeros((1, 3, 4, 5), bool)
+    people[0, :2, 1:3] = True
+    masks = EntityMasks(
+        people, np.zeros((1, 3, 4, 5), bool), np.zeros((0, 3, 4, 5), bool), np.zeros((0, 2), np.int32),
+        np.ones((2, 3), np.float32),
+    )  # fmt: skip
+    arrays = {
+        "video": ({"frames": np.zeros((3, 4, 5, 3), np.uint8)}, {"fps": 8.0}),
+        "masks": (vars(masks), None),
+    }
+    entries = {name: Entry(*content, "", 0.0) for name, content in arrays.items()}
+    models = {"keypoints": Lifting()}
+    found, _ = find_keypoints(Inputs(Request("one", ()), SETTINGS, models, entries))
+    assert found["keypoints"].shape == (1, 3, 18, 3)
+    assert (found["lifts"][0, :2] == 0.5).all()
+    assert np.isnan(found["lifts"][0, 2]).all()
 
 
 def test_people_are_brought_into_one_world(rng):

@@ -26,6 +26,7 @@ from priors.models.packaged import (
     prompt_box,
     single_person_prompt,
 )
+from priors.models.sides import with_steady_sides
 from priors.protocols import Detection, ModelId, Prompt, Tracks
 
 DETECTOR_FILE = "pose_detection/pose_detection.tflite"
@@ -54,6 +55,7 @@ PERSON_WORDS = frozenset(
     ]
 )
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
+BODY = slice(11, 33)
 OTHER_SIDE = np.array(
     [
         0,
@@ -93,6 +95,8 @@ class Pose:
 
     landmarks: Float[ndarray, "39 3"]
     """u, v in pixels; confidence (visible and inside the image) in [0, 1]."""
+    depths: Float[ndarray, " 39"]
+    """Metres behind the middle of the hips, along the view, of a person of the size that the network takes."""
     presence: float
     """Probability that the square shows a person."""
     mask: UInt8[ndarray, "H W"]
@@ -101,13 +105,20 @@ class Pose:
     @property
     def openpose(self) -> Float[ndarray, "18 3"]:
         """OpenPose-18; the neck is as sure as the less sure shoulder, the hips are the joints."""
-        points = self.landmarks[OPENPOSE_FROM_LANDMARKS]
-        shoulders = self.landmarks[[LEFT_SHOULDER, RIGHT_SHOULDER]]
-        points[NECK, :2], points[NECK, 2] = shoulders[:, :2].mean(0), shoulders[:, 2].min()
-        hips = points[list(OPENPOSE_HIPS), :2]
+        return self.lifted_openpose[:, :3]
+
+    @property
+    def lifted_openpose(self) -> Float[ndarray, "18 4"]:
+        """The same with depths, metres behind the middle of the hips along the view."""
+        landmarks = np.concatenate([self.landmarks, self.depths[:, None]], axis=-1)
+        points = landmarks[OPENPOSE_FROM_LANDMARKS]
+        shoulders = landmarks[[LEFT_SHOULDER, RIGHT_SHOULDER]]
+        points[NECK], points[NECK, 2] = shoulders.mean(0), shoulders[:, 2].min()
+        sure, hips = points[:, 2].copy(), points[list(OPENPOSE_HIPS)]
         middle = hips.mean(0)
-        down = HIPS_DOWN * (middle - points[NECK, :2])
-        points[list(OPENPOSE_HIPS), :2] = hips + HIPS_INWARD * (middle - hips) + down
+        down = HIPS_DOWN * (middle - points[NECK])
+        points[list(OPENPOSE_HIPS)] = hips + HIPS_INWARD * (middle - hips) + down
+        points[:, 2] = sure
         return points
 
     @property
@@ -160,7 +171,7 @@ class BlazePose:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(MODEL_NAME, "5")
+        return ModelId(MODEL_NAME, "6")
 
     def keypoints(
         self,
@@ -169,9 +180,22 @@ class BlazePose:
         present: Bool[ndarray, " T"],
     ) -> Float[ndarray, "T 18 3"]:
         """OpenPose-18 (u, v, confidence) of the person in the boxes; zeros where not found."""
+        return self.lifted_keypoints(frames, boxes, present)[..., :3]
+
+    def lifted_keypoints(
+        self,
+        frames: UInt8[ndarray, "T H W 3"],
+        boxes: Float[ndarray, "T 4"],
+        present: Bool[ndarray, " T"],
+    ) -> Float[ndarray, "T 18 4"]:
+        """As `keypoints`, and metres behind the middle of the hips along the view; NaN where not found."""
         poses = read_cut_off(self, frames, self.poses(frames, boxes, present), boxes)
-        points = [np.zeros((18, 3)) if pose is None else pose.openpose for pose in poses]
-        return np.stack(points).astype(np.float32) if points else np.zeros((0, 18, 3), np.float32)
+        points = np.zeros((len(frames), 18, 4), np.float32)
+        points[..., 3] = np.nan
+        for t, pose in enumerate(poses):
+            if pose is not None:
+                points[t] = pose.lifted_openpose
+        return with_steady_sides(points)
 
     def detect(self, image: UInt8[ndarray, "H W 3"], phrases: Sequence[str]) -> list[Detection]:
         """People, best first, for every phrase that means a person.
@@ -268,33 +292,52 @@ class BlazePose:
         height, width = image.shape[:2]
         size = self._landmarks.input_size
         crop = region.crop(image, size).astype(np.float32) / 255
-        points, presence, seen = self._look(crop)
+        points, depths, presence, seen = self._look(crop)
         least = self.settings.presence if min_presence is None else min_presence
         if presence < least:
             return None
-        mirrored, _, mirrored_seen = self._look(np.ascontiguousarray(crop[:, ::-1]))
-        points = _of_both(points, _unmirrored(mirrored, size), size)
+        mirrored, mirrored_depths, _, mirrored_seen = self._look(
+            np.ascontiguousarray(crop[:, ::-1])
+        )
+        mirrored, mirrored_depths = _unmirrored(mirrored, size), mirrored_depths[OTHER_SIDE]
+        if _sides_differ(points, mirrored):
+            mirrored, mirrored_depths = mirrored[OTHER_SIDE], mirrored_depths[OTHER_SIDE]
+        points = _of_both(points, mirrored, size)
+        depths = 0.5 * (depths + mirrored_depths)
         pixels = region.to_image(points[:, :2] / size)
         inside = ((pixels >= 0) & (pixels <= (width, height))).all(-1)
         mask = region.paste(127.5 * (seen + mirrored_seen[:, ::-1]), height, width)
         landmarks = np.concatenate([pixels, (points[:, 2] * inside)[:, None]], -1)
-        return Pose(landmarks, presence, mask.round().astype(np.uint8))
+        return Pose(landmarks, depths, presence, mask.round().astype(np.uint8))
 
     def _look(
         self, crop: Float32[ndarray, "K K 3"]
-    ) -> tuple[Float[ndarray, "39 3"], float, Float32[ndarray, "K K"]]:
-        """(landmarks in pixels of a square with confidences, presence, probability of every pixel)."""
+    ) -> tuple[Float[ndarray, "39 3"], Float[ndarray, " 39"], float, Float32[ndarray, "K K"]]:
+        """(landmarks in pixels of a square with confidences, their depths in metres, presence, probability
+        of every pixel)."""
         size = self._landmarks.input_size
         outputs = self._landmarks(crop)
         rows = outputs[(5 * LANDMARKS,)].reshape(LANDMARKS, 5).astype(np.float64)
         confidence = _sigmoid(rows[:, 3]) * _sigmoid(rows[:, 4])
         points = np.concatenate([rows[:, :2], confidence[:, None]], -1)
-        return points, float(outputs[(1,)][0]), _sigmoid(outputs[(size, size, 1)][..., 0])
+        depths = outputs[(3 * LANDMARKS,)].reshape(LANDMARKS, 3)[:, 2].astype(np.float64)
+        mask = _sigmoid(outputs[(size, size, 1)][..., 0])
+        return points, depths, float(outputs[(1,)][0]), mask
 
 
 def _unmirrored(points: Float[ndarray, "39 3"], size: int) -> Float[ndarray, "39 3"]:
     """Landmarks of a mirrored square in the square itself: left ones were right ones."""
     return points[OTHER_SIDE] * (-1.0, 1.0, 1.0) + (size, 0.0, 0.0)
+
+
+def _sides_differ(one: Float[ndarray, "39 3"], two: Float[ndarray, "39 3"]) -> bool:
+    """Whether two readings agree but for what is left and what is right."""
+    sure = np.minimum(one[BODY, 2], two[BODY, 2])
+    apart, exchanged = (
+        float(np.sum(sure * np.linalg.norm(one[BODY, :2] - other[BODY, :2], axis=-1)))
+        for other in (two, two[OTHER_SIDE])
+    )
+    return exchanged < 0.5 * apart
 
 
 def _of_both(

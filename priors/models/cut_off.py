@@ -162,7 +162,8 @@ class _Squares:
         if self.top:  # feet in sight pin every square; without them squares of any size look usual
             alike = [pose for cost, pose in costs.values() if cost < costs[best][0] + ALIKE]
         landmarks = np.mean([pose.landmarks for pose in alike], axis=0)
-        pose = replace(costs[best][1], landmarks=landmarks, mask=self.pose.mask)
+        depths = np.mean([pose.depths for pose in alike], axis=0)
+        pose = replace(costs[best][1], landmarks=landmarks, depths=depths, mask=self.pose.mask)
         return pose, _next_to(best)
 
     def _read(self, square: tuple[float, float]) -> "Pose | None":

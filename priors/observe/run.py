@@ -16,6 +16,7 @@ from hoijax.errors import UserError
 from hoijax.importers.intrinsics import read_intrinsics
 from hoijax.io.clip_intake import parse_seconds, read_clip
 from hoijax.io.repeated_frames import without_repeats
+from hoijax.io.shots import check_one_shot
 from hoijax.io.video import Video
 from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
@@ -195,15 +196,18 @@ class ObserveOptions:
         beside = [self.masks, self.points, self.intrinsics, *self.files()]
         bound = any(item is not None for item in beside)
         by_frame = self.masks is not None or bool(self.files())
+        span = None if self.seconds is None else parse_seconds(self.seconds)
         clip = read_clip(
             self.video,
             frames=None if self.whole_clip else self.settings.frames,
-            seconds=None if self.seconds is None else parse_seconds(self.seconds),
+            seconds=span,
             numbered=bound,
             admit=(lambda count, size: check_memory(count, size, FittedBody)) if fitted else None,
             log=log,
         )
-        part = self.seconds is not None or clip.resampled
+        if self.camera != "static":
+            check_one_shot(clip.video, 0.0 if span is None else span[0])
+        part = span is not None or clip.resampled
         if by_frame and part and clip.numbers is None:
             raise UserError(
                 "masks, points, keypoints and bodies of files are one for each frame of the clip, but the frames "

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
@@ -25,7 +25,7 @@ from priors.observe.doubted_objects import doubts_about_objects
 from priors.observe.request_checks import known_parts
 from priors.observe.stage_inputs import Content, Inputs
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
-from priors.protocols import BodyMotion
+from priors.protocols import BodyMotion, LiftingKeypointModel
 from priors.settings import Request
 
 BODY = "anny"
@@ -232,18 +232,29 @@ def map_points(inputs: Inputs) -> Content:
 def find_keypoints(inputs: Inputs) -> Content:
     """OpenPose-18 of every person, in the box of the person's mask; what masks contradict is less sure."""
     frames, model = inputs.video().frames, inputs.models["keypoints"]
-    masks, keypoints = inputs.masks(), []
+    masks, keypoints, lifts = inputs.masks(), [], []
     for p, mask in enumerate(masks.people):
         boxes, present = mask_boxes(mask)
-        points = model.keypoints(frames, boxes, present)
+        if isinstance(model, LiftingKeypointModel):
+            lifted = model.lifted_keypoints(frames, boxes, present)
+            points = lifted[..., :3]
+            lifts.append(np.where(present[:, None], lifted[..., 3], np.nan).astype(np.float32))
+        else:
+            points = model.keypoints(frames, boxes, present)
         points = doubted(np.nan_to_num(points), mask, _around(masks, p))
         keypoints.append(np.where(present[:, None, None], points, 0).astype(np.float32))
     found = np.nan_to_num(np.stack(keypoints))
-    names = [asset.name for asset in inputs.request.assets]
-    sides = np.stack([asset.extents for asset in inputs.request.assets]).astype(np.float64)
-    for doubt in doubts_about_objects(names, sides, masks.objects, masks.people, found):
+    _say_doubts(inputs, masks, found)
+    return {"keypoints": found} | ({"lifts": np.stack(lifts)} if lifts else {}), None
+
+
+def _say_doubts(inputs: Inputs, masks: EntityMasks, keypoints: Float[ndarray, "P T 18 3"]) -> None:
+    """What can hardly be the object that was asked for."""
+    assets = inputs.request.assets
+    sides = np.array([asset.extents for asset in assets], np.float64).reshape(-1, 3)
+    names = [asset.name for asset in assets]
+    for doubt in doubts_about_objects(names, sides, masks.objects, masks.people, keypoints):
         inputs.log(f"masks: {doubt}")
-    return {"keypoints": found}, None
 
 
 def _around(masks: EntityMasks, person: int) -> Bool[ndarray, "T H W"]:
@@ -256,18 +267,21 @@ def recover_bodies(inputs: Inputs) -> Content:
     """The motion of every person, each in the world of its own recovery."""
     model, masks, maps = inputs.models["body"], inputs.masks(), inputs.point_maps()
     hands = inputs.models.get("hands")
-    keypoints = inputs.entries["keypoints"].arrays["keypoints"]
-    bodies = []
+    seen = inputs.entries["keypoints"].arrays
+    keypoints, bodies = seen["keypoints"], []
     for p, points in enumerate(keypoints):
         if not (points[..., 2] > 0).any():
             raise UserError(
                 f"person {p + 1} has no keypoint in any frame. Use another keypoint model "
                 "(--keypoints), another --seed, or your own clip (--video)"
             )
-        motion = model.recover(inputs.video(), points, masks.people[p], maps, _around(masks, p))
+        lifted = {"lifts": seen["lifts"][p]} if "lifts" in seen else {}
+        given = points, masks.people[p], maps, _around(masks, p)
+        motion = model.recover(inputs.video(), *given, **lifted)
         if hands is not None:
             motion = with_hands(motion, hands.hands(inputs.video().frames, points))
         bodies.append(motion)
+    inputs.log(_tilt_line(bodies[0].Ts_world_camera[0]))
     width = max(len(body.betas) for body in bodies)
     padded = [
         dataclasses.replace(body, betas=np.pad(body.betas, (0, width - len(body.betas))))
@@ -276,6 +290,14 @@ def recover_bodies(inputs: Inputs) -> Content:
     names = [field.name for field in dataclasses.fields(BodyMotion)]
     arrays = {name: np.stack([getattr(body, name) for body in padded]) for name in names}
     return arrays, {"body": getattr(model, "body_name", BODY)}
+
+
+def _tilt_line(T_world_camera: Float[ndarray, "4 4"]) -> str:
+    """How the camera is held, for the user."""
+    down = np.degrees(np.arcsin(np.clip(-T_world_camera[1, 2], -1.0, 1.0)))
+    if down == 0.0:
+        return "body: nothing tells how the camera is tilted; it is taken to be level"
+    return f"body: the camera looks {abs(down):.0f} degrees {'down' if down > 0 else 'up'}"
 
 
 def assemble_bundle(inputs: Inputs) -> Content:

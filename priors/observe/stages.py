@@ -108,7 +108,7 @@ STAGES = (
         work.find_keypoints,
         needs=("video", "masks"),
         roles=("keypoints",),
-        version=2,
+        version=3,
     ),
     Stage(
         "body",
@@ -116,7 +116,7 @@ STAGES = (
         work.recover_bodies,
         needs=("video", "masks", "points", "keypoints"),
         roles=("hands", "body"),  # the last is named as the maker
-        version=2,
+        version=3,
     ),
     Stage(
         "bundle",

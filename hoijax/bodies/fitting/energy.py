@@ -36,6 +36,8 @@ SURFACE_SIGMA, SURFACE_RHO, SURFACE_COUNT = 0.04, 0.15, 20.0
 """Errors of a point map are alike over a person: its points count as this many independent ones."""
 DEPTH_SIGMA = 0.05  # metres; of a joint's depth, from the skin seen at its keypoint
 DEPTH_RHO = 0.15  # metres; a joint further in front of the skin seen at its keypoint says little
+LIFT_SIGMA, LIFT_RHO = 0.10, 0.30
+"""Metres along the view by which a network that lifts keypoints errs, one joint against the others."""
 BEHIND_SHARE = 0.4
 """Of that scale for joints behind: another part of the body may hide them."""
 LIMIT_SIGMA, GROUND_SIGMA, SCALE_SIGMA = 0.05, 0.01, 0.05
@@ -91,6 +93,10 @@ class FitData:
     """1 / number of points of the frame, or 0."""
     depths: Float[Array, "T 18"]
     """Of the keypoints in the camera's frame, by the point map; 0 where none of its points is near."""
+    lifts: Float[Array, "T 18"]
+    """Metres by which keypoints lie behind the person's middle, as a network lifted them."""
+    lift_weights: Float[Array, "T 18"]
+    """Their confidence; 0 where nothing was lifted."""
     references: Float[Array, "T R 22 3"]
     """Centers of the pose prior in every frame."""
     fps: Float[Array, ""]
@@ -158,6 +164,7 @@ def energy(
     seen = 18.0 * keypoint_energy(squared, data.keypoints[..., 2], rho) / KEYPOINT_SIGMA**2
     deep = in_camera[..., 2] - unknowns.shift[:, 2:]
     depth = 18.0 * depth_energy(deep, data.depths, data.keypoints[..., 2], DEPTH_RHO)
+    lifted = 18.0 * lift_energy(in_camera, data.lifts, data.lift_weights)
     points = shifted_points(data, unknowns)
     surface = surface_energy(points, data.point_weights, vertices, nearest, SURFACE_RHO)
     pose = jnp.concatenate([jnp.zeros_like(unknowns.joints[:, :1]), unknowns.joints], axis=1)
@@ -173,6 +180,7 @@ def energy(
     per_frame = (
         0.5 * seen
         + 0.5 * depth / DEPTH_SIGMA**2
+        + 0.5 * lifted / LIFT_SIGMA**2
         + 0.5 * SURFACE_COUNT * surface / SURFACE_SIGMA**2
         + 0.5 * jnp.sum((unknowns.shift / jnp.asarray(SHIFT_SIGMA)) ** 2, axis=-1)
         + 0.5 * limit_excess(pose) / LIMIT_SIGMA**2
@@ -201,6 +209,24 @@ def depth_energy(
     return jnp.mean(confidence * cost, axis=-1)
 
 
+def lift_energy(
+    in_camera: Float[Array, "*batch n 3"],
+    lifts: Float[Array, "*batch n"],
+    weights: Float[Array, "*batch n"],
+) -> Float[Array, "*batch"]:
+    """Squared error of how far keypoints lie behind each other along the view; robust, mean over them.
+
+    Pixels do not tell a limb that points at the camera from one that points away: this does. The view is
+    the ray to the person, where the network looked; how far away the whole person is, it does not know.
+    """
+    middle = jax.lax.stop_gradient(in_camera.mean(axis=-2))
+    ray = middle / jnp.maximum(jnp.linalg.norm(middle, axis=-1, keepdims=True), 1e-6)
+    apart = jnp.einsum("...nk,...k->...n", in_camera, ray) - lifts
+    share = weights / jnp.maximum(weights.sum(axis=-1, keepdims=True), 1e-6)
+    apart = apart - jnp.sum(share * apart, axis=-1, keepdims=True)
+    return jnp.mean(weights * geman_mcclure(apart**2, LIFT_RHO), axis=-1)
+
+
 def rest_keypoints(person: ShapedBody) -> Float[np.ndarray, "18 3"]:
     """Keypoints of the rest pose of a person, faces first (see `known_person`): for bone lengths."""
     return np.asarray(openpose18_from(person.joints_rest, person.vertices_rest[:FACE_COUNT]))
@@ -224,13 +250,16 @@ def evidence(
     known: bool,
     estimate: Float[np.ndarray, "T 22 3"] | None = None,
     ground_known: bool = True,
+    lifts: Float[np.ndarray, "T 18"] | None = None,
 ) -> FitData:
     """What the fit reads; points in the camera's axes.
 
     person: faces first, see `known_person`. known: its size is. estimate: local rotations that somebody
-    else found, a further center of the pose prior. ground_known: it is at y = 0.
+    else found, a further center of the pose prior. ground_known: it is at y = 0. lifts: metres by which a
+    network saw keypoints behind the person's middle, NaN where it did not.
     """
     frames = len(keypoints)
+    lifts = np.full((frames, 18), np.nan) if lifts is None else lifts
     depths = skin_depths(keypoints, intrinsics, points, mask) + depths_behind_skin(person)
     if points is None or mask is None:
         points, mask = np.zeros((frames, 1, 3), np.float32), np.zeros((frames, 1), bool)
@@ -249,6 +278,8 @@ def evidence(
         points_world=array(world),
         point_weights=array(weights),
         depths=array(np.nan_to_num(depths)),
+        lifts=array(np.nan_to_num(lifts)),
+        lift_weights=array(np.where(np.isfinite(lifts), keypoints[..., 2], 0.0)),
         references=array(prior_centers(frames, estimate)),
         fps=array(fps),
         scale_sigma=array(1e-4 if known else SCALE_SIGMA),

@@ -209,18 +209,26 @@ def fill_masks(
     intrinsics: Float[ndarray, "T 3 3"],
     Ts_world_camera: Float[ndarray, "T 4 4"],
     fps: float,
+    lifts: Float[ndarray, "T 18"] | None = None,
     steps: int = STEPS,
 ) -> FilledMotion:
     """The motion with poses and flesh changed until an average person on these bones fills the masks.
 
-    steps: a multiple of `REFRESH_EVERY`.
+    lifts: see `fit_person`. steps: a multiple of `REFRESH_EVERY`.
     """
     frames = len(rotations)
     index = np.minimum(np.arange(max(frames, FEWEST_FRAMES)), frames - 1)
     person, directions = _with_flesh(body, rest_joints)
     seen = keypoints[index], np.asarray(intrinsics)[index], np.asarray(Ts_world_camera)[index]
     data = evidence(
-        person, *seen, None, None, fps, known=True, estimate=np.asarray(rotations)[index, :22]
+        person,
+        *seen,
+        None,
+        None,
+        fps,
+        known=True,
+        estimate=np.asarray(rotations)[index, :22],
+        lifts=None if lifts is None else lifts[index],
     )
     start = posed_starts(rotations[None, index, :22], (translations + rest_joints[0])[index])
     outlines = jax.tree.map(lambda x: x[index] if x.ndim else x, outlines)

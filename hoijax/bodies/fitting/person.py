@@ -44,6 +44,7 @@ def fit_person(
     betas: Float[ndarray, " B"] | None = None,
     rest_joints: Float[ndarray, "55 3"] | None = None,
     ground_known: bool = True,
+    lifts: Float[ndarray, "T 18"] | None = None,
     steps: int = 600,
 ) -> FittedPerson:
     """The motion of one person whose 2D keypoints (u, v, confidence) were seen.
@@ -51,6 +52,7 @@ def fit_person(
     person_points: of the point map, in the camera's axes (metres, up to a small shift a frame).
     betas, rest_joints: of a known person; the size is estimated where both are missing.
     ground_known: it is at y = 0 of the world, else nothing is said of feet.
+    lifts: metres by which keypoints lie behind the person's middle, by a network; NaN where unknown.
     Frames without keypoints are filled in by smoothness. Raises UserError where no frame has usable
     keypoints.
     """
@@ -62,6 +64,7 @@ def fit_person(
     points, mask = person_points, person_point_mask
     if points is not None and mask is not None:
         points, mask = points[index], (mask & np.isfinite(points).all(-1))[index]
+    lifts = None if lifts is None else lifts[index]
     known = betas is not None or rest_joints is not None
     betas = np.zeros(1, np.float32) if betas is None else np.asarray(betas, np.float32)
     if rest_joints is None:
@@ -74,11 +77,14 @@ def fit_person(
         mask,
         scale=1.0 if known else None,
         behind_skin=depths_behind_skin(person),
+        lifts=lifts,
     )
     if not known and start.scale != 1.0:
         betas, rest_joints = resized(body, rest_joints, start.scale)
         person = known_person(body, betas, rest_joints)
-    data = evidence(person, *seen, points, mask, fps, known=known, ground_known=ground_known)
+    data = evidence(
+        person, *seen, points, mask, fps, known=known, ground_known=ground_known, lifts=lifts
+    )
     fitted, energies = fit_motion(person, data, start_unknowns(start), steps=steps)
     best = taken(fitted, lowest_loss(energies))
     pelvis = np.asarray(best.pelvis)

@@ -43,7 +43,7 @@ class MotionStart:
     scale: float
     """Size of the person in units of the template."""
     has_depth: bool
-    """Whether a point map settled depth and heading."""
+    """Whether a point map, or a network that lifts keypoints, settled the heading."""
     pose: Float[ndarray, "T 22 3"] | None = None
     """Axis-angles, root first, from keypoints that the point map lifted; None where it lifted too few."""
 
@@ -57,11 +57,13 @@ def find_start(
     person_mask: Bool[ndarray, "T M"] | None,
     scale: float | None = None,
     behind_skin: Float[ndarray, " 18"] | float = SKIN_DEPTH,
+    lifts: Float[ndarray, "T 18"] | None = None,
 ) -> MotionStart:
     """Lift keypoints with the point map, or by bone lengths where there is none.
 
     rest_keypoints: of the template body (T-pose), for its bone lengths. scale: of a known person.
-    behind_skin: metres from the seen skin to each keypoint.
+    behind_skin: metres from the seen skin to each keypoint. lifts: metres by which keypoints lie behind the
+    person's middle, by a network that saw the image; what the point map does not show.
     Frames without a usable torso take the neighbors'. UserError where no frame has one.
     """
     seen = keypoints[..., 2] > SEEN
@@ -89,11 +91,13 @@ def find_start(
     pelvis = np.einsum("tij,tj->ti", Ts_world_camera[:, :3, :3], pelvis_camera)
     pelvis = (pelvis + Ts_world_camera[:, :3, 3]).astype(np.float32)
     pelvis[:, 1] += np.float32(PELVIS_ABOVE_HIPS * scale)
+    if lifts is not None:
+        depth = np.where(np.isfinite(depth), depth, z[:, None] + lifts)
     yaw = _yaw(rays, depth, seen, z, Ts_world_camera, lengths, scale)
     visible = np.where(keypoints[..., 2] > VISIBLE, depth, np.nan)[..., None]
     linear, place = Ts_world_camera[:, :3, :3], Ts_world_camera[:, None, :3, 3]
     world = (rays * visible) @ np.swapaxes(linear, 1, 2) + place
-    has_depth = bool(np.isfinite(lifted).any())
+    has_depth = bool(np.isfinite(depth[:, torso]).any())
     return MotionStart(pelvis, yaw, float(scale), has_depth, lifted_pose(world))
 
 
