@@ -20,7 +20,7 @@ T = 5
 K = np.tile(np.array([[300.0, 0, 160], [0, 300, 120], [0, 0, 1]]), (T, 1, 1))
 HEIGHT, WIDTH = 240, 320
 MASK = np.ones((T, HEIGHT, WIDTH), bool)
-CLIP = Video(np.zeros((T, 2, 2, 3), np.uint8), 10.0)
+CLIP = Video(np.zeros((T, HEIGHT, WIDTH, 3), np.uint8), 10.0)
 
 
 class Motion:

@@ -452,4 +452,4 @@ def test_a_clip_with_files_for_every_role_needs_no_model(tmp_path):
         np.ptp(scene_files.rest_joints[0, :, 1]), rel=0.05
     )
     assert bundle.provenance["body_rotations"].model == "file b.npz"
-    assert any("up is that of the ground" in line for line in lines)
+    assert any("the file has no world; up is that of" in line for line in lines)

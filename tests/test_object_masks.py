@@ -13,8 +13,9 @@ from priors.protocols import Hint, Prompt
 cv2 = pytest.importorskip("cv2")
 
 from priors.models.camera_shake import estimate_shake, steadied  # noqa: E402
+from priors.models.object_colors import background_of  # noqa: E402
 from priors.models.object_cut import cut_around_points, cut_box  # noqa: E402
-from priors.models.object_tracking import ObjectTracker, background_of  # noqa: E402
+from priors.models.object_tracking import ObjectTracker  # noqa: E402
 from priors.models.packaged_segmenter import PackagedSegmenter, cut_prompt  # noqa: E402
 from priors.models.person_cut import PersonView, bridged, cut_person  # noqa: E402
 
@@ -94,11 +95,45 @@ def test_a_hidden_object_is_missing_until_it_comes_back():
     assert iou(found[-1], masks[-1]) > 0.9
 
 
+def test_an_object_whose_colors_changed_is_found_again():
+    frames, masks = box_clip(16, lambda t: (20 + 3 * t, 30), turn=lambda t: -2.0 * t)
+    for t, mask in enumerate(
+        masks
+    ):  # as of metal that comes to mirror the scene: only its pattern stays
+        gray = frames[t][mask] @ [0.3, 0.59, 0.11]
+        mirrored = (gray - gray.mean())[:, None] + scene().mean((0, 1))
+        share = 0.06 * t
+        frames[t][mask] = ((1.0 - share) * frames[t][mask] + share * mirrored).astype(np.uint8)
+    frames[10:12] = scene()
+    found = followed(frames, masks[0])
+    assert not np.any(found[10:12])
+    assert min(iou(found[t], masks[t]) for t in (9, 12, 13, 15)) > 0.9
+
+
 def test_an_object_that_leaves_the_picture_comes_back_whole():
     frames, masks = box_clip(16, lambda t: (100 + 4 * (8 - abs(8 - t)), 30))
     found = followed(frames, masks[0])
     assert masks[8].sum() < 0.65 * masks[0].sum()
     assert min(iou(a, b) for a, b in zip(found, masks, strict=True)) > 0.9
+
+
+def test_a_side_that_comes_into_sight_is_added_and_a_shadow_is_not():
+    frames, masks = box_clip(12, lambda t: (8 + 7 * t, 30))
+    shadows = np.roll(masks, 6, axis=1) & ~masks
+    for t, (mask, dark) in enumerate(zip(masks, shadows, strict=True)):
+        frames[t][dark] = (0.6 * frames[t][dark]).astype(np.uint8)
+        if t < 5:  # a post in front hides its right half
+            hidden = mask & (np.arange(W) > 8 + 7 * t + 24)
+            frames[t][hidden] = scene()[hidden]
+            mask &= ~hidden
+    found = followed(frames, masks[0], background=background_of(frames))
+    assert iou(found[4], masks[4]) > 0.85
+    assert min(iou(found[t], masks[t]) for t in (9, 11)) > 0.85
+    nobody = np.zeros(masks.shape, bool)
+    nobody[:, :, W // 2 :] = True
+    kept = followed(frames, masks[0], background=background_of(frames), people=nobody)
+    assert not (kept[9] & ~found[9]).any()
+    assert kept[9].sum() < 0.8 * found[9].sum()
 
 
 def test_hands_are_taken_out():
@@ -206,6 +241,20 @@ def test_unreadable_hints_are_refused(text):
         parse_hints([text])
 
 
+def test_hints_of_one_frame_are_one():
+    """A click beside a box and further clicks count; the same again is nothing new, another box is refused."""
+    box = "box=2:10,20,30,40"
+    (hint,) = parse_hints([box, "box=2:15,25", box, "box=2:16,26"])
+    assert hint.box == (10.0, 20.0, 30.0, 40.0)
+    assert hint.points == ((15.0, 25.0, 1), (16.0, 26.0, 1))
+    assert hint.name == "--hint box=2:10,20,30,40 --hint box=2:15,25 --hint box=2:16,26"
+    assert len(parse_hints([box, "box=3:15,25", "ball=2:15,25"])) == 3
+    with pytest.raises(UserError, match=r"two boxes of box in frame 2. Give the one"):
+        parse_hints([box, "box=2:11,20,30,40"])
+    with pytest.raises(UserError, match=r"Several people are person 1, person 2"):
+        parse_hints(["person=0:1,2,30,40", "person=0:50,2,30,40"])
+
+
 def test_a_damaged_file_of_hints_is_refused(tmp_path):
     path = tmp_path / "hints.json"
     for content in ("[]", "{", json.dumps({"hints": [{"object": "box"}]})):
@@ -219,6 +268,7 @@ def test_a_damaged_file_of_hints_is_refused(tmp_path):
     [
         (Hint("chair", 0, (1.0, 1.0, 9.0, 9.0)), "no object of that name; there is box"),
         (Hint("box", 9, (1.0, 1.0, 9.0, 9.0)), "the clip has frames 0 to 8"),
+        (Hint("box", -1, (1.0, 1.0, 9.0, 9.0)), "the clip has frames 0 to 8"),
         (Hint("box", 0, (170.0, 1.0, 9.0, 9.0)), "lies outside the image of 160 x 120"),
         (Hint("box", 0, (1.0, 1.0, 1.0, 9.0)), "too small"),
         (Hint("box", 0, points=((1.0, 130.0, 1),)), "the point 1,130 lies outside"),

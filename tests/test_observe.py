@@ -522,8 +522,8 @@ def test_a_model_that_lifts_keypoints_is_asked_to():
     people = np.zeros((1, 3, 4, 5), bool)
     people[0, :2, 1:3] = True
     masks = EntityMasks(
-        people, np.zeros((1, 3, 4, 5), bool), np.zeros((0, 3, 4, 5), bool), np.zeros((0, 2), np.int32),
-        np.ones((2, 3), np.float32),
+        people, np.zeros((0, 3, 4, 5), bool), np.zeros((0, 3, 4, 5), bool), np.zeros((0, 2), np.int32),
+        np.ones((1, 3), np.float32),
     )  # fmt: skip
     arrays = {
         "video": ({"frames": np.zeros((3, 4, 5, 3), np.uint8)}, {"fps": 8.0}),

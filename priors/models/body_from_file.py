@@ -1,7 +1,7 @@
 """`BodyRecovery` of a file: what another program recovered, on our body, over the ground of this clip.
 
 The camera frame rules: a body that stands right in the image stays there. The file's world says which
-way is up; without one the point maps do, else the camera is taken to be level.
+way is up; without one the point maps do, else upright edges of the scene, else the camera is taken to be level.
 """
 
 import dataclasses
@@ -21,11 +21,10 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_tracks import BodyTrack, camera_path
 from hoijax.importers.intrinsics import GivenIntrinsics
 from hoijax.progress import Log, silent
-from priors.models.body_recovery import BodyRecoverer, SeenPerson, lowest_point
+from priors.models.body_recovery import UP_FROM, BodyRecoverer, SeenPerson, lowest_point
 from priors.models.camera_search import camera_of_world
 from priors.models.frame_rate import rotations_at, track_at_rate, values_at
 from priors.models.from_files import check_length, entries_of, file_id, part_id
-from priors.models.ground import estimate_ground
 from priors.protocols import BodyMotion
 
 __all__ = ["FileBody"]
@@ -126,7 +125,7 @@ class FileBody(BodyRecoverer):
         if placed is None:
             placed, turns = self._seen_from_world(track, rows, keypoints, cameras, rest, rotations)
         else:
-            turns = self._turns(track, rows, maps, person_masks, seen.other_masks)
+            turns = self._turns(track, rows, seen)
         if not self._body.name.startswith("smpl"):
             scale = fitted_scale(
                 rest, rotations, placed.orientations, placed.pelvis, keypoints, cameras
@@ -214,7 +213,7 @@ class FileBody(BodyRecoverer):
         )
         return placed, Rotation.concatenate([rotation] * len(rows))
 
-    def _turns(self, track, rows, maps, person_masks, other_masks) -> Rotation:
+    def _turns(self, track: BodyTrack, rows: ndarray, seen: SeenPerson) -> Rotation:
         """Rotations from the camera to a world whose y is up, one a frame."""
         path = camera_path(track)
         if path is not None:
@@ -227,17 +226,10 @@ class FileBody(BodyRecoverer):
                 return Rotation.concatenate([turns.mean()] * len(rows))
             vectors = rotations_at(turns.as_rotvec()[:, None], rows)[:, 0]
             return Rotation.from_rotvec(vectors)
-        if maps.valid.any():
-            ground = estimate_ground(maps, person_masks, other_masks=other_masks)
-            self._log(f"body: the file has no world; up is that of the ground ({ground.source})")
-            return Rotation.concatenate(
-                [Rotation.from_matrix(ground.T_world_camera[:3, :3])] * len(rows)
-            )
-        self._log(
-            "body: neither the file nor a point map says which way is up; the camera is taken to be level"
+        self._log(f"body: the file has no world; up is that of {UP_FROM[seen.ground.source]}")
+        return Rotation.concatenate(
+            [Rotation.from_matrix(seen.ground.T_world_camera[:3, :3])] * len(rows)
         )
-        level = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
-        return Rotation.concatenate([level] * len(rows))
 
     def _grounded(self, rotations, seen: _Placed, turns: Rotation, betas, rest) -> BodyMotion:
         """In the world: the camera above the origin, the lowest point of the clip on the ground."""

@@ -11,9 +11,8 @@ from hoijax.geometry.transforms import compose_rigid
 from hoijax.importers.body_meshes import BodyMeshes
 from hoijax.progress import Log, counted, silent
 from priors.models.body_fit import fit_body
-from priors.models.body_recovery import BodyRecoverer, SeenPerson
+from priors.models.body_recovery import UP_FROM, BodyRecoverer, SeenPerson
 from priors.models.from_files import check_length, entries_of, file_id, part_id
-from priors.models.ground import estimate_ground
 from priors.protocols import BodyMotion
 
 __all__ = ["FileMeshes"]
@@ -65,14 +64,10 @@ class FileMeshes(BodyRecoverer):
         check_length("--body", self.meshes.source, count, frames, log)
 
     def _recover(self, seen: SeenPerson) -> BodyMotion:
-        """The motion on our body; up is that of the ground in the maps, else of a level camera."""
+        """The motion on our body; up is that of the ground in the maps, else of upright edges or a level camera."""
         keypoints, maps = seen.keypoints, seen.maps
-        rotation = np.diag([1.0, -1.0, -1.0])
-        if maps.valid.any():
-            ground = estimate_ground(maps, seen.masks, other_masks=seen.other_masks)
-            rotation = ground.T_world_camera[:3, :3].astype(np.float64)
-        else:
-            self._log("body: no point map says which way is up; the camera is taken to be level")
+        rotation = seen.ground.T_world_camera[:3, :3].astype(np.float64)
+        self._log(f"body: up is that of {UP_FROM[seen.ground.source]}")
         count = len(keypoints)
         world = self.meshes.vertices[:count] @ rotation.T
         position = np.array([0.0, -np.percentile(world[..., 1].min(1), 5), 0.0])

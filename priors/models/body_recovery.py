@@ -14,12 +14,21 @@ from numpy import ndarray
 
 from hoijax.bodies import load_body
 from hoijax.bodies.skinned_body import ShapedBody, SkinnedBody
+from hoijax.bundle.evidence import CAMERA_HEIGHT
 from hoijax.errors import UserError
+from priors.models.ground import GroundEstimate, estimate_ground, without_plane
 from priors.models.torch_runtime import require
+from priors.models.upright_edges import up_of_scene
 from priors.protocols import BodyMotion, PointMaps, Video
 
 STAGE = "body"
 MIN_CONFIDENCE = 0.2
+UP_FROM = {
+    "plane": "the ground in the point maps",
+    "edges": "the upright edges of the scene",
+    "level": "a level camera, a guess",
+}
+"""What says which way is up, by `GroundEstimate.source`."""
 MIN_KEYPOINTS = 5  # a frame with fewer sure keypoints does not show a body
 
 
@@ -33,6 +42,15 @@ class SeenPerson:
     maps: PointMaps
     other_masks: Bool[ndarray, "T H W"] | None
     lifts: Float[ndarray, "T 18"] | None = None
+
+    @cached_property
+    def ground(self) -> GroundEstimate:
+        """The camera over the ground. Without point maps only its turn means something."""
+        others = np.zeros_like(self.masks) if self.other_masks is None else self.other_masks
+        up = up_of_scene(self.video.frames, self.masks | others, self.maps.intrinsics)
+        if not self.maps.valid.any():
+            return without_plane(up, CAMERA_HEIGHT)
+        return estimate_ground(self.maps, self.masks, other_masks=self.other_masks, up=up)
 
 
 class BodyRecoverer(ABC):

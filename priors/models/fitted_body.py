@@ -5,10 +5,8 @@ import dataclasses
 import numpy as np
 
 from hoijax.bodies.fitting.outline import fill_masks, outlines_of
-from hoijax.bundle.evidence import level_camera
 from priors.masks import sample_pixels
 from priors.models.body_recovery import BodyRecoverer, SeenPerson, on_the_ground
-from priors.models.ground import estimate_ground
 from priors.protocols import BodyMotion, ModelId
 
 KEYPOINT_STEPS = 300  # of the fit to keypoints that masks refine
@@ -36,8 +34,8 @@ class FittedBody(BodyRecoverer):
     def _recover(self, seen: SeenPerson) -> BodyMotion:
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
-        Where the maps say nothing, of a grown person of average height before a level camera, who fills the
-        masks, the lowest sole of the clip on the ground. How high the camera stands, the fit to keypoints finds:
+        Where the maps say nothing, of a grown person of average height, who fills the masks, the lowest sole of
+        the clip on the ground; up is that of upright edges, else of a level camera. How high the camera stands, the fit to keypoints finds:
         an assumed height moved people by decimetres.
         """
         from priors.models.body_fit import fit_body
@@ -45,14 +43,13 @@ class FittedBody(BodyRecoverer):
         keypoints, maps = seen.keypoints, seen.maps
         if not maps.valid.any():
             return self._without_maps(seen)
-        ground = estimate_ground(maps, seen.masks, other_masks=seen.other_masks)
         usable = maps.valid & seen.masks & np.isfinite(maps.points).all(-1)
         chosen, mask = sample_pixels(usable, FIT_POINTS, np.random.default_rng(0))
         points = maps.points.reshape(len(chosen), -1, 3)[np.arange(len(chosen))[:, None], chosen]
         return fit_body(
             keypoints,
             maps.intrinsics,
-            np.tile(ground.T_world_camera, (len(keypoints), 1, 1)),
+            np.tile(seen.ground.T_world_camera, (len(keypoints), 1, 1)),
             body=self._body,
             person_points=np.where(mask[..., None], points, 0).astype(np.float32),
             person_point_mask=mask,
@@ -63,12 +60,12 @@ class FittedBody(BodyRecoverer):
         from priors.models.body_fit import fit_body
 
         keypoints, intrinsics = seen.keypoints, seen.maps.intrinsics
-        fps, cameras = float(seen.video.fps), np.tile(level_camera(), (len(keypoints), 1, 1))
+        fps, camera = float(seen.video.fps), seen.ground.T_world_camera.astype(np.float32)
         average = np.zeros(1, np.float32)
         motion = fit_body(
             keypoints,
             intrinsics,
-            cameras,
+            np.tile(camera, (len(keypoints), 1, 1)),
             body=self._body,
             fps=fps,
             betas=average,

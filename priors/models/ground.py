@@ -1,7 +1,8 @@
 """Where the ground is: the camera's pose in the world from point maps and person masks.
 
-A plane is sought among background points below the person. Without one the camera is taken to be
-level and the person's lowest point to be on the ground. World: y up, ground at y = 0, the origin
+A plane is sought among background points below the person. Without one, up is told by the upright edges
+of the scene (`priors.models.upright_edges`), else the camera is taken to be level, and the person's lowest
+point to be on the ground. World: y up, ground at y = 0, the origin
 under the camera, which looks along -z.
 """
 
@@ -16,7 +17,7 @@ from hoijax.errors import UserError
 from hoijax.geometry.transforms import compose_rigid
 from priors.protocols import PointMaps
 
-__all__ = ["GroundEstimate", "GroundSettings", "estimate_ground"]
+__all__ = ["GroundEstimate", "GroundSettings", "estimate_ground", "without_plane"]
 
 UP = np.array([0.0, -1.0, 0.0])  # of a level camera
 LOWEST = 1.0  # percentile of a person's heights that stands for the soles: stray points lie below
@@ -51,8 +52,8 @@ class GroundEstimate:
     """A static camera over the ground."""
 
     T_world_camera: Float[ndarray, "4 4"]
-    source: Literal["plane", "level"]
-    """Whether a plane was found, or a level camera was assumed."""
+    source: Literal["plane", "edges", "level"]
+    """Whether a plane was found, upright edges said which way is up, or a level camera was assumed."""
     share: float
     """Share of the points below the person that lie in the plane; 0 where there is none."""
 
@@ -72,11 +73,13 @@ def estimate_ground(
     person_masks: Bool[ndarray, "T H W"],
     *,
     other_masks: Bool[ndarray, "T H W"] | None = None,
+    up: Float[ndarray, " 3"] | None = None,
     settings: GroundSettings | None = None,
 ) -> GroundEstimate:
     """Pose of a camera that stands still, from all frames of a clip; the same input, the same answer.
 
-    person_masks: all people together. other_masks: what else is no ground (objects).
+    person_masks: all people together. other_masks: what else is no ground (objects). up: of the scene in the
+    camera's axes where no plane is found, if edges tell.
     UserError where no frame shows a person with valid points.
     """
     settings = settings or GroundSettings()
@@ -98,10 +101,16 @@ def estimate_ground(
     behind = _some(behind[behind[:, 1] > np.median(person[:, 1])], settings.points, rng)
     plane = _best_plane(behind, person, settings, rng)
     if plane is None:
-        height = -float(np.percentile(person @ UP, LOWEST))
-        return GroundEstimate(_pose(UP, height), "level", 0.0)
+        return without_plane(up, -float(np.percentile(person @ (UP if up is None else up), LOWEST)))
     normal, offset, inliers = plane
     return GroundEstimate(_pose(normal, offset), "plane", inliers)
+
+
+def without_plane(up: Float[ndarray, " 3"] | None, height: float) -> GroundEstimate:
+    """The ground `height` metres under a camera that knows at most which way is up."""
+    if up is None:
+        return GroundEstimate(_pose(UP, height), "level", 0.0)
+    return GroundEstimate(_pose(up, height), "edges", 0.0)
 
 
 def _some(points: ndarray, count: int, rng: np.random.Generator) -> Float[ndarray, "n 3"]:

@@ -10,20 +10,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
 
+from priors.models.object_colors import (
+    OTHER,
+    SAME,
+    Background,
+    ObjectColors,
+    color_difference,
+    lab_of,
+    shadow,
+)
 from priors.models.object_cut import disc, fill_holes, grow, main_pieces, opencv, refine_cut, shrink
 
-__all__ = ["Background", "ObjectTracker", "background_of"]
+__all__ = ["ObjectTracker"]
 
-BINS = (12, 16, 16)
-"""Of lightness and the two color axes of CIELAB."""
-HISTOGRAM_BLUR, HISTOGRAM_FLOOR = 0.7, 2e-5
-LIGHTNESS_WEIGHT = 0.6
-"""In color differences: shadows change lightness."""
-SAME, OTHER = 8.0, 14.0
-"""Color difference to the background below which a pixel is background, above which it hardly is."""
 EVIDENCE = 4.0
 """Largest log-likelihood ratio of one pixel."""
 RING = 0.12
@@ -38,54 +40,21 @@ REFOUND = 0.7
 """The same for an object that was missing: what merely looks alike is not it."""
 MIN_SEEN = 0.3
 """Of the moved mask's visible area that must remain after GrabCut."""
+REVEALED = 0.15
+"""Of the square root of an object's area: width that may come into sight from one frame to the next."""
 MAX_CHANGED = 0.25
 """Of a moved mask's area: a GrabCut that changes more found other colors than the object's."""
 TRUSTED = (12, 0.5)
 """Corners, and fraction of them, that agree on a motion which then needs no search."""
 MIN_CORNERS = 6
+ALIKE, ALIKE_BLUR = 0.9, 1.5
+"""Correlation of the object's two images under such a motion (blurred, pixels) from which it needs none either:
+where highlights wander over metal, few corners agree, and colors are no longer those of the hint's frame."""
 STRETCH = 1.25
 """Largest change of size between frames."""
 SEARCH_PEAKS = 5
 SEARCH_TEMPLATE = 24
 """Pixels: shorter side of the object in the image it is searched in."""
-
-
-@dataclass(frozen=True)
-class Background:
-    """The scene without what moves, of a static camera."""
-
-    lab: UInt8[ndarray, "H W 3"]
-
-
-def background_of(frames: UInt8[ndarray, "T H W 3"], count: int = 31) -> Background:
-    """The median of frames spread over the clip."""
-    chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)
-    return Background(_lab(np.median(frames[chosen], axis=0).astype(np.uint8)))
-
-
-@dataclass(frozen=True)
-class _Colors:
-    """How likely a color is on the object and elsewhere in the hint's frame."""
-
-    on: Float32[ndarray, " B"]
-    off: Float32[ndarray, " B"]
-
-    @classmethod
-    def of(cls, lab: UInt8[ndarray, "H W 3"], mask: Bool[ndarray, "H W"]) -> "_Colors":
-        inner = shrink(mask, 2.0)
-        on = inner if inner.sum() > 50 else mask
-        return cls(_histogram(lab[on]), _histogram(lab[~grow(mask, 3.0)]))
-
-    def mixed(self, other: "_Colors", fraction: float) -> "_Colors":
-        """With a fraction of others, of a later frame: light and surroundings change."""
-        return _Colors(
-            (1 - fraction) * self.on + fraction * other.on,
-            (1 - fraction) * self.off + fraction * other.off,
-        )
-
-    def log_ratio(self, lab: UInt8[ndarray, "H W 3"]) -> Float32[ndarray, "H W"]:
-        ratio = np.log((self.on + HISTOGRAM_FLOOR) / (self.off + HISTOGRAM_FLOOR))
-        return ratio[_bins(lab)]
 
 
 @dataclass
@@ -110,18 +79,20 @@ class ObjectTracker:
         *,
         background: Background | None = None,
         occluders: Bool[ndarray, "T H W"] | None = None,
+        people: Bool[ndarray, "T H W"] | None = None,
     ):
-        """mask: the object in frame `start`. occluders: what may cover it (hands and forearms)."""
+        """mask: the object in frame `start`. occluders: what may cover it (hands and forearms). people: where
+        nothing of the object comes into sight."""
         self.frames, self.start, self.first_mask = frames, start, mask
-        self.occluders = occluders
+        self.occluders, self.people = occluders, people
         rows, columns = np.nonzero(mask)
         self.margin = int(0.6 * max(np.ptp(rows), np.ptp(columns))) + 2
-        lab = _lab(frames[start])
-        self._colors = self._first_colors = _Colors.of(lab, mask)
+        lab = lab_of(frames[start])
+        self._colors = self._first_colors = ObjectColors.of(lab, mask)
         self._background = background
         if background is not None:
             self._known = self._known_background(background, lab)
-        evidence = self._evidence(_lab(frames[start]))
+        evidence = self._evidence(lab_of(frames[start]))
         self._reference = self._fit(self._with_margin(mask), evidence)
 
     def follow(self, order: Iterable[int]) -> dict[int, tuple[Bool[ndarray, "H W"], float]]:
@@ -134,19 +105,19 @@ class ObjectTracker:
         return {t: self._step(state, t) for t in order}
 
     def _step(self, state: _State, t: int) -> tuple[Bool[ndarray, "H W"], float]:
-        lab = _lab(self.frames[t])
+        lab = lab_of(self.frames[t])
         evidence = self._evidence(lab)
         moved, fit = self._moved(state, t, evidence)
         expected = self._visible(moved)
-        enough = (REFOUND if state.missing else FIT) * self._reference
-        mask = self._refined(t, moved, lab, evidence) if fit >= enough else None
+        enough = fit >= self._needed(state)
+        mask = self._refined(t, moved, lab, evidence) if enough else None
         if mask is None or mask.sum() < max(MIN_SEEN * expected.sum(), 4):
             state.missing += 1
             return np.zeros(expected.shape, bool), 0.0
         whole = moved.copy()
         covered = expected & self.occluders[t] if self.occluders is not None else False
         self._visible(whole)[:] = mask | covered
-        self._colors = self._first_colors.mixed(_Colors.of(lab, mask), ADAPTED)
+        self._colors = self._first_colors.mixed(ObjectColors.of(lab, mask), ADAPTED)
         step = _center(moved) - _center(state.mask)
         state.velocity = step if not state.missing else np.zeros(2)
         state.frame, state.mask, state.missing = t, whole, 0
@@ -158,14 +129,15 @@ class ObjectTracker:
         """The mask before, where it most likely is now, and how well its colors fit there."""
         size = np.sqrt(state.mask.sum())
         candidates: list[tuple[ndarray, float]] = []
-        if not state.missing:
-            motion, trusted = self._corner_motion(state, t)
-            if motion is not None:
-                mask = self._warped(state.mask, motion)
-                fit = self._fit(mask, evidence)
-                if trusted:
-                    return mask, max(fit, FIT * self._reference)
+        motion, agreed = self._corner_motion(state, t)
+        if motion is not None:
+            mask = self._warped(state.mask, motion)
+            fit = self._fit(mask, evidence)
+            if (agreed and not state.missing) or self._likeness(state, t, motion) >= ALIKE:
+                return mask, max(fit, self._needed(state))
+            if not state.missing:
                 candidates.append((mask, 0.3))
+        if not state.missing:
             candidates.append((self._shifted(state.mask, state.velocity), 0.0))
         distrust = 0.3 if not state.missing else 0.02
         for shift in self._search(state.mask, evidence):
@@ -202,6 +174,23 @@ class ObjectTracker:
         if count < MIN_CORNERS or stretch[0] > STRETCH or stretch[1] < 1 / STRETCH:
             return None, False
         return motion, count >= TRUSTED[0] and count >= TRUSTED[1] * len(corners)
+
+    def _needed(self, state: _State) -> float:
+        """Fit below which the object is missing."""
+        return (REFOUND if state.missing else FIT) * self._reference
+
+    def _likeness(self, state: _State, t: int, motion: Float[ndarray, "2 3"]) -> float:
+        """Correlation of the image inside the mask, when it was seen, with the one that it moved to."""
+        cv2 = opencv()
+        images = (cv2.cvtColor(self.frames[i], cv2.COLOR_RGB2GRAY) for i in (state.frame, t))
+        before, now = (cv2.GaussianBlur(i, (0, 0), ALIKE_BLUR).astype(np.float32) for i in images)
+        options = {"flags": cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR, "borderValue": -1.0}
+        back = cv2.warpAffine(now, motion, now.shape[::-1], **options)
+        both = self._visible(state.mask) & (back >= 0.0)
+        if both.sum() < MIN_SEEN * self._visible(state.mask).sum():
+            return 0.0
+        pair = before[both], back[both]
+        return float(np.corrcoef(*pair)[0, 1]) if min(np.std(x) for x in pair) > 0.0 else 0.0
 
     def _search(self, mask: Bool[ndarray, "Y X"], evidence: ndarray) -> list[Float[ndarray, " 2"]]:
         """Shifts to the places whose evidence is highest inside the mask's shape and low around it."""
@@ -250,7 +239,7 @@ class ObjectTracker:
         core = self._visible(shrink(moved, band)) & (evidence > -0.5)
         gone = np.zeros(seen.shape, bool)
         if self._background is not None:
-            gone = self._known & (_difference(lab, self._background.lab) < SAME)
+            gone = self._known & (color_difference(lab, self._background.lab) < SAME)
         if self.occluders is not None:
             gone = gone | (self.occluders[t] & (evidence < 1))
         gone &= ~(core & (evidence > 1))
@@ -260,28 +249,49 @@ class ObjectTracker:
         if (mask ^ (seen & ~gone)).sum() > MAX_CHANGED * seen.sum():
             mask = seen & ~gone
         mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(1.0)) > 0
+        mask = self._with_revealed(mask, t, lab, evidence)
         whole = moved.copy()
         self._visible(whole)[:] = main_pieces(mask)
         covered = gone & seen  # a hole through which something else is seen is none to fill
         return self._visible(fill_holes(whole, float(whole.sum()))) & ~covered
 
+    def _with_revealed(
+        self, mask: Bool[ndarray, "H W"], t: int, lab: ndarray, evidence: ndarray
+    ) -> Bool[ndarray, "H W"]:
+        """With what of the object was hidden or turned away: its colors beside it, where the background is not."""
+        if self._background is None or not mask.any():
+            return mask
+        cv2, empty = opencv(), self._background.lab
+        near = grow(mask, REVEALED * float(np.sqrt(mask.sum())))
+        new = near & self._known & (color_difference(lab, empty) > OTHER) & (evidence > 1)
+        new &= ~shadow(lab, empty)
+        for covered in (self.occluders, self.people):
+            if covered is not None:
+                new &= ~covered[t]
+        new = cv2.morphologyEx(new.astype(np.uint8), cv2.MORPH_OPEN, disc(2.0)) > 0
+        _, labels = cv2.connectedComponents((mask | new).astype(np.uint8))
+        return np.isin(labels, np.unique(labels[mask]))
+
     def _evidence(self, lab: UInt8[ndarray, "H W 3"]) -> Float32[ndarray, "H W"]:
         """Log-likelihood ratio, object over all else, of every pixel."""
         ratio = self._colors.log_ratio(lab)
         if self._background is not None:
-            difference = _difference(lab, self._background.lab)
+            difference = color_difference(lab, self._background.lab)
             ratio = ratio + np.where(self._known, np.clip((difference - OTHER) / 4, -4, 1), 0)
         return opencv().blur(np.clip(ratio, -EVIDENCE, EVIDENCE).astype(np.float32), (3, 3))
 
     def _known_background(self, background: Background, lab: ndarray) -> Bool[ndarray, "H W"]:
-        """Where the background is not the object itself, lying still for most of the clip."""
+        """Where the background is not the object itself, lying still for most of the clip: where it was seen
+        beside the object in the hint's frame, or has other colors."""
         cv2 = opencv()
         alike = (self._colors.log_ratio(background.lab) > 0).astype(np.uint8)
         alike = cv2.morphologyEx(alike, cv2.MORPH_CLOSE, disc(3.0))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(alike)
         large = 1 + np.flatnonzero(stats[1:, 4] > 0.25 * self.first_mask.sum())
-        there = grow(self.first_mask, 3.0) & (_difference(lab, background.lab) < OTHER)
-        return ~grow(np.isin(labels, large) | there, 3.0)
+        as_before = color_difference(lab, background.lab)
+        there = grow(self.first_mask, 3.0) & (as_before < OTHER)
+        beside = ~grow(self.first_mask, 3.0) & (as_before < SAME)
+        return beside | ~grow(np.isin(labels, large) | there, 3.0)
 
     def _with_margin(self, mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "Y X"]:
         return np.pad(mask, self.margin)
@@ -299,32 +309,6 @@ class ObjectTracker:
 
     def _shifted(self, mask: ndarray, shift: Float[ndarray, " 2"]) -> Bool[ndarray, "Y X"]:
         return self._warped(mask, np.concatenate([np.eye(2), shift[:, None]], axis=1))
-
-
-def _lab(image: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "H W 3"]:
-    cv2 = opencv()
-    return cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-
-
-def _bins(lab: UInt8[ndarray, "... 3"]) -> Int[ndarray, "..."]:
-    index = lab.astype(np.int32) * np.array(BINS) // 256
-    return (index[..., 0] * BINS[1] + index[..., 1]) * BINS[2] + index[..., 2]
-
-
-def _histogram(lab: UInt8[ndarray, "N 3"]) -> Float32[ndarray, " B"]:
-    """Probability of every color bin, neighbors blurred into each other."""
-    from scipy.ndimage import gaussian_filter
-
-    counts = np.bincount(_bins(lab), minlength=int(np.prod(BINS))).astype(np.float32)
-    blurred = gaussian_filter(counts.reshape(BINS), HISTOGRAM_BLUR)
-    return (blurred / max(float(blurred.sum()), 1.0)).ravel()
-
-
-def _difference(lab: ndarray, other: ndarray) -> Float32[ndarray, "H W"]:
-    """Color difference of two images, averaged over 3 x 3."""
-    difference = lab.astype(np.float32) - other
-    difference[..., 0] *= LIGHTNESS_WEIGHT
-    return opencv().blur(np.linalg.norm(difference, axis=-1), (3, 3))
 
 
 def _center(mask: Bool[ndarray, "Y X"]) -> Float[ndarray, " 2"]:

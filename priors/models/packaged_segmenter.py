@@ -16,6 +16,7 @@ from hoijax.errors import UserError
 from priors.models.blazepose import BlazePose
 from priors.models.camera_shake import estimate_shake
 from priors.models.motion_blur import without_blur
+from priors.models.object_colors import Background, background_of
 from priors.models.object_cut import (
     cut_around_points,
     cut_box,
@@ -24,7 +25,7 @@ from priors.models.object_cut import (
     opencv,
     refine_cut,
 )
-from priors.models.object_tracking import Background, ObjectTracker, background_of
+from priors.models.object_tracking import ObjectTracker
 from priors.models.packaged import MASK_BYTE, MEDIAPIPE, prompt_box
 from priors.models.person_cut import PersonView, bridged, cut_person, view_of
 from priors.protocols import ModelId, Prompt, Tracks
@@ -56,7 +57,7 @@ class PackagedSegmenter:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "10")
+        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "12")
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of people and objects, which do not overlap; where one is lost, its mask is empty.
@@ -68,7 +69,7 @@ class PackagedSegmenter:
         shape = small.shape[1:3]
         masks = np.zeros((len(prompts), count, *shape), bool)
         scores = np.zeros((len(prompts), count), np.float32)
-        arms = np.zeros((count, *shape), bool)
+        arms, likely = np.zeros((2, count, *shape), bool)
         views: dict[int, dict[int, PersonView]] = {}
         people = [i for i, prompt in enumerate(prompts) if prompt.is_person]
         objects = [i for i, prompt in enumerate(prompts) if not prompt.is_person]
@@ -79,8 +80,9 @@ class PackagedSegmenter:
             for t, pose in self._people.follow(frames, prompts[i]):
                 views[i][t], scores[i, t] = view_of(pose, shape), pose.presence
                 arms[t] |= arm_mask(views[i][t].landmarks, *shape)
+                likely[t] |= views[i][t].probability > MASK_BYTE
         if objects:
-            follower = _ObjectFollower(small, shape[0] / height, arms)
+            follower = _ObjectFollower(small, shape[0] / height, arms, likely)
             for i in objects:
                 masks[i], scores[i] = follower.follow(prompts[i])
                 masks[i] = without_blur(masks[i])
@@ -126,9 +128,11 @@ class _ObjectFollower:
         frames: UInt8[ndarray, "T h w 3"],
         scale: float,
         occluders: Bool[ndarray, "T h w"],
+        people: Bool[ndarray, "T h w"],
     ):
         """scale: of these images over the prompts' pixels."""
-        self.frames, self.scale, self.occluders = frames, scale, occluders
+        self.frames, self.scale = frames, scale
+        self.hiding = {"occluders": occluders, "people": people}
         self.background: Background | None = None
         if estimate_shake(self.frames).is_static:
             self.background = background_of(self.frames)
@@ -160,7 +164,7 @@ class _ObjectFollower:
         scores, distances = np.zeros(count, np.float32), np.full(count, np.inf)
         for frame, seed in seeds.items():
             tracker = ObjectTracker(
-                self.frames, frame, seed, background=self.background, occluders=self.occluders
+                self.frames, frame, seed, background=self.background, **self.hiding
             )
             ahead = range(frame + 1, min((t for t in seeds if t > frame), default=count))
             back = range(frame - 1, max((t for t in seeds if t < frame), default=-1), -1)

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
@@ -21,6 +21,7 @@ from priors.models.from_files import frames_of
 from priors.models.hands import with_hands
 from priors.observe.assemble import assemble
 from priors.observe.doubted_keypoints import doubted
+from priors.observe.doubted_objects import doubts_about_objects
 from priors.observe.request_checks import known_parts
 from priors.observe.stage_inputs import Content, Inputs
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
@@ -242,8 +243,18 @@ def find_keypoints(inputs: Inputs) -> Content:
             points = model.keypoints(frames, boxes, present)
         points = doubted(np.nan_to_num(points), mask, _around(masks, p))
         keypoints.append(np.where(present[:, None, None], points, 0).astype(np.float32))
-    arrays = {"keypoints": np.nan_to_num(np.stack(keypoints))}
-    return arrays | ({"lifts": np.stack(lifts)} if lifts else {}), None
+    found = np.nan_to_num(np.stack(keypoints))
+    _say_doubts(inputs, masks, found)
+    return {"keypoints": found} | ({"lifts": np.stack(lifts)} if lifts else {}), None
+
+
+def _say_doubts(inputs: Inputs, masks: EntityMasks, keypoints: Float[ndarray, "P T 18 3"]) -> None:
+    """What can hardly be the object that was asked for."""
+    assets = inputs.request.assets
+    sides = np.array([asset.extents for asset in assets], np.float64).reshape(-1, 3)
+    names = [asset.name for asset in assets]
+    for doubt in doubts_about_objects(names, sides, masks.objects, masks.people, keypoints):
+        inputs.log(f"masks: {doubt}")
 
 
 def _around(masks: EntityMasks, person: int) -> Bool[ndarray, "T H W"]:
@@ -270,6 +281,7 @@ def recover_bodies(inputs: Inputs) -> Content:
         if hands is not None:
             motion = with_hands(motion, hands.hands(inputs.video().frames, points))
         bodies.append(motion)
+    inputs.log(_tilt_line(bodies[0].Ts_world_camera[0]))
     width = max(len(body.betas) for body in bodies)
     padded = [
         dataclasses.replace(body, betas=np.pad(body.betas, (0, width - len(body.betas))))
@@ -278,6 +290,14 @@ def recover_bodies(inputs: Inputs) -> Content:
     names = [field.name for field in dataclasses.fields(BodyMotion)]
     arrays = {name: np.stack([getattr(body, name) for body in padded]) for name in names}
     return arrays, {"body": getattr(model, "body_name", BODY)}
+
+
+def _tilt_line(T_world_camera: Float[ndarray, "4 4"]) -> str:
+    """How the camera is held, for the user."""
+    down = np.degrees(np.arcsin(np.clip(-T_world_camera[1, 2], -1.0, 1.0)))
+    if down == 0.0:
+        return "body: nothing tells how the camera is tilted; it is taken to be level"
+    return f"body: the camera looks {abs(down):.0f} degrees {'down' if down > 0 else 'up'}"
 
 
 def assemble_bundle(inputs: Inputs) -> Content:
