@@ -264,6 +264,20 @@ def test_two_people_are_two_boxes(model, views):
 
 
 @needs_weights
+def test_people_beside_a_nearer_one_are_seen(model, views):
+    """In a wide image's whole the network sees the largest person only."""
+    near, far = views[0].frames[0], np.full_like(views[30].frames[0], 200)
+    small = views[30].frames[0][::2, ::2]
+    far[100 : 100 + small.shape[0], 80 : 80 + small.shape[1]] = small
+    frame = np.concatenate([near, np.full_like(near, 200), far], axis=1)
+    width = near.shape[1]
+    assert len([model.read(frame, region) for region in model.search(frame)]) == 1
+    middles = sorted(0.5 * (d.box[0] + d.box[2]) for d in model.detect(frame, ["person"]))
+    assert middles[0] < width
+    assert middles[-1] > 2 * width
+
+
+@needs_weights
 def test_protocols(model):
     assert isinstance(model, Detector)
     assert isinstance(model, KeypointModel)

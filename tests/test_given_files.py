@@ -368,6 +368,24 @@ def test_depth_without_a_camera_and_depth_pictures_for_looking_are_refused(tmp_p
         read_points(write_images(tmp_path / "d", labels()))
 
 
+def test_files_that_say_nothing_are_refused_before_any_work(tmp_path):
+    k = np.eye(3)
+    np.savez(tmp_path / "d.npz", depth=np.full((T, H, W), 2500.0), intrinsics=k)
+    with pytest.raises(UserError, match=r"nearer than 100 m.*in metres, not in millimetres"):
+        FilePoints(read_points(tmp_path / "d.npz")).check_clip(T, H, W)
+    depth = np.zeros((T, H, W))
+    depth[-1] = 2.0
+    np.savez(tmp_path / "d.npz", depth=depth)
+    given = FilePoints(read_points(tmp_path / "d.npz"))
+    with pytest.raises(UserError, match="holds no valid depth"):
+        given.check_clip(T - 1, H, W)
+    with pytest.raises(UserError, match=r"depth without a camera. Give --intrinsics"):
+        given.check_camera()
+    np.savez(tmp_path / "k.npz", keypoints=np.full((T, 17, 3), np.nan))
+    with pytest.raises(UserError, match="no keypoint of the clip's 3 frames is a number"):
+        FileKeypoints(read_keypoints(tmp_path / "k.npz")).check_clip(T, H, W)
+
+
 def test_maps_of_another_size_are_resized(tmp_path):
     depth = scene()[0].repeat(2, 1).repeat(2, 2)
     np.savez(tmp_path / "a.npz", depth=depth, intrinsics=K * np.array([[2], [2], [1]]))

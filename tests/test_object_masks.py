@@ -241,6 +241,20 @@ def test_unreadable_hints_are_refused(text):
         parse_hints([text])
 
 
+def test_hints_of_one_frame_are_one():
+    """A click beside a box and further clicks count; the same again is nothing new, another box is refused."""
+    box = "box=2:10,20,30,40"
+    (hint,) = parse_hints([box, "box=2:15,25", box, "box=2:16,26"])
+    assert hint.box == (10.0, 20.0, 30.0, 40.0)
+    assert hint.points == ((15.0, 25.0, 1), (16.0, 26.0, 1))
+    assert hint.name == "--hint box=2:10,20,30,40 --hint box=2:15,25 --hint box=2:16,26"
+    assert len(parse_hints([box, "box=3:15,25", "ball=2:15,25"])) == 3
+    with pytest.raises(UserError, match=r"two boxes of box in frame 2. Give the one"):
+        parse_hints([box, "box=2:11,20,30,40"])
+    with pytest.raises(UserError, match=r"Several people are person 1, person 2"):
+        parse_hints(["person=0:1,2,30,40", "person=0:50,2,30,40"])
+
+
 def test_a_damaged_file_of_hints_is_refused(tmp_path):
     path = tmp_path / "hints.json"
     for content in ("[]", "{", json.dumps({"hints": [{"object": "box"}]})):
@@ -254,6 +268,7 @@ def test_a_damaged_file_of_hints_is_refused(tmp_path):
     [
         (Hint("chair", 0, (1.0, 1.0, 9.0, 9.0)), "no object of that name; there is box"),
         (Hint("box", 9, (1.0, 1.0, 9.0, 9.0)), "the clip has frames 0 to 8"),
+        (Hint("box", -1, (1.0, 1.0, 9.0, 9.0)), "the clip has frames 0 to 8"),
         (Hint("box", 0, (170.0, 1.0, 9.0, 9.0)), "lies outside the image of 160 x 120"),
         (Hint("box", 0, (1.0, 1.0, 1.0, 9.0)), "too small"),
         (Hint("box", 0, points=((1.0, 130.0, 1),)), "the point 1,130 lies outside"),

@@ -358,8 +358,11 @@ def test_files_that_do_not_fit_are_refused_before_any_model(scene, tmp_path):
         "has 5 frames, 12 are asked for. Give --frames 5": {"video": Video(scene.frames[:5], 8.0)},
         "give --video as well": {"masks": GivenMasks(scene.labels)},
         "another aspect": {"masks": GivenMasks(scene.labels[:, :50]), "video": clip},
-        "no pixel of the value 1, 2.": {"masks": GivenMasks(0 * scene.labels), "video": clip},
-        "no pixel of the value 2.": {
+        "no pixel of the value 1 (person), 2 (box).": {
+            "masks": GivenMasks(0 * scene.labels),
+            "video": clip,
+        },
+        "no pixel of the value 2 (box).": {
             "masks": GivenMasks(np.minimum(scene.labels, 1)),
             "video": clip,
             "pag": scene.graph,
@@ -368,7 +371,7 @@ def test_files_that_do_not_fit_are_refused_before_any_model(scene, tmp_path):
     }
     for says, given in cases.items():
         models = tiny.TinyModels(scene)
-        with pytest.raises(UserError, match=says.replace(".", r"\.")):
+        with pytest.raises(UserError, match=re.escape(says)):
             observe(Request(tiny.TEXT, scene.assets, **given), SETTINGS, models, Store(tmp_path))
         assert models.made == {}
     with pytest.raises(UserError, match="no stage 'mask'"):
@@ -522,8 +525,8 @@ def test_a_model_that_lifts_keypoints_is_asked_to():
     people = np.zeros((1, 3, 4, 5), bool)
     people[0, :2, 1:3] = True
     masks = EntityMasks(
-        people, np.zeros((1, 3, 4, 5), bool), np.zeros((0, 3, 4, 5), bool), np.zeros((0, 2), np.int32),
-        np.ones((2, 3), np.float32),
+        people, np.zeros((0, 3, 4, 5), bool), np.zeros((0, 3, 4, 5), bool), np.zeros((0, 2), np.int32),
+        np.ones((1, 3), np.float32),
     )  # fmt: skip
     arrays = {
         "video": ({"frames": np.zeros((3, 4, 5, 3), np.uint8)}, {"fps": 8.0}),

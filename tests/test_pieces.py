@@ -121,3 +121,43 @@ def test_what_pieces_cannot_be_made_of_is_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             next(observe_pieces("", BOX, asked, seconds))
+
+
+def test_a_person_who_was_pointed_at_is_handed_on(tmp_path, monkeypatch):
+    """A black square is the person, gone at the end of the second piece; the hint is in the first."""
+    frames = np.full((COUNT, 96, 128, 3), 90, np.uint8)
+    for t in range(COUNT):
+        x, y = corner(t)
+        frames[t, y : y + SIDE, x : x + SIDE] = 255
+        if not 22 <= t < 45:
+            frames[t, 70:90, 100:110] = 0
+    path = write_video(tmp_path / "clip.mp4", frames, FPS)
+    given = []
+
+    def seeing(text, assets, part, seen, **_):
+        given.append({h.object: (h.frame, h.box) for h in seen.hints})
+        gray = seen.video.frames[..., 0]
+        ids = np.where(gray > 170, 2, np.where(gray < 40, 1, 0)).astype(np.uint8)
+        seen_of = bare(
+            Observations, instance_ids=ids, body_rotations=np.zeros((1, len(ids), 55, 3))
+        )
+        return bare(Bundle, observations=seen_of, assets=BOX), b""
+
+    monkeypatch.setattr(pieces, "observe_seen", seeing)
+    x, y = corner(0)
+    asked = options(path, f"box=0:{x},{y},{SIDE},{SIDE}", "person=0:100,70,10,20")
+    said: list[str] = []
+    parts = list(observe_pieces("", BOX, asked, 2.0, log=said.append))
+    assert len(parts) > 3
+    frame, found = given[1]["person"]
+    assert frame == 0
+    np.testing.assert_allclose(found, (100, 70, 10, 20), atol=1.5)
+    assert all("person" not in hints for hints in given[2:])
+    assert (
+        "people: person is out of sight from frame 22 on; who is meant later is said by"
+        in "".join(said)
+    )
+    plain = options(path, f"box=0:{x},{y},{SIDE},{SIDE}")
+    given.clear()
+    list(observe_pieces("", BOX, plain, 2.0))
+    assert all("person" not in hints for hints in given)

@@ -37,6 +37,7 @@ ANCHOR_GRIDS = ((28, 2), (14, 2), (7, 6))
 CIRCLE_MARGIN = 1.25  # side of the crop over the diameter of the body's circle
 SEARCH_MARGIN = 1.4  # side of the square searched for a person over the longer side of the box
 OVERLAP = 0.3  # circles that overlap more than this (intersection over union) are one person
+ALIKE = 0.6  # the same of circles of two searches: of people side by side they overlap
 LANDMARKS = 39
 HIPS, REACH = 33, 34  # the two landmarks that place the next square
 PERSON_WORDS = frozenset(
@@ -171,7 +172,7 @@ class BlazePose:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(MODEL_NAME, "6")
+        return ModelId(MODEL_NAME, "7")
 
     def keypoints(
         self,
@@ -200,6 +201,8 @@ class BlazePose:
     def detect(self, image: UInt8[ndarray, "H W 3"], phrases: Sequence[str]) -> list[Detection]:
         """People, best first, for every phrase that means a person.
 
+        In the whole image the network sees the most conspicuous one; the others, in squares of it.
+
         Raises UserError for phrases that do not: this model knows people only.
         """
         other = [p for p in phrases if not PERSON_WORDS & set(p.lower().replace(".", " ").split())]
@@ -209,7 +212,11 @@ class BlazePose:
                 "objects are (--hint OBJECT=FRAME:x,y,width,height), give their masks (--masks), or "
                 "use Grounding DINO (--detector grounding-dino)."
             )
-        poses = [pose for region in self.search(image) if (pose := self.read(image, region))]
+        regions: list[Region] = []
+        for around in (None, *_squares(image)):
+            found = self.search(image, around)
+            regions += [r for r in found if all(_overlap(r, other) < ALIKE for other in regions)]
+        poses = [pose for region in regions if (pose := self.read(image, region))]
         poses.sort(key=lambda pose: -pose.presence)
         return [
             Detection(phrase, pose.box, pose.presence)
@@ -376,6 +383,13 @@ def detector_anchors() -> Float[ndarray, "2254 2"]:
 
 
 ANCHORS = detector_anchors()
+
+
+def _squares(image: UInt8[ndarray, "H W 3"]) -> list[Region]:
+    """Squares as high or wide as the image: at both its ends and in the middle."""
+    size = np.array(image.shape[1::-1], np.float64)
+    side = float(size.min())
+    return [Region(0.5 * side + share * (size - side), side) for share in (0.0, 0.5, 1.0)]
 
 
 def _is_near(region: Region, box: ndarray) -> bool:

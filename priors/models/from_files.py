@@ -19,6 +19,8 @@ from hoijax.progress import Log, silent
 from priors.models.point_maps import assemble
 from priors.protocols import ModelId, PointMaps
 
+FARTHEST = 100.0
+"""Metres: where nothing is nearer, depth is in another unit."""
 __all__ = ["FileKeypoints", "FilePoints", "check_length", "entries_of", "file_id", "part_id"]
 
 
@@ -84,6 +86,11 @@ class FileKeypoints:
         """UserError where the file is of another clip."""
         check_length("--keypoints", self.given.source, len(self.given.points), frames, log)
         self.given.check_size(width, height)
+        if not (self.given.points[:frames, ..., 2] > 0).any():
+            raise UserError(
+                f"--keypoints {self.given.source}: no keypoint of the clip's {frames} frames is a number with a "
+                "confidence above 0. Give another file, or omit --keypoints."
+            )
 
     def measured_at(self, size: tuple[int, int], scale: float) -> None:
         """The file is of a larger clip (width, height), which is read at `scale` times its size."""
@@ -124,6 +131,17 @@ class FilePoints:
         """UserError where the file is of another clip, or of depth without a camera."""
         check_length("--points", self.given.source, len(self.given.depth), frames, log)
         rows, columns = self.given.depth.shape[1:]
+        near = self.given.depth[:frames][self.given.valid[:frames]]
+        if not near.size or np.percentile(near, 5) > FARTHEST:
+            what = (
+                "holds no valid depth"
+                if not near.size
+                else f"nothing is nearer than {FARTHEST:g} m"
+            )
+            raise UserError(
+                f"--points {self.given.source}: {what}. Give depth along z in metres, not in millimetres or as "
+                "disparity."
+            )
         if abs(rows * width / (columns * height) - 1) > 0.02:
             raise UserError(
                 f"--points {self.given.source}: maps of {columns} x {rows} pixels, the clip has "
@@ -131,6 +149,14 @@ class FilePoints:
             )
         if (rows, columns) != (height, width):
             log(f"points: resized from {columns} x {rows} to {width} x {height} pixels (nearest)")
+
+    def check_camera(self) -> None:
+        """UserError for depth without a camera, where none is given beside it."""
+        if self.given.intrinsics is None and self.given.points is None:
+            raise UserError(
+                f"--points {self.given.source}: depth without a camera. Give --intrinsics (docs/"
+                "bring-your-own.md), or points instead of depth."
+            )
 
     def measured_at(self, size: tuple[int, int], scale: float) -> None:
         """Maps have a size of their own: nothing to do."""
@@ -166,11 +192,8 @@ class FilePoints:
         return assemble(depth, valid, np.asarray(intrinsics, np.float64))
 
     def _own_camera(self) -> GivenIntrinsics:
-        if self.given.points is None:
-            raise UserError(
-                f"--points {self.given.source}: depth without a camera. Give --intrinsics (docs/"
-                "bring-your-own.md), or points instead of depth."
-            )
+        self.check_camera()
+        assert self.given.points is not None
         return intrinsics_of_points(self.given.points, self.given.valid, self.given.source)
 
 

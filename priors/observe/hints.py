@@ -65,7 +65,28 @@ def parse_hints(texts: Sequence[str | Hint]) -> tuple[Hint, ...]:
         else:
             point = (numbers[0], numbers[1], 1)
             hints.append(Hint(name, frame, points=(point,), text=text.strip()))
-    return tuple(hints)
+    return _merged(hints)
+
+
+def _merged(hints: Sequence[Hint]) -> tuple[Hint, ...]:
+    """Hints of one object in one frame as one. UserError for two boxes there."""
+    merged: dict[tuple[str, int], Hint] = {}
+    for hint in dict.fromkeys(hints):
+        before = merged.setdefault((hint.object, hint.frame), hint)
+        if before is hint:
+            continue
+        text = " --hint ".join(filter(None, (before.text, hint.text)))
+        both = dataclasses.replace(
+            before, box=before.box or hint.box, points=before.points + hint.points, text=text
+        )
+        if before.box and hint.box and before.box != hint.box:
+            several = " Several people are person 1, person 2." if is_person(hint) else ""
+            raise UserError(
+                f"{both.name}: two boxes of {hint.object} in frame {hint.frame}. Give the one that holds all of "
+                f"it.{several}"
+            )
+        merged[hint.object, hint.frame] = both
+    return tuple(merged.values())
 
 
 def write_hints(path: Path, hints: Iterable[Hint]) -> None:
@@ -107,7 +128,7 @@ def check_hints(
             problems.append(
                 f"{where} no object of that name; there is {', '.join(objects)}, and person"
             )
-        if hint.frame >= frames:
+        if not 0 <= hint.frame < frames:
             problems.append(f"{where} the clip has frames 0 to {frames - 1}")
         if hint.box is not None:
             left, top, wide, high = hint.box

@@ -1,7 +1,8 @@
 """A clip that is too long to be observed at once, in pieces: one bundle each, memory for one.
 
 Where a piece ends its objects are handed on: the box of an object's mask in the piece's last frames is the
-hint of the next piece, which begins in that frame. People are found anew in every piece, from left to right.
+hint of the next piece, which begins in that frame. So are people whom a hint of the user shows; others are
+found anew in every piece, from left to right.
 """
 
 import dataclasses
@@ -20,7 +21,8 @@ from hoijax.objects.asset import Asset
 from hoijax.progress import Log, silent
 from priors.masks import mask_boxes
 from priors.observe.chain import Models
-from priors.observe.hints import in_file, parse_hints
+from priors.observe.entity_boxes import PERSON
+from priors.observe.hints import in_file, is_person, parse_hints
 from priors.observe.run import ObserveOptions, SeenClip, observe_seen
 from priors.protocols import Hint
 
@@ -93,25 +95,41 @@ def observe_pieces(
         if stop >= count:
             return
         later = {h.object for h in hints if stop <= h.frame < stop + frames // 2}
-        step, handed = _handed_on(bundle, seen, [n for n in names if n not in later], begin)
+        here_names = [*(n for n in names if n not in later), *_people_shown(here, bundle)]
+        step, handed = _handed_on(bundle, seen, here_names, begin, log)
         begin += step if handed else int(HANDED_ON * frames)
 
 
+def _people_shown(hints: Sequence[Hint], bundle: Bundle) -> list[str]:
+    """Everybody's name as a hint, where hints of a piece show who is meant."""
+    count = bundle.observations.person_count
+    names = [PERSON] if count == 1 else [f"{PERSON} {p + 1}" for p in range(count)]
+    return names if any(is_person(hint) for hint in hints) else []
+
+
 def _handed_on(
-    bundle: Bundle, seen: SeenClip, names: Sequence[str], begin: int
+    bundle: Bundle, seen: SeenClip, names: Sequence[str], begin: int, log: Log
 ) -> tuple[int, tuple[Hint, ...]]:
-    """(frame in which the next piece begins, hints there), in frames and pixels of this piece's file."""
+    """(frame in which the next piece begins, hints there), in frames and pixels of this piece's file.
+
+    names: of objects, and of people. UserError for an object that is out of sight; of a person it is said.
+    """
     o = bundle.observations
     number = {asset.name: o.person_count + 1 + i for i, asset in enumerate(bundle.assets)}
+    number |= {PERSON: 1} | {f"{PERSON} {p + 1}": p + 1 for p in range(o.person_count)}
     last: dict[str, tuple[int, Bool[ndarray, "H W"]]] = {}
     for name in names:
         areas = (np.asarray(o.instance_ids) == number[name]).sum(axis=(1, 2))
         whole = np.flatnonzero(areas >= WHOLE * np.median(areas[areas > 0])) if areas.any() else []
         if not len(whole) or whole[-1] < HANDED_ON * len(areas):
-            raise UserError(
-                f"{name} is out of sight from frame {begin + (whole[-1] + 1 if len(whole) else 0)} on: say "
-                f"where it is seen again, --hint {name}=FRAME:x,y,width,height, or end there (--seconds)."
-            )
+            lost = f"{name} is out of sight from frame {begin + (whole[-1] + 1 if len(whole) else 0)} on"
+            again = f"--hint {name}=FRAME:x,y,width,height"
+            if number[name] > o.person_count:
+                raise UserError(
+                    f"{lost}: say where it is seen again, {again}, or end there (--seconds)."
+                )
+            log(f"people: {lost}; who is meant later is said by {again}")
+            continue
         last[name] = int(whole[-1]), np.asarray(o.instance_ids[whole[-1]]) == number[name]
     if not last:
         return 0, ()

@@ -12,7 +12,7 @@ from hoijax.importers.masks import fit_labels
 from hoijax.io.validation import numbered
 from hoijax.progress import Log, silent
 from hoijax.runtime import available_memory
-from priors.models.from_files import frames_of
+from priors.models.from_files import FilePoints, frames_of
 from priors.observe.hints import check_hints
 from priors.protocols import Video
 from priors.settings import GivenMasks, ObserveSettings, Request
@@ -59,6 +59,8 @@ def checked_request(request: Request, settings: ObserveSettings, log: Log = sile
     height, width = request.video.frames.shape[1:3]
     for source in request.sources.values():
         source.check_clip(settings.frames, height, width, log)
+        if isinstance(source, FilePoints) and request.intrinsics is None:
+            source.check_camera()
     if request.intrinsics is not None:
         frames_of(request.intrinsics, settings.frames, height, width)  # or its UserError
     clip = Video(request.video.frames[: settings.frames], request.video.fps)
@@ -120,7 +122,9 @@ def _fitted_masks(request: Request, settings: ObserveSettings, log: Log) -> Requ
     ids = set(np.unique(labels[: shape[0]]).tolist()) - {0}
     wanted = set(range(1, 1 + people + len(request.assets)))
     if not wanted <= ids:
-        missing = ", ".join(map(str, sorted(wanted - ids)))
+        names = [f"person {p + 1}" for p in range(people)] if people > 1 else ["person"]
+        names += [asset.name for asset in request.assets]
+        missing = ", ".join(f"{value} ({names[value - 1]})" for value in sorted(wanted - ids))
         raise UserError(
             f"stage 'masks': --masks has no pixel of the value {missing}. Values are 1 to P for the "
             f"people, then one for each of the {len(request.assets)} objects, 0 for all else."

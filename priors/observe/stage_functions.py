@@ -21,6 +21,7 @@ from priors.models.from_files import frames_of
 from priors.models.hands import with_hands
 from priors.observe.assemble import assemble
 from priors.observe.doubted_keypoints import doubted
+from priors.observe.doubted_objects import doubts_about_objects
 from priors.observe.request_checks import known_parts
 from priors.observe.stage_inputs import Content, Inputs
 from priors.observe.tracking import EntityMasks, find_and_track, masks_from_labels
@@ -242,8 +243,18 @@ def find_keypoints(inputs: Inputs) -> Content:
             points = model.keypoints(frames, boxes, present)
         points = doubted(np.nan_to_num(points), mask, _around(masks, p))
         keypoints.append(np.where(present[:, None, None], points, 0).astype(np.float32))
-    arrays = {"keypoints": np.nan_to_num(np.stack(keypoints))}
-    return arrays | ({"lifts": np.stack(lifts)} if lifts else {}), None
+    found = np.nan_to_num(np.stack(keypoints))
+    _say_doubts(inputs, masks, found)
+    return {"keypoints": found} | ({"lifts": np.stack(lifts)} if lifts else {}), None
+
+
+def _say_doubts(inputs: Inputs, masks: EntityMasks, keypoints: Float[ndarray, "P T 18 3"]) -> None:
+    """What can hardly be the object that was asked for."""
+    assets = inputs.request.assets
+    sides = np.array([asset.extents for asset in assets], np.float64).reshape(-1, 3)
+    names = [asset.name for asset in assets]
+    for doubt in doubts_about_objects(names, sides, masks.objects, masks.people, keypoints):
+        inputs.log(f"masks: {doubt}")
 
 
 def _around(masks: EntityMasks, person: int) -> Bool[ndarray, "T H W"]:
