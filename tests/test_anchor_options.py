@@ -15,6 +15,8 @@ from hoijax.exporters.clip import make_person
 from hoijax.geometry.camera import PinholeCamera
 from hoijax.io.video import write_video
 from hoijax.methods.anchor_motion.method import METHOD
+from hoijax.methods.anchor_motion.terms import anchor_table
+from hoijax.methods.hoi_page.terms import object_table
 from hoijax.rendering.raycast import RenderMesh, cast
 from hoijax.rendering.shading import shade
 from hoijax.results.result import load_result
@@ -93,3 +95,15 @@ def test_fingers_colors_and_vposer_count_in_one_solve(tmp_path, monkeypatch):
     assert np.isfinite(result.body_rotations).all()
     assert np.abs(fingers).max() > 1e-3
     assert {"finger_prior", "rendered_colors"} <= set(result.term_names)
+
+
+def test_an_object_without_depth_is_held_to_its_outline_as_in_hoi_page():
+    """At a fifteenth of that, a box on the floor was lifted to a hand that had not reached it."""
+    extents = [
+        [term.end for term in table if term.name == "model_extent"]
+        for table in (
+            anchor_table(rendered=False, jointed=False, hands=False, outlined=True),
+            object_table("default", outlines=True, lacks_depth=True),
+        )
+    ]
+    assert extents[0] == extents[1] != []

@@ -19,6 +19,7 @@ from hoijax.losses.keypoints import KEYPOINT_RHO, body_keypoints, contact_keypoi
 from hoijax.losses.pose_priors import finger_prior, joint_limits, pose_prior
 from hoijax.losses.rendered import DEPTH_RHO, rendered_colors, rendered_depth, rendered_masks
 from hoijax.losses.term import LossTerm
+from hoijax.methods.hoi_page.terms import EXTENT_TERM
 from hoijax.scene.posed import pose_scene
 from hoijax.solver.neighbor_lists import refresh_all, refresh_bodies
 from hoijax.solver.problem import Problem
@@ -61,7 +62,7 @@ JOINT_TERMS = (
 """Added to TERMS where objects hang on joints."""
 HAND_TERMS = (LossTerm.constant("finger_prior", finger_prior, 0.3),)
 """Added to TERMS where fingers are unknowns."""
-OUTLINE_TERMS = (LossTerm.constant("model_extent", fit.model_extent, 2e-2, scale=fit.EXTENT_RHO),)
+OUTLINE_TERMS = (EXTENT_TERM,)
 """Added to TERMS where an object has no depth."""
 ESTIMATE_TERMS = (LossTerm.constant("body_estimate", body_estimate, 4e2, scale=body.ESTIMATE_RHO),)
 """Added to TERMS where bodies start from the bundle's motion: keypoints alone do not overrule it."""
