@@ -166,6 +166,8 @@ def test_files_that_do_not_fit_are_refused(photo, tmp_path):
     for says, mask in cases.items():
         with pytest.raises(UserError, match=says):
             align(**files(photo) | {"object_mask": mask}, out=tmp_path / "out")
+    with pytest.raises(UserError, match=r"none.ply: there is no such file"):
+        align(**(files(photo) | {"person": photo / "none.ply"}), out=tmp_path / "out")
     with pytest.raises(UserError, match="mesh"):
         align(**files(photo) | {"object_": photo / "image.png"}, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -222,6 +222,10 @@ def names_in(path: Path) -> set[str]:
     }
 
 
+BLENDER = ("bpy", "mathutils")
+"""In no test environment."""
+
+
 def unresolved(path: Path, modules: dict[str, Path]) -> list[str]:
     """Imports of modules and names that are not there."""
     missing = []
@@ -234,7 +238,7 @@ def unresolved(path: Path, modules: dict[str, Path]) -> list[str]:
             continue
         for module, name in wanted:
             if module.partition(".")[0] not in ("hoijax", "priors", "scripts"):
-                if find_spec(module.partition(".")[0]) is None:
+                if module not in BLENDER and find_spec(module.partition(".")[0]) is None:
                     missing.append(module)
             elif f"{module}.{name}" in modules or module == "hoijax":
                 continue

@@ -65,6 +65,26 @@ def test_cut_is_the_object(hint):
     assert iou(cut, masks[0]) > 0.93
 
 
+def test_who_holds_it_is_not_the_object():
+    image, body, stick = scene(), np.zeros((H, W), np.uint8), np.zeros((H, W), np.uint8)
+    cv2.rectangle(body, (58, 18), (78, 100), 255, -1)
+    cv2.line(stick, (60, 20), (115, 100), 255, 7)
+    image[body > 0] = (70, 70, 160)
+    image[stick > 0] = (200, 150, 60)
+    box, person = np.array([55.0, 14, 122, 106]), (body > 0) & (stick == 0)
+    assert (cut_box(image, box) & person).sum() > 0.3 * person.sum()
+    cut = cut_box(image, box, people=body > 0)
+    assert (cut & person).sum() < 0.03 * person.sum()
+    assert iou(cut, stick > 0) > 0.8
+    # What is held before the body is the object, though the network takes it for the person.
+    image = scene()
+    image[body > 0] = (70, 70, 160)
+    image[40:60, 55:73] = (200, 150, 60)
+    held = np.zeros((H, W), bool)
+    held[40:60, 55:73] = True
+    assert iou(cut_box(image, np.array([53.0, 38, 75, 62]), people=body > 0), held) > 0.8
+
+
 def test_nothing_is_cut_where_nothing_is():
     with pytest.raises(UserError, match=r"nothing stands out .* frame 3"):
         cut_prompt(np.full((H, W, 3), 90, np.uint8), Prompt(3, np.array([20.0, 20, 60, 60])))

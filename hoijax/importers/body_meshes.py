@@ -47,6 +47,8 @@ def read_body_meshes(path: str | Path) -> BodyMeshes:
     unit, or of different topologies.
     """
     path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file or folder. Give meshes of a person.")
     if is_body_meshes(path):
         files = (
             [path]

@@ -45,6 +45,8 @@ HOLE = 0.06
 """Of the object's area: what it encloses and is smaller is a label or a highlight, not a hole."""
 SPECK = 0.2
 """Of the largest piece: smaller pieces of a cut are dropped."""
+MOST_PEOPLE = 0.6
+"""Of a box's pixels: more that are people's are no reason to look elsewhere for the object."""
 MIN_CUT = 0.05
 """Of a box's area: a cut smaller than this is no object."""
 
@@ -103,14 +105,21 @@ def cut_box(
     image: UInt8[ndarray, "H W 3"],
     box: Float[ndarray, " 4"],
     points: Float[ndarray, "N 3"] | None = None,
+    people: Bool[ndarray, "H W"] | None = None,
 ) -> Bool[ndarray, "H W"]:
-    """What stands out in a box; points inside it are held to their side."""
+    """What stands out in a box; points inside it are held to their side.
+
+    people: what is surely a person's, so that the object of a wide box (a broom, held aslant) is not who
+    holds it. Where they fill most of the box they say nothing: what is held before the body is then the object.
+    """
     cv2 = opencv()
     height, width = image.shape[:2]
     left, top = np.maximum(np.floor(box[:2]), 0).astype(int)
     right, bottom = np.minimum(np.ceil(box[2:]), (width, height)).astype(int)
     trimap = np.full((height, width), cv2.GC_BGD, np.uint8)
     trimap[top:bottom, left:right] = cv2.GC_PR_FGD
+    if people is not None and people[top:bottom, left:right].mean() < MOST_PEOPLE:
+        trimap[(trimap == cv2.GC_PR_FGD) & people] = cv2.GC_PR_BGD
     size = float(max(right - left, bottom - top))
     _mark(trimap, points, SEED_RADIUS * size)
     mask = _grab(image, trimap, MARGIN * size, ROUNDS)

@@ -57,7 +57,7 @@ class PackagedSegmenter:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "12")
+        return ModelId(f"{MEDIAPIPE}, OpenCV {opencv().__version__}", "13")
 
     def track(self, frames: UInt8[ndarray, "T H W 3"], prompts: Sequence[Prompt]) -> Tracks:
         """Masks of people and objects, which do not overlap; where one is lost, its mask is empty.
@@ -145,7 +145,11 @@ class _ObjectFollower:
         whole = [
             one for one in prompt.all if one is prompt or one.points is None or one.box is not None
         ]
-        seeds = {one.frame: cut_prompt(self.frames[one.frame], one, self.scale) for one in whole}
+        people = self.hiding["people"]
+        seeds = {
+            one.frame: cut_prompt(self.frames[one.frame], one, self.scale, people=people[one.frame])
+            for one in whole
+        }
         corrections = [one for one in prompt.all if one.frame not in seeds]
         if corrections:
             masks, _ = self._tracked(seeds)
@@ -180,11 +184,12 @@ def cut_prompt(
     prompt: Prompt,
     scale: float = 1.0,
     before: Bool[ndarray, "H W"] | None = None,
+    people: Bool[ndarray, "H W"] | None = None,
 ) -> Bool[ndarray, "H W"]:
     """The mask of a prompt in an image that is `scale` times the prompt's.
 
-    before: a mask that points without a box correct, where they lie near it. Raises UserError where
-    nothing stands out.
+    before: a mask that points without a box correct, where they lie near it. people: what is likely a
+    person's in a box. Raises UserError where nothing stands out.
     """
     points = None if prompt.points is None else prompt.points * (scale, scale, 1)
     mask = None
@@ -192,7 +197,7 @@ def cut_prompt(
         shape = (image.shape[1], image.shape[0])
         mask = opencv().resize(prompt.mask.astype(np.float32), shape) > 0.5
     elif prompt.box is not None:
-        mask = cut_box(image, scale * prompt_box(prompt), points)
+        mask = cut_box(image, scale * prompt_box(prompt), points, people)
     elif points is not None:
         mask = None if before is None else _corrected(image, before, points)
         if mask is None and (points[:, 2] > 0).any():
