@@ -176,6 +176,17 @@ def test_a_clip_is_followed(clip, poses):
 
 
 @needs_weights
+def test_nobody_shrinks_by_half_in_a_frame(poses):
+    _, found = poses
+    pose = next(pose for pose in found if pose is not None)
+    usual = pose.next_region
+    assert blazepose._carried(pose, None) == usual
+    assert blazepose._carried(pose, usual) == usual
+    squeezed = blazepose._carried(pose, dataclasses.replace(usual, side=2.0 * usual.side))
+    assert squeezed.side == pytest.approx(2.0 * blazepose.SHRUNK * usual.side)
+    np.testing.assert_array_equal(squeezed.center, usual.center)
+
+
 def test_hidden_joints_are_unsure(model, views):
     """A board before the legs: BlazePose guesses them, and says so."""
     view = views[0]

@@ -36,6 +36,7 @@ ANCHOR_GRIDS = ((28, 2), (14, 2), (7, 6))
 """(cells a side, anchors a cell) of the detector's output, coarser and coarser."""
 CIRCLE_MARGIN = 1.25  # side of the crop over the diameter of the body's circle
 SEARCH_MARGIN = 1.4  # side of the square searched for a person over the longer side of the box
+SHRUNK = 0.9  # least side of a person's square over that in the frame before
 OVERLAP = 0.3  # circles that overlap more than this (intersection over union) are one person
 ALIKE = 0.6  # the same of circles of two searches: of people side by side they overlap
 LANDMARKS = 39
@@ -172,7 +173,7 @@ class BlazePose:
 
     @property
     def model_id(self) -> ModelId:
-        return ModelId(MODEL_NAME, "7")
+        return ModelId(MODEL_NAME, "8")
 
     def keypoints(
         self,
@@ -242,7 +243,7 @@ class BlazePose:
             for t in order:
                 pose = self._follow(frames[t], box, region)
                 if pose is not None:
-                    box, region = pose.box, pose.next_region
+                    box, region = pose.box, _carried(pose, region)
                     yield t, pose
 
     def poses(
@@ -256,7 +257,7 @@ class BlazePose:
         region = None
         for image, box, is_there in zip(frames, boxes, present, strict=True):
             pose = self._follow(image, box, region) if is_there else None
-            region = None if pose is None else pose.next_region
+            region = None if pose is None else _carried(pose, region)
             poses.append(pose)
         return poses
 
@@ -390,6 +391,13 @@ def _squares(image: UInt8[ndarray, "H W 3"]) -> list[Region]:
     size = np.array(image.shape[1::-1], np.float64)
     side = float(size.min())
     return [Region(0.5 * side + share * (size - side), side) for share in (0.0, 0.5, 1.0)]
+
+
+def _carried(pose: Pose, before: Region | None) -> Region:
+    """The square for the next frame. Nobody shrinks much in a frame; who leaves the image is squeezed into it."""
+    region = pose.next_region
+    least = 0.0 if before is None else SHRUNK * before.side
+    return region if region.side >= least else Region(region.center, least, region.angle)
 
 
 def _is_near(region: Region, box: ndarray) -> bool:
