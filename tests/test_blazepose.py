@@ -11,15 +11,8 @@ from rendered_person import choreographed, standing_person
 from hoijax.bodies import OPENPOSE_18, load_body
 from hoijax.errors import UserError
 from priors.models import packaged
-from priors.models.blazepose import (
-    OTHER_SIDE,
-    SHRUNK,
-    BlazePose,
-    _carried,
-    _of_both,
-    body_region,
-    detector_anchors,
-)
+from priors.models.blazepose import SHRUNK, BlazePose, _carried, detector_anchors
+from priors.models.blazepose_poses import OTHER_SIDE, body_region, of_both
 from priors.models.fitted_body import FittedBody
 from priors.models.packaged import (
     FOLDER_VARIABLE,
@@ -148,7 +141,7 @@ def test_readings_that_disagree_are_unsure():
     one, two = np.zeros((39, 3)), np.zeros((39, 3))
     one[:, 2], two[:, 2] = 0.9, 0.3
     two[5, 0] = 0.03 * 256
-    both = _of_both(one, two, 256)
+    both = of_both(one, two, 256)
     np.testing.assert_allclose(both[5, 0], 0.25 * two[5, 0], rtol=1e-5)  # by confidence
     np.testing.assert_allclose(both[[4, 5], 2], (0.6, 0.3), rtol=1e-6)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from priors.models.blazepose import Pose
+from priors.models.blazepose_poses import Pose
 from priors.models.cut_off import read_cut_off
 from priors.models.packaged import Region, mask_box
 

@@ -18,7 +18,8 @@ from numpy import ndarray
 from priors.models.packaged import MASK_BYTE, Region, mask_box
 
 if TYPE_CHECKING:
-    from priors.models.blazepose import BlazePose, Pose
+    from priors.models.blazepose import BlazePose
+    from priors.models.blazepose_poses import Pose
 
 __all__ = ["read_cut_off"]
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from scipy.ndimage import distance_transform_edt
 
-from priors.models.blazepose import Pose
+from priors.models.blazepose_poses import Pose
 from priors.models.object_cut import (
     cut_trimap,
     fill_holes,
