@@ -188,6 +188,18 @@ def test_lifted_limbs_that_point_the_other_way_cost(rng):
     assert not cost["unknown"].any()
 
 
+def test_a_person_who_is_half_read_does_not_go_far_away():
+    rest, _, keypoints, intrinsics, cameras = made_keypoints(15)
+    start = find_start(keypoints, intrinsics, cameras, rest, None, None, scale=1.0)
+    squeezed = keypoints.copy()
+    middle = squeezed[5:10, :, :2].mean(axis=1, keepdims=True)
+    squeezed[5:10, :, :2] = middle + 0.2 * (squeezed[5:10, :, :2] - middle)
+    found = find_start(squeezed, intrinsics, cameras, rest, None, None, scale=1.0)
+    away = np.linalg.norm(found.pelvis_world - start.pelvis_world, axis=-1)
+    assert away[[0, 1, 13, 14]].max() < 0.02
+    assert away.max() < 1.0  # a fifth of the size is five times as far
+
+
 def test_start_bridges_frames_without_keypoints():
     rest, _, keypoints, intrinsics, cameras = made_keypoints()
     gap = keypoints.copy()

@@ -8,7 +8,7 @@ from hoijax.bodies.skinned_body import SkinnedBody
 from hoijax.errors import UserError
 from priors.protocols import BodyMotion, ModelId
 
-MODEL_ID = ModelId("hoijax-body-fit", "8")
+MODEL_ID = ModelId("hoijax-body-fit", "9")
 
 
 def fit_body(

@@ -21,6 +21,8 @@ PELVIS_ABOVE_HIPS = 0.10
 """Metres from the middle of the hip joints up to the pelvis joint, of the template."""
 NEAR_PIXELS = 0.03
 """Of the focal length: how near a seen point must be to a keypoint's ray to lend it its depth."""
+FASTEST = 0.25
+"""Metres a frame that somebody walks away, at most."""
 _INDEX = {name: i for i, name in enumerate(OPENPOSE_18)}
 _BONES = (
     ("neck", "right_hip"),
@@ -87,6 +89,8 @@ def find_start(
         )
     z = _filled(z, usable)
     z = median_filter(z, size=min(7, len(z)), mode="nearest")
+    if not np.isfinite(lifted).any():
+        z = _reachable(z)
     pelvis_camera = _filled(center_ray, usable) * z[:, None]
     pelvis = np.einsum("tij,tj->ti", Ts_world_camera[:, :3, :3], pelvis_camera)
     pelvis = (pelvis + Ts_world_camera[:, :3, 3]).astype(np.float32)
@@ -159,6 +163,13 @@ def _bone_depth(rays: ndarray, seen: ndarray, lengths: dict, scale: float) -> nd
             depths.append(np.where(both, scale * lengths[bone] / apparent, np.inf))
     nearest = np.min(depths, axis=0)
     return np.where(np.isfinite(nearest), nearest, np.nan)
+
+
+def _reachable(z: Float[ndarray, " T"]) -> Float[ndarray, " T"]:
+    """Depths from bone lengths, no farther than one gets from the other frames: bones that are squeezed (of a
+    person who is half read) or foreshortened look far away, never near."""
+    frames = np.arange(len(z))
+    return (z + FASTEST * np.abs(frames[:, None] - frames)).min(axis=1)
 
 
 def _center(rays: ndarray, seen: ndarray) -> tuple[ndarray, ndarray]:
