@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 from numpy import ndarray
 
+from hoijax.geometry.thinning import thinned
 from priors.models.object_cut import grow, opencv, shrink
 
 __all__ = [
@@ -37,8 +38,7 @@ class Background:
 
 def background_of(frames: UInt8[ndarray, "T H W 3"], count: int = 31) -> Background:
     """The median of frames spread over the clip."""
-    chosen = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)
-    return Background(lab_of(np.median(frames[chosen], axis=0).astype(np.uint8)))
+    return Background(lab_of(np.median(thinned(frames, count), axis=0).astype(np.uint8)))
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,18 @@ class _State:
     missing: int = 0
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What the colors of one frame say."""
+
+    frame: int
+    lab: UInt8[ndarray, "H W 3"]
+    away: Float32[ndarray, "H W"] | None
+    """Color difference to the empty background, where there is one."""
+    evidence: Float32[ndarray, "H W"]
+    """Log-likelihood ratio, object over all else."""
+
+
 class ObjectTracker:
     """Follows one object from one frame, in either direction."""
 
@@ -92,8 +104,7 @@ class ObjectTracker:
         self._background = background
         if background is not None:
             self._known = self._known_background(background, lab)
-        evidence = self._evidence(lab_of(frames[start]))
-        self._reference = self._fit(self._with_margin(mask), evidence)
+        self._reference = self._fit(self._with_margin(mask), self._seen(start).evidence)
 
     def follow(self, order: Iterable[int]) -> dict[int, tuple[Bool[ndarray, "H W"], float]]:
         """(mask, fit relative to the hint's frame) of the frames in an order that begins beside `start`.
@@ -105,19 +116,18 @@ class ObjectTracker:
         return {t: self._step(state, t) for t in order}
 
     def _step(self, state: _State, t: int) -> tuple[Bool[ndarray, "H W"], float]:
-        lab = lab_of(self.frames[t])
-        evidence = self._evidence(lab)
-        moved, fit = self._moved(state, t, evidence)
+        seen = self._seen(t)
+        moved, fit = self._moved(state, t, seen.evidence)
         expected = self._visible(moved)
         enough = fit >= self._needed(state)
-        mask = self._refined(t, moved, lab, evidence) if enough else None
+        mask = self._refined(seen, moved) if enough else None
         if mask is None or mask.sum() < max(MIN_SEEN * expected.sum(), 4):
             state.missing += 1
             return np.zeros(expected.shape, bool), 0.0
         whole = moved.copy()
         covered = expected & self.occluders[t] if self.occluders is not None else False
         self._visible(whole)[:] = mask | covered
-        self._colors = self._first_colors.mixed(ObjectColors.of(lab, mask), ADAPTED)
+        self._colors = self._first_colors.mixed(ObjectColors.of(seen.lab, mask), ADAPTED)
         step = _center(moved) - _center(state.mask)
         state.velocity = step if not state.missing else np.zeros(2)
         state.frame, state.mask, state.missing = t, whole, 0
@@ -229,56 +239,53 @@ class ObjectTracker:
         around = np.maximum(evidence[ring], -1).mean() if ring.any() else 0.0
         return float(evidence[seen].mean() - 0.5 * around)
 
-    def _refined(
-        self, t: int, moved: Bool[ndarray, "Y X"], lab: ndarray, evidence: ndarray
-    ) -> Bool[ndarray, "H W"]:
+    def _refined(self, seen: _Seen, moved: Bool[ndarray, "Y X"]) -> Bool[ndarray, "H W"]:
         """A moved mask with its edge where the colors part; as it was where GrabCut goes astray."""
-        cv2 = opencv()
-        seen = self._visible(moved)
-        band = float(max(2, BAND * np.sqrt(seen.sum())))
+        cv2, evidence, visible = opencv(), seen.evidence, self._visible(moved)
+        band = float(max(2, BAND * np.sqrt(visible.sum())))
         core = self._visible(shrink(moved, band)) & (evidence > -0.5)
-        gone = np.zeros(seen.shape, bool)
-        if self._background is not None:
-            gone = self._known & (color_difference(lab, self._background.lab) < SAME)
+        gone = np.zeros(visible.shape, bool)
+        if seen.away is not None:
+            gone = self._known & (seen.away < SAME)
         if self.occluders is not None:
-            gone = gone | (self.occluders[t] & (evidence < 1))
+            gone = gone | (self.occluders[seen.frame] & (evidence < 1))
         gone &= ~(core & (evidence > 1))
         gone = cv2.morphologyEx(gone.astype(np.uint8), cv2.MORPH_OPEN, disc(2.0)) > 0
         core &= ~gone
-        mask = refine_cut(self.frames[t], seen, band=band, core=core, background=gone)
-        if (mask ^ (seen & ~gone)).sum() > MAX_CHANGED * seen.sum():
-            mask = seen & ~gone
+        image = self.frames[seen.frame]
+        mask = refine_cut(image, visible, band=band, core=core, background=gone)
+        if (mask ^ (visible & ~gone)).sum() > MAX_CHANGED * visible.sum():
+            mask = visible & ~gone
         mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(1.0)) > 0
-        mask = self._with_revealed(mask, t, lab, evidence)
+        mask = self._with_revealed(seen, mask)
         whole = moved.copy()
         self._visible(whole)[:] = main_pieces(mask)
-        covered = gone & seen  # a hole through which something else is seen is none to fill
+        covered = gone & visible  # a hole through which something else is seen is none to fill
         return self._visible(fill_holes(whole, float(whole.sum()))) & ~covered
 
-    def _with_revealed(
-        self, mask: Bool[ndarray, "H W"], t: int, lab: ndarray, evidence: ndarray
-    ) -> Bool[ndarray, "H W"]:
+    def _with_revealed(self, seen: _Seen, mask: Bool[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
         """With what of the object was hidden or turned away: its colors beside it, where the background is not."""
-        if self._background is None or not mask.any():
+        if self._background is None or seen.away is None or not mask.any():
             return mask
-        cv2, empty = opencv(), self._background.lab
         near = grow(mask, REVEALED * float(np.sqrt(mask.sum())))
-        new = near & self._known & (color_difference(lab, empty) > OTHER) & (evidence > 1)
-        new &= ~shadow(lab, empty)
+        new = near & self._known & (seen.away > OTHER) & (seen.evidence > 1)
+        new &= ~shadow(seen.lab, self._background.lab)
         for covered in (self.occluders, self.people):
             if covered is not None:
-                new &= ~covered[t]
+                new &= ~covered[seen.frame]
+        cv2 = opencv()
         new = cv2.morphologyEx(new.astype(np.uint8), cv2.MORPH_OPEN, disc(2.0)) > 0
         _, labels = cv2.connectedComponents((mask | new).astype(np.uint8))
         return np.isin(labels, np.unique(labels[mask]))
 
-    def _evidence(self, lab: UInt8[ndarray, "H W 3"]) -> Float32[ndarray, "H W"]:
-        """Log-likelihood ratio, object over all else, of every pixel."""
+    def _seen(self, t: int) -> _Seen:
+        lab, away = lab_of(self.frames[t]), None
         ratio = self._colors.log_ratio(lab)
         if self._background is not None:
-            difference = color_difference(lab, self._background.lab)
-            ratio = ratio + np.where(self._known, np.clip((difference - OTHER) / 4, -4, 1), 0)
-        return opencv().blur(np.clip(ratio, -EVIDENCE, EVIDENCE).astype(np.float32), (3, 3))
+            away = color_difference(lab, self._background.lab)
+            ratio = ratio + np.where(self._known, np.clip((away - OTHER) / 4, -4, 1), 0)
+        evidence = opencv().blur(np.clip(ratio, -EVIDENCE, EVIDENCE).astype(np.float32), (3, 3))
+        return _Seen(t, lab, away, evidence)
 
     def _known_background(self, background: Background, lab: ndarray) -> Bool[ndarray, "H W"]:
         """Where the background is not the object itself, lying still for most of the clip: where it was seen

@@ -132,7 +132,7 @@ class _ObjectFollower:
     ):
         """scale: of these images over the prompts' pixels."""
         self.frames, self.scale = frames, scale
-        self.hiding = {"occluders": occluders, "people": people}
+        self.occluders, self.people = occluders, people
         self.background: Background | None = None
         if estimate_shake(self.frames).is_static:
             self.background = background_of(self.frames)
@@ -145,9 +145,10 @@ class _ObjectFollower:
         whole = [
             one for one in prompt.all if one is prompt or one.points is None or one.box is not None
         ]
-        people = self.hiding["people"]
         seeds = {
-            one.frame: cut_prompt(self.frames[one.frame], one, self.scale, people=people[one.frame])
+            one.frame: cut_prompt(
+                self.frames[one.frame], one, self.scale, people=self.people[one.frame]
+            )
             for one in whole
         }
         corrections = [one for one in prompt.all if one.frame not in seeds]
@@ -168,7 +169,12 @@ class _ObjectFollower:
         scores, distances = np.zeros(count, np.float32), np.full(count, np.inf)
         for frame, seed in seeds.items():
             tracker = ObjectTracker(
-                self.frames, frame, seed, background=self.background, **self.hiding
+                self.frames,
+                frame,
+                seed,
+                background=self.background,
+                occluders=self.occluders,
+                people=self.people,
             )
             ahead = range(frame + 1, min((t for t in seeds if t > frame), default=count))
             back = range(frame - 1, max((t for t in seeds if t < frame), default=-1), -1)
