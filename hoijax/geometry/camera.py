@@ -41,6 +41,11 @@ class PinholeCamera:
         ).astype(np.float32)
 
 
+def camera_pitch(T_world_camera: Float[np.ndarray, "4 4"]) -> float:
+    """Degrees by which a camera looks down, in a world whose y is up."""
+    return float(np.degrees(np.arcsin(np.clip(-T_world_camera[1, 2], -1.0, 1.0))))
+
+
 def project(
     points_camera: Float[Array, "*batch n 3"], intrinsics: Float[Array, "*#batch 3 3"]
 ) -> Float[Array, "*batch n 2"]:

@@ -46,11 +46,14 @@ class SeenPerson:
     @cached_property
     def ground(self) -> GroundEstimate:
         """The camera over the ground. Without point maps only its turn means something."""
-        others = np.zeros_like(self.masks) if self.other_masks is None else self.other_masks
-        up = up_of_scene(self.video.frames, self.masks | others, self.maps.intrinsics)
         if not self.maps.valid.any():
-            return without_plane(up, CAMERA_HEIGHT)
-        return estimate_ground(self.maps, self.masks, other_masks=self.other_masks, up=up)
+            return without_plane(self._up(), CAMERA_HEIGHT)
+        return estimate_ground(self.maps, self.masks, other_masks=self.other_masks, up=self._up)
+
+    def _up(self) -> Float[ndarray, " 3"] | None:
+        """Which way is up in the camera's axes, by upright edges; None where they do not tell."""
+        moving = self.masks if self.other_masks is None else self.masks | self.other_masks
+        return up_of_scene(self.video.frames, moving, self.maps.intrinsics)
 
 
 class BodyRecoverer(ABC):

@@ -35,8 +35,8 @@ class FittedBody(BodyRecoverer):
         """The person's motion over a camera that stands still, on the ground that the maps show.
 
         Where the maps say nothing, of a grown person of average height, who fills the masks, the lowest sole of
-        the clip on the ground; up is that of upright edges, else of a level camera. How high the camera stands, the fit to keypoints finds:
-        an assumed height moved people by decimetres.
+        the clip on the ground; up is that of upright edges, else of a level camera. How high the camera
+        stands, the fit to keypoints finds: an assumed height moved people by decimetres.
         """
         from priors.models.body_fit import fit_body
 

@@ -6,6 +6,7 @@ point to be on the ground. World: y up, ground at y = 0, the origin
 under the camera, which looks along -z.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from hoijax.errors import UserError
+from hoijax.geometry.camera import camera_pitch
 from hoijax.geometry.transforms import compose_rigid
 from priors.protocols import PointMaps
 
@@ -65,7 +67,7 @@ class GroundEstimate:
     @property
     def pitch(self) -> float:
         """Degrees the camera looks down."""
-        return float(np.degrees(np.arcsin(np.clip(-self.T_world_camera[1, 2], -1, 1))))
+        return camera_pitch(self.T_world_camera)
 
 
 def estimate_ground(
@@ -73,13 +75,13 @@ def estimate_ground(
     person_masks: Bool[ndarray, "T H W"],
     *,
     other_masks: Bool[ndarray, "T H W"] | None = None,
-    up: Float[ndarray, " 3"] | None = None,
+    up: Callable[[], Float[ndarray, " 3"] | None] = lambda: None,
     settings: GroundSettings | None = None,
 ) -> GroundEstimate:
     """Pose of a camera that stands still, from all frames of a clip; the same input, the same answer.
 
-    person_masks: all people together. other_masks: what else is no ground (objects). up: of the scene in the
-    camera's axes where no plane is found, if edges tell.
+    person_masks: all people together. other_masks: what else is no ground (objects). up: asked only where
+    no plane is found: of the scene in the camera's axes, if edges tell.
     UserError where no frame shows a person with valid points.
     """
     settings = settings or GroundSettings()
@@ -101,7 +103,9 @@ def estimate_ground(
     behind = _some(behind[behind[:, 1] > np.median(person[:, 1])], settings.points, rng)
     plane = _best_plane(behind, person, settings, rng)
     if plane is None:
-        return without_plane(up, -float(np.percentile(person @ (UP if up is None else up), LOWEST)))
+        told = up()
+        heights = person @ (UP if told is None else told)
+        return without_plane(told, -float(np.percentile(heights, LOWEST)))
     normal, offset, inliers = plane
     return GroundEstimate(_pose(normal, offset), "plane", inliers)
 

@@ -14,6 +14,7 @@ from hoijax.affordance.graph import WHOLE_PART, PartAffordanceGraph
 from hoijax.bundle.evidence import GROUPS, guessed_intrinsics
 from hoijax.bundle.observations import Observations
 from hoijax.errors import UserError
+from hoijax.geometry.camera import camera_pitch
 from hoijax.io.validation import numbered
 from hoijax.rendering.small_images import color_images
 from priors.masks import mask_boxes
@@ -294,7 +295,7 @@ def recover_bodies(inputs: Inputs) -> Content:
 
 def _tilt_line(T_world_camera: Float[ndarray, "4 4"]) -> str:
     """How the camera is held, for the user."""
-    down = np.degrees(np.arcsin(np.clip(-T_world_camera[1, 2], -1.0, 1.0)))
+    down = camera_pitch(T_world_camera)
     if down == 0.0:
         return "body: nothing tells how the camera is tilted; it is taken to be level"
     return f"body: the camera looks {abs(down):.0f} degrees {'down' if down > 0 else 'up'}"
