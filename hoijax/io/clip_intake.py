@@ -77,6 +77,11 @@ def _check_is_file(path: Path) -> None:
         raise UserError(f"there is no video {path}.")
 
 
+def _step(facts: ClipFacts) -> int:
+    """Every how many-th frame is read."""
+    return math.ceil(facts.fps / MAX_FPS)
+
+
 def clip_length(path: str | Path) -> tuple[float, float]:
     """(seconds, frames a second as `read_clip` reads them) of a video. UserError where it does not say."""
     path = Path(path)
@@ -84,7 +89,7 @@ def clip_length(path: str | Path) -> tuple[float, float]:
     facts = read_facts(path)
     if facts.seconds is None:
         raise UserError(f"{path} does not say how long it is; convert it: {CONVERT}")
-    return facts.seconds, facts.fps / math.ceil(facts.fps / MAX_FPS)
+    return facts.seconds, facts.fps / _step(facts)
 
 
 def read_clip(
@@ -110,7 +115,7 @@ def read_clip(
     facts = read_facts(path)
     if facts.seconds is not None and span[0] >= facts.seconds:
         raise UserError(f"--seconds {span[0]:g}:{span[1]:g}: {path} ends at {facts.seconds:g} s.")
-    rate = facts.fps / math.ceil(facts.fps / MAX_FPS)
+    rate = facts.fps / _step(facts)
     scale = min(1.0, MAX_SIDE / max(facts.width, facts.height))
     width, height = round(scale * facts.width), round(scale * facts.height)
     most = int(MAX_BYTES / (3 * width * height))
@@ -161,7 +166,7 @@ def _conversions(facts: ClipFacts, rate: float, uneven: bool, log: Log) -> list[
         filters.append(f"fps={rate}")
     elif rate != facts.fps:
         log(f"video: resampled from {facts.fps:.4g} to {rate:.4g} frames a second")
-        filters.append(f"framestep={math.ceil(facts.fps / MAX_FPS)}")
+        filters.append(f"framestep={_step(facts)}")
     if facts.turned:
         log(f"video: turned upright as its metadata say, {facts.width} x {facts.height} pixels")
     if facts.hdr is not None:
@@ -195,7 +200,7 @@ def _numbers(
         if begin is None or start is None:
             return None
         first = round((start - begin) * facts.fps)
-    return first + math.ceil(facts.fps / MAX_FPS) * np.arange(count)
+    return first + _step(facts) * np.arange(count)
 
 
 def _too_long(path: Path, count: str, most: int, rate: float) -> UserError:

@@ -25,6 +25,7 @@ from priors.models.body_recovery import UP_FROM, BodyRecoverer, SeenPerson, lowe
 from priors.models.camera_search import camera_of_world
 from priors.models.frame_rate import rotations_at, track_at_rate, values_at
 from priors.models.from_files import check_length, entries_of, file_id, part_id
+from priors.models.hands import swing
 from priors.protocols import BodyMotion
 
 __all__ = ["FileBody"]
@@ -179,7 +180,7 @@ class FileBody(BodyRecoverer):
             xy = (pixels - cameras[:, :2, 2]) / focal * depth[:, None]
             moved = np.concatenate([xy, depth[:, None]], -1)
             if track.nominal_focal:  # estimated as seen along the ray: turned with it
-                ray_turns = _turns_between(pelvis, moved)
+                ray_turns = swing(pelvis, moved)
                 orientations = (ray_turns * Rotation.from_rotvec(orientations)).as_rotvec()
             pelvis = moved
         return _Placed(orientations, pelvis)
@@ -297,15 +298,6 @@ def limb_offsets(
         )
         turns.append(turns[parent] * Rotation.from_rotvec(rotations[:, joint]))
     return np.stack([places[joint] for joint in LIMBS], 1)
-
-
-def _turns_between(start: Float[ndarray, "T 3"], end: Float[ndarray, "T 3"]) -> Rotation:
-    """The shortest turns from one direction to another, less than half a turn apart."""
-    a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (start, end))
-    axis = np.cross(a, b)
-    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = np.arctan2(sine, (a * b).sum(-1, keepdims=True))
-    return Rotation.from_rotvec(axis * (angle / np.maximum(sine, 1e-12)))
 
 
 def _project(

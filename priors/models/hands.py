@@ -190,11 +190,10 @@ def finger_turns(
     return turns
 
 
-def swing(start: Float[ndarray, " 3"], end: Float[ndarray, " 3"]) -> Rotation:
-    """The smallest rotation of one direction onto another."""
-    a, b = (v / max(float(np.linalg.norm(v)), 1e-12) for v in (start, end))
-    axis, cosine = np.cross(a, b), float(a @ b)
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-9:
-        return Rotation.identity()
-    return Rotation.from_rotvec(axis / sine * np.arctan2(sine, cosine))
+def swing(start: Float[ndarray, "*n 3"], end: Float[ndarray, "*n 3"]) -> Rotation:
+    """The smallest rotations of directions onto others; none where they are opposite."""
+    a, b = (v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12) for v in (start, end))
+    axis, cosine = np.cross(a, b), (a * b).sum(axis=-1, keepdims=True)
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.where(sine < 1e-9, 0.0, np.arctan2(sine, cosine))
+    return Rotation.from_rotvec(axis * (angle / np.maximum(sine, 1e-9)))

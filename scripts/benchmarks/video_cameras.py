@@ -28,6 +28,7 @@ import hoijax
 from hoijax.bodies import load_body
 from hoijax.bundle.observations import Observations
 from hoijax.initialization.evidence import body_keypoints
+from hoijax.results.protocols.shared import similarity
 
 LIMBS, HIPS = slice(2, 14), (8, 11)
 AGREE = 15.0 / 1280.0
@@ -178,11 +179,8 @@ def _apart(a: ndarray, b: ndarray) -> float:
 
 def _aligned(points: ndarray, target: ndarray) -> tuple[ndarray, float]:
     """(points after the similarity that brings them nearest to the target, its scale)."""
-    a, b = points - points.mean(axis=0), target - target.mean(axis=0)
-    U, s, Vt = np.linalg.svd(a.T @ b)
-    signs = np.array([1.0, 1.0, np.linalg.det(U @ Vt)])
-    scale = float((s * signs).sum() / (a**2).sum())
-    return scale * a @ (U * signs) @ Vt + target.mean(axis=0), scale
+    scale, rotation, shift = similarity(points, target)
+    return scale * points @ rotation.T + shift, scale
 
 
 def main(options: Options) -> None:

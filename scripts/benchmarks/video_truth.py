@@ -28,13 +28,15 @@ from hoijax.api.solve import generate
 from hoijax.bodies import load_body
 from hoijax.bundle.schema import GroundTruth
 from hoijax.exporters.clip import clip_view, turn_world
-from hoijax.geometry.camera import PinholeCamera
+from hoijax.geometry.camera import PinholeCamera, camera_pitch
 from hoijax.io.video import write_video
 from hoijax.results.evaluation import Evaluator
+from hoijax.results.protocols.shared import similarity
 from hoijax.runtime import describe_device
 from priors.synthetic.rendered_observations import RenderedGroundTruth, ground_truth_of
 from scripts.benchmarks.robustness import Options as SceneOptions
 from scripts.benchmarks.robustness import against_body, known_scenes
+from scripts.benchmarks.video import ious
 
 WIDTH, HEIGHT = 480, 360
 UPRIGHT = {"woodchair": "z", "largebox": "-z"}
@@ -155,27 +157,18 @@ def measured(scene: RenderedGroundTruth, folder: Path) -> dict[str, float]:
     if observed is None or view is None:
         raise hoijax.UserError(f"{folder}: its bundle or the clip in it is gone.")
     asset, loaded = scene.assets[0], result.assets[0]
-    turn = rotation_between(asset.vertices, loaded.vertices)
+    turn = similarity(asset.vertices, loaded.vertices)[1]
     truth = in_world_of(ground_truth_of(scene), view.Ts_world_camera, turn)
     body = load_body(result.body_name)
     values = Evaluator(result, body, truth).measure(result.winner)
     row = {name: float(values[name]) for name in MEASURED if name in values}
     row["object_against_body_cm"] = against_body(result, truth, body)[0]
     seen, true = observed.bundle.observations.instance_ids, scene.pictures.instance_ids
-    for number, name in ((1, "person"), (2, "object")):
-        ours, theirs = seen == number, true == number
-        both = (ours & theirs).sum((1, 2)) / np.maximum((ours | theirs).sum((1, 2)), 1)
-        row[f"mask_iou_{name}"] = float(both.mean())
-    down = -float(view.Ts_world_camera[0, 1, 2]), -float(scene.T_world_camera[1, 2])
-    row["pitch_error_deg"] = float(np.degrees(np.arcsin(down[0]) - np.arcsin(down[1])))
+    row |= {f"mask_iou_{name}": value for name, value in ious(seen, true).items()}
+    row["pitch_error_deg"] = camera_pitch(view.Ts_world_camera[0]) - camera_pitch(
+        scene.T_world_camera
+    )
     return {name: round(value, 3) for name, value in row.items()}
-
-
-def rotation_between(given: np.ndarray, loaded: np.ndarray) -> np.ndarray:
-    """From the vertices of a mesh to the same ones as they were loaded; a size apart (Kabsch)."""
-    a, b = (x - x.mean(0) for x in (np.asarray(given, float), np.asarray(loaded, float)))
-    U, _, Vt = np.linalg.svd(a.T @ b)
-    return Vt.T @ np.diag([1.0, 1.0, np.linalg.det(Vt.T @ U.T)]) @ U.T
 
 
 def main() -> None:
